@@ -1,0 +1,112 @@
+"""
+Every way arrowetl can fail, as one tree with an exit code on each branch.
+
+    ArrowetlError                       1   all of them
+    ├── UsageError                      2   a name that is not there, a choice that makes no sense
+    ├── ConfigurationError              3   settings or tables.yml; all problems at once
+    │   ├── EnvironmentError            3   ETL_ENVIRONMENT or a variable
+    │   └── ValidationError             3   tables.yml
+    ├── DatabaseError                   4   a server
+    │   ├── DatabaseConnectionError     4   cannot be reached, or refuses
+    │   ├── DatabaseQueryError          4   refused a statement
+    │   └── DatabaseTransactionError    4   another run holds the lock, or a commit failed
+    ├── Interrupted                   130   somebody asked the run to stop
+    └── DataError                       1   rows
+        ├── DataExtractionError         1   could not be read exactly
+        ├── DataLoadingError            1   could not be written exactly
+        └── VerificationError           5   the ends differ
+
+A message says what happened, to what, what was found; `remedy` says what to
+do about it. Neither holds a password or a value of a row. A driver's own
+exception is the cause (`raise … from`), never the text; `drivers` makes them.
+"""
+
+from __future__ import annotations
+
+
+class ArrowetlError(Exception):
+    """
+    Something arrowetl could not do; the branch says what kind.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        if self.remedy is None:
+            return self.message
+        return self.message + "\n  " + self.remedy.replace("\n", "\n  ")
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+
+class UsageError(ArrowetlError):
+    exit_code = 2
+
+
+class ConfigurationError(ArrowetlError):
+    exit_code = 3
+
+
+class EnvironmentError(ConfigurationError):
+    pass
+
+
+class ValidationError(ConfigurationError):
+    pass
+
+
+class DatabaseError(ArrowetlError):
+    exit_code = 4
+
+
+class DatabaseConnectionError(DatabaseError):
+    pass
+
+
+class DatabaseQueryError(DatabaseError):
+    """
+    A server refused a statement. `code` is the server's own: MySQL's error
+    number, or PostgreSQL's SQLSTATE.
+    """
+
+    def __init__(self, message: str, remedy: str | None = None, code: int | str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.code = code
+
+
+class DatabaseTransactionError(DatabaseError):
+    pass
+
+
+class Interrupted(ArrowetlError):
+    exit_code = 130
+
+
+class DataError(ArrowetlError):
+    exit_code = 1
+
+
+class DataExtractionError(DataError):
+    pass
+
+
+class UnreadableValueError(DataExtractionError):
+    """
+    The native read met a value it cannot hold (a zero date, say). The caller
+    reads the partition again with the rules' safe expressions.
+    """
+
+
+class DataLoadingError(DataError):
+    pass
+
+
+class VerificationError(DataError):
+    exit_code = 5

@@ -1,0 +1,86 @@
+"""
+Arrow as it was read → the text LOAD DATA reads, with nothing bent on the way.
+
+The dialect is fixed by what both sides can do: fields quoted by doubling, no
+escape character (MySQL's default would eat every backslash), a bare NULL for
+NULL, which is why every text is quoted. Pure, but for the file that `spill`
+names; the statement that reads it is in `sql`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import IO
+
+import polars as pl
+import pyarrow as pa
+
+from arrowetl.model import Field
+from arrowetl.schema import rule_of
+
+NULL = "NULL"
+DIALECT = "FIELDS TERMINATED BY ',' ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\\n'"
+
+_SECOND = 1_000_000
+
+
+def write(table: pa.Table, fields: Sequence[Field], file: IO[bytes]) -> None:
+    """
+    Write a partition as an infile.
+
+    Args:
+        table: the columns of `fields`, in order, as the source's select gave them.
+    """
+    columns = []
+    for index, field in enumerate(fields):
+        columns.append(PRINTERS[rule_of(field).prints](table.column(index), field).alias(str(index)))
+    frame = pl.DataFrame(columns)
+    has_fraction = any(
+        field.column.precision for field in fields if field.column.data_type in ("datetime", "timestamp")
+    )
+    frame.write_csv(
+        file,
+        include_header=False,
+        # The only pairing in which the text NULL and the value NULL differ.
+        quote_style="non_numeric",
+        null_value=NULL,
+        datetime_format="%Y-%m-%d %H:%M:%S%.6f" if has_fraction else "%Y-%m-%d %H:%M:%S",
+        date_format="%Y-%m-%d",
+    )
+
+
+def _plain(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    return pl.Series(pl.from_arrow(column))
+
+
+def _decimal(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    # connectorx gives every decimal ten digits behind the point; the server would note each one cut off.
+    return pl.Series(pl.from_arrow(column.cast(field.arrow)))
+
+
+def _hex(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    return _plain(column, field).bin.encode("hex")
+
+
+def _time(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    """Signed microseconds → `-838:59:59.999999`, or without the fraction where the column has none."""
+    span = pl.col("span")
+    whole = span.abs() // _SECOND
+    text = pl.format(
+        "{}{}:{}:{}",
+        pl.when(span < 0).then(pl.lit("-")).otherwise(pl.lit("")),
+        (whole // 3600).cast(pl.String).str.zfill(2),
+        (whole // 60 % 60).cast(pl.String).str.zfill(2),
+        (whole % 60).cast(pl.String).str.zfill(2),
+    )
+    if field.column.precision:
+        text = pl.format("{}.{}", text, (span.abs() % _SECOND).cast(pl.String).str.zfill(6))
+    return _plain(column, field).alias("span").to_frame().select(text).to_series()
+
+
+PRINTERS: dict[str, Callable[[pa.ChunkedArray, Field], pl.Series]] = {
+    "plain": _plain,
+    "decimal": _decimal,
+    "hex": _hex,
+    "time": _time,
+}

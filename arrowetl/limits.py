@@ -1,0 +1,53 @@
+"""
+Every bound arrowetl puts on itself, with its unit in its name and its reason beside it.
+
+No other module holds a bare number that somebody might want to change. What a
+person may choose per run or per table (tables.yml, the command line) has its
+default here.
+"""
+
+from __future__ import annotations
+
+MIB = 1024 * 1024
+
+# One partition's rows, as the source stores them. A worker holds the Arrow form (about the same
+# size), its text for LOAD DATA and one encoded COPY batch at a time: some 250 MiB at this setting,
+# under the 400 MB that a worker may use.
+partition_bytes = 48 * MIB
+
+# Caps a partition of narrow rows; past this the bookkeeping per partition no longer shows.
+partition_rows_max = 250_000
+
+# ADBC encodes a batch whole before it sends it: batches of 8 Ki rows overlap encoding and
+# sending (2.3 s instead of 3.2 s per million rows of 38 columns).
+copy_batch_rows = 8_192
+
+workers_default = 5
+workers_max = 64
+
+# The first connection must answer within this, so that a server that is down is told within 5 seconds.
+connect_seconds = 4
+
+# libpq rounds its own limit up to two seconds and tries every address of a name in turn.
+# Idle connections older than this are asked whether they still live before they are reused.
+idle_seconds_unchecked = 30
+
+# PostgreSQL's NAMEDATALEN less one, and MySQL's longest identifier (in characters).
+postgres_name_bytes = 63
+mysql_name_characters = 64
+
+# An error message of a server is shown up to here; beyond it is usually the statement again.
+server_message_characters = 400
+
+# What MyISAM's UPDATE_TIME cannot tell apart: changes within the same second.
+update_time_grain_seconds = 1
+
+# Readers of a published table wait at most this long for the switch; then we give way and fail.
+cutover_lock_seconds = 10
+
+# Lines of progress where there is no terminal: one every so often.
+progress_line_seconds = 10
+
+# Rows a second to both ends, where no history knows better; `small` of the synthetic clinic did 60
+# thousand on two cores shared with the servers.
+rows_per_second_expected = 60_000
