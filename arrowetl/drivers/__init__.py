@@ -1,0 +1,24 @@
+"""
+The one door to connectorx, mysql.connector and ADBC.
+
+Nothing else imports them, and none of their exceptions pass: each becomes one
+of ours, without a password, a statement's values or a cell's content in its
+text. The edge (`source`, `replica`, `warehouse`, `ledger`) speaks through the
+classes here; what it says comes from `sql`.
+"""
+
+from importlib import metadata
+
+from arrowetl.drivers.arrow import mute_panics, read_arrow
+from arrowetl.drivers.mysql import LOCAL_INFILE, MySQL, flavour_of
+from arrowetl.drivers.pool import Pool
+from arrowetl.drivers.postgres import Postgres
+
+
+def versions() -> dict[str, str]:
+    """The versions of what arrowetl stands on, for `--version`."""
+    packages = ("connectorx", "adbc-driver-postgresql", "mysql-connector-python", "pyarrow", "polars")
+    return {package: metadata.version(package) for package in packages}
+
+
+__all__ = ["LOCAL_INFILE", "MySQL", "Pool", "Postgres", "flavour_of", "mute_panics", "read_arrow", "versions"]

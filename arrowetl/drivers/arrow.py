@@ -1,0 +1,91 @@
+"""
+A query's rows as Arrow, through connectorx.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TextIO
+from urllib.parse import quote
+
+# Its pool prints every retry, host and all, on stderr unless it is told not to.
+os.environ.setdefault("RUST_LOG", "off")
+
+import connectorx
+import pyarrow as pa
+
+from arrowetl import limits
+from arrowetl.drivers.refusals import clean
+from arrowetl.errors import DataExtractionError, UnreadableValueError
+from arrowetl.model import Endpoint
+
+# The session in which partitions are read: UTC (TIMESTAMP is session-local), nothing but reads.
+_EXTRACT_SESSION = ["SET SESSION time_zone = '+00:00', sql_mode = ''", "SET SESSION TRANSACTION READ ONLY"]
+
+
+def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
+    """
+    Read a query's rows as Arrow, through connectorx.
+
+    Args:
+        tls: whether the server was seen to speak it (`preferred` means `required` to connectorx).
+
+    Returns:
+        A table of the query's columns, by their aliases; timestamps are naive UTC.
+
+    Raises:
+        UnreadableValueError: a value that the native protocol cannot hold.
+        DataExtractionError: anything else that ended the read.
+    """
+    mode = endpoint.ssl_mode.upper() if endpoint.ssl_mode not in ("preferred", "disabled") else "REQUIRED"
+    # prefer_socket: it would otherwise follow a loopback server's socket path to whoever has it on this machine.
+    options = {
+        "prefer_socket": "false",
+        "tcp_connect_timeout_ms": str(limits.connect_seconds * 1000),
+        "ssl-mode": mode if tls else "DISABLED",
+    }
+    if tls and endpoint.ssl_ca:
+        options["ssl-ca"] = endpoint.ssl_ca
+    user, password, database = (quote(part, safe="") for part in (endpoint.user, endpoint.password, endpoint.database))
+    query = "&".join(f"{key}={quote(value, safe='/')}" for key, value in options.items())
+    url = f"mysql://{user}:{password}@{_url_host(endpoint.host)}:{endpoint.port}/{database}?{query}"
+    try:
+        return connectorx.read_sql(
+            url, statement, return_type="arrow", protocol="binary", pre_execution_query=_EXTRACT_SESSION
+        )
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a Rust panic is no Exception
+        # Neither text is passed on: a panic's holds the cell's value.
+        if "Couldn't convert" in str(error):
+            raise UnreadableValueError(f"{endpoint}: a value the native read cannot hold") from None
+        reason = re.search(r"ERROR (\d+) \(\w+\):?\s*(.*?)\s*}?\s*$", str(error), re.DOTALL)
+        said = f"{clean(reason[2], endpoint)} ({reason[1]})" if reason else type(error).__name__
+        raise DataExtractionError(
+            f"{endpoint}: the read was ended: {said}",
+            "run again; if it stays, `arrowetl test-connections` shows how the server is",
+        ) from None
+
+
+def mute_panics() -> TextIO:
+    """
+    Keep Rust's panics off this process's stderr, for a program of its own.
+
+    A panic prints the offending cell before anybody can catch it. From here
+    on file descriptor 2 leads nowhere; what Python has to say goes to the
+    stream returned, which is the stderr there was.
+    """
+    os.environ["RUST_BACKTRACE"] = "0"
+    sys.stderr.flush()
+    kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = kept
+    return kept
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

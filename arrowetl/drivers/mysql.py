@@ -1,0 +1,185 @@
+"""
+Sessions on MySQL and MariaDB, through mysql.connector.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import mysql.connector
+from mysql.connector import errorcode
+
+from arrowetl import limits
+from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, verb
+from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
+from arrowetl.model import Endpoint, Flavour
+
+# What MySQL says when it is not there, does not let us in, or goes away in the middle.
+_CONNECTION_CODES = {
+    errorcode.CR_CONNECTION_ERROR, errorcode.CR_CONN_HOST_ERROR, errorcode.CR_UNKNOWN_HOST,
+    errorcode.CR_SERVER_GONE_ERROR, errorcode.CR_SERVER_LOST, errorcode.CR_SERVER_LOST_EXTENDED,
+    errorcode.CR_SSL_CONNECTION_ERROR, errorcode.ER_ACCESS_DENIED_ERROR, errorcode.ER_DBACCESS_DENIED_ERROR,
+    errorcode.ER_BAD_DB_ERROR, errorcode.ER_CON_COUNT_ERROR, errorcode.ER_HOST_NOT_PRIVILEGED,
+    errorcode.ER_HOST_IS_BLOCKED, errorcode.ER_SERVER_SHUTDOWN, errorcode.ER_TOO_MANY_USER_CONNECTIONS,
+}  # fmt: skip
+
+LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
+_REMEDIES_MYSQL = {
+    errorcode.ER_ACCESS_DENIED_ERROR: "check {variables}_USER and _PASSWORD, and from which hosts the account may come",
+    errorcode.ER_DBACCESS_DENIED_ERROR: "grant the account its privileges on {database}",
+    errorcode.ER_BAD_DB_ERROR: "check {variables}_DB; the database must exist",
+    errorcode.ER_TABLEACCESS_DENIED_ERROR: "grant the account that privilege on {database}",
+    errorcode.ER_CON_COUNT_ERROR: "lower --max-workers, or raise max_connections at the server",
+    errorcode.ER_OPTION_PREVENTS_STATEMENT: LOCAL_INFILE,
+    errorcode.ER_NOT_ALLOWED_COMMAND: LOCAL_INFILE,
+    3948: LOCAL_INFILE,
+    4166: LOCAL_INFILE,
+}
+
+
+class MySQL:
+    """
+    A session on a MySQL or MariaDB server: UTC, strict, utf8mb4, no value ever renumbered.
+    """
+
+    # Zero dates are data (no NO_ZERO_DATE), id 0 is an id, and a table that asks for InnoDB gets it.
+    SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
+
+    def __init__(self, endpoint: Endpoint, read_only: bool = False, infile_directory: Path | None = None) -> None:
+        """
+        Connect, or fail within `limits.connect_seconds`.
+
+        Args:
+            infile_directory: the only place LOAD DATA LOCAL may read from.
+
+        Raises:
+            DatabaseConnectionError: the server is down or refuses.
+        """
+        self.endpoint = endpoint
+        self._used = time.monotonic()
+        arguments: dict[str, Any] = {
+            "host": endpoint.host,
+            "port": endpoint.port,
+            "user": endpoint.user,
+            "password": endpoint.password,
+            "database": endpoint.database,
+            # The C extension loads only where nobody has loaded another OpenSSL before: always the same one, then.
+            "use_pure": True,
+            "charset": "utf8mb4",
+            # Otherwise it asks every server that says 8.0 or later for a collation that MariaDB may lack.
+            "collation": "utf8mb4_general_ci",
+            "connection_timeout": limits.connect_seconds,
+            "autocommit": True,
+            "allow_local_infile": False,
+        }
+        if infile_directory is not None:
+            arguments["allow_local_infile_in_path"] = str(infile_directory)
+        with self._translated("connect"):
+            self._connection = _connect_mysql(arguments, endpoint)
+            self._connection.cmd_query(f"SET SESSION time_zone = '+00:00', sql_mode = '{self.SQL_MODE}'")
+            if read_only:
+                self._connection.cmd_query("SET SESSION TRANSACTION READ ONLY")
+        # From here on statements may take their time.
+        self._set_read_seconds(None)
+
+    @property
+    def uses_tls(self) -> bool:
+        return bool(self.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1])
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self._translated("query"):
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute(statement)
+                return [tuple(_text(value) for value in row) for row in cursor.fetchall()]
+            finally:
+                with suppress(mysql.connector.Error):
+                    cursor.close()
+
+    def execute(self, statement: str) -> int:
+        """Run a statement; return the number of rows it changed."""
+        with self._translated("statement"):
+            result = self._connection.cmd_query(statement)
+        return int(result.get("affected_rows", 0))
+
+    def load(self, statement: str) -> tuple[int, int]:
+        """Run a LOAD DATA; return the rows it changed and the warnings it gave."""
+        with self._translated("LOAD DATA"):
+            result = self._connection.cmd_query(statement)
+        return int(result.get("affected_rows", 0)), int(result.get("warning_count", 0))
+
+    def alive(self) -> bool:
+        """Whether the session still stands; asks the server only after a while of silence."""
+        if time.monotonic() - self._used < limits.idle_seconds_unchecked:
+            return True
+        return bool(self._connection.is_connected())
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._connection.close()
+
+    def _set_read_seconds(self, seconds: float | None) -> None:
+        with suppress(AttributeError):
+            self._connection._socket.sock.settimeout(seconds)
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        self._used = time.monotonic()
+        try:
+            yield
+        except mysql.connector.Error as error:
+            raise _mysql_error(error, self.endpoint, doing) from error
+        except (
+            OSError,
+            IndexError,
+        ) as error:  # the pure driver lets a torn connection through as one of these
+            raise lost(self.endpoint, doing) from error
+
+
+def _connect_mysql(arguments: dict[str, Any], endpoint: Endpoint) -> Any:
+    mode = endpoint.ssl_mode
+    if mode == "disabled":
+        return mysql.connector.connect(**arguments, ssl_disabled=True)
+    if mode == "preferred":
+        try:
+            return mysql.connector.connect(**arguments)
+        except mysql.connector.Error as error:
+            # A server whose TLS is too old to speak with is still a server that plain text reaches.
+            if error.errno != errorcode.CR_SSL_CONNECTION_ERROR and "SSL" not in str(error):
+                raise
+            return mysql.connector.connect(**arguments, ssl_disabled=True)
+    verify = {"ssl_verify_cert": mode != "required", "ssl_verify_identity": mode == "verify_identity"}
+    connection = mysql.connector.connect(**arguments, **verify, ssl_ca=endpoint.ssl_ca)
+    if not getattr(connection, "_ssl_active", True):
+        connection.close()
+        raise mysql.connector.errors.InterfaceError(
+            msg="the server offers no TLS", errno=errorcode.CR_SSL_CONNECTION_ERROR
+        )
+    return connection
+
+
+def _text(value: Any) -> Any:
+    # Dictionary columns are text or bytes by the server's version.
+    return bytes(value).decode() if isinstance(value, bytes | bytearray) else value
+
+
+def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -> DatabaseError:
+    code = error.errno
+    said = clean(str(error.msg or error), endpoint)
+    remedy = remedy_for(_REMEDIES_MYSQL.get(code), endpoint)
+    if doing == "connect" or code in _CONNECTION_CODES:
+        remedy = remedy or remedy_for(UNREACHABLE, endpoint)
+        return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy)
+    if code in (1148, 3948, 4166) or "LOAD DATA LOCAL" in said:
+        said, remedy = "local_infile is off there", remedy_for(LOCAL_INFILE, endpoint)
+    return DatabaseQueryError(f"{endpoint}: the {doing} was refused: {said} ({code})", remedy, code)
+
+
+def flavour_of(version: str) -> Flavour:
+    """Which family says `10.11.19-MariaDB` or `8.4.2` of itself."""
+    return Flavour.MARIADB if "mariadb" in version.lower() else Flavour.MYSQL

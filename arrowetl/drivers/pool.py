@@ -1,0 +1,92 @@
+"""
+Sessions kept for the next who needs one, and counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
+
+from arrowetl.model import Endpoint
+
+
+class Session(Protocol):
+    """What a pool keeps."""
+
+    def alive(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Session)
+
+
+class Pool(Generic[S]):
+    """
+    The sessions on one server: opened when needed, kept, used again, counted.
+
+    Safe to share among threads. A session that was in use when something
+    failed is closed rather than kept: nobody knows what state it is in.
+    """
+
+    def __init__(self, endpoint: Endpoint, connect: Callable[[], S]) -> None:
+        self.endpoint = endpoint
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._idle: list[S] = []
+        self._open = 0
+        self.opened = 0
+        self.peak = 0
+
+    @contextmanager
+    def session(self) -> Iterator[S]:
+        session = self._take()
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            self._closed()
+            raise
+        with self._lock:
+            self._idle.append(session)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """A connection that a library opens by itself, for as long as it lasts."""
+        self._opening()
+        try:
+            yield
+        finally:
+            self._closed()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+            self._closed()
+
+    def _take(self) -> S:
+        while True:
+            with self._lock:
+                session = self._idle.pop() if self._idle else None
+            if session is None:
+                break
+            if session.alive():
+                return session
+            session.close()
+            self._closed()
+        session = self._connect()
+        self._opening()
+        return session
+
+    def _opening(self) -> None:
+        with self._lock:
+            self.opened += 1
+            self._open += 1
+            self.peak = max(self.peak, self._open)
+
+    def _closed(self) -> None:
+        with self._lock:
+            self._open -= 1

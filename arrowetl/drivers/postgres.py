@@ -1,0 +1,157 @@
+"""
+Sessions on PostgreSQL, through ADBC.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+
+from arrowetl import limits
+from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
+from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
+from arrowetl.model import Endpoint
+
+_SSL_POSTGRES = {
+    "disabled": "disable",
+    "preferred": "prefer",
+    "required": "require",
+    "verify_ca": "verify-ca",
+    "verify_identity": "verify-full",
+}
+
+_REMEDIES_POSTGRES = {
+    "28P01": "check {variables}_USER and _PASSWORD",
+    "28000": "check {variables}_USER, and pg_hba.conf at the server",
+    "3D000": "check {variables}_DB; the database must exist",
+    "42501": "grant the account that privilege",
+    "53300": "lower --max-workers, or raise max_connections at the server",
+    "53100": "free space on the server's disk",
+}
+
+
+class Postgres:
+    """
+    A session on the warehouse, in UTC; each statement commits unless inside `transaction`.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """
+        Connect, or fail within `limits.connect_seconds`.
+
+        Raises:
+            DatabaseConnectionError: the server is down or refuses.
+        """
+        self.endpoint = endpoint
+        self._used = time.monotonic()
+        settings = {
+            "host": endpoint.host,
+            "port": str(endpoint.port),
+            "dbname": endpoint.database,
+            "user": endpoint.user,
+            "password": endpoint.password,
+            "connect_timeout": str(limits.connect_seconds),
+            "sslmode": _SSL_POSTGRES[endpoint.ssl_mode],
+            "application_name": "arrowetl",
+            # jit off: our long statements are joins and scans it only delays.
+            "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c jit=off",
+        }
+        if endpoint.ssl_ca:
+            settings["sslrootcert"] = endpoint.ssl_ca
+        escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in settings.items()}
+        conninfo = " ".join(f"{key}='{value}'" for key, value in escaped.items())
+        with self._translated("connect"):
+            self._connection = adbc.connect(conninfo, autocommit=True)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self._translated("query"), self._connection.cursor() as cursor:
+            # COPY (…) TO would read large results faster, and fails on statements that are not plain queries.
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def execute(self, statement: str) -> None:
+        """Run a statement."""
+        with self._translated("statement"), self._connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            cursor.execute(statement)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements of the block, or none."""
+        self._connection.adbc_connection.set_autocommit(False)
+        try:
+            yield
+            with self._translated("commit"):
+                self._connection.commit()
+        except BaseException:
+            with suppress(Exception):
+                self._connection.rollback()
+            raise
+        finally:
+            with suppress(Exception):
+                self._connection.adbc_connection.set_autocommit(True)
+
+    def ingest(self, namespace: str, table: str, reader: pa.RecordBatchReader) -> None:
+        """COPY the reader's batches into a table that has columns of exactly their types."""
+        with self._translated("COPY"), self._connection.cursor() as cursor:
+            cursor.adbc_ingest(table, reader, mode="append", db_schema_name=namespace)
+
+    def alive(self) -> bool:
+        """Whether the session still stands; asks the server only after a while of silence."""
+        if time.monotonic() - self._used < limits.idle_seconds_unchecked:
+            return True
+        try:
+            return self.rows("SELECT 1") == [(1,)]
+        except DatabaseError:
+            return False
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._connection.close()
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        self._used = time.monotonic()
+        try:
+            yield
+        except adbc.Error as error:
+            raise _postgres_error(error, self.endpoint, doing) from error
+
+
+def _postgres_error(error: Any, endpoint: Endpoint, doing: str) -> DatabaseError:
+    code = getattr(error, "sqlstate", None)
+    said = _postgres_words(str(error), endpoint)
+    if code is None or code in ("\0" * 5, "00000"):
+        code = next((state for state, words in _WITHOUT_STATE.items() if words in str(error)), None)
+    remedy = remedy_for(_REMEDIES_POSTGRES.get(code or ""), endpoint)
+    if doing == "connect" or (code or "").startswith(("08", "57P")) or ("connection" in said and code is None):
+        return DatabaseConnectionError(
+            f"{endpoint}: {verb(doing)}: {said}", remedy or remedy_for(UNREACHABLE, endpoint)
+        )
+    return DatabaseQueryError(
+        f"{endpoint}: the {doing} was refused: {said}" + (f" ({code})" if code else ""), remedy, code
+    )
+
+
+# libpq gives no SQLSTATE for a refused connection.
+_WITHOUT_STATE = {
+    "28P01": "password authentication failed",
+    "28000": "no pg_hba.conf entry",
+    "3D000": "does not exist",
+}
+
+
+def _postgres_words(text: str, endpoint: Endpoint) -> str:
+    # DETAIL and CONTEXT hold values of rows; the first ERROR or FATAL line does not.
+    found = re.search(r"(?:ERROR|FATAL):\s*(.+)", text) or re.search(r"(?:failed|address): (.+)", text)
+    said = found[1] if found else text.splitlines()[-1] if text else "no reason given"
+    dependents = re.search(r"DETAIL:\s*((?:view|materialized view) .+)", text)
+    return clean(said + (f"; {dependents[1]}" if dependents else ""), endpoint)

@@ -1,0 +1,45 @@
+"""
+What a driver's exception is told as: shared words of the door's three halves.
+
+Nothing here lets a password or a value of a row through. Which of our errors
+an exception becomes is decided beside the driver (`mysql`, `postgres`,
+`arrow`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from arrowetl import limits
+from arrowetl.errors import DatabaseConnectionError
+from arrowetl.model import Endpoint
+
+_VARIABLES = {
+    "source": "OPENDENTAL_SOURCE",
+    "replica": "MYSQL_REPLICATION",
+    "warehouse": "POSTGRES_ANALYTICS",
+}
+UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
+
+
+def remedy_for(text: str | None, endpoint: Endpoint) -> str | None:
+    return text and text.format(variables=_VARIABLES.get(endpoint.name, ""), database=endpoint.database)
+
+
+def clean(text: str, endpoint: Endpoint) -> str:
+    """A server's message on one line, shortened, without the password and without quoted values."""
+    line = " ".join(text.split())
+    if endpoint.password:
+        line = line.replace(endpoint.password, "***")
+    # "Incorrect date value: 'x' for column `a`": names stay (MySQL puts them in backticks or after a dot), values go.
+    line = re.sub(r"(value:?|entry|[Dd]ata) '(?:[^'\\]|\\.|'')*'", r"\1 '…'", line)
+    line = re.sub(r'(syntax for type [^:]+: )".*', r'\1"…"', line)
+    return line[: limits.server_message_characters]
+
+
+def verb(doing: str) -> str:
+    return "cannot connect" if doing == "connect" else f"the connection was lost during a {doing}"
+
+
+def lost(endpoint: Endpoint, doing: str) -> DatabaseConnectionError:
+    return DatabaseConnectionError(f"{endpoint}: {verb(doing)}", remedy_for(UNREACHABLE, endpoint))

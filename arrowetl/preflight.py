@@ -1,0 +1,215 @@
+"""
+Before anything is done: are the servers there, are they the right ones, may we do what we must.
+
+`run` asks what it needs to know; `test-connections` and `validate` show all
+of it. Nothing here writes to a server, not even a temporary table.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from arrowetl import config, drivers, sql
+from arrowetl.config import Settings
+from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
+from arrowetl.model import Endpoint
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What `test-connections` found at one server."""
+
+    endpoint: Endpoint
+    version: str | None = None
+    latency_seconds: float | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    problems: tuple[str, ...] = ()
+    error: ArrowetlError | None = None
+
+    @property
+    def good(self) -> bool:
+        return self.error is None and not self.problems
+
+
+def reach(*endpoints: Endpoint) -> None:
+    """
+    Connect to every server at the same moment.
+
+    Raises:
+        DatabaseConnectionError: some cannot be reached, or refuse; tells of all of them.
+    """
+    with ThreadPoolExecutor(len(endpoints)) as pool:
+        errors = [error for error in pool.map(_reach_one, endpoints) if error]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        remedies = "\n".join(dict.fromkeys(error.remedy for error in errors if error.remedy))
+        raise DatabaseConnectionError("\n".join(error.message for error in errors), remedies or None)
+
+
+def _reach_one(endpoint: Endpoint) -> ArrowetlError | None:
+    try:
+        _connect(endpoint).close()
+    except ArrowetlError as error:
+        return error
+    return None
+
+
+def _connect(endpoint: Endpoint) -> drivers.MySQL | drivers.Postgres:
+    if endpoint.name == "warehouse":
+        return drivers.Postgres(endpoint)
+    return drivers.MySQL(endpoint, read_only=endpoint.name == "source")
+
+
+def require_local_infile(replica: Endpoint) -> None:
+    """
+    Raises:
+        DatabaseQueryError: the replica does not take LOAD DATA LOCAL.
+    """
+    session = drivers.MySQL(replica)
+    try:
+        if session.rows("SHOW GLOBAL VARIABLES LIKE 'local_infile'")[0][1] != "ON":
+            raise DatabaseQueryError(
+                f"{replica}: local_infile is off, and rows can be loaded no other way", drivers.LOCAL_INFILE
+            )
+    finally:
+        session.close()
+
+
+drivers.LOCAL_INFILE = (
+    "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
+)
+
+
+def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
+    """
+    Raises:
+        ConfigurationError: the replica is the source's own database. Told by
+            the servers' identities, and by a lock taken at the one and looked
+            for at the other, which costs no write at either.
+    """
+    left, right = drivers.MySQL(source, read_only=True), drivers.MySQL(replica)
+    try:
+        folded = any(session.rows("SELECT @@lower_case_table_names")[0][0] for session in (left, right))
+        names = [e.database.lower() if folded else e.database for e in (source, replica)]
+        token = sql.mysql_literal(f"arrowetl {secrets.token_hex(8)}")
+        right.rows(f"SELECT GET_LOCK({token}, 0)")
+        seen = left.rows(f"SELECT IS_USED_LOCK({token})")[0][0] is not None
+        if names[0] == names[1] and (seen or _identity(left) == _identity(right)):
+            raise ConfigurationError(
+                f"{replica} is the source itself; nothing was written",
+                "point MYSQL_REPLICATION_HOST, _PORT and _DB at a server and database of your own",
+            )
+    finally:
+        left.close()
+        right.close()
+
+
+def _identity(session: drivers.MySQL) -> Any:
+    found = dict(session.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid')"))
+    # Servers too old to have a name of their own are told by the lock alone.
+    return found or object()
+
+
+def examine(endpoint: Endpoint) -> Examined:
+    """Everything `test-connections` tells of one server; a failure is part of it."""
+    try:
+        session = _connect(endpoint)
+    except ArrowetlError as error:
+        return Examined(endpoint, error=error)
+    try:
+        clock = time.monotonic()
+        session.rows("SELECT 1")
+        latency = time.monotonic() - clock
+        version, facts, problems = _EXAMINATIONS[endpoint.name](session, endpoint)
+        return Examined(endpoint, version, latency, tuple(facts), tuple(problems))
+    except ArrowetlError as error:
+        return Examined(endpoint, error=error)
+    finally:
+        session.close()
+
+
+Examination = Callable[[Any, Endpoint], tuple[str, list[tuple[str, str]], list[str]]]
+
+
+def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, list[tuple[str, str]], list[str]]:
+    version = session.rows("SELECT VERSION()")[0][0]
+    wanted = (
+        "time_zone",
+        "sql_mode",
+        "local_infile",
+        "max_allowed_packet",
+        "innodb_buffer_pool_size",
+        "max_connections",
+    )
+    names = ", ".join(f"'{name}'" for name in wanted)
+    variables = dict(session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"))
+    facts = [(name, str(variables.get(name, ""))) for name in wanted if name in variables]
+    facts.insert(0, ("TLS", "on" if session.uses_tls else "off"))
+    facts.append(("flavour", drivers.flavour_of(version).value))
+    problems = []
+    if endpoint.name == "source":
+        database = sql.mysql_literal(endpoint.database)
+        count = f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}"
+        tables = session.rows(count)[0][0]
+        facts.append(("tables", str(tables)))
+        if not tables:
+            problems.append(f"no table of {endpoint.database} can be seen: grant SELECT on it")
+    elif variables.get("local_infile") != "ON":
+        problems.append(f"local_infile is off; {drivers.LOCAL_INFILE}")
+    return version, facts, problems
+
+
+def _examine_postgres(session: drivers.Postgres, endpoint: Endpoint) -> tuple[str, list[tuple[str, str]], list[str]]:
+    version = str(session.rows("SHOW server_version")[0][0])
+    wanted = ("max_connections", "shared_buffers", "max_wal_size", "maintenance_work_mem")
+    facts = [(name, str(session.rows(f"SHOW {name}")[0][0])) for name in wanted]
+    schema = sql.postgres_literal(endpoint.namespace)
+    exists = bool(session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {schema}"))
+    problems = []
+    if exists and not session.rows(f"SELECT has_schema_privilege({schema}, 'CREATE')")[0][0]:
+        problems.append(f"no CREATE privilege on schema {endpoint.namespace}: grant it to {endpoint.user}")
+    if not exists and not session.rows("SELECT has_database_privilege(current_database(), 'CREATE')")[0][0]:
+        problems.append(f"schema {endpoint.namespace} is missing and {endpoint.user} may not create it: create it")
+    facts.append(("schema", f"{endpoint.namespace}" + ("" if exists else " (will be created)")))
+    return version, facts, problems
+
+
+_EXAMINATIONS: dict[str, Examination] = {
+    "source": _examine_mysql,
+    "replica": _examine_mysql,
+    "warehouse": _examine_postgres,
+}
+
+
+def test_connections(settings: Settings) -> list[Examined]:
+    """The three servers, examined at the same moment."""
+    with ThreadPoolExecutor(3) as pool:
+        return list(pool.map(examine, settings.endpoints.values()))
+
+
+def validate(settings: Settings, offline: bool) -> list[str]:
+    """Every problem of tables.yml and the servers at once; empty is good."""
+    problems: list[str] = []
+    try:
+        config.read_tables(settings.tables_file)
+    except ConfigurationError as error:
+        problems.append(str(error))
+    if offline:
+        return problems
+    for examined in test_connections(settings):
+        if examined.error:
+            problems.append(str(examined.error))
+        problems += [f"{examined.endpoint}: {problem}" for problem in examined.problems]
+    try:
+        refuse_same_server(settings.endpoint("source"), settings.endpoint("replica"))
+    except ConfigurationError as error:
+        problems.append(str(error))
+    except ArrowetlError:
+        pass  # it was told above which of the two cannot be reached
+    return problems

@@ -1,0 +1,134 @@
+"""
+The replica's side of the journey: a staging table, LOAD DATA into it, RENAME.
+
+It receives spills' text and gives back counts. Reading from the replica is
+`source`'s work; what its tables look like is phrased in `sql`.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pyarrow as pa
+
+from arrowetl import drivers, infile, sql
+from arrowetl.errors import DataLoadingError
+from arrowetl.model import Changes, Coercion, Endpoint, Flavour, Partition, TablePlan
+from arrowetl.spill import Spill
+
+_WARNINGS_SHOWN = 3
+
+
+class Replica:
+    """
+    One server and database to load into.
+    """
+
+    name = "replica"
+
+    def __init__(self, endpoint: Endpoint, spill: Spill, source: Flavour) -> None:
+        """
+        Args:
+            source: the flavour of the server the tables come from.
+        """
+        self.endpoint = endpoint
+        self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, infile_directory=spill.directory))
+        self._spill = spill
+        self._source = source
+        self._lock = threading.Lock()
+        self._server: tuple[Flavour, dict[str, str]] | None = None
+        self._tables: frozenset[str] = frozenset()
+
+    def open(self) -> None:
+        """
+        Learn what is there, and drop the staging tables of a run that was killed.
+        """
+        with self.pool.session() as session:
+            self._server = (
+                drivers.flavour_of(session.rows("SELECT VERSION()")[0][0]),
+                dict(session.rows("SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")),
+            )
+            for (name,) in session.rows(sql.leftovers_mysql(self.endpoint.database)):
+                session.execute(sql.drop_mysql(self.endpoint.database, name))
+            rows = session.rows(
+                f"SELECT TABLE_NAME FROM information_schema.TABLES "
+                f"WHERE TABLE_SCHEMA = {sql.mysql_literal(self.endpoint.database)}"
+            )
+        self._tables = frozenset(name for (name,) in rows)
+
+    def prepare(self, plan: TablePlan) -> None:
+        """Make the staging table, with its primary key and no other index."""
+        assert self._server is not None, "open() comes first"
+        flavour, collations = self._server
+        name = sql.staging_name(plan.name)
+        with self.pool.session() as session:
+            session.execute(sql.create_replica(self.endpoint.database, name, plan, self._source, flavour, collations))
+
+    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]:
+        """
+        Load one partition: all of it, exactly, or none.
+
+        Returns:
+            What had to be coerced: nothing, ever.
+
+        Raises:
+            DataLoadingError: a row was refused, replaced another, or drew a warning.
+        """
+        if table.num_rows == 0:
+            return ()
+        staging = sql.staging_name(plan.name)
+        spill = f"{abs(hash(plan.name))}-{part.index}-{threading.get_ident()}.csv"
+        with (
+            self._spill.file(spill, partial(infile.write, table, plan.fields)) as path,
+            self.pool.session() as session,
+        ):
+            session.execute("START TRANSACTION")
+            changed, warnings = session.load(
+                sql.load_data(self.endpoint.database, staging, plan.fields, path.as_posix())
+            )
+            if warnings or changed != table.num_rows:
+                said = session.rows(f"SHOW WARNINGS LIMIT {_WARNINGS_SHOWN}")
+                session.execute("ROLLBACK")
+                raise _refused(plan, part, table.num_rows, changed, [str(code) for _, code, _ in said])
+            session.execute("COMMIT")
+        return ()
+
+    def count(self, plan: TablePlan) -> int:
+        """Rows in staging, as the server counts them."""
+        with self.pool.session() as session:
+            return int(session.rows(sql.mysql_count(self.endpoint.database, sql.staging_name(plan.name)))[0][0])
+
+    def finish(self, plan: TablePlan) -> None:
+        """Give staging its other indexes, while nobody looks at it."""
+        statement = sql.add_indexes(self.endpoint.database, sql.staging_name(plan.name), plan)
+        if statement:
+            with self.pool.session() as session:
+                session.execute(statement)
+
+    def cutover(self, plan: TablePlan, rows: int) -> Changes:
+        """Put staging in the published table's place; readers see the one or the other."""
+        exists = plan.name in self._tables
+        with self.pool.session() as session:
+            session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
+            session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
+        return Changes(rows, inserted=rows)
+
+    def discard(self, plan: TablePlan) -> None:
+        """Drop what a failed journey left."""
+        with self.pool.session() as session:
+            session.execute(sql.drop_mysql(self.endpoint.database, sql.staging_name(plan.name)))
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def _refused(plan: TablePlan, part: Partition, sent: int, changed: int, codes: list[str]) -> DataLoadingError:
+    what = f"{plan.name}[{part.index}]: {sent:,} rows were sent to the replica, it counts {changed:,}"
+    if codes:
+        what += f" and warns (codes {', '.join(codes)})"
+    return DataLoadingError(
+        what + "; nothing of the partition was kept",
+        "two rows with one key under the replica's collation, or a value its column cannot hold; compare the "
+        "table's definition at both servers",
+    )

@@ -1,0 +1,179 @@
+"""
+The reading side: a MySQL or MariaDB server from which nothing is ever taken but rows.
+
+The source, and the replica when it is read instead: both speak here. It
+returns catalog values and Arrow; what a partition is comes from `partition`,
+what is selected from `sql`. Its sessions are read-only by the server's own
+promise.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from arrowetl import coerce, drivers, partition, sql
+from arrowetl.errors import UnreadableValueError
+from arrowetl.model import Column, Endpoint, Flavour, Index, Partition, Reading, Table, TablePlan
+
+
+class Source:
+    """
+    One server and database to read from.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, read_only=True))
+        self._lock = threading.Lock()
+        self._tls: bool | None = None
+        # Tables in which the native read met a value it cannot hold: their other partitions need not try.
+        self._odd: set[str] = set()
+
+    def flavour(self) -> Flavour:
+        """Which family the server belongs to."""
+        with self.pool.session() as session:
+            return drivers.flavour_of(session.rows("SELECT VERSION()")[0][0])
+
+    @property
+    def tls(self) -> bool:
+        with self._lock:
+            if self._tls is None:
+                with self.pool.session() as session:
+                    self._tls = session.uses_tls
+            return self._tls
+
+    def catalog(self) -> dict[str, Table]:
+        """
+        Every table, its columns and indexes, in three queries.
+        """
+        questions = sql.catalog(self.endpoint.database)
+        with self.pool.session() as session:
+            if drivers.flavour_of(session.rows("SELECT VERSION()")[0][0]) is Flavour.MYSQL:
+                # MySQL 8 and later answer from a cache of up to a day; older ones have no such variable.
+                for name, _ in session.rows("SHOW SESSION VARIABLES LIKE 'information_schema_stats_expiry'"):
+                    session.execute(f"SET SESSION {name} = 0")
+            answers = {part: session.rows(question) for part, question in questions.items()}
+        columns, indexes = _columns(answers["columns"]), _indexes(answers["indexes"])
+        return {
+            row[0]: _table(row, columns[row[0]], indexes[row[0]])
+            for row in answers["tables"]
+            if not row[0].startswith((sql.STAGING, sql.RETIRED))
+        }
+
+    def reading(self, plan: TablePlan) -> Reading:
+        """How many rows the table has at this moment, and when it last changed."""
+        with self.pool.session() as session:
+            rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
+        return Reading(int(rows), update_time, now)
+
+    def partitions(self, plan: TablePlan) -> tuple[Partition, ...]:
+        """
+        The table as ranges of `plan.rows_per_partition` rows each, by walking its primary key's index.
+        """
+        table, keys = plan.table, list[int]()
+        if partition.can_be_split(table) and table.rows > plan.rows_per_partition:
+            with self.pool.session() as session:
+                while True:
+                    lower = keys[-1] if keys else None
+                    question = sql.key_after(
+                        self.endpoint.database,
+                        table.name,
+                        table.primary_key[0],
+                        lower,
+                        plan.rows_per_partition,
+                    )
+                    found = session.rows(question)
+                    # A key that is not above the last one: more rows share the first column than a partition holds.
+                    if not found or found[0][0] == lower:
+                        break
+                    keys.append(int(found[0][0]))
+        return partition.partitions(keys)
+
+    def extract(self, plan: TablePlan, part: Partition) -> pa.Table:
+        """
+        The rows of one partition: natively where that keeps every value, else by the rules' safe expressions.
+
+        Raises:
+            DataExtractionError: the read ended before its end.
+        """
+        if plan.name not in self._odd:
+            try:
+                table = self._read(plan, part, safe=False)
+                if coerce.is_plain(table, plan.fields):
+                    return table
+            except UnreadableValueError:
+                pass
+            self._odd.add(plan.name)
+        return self._read(plan, part, safe=True)
+
+    def _read(self, plan: TablePlan, part: Partition, safe: bool) -> pa.Table:
+        key = plan.table.primary_key[0] if plan.table.primary_key else None
+        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, safe)
+        with self.pool.counted():
+            return drivers.read_arrow(self.endpoint, statement, self.tls)
+
+    def checksum(self, question: str) -> tuple[int, int]:
+        """Answer one of `checksum`'s questions: rows and sum."""
+        with self.pool.session() as session:
+            rows, total = session.rows(question)[0]
+        return int(rows), int(total)
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:
+    columns: dict[str, tuple[Column, ...]] = defaultdict(tuple)
+    for table, name, data_type, column_type, nullable, charset, collation, precision, scale, extra in rows:
+        columns[table] += (
+            Column(
+                name=name,
+                data_type=data_type.lower(),
+                column_type=column_type.lower() if not column_type.lower().startswith(("enum", "set")) else column_type,
+                nullable=nullable == "YES",
+                charset=charset,
+                collation=collation,
+                precision=None if precision is None else int(precision),
+                scale=None if scale is None else int(scale),
+                extra=extra or "",
+            ),
+        )
+    return columns
+
+
+def _indexes(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
+    indexes: dict[str, dict[str, Index]] = defaultdict(dict)
+    for table, name, column, prefix, non_unique, kind in rows:
+        before = indexes[table].get(name)
+        columns = (*(before.columns if before else ()), (column, None if prefix is None else int(prefix)))
+        indexes[table][name] = Index(name, columns, not int(non_unique), kind)
+    # An index upon an expression has no column to name; a replica can do without it.
+    return defaultdict(
+        tuple,
+        {
+            table: tuple(index for index in by_name.values() if all(column for column, _ in index.columns))
+            for table, by_name in indexes.items()
+        },
+    )
+
+
+def _table(row: tuple[Any, ...], columns: tuple[Column, ...], indexes: tuple[Index, ...]) -> Table:
+    name, engine, collation, rows, data_bytes, row_bytes = row
+    primary = next((index for index in indexes if index.name == "PRIMARY"), None)
+    return Table(
+        name=name,
+        engine=engine or "",
+        charset=collation.partition("_")[0] if collation else None,
+        collation=collation,
+        rows=int(rows or 0),
+        data_bytes=int(data_bytes or 0),
+        row_bytes=int(row_bytes or 0),
+        columns=columns,
+        primary_key=tuple(column for column, _ in primary.columns) if primary else (),
+        indexes=indexes,
+    )

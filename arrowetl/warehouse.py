@@ -1,0 +1,155 @@
+"""
+PostgreSQL's side of the journey: a staging table, COPY into it, cutover.
+
+It receives Arrow in exactly the warehouse's types (`coerce` made them) and
+gives back counts. How a staged table becomes the published one was decided
+by `plan`; the sentences are in `sql`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pyarrow as pa
+
+from arrowetl import coerce, drivers, limits, sql
+from arrowetl.model import Changes, Coercion, Cutover, Endpoint, Partition, PublishedTable, TablePlan
+
+
+class Warehouse:
+    """
+    One PostgreSQL database and namespace to load into.
+    """
+
+    name = "warehouse"
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.namespace = endpoint.namespace
+        self.pool = drivers.Pool(endpoint, lambda: drivers.Postgres(endpoint))
+
+    def open(self) -> None:
+        """
+        See that the namespace is there, and drop the staging tables of a run that was killed.
+        """
+        schema = sql.postgres_literal(self.namespace)
+        with self.pool.session() as session:
+            if not session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {schema}"):
+                session.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.postgres_name(self.namespace)}")
+            for (name,) in session.rows(sql.leftovers_postgres(self.namespace)):
+                session.execute(sql.drop_postgres(self.namespace, name))
+
+    def published(self) -> dict[str, PublishedTable]:
+        """Every table of the namespace: columns and types, primary key, the views upon it; in three queries."""
+        with self.pool.session() as session:
+            answers = {part: session.rows(question) for part, question in sql.published(self.namespace).items()}
+        columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for table, name, type_ in answers["columns"]:
+            columns[table].append((name, type_))
+        keys, dependents = defaultdict(list), defaultdict(list)
+        for table, name in answers["keys"]:
+            keys[table].append(name)
+        for table, view in answers["dependents"]:
+            dependents[table].append(view)
+        return {
+            table: PublishedTable(tuple(named), tuple(keys[table]), tuple(dependents[table]))
+            for table, named in columns.items()
+        }
+
+    def prepare(self, plan: TablePlan) -> None:
+        """Make the staging table."""
+        with self.pool.session() as session:
+            session.execute(sql.create_warehouse(self.namespace, plan))
+
+    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]:
+        """
+        Ingest one partition: all of it, or none.
+
+        Returns:
+            What had to be coerced.
+
+        Raises:
+            DataExtractionError: a value fits neither its rule nor a coercion.
+            DatabaseQueryError: the server refused the rows.
+        """
+        if table.num_rows == 0:
+            return ()
+        key = plan.table.primary_key[0] if len(plan.table.primary_key) == 1 else None
+        is_integer = key is not None and "int" in plan.table.column(key).data_type
+        converted, coercions = coerce.to_warehouse(table, plan.fields, key if is_integer else None)
+        reader = converted.to_reader(limits.copy_batch_rows)
+        with self.pool.session() as session, session.transaction():
+            session.ingest(self.namespace, sql.staging_name(plan.name_postgres), reader)
+        return coercions
+
+    def count(self, plan: TablePlan) -> int:
+        """Rows in staging, as the server counts them."""
+        staging = sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres))
+        with self.pool.session() as session:
+            return int(session.rows(f"SELECT count(*) FROM {staging}")[0][0])
+
+    def finish(self, plan: TablePlan) -> None:
+        """Let the server learn staging's contents before it is joined, or read by others."""
+        with self.pool.session() as session:
+            session.execute(f"ANALYZE {sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres))}")
+
+    def cutover(self, plan: TablePlan, rows: int) -> Changes:
+        """
+        Make staging's rows the published ones, in one transaction.
+
+        Raises:
+            DatabaseQueryError: a reader held the table longer than `limits.cutover_lock_seconds`.
+        """
+        with self.pool.session() as session:
+            with session.transaction():
+                session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
+                changes = _CUTOVERS[plan.cutover](session, self.namespace, plan, rows)
+            session.execute(sql.drop_postgres(self.namespace, sql.staging_name(plan.name_postgres)))
+        return changes
+
+    def discard(self, plan: TablePlan) -> None:
+        """Drop what a failed journey left."""
+        with self.pool.session() as session:
+            session.execute(sql.drop_postgres(self.namespace, sql.staging_name(plan.name_postgres)))
+
+    def checksum(self, question: str) -> tuple[int, int]:
+        """Answer one of `checksum`'s questions: rows and sum."""
+        with self.pool.session() as session:
+            rows, total = session.rows(question)[0]
+        return int(rows), int(total)
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
+    exists = bool(
+        session.rows(
+            f"SELECT 1 FROM pg_tables WHERE schemaname = {sql.postgres_literal(namespace)} "
+            f"AND tablename = {sql.postgres_literal(plan.name_postgres)}"
+        )
+    )
+    for statement in sql.swap_warehouse(namespace, plan.name_postgres, exists, bool(plan.key_postgres)):
+        session.execute(statement)
+    return Changes(rows, inserted=rows)
+
+
+def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
+    if plan.added_columns:
+        session.execute(sql.add_columns(namespace, plan.name_postgres, plan.added_columns))
+    statements = sql.merge(namespace, plan)
+    deleted, _ = session.rows(sql.counting(statements["deleted"]))[0]
+    written, inserted = session.rows(sql.counting(statements["written"]))[0]
+    return Changes(rows, inserted, written - inserted, deleted)
+
+
+def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
+    if plan.added_columns:
+        session.execute(sql.add_columns(namespace, plan.name_postgres, plan.added_columns))
+    delete, insert = sql.replace_all(namespace, plan)
+    deleted, _ = session.rows(sql.counting(delete))[0]
+    session.execute(insert)
+    return Changes(rows, inserted=rows, deleted=deleted)
+
+
+_CUTOVERS = {Cutover.SWAP: _swap, Cutover.MERGE: _merge, Cutover.REPLACE: _replace}
