@@ -1,0 +1,50 @@
+"""
+arrowetl carries a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse.
+
+    import arrowetl
+
+    with arrowetl.open() as etl:
+        summary = etl.run(all=True)
+
+Settings come from the environment (README, Configure). Errors are one tree,
+`arrowetl.ArrowetlError`, drawn in `arrowetl.errors`.
+"""
+
+from arrowetl.errors import (
+    ArrowetlError,
+    ConfigurationError,
+    DatabaseConnectionError,
+    DatabaseError,
+    DatabaseQueryError,
+    DatabaseTransactionError,
+    DataError,
+    DataExtractionError,
+    DataLoadingError,
+    EnvironmentError,
+    UsageError,
+    ValidationError,
+    VerificationError,
+)
+
+__version__ = "0.1.0"
+
+from arrowetl.etl import Etl, open  # after the version, which `analyze` writes down
+
+__all__ = [
+    "ArrowetlError",
+    "ConfigurationError",
+    "DataError",
+    "DataExtractionError",
+    "DataLoadingError",
+    "DatabaseConnectionError",
+    "DatabaseError",
+    "DatabaseQueryError",
+    "DatabaseTransactionError",
+    "EnvironmentError",
+    "Etl",
+    "UsageError",
+    "ValidationError",
+    "VerificationError",
+    "__version__",
+    "open",
+]

@@ -1,0 +1,156 @@
+"""
+The source's catalog → tables.yml: how each table is to be treated.
+
+It reads dictionary tables and nothing else, and writes one file. A person's
+`overrides:` are carried over as they are; `config` reads what is written here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arrowetl import __version__, config, limits, partition, plan, preflight
+from arrowetl.config import Settings
+from arrowetl.ledger import TRACKING
+from arrowetl.model import Table
+from arrowetl.source import Source
+
+_GAP_DAYS = {"large": 60, "medium": 30, "small": 30, "tiny": 7}
+_SLOW_ROWS_PER_SECOND = {"large": 3000, "medium": 2000, "small": 1000, "tiny": 500}
+_PRIORITY = {"large": "high", "medium": "high", "small": "medium", "tiny": "low"}
+# What everybody waits for in the morning, whatever its size.
+_URGENT = frozenset({"patient", "appointment", "procedurelog", "claimproc", "payment"})
+
+_HEADING = """\
+# How arrowetl treats each table of the source. Written by `arrowetl analyze`, which writes it anew;
+# what you choose yourself goes under a table's `overrides:`, and stays:
+#
+#   patient:
+#     overrides:
+#       exclude: true                     # leave the table out
+#       processing_priority: high         # high before medium before low
+#       batch_size: 50000                 # rows of a partition at most
+#       partition_bytes: 16777216         # bytes of a partition at most
+#       columns:
+#         SSN: {exclude: true}            # leave a column out
+#         HasIns: {type: boolean}         # carry it as another type; `arrowetl types` lists them
+"""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was written, and what a person should know of it."""
+
+    path: Path
+    document: Mapping[str, Any]
+    vanished: tuple[str, ...]
+
+
+def analyze(settings: Settings, output: Path | None = None) -> Analysis:
+    """
+    Write tables.yml from the source's catalog.
+
+    Raises:
+        DatabaseError: the source cannot be read.
+        ConfigurationError: the file that is there is broken, so that its overrides cannot be kept.
+    """
+    endpoint = settings.endpoint("source")
+    preflight.reach(endpoint)
+    path = output or settings.tables_file
+    before = config.load_yaml(path).get("tables") or {} if path.exists() else {}
+    source = Source(endpoint)
+    try:
+        catalog = {name: table for name, table in source.catalog().items() if name not in TRACKING}
+    finally:
+        source.close()
+    document = tables_document(catalog.values(), settings.environment, endpoint.database, before)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(dict(document), Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
+    unfinished.write_text(f"{_HEADING}\n{text}", encoding="utf-8")
+    unfinished.replace(path)
+    return Analysis(path, document, tuple(sorted(before.keys() - catalog.keys())))
+
+
+def tables_document(
+    tables: Iterable[Table], environment: str, database: str, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """
+    The whole of tables.yml; pure but for the time in it.
+
+    Args:
+        before: the tables of the file that is there, for their overrides.
+    """
+    tables = sorted(tables, key=lambda table: table.name)
+    return {
+        "metadata": {
+            "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "analyzer_version": __version__,
+            "environment": environment,
+            "source_database": database,
+            "total_tables": len(tables),
+            "schema_hash": schema_hash(tables),
+        },
+        "tables": {table.name: _entry(table, before.get(table.name) or {}) for table in tables},
+    }
+
+
+def schema_hash(tables: Iterable[Table]) -> str:
+    """A digest of all tables, columns, types and keys; the same for the same schema, whoever asks."""
+    facts = [
+        [table.name, [[c.name, c.column_type, c.nullable] for c in table.columns], table.primary_key]
+        for table in tables
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _entry(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
+    category = plan.category_of(table.rows)
+    stamps = [column.name for column in table.columns if "on update current_timestamp" in column.extra.lower()]
+    batch_rows = partition.rows_per_partition(table, None, None)
+    key = table.primary_key
+    entry = {
+        "table_name": table.name,
+        "extraction_strategy": _strategy(category, bool(key), stamps),
+        "incremental_columns": stamps,
+        "primary_incremental_column": stamps[0] if stamps else None,
+        "batch_size": batch_rows,
+        "performance_category": category,
+        "processing_priority": "high" if table.name in _URGENT else _PRIORITY[category],
+        "time_gap_threshold_days": _GAP_DAYS[category],
+        "estimated_rows": table.rows,
+        "estimated_size_mb": round(table.data_bytes / limits.MIB, 2),
+        "estimated_processing_time_minutes": round(table.rows / limits.rows_per_second_expected / 60, 1),
+        # The rows as Arrow, their text, and an encoded batch.
+        "memory_requirements_mb": max(1, round(3 * min(table.rows, batch_rows) * table.row_bytes / limits.MIB)),
+        "monitoring": {
+            "alert_on_failure": category in ("large", "medium") or table.data_bytes > 50 * limits.MIB,
+            "alert_on_slow_extraction": category in ("large", "medium"),
+            "performance_threshold_records_per_second": _SLOW_ROWS_PER_SECOND[category],
+        },
+        "primary_key": None if not key else key[0] if len(key) == 1 else list(key),
+    }
+    if before.get("overrides"):
+        entry["overrides"] = before["overrides"]
+    return entry
+
+
+def _strategy(category: str, has_key: bool, stamps: list[str]) -> str:
+    """
+    Incremental only where the server itself stamps every change.
+
+    >>> _strategy("large", True, ["DateTStamp"])
+    'incremental_chunked'
+    """
+    if not stamps or not has_key:
+        return "full_table"
+    return "incremental_chunked" if category == "large" else "incremental"

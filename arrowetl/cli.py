@@ -1,0 +1,321 @@
+"""
+The command line: words in, a choice made, the result shown.
+
+It knows no SQL and no server; every command is a method of `etl.Etl`. What is
+shown is made by `report`. stdout carries the result, stderr everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+from rich.console import Console, RenderableType
+
+import arrowetl
+from arrowetl import config, drivers, limits, report, schema, verify
+from arrowetl.errors import ArrowetlError, Interrupted
+from arrowetl.model import CATEGORIES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_GLOBALS = (
+    click.option(
+        "--config",
+        "tables_file",
+        type=click.Path(path_type=Path),
+        help="tables.yml; default conf/tables.yml.",
+    ),
+    click.option(
+        "--env-file",
+        type=click.Path(path_type=Path),
+        help="Settings; default .env_<environment> beside tables.yml.",
+    ),
+    click.option("--log-format", type=click.Choice(["text", "json"]), help="How progress is written to stderr."),
+    click.option("-v", "--verbose", is_flag=True, default=None, help="A line for every table."),
+)
+
+
+def shared(command: F) -> F:
+    """The global options, which may stand before or after the command."""
+
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        chosen = context.ensure_object(dict)
+        if value is not None:
+            chosen[parameter.name] = value
+
+    for option in reversed(_GLOBALS):
+        command = option(command)
+    for parameter in command.__click_params__ if hasattr(command, "__click_params__") else ():
+        if parameter.name in ("tables_file", "env_file", "log_format", "verbose"):
+            parameter.callback, parameter.expose_value = callback, False
+    return command
+
+
+class Commands(click.Group):
+    """The commands in the order of a first day, and one place where errors become exit codes."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except ArrowetlError as problem:
+            _fail(problem)
+        except KeyboardInterrupt:
+            _fail(Interrupted("interrupted"))
+
+
+_stderr = Console(stderr=True)
+
+
+def _fail(problem: ArrowetlError) -> NoReturn:
+    _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
+    sys.exit(problem.exit_code)
+
+
+def _show(what: RenderableType) -> None:
+    # A pipe has no width of its own: nothing is cut there.
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(what)
+
+
+def _show_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, default=str))
+
+
+def _open(*needs: str) -> Any:
+    chosen = click.get_current_context().ensure_object(dict)
+    return arrowetl.open(
+        tables_file=chosen.get("tables_file"),
+        env_file=chosen.get("env_file"),
+        needs=needs or ("source", "replica", "warehouse"),
+    )
+
+
+def _watch() -> report.Watch:
+    chosen = click.get_current_context().ensure_object(dict)
+    if chosen.get("log_format") == "json":
+        return report.JsonLines(_stderr, bool(chosen.get("verbose")))
+    if _stderr.is_terminal:
+        return report.Bars(_stderr)
+    return report.Lines(_stderr, bool(chosen.get("verbose")))
+
+
+def _split(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+_table = click.option(
+    "--table", "tables", multiple=True, callback=_split, metavar="T", help="Repeat it, or use commas."
+)
+_all = click.option("--all", "all_", is_flag=True, help="Every table that tables.yml does not exclude.")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else.")
+
+
+def _drivers() -> str:
+    return ", ".join(f"{package} {version}" for package, version in drivers.versions().items())
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(arrowetl.__version__, message="arrowetl %(version)s (" + _drivers() + ")")
+@shared
+def main() -> None:
+    """
+    Carry a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse, and prove it arrived.
+    """
+    global _stderr
+    if not os.environ.get("PYTEST_CURRENT_TEST"):
+        _stderr = Console(file=drivers.mute_panics())
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    # Asked to stop by a scheduler: the same as by Ctrl-C.
+    raise KeyboardInterrupt
+
+
+@main.command()
+@click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
+@click.option("--keep", is_flag=True, help="Leave the servers running, and say how to reach them.")
+@shared
+def demo(scale: str, keep: bool) -> None:
+    """Private servers, a synthetic OpenDental, analyze, run, verify."""
+    from arrowetl.sandbox import demo as sandbox_demo
+
+    sys.exit(sandbox_demo.demo(scale, keep, _show, _watch))
+
+
+@main.group()
+def sandbox() -> None:
+    """The demo's servers, step by step."""
+
+
+@sandbox.command()
+@click.option("--ports", metavar="S,R,W", help="Ports of source, replica and warehouse; default unusual fixed ones.")
+@click.option(
+    "--postgres",
+    type=click.Path(path_type=Path),
+    help="A directory with initdb and postgres, instead of the wheel.",
+)
+def up(ports: str | None, postgres: Path | None) -> None:
+    """Start them, or those that do not run; print the settings that lead there."""
+    from arrowetl.sandbox import demo as sandbox_demo
+
+    for line in sandbox_demo.up(ports, postgres):
+        click.echo(line)
+
+
+@sandbox.command()
+@click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
+def seed(scale: str) -> None:
+    """Fill the source with the synthetic OpenDental, anew."""
+    from arrowetl.sandbox import demo as sandbox_demo
+
+    click.echo(sandbox_demo.seed(scale), err=True)
+
+
+@sandbox.command()
+@click.option("--delete", is_flag=True, help="Remove their data, too.")
+def down(delete: bool) -> None:
+    """Stop them."""
+    from arrowetl.sandbox import demo as sandbox_demo
+
+    click.echo(sandbox_demo.down(delete), err=True)
+
+
+@sandbox.command("status")
+def sandbox_status() -> None:
+    """Where they listen."""
+    from arrowetl.sandbox import demo as sandbox_demo
+
+    click.echo(sandbox_demo.status())
+
+
+@main.command("test-connections")
+@shared
+def test_connections() -> None:
+    """The three servers: version, settings that matter, privileges, latency."""
+    with _open() as etl:
+        found = etl.test_connections()
+    _show(report.examined(found))
+    sys.exit(0 if all(one.good for one in found) else 4)
+
+
+@main.command()
+@click.option("--offline", is_flag=True, help="Ask no server.")
+@shared
+def validate(offline: bool) -> None:
+    """Every problem of the environment, tables.yml and the servers at once."""
+    with _open() as etl:
+        problems = etl.validate(offline)
+        for name, (default, purpose) in config.ARROWETL_VARIABLES.items():
+            click.echo(f"{name} = {os.environ.get(name) or default or '(unset)'}: {purpose}", err=True)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        sys.exit(3)
+    click.echo("no problem found")
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write; default the file of --config.")
+@shared
+def analyze(output: Path | None) -> None:
+    """Write tables.yml from the source's catalog; your overrides stay."""
+    with _open("source") as etl:
+        analysis = etl.analyze(output)
+    tables = analysis.document["tables"]
+    by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}
+    words = ", ".join(f"{number} {category}" for category, number in by_category.items() if number)
+    click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
+    if analysis.vanished:
+        click.echo(f"no more at the source: {', '.join(analysis.vanished)}")
+
+
+@main.command()
+@_all
+@_table
+@click.option("--category", type=click.Choice(CATEGORIES))
+@click.option("--max-workers", type=int, default=limits.workers_default, show_default=True)
+@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@click.option("--from", "read_from", type=click.Choice(["source", "replica"]), default="source", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
+@_json
+@shared
+def run(
+    all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
+    read_from: str, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Carry tables from the source to the replica and the warehouse."""
+    needs = ("source", "replica", "warehouse") if read_from == "source" else ("replica", "warehouse")
+    asked: dict[str, Any] = {
+        "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
+    }  # fmt: skip
+    with _open(*needs) as etl:
+        if dry_run:
+            planned = etl.plan(**asked)
+            if as_json:
+                _show_json(report.plans_json(planned.plans, planned.failed, planned.warnings))
+            else:
+                _show(report.plans(planned.plans))
+                for outcome in planned.failed:
+                    click.echo(f"cannot be carried: {outcome.failure.message}", err=True)
+            return
+        watch = _watch()
+        try:
+            summary = etl.run(**asked, max_workers=max_workers, tell=watch)
+        finally:
+            watch.close()
+    if as_json:
+        _show_json(summary.as_json())
+    else:
+        _show(report.summary(summary))
+    sys.exit(summary.exit_code)
+
+
+@main.command("verify")
+@_all
+@_table
+@_json
+@shared
+def verify_(all_: bool, tables: tuple[str, ...], as_json: bool) -> None:
+    """Compare source, replica and warehouse by checksums; say which tables differ."""
+    if all_ == bool(tables):
+        raise click.UsageError("name tables with --table, or ask for --all")
+    with _open() as etl:
+        found = etl.verify(tables)
+    code = verify.exit_code(found)
+    if as_json:
+        _show_json({"exit_code": code, "tables": [verdict.as_json() for verdict in found]})
+    else:
+        _show(report.verdicts(found))
+    sys.exit(code)
+
+
+@main.command()
+@_json
+@shared
+def status(as_json: bool) -> None:
+    """What is in the warehouse, as of when, from which run."""
+    with _open("warehouse") as etl:
+        rows = etl.status()
+    if as_json:
+        _show_json({"tables": rows})
+    else:
+        _show(report.status(rows))
+
+
+@main.command()
+def types() -> None:
+    """The type rules, as a table."""
+    _show(report.types(schema.RULES))

@@ -1,0 +1,131 @@
+"""
+arrowetl from Python: one object whose methods are the commands.
+
+The command line has no other way in.
+
+    with arrowetl.open() as etl:
+        summary = etl.run(all=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from arrowetl import analyze, config, preflight, verify
+from arrowetl import run as running
+from arrowetl.config import Settings
+from arrowetl.errors import UsageError
+from arrowetl.ledger import Ledger
+from arrowetl.model import CATEGORIES, Event, Summary
+
+
+class Etl:
+    """
+    What `open` gives: the journeys, with settings already read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(
+        self,
+        tables: Sequence[str] = (),
+        category: str | None = None,
+        all: bool = False,
+        force_full: bool = False,
+        max_workers: int = 5,
+        read_from: str = "source",
+        tell: Callable[[Event], None] = lambda event: None,
+    ) -> Summary:
+        """
+        Carry tables from the source to the replica and the warehouse.
+
+        Args:
+            tables: their names; or
+            category: large, medium, small or tiny; or
+            all: every table that tables.yml does not exclude.
+            force_full: read every row, whatever is known of the table.
+            read_from: `replica` fills the warehouse without touching the source.
+            tell: is called, from several threads, with what happens meanwhile.
+
+        Returns:
+            The summary; a table that failed is in it, and does not raise.
+
+        Raises:
+            UsageError, ConfigurationError, DatabaseError: nothing was done.
+        """
+        return running.run(self.settings, _request(tables, category, all, force_full, max_workers, read_from), tell)
+
+    def plan(
+        self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
+        read_from: str = "source",
+    ) -> running.Planned:  # fmt: skip
+        """What `run` would do with the same arguments; nothing is written anywhere."""
+        return running.dry_run(self.settings, _request(tables, category, all, force_full, 5, read_from))
+
+    def analyze(self, output: Path | None = None) -> analyze.Analysis:
+        """Write tables.yml from the source's catalog."""
+        return analyze.analyze(self.settings, output)
+
+    def verify(
+        self, tables: Sequence[str] = (), tell: Callable[[verify.Verdict], None] = lambda verdict: None
+    ) -> list[verify.Verdict]:
+        """Compare the three ends, table by table."""
+        return verify.verify(self.settings, tuple(tables), tell=tell)
+
+    def test_connections(self) -> list[preflight.Examined]:
+        """Examine the three servers; what is wrong with one is part of its result."""
+        return preflight.test_connections(self.settings)
+
+    def validate(self, offline: bool = False) -> list[str]:
+        """Every problem of tables.yml and the servers; empty is good."""
+        return preflight.validate(self.settings, offline)
+
+    def status(self) -> list[Mapping[str, Any]]:
+        """Each table's last record at the warehouse."""
+        endpoint = self.settings.endpoint("warehouse")
+        preflight.reach(endpoint)
+        book = Ledger(None, endpoint)
+        try:
+            return book.tables()
+        finally:
+            book.close()
+
+
+def _request(
+    tables: Sequence[str], category: str | None, all: bool, force_full: bool, max_workers: int, read_from: str
+) -> running.Request:
+    if sum([bool(tables), category is not None, all]) != 1:
+        raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
+    if category is not None and category not in CATEGORIES:
+        raise UsageError(f"no category {category!r}", f"one of: {', '.join(CATEGORIES)}")
+    if read_from not in ("source", "replica"):
+        raise UsageError(f"cannot read from {read_from!r}", "read from the source or from the replica")
+    return running.Request(tuple(tables), category, all, force_full, read_from, config.worker_count(max_workers))
+
+
+@contextmanager
+def open(
+    settings: Settings | Mapping[str, str] | None = None,
+    tables_file: Path | None = None,
+    env_file: Path | None = None,
+    needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+) -> Iterator[Etl]:
+    """
+    arrowetl with its settings read.
+
+    Args:
+        settings: default from the environment; or a mapping of the same names; or settings at hand.
+        tables_file: default conf/tables.yml.
+        env_file: default `.env_<environment>` beside it.
+        needs: the servers that will be used; the others need no settings.
+
+    Raises:
+        EnvironmentError: every problem of the settings, at once.
+    """
+    if not isinstance(settings, Settings):
+        settings = config.settings_from_environment(settings, tables_file, env_file, needs)
+    yield Etl(settings)

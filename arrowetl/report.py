@@ -1,0 +1,404 @@
+"""
+What a person sees: a plan, a run as it goes, a summary, a table of rules.
+
+Functions that make something to look at return it and are pure; those that
+watch a run are told its events. Nothing here speaks to a server or decides
+anything; `cli` chooses what is shown and where.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from arrowetl import limits
+from arrowetl.errors import ArrowetlError
+from arrowetl.model import (
+    Coercion,
+    Event,
+    Outcome,
+    PartitionCarried,
+    RunPlanned,
+    Status,
+    Summary,
+    TableEnded,
+    TablePlan,
+    TableStarted,
+)
+from arrowetl.preflight import Examined
+from arrowetl.schema import Rule
+from arrowetl.verify import Verdict
+
+_SLOWEST_SHOWN = 5
+_COERCIONS_SHOWN = 12
+_BUSY_SHOWN = 6
+
+
+def count(number: int | float) -> str:
+    """
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return f"{number:,.0f}"
+
+
+def size(bytes_: int | float) -> str:
+    """
+    >>> size(3 * 2**20)
+    '3.0 MiB'
+    """
+    for unit, step in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if bytes_ >= step:
+            return f"{bytes_ / step:,.1f} {unit}"
+    return f"{bytes_:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(4.25), duration(125)
+    ('4.2 s', '2 min 05 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _grid(*headings: str, right: Iterable[int] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index in set(right) else "left", overflow="fold")
+    return table
+
+
+# --- a run as it goes ---------------------------------------------------------------------------
+
+
+class Watch(Protocol):
+    """Who is told what happens in a run; from several threads."""
+
+    def __call__(self, event: Event) -> None: ...
+    def close(self) -> None: ...
+
+
+class Tally:
+    """The state of a run, computed once per event, whoever shows it."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.tables = self.tables_ended = self.failed = 0
+        self.rows_expected = self.rows = self.bytes = 0
+        self.busy: dict[str, list[int]] = {}
+        """Table at work → partitions done, of all."""
+
+    def add(self, event: Event) -> None:
+        match event:
+            case RunPlanned(plans):
+                self.tables += len(plans)
+                self.rows_expected = sum(plan.table.rows for plan in plans)
+            case TableStarted(table, partitions):
+                self.busy[table] = [0, partitions]
+            case PartitionCarried(table, rows, bytes_):
+                self.rows += rows
+                self.bytes += bytes_
+                if table in self.busy:
+                    self.busy[table][0] += 1
+            case TableEnded(outcome):
+                self.tables_ended += 1
+                self.tables = max(self.tables, self.tables_ended)
+                self.failed += outcome.status is Status.FAILED
+                self.busy.pop(outcome.table, None)
+
+    def words(self) -> str:
+        elapsed = max(time.monotonic() - self.began, 0.001)
+        words = [
+            f"{count(self.rows)} rows",
+            f"{count(self.rows / elapsed)} rows/s",
+            size(self.bytes),
+        ]
+        if self.failed:
+            words.append(f"{self.failed} failed")
+        if (left := self.seconds_left(elapsed)) is not None:
+            words.append(f"about {duration(left)} left")
+        return ", ".join(words)
+
+    def seconds_left(self, elapsed: float) -> float | None:
+        """By rows, or by tables where most have none, whichever is further behind; None while it is a guess."""
+        done = [
+            ended / whole
+            for ended, whole in ((self.rows, self.rows_expected), (self.tables_ended, self.tables))
+            if whole
+        ]
+        share = min(done, default=0.0)
+        return elapsed * (1 / share - 1) if share > 0.02 and share < 1 else None
+
+    def busy_words(self) -> str:
+        shown = [f"{table} {done}/{whole}" for table, (done, whole) in list(self.busy.items())[:_BUSY_SHOWN]]
+        return ", ".join(shown)
+
+
+class Bars:
+    """Progress on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._tally, self._lock = Tally(), threading.Lock()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._tables = self._progress.add_task("tables", total=None, words="")
+        self._busy: TaskID = self._progress.add_task("at work", total=None, words="", visible=False)
+        self._progress.start()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._tally.add(event)
+            tally = self._tally
+            self._progress.update(self._tables, total=tally.tables, completed=tally.tables_ended, words=tally.words())
+            done = [sum(parts[i] for parts in tally.busy.values()) for i in (0, 1)]
+            self._progress.update(
+                self._busy,
+                total=done[1],
+                completed=done[0],
+                words=tally.busy_words(),
+                visible=bool(tally.busy),
+            )
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class Lines:
+    """Progress where there is no terminal: one line every so often, and one for each failure."""
+
+    def __init__(self, console: Console, verbose: bool) -> None:
+        self._console, self._verbose = console, verbose
+        self._tally, self._lock = Tally(), threading.Lock()
+        self._told = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._tally.add(event)
+            if isinstance(event, TableEnded) and (self._verbose or event.outcome.status is Status.FAILED):
+                self._console.print(_table_line(event.outcome), markup=False, highlight=False, soft_wrap=True)
+            if time.monotonic() - self._told >= limits.progress_line_seconds:
+                self._told = time.monotonic()
+                tally = self._tally
+                words = f"{tally.tables_ended}/{tally.tables} tables, {tally.words()}; at work: {tally.busy_words()}"
+                self._console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        pass
+
+
+class JsonLines:
+    """Progress for a log collector: one JSON document a line."""
+
+    def __init__(self, console: Console, verbose: bool) -> None:
+        self._console, self._verbose, self._lock = console, verbose, threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunPlanned(plans):
+                self._write("run planned", tables=len(plans))
+            case TableStarted(table, partitions) if self._verbose:
+                self._write("table started", table=table, partitions=partitions)
+            case TableEnded(outcome):
+                error = outcome.failure.message if outcome.failure else None
+                self._write(
+                    "table ended", table=outcome.table, status=outcome.status.value, rows=outcome.rows_extracted,
+                    seconds=round(outcome.seconds, 3), error=error,
+                )  # fmt: skip
+
+    def _write(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
+        with self._lock:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        pass
+
+
+def _table_line(outcome: Outcome) -> str:
+    if outcome.failure:
+        return f"{outcome.failure.message}"
+    return f"{outcome.table}: {count(outcome.rows_extracted)} rows in {duration(outcome.seconds)}"
+
+
+# --- a run afterwards ---------------------------------------------------------------------------
+
+
+def summary(run: Summary) -> RenderableType:
+    """What a person reads at a glance; failures last, where the eye rests."""
+    done, failed = run.of(Status.SUCCEEDED), run.of(Status.FAILED)
+    rows = sum(outcome.rows_extracted for outcome in run.outcomes)
+    bytes_ = sum(outcome.bytes_extracted for outcome in run.outcomes)
+    changes = {kind: sum(getattr(o.changes, kind) for o in done) for kind in ("inserted", "updated", "deleted")}
+    parts: list[RenderableType] = []
+    slowest = sorted(done, key=lambda outcome: -outcome.seconds)[:_SLOWEST_SHOWN]
+    if slowest:
+        table = _grid("slowest tables", "rows", "size", "partitions", "seconds", "rows/s", right=(1, 2, 3, 4, 5))
+        for o in slowest:
+            rate = count(o.rows_extracted / o.seconds) if o.seconds else ""
+            table.add_row(
+                o.table,
+                count(o.rows_extracted),
+                size(o.bytes_extracted),
+                str(o.partitions),
+                f"{o.seconds:.2f}",
+                rate,
+            )
+        parts += [table, Text()]
+    coerced = [(o.table, coercion) for o in done for coercion in o.coercions]
+    if coerced:
+        parts += [_coercions(coerced), Text()]
+    for note in [f"{o.table}: {note}" for o in done for note in o.notes] + list(run.warnings):
+        parts.append(Text(f"note: {note}"))
+    unsettled = [outcome.table for outcome in done if outcome.settled is False]
+    if unsettled:
+        parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
+    words = "interrupted" if run.interrupted else "failed" if failed else "all equal"
+    head = f"{words}: {count(len(done))} of {count(len(run.outcomes))} tables"
+    facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}"
+    moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
+    parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
+    for outcome in failed:
+        if outcome.failure:
+            parts.append(Text(f"✗ {outcome.failure.message}", style="red"))
+            if outcome.failure.remedy:
+                parts.append(Text("  " + outcome.failure.remedy.replace("\n", "\n  ")))
+    return Group(*parts)
+
+
+def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
+    table = _grid("coerced in the warehouse", "from", "to", "values", "for example", right=(3,))
+    for name, coercion in sorted(coerced, key=lambda pair: -pair[1].count)[:_COERCIONS_SHOWN]:
+        keys = ", ".join(map(str, coercion.example_keys))
+        table.add_row(f"{name}.{coercion.column}", coercion.found, coercion.became, count(coercion.count), keys)
+    if len(coerced) > _COERCIONS_SHOWN:
+        table.add_row(f"and {len(coerced) - _COERCIONS_SHOWN} more columns (--json has all)", "", "", "", "")
+    return table
+
+
+def plans(planned: Sequence[TablePlan]) -> RenderableType:
+    """The plan of a run, in the order of work."""
+    table = _grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4))
+    for plan in planned:
+        about = duration(plan.table.rows / limits.rows_per_second_expected)
+        table.add_row(plan.name, plan.mode, count(plan.table.rows), size(plan.table.data_bytes), about, plan.reason)
+    return table
+
+
+def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings: Sequence[str]) -> dict[str, Any]:
+    return {
+        "tables": [
+            {
+                "table": plan.name,
+                "category": plan.category,
+                "mode": plan.mode.value,
+                "reason": plan.reason,
+                "rows_expected": plan.table.rows,
+                "bytes_expected": plan.table.data_bytes,
+                "seconds_expected": round(plan.table.rows / limits.rows_per_second_expected, 1),
+            }
+            for plan in planned
+        ],
+        "failed": [
+            {
+                "table": o.table,
+                "error": o.failure
+                and {"kind": o.failure.kind, "message": o.failure.message, "remedy": o.failure.remedy},
+            }
+            for o in failed
+        ],
+        "warnings": list(warnings),
+    }
+
+
+def verdicts(found: Sequence[Verdict]) -> RenderableType:
+    """The comparison of the three ends; what is not equal last."""
+    equal = [verdict for verdict in found if verdict.verdict == "equal"]
+    rows = sum(verdict.checksums["source"].rows for verdict in equal)
+    parts: list[RenderableType] = [
+        Text(
+            f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows",
+            style="bold",
+        )
+    ]
+    for verdict in found:
+        if verdict.failure:
+            parts.append(Text(f"✗ {verdict.table}: could not be compared: {verdict.failure.message}", style="red"))
+        elif verdict.differing:
+            said = ", ".join(f"{end} {count(one.rows)} rows {one.sum:x}" for end, one in verdict.checksums.items())
+            ends = " and ".join(verdict.differing)
+            parts.append(Text(f"✗ {verdict.table}: {ends} not as the source: {said}", style="red"))
+    return Group(*parts)
+
+
+def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The ledger's last word on each table; failures last."""
+    if not rows:
+        return Text("nothing has been loaded yet: arrowetl run --all")
+    table = _grid("table", "last", "rows", "data of", "checked", "error", right=(2,))
+    for row in sorted(rows, key=lambda row: (row["load_status"] != "success", row["table"])):
+        moments = [
+            moment.strftime("%Y-%m-%d %H:%M:%S") if (moment := row[key]) else "" for key in ("loaded_at", "checked_at")
+        ]
+        known = "" if row["rows"] is None else count(row["rows"])
+        table.add_row(row["table"], row["load_status"], known, *moments, row["error"] or "")
+    failed = sum(row["load_status"] != "success" for row in rows)
+    return Group(table, Text(f"{count(len(rows))} tables, {failed} failed; times are UTC", style="bold"))
+
+
+def examined(found: Sequence[Examined]) -> RenderableType:
+    """The three servers, and what is wrong with them."""
+    parts: list[RenderableType] = []
+    for one in found:
+        if one.error:
+            parts.append(Text(f"✗ {one.error}", style="red"))
+            continue
+        latency = f"{(one.latency_seconds or 0) * 1000:.1f} ms"
+        parts.append(Text(f"{'✓' if one.good else '✗'} {one.endpoint}: {one.version}, {latency}", style="bold"))
+        parts.append(Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts)))
+        parts += [Text(f"  {problem}", style="red") for problem in one.problems]
+    return Group(*parts)
+
+
+def types(rules: Sequence[Rule]) -> RenderableType:
+    """The type rules."""
+    table = _grid("MySQL, MariaDB", "warehouse", "read as", "replica", "note")
+    for rule in rules:
+        read = rule.select.replace("{c}", "c") + (f", or {rule.safe.replace('{c}', 'c')}" if rule.safe else "")
+        replica = ", ".join(f"{type_} on {flavour}" for flavour, type_ in (rule.replica or {}).items()) or "the same"
+        note = f"on request (type: {rule.override}); {rule.note}" if rule.override else rule.note
+        table.add_row(rule.name, rule.postgres, "c" if read == "c" else _shorter(read), replica, note)
+    return table
+
+
+def _shorter(expression: str) -> str:
+    return expression if len(expression) < 40 else expression.partition("(")[0] + "(…)"
+
+
+def error(problem: ArrowetlError) -> Text:
+    """An error as it stands on stderr: what happened, and beneath it what to do."""
+    head, _, rest = problem.message.partition("\n")
+    text = Text(f"arrowetl: {head}", style="red")
+    for line in [*([rest] if rest else []), *([problem.remedy] if problem.remedy else [])]:
+        text.append("\n" + line if line.startswith("  ") else "\n  " + line.replace("\n", "\n  "), style="default")
+    return text
