@@ -1,0 +1,2 @@
+CREATE TABLE zeroed (Num bigint NOT NULL AUTO_INCREMENT, v int, PRIMARY KEY (Num)) ENGINE=MyISAM;
+INSERT INTO zeroed VALUES (0, 7), (1, 8);

@@ -1,0 +1,145 @@
+"""
+The main job on the whole synthetic OpenDental, compared value by value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Clinic, empty
+from independent import differences
+
+from arrowetl import drivers
+from arrowetl.sandbox import opendental, seed, servers
+
+SCALE = "small"
+
+
+@pytest.fixture(scope="module")
+def carried(sandbox: servers.Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clinic, dict]]:
+    """The demo's database, analyzed and carried by the commands a user types."""
+    empty(sandbox)
+    directory = tmp_path_factory.mktemp("opendental")
+    seed.seed(sandbox.admin("source"), SCALE)
+    clinic = Clinic(sandbox, directory, sandbox.environment())
+    assert clinic.arrowetl("analyze").returncode == 0
+    yield clinic, clinic.run("--all", "--max-workers", "4")
+
+
+def test_every_value_of_every_row_is_equal_at_both_ends(carried: tuple[Clinic, dict]) -> None:
+    """Read by mysql-connector and psql, rows are what they are at the source; coercions are counted exactly."""
+    clinic, run = carried
+    tables = opendental.tables(opendental.factor_of(SCALE))
+    told = {table["table"]: table for table in run["tables"]}
+
+    found = []
+    for name in tables:
+        differing, coerced = differences(clinic.sandbox, name)
+        found += differing
+        if told[name]["coerced"] != coerced:
+            found.append(f"{name}: coerced {coerced}, told {told[name]['coerced']}")
+
+    assert found == []
+    assert told.keys() == tables.keys()
+
+
+def test_the_run_says_what_it_did(carried: tuple[Clinic, dict]) -> None:
+    """Totals are the sum of the tables, which are all there, and all settled or beyond telling."""
+    _, run = carried
+    tables = opendental.tables(opendental.factor_of(SCALE))
+
+    assert run["exit_code"] == 0
+    assert run["totals"]["tables"] == run["totals"]["succeeded"] == len(tables) == 381
+    assert run["totals"]["rows_extracted"] == sum(table.rows for table in tables.values())
+    assert {t["verdict"] for t in run["tables"]} == {"equal"}
+    assert all(t["rows_replica"] == t["rows_warehouse"] == t["rows_extracted"] for t in run["tables"])
+    assert not any(t["settled"] is False for t in run["tables"])
+
+
+def test_verify_finds_all_equal_and_a_changed_value_not(carried: tuple[Clinic, dict]) -> None:
+    """`verify` says 0 over equal ends, and 5, with the table and the end, over one changed value."""
+    clinic, _ = carried
+    equal = clinic.arrowetl("verify", "--all", "--json")
+    clinic.warehouse('SELECT count(*) FROM raw.patient')
+    session = drivers.Postgres(clinic.sandbox.warehouse)
+    session.execute("""UPDATE raw.patient SET "LName" = "LName" || ' ' WHERE "PatNum" = (SELECT min("PatNum") FROM raw.patient)""")
+    differs = clinic.arrowetl("verify", "--table", "patient,appointment", "--json")
+    repaired = clinic.run("--table", "patient")
+    session.close()
+
+    assert equal.returncode == 0, equal.stdout[-2000:]
+    assert len(json.loads(equal.stdout)["tables"]) == 381
+    assert differs.returncode == 5
+    verdicts = {table["table"]: table for table in json.loads(differs.stdout)["tables"]}
+    assert verdicts["appointment"]["verdict"] == "equal"
+    assert [d["end"] for d in verdicts["patient"]["differing"]] == ["warehouse"]
+    assert (repaired["tables"][0]["rows_updated"], repaired["tables"][0]["rows_inserted"]) == (1, 0)
+
+
+def test_analyze_writes_what_is_true(carried: tuple[Clinic, dict]) -> None:
+    """tables.yml has every table, its key and its size; a second analysis keeps what a person wrote."""
+    clinic, _ = carried
+    document = yaml.safe_load(clinic.tables_file.read_text())
+    tables = opendental.tables(opendental.factor_of(SCALE))
+
+    assert document["metadata"]["total_tables"] == len(document["tables"]) == 381
+    for name, table in tables.items():
+        entry = document["tables"][name]
+        assert (entry["primary_key"], entry["estimated_rows"]) == (table.key, table.rows)
+    assert document["tables"]["procedurelog"]["primary_incremental_column"] == "DateTStamp"
+    assert document["tables"]["sheetfield"]["extraction_strategy"] == "full_table"
+
+    document["tables"]["patient"]["overrides"] = {"columns": {"SSN": {"exclude": True}}}
+    clinic.tables_file.write_text(yaml.safe_dump(document))
+    assert clinic.arrowetl("analyze").returncode == 0
+    again = yaml.safe_load(clinic.tables_file.read_text())
+    assert again["tables"]["patient"]["overrides"] == {"columns": {"SSN": {"exclude": True}}}
+    del document["tables"]["patient"]["overrides"], again["tables"]["patient"]["overrides"]
+    assert again["tables"] == document["tables"]
+    assert again["metadata"]["schema_hash"] == document["metadata"]["schema_hash"]
+
+
+def test_the_same_seed_gives_the_same_data() -> None:
+    """Two makings of a table are equal; another seed's is not."""
+    table = opendental.tables(0.001)["patient"]
+    first, again, other = (next(opendental.chunks(table, 0.001, seed)) for seed in (1, 1, 2))
+
+    assert first.equals(again)
+    assert not first.equals(other)
+
+
+def test_foreign_keys_point_to_rows_that_exist() -> None:
+    """Every PatNum of a procedure is a patient's, or 0, which is OpenDental's "none"."""
+    tables = opendental.tables(0.01)
+    patients = set(opendental.keys("patient", 0.01, opendental.SEED).tolist()) | {0}
+    procedures = next(opendental.chunks(tables["procedurelog"], 0.01))["PatNum"]
+
+    assert set(procedures.to_list()) <= patients
+
+
+def test_the_source_is_only_read(carried: tuple[Clinic, dict], tmp_path: Path) -> None:
+    """The source's general log of a whole run holds nothing but reads and session settings."""
+    clinic, _ = carried
+    log = tmp_path / "general.log"
+    admin = drivers.MySQL(clinic.sandbox.admin("source"))
+    admin.execute(f"SET GLOBAL general_log_file = '{log}'")
+    admin.execute("SET GLOBAL general_log = 1")
+    try:
+        run = clinic.run("--category", "tiny")
+    finally:
+        admin.execute("SET GLOBAL general_log = 0")
+        admin.close()
+
+    statements = [
+        line.split("\t")[-1].strip().upper()
+        for line in log.read_text(errors="replace").splitlines()
+        if "\tQuery\t" in line.replace(" Query\t", "\tQuery\t") or " Execute\t" in line
+    ]
+    assert run["totals"]["failed"] == 0
+    assert len(statements) > 1000
+    reads = ("SELECT", "SHOW", "SET SESSION", "SET NAMES", "SET @@SESSION", "SET CHARACTER", "SET GLOBAL GENERAL_LOG")
+    assert [one for one in statements if not one.startswith(reads)] == []
