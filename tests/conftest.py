@@ -63,7 +63,9 @@ class Clinic:
 
     def start(self, *arguments: str, limit_file_bytes: str = "", **more: str) -> subprocess.Popen[str]:
         """Start `arrowetl` as a process of its own, whose files may not grow past a limit if there is one."""
-        outside = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))}
+        outside = {
+            name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))
+        }
         environment = {**outside, **self.environment, **more}
         environment = {name: value for name, value in environment.items() if value != ""}
         return subprocess.Popen(
@@ -95,7 +97,9 @@ class Clinic:
         replica = drivers.MySQL(self.sandbox.admin("replica"))
         found = {
             "replica": {name for (name,) in replica.rows("SHOW TABLES")},
-            "warehouse": {n for (n,) in self.warehouse("SELECT tablename::text FROM pg_tables WHERE schemaname = 'raw'")},
+            "warehouse": {
+                n for (n,) in self.warehouse("SELECT tablename::text FROM pg_tables WHERE schemaname = 'raw'")
+            },
         }
         replica.close()
         return {end: {name for name in names if not name.startswith("etl_")} for end, names in found.items()}

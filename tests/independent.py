@@ -20,7 +20,9 @@ Row = tuple[str | None, ...]
 _COERCED = "coerced"
 
 
-def mysql_rows(sandbox: servers.Sandbox, server: str, table: str) -> tuple[list[tuple[str, str]], list[tuple[bytes | None, ...]]]:
+def mysql_rows(
+    sandbox: servers.Sandbox, server: str, table: str
+) -> tuple[list[tuple[str, str]], list[tuple[bytes | None, ...]]]:
     """Columns (name, type) and rows, each value as the server itself prints it; floats as doubles, to be exact."""
     endpoint = sandbox.admin(server)
     connection = mysql.connector.connect(
@@ -107,7 +109,9 @@ def _comparable(text: str | None, type_: str) -> str | None:
     return text
 
 
-def differences(sandbox: servers.Sandbox, table: str, at_warehouse: str | None = None) -> tuple[list[str], dict[str, int]]:
+def differences(
+    sandbox: servers.Sandbox, table: str, at_warehouse: str | None = None
+) -> tuple[list[str], dict[str, int]]:
     """
     Everything in which a table differs at the three ends, in words; and the values coerced, by column.
 

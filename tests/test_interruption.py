@@ -65,7 +65,9 @@ def wait_for_the_middle(clinic: Clinic, process: subprocess.Popen[str]) -> None:
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         standing = session.rows(f"SELECT tablename::text FROM pg_tables WHERE tablename LIKE '{sql.STAGING}%'")
-        if any(session.rows(f"SELECT EXISTS (SELECT FROM {sql.postgres_table('raw', name)})")[0][0] for (name,) in standing):
+        if any(
+            session.rows(f"SELECT EXISTS (SELECT FROM {sql.postgres_table('raw', name)})")[0][0] for (name,) in standing
+        ):
             break
         time.sleep(0.02)
     else:
@@ -78,7 +80,9 @@ def leftovers(clinic: Clinic) -> list[str]:
     replica = drivers.MySQL(clinic.sandbox.replica)
     found = [name for (name,) in replica.rows("SHOW TABLES") if name.startswith("arrowetl_")]
     replica.close()
-    found += [name for (name,) in clinic.warehouse("SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'arrowetl%'")]
+    found += [
+        name for (name,) in clinic.warehouse("SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'arrowetl%'")
+    ]
     return found + [path.name for path in (clinic.directory / "spills").iterdir()]
 
 

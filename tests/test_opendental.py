@@ -64,9 +64,11 @@ def test_verify_finds_all_equal_and_a_changed_value_not(carried: tuple[Clinic, d
     """`verify` says 0 over equal ends, and 5, with the table and the end, over one changed value."""
     clinic, _ = carried
     equal = clinic.arrowetl("verify", "--all", "--json")
-    clinic.warehouse('SELECT count(*) FROM raw.patient')
+    clinic.warehouse("SELECT count(*) FROM raw.patient")
     session = drivers.Postgres(clinic.sandbox.warehouse)
-    session.execute("""UPDATE raw.patient SET "LName" = "LName" || ' ' WHERE "PatNum" = (SELECT min("PatNum") FROM raw.patient)""")
+    session.execute(
+        """UPDATE raw.patient SET "LName" = "LName" || ' ' WHERE "PatNum" = (SELECT min("PatNum") FROM raw.patient)"""
+    )
     differs = clinic.arrowetl("verify", "--table", "patient,appointment", "--json")
     repaired = clinic.run("--table", "patient")
     session.close()

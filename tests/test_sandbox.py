@@ -122,7 +122,9 @@ def test_up_seed_run_down_with_the_committed_settings(elsewhere: Path, tmp_path:
 
     up = arrowetl("sandbox", "up")
     assert up.returncode == 0, up.stderr
-    assert all(line.startswith("export TEST_") or line == "export ETL_ENVIRONMENT=test" for line in up.stdout.splitlines())
+    assert all(
+        line.startswith("export TEST_") or line == "export ETL_ENVIRONMENT=test" for line in up.stdout.splitlines()
+    )
     assert arrowetl("sandbox", "seed", "--scale", "tiny").returncode == 0
     validated = arrowetl("validate")
     assert (validated.returncode, validated.stdout) == (0, "no problem found\n")
