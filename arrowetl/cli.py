@@ -11,51 +11,52 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 from rich.console import Console, RenderableType
+from rich.live import Live
 
 import arrowetl
 from arrowetl import config, drivers, limits, report, schema, verify
-from arrowetl.errors import ArrowetlError, Interrupted
+from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
+from arrowetl.workers import EXECUTORS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_GLOBALS = (
-    click.option(
-        "--config",
-        "tables_file",
-        type=click.Path(path_type=Path),
-        help="tables.yml; default conf/tables.yml.",
-    ),
-    click.option(
-        "--env-file",
-        type=click.Path(path_type=Path),
-        help="Settings; default .env_<environment> beside tables.yml.",
-    ),
-    click.option("--log-format", type=click.Choice(["text", "json"]), help="How progress is written to stderr."),
-    click.option("-v", "--verbose", is_flag=True, default=None, help="A line for every table."),
-)
+
+def _chosen() -> dict[str, Any]:
+    """The global options of this invocation, wherever on the line they stood."""
+    chosen: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    return chosen
+
+
+def _choose(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value is not None:
+        context.ensure_object(dict)[parameter.name] = value
 
 
 def shared(command: F) -> F:
     """The global options, which may stand before or after the command."""
-
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        chosen = context.ensure_object(dict)
-        if value is not None:
-            chosen[parameter.name] = value
-
     for option in reversed(_GLOBALS):
         command = option(command)
-    for parameter in command.__click_params__ if hasattr(command, "__click_params__") else ():
-        if parameter.name in ("tables_file", "env_file", "log_format", "verbose"):
-            parameter.callback, parameter.expose_value = callback, False
     return command
+
+
+_GLOBALS = (
+    click.option("--config", "tables_file", type=click.Path(path_type=Path), callback=_choose, expose_value=False,
+                 help="tables.yml; default conf/tables.yml."),
+    click.option("--env-file", type=click.Path(path_type=Path), callback=_choose, expose_value=False,
+                 help="Settings; default .env_<environment> beside tables.yml."),
+    click.option("--log-format", type=click.Choice(["text", "json"]), callback=_choose, expose_value=False,
+                 help="How progress is written to stderr."),
+    click.option("-v", "--verbose", is_flag=True, default=None, callback=_choose, expose_value=False,
+                 help="A line for every table."),
+)  # fmt: skip
 
 
 class Commands(click.Group):
@@ -68,16 +69,18 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except ArrowetlError as problem:
-            _fail(problem)
+            _fail(context, problem)
         except KeyboardInterrupt:
-            _fail(Interrupted("interrupted"))
+            _fail(context, Interrupted("interrupted"))
 
 
 _stderr = Console(stderr=True)
 
 
-def _fail(problem: ArrowetlError) -> NoReturn:
+def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
     _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
+    if context.ensure_object(dict).get("json"):
+        _show_json(report.error_json(problem))
     sys.exit(problem.exit_code)
 
 
@@ -94,57 +97,63 @@ def _show_json(document: Any) -> None:
 
 
 def _open(*needs: str) -> Any:
-    chosen = click.get_current_context().ensure_object(dict)
     return arrowetl.open(
-        tables_file=chosen.get("tables_file"),
-        env_file=chosen.get("env_file"),
+        tables_file=_chosen().get("tables_file"),
+        env_file=_chosen().get("env_file"),
         needs=needs or ("source", "replica", "warehouse"),
     )
 
 
 def _watch() -> report.Watch:
-    chosen = click.get_current_context().ensure_object(dict)
-    if chosen.get("log_format") == "json":
-        return report.JsonLines(_stderr, bool(chosen.get("verbose")))
+    if _chosen().get("log_format") == "json":
+        return report.JsonLines(_stderr, bool(_chosen().get("verbose")))
     if _stderr.is_terminal:
         return report.Bars(_stderr)
-    return report.Lines(_stderr, bool(chosen.get("verbose")))
+    return report.Lines(_stderr, bool(_chosen().get("verbose")))
 
 
 def _split(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
 
 
+def _json_too(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    # A failure is then told as JSON as well.
+    context.ensure_object(dict)["json"] = value
+    return value
+
+
 _table = click.option(
     "--table", "tables", multiple=True, callback=_split, metavar="T", help="Repeat it, or use commas."
 )
 _all = click.option("--all", "all_", is_flag=True, help="Every table that tables.yml does not exclude.")
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else.")
+_json = click.option(
+    "--json", "as_json", is_flag=True, callback=_json_too, help="One JSON document on stdout, and nothing else."
+)
 
 
 def _drivers() -> str:
     return ", ".join(f"{package} {version}" for package, version in drivers.versions().items())
 
 
+def main() -> NoReturn:
+    """The program: nothing that a driver prints reaches the terminal, and a scheduler's TERM is a Ctrl-C."""
+    global _stderr
+    _stderr = Console(file=drivers.mute_panics())
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    commands()
+    sys.exit(0)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(arrowetl.__version__, message="arrowetl %(version)s (" + _drivers() + ")")
 @shared
-def main() -> None:
+def commands() -> None:
     """
     Carry a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse, and prove it arrived.
     """
-    global _stderr
-    if not os.environ.get("PYTEST_CURRENT_TEST"):
-        _stderr = Console(file=drivers.mute_panics())
-    signal.signal(signal.SIGTERM, _interrupt)
 
 
-def _interrupt(*_: Any) -> NoReturn:
-    # Asked to stop by a scheduler: the same as by Ctrl-C.
-    raise KeyboardInterrupt
-
-
-@main.command()
+@commands.command()
 @click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
 @click.option("--keep", is_flag=True, help="Leave the servers running, and say how to reach them.")
 @shared
@@ -155,7 +164,7 @@ def demo(scale: str, keep: bool) -> None:
     sys.exit(sandbox_demo.demo(scale, keep, _show, _watch))
 
 
-@main.group()
+@commands.group()
 def sandbox() -> None:
     """The demo's servers, step by step."""
 
@@ -201,7 +210,7 @@ def sandbox_status() -> None:
     click.echo(sandbox_demo.status())
 
 
-@main.command("test-connections")
+@commands.command("test-connections")
 @shared
 def test_connections() -> None:
     """The three servers: version, settings that matter, privileges, latency."""
@@ -211,15 +220,19 @@ def test_connections() -> None:
     sys.exit(0 if all(one.good for one in found) else 4)
 
 
-@main.command()
+@commands.command()
 @click.option("--offline", is_flag=True, help="Ask no server.")
 @shared
 def validate(offline: bool) -> None:
     """Every problem of the environment, tables.yml and the servers at once."""
-    with _open() as etl:
-        problems = etl.validate(offline)
-        for name, (default, purpose) in config.ARROWETL_VARIABLES.items():
-            click.echo(f"{name} = {os.environ.get(name) or default or '(unset)'}: {purpose}", err=True)
+    for name, (default, purpose) in config.ARROWETL_VARIABLES.items():
+        click.echo(f"{name} = {os.environ.get(name) or default}: {purpose}", err=True)
+    try:
+        with _open() as etl:
+            problems = etl.validate(offline)
+    except EnvironmentError as error:
+        # Without settings there is no server to ask; the file can be judged all the same.
+        problems = [str(error), *config.problems_of(_chosen().get("tables_file") or config.DEFAULT_TABLES)]
     for problem in problems:
         click.echo(problem)
     if problems:
@@ -227,7 +240,7 @@ def validate(offline: bool) -> None:
     click.echo("no problem found")
 
 
-@main.command()
+@commands.command()
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write; default the file of --config.")
 @shared
 def analyze(output: Path | None) -> None:
@@ -242,19 +255,26 @@ def analyze(output: Path | None) -> None:
         click.echo(f"no more at the source: {', '.join(analysis.vanished)}")
 
 
-@main.command()
+@commands.command()
 @_all
 @_table
 @click.option("--category", type=click.Choice(CATEGORIES))
 @click.option("--max-workers", type=int, default=limits.workers_default, show_default=True)
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
 @click.option("--from", "read_from", type=click.Choice(["source", "replica"]), default="source", show_default=True)
+@click.option(
+    "--executor",
+    type=click.Choice(EXECUTORS),
+    default="thread",
+    show_default=True,
+    help="Who carries the partitions of tables that have several.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
 @_json
 @shared
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
-    read_from: str, dry_run: bool, as_json: bool,
+    read_from: str, executor: str, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""
     needs = ("source", "replica", "warehouse") if read_from == "source" else ("replica", "warehouse")
@@ -273,7 +293,7 @@ def run(
             return
         watch = _watch()
         try:
-            summary = etl.run(**asked, max_workers=max_workers, tell=watch)
+            summary = etl.run(**asked, max_workers=max_workers, executor=executor, tell=watch)
         finally:
             watch.close()
     if as_json:
@@ -283,7 +303,7 @@ def run(
     sys.exit(summary.exit_code)
 
 
-@main.command("verify")
+@commands.command("verify")
 @_all
 @_table
 @_json
@@ -302,12 +322,18 @@ def verify_(all_: bool, tables: tuple[str, ...], as_json: bool) -> None:
     sys.exit(code)
 
 
-@main.command()
+@commands.command()
+@click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
 @_json
 @shared
-def status(as_json: bool) -> None:
+def status(watch: bool, as_json: bool) -> None:
     """What is in the warehouse, as of when, from which run."""
     with _open("warehouse") as etl:
+        if watch and not as_json:
+            with Live(report.status(etl.status()), auto_refresh=False) as live:
+                while True:
+                    time.sleep(limits.watch_seconds)
+                    live.update(report.status(etl.status()), refresh=True)
         rows = etl.status()
     if as_json:
         _show_json({"tables": rows})
@@ -315,7 +341,7 @@ def status(as_json: bool) -> None:
         _show(report.status(rows))
 
 
-@main.command()
+@commands.command()
 def types() -> None:
     """The type rules, as a table."""
     _show(report.types(schema.RULES))

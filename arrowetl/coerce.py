@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowetl.errors import DataExtractionError
-from arrowetl.model import Coercion, Field
+from arrowetl.model import Field
+from arrowetl.outcome import Coercion
 from arrowetl.schema import rule_of, to_arrow
 
 _EXAMPLES = 3

@@ -34,10 +34,7 @@ _PREFIXES = {"source": "OPENDENTAL_SOURCE", "replica": "MYSQL_REPLICATION", "war
 
 # Name → (default, what it is for); `validate` lists them.
 ARROWETL_VARIABLES = {
-    "ARROWETL_SPILL_DIR": (
-        None,
-        "where partitions wait for LOAD DATA; default a private directory among the temporary ones",
-    ),
+    "ARROWETL_SPILL_DIR": (tempfile.gettempdir(), "partitions wait for LOAD DATA in a private directory below it"),
 }
 
 
@@ -258,13 +255,22 @@ def read_tables(path: Path) -> TablesFile:
     return TablesFile(document.get("metadata") or {}, tables)
 
 
+def problems_of(path: Path) -> list[str]:
+    """What is wrong with a tables.yml, in words; empty is good."""
+    try:
+        read_tables(path)
+    except ConfigurationError as error:
+        return [str(error)]
+    return []
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """
     Raises:
         ConfigurationError: no such file, or no YAML mapping in it.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path}: no such file", "write it with: arrowetl analyze") from error
     except (OSError, UnicodeDecodeError) as error:

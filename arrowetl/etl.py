@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arrowetl import analyze, config, preflight, verify
+from arrowetl import analyze, config, limits, preflight, verify
 from arrowetl import run as running
 from arrowetl.config import Settings
 from arrowetl.errors import UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import CATEGORIES, Event, Summary
+from arrowetl.model import CATEGORIES
+from arrowetl.outcome import Event, Summary
+from arrowetl.workers import EXECUTORS
 
 
 class Etl:
@@ -36,8 +38,9 @@ class Etl:
         category: str | None = None,
         all: bool = False,
         force_full: bool = False,
-        max_workers: int = 5,
+        max_workers: int = limits.workers_default,
         read_from: str = "source",
+        executor: str = "thread",
         tell: Callable[[Event], None] = lambda event: None,
     ) -> Summary:
         """
@@ -49,6 +52,7 @@ class Etl:
             all: every table that tables.yml does not exclude.
             force_full: read every row, whatever is known of the table.
             read_from: `replica` fills the warehouse without touching the source.
+            executor: `thread` or `process`: who carries the partitions of tables that have several.
             tell: is called, from several threads, with what happens meanwhile.
 
         Returns:
@@ -57,14 +61,15 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
-        return running.run(self.settings, _request(tables, category, all, force_full, max_workers, read_from), tell)
+        request = _request(tables, category, all, force_full, max_workers, read_from, executor)
+        return running.run(self.settings, request, tell)
 
     def plan(
         self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
         read_from: str = "source",
     ) -> running.Planned:  # fmt: skip
         """What `run` would do with the same arguments; nothing is written anywhere."""
-        return running.dry_run(self.settings, _request(tables, category, all, force_full, 5, read_from))
+        return running.dry_run(self.settings, _request(tables, category, all, force_full, read_from=read_from))
 
     def analyze(self, output: Path | None = None) -> analyze.Analysis:
         """Write tables.yml from the source's catalog."""
@@ -96,15 +101,19 @@ class Etl:
 
 
 def _request(
-    tables: Sequence[str], category: str | None, all: bool, force_full: bool, max_workers: int, read_from: str
-) -> running.Request:
+    tables: Sequence[str], category: str | None, all: bool, force_full: bool,
+    max_workers: int = limits.workers_default, read_from: str = "source", executor: str = "thread",
+) -> running.Request:  # fmt: skip
     if sum([bool(tables), category is not None, all]) != 1:
         raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
     if category is not None and category not in CATEGORIES:
         raise UsageError(f"no category {category!r}", f"one of: {', '.join(CATEGORIES)}")
     if read_from not in ("source", "replica"):
         raise UsageError(f"cannot read from {read_from!r}", "read from the source or from the replica")
-    return running.Request(tuple(tables), category, all, force_full, read_from, config.worker_count(max_workers))
+    if executor not in EXECUTORS:
+        raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
+    workers = config.worker_count(max_workers)
+    return running.Request(tuple(tables), category, all, force_full, read_from, workers, executor)
 
 
 @contextmanager

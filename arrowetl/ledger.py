@@ -17,7 +17,8 @@ from typing import Any
 
 from arrowetl import drivers, sql
 from arrowetl.errors import ArrowetlError, DatabaseTransactionError
-from arrowetl.model import Endpoint, Outcome, Status, Summary
+from arrowetl.model import Endpoint
+from arrowetl.outcome import ConnectionCount, Outcome, Status, Summary
 
 _COPY_STATUS = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -125,8 +126,10 @@ class Ledger:
         self._warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
         self._namespace = sql.postgres_name(warehouse.namespace)
 
-    @property
-    def pools(self) -> tuple[drivers.Pool[Any], ...]:
+    def connections(self) -> tuple[ConnectionCount, ...]:
+        return tuple(pool.count for pool in self._pools())
+
+    def _pools(self) -> tuple[drivers.Pool[Any], ...]:
         return (*([self._replica] if self._replica else []), self._warehouse)
 
     @contextmanager
@@ -189,7 +192,7 @@ class Ledger:
             session.execute(_table_history(self._namespace, run_id, outcome, started_at))
 
     def end(self, summary: Summary) -> None:
-        totals = summary.as_json()["totals"]
+        totals = summary.totals()
         self._warehouse_execute(
             f"UPDATE {self._namespace}.etl_run_history SET ended_at = {_values(summary.ended_at)}, "
             f"exit_code = {summary.exit_code}, tables = {totals['tables']}, failed = {totals['failed']}, "
@@ -227,7 +230,7 @@ class Ledger:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def close(self) -> None:
-        for pool in self.pools:
+        for pool in self._pools():
             pool.close()
 
     def _warehouse_execute(self, statement: str) -> None:
@@ -293,7 +296,7 @@ def _load_status(namespace: str, run_id: str, outcome: Outcome, succeeded: bool)
 
 
 def _table_history(namespace: str, run_id: str, outcome: Outcome, started_at: datetime) -> str:
-    coerced = json.dumps({f"{c.column}: {c.found}": c.count for c in outcome.coercions})
+    coerced = json.dumps(outcome.as_json()["coercions"])
     failure = outcome.failure
     values = _values(
         run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),

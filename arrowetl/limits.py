@@ -28,7 +28,10 @@ workers_max = 64
 # The first connection must answer within this, so that a server that is down is told within 5 seconds.
 connect_seconds = 4
 
-# libpq rounds its own limit up to two seconds and tries every address of a name in turn.
+# A server whose machine is gone answers nothing, not even that: asked after 30 seconds of silence, given up
+# after two minutes. By the names of the socket options.
+tcp_keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 6}
+
 # Idle connections older than this are asked whether they still live before they are reused.
 idle_seconds_unchecked = 30
 
@@ -44,6 +47,9 @@ update_time_grain_seconds = 1
 
 # Readers of a published table wait at most this long for the switch; then we give way and fail.
 cutover_lock_seconds = 10
+
+# `status --watch` looks again so often.
+watch_seconds = 5
 
 # Lines of progress where there is no terminal: one every so often.
 progress_line_seconds = 10

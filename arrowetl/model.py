@@ -1,10 +1,10 @@
 """
 The nouns of arrowetl, as frozen values: what the catalog found, what was
-planned, what came of it.
+asked for, what was planned.
 
 Nothing here does anything; whoever needs a new word for a thing that moves
-between modules adds it here first. `catalog` values come from `source`,
-plans from `plan`, outcomes from `transfer`.
+between modules adds it here first. Catalog values come from `source`, plans
+from `plan`; what came of a plan is in `outcome`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -44,6 +45,20 @@ class Endpoint:
     def __str__(self) -> str:
         place = f"{self.database}/{self.namespace}" if self.namespace else self.database
         return f"{self.name} {self.host}:{self.port}/{place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where one run reads and where it writes: all that a worker must know to reach the servers."""
+
+    run_id: str
+    source: Endpoint
+    """The source, or the replica that is read in its stead."""
+    replica: Endpoint | None
+    """None where it is left as it is."""
+    warehouse: Endpoint
+    spill_directory: Path | None
+    """The run's own, where there is a replica to load."""
 
 
 # --- what introspection found -------------------------------------------------------------------
@@ -87,6 +102,8 @@ class Table:
     """A table of the source."""
 
     name: str
+    flavour: Flavour
+    """Of the server it stands on."""
     engine: str
     charset: str | None
     collation: str | None
@@ -110,6 +127,16 @@ class PublishedTable:
     columns: tuple[tuple[str, str], ...]
     primary_key: tuple[str, ...]
     dependents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the source says of a table at one moment, to tell whether it moved while it was read."""
+
+    rows: int
+    update_time: datetime | None
+    now: datetime
+    """The server's own clock."""
 
 
 # --- what was asked for -------------------------------------------------------------------------
@@ -206,207 +233,3 @@ class TablePlan:
     @property
     def name(self) -> str:
         return self.table.name
-
-
-# --- what came of it ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the source says of a table at one moment, to tell whether it moved while it was read."""
-
-    rows: int
-    update_time: datetime | None
-    now: datetime
-    """The server's own clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Coercion:
-    """Values of one column that the warehouse could not hold as they were."""
-
-    column: str
-    found: str
-    became: str
-    count: int
-    example_keys: tuple[int, ...] = ()
-    """Primary keys of the first few, where the key is one integer column."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionOutcome:
-    rows: int
-    bytes: int
-    """Arrow bytes."""
-    coercions: tuple[Coercion, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a cutover wrote into the published table."""
-
-    rows: int
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-
-
-# --- what is told while it happens --------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RunPlanned:
-    plans: tuple[TablePlan, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TableStarted:
-    table: str
-    partitions: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionCarried:
-    table: str
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TableEnded:
-    outcome: Outcome
-
-
-class Status(StrEnum):
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    kind: str
-    message: str
-    remedy: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One table's result."""
-
-    table: str
-    category: str
-    mode: Mode
-    reason: str
-    status: Status
-    partitions: int = 0
-    rows_extracted: int = 0
-    rows_replica: int | None = None
-    rows_warehouse: int | None = None
-    changes: Changes = Changes(0)
-    bytes_extracted: int = 0
-    seconds: float = 0.0
-    coercions: tuple[Coercion, ...] = ()
-    settled: bool | None = None
-    verdict: str | None = None
-    failure: Failure | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One run's result."""
-
-    run_id: str
-    environment: str
-    started_at: datetime
-    ended_at: datetime
-    outcomes: tuple[Outcome, ...]
-    connections: Mapping[str, Mapping[str, int]]
-    """Endpoint name → opened, peak."""
-    exit_code: int
-    warnings: tuple[str, ...] = ()
-    interrupted: bool = False
-
-    @property
-    def seconds(self) -> float:
-        return (self.ended_at - self.started_at).total_seconds()
-
-    def of(self, status: Status) -> tuple[Outcome, ...]:
-        return tuple(outcome for outcome in self.outcomes if outcome.status is status)
-
-    def as_json(self) -> dict[str, Any]:
-        """
-        The document `run --json` prints.
-        """
-        categories = {
-            category: _totals([o for o in self.outcomes if o.category == category])
-            for category in ("large", "medium", "small", "tiny")
-            if any(o.category == category for o in self.outcomes)
-        }
-        return {
-            "run_id": self.run_id,
-            "environment": self.environment,
-            "started_at": self.started_at.isoformat(),
-            "ended_at": self.ended_at.isoformat(),
-            "seconds": round(self.seconds, 3),
-            "exit_code": self.exit_code,
-            "totals": _totals(self.outcomes) | {"by_category": categories},
-            "connections": {name: dict(counts) for name, counts in self.connections.items()},
-            "tables": [_outcome_json(outcome) for outcome in self.outcomes],
-            "warnings": list(self.warnings),
-        }
-
-
-def _totals(outcomes: Any) -> dict[str, Any]:
-    return {
-        "tables": len(outcomes),
-        "succeeded": sum(o.status is Status.SUCCEEDED for o in outcomes),
-        "failed": sum(o.status is Status.FAILED for o in outcomes),
-        "skipped": sum(o.status is Status.SKIPPED for o in outcomes),
-        "rows_extracted": sum(o.rows_extracted for o in outcomes),
-        "rows_deleted": sum(o.changes.deleted for o in outcomes),
-        "bytes_extracted": sum(o.bytes_extracted for o in outcomes),
-    }
-
-
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
-    coerced: dict[str, int] = {}
-    for coercion in outcome.coercions:
-        coerced[coercion.column] = coerced.get(coercion.column, 0) + coercion.count
-    failure = outcome.failure
-    return {
-        "table": outcome.table,
-        "category": outcome.category,
-        "mode": outcome.mode.value,
-        "reason": outcome.reason,
-        "status": outcome.status.value,
-        "partitions": outcome.partitions,
-        "rows_extracted": outcome.rows_extracted,
-        "rows_replica": outcome.rows_replica,
-        "rows_warehouse": outcome.rows_warehouse,
-        "rows_inserted": outcome.changes.inserted,
-        "rows_updated": outcome.changes.updated,
-        "rows_deleted": outcome.changes.deleted,
-        "bytes_extracted": outcome.bytes_extracted,
-        "seconds": round(outcome.seconds, 3),
-        "rows_per_second": round(outcome.rows_extracted / outcome.seconds) if outcome.seconds else 0,
-        "coerced": coerced,
-        "coercions": [
-            {
-                "column": c.column,
-                "from": c.found,
-                "to": c.became,
-                "count": c.count,
-                "example_keys": list(c.example_keys),
-            }
-            for c in outcome.coercions
-        ],
-        "settled": outcome.settled,
-        "verdict": outcome.verdict,
-        "notes": list(outcome.notes),
-        "error": failure and {"kind": failure.kind, "message": failure.message, "remedy": failure.remedy},
-    }
-
-
-Event = RunPlanned | TableStarted | PartitionCarried | TableEnded

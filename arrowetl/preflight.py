@@ -81,11 +81,6 @@ def require_local_infile(replica: Endpoint) -> None:
         session.close()
 
 
-drivers.LOCAL_INFILE = (
-    "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
-)
-
-
 def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
     """
     Raises:
@@ -151,7 +146,7 @@ def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, lis
     variables = dict(session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"))
     facts = [(name, str(variables.get(name, ""))) for name in wanted if name in variables]
     facts.insert(0, ("TLS", "on" if session.uses_tls else "off"))
-    facts.append(("flavour", drivers.flavour_of(version).value))
+    facts.append(("flavour", session.flavour.value))
     problems = []
     if endpoint.name == "source":
         database = sql.mysql_literal(endpoint.database)
@@ -195,11 +190,7 @@ def test_connections(settings: Settings) -> list[Examined]:
 
 def validate(settings: Settings, offline: bool) -> list[str]:
     """Every problem of tables.yml and the servers at once; empty is good."""
-    problems: list[str] = []
-    try:
-        config.read_tables(settings.tables_file)
-    except ConfigurationError as error:
-        problems.append(str(error))
+    problems = config.problems_of(settings.tables_file)
     if offline:
         return problems
     for examined in test_connections(settings):

@@ -7,15 +7,16 @@ It receives spills' text and gives back counts. Reading from the replica is
 
 from __future__ import annotations
 
-import threading
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 
 from arrowetl import drivers, infile, sql
 from arrowetl.errors import DataLoadingError
-from arrowetl.model import Changes, Coercion, Endpoint, Flavour, Partition, TablePlan
-from arrowetl.spill import Spill
+from arrowetl.model import Endpoint, Flavour, Partition, TablePlan
+from arrowetl.outcome import Changes, Coercion
+from arrowetl.spill import spilled
 
 _WARNINGS_SHOWN = 3
 
@@ -27,16 +28,14 @@ class Replica:
 
     name = "replica"
 
-    def __init__(self, endpoint: Endpoint, spill: Spill, source: Flavour) -> None:
+    def __init__(self, endpoint: Endpoint, spill_directory: Path) -> None:
         """
         Args:
-            source: the flavour of the server the tables come from.
+            spill_directory: the only place files are loaded from.
         """
         self.endpoint = endpoint
-        self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, infile_directory=spill.directory))
-        self._spill = spill
-        self._source = source
-        self._lock = threading.Lock()
+        self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, infile_directory=spill_directory))
+        self._spill_directory = spill_directory
         self._server: tuple[Flavour, dict[str, str]] | None = None
         self._tables: frozenset[str] = frozenset()
 
@@ -46,7 +45,7 @@ class Replica:
         """
         with self.pool.session() as session:
             self._server = (
-                drivers.flavour_of(session.rows("SELECT VERSION()")[0][0]),
+                session.flavour,
                 dict(session.rows("SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")),
             )
             for (name,) in session.rows(sql.leftovers_mysql(self.endpoint.database)):
@@ -63,7 +62,7 @@ class Replica:
         flavour, collations = self._server
         name = sql.staging_name(plan.name)
         with self.pool.session() as session:
-            session.execute(sql.create_replica(self.endpoint.database, name, plan, self._source, flavour, collations))
+            session.execute(sql.create_replica(self.endpoint.database, name, plan, flavour, collations))
 
     def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]:
         """
@@ -78,9 +77,8 @@ class Replica:
         if table.num_rows == 0:
             return ()
         staging = sql.staging_name(plan.name)
-        spill = f"{abs(hash(plan.name))}-{part.index}-{threading.get_ident()}.csv"
         with (
-            self._spill.file(spill, partial(infile.write, table, plan.fields)) as path,
+            spilled(self._spill_directory, partial(infile.write, table, plan.fields)) as path,
             self.pool.session() as session,
         ):
             session.execute("START TRANSACTION")
@@ -112,7 +110,7 @@ class Replica:
         with self.pool.session() as session:
             session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
             session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
-        return Changes(rows, inserted=rows)
+        return Changes(inserted=rows)
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""

@@ -22,16 +22,17 @@ from rich.text import Text
 
 from arrowetl import limits
 from arrowetl.errors import ArrowetlError
-from arrowetl.model import (
+from arrowetl.model import TablePlan
+from arrowetl.outcome import (
     Coercion,
     Event,
+    Failure,
     Outcome,
     PartitionCarried,
     RunPlanned,
     Status,
     Summary,
     TableEnded,
-    TablePlan,
     TableStarted,
 )
 from arrowetl.preflight import Examined
@@ -319,14 +320,7 @@ def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings
             }
             for plan in planned
         ],
-        "failed": [
-            {
-                "table": o.table,
-                "error": o.failure
-                and {"kind": o.failure.kind, "message": o.failure.message, "remedy": o.failure.remedy},
-            }
-            for o in failed
-        ],
+        "failed": [{"table": o.table, "error": o.failure and o.failure.as_json()} for o in failed],
         "warnings": list(warnings),
     }
 
@@ -393,6 +387,11 @@ def types(rules: Sequence[Rule]) -> RenderableType:
 
 def _shorter(expression: str) -> str:
     return expression if len(expression) < 40 else expression.partition("(")[0] + "(…)"
+
+
+def error_json(problem: ArrowetlError) -> dict[str, Any]:
+    """What `--json` prints of a command that did nothing."""
+    return {"exit_code": problem.exit_code, "tables": [], "error": Failure.of(problem).as_json()}
 
 
 def error(problem: ArrowetlError) -> Text:

@@ -9,40 +9,25 @@ by events and by the summary returned here.
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from arrowetl import config, ledger, limits, plan, preflight, schema
+from arrowetl import config, ledger, limits, plan, preflight, schema, workers
 from arrowetl.config import Settings, TablesFile
 from arrowetl.errors import ArrowetlError, DataError, Interrupted
 from arrowetl.ledger import Ledger
-from arrowetl.model import (
-    Event,
-    Failure,
-    Mode,
-    Outcome,
-    PublishedTable,
-    RunPlanned,
-    Status,
-    Summary,
-    Table,
-    TableEnded,
-    TablePlan,
-    TableSettings,
-)
-from arrowetl.replica import Replica
-from arrowetl.source import Source
-from arrowetl.spill import Spill
-from arrowetl.transfer import Servers, transfer
-from arrowetl.warehouse import Warehouse
+from arrowetl.model import Mode, PublishedTable, Route, Table, TablePlan, TableSettings
+from arrowetl.outcome import ConnectionCount, Event, Failure, Outcome, RunPlanned, Status, Summary, TableEnded
+from arrowetl.spill import run_directory
+from arrowetl.transfer import Shared, transfer
+from arrowetl.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -55,6 +40,7 @@ class Request:
     force_full: bool = False
     read_from: str = "source"
     max_workers: int = limits.workers_default
+    executor: str = "thread"
 
 
 @dataclass(frozen=True)
@@ -77,11 +63,13 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     tables_file = config.read_tables(settings.tables_file)
     with ExitStack() as closing:
-        source, replica, warehouse, book = _open(settings, request, closing)
+        route = closing.enter_context(_route(settings, request, run_id))
+        servers = workers.servers_of(route)
+        book = Ledger(route.replica, route.warehouse)
+        closing.callback(book.close)
         closing.enter_context(book.lock())
-        planned = planned_tables(request, tables_file, source.catalog(), warehouse.published())
-        ends = tuple(end for end in (replica, warehouse) if end is not None)
-        for end in ends:
+        planned = _planned(request, tables_file, route)
+        for end in servers.ends:
             end.open()
         book.open()
         book.begin(run_id, settings.environment, started_at)
@@ -89,21 +77,13 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         for outcome in planned.failed:
             book.record(run_id, outcome, started_at)
             tell(TableEnded(outcome))
-        workers = closing.enter_context(ThreadPoolExecutor(request.max_workers, "partition"))
-        servers = Servers(
-            run_id,
-            source,
-            ends,
-            book,
-            workers,
-            threading.Semaphore(request.max_workers),
-            threading.Event(),
-            tell,
+        hands = Workers(request.executor, request.max_workers)
+        closing.callback(hands.close)
+        outcomes = _carry(planned.plans, Shared(route, servers, book, hands, tell), request.max_workers)
+        connections = chain(servers.connections(), book.connections(), *hands.connections.values())
+        summary = _summary(
+            settings, run_id, started_at, planned, outcomes, _together(connections), hands.stopping.is_set()
         )
-        outcomes, interrupted = _carry(planned.plans, servers, request.max_workers)
-        summary = _summary(settings, run_id, started_at, planned, outcomes, interrupted)
-        pools = [source.pool, *(end.pool for end in ends), *book.pools]
-        summary = replace(summary, connections=_connections(pools))
         book.end(summary)
     return summary
 
@@ -113,31 +93,35 @@ def dry_run(settings: Settings, request: Request) -> Planned:
     What `run` would do; nothing is written anywhere.
     """
     tables_file = config.read_tables(settings.tables_file)
+    with _route(settings, request, "dry run") as route:
+        return _planned(request, tables_file, route)
+
+
+@contextmanager
+def _route(settings: Settings, request: Request, run_id: str) -> Iterator[Route]:
+    """
+    The way from server to server, for as long as it is used.
+
+    Raises:
+        ConfigurationError, DatabaseError: some server cannot be reached, or is not one to write to; nothing was done.
+    """
+    read, warehouse = settings.endpoint(request.read_from), settings.endpoint("warehouse")
+    replica = settings.endpoint("replica") if request.read_from == "source" else None
+    preflight.reach(*(endpoint for endpoint in (read, replica, warehouse) if endpoint))
     with ExitStack() as closing:
-        source, _, warehouse, _ = _open(settings, request, closing)
-        return planned_tables(request, tables_file, source.catalog(), warehouse.published())
+        spills = None
+        if replica:
+            preflight.refuse_same_server(read, replica)
+            preflight.require_local_infile(replica)
+            spills = closing.enter_context(run_directory(settings.spill_directory))
+        route = Route(run_id, read, replica, warehouse, spills)
+        closing.callback(workers.leave, route)
+        yield route
 
 
-def _open(settings: Settings, request: Request, closing: ExitStack) -> tuple[Source, Replica | None, Warehouse, Ledger]:
-    """Reach every server the run needs, or fail before anything is done."""
-    writes_replica = request.read_from == "source"
-    needed = ("source", "replica", "warehouse") if writes_replica else ("replica", "warehouse")
-    preflight.reach(*(settings.endpoint(name) for name in needed))
-    source = Source(settings.endpoint(request.read_from))
-    closing.callback(source.close)
-    warehouse = Warehouse(settings.endpoint("warehouse"))
-    closing.callback(warehouse.close)
-    replica = None
-    if writes_replica:
-        preflight.refuse_same_server(settings.endpoint("source"), settings.endpoint("replica"))
-        preflight.require_local_infile(settings.endpoint("replica"))
-        spill = Spill(settings.spill_directory)
-        closing.callback(spill.close)
-        replica = Replica(settings.endpoint("replica"), spill, source.flavour())
-        closing.callback(replica.close)
-    book = Ledger(settings.endpoint("replica") if writes_replica else None, settings.endpoint("warehouse"))
-    closing.callback(book.close)
-    return source, replica, warehouse, book
+def _planned(request: Request, tables_file: TablesFile, route: Route) -> Planned:
+    servers = workers.servers_of(route)
+    return planned_tables(request, tables_file, servers.source.catalog(), servers.warehouse.published())
 
 
 def planned_tables(
@@ -192,50 +176,50 @@ def _plan(
     return plan.table_plan(table, settings, published.get(schema.postgres_name(table.name)), reason)
 
 
-def _carry(plans: tuple[TablePlan, ...], servers: Servers, max_workers: int) -> tuple[list[Outcome], bool]:
+def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int) -> list[Outcome]:
     """
     Every table through `transfer`, several at a time; Ctrl-C lets those at work end their partitions.
     """
     outcomes: list[Outcome] = []
-    with _table_workers(max_workers, servers.stopping) as tables:
-        pending: dict[Future[Outcome], TablePlan] = {tables.submit(_one, one, servers): one for one in plans}
+    with _table_threads(max_workers, shared.workers) as threads:
+        pending: dict[Future[Outcome], TablePlan] = {threads.submit(_one, one, shared): one for one in plans}
         try:
             while pending:
                 # A wait without end would not let a Ctrl-C through everywhere.
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     outcomes.append(future.result())
-                    servers.tell(TableEnded(outcomes[-1]))
+                    shared.tell(TableEnded(outcomes[-1]))
                     del pending[future]
         except KeyboardInterrupt:
-            servers.stopping.set()
+            shared.workers.stopping.set()
             begun = {future: one for future, one in pending.items() if not future.cancel()}
             outcomes += [future.result() for future in begun]
             stopped = Interrupted("the run was stopped before it began with this table", "run again")
             outcomes += [
                 _failed(one.name, one.category, stopped) for future, one in pending.items() if future not in begun
             ]
-    return outcomes, servers.stopping.is_set()
+    return outcomes
 
 
 @contextmanager
-def _table_workers(max_workers: int, stopping: threading.Event) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers, "table") as tables:
+def _table_threads(max_workers: int, hands: Workers) -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(max_workers, "table") as threads:
         try:
-            yield tables
+            yield threads
         except BaseException:
-            stopping.set()
-            tables.shutdown(wait=False, cancel_futures=True)
+            hands.stopping.set()
+            threads.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _one(one: TablePlan, servers: Servers) -> Outcome:
+def _one(one: TablePlan, shared: Shared) -> Outcome:
     """One table, and if it fails, its failure."""
     started_at, clock = datetime.now(UTC), time.monotonic()
     try:
-        if servers.stopping.is_set():
+        if shared.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
-        return transfer(one, servers)
+        return transfer(one, shared)
     except ArrowetlError as error:
         outcome = _failed(one.name, one.category, error, one.reason, time.monotonic() - clock)
     except Exception as error:  # a fault of ours is a table's failure too, not the night's
@@ -245,7 +229,7 @@ def _one(one: TablePlan, servers: Servers) -> Outcome:
         outcome = _failed(one.name, one.category, unexpected, one.reason, time.monotonic() - clock)
     # The end that cannot be told of a failure is most likely the cause of it.
     with suppress(ArrowetlError):
-        servers.ledger.record(servers.run_id, outcome, started_at)
+        shared.ledger.record(shared.route.run_id, outcome, started_at)
     return outcome
 
 
@@ -256,7 +240,6 @@ def _where(error: Exception) -> str:
 
 
 def _failed(table: str, category: str, error: ArrowetlError, reason: str = "", seconds: float = 0.0) -> Outcome:
-    message = error.message if error.message.startswith(table) else f"{table}: {error.message}"
     return Outcome(
         table=table,
         category=category,
@@ -264,7 +247,7 @@ def _failed(table: str, category: str, error: ArrowetlError, reason: str = "", s
         reason=reason,
         status=Status.FAILED,
         seconds=seconds,
-        failure=Failure(error.kind, message, error.remedy),
+        failure=Failure.of(error, table),
     )
 
 
@@ -274,6 +257,7 @@ def _summary(
     started_at: datetime,
     planned: Planned,
     outcomes: list[Outcome],
+    connections: Mapping[str, Mapping[str, int]],
     interrupted: bool,
 ) -> Summary:
     everything = sorted([*planned.failed, *outcomes], key=lambda outcome: outcome.table)
@@ -284,16 +268,17 @@ def _summary(
         started_at=started_at,
         ended_at=datetime.now(UTC),
         outcomes=tuple(everything),
-        connections={},
         exit_code=Interrupted.exit_code if interrupted else int(failed),
+        connections=connections,
         warnings=planned.warnings,
         interrupted=interrupted,
     )
 
 
-def _connections(pools: list[Any]) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {name: {"opened": 0, "peak": 0} for name in ("source", "replica", "warehouse")}
-    for pool in pools:
-        counts[pool.endpoint.name]["opened"] += pool.opened
-        counts[pool.endpoint.name]["peak"] += pool.peak
-    return counts
+def _together(counts: Iterable[ConnectionCount]) -> Mapping[str, Mapping[str, int]]:
+    """Server's name → connections of all pools and processes; their peaks may not have been at the same moment."""
+    sums = {name: {"opened": 0, "peak": 0} for name in ("source", "replica", "warehouse")}
+    for one in counts:
+        sums[one.endpoint]["opened"] += one.opened
+        sums[one.endpoint]["peak"] += one.peak
+    return sums

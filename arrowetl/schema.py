@@ -256,11 +256,11 @@ def _arrow_field(field: Field) -> pa.Field:
     return pa.field(field.name_postgres, field.arrow, metadata={"mysql": json.dumps(origin)})
 
 
-def replica_type(column: Column, source: Flavour, replica: Flavour) -> str:
+def replica_type(field: Field, source: Flavour, replica: Flavour) -> str:
     """
     The column's type as the replica's server spells it.
     """
-    rule = _rule_for("", column, None)
-    if source is not replica and rule.replica and replica in rule.replica:
-        return rule.replica[replica]
-    return column.column_type
+    instead = rule_of(field).replica
+    if source is not replica and instead and replica in instead:
+        return instead[replica]
+    return field.column.column_type

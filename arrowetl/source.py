@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from arrowetl import coerce, drivers, partition, sql
-from arrowetl.errors import UnreadableValueError
+from arrowetl.errors import DataExtractionError, UnreadableValueError
 from arrowetl.model import Column, Endpoint, Flavour, Index, Partition, Reading, Table, TablePlan
 
 
@@ -34,11 +34,6 @@ class Source:
         # Tables in which the native read met a value it cannot hold: their other partitions need not try.
         self._odd: set[str] = set()
 
-    def flavour(self) -> Flavour:
-        """Which family the server belongs to."""
-        with self.pool.session() as session:
-            return drivers.flavour_of(session.rows("SELECT VERSION()")[0][0])
-
     @property
     def tls(self) -> bool:
         with self._lock:
@@ -53,14 +48,11 @@ class Source:
         """
         questions = sql.catalog(self.endpoint.database)
         with self.pool.session() as session:
-            if drivers.flavour_of(session.rows("SELECT VERSION()")[0][0]) is Flavour.MYSQL:
-                # MySQL 8 and later answer from a cache of up to a day; older ones have no such variable.
-                for name, _ in session.rows("SHOW SESSION VARIABLES LIKE 'information_schema_stats_expiry'"):
-                    session.execute(f"SET SESSION {name} = 0")
+            flavour = session.flavour
             answers = {part: session.rows(question) for part, question in questions.items()}
         columns, indexes = _columns(answers["columns"]), _indexes(answers["indexes"])
         return {
-            row[0]: _table(row, columns[row[0]], indexes[row[0]])
+            row[0]: _table(row, flavour, columns[row[0]], indexes[row[0]])
             for row in answers["tables"]
             if not row[0].startswith((sql.STAGING, sql.RETIRED))
         }
@@ -100,7 +92,10 @@ class Source:
 
         Raises:
             DataExtractionError: the read ended before its end.
+            DatabaseConnectionError: the server is gone.
         """
+        if part.index:
+            self._answers()
         if plan.name not in self._odd:
             try:
                 table = self._read(plan, part, safe=False)
@@ -114,8 +109,23 @@ class Source:
     def _read(self, plan: TablePlan, part: Partition, safe: bool) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
         statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, safe)
-        with self.pool.counted():
-            return drivers.read_arrow(self.endpoint, statement, self.tls)
+        try:
+            with self.pool.counted():
+                return drivers.read_arrow(self.endpoint, statement, self.tls)
+        except UnreadableValueError:
+            raise
+        except DataExtractionError:
+            self._answers()
+            raise
+
+    def _answers(self) -> None:
+        """
+        Raises:
+            DatabaseConnectionError: the server is gone, or lets nobody in any more; said at once, and why, where
+                connectorx takes half a minute over it and knows no reason.
+        """
+        with self.pool.session() as session:
+            session.rows("SELECT 1")
 
     def checksum(self, question: str) -> tuple[int, int]:
         """Answer one of `checksum`'s questions: rows and sum."""
@@ -162,11 +172,12 @@ def _indexes(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
     )
 
 
-def _table(row: tuple[Any, ...], columns: tuple[Column, ...], indexes: tuple[Index, ...]) -> Table:
+def _table(row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], indexes: tuple[Index, ...]) -> Table:
     name, engine, collation, rows, data_bytes, row_bytes = row
     primary = next((index for index in indexes if index.name == "PRIMARY"), None)
     return Table(
         name=name,
+        flavour=flavour,
         engine=engine or "",
         charset=collation.partition("_")[0] if collation else None,
         collation=collation,

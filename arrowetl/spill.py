@@ -17,51 +17,64 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 import psutil
 
-from arrowetl.errors import DataLoadingError
+from arrowetl.errors import ConfigurationError, DataLoadingError
 
 _PREFIX = "arrowetl-spill-"
 
 
-class Spill:
-    """The spill directory of one run."""
+@contextmanager
+def run_directory(parent: Path) -> Iterator[Path]:
+    """
+    A private directory below `parent` for as long as a run lasts; those of runs that are no more are removed.
 
-    def __init__(self, parent: Path) -> None:
-        """
-        Make a private directory below `parent`; remove those of runs that are no more.
-        """
-        _remove_abandoned(parent)
-        started = int(psutil.Process().create_time())
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{started}-", dir=parent))
+    Raises:
+        ConfigurationError: nothing can be written there.
+    """
+    _remove_abandoned(parent)
+    started = int(psutil.Process().create_time())
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{started}-", dir=parent))
+    except OSError as error:
+        raise ConfigurationError(
+            f"no directory for spills can be made in {parent}: {_words(error)}",
+            "free some space there, or choose another place in ARROWETL_SPILL_DIR",
+        ) from error
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
-    @contextmanager
-    def file(self, name: str, write: Callable[[IO[bytes]], None]) -> Iterator[Path]:
-        """
-        A spill for as long as the block lasts.
 
-        Raises:
-            DataLoadingError: the disk is full, or cannot be written.
-        """
-        path = self.directory / name
+@contextmanager
+def spilled(directory: Path, write: Callable[[IO[bytes]], None]) -> Iterator[Path]:
+    """
+    What `write` writes, as a file for as long as the block lasts.
+
+    Raises:
+        DataLoadingError: the disk is full, or cannot be written.
+    """
+    path = directory / f"{uuid4().hex}.csv"
+    try:
         try:
-            try:
-                with path.open("wb") as file:
-                    write(file)
-            except OSError as error:
-                free = shutil.disk_usage(self.directory).free // 2**20
-                what = "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
-                raise DataLoadingError(
-                    f"spill in {self.directory}: {what} ({free:,} MiB free)",
-                    "free some space, choose another place in ARROWETL_SPILL_DIR, or lower --max-workers",
-                ) from error
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+            with path.open("wb") as file:
+                write(file)
+        except OSError as error:
+            free = shutil.disk_usage(directory).free // 2**20
+            raise DataLoadingError(
+                f"spill in {directory}: {_words(error)} ({free:,} MiB free)",
+                "free some space, choose another place in ARROWETL_SPILL_DIR, or lower --max-workers",
+            ) from error
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
+
+def _words(error: OSError) -> str:
+    return "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
 
 
 def _remove_abandoned(parent: Path) -> None:

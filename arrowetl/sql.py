@@ -142,8 +142,7 @@ def mysql_count(database: str, table: str) -> str:
 # --- the replica --------------------------------------------------------------------------------
 
 
-def create_replica(database: str, name: str, plan: TablePlan, source: Flavour, replica: Flavour,
-                   collations: Mapping[str, str]) -> str:  # fmt: skip
+def create_replica(database: str, name: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
     """
     The replica's table, with its primary key and no other index yet.
 
@@ -153,7 +152,7 @@ def create_replica(database: str, name: str, plan: TablePlan, source: Flavour, r
     lines = []
     for field in plan.fields:
         column = field.column
-        type_ = replica_type(column, source, replica)
+        type_ = replica_type(field, plan.table.flavour, replica)
         text = _charset(column.charset, column.collation, collations) if column.charset else ""
         # Without a default of its own, an old server gives a timestamp ON UPDATE CURRENT_TIMESTAMP.
         null = " NULL" if column.nullable else " NOT NULL"

@@ -4,71 +4,46 @@ The journey of one table.
 Everything arrowetl does to a table is in `transfer`, in the order it is done.
 Nothing a reader can see changes before the first `cutover`, and the ledger is
 written last, so that a run killed at any instant is repaired by running
-again. `run` walks many tables through here.
+again. `run` walks many tables through here; `workers` lends it hands.
 """
 
 from __future__ import annotations
 
-import threading
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
-
-import pyarrow as pa
 
 from arrowetl import checksum, coerce, limits
-from arrowetl.errors import ArrowetlError, Interrupted, VerificationError
+from arrowetl.errors import ArrowetlError, VerificationError
 from arrowetl.ledger import Ledger
-from arrowetl.model import (
+from arrowetl.model import Partition, Reading, Route, TablePlan
+from arrowetl.outcome import (
     Changes,
-    Coercion,
     Event,
     Outcome,
-    Partition,
     PartitionCarried,
     PartitionOutcome,
-    Reading,
     Status,
-    TablePlan,
     TableStarted,
 )
-from arrowetl.source import Source
-
-
-class End(Protocol):
-    """A place that rows go to: the replica, the warehouse."""
-
-    name: str
-
-    def prepare(self, plan: TablePlan) -> None: ...
-    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]: ...
-    def finish(self, plan: TablePlan) -> None: ...
-    def count(self, plan: TablePlan) -> int: ...
-    def cutover(self, plan: TablePlan, rows: int) -> Changes: ...
-    def discard(self, plan: TablePlan) -> None: ...
+from arrowetl.workers import End, Job, Servers, Workers, servers_of
 
 
 @dataclass(frozen=True)
-class Servers:
-    """Where a run reads, where it writes, and what it shares among its tables."""
+class Shared:
+    """What a run's tables share."""
 
-    run_id: str
-    source: Source
-    ends: tuple[End, ...]
+    route: Route
+    servers: Servers
     ledger: Ledger
-    workers: Executor
-    """Carries partitions; the same number of them as of tables at work."""
-    slots: threading.Semaphore
-    """One for each worker: a table of one partition carries it itself, and takes a slot for it."""
-    stopping: threading.Event
+    workers: Workers
     tell: Callable[[Event], None]
 
 
-def transfer(plan: TablePlan, servers: Servers) -> Outcome:
+def transfer(plan: TablePlan, shared: Shared) -> Outcome:
     """
     Carry one table from the source to both ends.
 
@@ -79,77 +54,50 @@ def transfer(plan: TablePlan, servers: Servers) -> Outcome:
     Raises:
         ArrowetlError: what went wrong; staging is gone, the published tables stand.
     """
+    source, ends = shared.servers.source, shared.servers.ends
     started_at, clock = datetime.now(UTC), time.monotonic()
-    source, ends = servers.source, servers.ends
+
     with _staging_discarded_on_failure(plan, ends):
         before = source.reading(plan)
         partitions = source.partitions(plan)
-        servers.tell(TableStarted(plan.name, len(partitions)))
+        shared.tell(TableStarted(plan.name, len(partitions)))
 
         for end in ends:
             end.prepare(plan)
-        carried = carry_all(plan, partitions, servers)
+        carried = carry_all(plan, partitions, shared)
         for end in ends:
             end.finish(plan)
 
-        after = source.reading(plan)
-        rows = sum(part.rows for part in carried)
         counts = {end.name: end.count(plan) for end in ends}
-        settled = compare(plan, rows, counts, before, after)
+        settled = compare(plan, carried, counts, before, source.reading(plan))
 
-        changes = {end.name: end.cutover(plan, rows) for end in ends}
+        changes = {end.name: end.cutover(plan, counts[end.name]) for end in ends}
 
-    outcome = Outcome(
-        table=plan.name,
-        category=plan.category,
-        mode=plan.mode,
-        reason=plan.reason,
-        status=Status.SUCCEEDED,
-        partitions=len(partitions),
-        rows_extracted=rows,
-        # Where the replica was read rather than written, its rows are those that were read.
-        rows_replica=counts.get("replica", rows),
-        rows_warehouse=counts.get("warehouse"),
-        changes=changes["warehouse"],
-        bytes_extracted=sum(part.bytes for part in carried),
-        seconds=time.monotonic() - clock,
-        coercions=coerce.merged(coercion for part in carried for coercion in part.coercions),
-        settled=settled,
-        verdict="equal",
-        notes=plan.notes,
-    )
-    servers.ledger.record(servers.run_id, outcome, started_at)
+    outcome = carried_outcome(plan, carried, counts, changes, settled, time.monotonic() - clock)
+    shared.ledger.record(shared.route.run_id, outcome, started_at)
     return outcome
 
 
-def carry_all(plan: TablePlan, partitions: Sequence[Partition], servers: Servers) -> list[PartitionOutcome]:
-    """Every partition of a table: one at once and here, several among the workers."""
-    if len(partitions) == 1:
-        return [carry(plan, partitions[0], servers)]
-    jobs = [servers.workers.submit(carry, plan, part, servers) for part in partitions]
-    try:
-        return [job.result() for job in as_completed(jobs)]
-    finally:
-        # After a failure: what has not begun need not; what has must end before its staging is dropped.
-        for job in jobs:
-            job.cancel()
-        for job in jobs:
-            with suppress(BaseException):
-                job.result()
+def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) -> list[PartitionOutcome]:
+    """Every partition of a table, several at a time."""
+    carried = []
+    for outcome in shared.workers.each(carry, [Job(shared.route, plan, part) for part in partitions]):
+        shared.tell(PartitionCarried(plan.name, outcome.rows, outcome.bytes))
+        carried.append(outcome)
+    return carried
 
 
-def carry(plan: TablePlan, part: Partition, servers: Servers) -> PartitionOutcome:
-    """Read one partition once, and give it to every end."""
-    with servers.slots:
-        if servers.stopping.is_set():
-            raise Interrupted(f"{plan.name}: the run was stopped")
-        table = servers.source.extract(plan, part)
-        coercions = [coercion for end in servers.ends for coercion in end.take(plan, part, table)]
-    servers.tell(PartitionCarried(plan.name, table.num_rows, table.nbytes))
-    return PartitionOutcome(table.num_rows, table.nbytes, tuple(coercions))
+def carry(job: Job) -> PartitionOutcome:
+    """Read one partition once, and give it to every end; in whatever thread or process."""
+    servers = servers_of(job.route)
+    table = servers.source.extract(job.plan, job.part)
+    coercions = [coercion for end in servers.ends for coercion in end.take(job.plan, job.part, table)]
+    return PartitionOutcome(table.num_rows, table.nbytes, tuple(coercions), os.getpid(), servers.connections())
 
 
-def compare(plan: TablePlan, rows: int, counts: dict[str, int], before: Reading, after: Reading) -> bool | None:
+def compare(
+    plan: TablePlan, carried: Sequence[PartitionOutcome], counts: Mapping[str, int], before: Reading, after: Reading
+) -> bool | None:
     """
     The rows read against the rows staged and the rows the source has.
 
@@ -159,6 +107,7 @@ def compare(plan: TablePlan, rows: int, counts: dict[str, int], before: Reading,
     Raises:
         VerificationError: rows are missing or too many.
     """
+    rows = sum(part.rows for part in carried)
     if wrong := checksum.miscounted(rows, counts):
         raise VerificationError(f"{plan.name}: {wrong}; nothing was cut over", "run again")
     moved = before.rows != after.rows or before.update_time != after.update_time
@@ -171,6 +120,37 @@ def compare(plan: TablePlan, rows: int, counts: dict[str, int], before: Reading,
         return False
     grain = timedelta(seconds=limits.update_time_grain_seconds)
     return True if before.update_time is not None and before.now - before.update_time > grain else None
+
+
+def carried_outcome(
+    plan: TablePlan,
+    carried: Sequence[PartitionOutcome],
+    counts: Mapping[str, int],
+    changes: Mapping[str, Changes],
+    settled: bool | None,
+    seconds: float,
+) -> Outcome:
+    """What is to be recorded of a table that arrived."""
+    rows = sum(part.rows for part in carried)
+    return Outcome(
+        table=plan.name,
+        category=plan.category,
+        mode=plan.mode,
+        reason=plan.reason,
+        status=Status.SUCCEEDED,
+        partitions=len(carried),
+        rows_extracted=rows,
+        # Where the replica was read rather than written, its rows are those that were read.
+        rows_replica=counts.get("replica", rows),
+        rows_warehouse=counts.get("warehouse"),
+        changes=changes["warehouse"],
+        bytes_extracted=sum(part.bytes for part in carried),
+        seconds=seconds,
+        coercions=coerce.merged(coercion for part in carried for coercion in part.coercions),
+        settled=settled,
+        verdict="equal",
+        notes=plan.notes,
+    )
 
 
 @contextmanager

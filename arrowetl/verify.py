@@ -19,7 +19,8 @@ from arrowetl.checksum import Checksum
 from arrowetl.config import Settings, TablesFile
 from arrowetl.errors import ArrowetlError, VerificationError
 from arrowetl.ledger import TRACKING
-from arrowetl.model import Failure, Table
+from arrowetl.model import Table
+from arrowetl.outcome import Failure
 from arrowetl.source import Source
 from arrowetl.warehouse import Warehouse
 
@@ -48,8 +49,7 @@ class Verdict:
             "differences": 0 if self.verdict == "equal" else None,
             "differing": [{"end": end, "kind": "changed", "key": {}, "columns": []} for end in self.differing],
             "columns_left_out": list(self.left_out),
-            "error": self.failure
-            and {"kind": self.failure.kind, "message": self.failure.message, "remedy": self.failure.remedy},
+            "error": self.failure and self.failure.as_json(),
         }
 
 
@@ -106,7 +106,7 @@ def _verify_one(
         question = checksum.postgres_checksum(warehouse.namespace, schema.postgres_name(table.name), fields)
         checksums["warehouse"] = Checksum(*warehouse.checksum(question))
     except ArrowetlError as error:
-        return Verdict(table.name, "failed", {}, failure=Failure(error.kind, error.message, error.remedy))
+        return Verdict(table.name, "failed", {}, failure=Failure.of(error, table.name))
     differing = checksum.differing(checksums, of="source")
     compared = {field.column.name for field in checksum.comparable(fields)}
     left_out = tuple(column.name for column in table.columns if column.name not in compared)

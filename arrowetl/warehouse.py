@@ -13,7 +13,8 @@ from collections import defaultdict
 import pyarrow as pa
 
 from arrowetl import coerce, drivers, limits, sql
-from arrowetl.model import Changes, Coercion, Cutover, Endpoint, Partition, PublishedTable, TablePlan
+from arrowetl.model import Cutover, Endpoint, Partition, PublishedTable, TablePlan
+from arrowetl.outcome import Changes, Coercion
 
 
 class Warehouse:
@@ -131,7 +132,7 @@ def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int)
     )
     for statement in sql.swap_warehouse(namespace, plan.name_postgres, exists, bool(plan.key_postgres)):
         session.execute(statement)
-    return Changes(rows, inserted=rows)
+    return Changes(inserted=rows)
 
 
 def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
@@ -140,7 +141,7 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int
     statements = sql.merge(namespace, plan)
     deleted, _ = session.rows(sql.counting(statements["deleted"]))[0]
     written, inserted = session.rows(sql.counting(statements["written"]))[0]
-    return Changes(rows, inserted, written - inserted, deleted)
+    return Changes(inserted, written - inserted, deleted)
 
 
 def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
@@ -149,7 +150,7 @@ def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: i
     delete, insert = sql.replace_all(namespace, plan)
     deleted, _ = session.rows(sql.counting(delete))[0]
     session.execute(insert)
-    return Changes(rows, inserted=rows, deleted=deleted)
+    return Changes(inserted=rows, deleted=deleted)
 
 
 _CUTOVERS = {Cutover.SWAP: _swap, Cutover.MERGE: _merge, Cutover.REPLACE: _replace}

@@ -10,7 +10,7 @@ classes here; what it says comes from `sql`.
 from importlib import metadata
 
 from arrowetl.drivers.arrow import mute_panics, read_arrow
-from arrowetl.drivers.mysql import LOCAL_INFILE, MySQL, flavour_of
+from arrowetl.drivers.mysql import LOCAL_INFILE, MySQL
 from arrowetl.drivers.pool import Pool
 from arrowetl.drivers.postgres import Postgres
 
@@ -21,4 +21,4 @@ def versions() -> dict[str, str]:
     return {package: metadata.version(package) for package in packages}
 
 
-__all__ = ["LOCAL_INFILE", "MySQL", "Pool", "Postgres", "flavour_of", "mute_panics", "read_arrow", "versions"]
+__all__ = ["LOCAL_INFILE", "MySQL", "Pool", "Postgres", "mute_panics", "read_arrow", "versions"]

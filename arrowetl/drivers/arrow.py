@@ -44,6 +44,9 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
     options = {
         "prefer_socket": "false",
         "tcp_connect_timeout_ms": str(limits.connect_seconds * 1000),
+        "tcp_keepalive_time_ms": str(limits.tcp_keepalive["TCP_KEEPIDLE"] * 1000),
+        "tcp_keepalive_probe_interval_secs": str(limits.tcp_keepalive["TCP_KEEPINTVL"]),
+        "tcp_keepalive_probe_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
         "ssl-mode": mode if tls else "DISABLED",
     }
     if tls and endpoint.ssl_ca:

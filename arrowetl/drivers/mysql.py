@@ -4,6 +4,7 @@ Sessions on MySQL and MariaDB, through mysql.connector.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -80,11 +81,25 @@ class MySQL:
             arguments["allow_local_infile_in_path"] = str(infile_directory)
         with self._translated("connect"):
             self._connection = _connect_mysql(arguments, endpoint)
-            self._connection.cmd_query(f"SET SESSION time_zone = '+00:00', sql_mode = '{self.SQL_MODE}'")
+            # MySQL 8 and later tell of tables from a cache of up to a day; only they read what stands in the comment.
+            self._connection.cmd_query(
+                f"SET SESSION time_zone = '+00:00', sql_mode = '{self.SQL_MODE}' "
+                "/*!80003 , information_schema_stats_expiry = 0 */"
+            )
             if read_only:
                 self._connection.cmd_query("SET SESSION TRANSACTION READ ONLY")
-        # From here on statements may take their time.
-        self._set_read_seconds(None)
+        with suppress(AttributeError):
+            # From here on statements may take their time; a server that is gone is found out by its silence to probes.
+            connected = self._connection._socket.sock
+            connected.settimeout(None)
+            for option, value in limits.tcp_keepalive.items():
+                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    @property
+    def flavour(self) -> Flavour:
+        """Which family the server belongs to: it says `10.11.19-MariaDB` or `8.4.2` of itself."""
+        return Flavour.MARIADB if "mariadb" in str(self._connection.server_info).lower() else Flavour.MYSQL
 
     @property
     def uses_tls(self) -> bool:
@@ -123,10 +138,6 @@ class MySQL:
         with suppress(Exception):
             self._connection.close()
 
-    def _set_read_seconds(self, seconds: float | None) -> None:
-        with suppress(AttributeError):
-            self._connection._socket.sock.settimeout(seconds)
-
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
@@ -134,10 +145,7 @@ class MySQL:
             yield
         except mysql.connector.Error as error:
             raise _mysql_error(error, self.endpoint, doing) from error
-        except (
-            OSError,
-            IndexError,
-        ) as error:  # the pure driver lets a torn connection through as one of these
+        except (OSError, IndexError) as error:  # the pure driver lets a torn connection through as one of these
             raise lost(self.endpoint, doing) from error
 
 
@@ -178,8 +186,3 @@ def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -
     if code in (1148, 3948, 4166) or "LOAD DATA LOCAL" in said:
         said, remedy = "local_infile is off there", remedy_for(LOCAL_INFILE, endpoint)
     return DatabaseQueryError(f"{endpoint}: the {doing} was refused: {said} ({code})", remedy, code)
-
-
-def flavour_of(version: str) -> Flavour:
-    """Which family says `10.11.19-MariaDB` or `8.4.2` of itself."""
-    return Flavour.MARIADB if "mariadb" in version.lower() else Flavour.MYSQL

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from arrowetl.model import Endpoint
+from arrowetl.outcome import ConnectionCount
 
 
 class Session(Protocol):
@@ -35,9 +36,12 @@ class Pool(Generic[S]):
         self._connect = connect
         self._lock = threading.Lock()
         self._idle: list[S] = []
-        self._open = 0
-        self.opened = 0
-        self.peak = 0
+        self._open = self._opened = self._peak = 0
+
+    @property
+    def count(self) -> ConnectionCount:
+        """How many sessions there have been so far."""
+        return ConnectionCount(self.endpoint.name, self._opened, self._peak)
 
     @contextmanager
     def session(self) -> Iterator[S]:
@@ -83,9 +87,9 @@ class Pool(Generic[S]):
 
     def _opening(self) -> None:
         with self._lock:
-            self.opened += 1
+            self._opened += 1
             self._open += 1
-            self.peak = max(self.peak, self._open)
+            self._peak = max(self._peak, self._open)
 
     def _closed(self) -> None:
         with self._lock:

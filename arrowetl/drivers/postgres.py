@@ -58,6 +58,9 @@ class Postgres:
             "password": endpoint.password,
             "connect_timeout": str(limits.connect_seconds),
             "sslmode": _SSL_POSTGRES[endpoint.ssl_mode],
+            "keepalives_idle": str(limits.tcp_keepalive["TCP_KEEPIDLE"]),
+            "keepalives_interval": str(limits.tcp_keepalive["TCP_KEEPINTVL"]),
+            "keepalives_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
             "application_name": "arrowetl",
             # jit off: our long statements are joins and scans it only delays.
             "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c jit=off",

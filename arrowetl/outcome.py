@@ -1,0 +1,239 @@
+"""
+What came of it, as frozen values: of a partition, a table, a run; and what is
+told while it happens.
+
+The partner of `model`, which says what was planned. Outcomes are made by
+`transfer`, a summary by `run`; nothing here does anything but show itself as
+the document that `run --json` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from arrowetl.errors import ArrowetlError
+from arrowetl.model import CATEGORIES, Mode, TablePlan
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionCount:
+    """How many connections a server has had from somewhere, and how many at once."""
+
+    endpoint: str
+    opened: int
+    peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coercion:
+    """Values of one column that the warehouse could not hold as they were."""
+
+    column: str
+    found: str
+    became: str
+    count: int
+    example_keys: tuple[int, ...] = ()
+    """Primary keys of the first few, where the key is one integer column."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionOutcome:
+    """What one worker carried."""
+
+    rows: int
+    bytes: int
+    """Arrow bytes."""
+    coercions: tuple[Coercion, ...]
+    process: int
+    """The process that did it, and the connections it has had until then."""
+    connections: tuple[ConnectionCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How many rows a cutover wrote into the published table."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+class Status(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a table failed, and what to do about it."""
+
+    kind: str
+    message: str
+    remedy: str | None
+
+    @classmethod
+    def of(cls, error: ArrowetlError, table: str = "") -> Failure:
+        """An error as a table's failure: its message names the table, if it did not already."""
+        message = error.message if error.message.startswith(table) else f"{table}: {error.message}"
+        return cls(error.kind, message, error.remedy)
+
+    def as_json(self) -> dict[str, str | None]:
+        return {"kind": self.kind, "message": self.message, "remedy": self.remedy}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One table's result."""
+
+    table: str
+    category: str
+    mode: Mode
+    reason: str
+    status: Status
+    partitions: int = 0
+    rows_extracted: int = 0
+    rows_replica: int | None = None
+    rows_warehouse: int | None = None
+    changes: Changes = Changes()
+    """At the warehouse."""
+    bytes_extracted: int = 0
+    seconds: float = 0.0
+    coercions: tuple[Coercion, ...] = ()
+    settled: bool | None = None
+    verdict: str | None = None
+    failure: Failure | None = None
+    notes: tuple[str, ...] = ()
+
+    def coerced(self) -> dict[str, int]:
+        """Column → values coerced, whatever they became."""
+        counts: dict[str, int] = {}
+        for coercion in self.coercions:
+            counts[coercion.column] = counts.get(coercion.column, 0) + coercion.count
+        return counts
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "table": self.table,
+            "category": self.category,
+            "mode": self.mode.value,
+            "reason": self.reason,
+            "status": self.status.value,
+            "partitions": self.partitions,
+            "rows_extracted": self.rows_extracted,
+            "rows_replica": self.rows_replica,
+            "rows_warehouse": self.rows_warehouse,
+            "rows_inserted": self.changes.inserted,
+            "rows_updated": self.changes.updated,
+            "rows_deleted": self.changes.deleted,
+            "bytes_extracted": self.bytes_extracted,
+            "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.rows_extracted / self.seconds) if self.seconds else 0,
+            "coerced": self.coerced(),
+            "coercions": [
+                {
+                    "column": c.column,
+                    "from": c.found,
+                    "to": c.became,
+                    "count": c.count,
+                    "example_keys": list(c.example_keys),
+                }
+                for c in self.coercions
+            ],
+            "settled": self.settled,
+            "verdict": self.verdict,
+            "notes": list(self.notes),
+            "error": self.failure and self.failure.as_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run's result."""
+
+    run_id: str
+    environment: str
+    started_at: datetime
+    ended_at: datetime
+    outcomes: tuple[Outcome, ...]
+    exit_code: int
+    connections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Server's name → `opened` and `peak`."""
+    warnings: tuple[str, ...] = ()
+    interrupted: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended_at - self.started_at).total_seconds()
+
+    def of(self, status: Status) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.status is status)
+
+    def totals(self) -> dict[str, int]:
+        return _totals(self.outcomes)
+
+    def as_json(self) -> dict[str, Any]:
+        """
+        The document `run --json` prints.
+        """
+        categories = {
+            category: _totals(those)
+            for category in CATEGORIES
+            if (those := [outcome for outcome in self.outcomes if outcome.category == category])
+        }
+        return {
+            "run_id": self.run_id,
+            "environment": self.environment,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": self.ended_at.isoformat(),
+            "seconds": round(self.seconds, 3),
+            "exit_code": self.exit_code,
+            "totals": {**self.totals(), "by_category": categories},
+            "connections": {name: dict(counts) for name, counts in self.connections.items()},
+            "tables": [outcome.as_json() for outcome in self.outcomes],
+            "warnings": list(self.warnings),
+        }
+
+
+def _totals(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    outcomes = list(outcomes)
+    return {
+        "tables": len(outcomes),
+        **{status.value: sum(o.status is status for o in outcomes) for status in Status},
+        "rows_extracted": sum(o.rows_extracted for o in outcomes),
+        "rows_deleted": sum(o.changes.deleted for o in outcomes),
+        "bytes_extracted": sum(o.bytes_extracted for o in outcomes),
+    }
+
+
+# --- what is told while it happens --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlanned:
+    plans: tuple[TablePlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableStarted:
+    table: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionCarried:
+    table: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableEnded:
+    outcome: Outcome
+
+
+Event = RunPlanned | TableStarted | PartitionCarried | TableEnded

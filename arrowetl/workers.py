@@ -1,0 +1,215 @@
+"""
+Who carries partitions: threads of this process, or processes of their own.
+
+A job is a plain value that can be sent anywhere; whoever receives it finds
+the servers by its route and keeps the sessions for the next one. How a
+partition is carried is `transfer`'s story; here is only who does it, how many
+at a time, and what happens to them in the end.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from arrowetl import drivers
+from arrowetl.errors import DataExtractionError, Interrupted
+from arrowetl.model import Partition, Route, TablePlan
+from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome
+from arrowetl.replica import Replica
+from arrowetl.source import Source
+from arrowetl.warehouse import Warehouse
+
+EXECUTORS = ("thread", "process")
+
+
+class End(Protocol):
+    """A place that rows go to: the replica, the warehouse."""
+
+    name: str
+
+    @property
+    def pool(self) -> drivers.Pool[Any]: ...
+    def open(self) -> None: ...
+    def prepare(self, plan: TablePlan) -> None: ...
+    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]: ...
+    def finish(self, plan: TablePlan) -> None: ...
+    def count(self, plan: TablePlan) -> int: ...
+    def cutover(self, plan: TablePlan, rows: int) -> Changes: ...
+    def discard(self, plan: TablePlan) -> None: ...
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where a run reads and writes, as one process sees them."""
+
+    source: Source
+    replica: Replica | None
+    warehouse: Warehouse
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        return (self.replica, self.warehouse) if self.replica else (self.warehouse,)
+
+    def connections(self) -> tuple[ConnectionCount, ...]:
+        """Those of this process."""
+        return tuple(pool.count for pool in self._pools())
+
+    def close(self) -> None:
+        for pool in self._pools():
+            pool.close()
+
+    def _pools(self) -> list[drivers.Pool[Any]]:
+        return [self.source.pool, *(end.pool for end in self.ends)]
+
+
+_SERVERS: dict[Route, Servers] = {}
+_LOCK = threading.Lock()
+
+
+def servers_of(route: Route) -> Servers:
+    """This process's sessions on a route's servers: made for the first who asks, kept for the others."""
+    with _LOCK:
+        if route not in _SERVERS:
+            replica = Replica(route.replica, route.spill_directory) if route.replica and route.spill_directory else None
+            _SERVERS[route] = Servers(Source(route.source), replica, Warehouse(route.warehouse))
+        return _SERVERS[route]
+
+
+def leave(route: Route) -> None:
+    """Close this process's sessions on a route's servers."""
+    with _LOCK:
+        servers = _SERVERS.pop(route, None)
+    if servers:
+        servers.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One partition to be carried."""
+
+    route: Route
+    plan: TablePlan
+    part: Partition
+
+
+class Workers:
+    """
+    So many partitions at a time, of all tables of a run together.
+
+    A table of one partition is carried by the thread that walks the table;
+    the others by the executor. A worker process that was killed fails the
+    tables whose partitions it had; the next one gets new processes.
+    """
+
+    def __init__(self, executor: str, count: int) -> None:
+        """
+        Args:
+            executor: one of `EXECUTORS`.
+        """
+        self._kind, self._count = executor, count
+        self._lock = threading.Lock()
+        self._executor = _executor(executor, count)
+        self._slots = threading.Semaphore(count)
+        self.stopping = threading.Event()
+        self.connections: dict[int, tuple[ConnectionCount, ...]] = {}
+        """Process → its connections, for processes other than this one."""
+
+    def each(self, carry: Callable[[Job], PartitionOutcome], jobs: Sequence[Job]) -> Iterator[PartitionOutcome]:
+        """
+        Carry a table's partitions; their outcomes as they come.
+
+        After a failure no other partition is begun, and those that were have
+        ended when it is raised: their staging can be dropped.
+        """
+        if len(jobs) == 1:
+            self._take_slot(jobs[0].plan)
+            try:
+                outcome = carry(jobs[0])
+            finally:
+                self._slots.release()
+            yield outcome
+            return
+        pending: set[Future[PartitionOutcome]] = set()
+        try:
+            for job in jobs:
+                pending.add(self._submit(carry, job))
+                done = {future for future in pending if future.done()}
+                pending -= done
+                yield from map(self._result, done)
+            yield from map(self._result, as_completed(pending))
+        except BrokenExecutor as error:
+            raise DataExtractionError(
+                f"{jobs[0].plan.name}: a worker process was killed, or died",
+                "run again; if it stays, lower --max-workers",
+            ) from error
+        finally:
+            wait(pending)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> Future[PartitionOutcome]:
+        self._take_slot(job.plan)
+        try:
+            with self._lock:
+                try:
+                    future = self._executor.submit(carry, job)
+                except BrokenExecutor:
+                    self._executor = _executor(self._kind, self._count)
+                    future = self._executor.submit(carry, job)
+        except BaseException:
+            self._slots.release()
+            raise
+        future.add_done_callback(lambda _: self._slots.release())
+        return future
+
+    def _take_slot(self, plan: TablePlan) -> None:
+        self._slots.acquire()
+        if self.stopping.is_set():
+            self._slots.release()
+            raise Interrupted(f"{plan.name}: the run was stopped", "run again")
+
+    def _result(self, future: Future[PartitionOutcome]) -> PartitionOutcome:
+        outcome = future.result()
+        if outcome.process != os.getpid():
+            self.connections[outcome.process] = outcome.connections
+        return outcome
+
+
+def _executor(kind: str, count: int) -> Executor:
+    if kind == "process":
+        # Forked, a process would hang in connectorx's pool of threads, which a fork does not copy.
+        return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin)
+    return ThreadPoolExecutor(count, "partition")
+
+
+def _begin() -> None:
+    """A worker process before its first job: it ends when its parent does, not when a terminal's Ctrl-C says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    drivers.mute_panics()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
