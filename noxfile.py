@@ -2,9 +2,8 @@
 Every job of the project; each installs what it needs. `nox -l` lists them.
 """
 
+import json
 import os
-import shlex
-import shutil
 import subprocess
 
 import nox
@@ -13,7 +12,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
-_MARIADB_COMMAND = "from arrowetl.sandbox import programs; print(programs.mariadb_install_command() or '')"
+_MISSING_MARIADB = "import json; from arrowetl.sandbox import programs; print(json.dumps(programs.missing_mariadb()))"
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -23,20 +22,16 @@ def _install(session: nox.Session, *groups: str) -> None:
 
 def _mariadb(session: nox.Session) -> None:
     """MariaDB's server comes from the system: install it where it is missing and we may."""
-    places = os.pathsep.join(["/usr/sbin", "/usr/libexec", "/opt/homebrew/bin", os.environ.get("PATH", "")])
-    if shutil.which("mariadbd", path=places):
+    missing = json.loads(session.run("python", "-c", _MISSING_MARIADB, silent=True) or "null")
+    if missing is None:
         return
-    command = shlex.split(session.run("python", "-c", _MARIADB_COMMAND, silent=True) or "")
-    allowed = bool(command) and (
-        command[0] != "sudo" or subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
-    )
-    if not allowed:
-        session.error(
-            "MariaDB's server is missing; install it with: " + (shlex.join(command) or "your package manager")
-        )
-    if command[-4:-2] == ["install", "-y"] or "apt-get" in command:
+    command = missing.split()
+    if not command or (command[0] == "sudo" and subprocess.run(["sudo", "-n", "true"], check=False).returncode):
+        session.error(f"MariaDB's server is missing; install it with: {missing or 'your package manager'}")
+    if "apt-get" in command:
+        # A new machine knows of no package before its first update.
         session.run(*command[: command.index("apt-get") + 1], "update", "-qq", external=True)
-    session.run(*command, external=True, env={"DEBIAN_FRONTEND": "noninteractive"})
+    session.run(*command, external=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 
 @nox.session

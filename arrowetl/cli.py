@@ -21,7 +21,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 import arrowetl
-from arrowetl import config, drivers, limits, report, schema, verify
+from arrowetl import config, drivers, limits, progress, report, schema, verify
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
 from arrowetl.workers import EXECUTORS
@@ -104,12 +104,12 @@ def _open(*needs: str) -> Any:
     )
 
 
-def _watch() -> report.Watch:
+def _watch() -> progress.Watch:
     if _chosen().get("log_format") == "json":
-        return report.JsonLines(_stderr, bool(_chosen().get("verbose")))
+        return progress.JsonLines(_stderr, bool(_chosen().get("verbose")))
     if _stderr.is_terminal:
-        return report.Bars(_stderr)
-    return report.Lines(_stderr, bool(_chosen().get("verbose")))
+        return progress.Bars(_stderr)
+    return progress.Lines(_stderr, bool(_chosen().get("verbose")))
 
 
 def _split(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

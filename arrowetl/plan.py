@@ -53,6 +53,10 @@ def table_plan(
     Raises:
         DataError: a column has no rule, or the warehouse's table cannot follow.
     """
+    if not table.columns:
+        raise DataError(
+            f"{table.name}: the source shows no column of it", "see what CHECK TABLE says of it there, or exclude it"
+        )
     excluded = settings.excluded_columns()
     columns = [column for column in table.columns if column.name not in excluded]
     if not columns:

@@ -1,22 +1,17 @@
 """
-What a person sees: a plan, a run as it goes, a summary, a table of rules.
+What a person sees: a plan, a summary, a verdict, a table of rules.
 
-Functions that make something to look at return it and are pure; those that
-watch a run are told its events. Nothing here speaks to a server or decides
-anything; `cli` chooses what is shown and where.
+Every function returns something to look at, and is pure. Nothing here speaks
+to a server or decides anything; `cli` chooses what is shown and where, and
+`progress` shows a run while it goes.
 """
 
 from __future__ import annotations
 
-import json
-import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -25,15 +20,10 @@ from arrowetl.errors import ArrowetlError
 from arrowetl.model import TablePlan
 from arrowetl.outcome import (
     Coercion,
-    Event,
     Failure,
     Outcome,
-    PartitionCarried,
-    RunPlanned,
     Status,
     Summary,
-    TableEnded,
-    TableStarted,
 )
 from arrowetl.preflight import Examined
 from arrowetl.schema import Rule
@@ -41,7 +31,6 @@ from arrowetl.verify import Verdict
 
 _SLOWEST_SHOWN = 5
 _COERCIONS_SHOWN = 12
-_BUSY_SHOWN = 6
 
 
 def count(number: int | float) -> str:
@@ -81,168 +70,6 @@ def _grid(*headings: str, right: Iterable[int] = ()) -> Table:
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index in set(right) else "left", overflow="fold")
     return table
-
-
-# --- a run as it goes ---------------------------------------------------------------------------
-
-
-class Watch(Protocol):
-    """Who is told what happens in a run; from several threads."""
-
-    def __call__(self, event: Event) -> None: ...
-    def close(self) -> None: ...
-
-
-class Tally:
-    """The state of a run, computed once per event, whoever shows it."""
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.tables = self.tables_ended = self.failed = 0
-        self.rows_expected = self.rows = self.bytes = 0
-        self.busy: dict[str, list[int]] = {}
-        """Table at work → partitions done, of all."""
-
-    def add(self, event: Event) -> None:
-        match event:
-            case RunPlanned(plans):
-                self.tables += len(plans)
-                self.rows_expected = sum(plan.table.rows for plan in plans)
-            case TableStarted(table, partitions):
-                self.busy[table] = [0, partitions]
-            case PartitionCarried(table, rows, bytes_):
-                self.rows += rows
-                self.bytes += bytes_
-                if table in self.busy:
-                    self.busy[table][0] += 1
-            case TableEnded(outcome):
-                self.tables_ended += 1
-                self.tables = max(self.tables, self.tables_ended)
-                self.failed += outcome.status is Status.FAILED
-                self.busy.pop(outcome.table, None)
-
-    def words(self) -> str:
-        elapsed = max(time.monotonic() - self.began, 0.001)
-        words = [
-            f"{count(self.rows)} rows",
-            f"{count(self.rows / elapsed)} rows/s",
-            size(self.bytes),
-        ]
-        if self.failed:
-            words.append(f"{self.failed} failed")
-        if (left := self.seconds_left(elapsed)) is not None:
-            words.append(f"about {duration(left)} left")
-        return ", ".join(words)
-
-    def seconds_left(self, elapsed: float) -> float | None:
-        """By rows, or by tables where most have none, whichever is further behind; None while it is a guess."""
-        done = [
-            ended / whole
-            for ended, whole in ((self.rows, self.rows_expected), (self.tables_ended, self.tables))
-            if whole
-        ]
-        share = min(done, default=0.0)
-        return elapsed * (1 / share - 1) if share > 0.02 and share < 1 else None
-
-    def busy_words(self) -> str:
-        shown = [f"{table} {done}/{whole}" for table, (done, whole) in list(self.busy.items())[:_BUSY_SHOWN]]
-        return ", ".join(shown)
-
-
-class Bars:
-    """Progress on a terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self._tally, self._lock = Tally(), threading.Lock()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[words]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._tables = self._progress.add_task("tables", total=None, words="")
-        self._busy: TaskID = self._progress.add_task("at work", total=None, words="", visible=False)
-        self._progress.start()
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._tally.add(event)
-            tally = self._tally
-            self._progress.update(self._tables, total=tally.tables, completed=tally.tables_ended, words=tally.words())
-            done = [sum(parts[i] for parts in tally.busy.values()) for i in (0, 1)]
-            self._progress.update(
-                self._busy,
-                total=done[1],
-                completed=done[0],
-                words=tally.busy_words(),
-                visible=bool(tally.busy),
-            )
-
-    def close(self) -> None:
-        self._progress.stop()
-
-
-class Lines:
-    """Progress where there is no terminal: one line every so often, and one for each failure."""
-
-    def __init__(self, console: Console, verbose: bool) -> None:
-        self._console, self._verbose = console, verbose
-        self._tally, self._lock = Tally(), threading.Lock()
-        self._told = time.monotonic()
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._tally.add(event)
-            if isinstance(event, TableEnded) and (self._verbose or event.outcome.status is Status.FAILED):
-                self._console.print(_table_line(event.outcome), markup=False, highlight=False, soft_wrap=True)
-            if time.monotonic() - self._told >= limits.progress_line_seconds:
-                self._told = time.monotonic()
-                tally = self._tally
-                words = f"{tally.tables_ended}/{tally.tables} tables, {tally.words()}; at work: {tally.busy_words()}"
-                self._console.print(words, markup=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        pass
-
-
-class JsonLines:
-    """Progress for a log collector: one JSON document a line."""
-
-    def __init__(self, console: Console, verbose: bool) -> None:
-        self._console, self._verbose, self._lock = console, verbose, threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case RunPlanned(plans):
-                self._write("run planned", tables=len(plans))
-            case TableStarted(table, partitions) if self._verbose:
-                self._write("table started", table=table, partitions=partitions)
-            case TableEnded(outcome):
-                error = outcome.failure.message if outcome.failure else None
-                self._write(
-                    "table ended", table=outcome.table, status=outcome.status.value, rows=outcome.rows_extracted,
-                    seconds=round(outcome.seconds, 3), error=error,
-                )  # fmt: skip
-
-    def _write(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
-        with self._lock:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        pass
-
-
-def _table_line(outcome: Outcome) -> str:
-    if outcome.failure:
-        return f"{outcome.failure.message}"
-    return f"{outcome.table}: {count(outcome.rows_extracted)} rows in {duration(outcome.seconds)}"
-
-
-# --- a run afterwards ---------------------------------------------------------------------------
 
 
 def summary(run: Summary) -> RenderableType:

@@ -18,7 +18,7 @@ import click
 from rich.console import RenderableType
 
 import arrowetl
-from arrowetl import report, verify
+from arrowetl import progress, report, verify
 from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.model import CATEGORIES
 from arrowetl.sandbox import opendental, servers
@@ -27,7 +27,7 @@ from arrowetl.sandbox import seed as seeding
 _NAME = "up"
 
 
-def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: Callable[[], report.Watch]) -> int:
+def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: Callable[[], progress.Watch]) -> int:
     """
     The main job, end to end, on servers of its own.
 

@@ -56,6 +56,11 @@ def _find(program: str) -> Path | None:
     return Path(found) if found else None
 
 
+def missing_mariadb() -> str | None:
+    """None where MariaDB's programs are found; else what installs them, or nothing where we do not know."""
+    return None if _find("mariadbd") and _find("mariadb-install-db") else mariadb_install_command() or ""
+
+
 def mariadb() -> tuple[Path, Path]:
     """
     The server and the program that makes a data directory.

@@ -87,15 +87,14 @@ def _load(session: drivers.MySQL, table: SyntheticTable, frame: pl.DataFrame, pa
         .str.replace_all("\n", "\\\n", literal=True)
         for name, type_ in frame.schema.items() if type_ == pl.String
     ]  # fmt: skip
-    hexed = [pl.col(name).bin.encode("hex") for name, type_ in frame.schema.items() if type_ == pl.Binary]
-    binary = {name for name, type_ in frame.schema.items() if type_ == pl.Binary}
+    binary = [name for name, type_ in frame.schema.items() if type_ == pl.Binary]
+    hexed = [pl.col(name).bin.encode("hex") for name in binary]
     frame.with_columns(*escaped, *hexed).write_csv(
         path, include_header=False, separator="\t", quote_style="never", null_value="\\N"
     )
     columns = ", ".join(f"@{name}" if name in binary else mysql_name(name) for name in frame.columns)
-    setting = "".join(f" SET {mysql_name(name)} = UNHEX(@{name})" for name in binary)
-    if len(binary) > 1:
-        setting = " SET " + ", ".join(f"{mysql_name(name)} = UNHEX(@{name})" for name in sorted(binary))
+    assignments = ", ".join(f"{mysql_name(name)} = UNHEX(@{name})" for name in binary)
+    setting = f" SET {assignments}" if binary else ""
     changed, warnings = session.load(
         f"LOAD DATA LOCAL INFILE '{path.as_posix()}' REPLACE INTO TABLE {mysql_name(table.name)} "
         f"CHARACTER SET utf8mb4 ({columns}){setting}"
