@@ -301,7 +301,9 @@ def check_tables(document: Mapping[str, Any]) -> list[str]:
         if not isinstance(entry, dict):
             problems.append(f"{where}: must be a mapping, got {entry!r}")
             continue
-        overrides = entry.get("overrides") or {}
+        if not isinstance(name, str):
+            problems.append(f"{where}: the name must be a text; put it in quotes")
+        overrides = {} if entry.get("overrides") is None else entry["overrides"]
         _check({k: v for k, v in entry.items() if k != "overrides"}, KEYS, f"{where}.", problems, "overrides")
         if not isinstance(overrides, dict):
             problems.append(f"{where}.overrides: must be a mapping, got {overrides!r}")

@@ -7,8 +7,11 @@ It receives spills' text and gives back counts. Reading from the replica is
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 
@@ -16,9 +19,10 @@ from arrowetl import drivers, infile, sql
 from arrowetl.errors import DataLoadingError
 from arrowetl.model import Endpoint, Flavour, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion
-from arrowetl.spill import spilled
 
 _WARNINGS_SHOWN = 3
+
+Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 
 
 class Replica:
@@ -28,14 +32,15 @@ class Replica:
 
     name = "replica"
 
-    def __init__(self, endpoint: Endpoint, spill_directory: Path) -> None:
+    def __init__(self, endpoint: Endpoint, spill_directory: Path, spilled: Spilled) -> None:
         """
         Args:
             spill_directory: the only place files are loaded from.
+            spilled: keeps what is written as a file there, for as long as a block lasts.
         """
         self.endpoint = endpoint
         self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, infile_directory=spill_directory))
-        self._spill_directory = spill_directory
+        self._spilled = spilled
         self._server: tuple[Flavour, dict[str, str]] | None = None
         self._tables: frozenset[str] = frozenset()
 
@@ -78,7 +83,7 @@ class Replica:
             return ()
         staging = sql.staging_name(plan.name)
         with (
-            spilled(self._spill_directory, partial(infile.write, table, plan.fields)) as path,
+            self._spilled(partial(infile.write, table, plan.fields)) as path,
             self.pool.session() as session,
         ):
             session.execute("START TRANSACTION")

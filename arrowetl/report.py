@@ -57,7 +57,7 @@ def duration(seconds: float) -> str:
     >>> duration(4.25), duration(125)
     ('4.2 s', '2 min 05 s')
     """
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -24,6 +24,7 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection
 from typing import Any, Protocol
 
@@ -35,6 +36,7 @@ from arrowetl.model import Partition, Route, TablePlan
 from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome
 from arrowetl.replica import Replica
 from arrowetl.source import Source
+from arrowetl.spill import spilled
 from arrowetl.warehouse import Warehouse
 
 EXECUTORS = ("thread", "process")
@@ -88,7 +90,9 @@ def servers_of(route: Route) -> Servers:
     """This process's sessions on a route's servers: made for the first who asks, kept for the others."""
     with _LOCK:
         if route not in _SERVERS:
-            replica = Replica(route.replica, route.spill_directory) if route.replica and route.spill_directory else None
+            replica, spills = None, route.spill_directory
+            if route.replica and spills:
+                replica = Replica(route.replica, spills, partial(spilled, spills))
             _SERVERS[route] = Servers(Source(route.source), replica, Warehouse(route.warehouse))
         return _SERVERS[route]
 

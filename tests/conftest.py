@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from arrowetl import drivers
+from arrowetl import drivers, sql
 from arrowetl.sandbox import servers
 from arrowetl.sql import mysql_name, postgres_name
 
@@ -40,6 +41,7 @@ class Clinic:
     sandbox: servers.Sandbox
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def tables_file(self) -> Path:
@@ -68,7 +70,7 @@ class Clinic:
         }
         environment = {**outside, **self.environment, **more}
         environment = {name: value for name, value in environment.items() if value != ""}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "arrowetl", "--config", str(self.tables_file), *arguments],
             env=environment,
             stdout=subprocess.PIPE,
@@ -77,6 +79,8 @@ class Clinic:
             cwd=self.directory,
             preexec_fn=partial(_limit_files, int(limit_file_bytes)) if limit_file_bytes else None,
         )
+        self.started.append(process)
+        return process
 
     def arrowetl(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run `arrowetl` to its end."""
@@ -91,6 +95,30 @@ class Clinic:
         document: dict[str, Any] = json.loads(done.stdout)
         assert document["exit_code"] == done.returncode
         return document
+
+    def wait_for_the_middle(self, process: subprocess.Popen[str]) -> None:
+        """Until some staging table has rows at the warehouse."""
+        session = drivers.Postgres(self.sandbox.warehouse)
+        deadline = time.monotonic() + 60
+        try:
+            while time.monotonic() < deadline:
+                assert process.poll() is None, process.communicate()
+                names = session.rows(f"SELECT tablename::text FROM pg_tables WHERE tablename LIKE '{sql.STAGING}%'")
+                for (name,) in names:
+                    if session.rows(f"SELECT EXISTS (SELECT FROM {sql.postgres_table('raw', name)})")[0][0]:
+                        return
+                time.sleep(0.02)
+            pytest.fail("the run never came to its middle")
+        finally:
+            session.close()
+
+    def leftovers(self) -> list[str]:
+        """Staging tables at either end, and spills."""
+        replica = drivers.MySQL(self.sandbox.replica)
+        found = [name for (name,) in replica.rows("SHOW TABLES") if name.startswith("arrowetl_")]
+        replica.close()
+        ours = self.warehouse("SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'arrowetl%'")
+        return found + [name for (name,) in ours] + [path.name for path in (self.directory / "spills").iterdir()]
 
     def published(self) -> dict[str, set[str]]:
         """Names of the tables at both ends, arrowetl's own records left out."""
@@ -124,7 +152,13 @@ def clinic(sandbox: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
     (tmp_path / "tables.yml").write_text("tables: {}\n")
     spills = tmp_path / "spills"
     spills.mkdir()
-    yield Clinic(sandbox, tmp_path, {**sandbox.environment(), "ARROWETL_SPILL_DIR": str(spills)})
+    clinic = Clinic(sandbox, tmp_path, {**sandbox.environment(), "ARROWETL_SPILL_DIR": str(spills)})
+    yield clinic
+    for process in clinic.started:
+        # A test that failed may have left one at work.
+        process.kill()
+        with process:
+            pass
 
 
 @pytest.fixture

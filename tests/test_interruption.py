@@ -5,7 +5,6 @@ Ctrl-C, SIGTERM and kill -9 in the middle of a run: readers see the old tables, 
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from conftest import Clinic
 from independent import differences
 
-from arrowetl import drivers, sql
+from arrowetl import drivers
 
 TABLES = ("procedurelog", "securitylog")
 # So many partitions that a run takes seconds, and can be hit in the middle.
@@ -29,7 +28,8 @@ def loaded(clinic: Clinic) -> Clinic:
     clinic.tables_file.write_text(PARTITIONS)
     for table in TABLES:
         clinic.create(
-            f"CREATE TABLE {table} (Num bigint NOT NULL, D date NOT NULL, Note varchar(200), PRIMARY KEY (Num), KEY (D)) "
+            f"CREATE TABLE {table} "
+            "(Num bigint NOT NULL, D date NOT NULL, Note varchar(200), PRIMARY KEY (Num), KEY (D)) "
             "ENGINE=MyISAM DEFAULT CHARSET=utf8;\n"
             f"INSERT INTO {table} SELECT seq, '2020-01-01', 'old' FROM seq_1_to_1000"
         )
@@ -58,39 +58,11 @@ def seen(clinic: Clinic) -> dict[str, str]:
     return found
 
 
-def wait_for_the_middle(clinic: Clinic, process: subprocess.Popen[str]) -> None:
-    """Until staging of the first table has rows at the warehouse."""
-    session = drivers.Postgres(clinic.sandbox.warehouse)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        standing = session.rows(f"SELECT tablename::text FROM pg_tables WHERE tablename LIKE '{sql.STAGING}%'")
-        if any(
-            session.rows(f"SELECT EXISTS (SELECT FROM {sql.postgres_table('raw', name)})")[0][0] for (name,) in standing
-        ):
-            break
-        time.sleep(0.02)
-    else:
-        pytest.fail("the run never came to its middle")
-    session.close()
-
-
-def leftovers(clinic: Clinic) -> list[str]:
-    """Staging tables at either end, and spills."""
-    replica = drivers.MySQL(clinic.sandbox.replica)
-    found = [name for (name,) in replica.rows("SHOW TABLES") if name.startswith("arrowetl_")]
-    replica.close()
-    found += [
-        name for (name,) in clinic.warehouse("SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'arrowetl%'")
-    ]
-    return found + [path.name for path in (clinic.directory / "spills").iterdir()]
-
-
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.7, 1.5, 3.0])
 def test_kill_9(loaded: Clinic, delay_seconds: float) -> None:
     """Nothing of it can be seen; no process stays; the next run finishes, and sweeps up."""
     process = loaded.start("run", "--all", "--max-workers", "1")
-    wait_for_the_middle(loaded, process)
+    loaded.wait_for_the_middle(process)
     time.sleep(delay_seconds)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
@@ -101,7 +73,7 @@ def test_kill_9(loaded: Clinic, delay_seconds: float) -> None:
 
     finished = loaded.run("--all")
     assert finished["exit_code"] == 0
-    assert leftovers(loaded) == []
+    assert loaded.leftovers() == []
     assert [differences(loaded.sandbox, table)[0] for table in TABLES] == [[], []]
 
 
@@ -109,7 +81,7 @@ def test_kill_9(loaded: Clinic, delay_seconds: float) -> None:
 def test_asked_to_stop(loaded: Clinic, number: signal.Signals) -> None:
     """Exit 130 within seconds, told as interrupted; nothing is left, and nothing of it can be seen."""
     process = loaded.start("run", "--all", "--max-workers", "1")
-    wait_for_the_middle(loaded, process)
+    loaded.wait_for_the_middle(process)
     clock = time.monotonic()
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
@@ -119,7 +91,7 @@ def test_asked_to_stop(loaded: Clinic, number: signal.Signals) -> None:
     assert seconds < 10
     assert "interrupted: 0 of 2 tables" in stdout
     assert set(seen(loaded).values()) == {"old"}
-    assert leftovers(loaded) == []
+    assert loaded.leftovers() == []
     assert loaded.run("--all")["exit_code"] == 0
     assert [differences(loaded.sandbox, table)[0] for table in TABLES] == [[], []]
 
@@ -134,7 +106,7 @@ def test_a_reader_with_an_open_transaction_delays_the_cutover_and_then_only_fail
     told = {table["table"]: table["status"] for table in run["tables"]}
 
     assert told == {"procedurelog": "failed", "securitylog": "succeeded"}
-    assert leftovers(loaded) == []
+    assert loaded.leftovers() == []
     assert seen(loaded)["warehouse procedurelog"] == "old"
     assert loaded.run("--all")["exit_code"] == 0
 
@@ -142,7 +114,7 @@ def test_a_reader_with_an_open_transaction_delays_the_cutover_and_then_only_fail
 def test_the_source_is_lost_in_the_middle(loaded: Clinic, spills: Callable[[], list[Path]]) -> None:
     """The source's connections are cut: its tables fail, nothing of them can be seen, and the next run catches up."""
     process = loaded.start("run", "--all", "--json", "--max-workers", "1")
-    wait_for_the_middle(loaded, process)
+    loaded.wait_for_the_middle(process)
     admin = drivers.MySQL(loaded.sandbox.admin("source"))
     user = loaded.sandbox.source.user
     admin.execute(f"ALTER USER '{user}'@'127.0.0.1' ACCOUNT LOCK")
@@ -156,6 +128,6 @@ def test_the_source_is_lost_in_the_middle(loaded: Clinic, spills: Callable[[], l
     assert process.returncode == 1, stderr
     assert '"failed": 2' in stdout
     assert set(seen(loaded).values()) == {"old"}
-    assert leftovers(loaded) == []
+    assert loaded.leftovers() == []
     assert spills() == []
     assert loaded.run("--all")["exit_code"] == 0

@@ -84,8 +84,9 @@ def test_all_servers_that_cannot_be_had_are_told_at_once(patients: Clinic) -> No
                 "TEST_POSTGRES_ANALYTICS_PASSWORD": "",
                 "TEST_MYSQL_REPLICATION_SSL_MODE": "maybe",
             },
-            ["4 problems", "TEST_OPENDENTAL_SOURCE_HOST is missing", "TEST_MYSQL_REPLICATION_PORT: must be a number",
-             "'33O6'", "TEST_POSTGRES_ANALYTICS_PASSWORD is missing", "TEST_MYSQL_REPLICATION_SSL_MODE: must be one of"],
+            ["4 problems", "TEST_OPENDENTAL_SOURCE_HOST is missing",
+             "TEST_MYSQL_REPLICATION_PORT: must be a number", "'33O6'",
+             "TEST_POSTGRES_ANALYTICS_PASSWORD is missing", "TEST_MYSQL_REPLICATION_SSL_MODE: must be one of"],
         ),
         ({"ARROWETL_SPILL_DIR": "/nowhere/at/all"}, ["ARROWETL_SPILL_DIR: /nowhere/at/all is no directory"]),
     ],
@@ -113,7 +114,8 @@ def test_a_variable_of_production_is_not_taken_in_test(clinic: Clinic) -> None:
         ("tables: [", ["tables.yml, line ", "no YAML"]),
         ("- a list\n", ["must be a mapping"]),
         (
-            "tables:\n  patient: {extraction_stratgy: full_table, batch_size: 0, overrides: {exclude: maybe}}\n  payment: 7\n",
+            "tables:\n  patient: {extraction_stratgy: full_table, batch_size: 0, overrides: {exclude: maybe}}\n"
+            "  payment: 7\n",
             ["4 problems", "tables.patient.extraction_stratgy: unknown key", "did you mean extraction_strategy",
              "tables.patient.batch_size: must be a whole number", "got 0",
              "tables.patient.overrides.exclude: must be true or false", "tables.payment: must be a mapping"],

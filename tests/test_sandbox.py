@@ -70,7 +70,10 @@ def test_data_survive_the_kill_of_every_server(elsewhere: Path) -> None:
 
 def test_servers_end_when_their_owner_was_killed(elsewhere: Path) -> None:
     """The owner gets kill -9; the next start of any sandbox stops its servers and removes their data."""
-    code = "import time; from arrowetl.sandbox import servers; servers.start('orphan'); print('up', flush=True); time.sleep(60)"
+    code = (
+        "import time; from arrowetl.sandbox import servers; servers.start('orphan'); "
+        "print('up', flush=True); time.sleep(60)"
+    )
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     assert owner.stdout.readline() == "up\n"

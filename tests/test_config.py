@@ -1,0 +1,150 @@
+"""
+Settings and tables.yml: who wins, what is refused, all problems at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arrowetl import config
+from arrowetl.errors import ConfigurationError, EnvironmentError
+
+KEYS = [
+    f"{server}_{key}"
+    for server in ("OPENDENTAL_SOURCE", "MYSQL_REPLICATION", "POSTGRES_ANALYTICS")
+    for key in ("HOST", "PORT", "DB", "USER", "PASSWORD")
+]
+COMPLETE = {key: "3306" if key.endswith("PORT") else key.lower() for key in KEYS}
+
+
+def settings(environment: dict[str, str], directory: Path, file: str | None = None, **more: Any) -> config.Settings:
+    if file is not None:
+        name = f".env_{environment['ETL_ENVIRONMENT']}"
+        (directory / name).write_text(file)
+    return config.settings_from_environment(environment, directory / "tables.yml", **more)
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "host"),
+    [
+        ({"ETL_ENVIRONMENT": "production"}, "outside", None),
+        ({"ETL_ENVIRONMENT": "production", "OPENDENTAL_SOURCE_HOST": "outside"}, "inside", "outside"),
+        ({"ETL_ENVIRONMENT": "production", "OPENDENTAL_SOURCE_HOST": "  "}, "inside", "inside"),
+        ({"ETL_ENVIRONMENT": "test", "OPENDENTAL_SOURCE_HOST": "production"}, "inside", "inside"),
+        ({"ETL_ENVIRONMENT": "test", "TEST_OPENDENTAL_SOURCE_HOST": "outside"}, "inside", "outside"),
+        ({"ETL_ENVIRONMENT": "production", "TEST_OPENDENTAL_SOURCE_HOST": "test"}, "inside", "inside"),
+    ],
+)
+def test_who_wins(tmp_path: Path, environment: dict[str, str], file: str, host: str | None) -> None:
+    """The operating system before the file; blank is unset; in test, only what says TEST_ counts."""
+    values = {**COMPLETE, "OPENDENTAL_SOURCE_HOST": file}
+    text = "".join(f"{key}='{value}'\n" for key, value in values.items())
+
+    assert settings(environment, tmp_path, text).endpoint("source").host == (host or file)
+
+
+def test_the_file_may_use_either_form_of_a_name_in_test(tmp_path: Path) -> None:
+    """`TEST_` names in `.env_test`, too."""
+    text = "".join(f"TEST_{key}={value}\n" for key, value in COMPLETE.items())
+
+    assert settings({"ETL_ENVIRONMENT": "test"}, tmp_path, text).endpoint("replica").user == "mysql_replication_user"
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=30))
+def test_a_password_may_hold_any_character(password: str) -> None:
+    """And is in no repr."""
+    found = config.settings_from_environment(
+        {"ETL_ENVIRONMENT": "production", **COMPLETE, "OPENDENTAL_SOURCE_PASSWORD": password},
+        Path("nowhere/tables.yml"),
+    )
+
+    assert found.endpoint("source").password == password
+    assert "password" not in repr(found.endpoint("source")).replace("source_password", "")
+
+
+@pytest.mark.parametrize("line", ["p@ss:w/rd#1?&%", "'p@ss:w/rd#1?&%'", '"p@ss:w/rd#1?&%"'])
+def test_a_password_in_the_file(tmp_path: Path, line: str) -> None:
+    """Quoted or bare."""
+    text = "".join(f"{k}={line if k.endswith('PASSWORD') else v}\n" for k, v in COMPLETE.items())
+
+    assert (
+        settings({"ETL_ENVIRONMENT": "production"}, tmp_path, text).endpoint("warehouse").password == "p@ss:w/rd#1?&%"
+    )
+
+
+def test_every_missing_variable_is_told(tmp_path: Path) -> None:
+    """Fifteen of them, in one error; only the servers that are needed count."""
+    with pytest.raises(EnvironmentError) as refusal:
+        settings({"ETL_ENVIRONMENT": "production"}, tmp_path)
+    with pytest.raises(EnvironmentError) as fewer:
+        settings({"ETL_ENVIRONMENT": "production"}, tmp_path, needs=("warehouse",))
+
+    assert [key for key in KEYS if f"{key} is missing" not in refusal.value.message] == []
+    assert "15 problems" in refusal.value.message
+    assert "5 problems" in fewer.value.message
+
+
+@pytest.mark.parametrize("port", ["33O6", "0", "65536", "-1", "3306.0", "٣٣٠٦", "²"])
+def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
+    """Digits of another script are none either."""
+    with pytest.raises(EnvironmentError, match="OPENDENTAL_SOURCE_PORT: must be a number from 1 to 65535"):
+        settings({"ETL_ENVIRONMENT": "production", **COMPLETE, "OPENDENTAL_SOURCE_PORT": port}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"extraction_stratgy": "full_table"}, "unknown key (did you mean extraction_strategy?)"),
+        ({"extraction_strategy": "sometimes"}, "must be one of full_table, incremental, incremental_chunked"),
+        ({"batch_size": 0}, "must be a whole number from 1"),
+        ({"batch_size": True}, "must be a whole number from 1"),
+        ({"estimated_rows": -1}, "must be a number from 0"),
+        ({"primary_key": 7}, "must be a name, a list of names, or null"),
+        ({"overrides": []}, "must be a mapping"),
+        ({"overrides": {"exclude": "yes"}}, "must be true or false"),
+        ({"overrides": {"columns": {"SSN": {"mask": "hash"}}}}, "unknown key"),
+        ({"overrides": {"columns": {"SSN": "hash"}}}, "must be a mapping"),
+        ({"monitoring": {"alert": True}}, "unknown key"),
+        ({"monitoring": []}, "must be a mapping"),
+    ],
+)
+def test_a_key_that_cannot_be(entry: dict[str, Any], problem: str) -> None:
+    """The place, what is allowed, what was found."""
+    (found,) = config.check_tables({"tables": {"patient": entry}})
+
+    assert found.startswith("tables.patient")
+    assert problem in found
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.sampled_from(
+        ["tables", "overrides", "columns", "metadata", "batch_size", "monitoring", "primary_key"]) | st.integers(),
+        inner, max_size=3),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(VALUES)
+def test_any_yaml_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, document: Any) -> None:
+    """Never a traceback."""
+    path = tmp_path_factory.mktemp("yaml") / "tables.yml"
+    path.write_text(yaml.safe_dump(document))
+    try:
+        read = config.read_tables(path)
+    except ConfigurationError:
+        return
+
+    assert all(isinstance(name, str) for name in read.tables)
+
+
+def test_the_nearest_names_are_told() -> None:
+    """At most three, best first."""
+    assert config.nearest("pateint", ["patient", "payment", "procedurelog"])[0] == "patient"
+    assert config.nearest("zzz", ["patient"]) == []

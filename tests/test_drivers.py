@@ -1,0 +1,125 @@
+"""
+The door: every driver's exception becomes one of ours, and carries neither password nor value.
+"""
+
+from __future__ import annotations
+
+import adbc_driver_manager.dbapi
+import mysql.connector
+import pytest
+
+from arrowetl import drivers
+from arrowetl.drivers import refusals
+from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, UnreadableValueError
+from arrowetl.model import Endpoint, Flavour
+from arrowetl.sandbox import servers
+
+ENDPOINT = Endpoint("replica", "h", 1, "d", "u", "s3cret'pass")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Access denied using s3cret'pass", "Access denied using ***"),
+        ("Incorrect date value: 'Jane Doe' for column `d`.`t`.`c` at row 1",
+         "Incorrect date value: '…' for column `d`.`t`.`c` at row 1"),
+        ("Duplicate entry 'Jane''s' for key 'PRIMARY'", "Duplicate entry '…' for key 'PRIMARY'"),
+        ('invalid input syntax for type integer: "Jane"', 'invalid input syntax for type integer: "…"'),
+        ("two\n lines", "two lines"),
+        ("x" * 1000, "x" * 400),
+    ],
+)  # fmt: skip
+def test_a_servers_words(said: str, told: str) -> None:
+    """On one line, shortened, without the password and without values of rows."""
+    assert refusals.clean(said, ENDPOINT) == told
+
+
+@pytest.mark.parametrize("end", ["source", "warehouse"])
+def test_every_exception_of_a_driver_is_ours(sandbox: servers.Sandbox, end: str) -> None:
+    """Whatever class the driver raises, ArrowetlError comes out, with the driver's as its cause."""
+    module = mysql.connector if end == "source" else adbc_driver_manager.dbapi
+    session = drivers.MySQL(sandbox.admin(end)) if end == "source" else drivers.Postgres(sandbox.warehouse)
+    classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, module.Error)]
+    for one in classes:
+        # One of ADBC's knows its own status.
+        status = {} if end == "source" or one is module.NotSupportedError else {"status_code": 1}
+        error = one("broken", **status)
+        with pytest.raises(ArrowetlError) as ours, session._translated("query"):
+            raise error
+        assert ours.value.__cause__ is error
+    session.close()
+
+    assert len(classes) > 5
+
+
+def test_a_refused_statement_says_which_code(sandbox: servers.Sandbox) -> None:
+    """MySQL's number, PostgreSQL's SQLSTATE."""
+    left, right = drivers.MySQL(sandbox.source), drivers.Postgres(sandbox.warehouse)
+    with pytest.raises(DatabaseQueryError) as mysql_error:
+        left.rows("SELECT * FROM nowhere")
+    with pytest.raises(DatabaseQueryError) as postgres_error:
+        right.rows("SELECT * FROM nowhere")
+    left.close()
+    right.close()
+
+    assert (mysql_error.value.code, postgres_error.value.code) == (1146, "42P01")
+
+
+def test_a_session_knows_its_flavour_and_speaks_utc(sandbox: servers.Sandbox) -> None:
+    """MariaDB is not taken for MySQL; no time zone of the server's is in the way; ids of 0 stay."""
+    session = drivers.MySQL(sandbox.source)
+    zone, mode = session.rows("SELECT @@session.time_zone, @@session.sql_mode")[0]
+    flavour = session.flavour
+    session.close()
+
+    assert flavour is Flavour.MARIADB
+    assert zone == "+00:00"
+    assert "NO_AUTO_VALUE_ON_ZERO" in mode
+
+
+def test_a_source_session_cannot_write(sandbox: servers.Sandbox) -> None:
+    """By the server's own promise, whatever the account may."""
+    session = drivers.MySQL(sandbox.admin("source"), read_only=True)
+    with pytest.raises(DatabaseQueryError, match=r"READ ONLY transaction"):
+        session.execute("INSERT INTO nowhere VALUES (1)")
+    session.close()
+
+
+@pytest.mark.parametrize("expression", ["CAST('0000-00-00' AS DATE)", "CAST('-01:00:00' AS TIME)"])
+def test_a_value_the_native_read_cannot_hold(
+    sandbox: servers.Sandbox, expression: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A panic of the driver's is an exception of ours, and its text, which has the value, is in none of it."""
+    with pytest.raises(UnreadableValueError) as refusal:
+        drivers.read_arrow(sandbox.source, f"SELECT {expression} AS c", tls=False)
+
+    assert refusal.value.__cause__ is None
+    assert "01:00" not in str(refusal.value)
+    assert "0000" not in str(refusal.value)
+    capfd.readouterr()
+
+
+def test_a_pool_keeps_counts_and_closes() -> None:
+    """Sessions are used again; one that was in use when something failed is not; all are counted."""
+    closed: list[int] = []
+
+    class Session:
+        def alive(self) -> bool:
+            return True
+
+        def close(self) -> None:
+            closed.append(id(self))
+
+    pool = drivers.Pool(ENDPOINT, Session)
+    with pool.session() as first, pool.session():
+        pass
+    with pool.session() as again:
+        pass
+    with pytest.raises(DatabaseConnectionError), pool.session():
+        raise DatabaseConnectionError("lost")
+    count = pool.count
+    pool.close()
+
+    assert again is not None
+    assert first is not None
+    assert (count.opened, count.peak, len(closed)) == (2, 2, 2)

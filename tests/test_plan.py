@@ -1,0 +1,123 @@
+"""
+What is decided about a table, as tables of facts.
+"""
+
+from __future__ import annotations
+
+import pytest
+from nouns import PATIENT, column, planned, table
+
+from arrowetl import plan
+from arrowetl.errors import DataError
+from arrowetl.model import Cutover, Mode, PublishedTable, TableSettings
+
+COLUMNS = (("PatNum", "bigint"), ("LName", "text"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "category"),
+    [(0, "tiny"), (9_999, "tiny"), (10_000, "small"), (100_000, "medium"), (999_999, "medium"), (1_000_000, "large")],
+)
+def test_a_category_is_a_number_of_rows(rows: int, category: str) -> None:
+    """As tables.yml's readers know them."""
+    assert plan.category_of(rows) == category
+
+
+@pytest.mark.parametrize(
+    ("published", "cutover", "added"),
+    [
+        (None, Cutover.SWAP, ()),
+        (PublishedTable(COLUMNS, ("PatNum",)), Cutover.MERGE, ()),
+        (PublishedTable(COLUMNS, ("PatNum",), ("dbt.stg_patient",)), Cutover.MERGE, ()),
+        (PublishedTable(COLUMNS[:1], ("PatNum",)), Cutover.MERGE, ("LName",)),
+        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)), Cutover.SWAP, ()),
+        (PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)), Cutover.SWAP, ()),
+        (PublishedTable(COLUMNS, ()), Cutover.SWAP, ()),
+    ],
+)
+def test_how_staging_becomes_the_published_table(
+    published: PublishedTable | None, cutover: Cutover, added: tuple[str, ...]
+) -> None:
+    """A first load swaps; what can be followed in place is merged; what cannot is swapped while nobody looks on."""
+    decided = planned(PATIENT, published)
+
+    assert (decided.cutover, tuple(f.name_postgres for f in decided.added_columns)) == (cutover, added)
+
+
+@pytest.mark.parametrize(
+    ("published", "told"),
+    [
+        (PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",), ("dbt.v",)),
+         "PatNum becomes bigint instead of integer"),
+        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",)), "Gone is gone at the source"),
+        (PublishedTable(COLUMNS, (), ("dbt.v",)), "the primary key changes"),
+    ],
+)  # fmt: skip
+def test_what_a_view_forbids_is_refused(published: PublishedTable, told: str) -> None:
+    """Before any data moves, with the views named."""
+    with pytest.raises(DataError, match=told) as refusal:
+        planned(PATIENT, published)
+
+    assert "dbt.v" in refusal.value.message
+
+
+def test_a_table_without_a_key_is_replaced_whole() -> None:
+    """There is no telling its rows apart."""
+    keyless = table("bak", column("a", "int(11)"))
+    decided = planned(keyless, PublishedTable((("a", "integer"),), ()))
+
+    assert (decided.cutover, decided.key_postgres, decided.mode) == (Cutover.REPLACE, (), Mode.FULL)
+
+
+def test_excluded_columns_do_not_travel() -> None:
+    """An excluded key column leaves the table without a key; a table of which nothing is left is refused."""
+    columns = {"PatNum": {"exclude": True}}
+    decided = planned(PATIENT, columns=columns)
+
+    assert [f.name_postgres for f in decided.fields] == ["LName"]
+    assert decided.key_postgres == ()
+    with pytest.raises(DataError, match="every column is excluded"):
+        planned(PATIENT, columns={"PatNum": {"exclude": True}, "LName": {"exclude": True}})
+
+
+def test_a_table_the_source_cannot_show_is_refused() -> None:
+    """A crashed table has no columns in the catalog."""
+    with pytest.raises(DataError, match="shows no column"):
+        planned(table("crashed"))
+
+
+def test_a_persons_choices_win() -> None:
+    """Category, priority and batch size of tables.yml; the defaults where it says nothing."""
+    chosen = planned(PATIENT, performance_category="large", processing_priority="high", batch_size=10)
+    left = planned(PATIENT)
+
+    assert (chosen.category, chosen.priority, chosen.rows_per_partition) == ("large", 0, 10)
+    assert (left.category, left.priority) == ("tiny", 1)
+
+
+def test_the_order_of_work() -> None:
+    """High priority first; the largest first within."""
+
+    def one(name: str, rows: int, priority: str) -> object:
+        return planned(table(name, column("a", "int(11)"), rows=rows), processing_priority=priority)
+
+    plans = [one("small", 10, "low"), one("big", 1000, "low"), one("urgent", 1, "high"), one("other", 10, "low")]
+
+    assert [p.name for p in plan.ordered(plans)] == ["urgent", "big", "other", "small"]  # type: ignore[arg-type]
+
+
+def test_tables_that_the_file_and_the_source_do_not_share() -> None:
+    """Those of the source come along; those of the file are told."""
+    known = {"patient": TableSettings(), "gone": TableSettings()}
+
+    assert plan.unlisted({"patient": PATIENT, "new": PATIENT}, known) == (["new"], ["gone"])
+
+
+def test_a_name_that_must_be_another_is_noted() -> None:
+    """A table of 64 letters has 63 at the warehouse."""
+    decided = planned(table("t" * 64, column("xmax", "int(11)")))
+
+    assert [note.split(" is ")[0] for note in (f"{decided.name[:1]} {n}" for n in decided.notes)] == [
+        "t",
+        "t column xmax",
+    ]

@@ -1,0 +1,98 @@
+"""
+What a person sees: the verdict at a glance, failures last, nothing cut in a pipe.
+"""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from nouns import PATIENT, planned
+from rich.console import Console, RenderableType
+from test_outcome import BAD, GOOD, RUN
+
+from arrowetl import limits, progress, report, schema
+from arrowetl.outcome import PartitionCarried, RunPlanned, TableEnded, TableStarted
+
+PLAN = planned(PATIENT)
+
+
+def shown(what: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=200, highlight=False)
+    console.print(what)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (7260, "2 h 01 min")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    """No sixty seconds, no ninety minutes."""
+    assert report.duration(seconds) == words
+
+
+def test_a_summary_ends_with_what_failed_and_what_to_do() -> None:
+    """The verdict, then the failures, each with its remedy beneath."""
+    lines = shown(report.summary(RUN)).splitlines()
+
+    assert lines[-3].startswith("failed: 1 of 2 tables, 10 rows")
+    assert lines[-2:] == ["✗ payment: lost", "  run again"]
+    assert any("patient.Birthdate" in line and "zero date" in line for line in lines)
+
+
+def test_a_tally_adds_up() -> None:
+    """Tables, rows, bytes, the tables at work with their partitions, the time left."""
+    tally = progress.Tally()
+    for event in (RunPlanned((PLAN,)), TableStarted("patient", 2), PartitionCarried("patient", 2, 100)):
+        tally.add(event)
+
+    assert (tally.tables, tally.rows, tally.bytes, tally.busy_words()) == (1, 2, 100, "patient 1/2")
+    tally.add(TableEnded(GOOD))
+    tally.add(TableEnded(BAD))
+    assert (tally.tables_ended, tally.failed, tally.busy_words()) == (2, 1, "")
+    assert "1 failed" in tally.words()
+
+
+def test_the_time_left_is_by_whatever_is_further_behind() -> None:
+    """Half of the tables and a quarter of the rows: three times as long again; no guess at the very start."""
+    tally = progress.Tally()
+    assert tally.seconds_left(1.0) is None
+    tally.tables, tally.tables_ended, tally.rows_expected, tally.rows = 4, 2, 100, 25
+
+    assert tally.seconds_left(10.0) == pytest.approx(30.0)
+
+
+def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One every so often, and one for each failure."""
+    monkeypatch.setattr(limits, "progress_line_seconds", 0)
+    console = Console(file=io.StringIO(), width=200)
+    watch = progress.Lines(console, verbose=False)
+    for event in (RunPlanned((PLAN,)), TableStarted("payment", 1), TableEnded(BAD)):
+        watch(event)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+    assert "payment: lost" in lines
+    assert "0/1 tables, 0 rows" in lines[1]
+    assert "at work: payment 0/1" in lines[1]
+
+
+def test_bars_on_a_terminal() -> None:
+    """Tables done of all, the rate, and the table at work with its partitions."""
+    console = Console(file=io.StringIO(), width=150, force_terminal=True, color_system=None)
+    watch = progress.Bars(console)
+    for event in (RunPlanned((PLAN,)), TableStarted("patient", 7), PartitionCarried("patient", 3, 100)):
+        watch(event)
+    watch._progress.refresh()
+    watch.close()
+    screen = console.file.getvalue()  # type: ignore[attr-defined]
+
+    assert "0/1" in screen
+    assert "3 rows" in screen
+    assert "patient 1/7" in screen
+
+
+def test_the_types_are_shown_whole() -> None:
+    """Each rule has its line."""
+    lines = shown(report.types(schema.RULES))
+
+    assert [rule.name for rule in schema.RULES if rule.name not in lines] == []

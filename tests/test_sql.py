@@ -1,0 +1,129 @@
+"""
+What we say: names and values quoted whatever they are, ranges half-open.
+"""
+
+from __future__ import annotations
+
+import pytest
+from nouns import PATIENT, column, fields, planned, table
+
+from arrowetl import sql
+from arrowetl.model import Flavour, Index, Partition
+
+COLLATIONS = {
+    "utf8mb4_general_ci": "utf8mb4", "utf8mb4_bin": "utf8mb4", "utf8mb3_general_ci": "utf8mb3",
+    "utf8mb3_bin": "utf8mb3", "latin1_swedish_ci": "latin1", "latin1_bin": "latin1", "latin1_general_ci": "latin1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "mysql", "postgres"),
+    [
+        ("PatNum", "`PatNum`", '"PatNum"'),
+        ("a`b", "`a``b`", '"a`b"'),
+        ('x"; DROP TABLE y', '`x"; DROP TABLE y`', '"x""; DROP TABLE y"'),
+    ],
+)
+def test_names(name: str, mysql: str, postgres: str) -> None:
+    """Always quoted, quotes doubled."""
+    assert (sql.mysql_name(name), sql.postgres_name(name)) == (mysql, postgres)
+
+
+@pytest.mark.parametrize(
+    ("value", "mysql", "postgres"),
+    [(None, "NULL", "NULL"), (7, "7", "7"), ("it's", "'it''s'", "'it''s'"), ("a\\", "'a\\\\'", "'a\\'")],
+)
+def test_literals(value: object, mysql: str, postgres: str) -> None:
+    """A backslash escapes at MySQL, and is a letter at PostgreSQL."""
+    assert (sql.mysql_literal(value), sql.postgres_literal(value)) == (mysql, postgres)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("part", "ending"),
+    [
+        (Partition(0, None, None), "FROM `d`.`t`"),
+        (Partition(0, None, 5), "FROM `d`.`t` WHERE `k` < 5"),
+        (Partition(1, 5, 9), "FROM `d`.`t` WHERE `k` >= 5 AND `k` < 9"),
+        (Partition(2, -9, None), "FROM `d`.`t` WHERE `k` >= -9"),
+    ],
+)
+def test_a_partition_is_a_half_open_range(part: Partition, ending: str) -> None:
+    """Lower bound in, upper bound out."""
+    assert sql.extract("d", "t", fields(column("k", "int(11)")), "k", part, safe=False).endswith(ending)
+
+
+def test_a_safe_read_asks_for_text_only_where_it_must() -> None:
+    """A date as characters, so that a zero one can be read; a number as it is."""
+    statement = sql.extract("d", "t", fields(column("d", "date"), column("n", "int(11)")), None,
+                            Partition(0, None, None), safe=True)  # fmt: skip
+
+    assert statement == "SELECT CAST(`d` AS CHAR) AS `d`, `n` AS `n` FROM `d`.`t`"
+
+
+def test_a_load_replaces_and_converts() -> None:
+    """REPLACE makes the server strict; binary comes as hexadecimal, bits as numbers."""
+    statement = sql.load_data(
+        "d", "s", fields(column("n", "int(11)"), column("b", "blob"), column("f", "bit(3)")), "/x"
+    )
+
+    assert statement.startswith("LOAD DATA LOCAL INFILE '/x' REPLACE INTO TABLE `d`.`s` CHARACTER SET utf8mb4 ")
+    assert statement.endswith("(`n`, @c1, @c2) SET `b` = UNHEX(@c1), `f` = CAST(@c2 AS UNSIGNED)")
+
+
+def test_a_replica_table() -> None:
+    """Every column as it is at the source, no AUTO_INCREMENT, the primary key and no other index yet."""
+    plan = planned(
+        table(
+            "t",
+            column("k", "bigint(20)", nullable=False, extra="auto_increment"),
+            column("s", "varchar(9)", charset="utf8mb3", collation="utf8mb3_general_ci"),
+            column("ts", "timestamp", nullable=False, extra="on update current_timestamp()"),
+            key=("k",),
+            indexes=(Index("PRIMARY", (("k", None),), True), Index("by s", (("s", 4),), False)),
+        )
+    )
+
+    assert sql.create_replica("d", "new", plan, Flavour.MARIADB, COLLATIONS) == (
+        "CREATE TABLE `d`.`new` (`k` bigint(20) NOT NULL, "
+        "`s` varchar(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci NULL, "
+        "`ts` timestamp NOT NULL DEFAULT '1970-01-01 00:00:01', PRIMARY KEY (`k`)) "
+        "ENGINE=InnoDB CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci"
+    )
+    assert sql.add_indexes("d", "new", plan) == "ALTER TABLE `d`.`new` ADD INDEX `by s` (`s`(4))"
+
+
+@pytest.mark.parametrize(
+    ("charset", "collation", "there"),
+    [
+        ("utf8", "utf8_general_ci", "CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci"),
+        ("utf8mb3", "utf8mb3_uca1400_ai_ci", "CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci"),
+        ("utf8mb4", "utf8mb4_0900_as_cs", "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+        ("latin1", "latin1_swedish_ci", "CHARACTER SET latin1 COLLATE latin1_swedish_ci"),
+        ("klingon", "klingon_bin", "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+    ],
+)
+def test_a_collation_the_replica_lacks(charset: str, collation: str, there: str) -> None:
+    """The nearest it has; binary where the source tells more letters apart."""
+    plan = planned(table("t", column("s", "varchar(9)", charset=charset, collation=collation)))
+
+    assert f"`s` varchar(9) {there} NULL" in sql.create_replica("d", "t", plan, Flavour.MARIADB, COLLATIONS)
+
+
+def test_a_merge_writes_only_what_differs() -> None:
+    """Rows are compared as they are stored; the key is never updated."""
+    statements = sql.merge("raw", planned(PATIENT))
+
+    assert "*<>" in statements["written"]
+    assert statements["written"].endswith('ON CONFLICT ("PatNum") DO UPDATE SET "LName" = excluded."LName"')
+    assert statements["deleted"].startswith('DELETE FROM "raw"."patient" t WHERE NOT EXISTS')
+
+
+@pytest.mark.parametrize("length", [1, 46, 47, 64])
+def test_staging_has_a_name_that_both_ends_can_hold(length: int) -> None:
+    """At most 63 bytes, told apart by the whole name, and known as ours."""
+    name, other = "t" * length, "t" * (length - 1) + "u"
+    staging = sql.staging_name(name)
+
+    assert len(staging.encode()) <= 63
+    assert staging.startswith(sql.STAGING)
+    assert staging != sql.staging_name(other)

@@ -1,0 +1,170 @@
+"""
+The journey of one table, with ends that write down what they are asked: the order, and what is left when a step fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from nouns import PATIENT, planned
+
+from arrowetl import workers
+from arrowetl.errors import DataLoadingError, VerificationError
+from arrowetl.model import Endpoint, Partition, Reading, Route
+from arrowetl.outcome import Changes, Outcome, Status
+from arrowetl.transfer import Shared, transfer
+from arrowetl.workers import Servers, Workers
+
+PLAN = planned(PATIENT)
+NOON = datetime(2026, 1, 2, 12)
+ROUTE = Route("run", *(Endpoint(name, "h", 1, "d", "u", "p") for name in ("source", "replica", "warehouse")), None)
+ORDER = [
+    "source reading", "source partitions", "replica prepare", "warehouse prepare",
+    "source extract", "replica take", "warehouse take", "source extract", "replica take", "warehouse take",
+    "replica finish", "warehouse finish", "replica count", "warehouse count", "source reading",
+    "replica cutover", "warehouse cutover", "ledger record",
+]  # fmt: skip
+
+
+@dataclass
+class World:
+    """Two ends, a source of two partitions and a ledger; each notes what it is asked, and may refuse one thing."""
+
+    refuses: str = ""
+    counts: dict[str, int] = field(default_factory=lambda: {"source": 4, "replica": 4, "warehouse": 4})
+    changes_while_read: bool = False
+    said: list[str] = field(default_factory=list)
+    recorded: list[Outcome] = field(default_factory=list)
+
+    def note(self, what: str) -> None:
+        self.said.append(what)
+        if what == self.refuses:
+            raise DataLoadingError(f"{what}: refused")
+
+
+class FakeEnd:
+    """Stands for the replica, the warehouse."""
+
+    def __init__(self, name: str, world: World) -> None:
+        self.name, self.world = name, world
+
+    def prepare(self, plan: Any) -> None:
+        self.world.note(f"{self.name} prepare")
+
+    def take(self, plan: Any, part: Any, table: pa.Table) -> tuple[()]:
+        self.world.note(f"{self.name} take")
+        return ()
+
+    def finish(self, plan: Any) -> None:
+        self.world.note(f"{self.name} finish")
+
+    def count(self, plan: Any) -> int:
+        self.world.note(f"{self.name} count")
+        return self.world.counts[self.name]
+
+    def cutover(self, plan: Any, rows: int) -> Changes:
+        self.world.note(f"{self.name} cutover")
+        return Changes(inserted=rows)
+
+    def discard(self, plan: Any) -> None:
+        self.world.note(f"{self.name} discard")
+
+
+class FakeSource:
+    def __init__(self, world: World) -> None:
+        self.world, self.readings = world, 0
+
+    def reading(self, plan: Any) -> Reading:
+        self.world.note("source reading")
+        self.readings += 1
+        moved = timedelta(minutes=self.readings if self.world.changes_while_read else 0)
+        return Reading(self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1))
+
+    def partitions(self, plan: Any) -> tuple[Partition, ...]:
+        self.world.note("source partitions")
+        return (Partition(0, None, 5), Partition(1, 5, None))
+
+    def extract(self, plan: Any, part: Any) -> pa.Table:
+        self.world.note("source extract")
+        return pa.table({"PatNum": [1, 2]})
+
+
+class FakeServers(Servers):
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return (self.replica, self.warehouse)
+
+    def connections(self) -> tuple[()]:
+        return ()
+
+
+class FakeLedger:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def record(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
+        self.world.note("ledger record")
+        self.world.recorded.append(outcome)
+
+
+def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    servers = FakeServers(FakeSource(world), FakeEnd("replica", world), FakeEnd("warehouse", world))  # type: ignore[arg-type]
+    monkeypatch.setitem(workers._SERVERS, ROUTE, servers)
+    hands = Workers("thread", 1)
+    try:
+        return transfer(PLAN, Shared(ROUTE, servers, FakeLedger(world), hands, lambda event: None))  # type: ignore[arg-type]
+    finally:
+        hands.close()
+
+
+def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Staged and compared before anybody can see it; recorded last."""
+    world = World()
+    outcome = carried(world, monkeypatch)
+
+    assert world.said == ORDER
+    assert (outcome.status, outcome.rows_extracted, outcome.partitions) == (Status.SUCCEEDED, 4, 2)
+    assert (outcome.verdict, outcome.settled) == ("equal", True)
+    assert world.recorded == [outcome]
+
+
+@pytest.mark.parametrize("step", dict.fromkeys(step for step in ORDER if step != "ledger record"))
+def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing after it happens but that staging goes; nothing is recorded."""
+    world = World(refuses=step)
+    with pytest.raises(DataLoadingError, match=step):
+        carried(world, monkeypatch)
+
+    after = world.said[world.said.index(step) + 1 :]
+    assert after[-2:] == ["replica discard", "warehouse discard"]
+    if "cutover" not in step:
+        assert [said for said in world.said if "cutover" in said] == []
+    assert world.recorded == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"source": 4, "replica": 3, "warehouse": 4}, "4 rows were read, staged were: replica 3"),
+        ({"source": 4, "replica": 4, "warehouse": 5}, "4 rows were read, staged were: warehouse 5"),
+        ({"source": 5, "replica": 4, "warehouse": 4}, "the source counts 5 rows, 4 were read"),
+    ],
+)
+def test_rows_that_are_missing(counts: dict[str, int], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not cut over: the predecessor said success with 484,831 rows missing."""
+    world = World(counts=counts)
+    with pytest.raises(VerificationError, match=told):
+        carried(world, monkeypatch)
+
+    assert [said for said in world.said if "cutover" in said or "record" in said] == []
+
+
+def test_a_table_that_is_written_to_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives as it was read, and is told as not settled; its rows need not be as many as before."""
+    world = World(counts={"source": 7, "replica": 4, "warehouse": 4}, changes_while_read=True)
+
+    assert carried(world, monkeypatch).settled is False

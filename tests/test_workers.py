@@ -1,0 +1,156 @@
+"""
+Threads or processes: the same rows; and what happens when a worker, or the run itself, is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+from conftest import Clinic
+from independent import differences
+
+from arrowetl.errors import Interrupted
+from arrowetl.model import Partition, Route
+from arrowetl.outcome import PartitionOutcome
+from arrowetl.workers import Job, Workers
+
+ROWS = 60_000
+SPLIT = "tables: {split: {batch_size: 2000}}\n"
+
+
+@pytest.fixture
+def split(clinic: Clinic) -> Clinic:
+    """A table of thirty partitions, with a zero date in one of them; and a small one."""
+    clinic.tables_file.write_text(SPLIT)
+    clinic.create(
+        "CREATE TABLE split (Num bigint NOT NULL, D date NOT NULL, T text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        f"INSERT INTO split SELECT seq, '2024-01-01', REPEAT('x', 300) FROM seq_1_to_{ROWS};\n"
+        "UPDATE split SET D = '0000-00-00' WHERE Num = 30000;\n"
+        "CREATE TABLE small (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO small VALUES (1)"
+    )
+    return clinic
+
+
+def worker_processes(pid: int) -> list[psutil.Process]:
+    """Those that the run with this number has spawned."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def test_processes_carry_what_threads_carry(split: Clinic) -> None:
+    """Every row, the same coercions, connections of all processes counted; no process is left."""
+    run = split.run("--all", "--executor", "process", "--max-workers", "2")
+    told = {table["table"]: table for table in run["tables"]}
+
+    assert run["exit_code"] == 0, told
+    assert told["split"]["partitions"] == 30
+    assert differences(split.sandbox, "split") == ([], {"D": 1})
+    assert told["split"]["coercions"][0]["example_keys"] == [30_000]
+    assert run["connections"]["source"]["opened"] > 30
+    again = split.run("--all", "--executor", "thread", "--max-workers", "2")
+    assert (again["totals"]["rows_extracted"], again["tables"][1]["rows_updated"]) == (ROWS + 1, 0)
+
+
+def test_a_worker_that_is_killed(split: Clinic) -> None:
+    """Its table fails and says so, the other goes on, nothing is left; the next run finishes."""
+    process = split.start("run", "--all", "--json", "--executor", "process", "--max-workers", "2")
+    split.wait_for_the_middle(process)
+    worker_processes(process.pid)[0].kill()
+    stdout, stderr = process.communicate(timeout=120)
+    run = json.loads(stdout)
+    failed = {table["table"]: table["error"] for table in run["tables"] if table["error"]}
+
+    assert process.returncode == 1, stderr
+    assert list(failed) == ["split"]
+    assert "a worker process was killed, or died" in failed["split"]["message"]
+    assert split.leftovers() == []
+    assert split.run("--all")["exit_code"] == 0
+    assert split.published()["warehouse"] == {"split", "small"}
+
+
+def test_worker_processes_end_with_the_run_that_is_killed(split: Clinic) -> None:
+    """kill -9 of the run: its worker processes are gone a moment later."""
+    process = split.start("run", "--all", "--executor", "process", "--max-workers", "2")
+    children: list[psutil.Process] = []
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        if children := worker_processes(process.pid):
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+
+    assert children
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+JOB = Job(Route("r", None, None, None, None), None, Partition(0, None, None))  # type: ignore[arg-type]
+DONE = PartitionOutcome(1, 1, (), 0, ())
+
+
+class _Plan:
+    name = "t"
+
+
+def _jobs(count: int) -> list[Job]:
+    return [Job(JOB.route, _Plan(), Partition(i, None, None)) for i in range(count)]  # type: ignore[arg-type]
+
+
+def test_no_partition_is_begun_after_a_failure() -> None:
+    """Those at work end first, so that their staging can be dropped; at most one more was on its way."""
+    begun: list[int] = []
+
+    def carry(job: Job) -> PartitionOutcome:
+        begun.append(job.part.index)
+        if job.part.index == 3:
+            raise ValueError("three")
+        time.sleep(0.02)
+        return DONE
+
+    hands = Workers("thread", 2)
+    with pytest.raises(ValueError, match="three"):
+        list(hands.each(carry, _jobs(50)))
+    seen = list(begun)
+    time.sleep(0.1)
+    hands.close()
+
+    assert begun == seen
+    assert len(begun) <= 7
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_run_that_is_stopped_begins_nothing_more(count: int) -> None:
+    """Whether the table has one partition or several."""
+    hands = Workers("thread", 2)
+    hands.stopping.set()
+    with pytest.raises(Interrupted):
+        list(hands.each(lambda job: DONE, _jobs(count)))
+    hands.close()
+
+
+def test_so_many_at_a_time() -> None:
+    """Never more partitions at work than workers, of all tables together."""
+    at_work, most = [0], [0]
+
+    def carry(job: Job) -> PartitionOutcome:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        time.sleep(0.005)
+        at_work[0] -= 1
+        return DONE
+
+    hands = Workers("thread", 3)
+    assert len(list(hands.each(carry, _jobs(40)))) == 40
+    hands.close()
+
+    assert most[0] <= 3
