@@ -258,10 +258,23 @@ def analyze(output: Path | None) -> None:
 @commands.command()
 @_all
 @_table
-@click.option("--category", type=click.Choice(CATEGORIES))
-@click.option("--max-workers", type=int, default=limits.workers_default, show_default=True)
+@click.option("--category", type=click.Choice(CATEGORIES), help="Tables of that size, as tables.yml has it.")
+@click.option(
+    "--max-workers",
+    type=int,
+    default=limits.workers_default,
+    show_default=True,
+    help="How many partitions are carried at a time.",
+)
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
-@click.option("--from", "read_from", type=click.Choice(["source", "replica"]), default="source", show_default=True)
+@click.option(
+    "--from",
+    "read_from",
+    type=click.Choice(["source", "replica"]),
+    default="source",
+    show_default=True,
+    help="From the replica, the warehouse is filled without the source.",
+)
 @click.option(
     "--executor",
     type=click.Choice(EXECUTORS),

@@ -21,7 +21,7 @@ from dotenv import dotenv_values
 
 from arrowetl import limits
 from arrowetl.errors import ConfigurationError, EnvironmentError, UsageError, ValidationError
-from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, Endpoint, TableSettings
+from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, VARIABLES, Endpoint, TableSettings
 
 ENVIRONMENTS = ("production", "test")
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
@@ -29,8 +29,6 @@ DEFAULT_TABLES = Path("conf/tables.yml")
 
 # The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-_PREFIXES = {"source": "OPENDENTAL_SOURCE", "replica": "MYSQL_REPLICATION", "warehouse": "POSTGRES_ANALYTICS"}
 
 # Name → (default, what it is for); `validate` lists them.
 ARROWETL_VARIABLES = {
@@ -53,7 +51,7 @@ class Settings:
             EnvironmentError: the settings at hand leave this server out.
         """
         if name not in self.endpoints:
-            raise EnvironmentError(f"no settings for the {name}", f"set {_PREFIXES[name]}_HOST and its companions")
+            raise EnvironmentError(f"no settings for the {name}", f"set {VARIABLES[name]}_HOST and its companions")
         return self.endpoints[name]
 
 
@@ -116,7 +114,7 @@ def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, st
 
 
 def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen: str) -> Endpoint | None:
-    prefix = _PREFIXES[name]
+    prefix = VARIABLES[name]
     shown = f"TEST_{prefix}" if chosen == "test" else prefix
     missing = [key for key in ("HOST", "PORT", "DB", "USER", "PASSWORD") if f"{prefix}_{key}" not in values]
     problems += [f"{shown}_{key} is missing" for key in missing]

@@ -26,6 +26,10 @@ class Flavour(StrEnum):
     MARIADB = "MariaDB"
 
 
+VARIABLES = {"source": "OPENDENTAL_SOURCE", "replica": "MYSQL_REPLICATION", "warehouse": "POSTGRES_ANALYTICS"}
+"""Server's name → what the names of its settings begin with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One server and one database on it, and how to reach them."""

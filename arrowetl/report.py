@@ -201,15 +201,29 @@ def examined(found: Sequence[Examined]) -> RenderableType:
     return Group(*parts)
 
 
+_TYPES_HEADINGS = ("MySQL, MariaDB", "warehouse", "read as", "replica", "note")
+
+
 def types(rules: Sequence[Rule]) -> RenderableType:
     """The type rules."""
-    table = _grid("MySQL, MariaDB", "warehouse", "read as", "replica", "note")
+    table = _grid(*_TYPES_HEADINGS)
     for rule in rules:
-        read = rule.select.replace("{c}", "c") + (f", or {rule.safe.replace('{c}', 'c')}" if rule.safe else "")
-        replica = ", ".join(f"{type_} on {flavour}" for flavour, type_ in (rule.replica or {}).items()) or "the same"
-        note = f"on request (type: {rule.override}); {rule.note}" if rule.override else rule.note
-        table.add_row(rule.name, rule.postgres, "c" if read == "c" else _shorter(read), replica, note)
+        table.add_row(*_type_words(rule))
     return table
+
+
+def types_markdown(rules: Sequence[Rule]) -> str:
+    """The same table as the README has it."""
+    lines = [_TYPES_HEADINGS, ("---",) * len(_TYPES_HEADINGS), *map(_type_words, rules)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _type_words(rule: Rule) -> tuple[str, ...]:
+    read = rule.select.replace("{c}", "c") + (f", or {rule.safe.replace('{c}', 'c')}" if rule.safe else "")
+    replica = ", ".join(f"{type_} on {flavour}" for flavour, type_ in (rule.replica or {}).items()) or "the same"
+    note = f"on request (type: {rule.override}); {rule.note}" if rule.override else rule.note
+    warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
+    return rule.name, warehouse, "c" if read == "c" else _shorter(read), replica, note
 
 
 def _shorter(expression: str) -> str:

@@ -233,7 +233,7 @@ def postgres_name(name: str, taken: Iterable[str] = ()) -> str:
     >>> postgres_name("PatNum")
     'PatNum'
     >>> postgres_name("xmin", {"xmin"})
-    'xmin_11c96f92'
+    'xmin_eafb2f50'
     """
     if len(name.encode()) <= limits.postgres_name_bytes and name not in taken:
         return name

@@ -12,18 +12,13 @@ import re
 
 from arrowetl import limits
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.model import Endpoint
+from arrowetl.model import VARIABLES, Endpoint
 
-_VARIABLES = {
-    "source": "OPENDENTAL_SOURCE",
-    "replica": "MYSQL_REPLICATION",
-    "warehouse": "POSTGRES_ANALYTICS",
-}
 UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
 
 
 def remedy_for(text: str | None, endpoint: Endpoint) -> str | None:
-    return text and text.format(variables=_VARIABLES.get(endpoint.name, ""), database=endpoint.database)
+    return text and text.format(variables=VARIABLES[endpoint.name], database=endpoint.database)
 
 
 def clean(text: str, endpoint: Endpoint) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from arrowetl.errors import ConfigurationError
-from arrowetl.model import Endpoint
+from arrowetl.model import VARIABLES, Endpoint
 from arrowetl.sandbox import launch
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
 
@@ -66,13 +66,8 @@ class Sandbox:
 
     def environment(self) -> dict[str, str]:
         """The settings that lead arrowetl here (DESIGN: `TEST_` names, so that production is never meant)."""
-        names = {
-            "source": "OPENDENTAL_SOURCE",
-            "replica": "MYSQL_REPLICATION",
-            "warehouse": "POSTGRES_ANALYTICS",
-        }
         variables = {"ETL_ENVIRONMENT": "test"}
-        for name, prefix in names.items():
+        for name, prefix in VARIABLES.items():
             endpoint: Endpoint = getattr(self, name)
             variables |= {
                 f"TEST_{prefix}_HOST": endpoint.host,

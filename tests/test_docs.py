@@ -1,0 +1,76 @@
+"""
+What can go stale: the README has every command, option, variable and key, and the types as the code has them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from test_tidy import MODULES, PACKAGE
+
+from arrowetl import cli, config, report, schema
+from arrowetl.model import VARIABLES
+from arrowetl.sandbox import programs
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+CONTEXT = click.Context(cli.commands)
+
+
+def part(name: str) -> str:
+    return README.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+
+
+@pytest.mark.parametrize("command", cli.commands.list_commands(CONTEXT))
+def test_a_command_is_in_the_readme(command: str) -> None:
+    """As one types it; the demo as nox does."""
+    assert f"arrowetl {command}" in README or f"nox -s {command}" in README
+
+
+def test_the_options_of_run_are_in_the_readme_or_their_own_help() -> None:
+    """Every option says what it is for."""
+    silent = [
+        f"{name} {parameter.opts[-1]}"
+        for name, command in cli.commands.commands.items()
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+
+    assert silent == []
+
+
+def test_every_variable_is_in_the_readme() -> None:
+    """Those of arrowetl, of the sandbox, of the three servers."""
+    names = [*config.ARROWETL_VARIABLES, programs.POSTGRES_VARIABLE, "ETL_ENVIRONMENT"]
+    names += [f"{prefix}_HOST" for prefix in VARIABLES.values()]
+    names += ["_SSL_MODE", "_SSL_CA", "_SCHEMA", "_PORT _DB _USER _PASSWORD", *config.SSL_MODES]
+
+    assert [name for name in names if name not in README] == []
+
+
+def test_every_key_a_person_may_set_is_in_the_readme() -> None:
+    """What `overrides:` may hold beyond what analyze writes, and what it may hold of a column."""
+    own = config.OVERRIDES.keys() - config.KEYS.keys() | config.COLUMN_OVERRIDES.keys()
+
+    assert [key for key in own if f"{key}:" not in README] == []
+
+
+def test_the_types_are_those_of_the_code() -> None:
+    """The README's table is made from the rules; after a change, put what this prints between its markers."""
+    assert part("types").strip() == report.types_markdown(schema.RULES).strip()
+
+
+def test_every_module_is_on_the_map() -> None:
+    """Where things are: each module, or its folder."""
+    named = set(re.findall(r"`(\w+)(?:\.py|/)`", part_of_section("Where things are")))
+    there = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
+
+    assert there - named == {"__init__", "__main__"}
+    assert named <= there
+
+
+def part_of_section(heading: str) -> str:
+    return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
