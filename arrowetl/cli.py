@@ -66,6 +66,8 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, context: click.Context) -> Any:
+        # Made here, so that the command's context has the same one.
+        context.ensure_object(dict)
         try:
             return super().invoke(context)
         except ArrowetlError as problem:
@@ -139,7 +141,9 @@ def main() -> NoReturn:
     """The program: nothing that a driver prints reaches the terminal, and a scheduler's TERM is a Ctrl-C."""
     global _stderr
     _stderr = Console(file=drivers.mute_panics())
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a script's `&` had us ignore Ctrl-C.
+        signal.signal(number, signal.default_int_handler)
     commands()
     sys.exit(0)
 
@@ -176,6 +180,7 @@ def sandbox() -> None:
     type=click.Path(path_type=Path),
     help="A directory with initdb and postgres, instead of the wheel.",
 )
+@shared
 def up(ports: str | None, postgres: Path | None) -> None:
     """Start them, or those that do not run; print the settings that lead there."""
     from arrowetl.sandbox import demo as sandbox_demo
@@ -186,6 +191,7 @@ def up(ports: str | None, postgres: Path | None) -> None:
 
 @sandbox.command()
 @click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
+@shared
 def seed(scale: str) -> None:
     """Fill the source with the synthetic OpenDental, anew."""
     from arrowetl.sandbox import demo as sandbox_demo
@@ -195,6 +201,7 @@ def seed(scale: str) -> None:
 
 @sandbox.command()
 @click.option("--delete", is_flag=True, help="Remove their data, too.")
+@shared
 def down(delete: bool) -> None:
     """Stop them."""
     from arrowetl.sandbox import demo as sandbox_demo
@@ -203,6 +210,7 @@ def down(delete: bool) -> None:
 
 
 @sandbox.command("status")
+@shared
 def sandbox_status() -> None:
     """Where they listen."""
     from arrowetl.sandbox import demo as sandbox_demo
@@ -355,6 +363,7 @@ def status(watch: bool, as_json: bool) -> None:
 
 
 @commands.command()
+@shared
 def types() -> None:
     """The type rules, as a table."""
     _show(report.types(schema.RULES))

@@ -79,7 +79,8 @@ def settings_from_environment(
     if chosen not in ENVIRONMENTS:
         found = f"is {chosen!r}" if chosen else "is not set"
         raise EnvironmentError(
-            f"ETL_ENVIRONMENT {found}", f"set it to one of: {', '.join(ENVIRONMENTS)}; there is no default"
+            f"ETL_ENVIRONMENT {found}",
+            f"set it to one of: {', '.join(ENVIRONMENTS)}; there is no default, and no file can set it",
         )
     tables_file = tables_file or DEFAULT_TABLES
     path = env_file or tables_file.parent / f".env_{chosen}"
@@ -273,7 +274,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: no such file", "write it with: arrowetl analyze") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(

@@ -182,14 +182,19 @@ class Ledger:
     def record(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
         """
         Write down one table's outcome, at both ends. A failure leaves what was recorded before.
+
+        Raises:
+            DatabaseError: one end could not be told; the other was.
         """
         succeeded = outcome.status is Status.SUCCEEDED
-        if self._replica:
-            with self._replica.session() as replica:
-                replica.execute(_copy_status(run_id, outcome, succeeded))
-        with self._warehouse.session() as session, session.transaction():
-            session.execute(_load_status(self._namespace, run_id, outcome, succeeded))
-            session.execute(_table_history(self._namespace, run_id, outcome, started_at))
+        try:
+            if self._replica:
+                with self._replica.session() as replica:
+                    replica.execute(_copy_status(run_id, outcome, succeeded))
+        finally:
+            with self._warehouse.session() as session, session.transaction():
+                session.execute(_load_status(self._namespace, run_id, outcome, succeeded))
+                session.execute(_table_history(self._namespace, run_id, outcome, started_at))
 
     def end(self, summary: Summary) -> None:
         totals = summary.totals()

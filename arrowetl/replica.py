@@ -15,7 +15,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from arrowetl import drivers, infile, sql
+from arrowetl import drivers, infile, limits, sql
 from arrowetl.errors import DataLoadingError
 from arrowetl.model import Endpoint, Flavour, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion
@@ -113,6 +113,8 @@ class Replica:
         """Put staging in the published table's place; readers see the one or the other."""
         exists = plan.name in self._tables
         with self.pool.session() as session:
+            # The server's own patience with a reader is a day, in which every other reader would queue behind us.
+            session.execute(f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}")
             session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
             session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
         return Changes(inserted=rows)

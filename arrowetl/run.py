@@ -84,7 +84,9 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         summary = _summary(
             settings, run_id, started_at, planned, outcomes, _together(connections), hands.stopping.is_set()
         )
-        book.end(summary)
+        # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
+        with suppress(ArrowetlError):
+            book.end(summary)
     return summary
 
 
@@ -188,9 +190,9 @@ def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int) -> li
                 # A wait without end would not let a Ctrl-C through everywhere.
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
+                    del pending[future]
                     outcomes.append(future.result())
                     shared.tell(TableEnded(outcomes[-1]))
-                    del pending[future]
         except KeyboardInterrupt:
             shared.workers.stopping.set()
             begun = {future: one for future, one in pending.items() if not future.cancel()}

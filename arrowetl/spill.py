@@ -88,5 +88,7 @@ def _remove_abandoned(parent: Path) -> None:
 def _runs(pid: int, started: int) -> bool:
     try:
         return abs(psutil.Process(pid).create_time() - started) < 2
+    except psutil.AccessDenied:
+        return True
     except psutil.NoSuchProcess:
         return False

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -81,9 +81,11 @@ def transfer(plan: TablePlan, shared: Shared) -> Outcome:
 def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) -> list[PartitionOutcome]:
     """Every partition of a table, several at a time."""
     carried = []
-    for outcome in shared.workers.each(carry, [Job(shared.route, plan, part) for part in partitions]):
-        shared.tell(PartitionCarried(plan.name, outcome.rows, outcome.bytes))
-        carried.append(outcome)
+    jobs = [Job(shared.route, plan, part) for part in partitions]
+    with closing(shared.workers.each(carry, jobs)) as outcomes:
+        for outcome in outcomes:
+            shared.tell(PartitionCarried(plan.name, outcome.rows, outcome.bytes))
+            carried.append(outcome)
     return carried
 
 

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -136,7 +136,9 @@ class Workers:
         self.connections: dict[int, tuple[ConnectionCount, ...]] = {}
         """Process → its connections, for processes other than this one."""
 
-    def each(self, carry: Callable[[Job], PartitionOutcome], jobs: Sequence[Job]) -> Iterator[PartitionOutcome]:
+    def each(
+        self, carry: Callable[[Job], PartitionOutcome], jobs: Sequence[Job]
+    ) -> Generator[PartitionOutcome, None, None]:
         """
         Carry a table's partitions; their outcomes as they come.
 

@@ -46,7 +46,7 @@ def test_every_variable_is_in_the_readme() -> None:
     """Those of arrowetl, of the sandbox, of the three servers."""
     names = [*config.ARROWETL_VARIABLES, programs.POSTGRES_VARIABLE, "ETL_ENVIRONMENT"]
     names += [f"{prefix}_HOST" for prefix in VARIABLES.values()]
-    names += ["_SSL_MODE", "_SSL_CA", "_SCHEMA", "_PORT _DB _USER _PASSWORD", *config.SSL_MODES]
+    names += ["_SSL_MODE", "_SSL_CA", "_SCHEMA", "_HOST _PORT _DB _USER _PASSWORD", *config.SSL_MODES]
 
     assert [name for name in names if name not in README] == []
 

@@ -4,6 +4,7 @@ Bad input and unwilling servers: a clear error, the promised exit code, nothing 
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -306,6 +307,21 @@ def test_from_replica_fills_the_warehouse_without_the_source(patients: Clinic) -
     assert run["exit_code"] == 0
     assert patients.warehouse('SELECT "LName" FROM raw.patient ORDER BY 1') == [("Lee",), ("Nguyen",)]
     assert run["connections"]["source"] == {"opened": 0, "peak": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "kind"),
+    [
+        ({"ETL_ENVIRONMENT": ""}, 3, "EnvironmentError"),
+        ({"TEST_OPENDENTAL_SOURCE_PORT": "1"}, 4, "DatabaseConnectionError"),
+    ],
+)
+def test_a_refusal_is_a_document_too(patients: Clinic, change: dict[str, str], code: int, kind: str) -> None:
+    """With --json, stdout has exactly one document whatever happens."""
+    done = patients.arrowetl("run", "--all", "--json", **change)
+    document = json.loads(done.stdout)
+
+    assert (done.returncode, document["exit_code"], document["error"]["kind"]) == (code, code, kind)
 
 
 def test_no_password_is_ever_shown(patients: Clinic) -> None:
