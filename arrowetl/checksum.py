@@ -13,11 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from arrowetl.model import Field
-from arrowetl.schema import rule_of
+from arrowetl.schema import canonical
 from arrowetl.sql import mysql_name, mysql_table, postgres_name, postgres_table
-
-# The canonical text of these is not the same at both ends: MySQL prints json its own way.
-_INCOMPARABLE = {"json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +25,14 @@ class Checksum:
 
 def comparable(fields: Sequence[Field]) -> tuple[Field, ...]:
     """The fields whose canonical text is the same on every server."""
-    return tuple(field for field in fields if field.rule not in _INCOMPARABLE)
+    return tuple(field for field in fields if canonical(field) is not None)
 
 
 def mysql_checksum(database: str, table: str, fields: Sequence[Field]) -> str:
     """The question for the source and the replica."""
-    texts = [rule_of(f).canonical[0].format(c=mysql_name(f.column.name)) for f in comparable(fields)]
+    texts = [c[0].replace("{c}", mysql_name(f.column.name)) for f in fields if (c := canonical(f))]
+    if not texts:
+        return f"SELECT COUNT(*), 0 FROM {mysql_table(database, table)}"
     # CONCAT_WS leaves NULLs out: which they were is said behind.
     nulls = ", ".join(f"ISNULL({text})" for text in texts)
     row = f"CONCAT_WS('#', {', '.join(texts)}, CONCAT({nulls}))"
@@ -45,7 +44,9 @@ def mysql_checksum(database: str, table: str, fields: Sequence[Field]) -> str:
 
 def postgres_checksum(namespace: str, table: str, fields: Sequence[Field]) -> str:
     """The same question for the warehouse."""
-    texts = [rule_of(f).canonical[1].format(c=postgres_name(f.name_postgres)) for f in comparable(fields)]
+    texts = [c[1].replace("{c}", postgres_name(f.name_postgres)) for f in fields if (c := canonical(f))]
+    if not texts:
+        return f"SELECT count(*), 0 FROM {postgres_table(namespace, table)}"
     nulls = ", ".join(f"({text} IS NULL)::int" for text in texts)
     row = f"concat_ws('#', {', '.join(texts)}, concat({nulls}))"
     bits = f"('x' || left(encode(sha256(convert_to({row}, 'UTF8')), 'hex'), 15))::bit(60)::bigint"

@@ -21,7 +21,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 import arrowetl
-from arrowetl import config, drivers, limits, progress, report, schema, verify
+from arrowetl import config, drivers, limits, progress, report, rules, verify
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
 from arrowetl.workers import EXECUTORS
@@ -237,12 +237,13 @@ def validate(offline: bool) -> None:
         click.echo(f"{name} = {os.environ.get(name) or default}: {purpose}", err=True)
     try:
         with _open() as etl:
-            problems = etl.validate(offline)
+            problems, notes = etl.validate(offline)
     except EnvironmentError as error:
         # Without settings there is no server to ask; the file can be judged all the same.
         problems = [str(error), *config.problems_of(_chosen().get("tables_file") or config.DEFAULT_TABLES)]
-    for problem in problems:
-        click.echo(problem)
+        notes = []
+    for line in (*notes, *problems):
+        click.echo(line)
     if problems:
         sys.exit(3)
     click.echo("no problem found")
@@ -366,4 +367,4 @@ def status(watch: bool, as_json: bool) -> None:
 @shared
 def types() -> None:
     """The type rules, as a table."""
-    _show(report.types(schema.RULES))
+    _show(report.types(rules.RULES))

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -20,34 +21,34 @@ import pyarrow.compute as pc
 from arrowetl.errors import DataExtractionError
 from arrowetl.model import Field
 from arrowetl.outcome import Coercion
-from arrowetl.schema import rule_of, to_arrow
+from arrowetl.rules import TOLD
+from arrowetl.schema import digits_of, remedy_of, rule_of, to_arrow
 
-_EXAMPLES = 3
+EXAMPLES = 3
+NO_CHARACTER = "no character"
+"""What is found where bytes of a text are none in their character set; such a column is told by its bytes."""
 
 # A value, what it was found to be, and what it became: the masks of one column.
 Found = list[tuple[str, str, pa.Array]]
 Conversion = Callable[[pa.ChunkedArray, Field], tuple[pa.Array, Found]]
 
 
-def is_plain(table: pa.Table, fields: Sequence[Field]) -> bool:
-    """
-    Whether the native read kept every value: a year 0, which no driver minds, is no year in PostgreSQL.
-    """
-    for index, field in enumerate(fields):
-        column = table.column(index)
-        if pa.types.is_temporal(column.type) and rule_of(field).safe:
-            lowest = pc.min(column)
-            first = date(1, 1, 1) if pa.types.is_date(column.type) else datetime(1, 1, 1)
-            if lowest.is_valid and pc.less(lowest, pa.scalar(first, column.type)).as_py():
-                return False
-    return True
+class _MisfitError(Exception):
+    """Values that the type asked for cannot hold: where they are, and what they are."""
+
+    def __init__(self, mask: pa.Array, what: str) -> None:
+        super().__init__(what)
+        self.mask = mask
 
 
-def to_warehouse(table: pa.Table, fields: Sequence[Field], key: str | None) -> tuple[pa.Table, tuple[Coercion, ...]]:
+def to_warehouse(
+    name: str, table: pa.Table, fields: Sequence[Field], key: str | None
+) -> tuple[pa.Table, tuple[Coercion, ...]]:
     """
     Convert a partition into what COPY takes.
 
     Args:
+        name: the table's.
         table: the columns of `fields`, in order, as the source's select gave them.
         key: the primary key, where it is one integer column: examples are told by it.
 
@@ -59,81 +60,181 @@ def to_warehouse(table: pa.Table, fields: Sequence[Field], key: str | None) -> t
     """
     arrays, coercions = [], []
     keys = next((table.column(i) for i, field in enumerate(fields) if field.column.name == key), None)
+
+    def examples(mask: pa.Array) -> list[int]:
+        return keys.filter(mask).slice(0, EXAMPLES).to_pylist() if keys is not None else []
+
     for index, field in enumerate(fields):
+        where = f"{name}.{field.column.name} ({field.column.column_type})"
         try:
             array, found = CONVERSIONS[rule_of(field).converts](table.column(index), field)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError) as error:
+        except _MisfitError as misfit:
+            number, shown = pc.sum(misfit.mask).as_py(), ", ".join(map(str, examples(misfit.mask)))
             raise DataExtractionError(
-                f"{field.column.name} ({field.column.column_type}): holds a value that {field.type_postgres} cannot",
-                f"carry it otherwise: overrides.columns.{field.column.name}.type, or exclude it; see `arrowetl types`",
-            ) from error
+                f"{where}: {number:,} values {misfit}, which {field.type_postgres} cannot hold"
+                + (f" (for example at {key} {shown})" if shown else ""),
+                remedy_of(name, field),
+            ) from None
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, ValueError):
+            # Their words hold the value.
+            raise DataExtractionError(
+                f"{where}: holds a value that {field.type_postgres} cannot", remedy_of(name, field)
+            ) from None
         arrays.append(array)
         for what, became, mask in found:
-            examples = keys.filter(mask).slice(0, _EXAMPLES).to_pylist() if keys is not None else []
-            coercions.append(Coercion(field.column.name, what, became, pc.sum(mask).as_py(), tuple(examples)))
+            count = pc.sum(mask).as_py()
+            coercions.append(Coercion(field.column.name, what, became, count, tuple(examples(mask))))
     return pa.Table.from_arrays(arrays, schema=to_arrow(fields)), tuple(coercions)
 
 
-def merged(coercions: Iterable[Coercion]) -> tuple[Coercion, ...]:
-    """The same coercions of several partitions as one each."""
+def merged(coercions: Iterable[Coercion], remembered: Iterable[Coercion] | None = None) -> tuple[Coercion, ...]:
+    """
+    The same coercions of several partitions as one each.
+
+    Args:
+        remembered: those of the last run that succeeded, by which the others are news; None where there was none.
+    """
     sums: dict[tuple[str, str, str], Coercion] = {}
     for one in coercions:
         kind = (one.column, one.found, one.became)
         before = sums.get(kind, Coercion(*kind, 0))
-        keys = (before.example_keys + one.example_keys)[:_EXAMPLES]
+        keys = (before.example_keys + one.example_keys)[:EXAMPLES]
         sums[kind] = Coercion(*kind, before.count + one.count, keys)
-    return tuple(sums.values())
+    if remembered is None:
+        return tuple(sums.values())
+    old = {(one.column, one.found) for one in remembered}
+    return tuple(replace(one, news=(one.column, one.found) not in old) for one in sums.values())
+
+
+_SRID_LEFT = "left out"
+
+
+def srids(coercions: Iterable[Coercion]) -> tuple[dict[str, str], tuple[Coercion, ...]]:
+    """
+    What becomes of the spatial reference systems that the warehouse's bytes leave out.
+
+    Returns:
+        column → its comment, where all of its values have one SRID; and the coercions, without those that are none.
+    """
+    coercions = tuple(coercions)
+    found: dict[str, list[str]] = {}
+    for one in coercions:
+        if one.became == _SRID_LEFT:
+            found.setdefault(one.column, []).append(one.found)
+    comments = {column: kinds[0] for column, kinds in found.items() if len(kinds) == 1 and kinds[0] != _NO_SRID}
+    alone = {column for column, kinds in found.items() if len(kinds) == 1}
+    lost = tuple(
+        one for one in coercions if one.became != _SRID_LEFT or (one.column not in alone and one.found != _NO_SRID)
+    )
+    return comments, lost
+
+
+_NO_SRID = "SRID 0"
+
+
+def _refuse(mask: pl.Series, what: str) -> None:
+    if mask.any():
+        raise _MisfitError(mask.fill_null(False).to_arrow(), what)
 
 
 def _cast(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    return column if column.type == field.arrow else column.cast(field.arrow), []
+    if column.type == field.arrow:
+        return column, []
+    if pa.types.is_integer(column.type) and pa.types.is_integer(field.arrow):
+        before = _series(column)
+        after = before.cast(_series(pa.array([], field.arrow)).dtype, strict=False)
+        _refuse(after.is_null() & before.is_not_null(), f"outside of {field.arrow.bit_width} bits")
+    return column.cast(field.arrow), []
 
 
-def _temporal(parse: Callable[[pl.Series], pl.Series]) -> Conversion:
-    def convert(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            return column.cast(field.arrow), []
-        text = pl.Series(pl.from_arrow(column))
-        parsed = parse(text)
-        # chrono knows a year 0, PostgreSQL does not.
-        parsed = parsed.zip_with((parsed.dt.year() >= 1).fill_null(False), pl.Series([None], dtype=parsed.dtype))
-        lost = parsed.is_null() & text.is_not_null()
-        zero = lost & text.str.starts_with("0000-00-00")
-        found: Found = []
-        if zero.any():
-            found.append(("zero date", "NULL", zero.to_arrow()))
-        if (partial := lost & ~zero).any():
-            found.append(("partial date", "NULL", partial.to_arrow()))
-        return parsed.to_arrow().cast(field.arrow), found
-
-    return convert
+def _series(column: pa.Array | pa.ChunkedArray) -> pl.Series:
+    return pl.Series(pl.from_arrow(column))
 
 
-_date = _temporal(lambda text: text.str.to_date("%Y-%m-%d", strict=False))
-_datetime = _temporal(lambda text: text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False))
+def _days(stamps: pl.Expr) -> pl.Expr:
+    """yyyymmdd → the day; null where the calendar has none, as for zero and partial dates and February 30."""
+    year, month, day = stamps // 10_000, stamps // 100 % 100, stamps % 100
+    known = (year >= 1) & month.is_between(1, 12) & (day >= 1)
+    first = pl.date(pl.when(known).then(year), pl.when(known).then(month), 1)
+    date = first + pl.duration(days=day - 1)
+    return pl.when(date.dt.month() == month).then(date)
 
 
-def _duration(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+def _date(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    frame = _series(column).cast(pl.Int64).to_frame("stamp")
+    date = frame.select(_days(pl.col("stamp")).cast(pl.Date)).to_series()
+    return date.to_arrow().cast(field.arrow), _no_dates(date, frame.to_series())
+
+
+def _datetime(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    whole = column.cast(pa.int64(), safe=False)
+    micros = pl.lit(0)
+    if pa.types.is_decimal(column.type):
+        fraction = pc.subtract(column.cast(pa.decimal128(20, 6)), whole.cast(pa.decimal128(19, 0)))
+        micros = pl.lit(_series(pc.multiply(fraction, _MILLION).cast(pa.int64())))
+    stamp = pl.col("stamp")
+    frame = _series(whole).to_frame("stamp")
+    seconds = stamp // 10_000 % 100 * 3600 + stamp // 100 % 100 * 60 + stamp % 100
+    moment = _days(stamp // 1_000_000).cast(pl.Datetime("us")) + pl.duration(
+        microseconds=seconds * 1_000_000 + micros, time_unit="us"
+    )
+    moments = frame.select(moment).to_series()
+    return moments.to_arrow().cast(field.arrow), _no_dates(moments, frame.to_series() // 1_000_000)
+
+
+_MILLION = pa.scalar(Decimal(1_000_000), pa.decimal128(7, 0))
+
+
+def _no_dates(moments: pl.Series, days: pl.Series) -> Found:
+    if moments.null_count() == days.null_count():
+        return []
+    lost = moments.is_null() & days.is_not_null()
+    zero = lost & (days == 0)
+    partial = lost & ~zero & ((days % 100 == 0) | (days // 100 % 100 == 0) | (days < 10_000))
+    kinds = {"zero date": zero, "partial date": partial, "impossible date": lost & ~zero & ~partial}
+    return [(kind, "NULL", mask.fill_null(False).to_arrow()) for kind, mask in kinds.items() if mask.any()]
+
+
+def _time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    micros = _series(column)
+    _refuse((micros < 0) | (micros >= 86_400_000_000), "of another day")
     return column.cast(field.arrow), []
 
 
 def _boolean(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    if (len(column) and pc.any(pc.greater(column, 1)).as_py()) or pc.any(pc.less(column, 0)).as_py():
-        raise pa.ArrowInvalid("a value other than 0 and 1")
+    values = _series(column)
+    _refuse((values < 0) | (values > 1), "other than 0 and 1")
     return pc.not_equal(column, 0), []
 
 
-def _without(character: str, name: str) -> Conversion:
-    """Remove what PostgreSQL's text cannot hold, and count the values it was in."""
+def _text(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    """Without what PostgreSQL's text cannot hold, which is counted; refused where it is longer than was asked for."""
+    found: Found = []
+    marked = pc.match_substring(column, "\0")
+    if pc.any(marked).as_py():
+        column = pc.replace_substring(column, "\0", "")
+        found = [("NUL character", "removed", pc.fill_null(marked, False))]
+    longest = digits_of(field.type_postgres)
+    if longest:
+        _refuse(_series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters")
+    return column.cast(field.arrow), found
 
-    def convert(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-        marked = pc.match_substring(column, character)
-        if not pc.any(marked).as_py():
-            return column.cast(field.arrow), []
-        cleaned = pc.replace_substring(column, character, "")
-        return cleaned.cast(field.arrow), [(name, "removed", pc.fill_null(marked, False))]
 
-    return convert
+def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    parts = _series(column).str.extract_groups(TOLD)
+    text, found = _text(pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string()), field)
+    lost = (parts.struct.field("2") == "!").fill_null(False)
+    return text, [*found, *([(NO_CHARACTER, "?", lost.to_arrow())] if lost.any() else [])]
+
+
+def columns_without_character(table: pa.Table, fields: Sequence[Field]) -> frozenset[str]:
+    """Those columns, of the ones told by their bytes, in which some bytes are no character."""
+    return frozenset(
+        field.column.name
+        for index, field in enumerate(fields)
+        if rule_of(field).converts == "told"
+        and pc.any(pc.match_substring_regex(table.column(index), "^[0-9A-F]*!")).as_py()
+    )
 
 
 def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -145,14 +246,24 @@ def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
         found = [("\\u0000", "removed", pc.fill_null(marked, False))]
         while pc.any(pc.match_substring_regex(column, escape)).as_py():
             column = pc.replace_substring_regex(column, escape, r"\1\2")
+    return column.cast(pa.binary()), found
+
+
+def _jsonb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    text, found = _json(column, field)
     # jsonb's own wire form: a version byte, then the text.
-    prefix = pa.scalar(b"\x01", pa.binary())
-    return pc.binary_join_element_wise(prefix, column.cast(pa.binary()), b""), found
+    return pc.binary_join_element_wise(pa.scalar(b"\x01", pa.binary()), text, b""), found
 
 
 def _wkb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     # MySQL stores four bytes of SRID before the well-known bytes.
-    return pc.binary_slice(column.cast(pa.binary()), 4).cast(field.arrow), []
+    stored = column.cast(pa.binary())
+    srids = _series(pc.binary_slice(stored, 0, 4))
+    found: Found = []
+    for srid in srids.unique().drop_nulls().sort():
+        number = int.from_bytes(srid, "little")
+        found.append((f"SRID {number}", _SRID_LEFT, (srids == srid).fill_null(False).to_arrow()))
+    return pc.binary_slice(stored, 4).cast(field.arrow), found
 
 
 def _each(convert: Callable[[str], bytes]) -> Conversion:
@@ -173,10 +284,12 @@ CONVERSIONS: dict[str, Conversion] = {
     "cast": _cast,
     "date": _date,
     "datetime": _datetime,
-    "duration": _duration,
+    "time": _time,
     "boolean": _boolean,
-    "text": _without("\0", "NUL character"),
+    "text": _text,
+    "told": _told,
     "json": _json,
+    "jsonb": _jsonb,
     "wkb": _wkb,
     "uuid": _each(lambda text: bytes.fromhex(text.replace("-", ""))),
     "inet": _each(_inet_send),

@@ -73,12 +73,20 @@ class DatabaseConnectionError(DatabaseError):
 class DatabaseQueryError(DatabaseError):
     """
     A server refused a statement. `code` is the server's own: MySQL's error
-    number, or PostgreSQL's SQLSTATE.
+    number, or PostgreSQL's SQLSTATE; `refused` the row (from 0) and, where it
+    was one value, the column that a COPY stumbled over.
     """
 
-    def __init__(self, message: str, remedy: str | None = None, code: int | str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        remedy: str | None = None,
+        code: int | str | None = None,
+        refused: tuple[int, str | None] | None = None,
+    ) -> None:
         super().__init__(message, remedy)
         self.code = code
+        self.refused = refused
 
 
 class DatabaseTransactionError(DatabaseError):
@@ -106,6 +114,13 @@ class UnreadableValueError(DataExtractionError):
 
 class DataLoadingError(DataError):
     pass
+
+
+class KeyNotHeldError(DataLoadingError):
+    """
+    The primary key's values cannot be kept apart, or cannot be kept, at the
+    warehouse. The caller carries the table without the key.
+    """
 
 
 class VerificationError(DataError):

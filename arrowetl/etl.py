@@ -85,9 +85,19 @@ class Etl:
         """Examine the three servers; what is wrong with one is part of its result."""
         return preflight.test_connections(self.settings)
 
-    def validate(self, offline: bool = False) -> list[str]:
-        """Every problem of tables.yml and the servers; empty is good."""
-        return preflight.validate(self.settings, offline)
+    def validate(self, offline: bool = False) -> tuple[list[str], list[str]]:
+        """
+        Every problem of tables.yml, the servers, and the tables as a run would find them.
+
+        Returns:
+            The problems, of which none is good; and what a run would keep of tables that somebody else made.
+        """
+        problems = preflight.validate(self.settings, offline)
+        if offline or problems:
+            return problems, []
+        planned = running.dry_run(self.settings, running.Request(all=True))
+        problems = [f"{o.failure.message}\n  {o.failure.remedy}" for o in planned.failed if o.failure]
+        return problems, [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
 
     def status(self) -> list[Mapping[str, Any]]:
         """Each table's last record at the warehouse."""

@@ -18,7 +18,7 @@ from typing import Any
 from arrowetl import drivers, sql
 from arrowetl.errors import ArrowetlError, DatabaseTransactionError
 from arrowetl.model import Endpoint
-from arrowetl.outcome import ConnectionCount, Outcome, Status, Summary
+from arrowetl.outcome import Coercion, ConnectionCount, Outcome, Status, Summary
 
 _COPY_STATUS = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_load_status (
     _loaded_at timestamp,
     _checked_at timestamp,
     rows_total bigint,
-    run_id varchar(64)
+    run_id varchar(64),
+    coerced jsonb
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_transform_status (
@@ -105,10 +106,13 @@ _ADDED_LOAD = {
     "_checked_at": "timestamp",
     "rows_total": "bigint",
     "run_id": "varchar(64)",
+    "coerced": "jsonb",
 }
 
 TRACKING = frozenset(
     {"etl_copy_status", "etl_load_status", "etl_transform_status", "etl_run_history", "etl_table_history"}
+    # A predecessor's, which may lie beside the tables of a replica.
+    | {"etl_copy_status_snapshot", "etl_load_status_snapshot", "etl_pipeline_metrics", "etl_table_metrics"}
 )
 """Names that are the ledger's; a source table of such a name is refused."""
 
@@ -205,6 +209,20 @@ class Ledger:
             f"WHERE run_id = {_values(summary.run_id)}"
         )
 
+    def remembered(self) -> dict[str, tuple[Coercion, ...]]:
+        """Table → what the last run of it that succeeded had to coerce; nothing of tables that none carried."""
+        with self._warehouse.session() as session:
+            schema = sql.postgres_literal(session.endpoint.namespace)
+            known = session.rows(
+                f"SELECT 1 FROM information_schema.columns WHERE table_schema = {schema} "
+                "AND table_name = 'etl_load_status' AND column_name = 'coerced'"
+            )
+            rows = session.rows(
+                f"SELECT table_name::text, coerced::text FROM {self._namespace}.etl_load_status "
+                "WHERE coerced IS NOT NULL"
+            ) if known else []  # fmt: skip
+        return {name: tuple(map(Coercion.from_json, json.loads(coerced))) for name, coerced in rows}
+
     def tables(self) -> list[Mapping[str, Any]]:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
         names = (
@@ -291,22 +309,25 @@ def _load_status(namespace: str, run_id: str, outcome: Outcome, succeeded: bool)
     kept = "excluded._loaded_at" if moved else "coalesce(s._loaded_at, excluded._loaded_at)"
     count = "excluded.rows_loaded" if moved else "coalesce(s.rows_loaded, 0)"
     return (
-        f"{target} (table_name, load_status, rows_loaded, rows_total, _loaded_at, _checked_at, run_id) VALUES "
+        f"{target} (table_name, load_status, rows_loaded, rows_total, _loaded_at, _checked_at, run_id, coerced) VALUES "
         f"({_values(outcome.table, 'success', written, outcome.rows_warehouse)}, {loaded}, {loaded}, "
-        f"{_values(run_id)}) "
+        f"{_values(run_id, _coerced(outcome))}) "
         f"ON CONFLICT (table_name) DO UPDATE SET load_status = 'success', rows_loaded = {count}, "
         f"rows_total = excluded.rows_total, _loaded_at = {kept}, _checked_at = excluded._checked_at, "
-        "run_id = excluded.run_id"
+        "run_id = excluded.run_id, coerced = excluded.coerced"
     )
 
 
+def _coerced(outcome: Outcome) -> str:
+    return json.dumps([coercion.as_json() for coercion in outcome.coercions])
+
+
 def _table_history(namespace: str, run_id: str, outcome: Outcome, started_at: datetime) -> str:
-    coerced = json.dumps(outcome.as_json()["coercions"])
     failure = outcome.failure
     values = _values(
         run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),
         f"{outcome.seconds:.6f}", outcome.partitions, outcome.rows_extracted, outcome.changes.inserted,
-        outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted, coerced, outcome.settled,
+        outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted, _coerced(outcome), outcome.settled,
         outcome.verdict, failure and f"{failure.kind}: {failure.message}",
     )  # fmt: skip
     return f"INSERT INTO {namespace}.etl_table_history VALUES ({values})"

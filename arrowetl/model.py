@@ -208,7 +208,7 @@ class Field:
 
     column: Column
     rule: str
-    """Name of the rule in `schema.RULES`."""
+    """Name of the rule in `rules.RULES`."""
     name_postgres: str
     type_postgres: str
     arrow: pa.DataType
@@ -230,8 +230,14 @@ class TablePlan:
     key_postgres: tuple[str, ...]
     """Primary key at the warehouse; empty where there is none."""
     cutover: Cutover
+    published: PublishedTable | None = None
+    """The table as it stands at the warehouse, where there is one."""
     added_columns: tuple[Field, ...] = ()
     """Columns the warehouse's table lacks and gets before the merge."""
+    adds_key: bool = False
+    """Whether the warehouse's table gets the primary key it lacks."""
+    adopted: Mapping[str, str] = field(default_factory=dict)
+    """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
 
     @property

@@ -38,6 +38,23 @@ class Coercion:
     count: int
     example_keys: tuple[int, ...] = ()
     """Primary keys of the first few, where the key is one integer column."""
+    news: bool = False
+    """Whether the last run of the table that succeeded had none such."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "column": self.column,
+            "from": self.found,
+            "to": self.became,
+            "count": self.count,
+            "example_keys": list(self.example_keys),
+            "news": self.news,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Coercion:
+        """One that was recorded; its news are old."""
+        return cls(document["column"], document["from"], document["to"], document["count"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +151,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.rows_extracted / self.seconds) if self.seconds else 0,
             "coerced": self.coerced(),
-            "coercions": [
-                {
-                    "column": c.column,
-                    "from": c.found,
-                    "to": c.became,
-                    "count": c.count,
-                    "example_keys": list(c.example_keys),
-                }
-                for c in self.coercions
-            ],
+            "coercions": [coercion.as_json() for coercion in self.coercions],
             "settled": self.settled,
             "verdict": self.verdict,
             "notes": list(self.notes),

@@ -8,12 +8,15 @@ nowhere later. What cannot be carried is said here, before any data moves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from arrowetl import partition, schema
+from arrowetl.coerce import NO_CHARACTER
 from arrowetl.errors import DataError
 from arrowetl.model import (
     CATEGORIES,
     PRIORITIES,
+    Column,
     Cutover,
     Field,
     Mode,
@@ -22,14 +25,9 @@ from arrowetl.model import (
     TablePlan,
     TableSettings,
 )
+from arrowetl.outcome import Coercion
 
 _ROWS_FROM = {"large": 1_000_000, "medium": 100_000, "small": 10_000, "tiny": 0}
-
-# PostgreSQL spells its own types out.
-_SPELLINGS = {
-    "timestamp": "timestamp without time zone",
-    "timestamptz": "timestamp with time zone",
-}
 
 
 def category_of(rows: int) -> str:
@@ -41,7 +39,12 @@ def category_of(rows: int) -> str:
 
 
 def table_plan(
-    table: Table, settings: TableSettings, published: PublishedTable | None, reason: str | None = None
+    table: Table,
+    settings: TableSettings,
+    published: PublishedTable | None,
+    reason: str | None = None,
+    remembered: Iterable[Coercion] = (),
+    misfits: Mapping[str, int] | None = None,
 ) -> TablePlan:
     """
     Decide everything about one table.
@@ -49,6 +52,9 @@ def table_plan(
     Args:
         published: the table at the warehouse, where there is one.
         reason: why this mode, where somebody asked for it.
+        remembered: what the last run that succeeded had to coerce.
+        misfits: columns → how many of the source's values the type they have at the warehouse cannot hold; for those
+            of `doubts`.
 
     Raises:
         DataError: a column has no rule, or the warehouse's table cannot follow.
@@ -57,19 +63,27 @@ def table_plan(
         raise DataError(
             f"{table.name}: the source shows no column of it", "see what CHECK TABLE says of it there, or exclude it"
         )
-    excluded = settings.excluded_columns()
-    columns = [column for column in table.columns if column.name not in excluded]
+    columns = _columns(table, settings)
     if not columns:
         raise DataError(
             f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"
         )
-    fields = schema.translate(table.name, columns, settings.column_types())
+    misfits = misfits or {}
+    adopted = {name: type_ for name, type_ in _adoptable(columns, settings, published).items() if not misfits.get(name)}
+    fields = schema.translate(table.name, columns, {**settings.column_types(), **adopted})
+    coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered}
+    fields = tuple(schema.told_by_bytes(f) if (f.column.name, NO_CHARACTER) in coerced else f for f in fields)
     names = {field.column.name: field.name_postgres for field in fields}
     has_key = bool(table.primary_key) and all(name in names for name in table.primary_key)
+    notes = []
+    if has_key and {column for (column, _), became in coerced.items() if became == "NULL"} & set(table.primary_key):
+        has_key = False
+        notes.append(_WITHOUT_KEY)
     key_postgres = tuple(names[name] for name in table.primary_key) if has_key else ()
-    cutover, added = _cutover(table.name, fields, key_postgres, published)
     name_postgres = schema.postgres_name(table.name)
-    return TablePlan(
+    if adopted:
+        notes.append("kept as they are at the warehouse: " + ", ".join(f"{n} as {t}" for n, t in adopted.items()))
+    plan = TablePlan(
         table=table,
         mode=Mode.FULL,
         reason=reason or ("first load" if published is None else "every row is read and compared"),
@@ -81,10 +95,57 @@ def table_plan(
         ),
         name_postgres=name_postgres,
         key_postgres=key_postgres,
-        cutover=cutover,
-        added_columns=added,
-        notes=tuple(_renamings(table.name, name_postgres, fields)),
+        cutover=Cutover.SWAP,
+        published=published,
+        adopted=adopted,
+        notes=(*_renamings(table.name, name_postgres, fields), *notes),
     )
+    return _with_cutover(plan, misfits)
+
+
+_WITHOUT_KEY = "without its primary key at the warehouse, which cannot hold all of its values"
+
+
+def without_key(plan: TablePlan) -> TablePlan:
+    """
+    The same plan for a table whose primary key the warehouse turned out not to hold.
+
+    Raises:
+        DataError: the warehouse's table has it, and views depend on that table.
+    """
+    return _with_cutover(replace(plan, key_postgres=(), adds_key=False, notes=(*plan.notes, _WITHOUT_KEY)), {})
+
+
+def doubts(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
+    """
+    What the source is to be asked before a table that somebody else made is adopted.
+
+    Returns:
+        column → SQL (`{c}` is its quoted name) true of the values that its type at the warehouse cannot hold.
+    """
+    columns = _columns(table, settings)
+    standing = _adoptable(columns, settings, published)
+    questions = {c.name: schema.refused_values(c, standing[c.name]) for c in columns if c.name in standing}
+    return {name: question for name, question in questions.items() if question}
+
+
+def _columns(table: Table, settings: TableSettings) -> list[Column]:
+    excluded = settings.excluded_columns()
+    return [column for column in table.columns if column.name not in excluded]
+
+
+def _adoptable(columns: Iterable[Column], settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
+    """Columns that stand at the warehouse as another type than ours, which some rule can give: and that type."""
+    if published is None:
+        return {}
+    standing = {name: schema.spelled(type_) for name, type_ in published.columns}
+    found = {}
+    for column in columns:
+        there = standing.get(schema.postgres_name(column.name))
+        rule = schema.rule_for(column, there) if there and column.name not in settings.column_types() else None
+        if there and rule and rule.request:
+            found[column.name] = there
+    return found
 
 
 def _renamings(table: str, name_postgres: str, fields: Iterable[Field]) -> Iterable[str]:
@@ -95,31 +156,39 @@ def _renamings(table: str, name_postgres: str, fields: Iterable[Field]) -> Itera
             yield f"column {field.column.name} is {field.name_postgres} at the warehouse"
 
 
-def _cutover(
-    table: str, fields: tuple[Field, ...], key: tuple[str, ...], published: PublishedTable | None
-) -> tuple[Cutover, tuple[Field, ...]]:
+def _with_cutover(plan: TablePlan, misfits: Mapping[str, int]) -> TablePlan:
     """
-    How staging becomes the published table, and the columns that one gets first.
+    The plan with how staging becomes the published table, and the columns and key that one gets first.
     """
+    published, name = plan.published, plan.name
     if published is None:
-        return Cutover.SWAP, ()
-    standing = dict(published.columns)
-    wanted = {field.name_postgres: _SPELLINGS.get(field.type_postgres, field.type_postgres) for field in fields}
-    retyped = [name for name, type_ in wanted.items() if name in standing and standing[name] != type_]
-    gone = [name for name in standing if name not in wanted]
-    if not retyped and not gone and key == published.primary_key:
-        added = tuple(field for field in fields if field.name_postgres not in standing)
-        return (Cutover.MERGE if key else Cutover.REPLACE), added
+        return replace(plan, cutover=Cutover.SWAP)
+    standing = {column: schema.spelled(type_) for column, type_ in published.columns}
+    fields = {field.name_postgres: field for field in plan.fields}
+    retyped = [f for n, f in fields.items() if n in standing and standing[n] != f.type_postgres]
+    gone = [column for column in standing if column not in fields]
+    # A key that is missing can be added to the table as it stands.
+    adds_key = bool(plan.key_postgres) and not published.primary_key
+    if not retyped and not gone and (adds_key or plan.key_postgres == published.primary_key):
+        added = tuple(field for column, field in fields.items() if column not in standing)
+        cutover = Cutover.MERGE if plan.key_postgres and not adds_key else Cutover.REPLACE
+        return replace(plan, cutover=cutover, added_columns=added, adds_key=adds_key)
     if published.dependents:
-        changes = [f"{name} becomes {wanted[name]} instead of {standing[name]}" for name in retyped]
-        changes += [f"{name} is gone at the source" for name in gone]
+        changes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
+        changes += [f"{column} is gone at the source" for column in gone]
         changes = changes or ["the primary key changes"]
         raise DataError(
-            f"{table}: cannot follow the source ({'; '.join(changes)}) while views depend on the warehouse's table: "
+            f"{name}: cannot follow the source ({'; '.join(changes)}) while views depend on the warehouse's table: "
             f"{', '.join(published.dependents)}",
             "drop those views, run again, and make them anew",
         )
-    return Cutover.SWAP, ()
+    return replace(plan, cutover=Cutover.SWAP)
+
+
+def _retyping(field: Field, standing: str, misfits: Mapping[str, int]) -> str:
+    count = misfits.get(field.column.name, 0)
+    why = f", which cannot hold {count:,} values" if count else ""
+    return f"{field.name_postgres} becomes {field.type_postgres} instead of {standing}{why}"
 
 
 def ordered(plans: Iterable[TablePlan]) -> list[TablePlan]:

@@ -7,7 +7,7 @@ It receives spills' text and gives back counts. Reading from the replica is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -109,7 +109,7 @@ class Replica:
             with self.pool.session() as session:
                 session.execute(statement)
 
-    def cutover(self, plan: TablePlan, rows: int) -> Changes:
+    def cutover(self, plan: TablePlan, rows: int, comments: Mapping[str, str]) -> Changes:
         """Put staging in the published table's place; readers see the one or the other."""
         exists = plan.name in self._tables
         with self.pool.session() as session:

@@ -26,7 +26,7 @@ from arrowetl.outcome import (
     Summary,
 )
 from arrowetl.preflight import Examined
-from arrowetl.schema import Rule
+from arrowetl.rules import Rule
 from arrowetl.verify import Verdict
 
 _SLOWEST_SHOWN = 5
@@ -219,11 +219,11 @@ def types_markdown(rules: Sequence[Rule]) -> str:
 
 
 def _type_words(rule: Rule) -> tuple[str, ...]:
-    read = rule.select.replace("{c}", "c") + (f", or {rule.safe.replace('{c}', 'c')}" if rule.safe else "")
+    read = _shorter(rule.select.replace("{c}", "c")) + (f", or as {rule.fallback}" if rule.fallback else "")
     replica = ", ".join(f"{type_} on {flavour}" for flavour, type_ in (rule.replica or {}).items()) or "the same"
-    note = f"on request (type: {rule.override}); {rule.note}" if rule.override else rule.note
     warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
-    return rule.name, warehouse, "c" if read == "c" else _shorter(read), replica, note
+    name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.request else rule.name
+    return name, warehouse, read, replica, rule.note
 
 
 def _shorter(expression: str) -> str:

@@ -13,18 +13,28 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from arrowetl import config, ledger, limits, plan, preflight, schema, workers
+from arrowetl import config, ledger, limits, overrides, plan, preflight, schema, workers
 from arrowetl.config import Settings, TablesFile
-from arrowetl.errors import ArrowetlError, DataError, Interrupted
+from arrowetl.errors import ArrowetlError, ConfigurationError, DataError, Interrupted, KeyNotHeldError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Mode, PublishedTable, Route, Table, TablePlan, TableSettings
-from arrowetl.outcome import ConnectionCount, Event, Failure, Outcome, RunPlanned, Status, Summary, TableEnded
+from arrowetl.model import Mode, PublishedTable, Route, Table, TablePlan
+from arrowetl.outcome import (
+    Coercion,
+    ConnectionCount,
+    Event,
+    Failure,
+    Outcome,
+    RunPlanned,
+    Status,
+    Summary,
+    TableEnded,
+)
 from arrowetl.spill import run_directory
 from arrowetl.transfer import Shared, transfer
 from arrowetl.workers import Workers
@@ -50,6 +60,8 @@ class Planned:
     plans: tuple[TablePlan, ...]
     failed: tuple[Outcome, ...]
     warnings: tuple[str, ...]
+    remembered: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
+    """Table → what the last run of it that succeeded had to coerce."""
 
 
 def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> Summary:
@@ -62,13 +74,13 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
     started_at = datetime.now(UTC)
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     tables_file = config.read_tables(settings.tables_file)
-    with ExitStack() as closing:
-        route = closing.enter_context(_route(settings, request, run_id))
+    with ExitStack() as held:
+        route = held.enter_context(_route(settings, request, run_id))
         servers = workers.servers_of(route)
         book = Ledger(route.replica, route.warehouse)
-        closing.callback(book.close)
-        closing.enter_context(book.lock())
-        planned = _planned(request, tables_file, route)
+        held.callback(book.close)
+        held.enter_context(book.lock())
+        planned = _planned(request, tables_file, route, book)
         for end in servers.ends:
             end.open()
         book.open()
@@ -78,12 +90,15 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
             book.record(run_id, outcome, started_at)
             tell(TableEnded(outcome))
         hands = Workers(request.executor, request.max_workers)
-        closing.callback(hands.close)
-        outcomes = _carry(planned.plans, Shared(route, servers, book, hands, tell), request.max_workers)
+        held.callback(hands.close)
+        shared = Shared(route, servers, book, planned.remembered, hands, tell)
+        outcomes = _carry(planned.plans, shared, request.max_workers)
+        warnings = (*planned.warnings, *_adopt(settings.tables_file, planned.plans, outcomes))
         connections = chain(servers.connections(), book.connections(), *hands.connections.values())
         summary = _summary(
-            settings, run_id, started_at, planned, outcomes, _together(connections), hands.stopping.is_set()
-        )
+            settings, run_id, started_at, [*planned.failed, *outcomes], warnings, _together(connections),
+            hands.stopping.is_set(),
+        )  # fmt: skip
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             book.end(summary)
@@ -95,8 +110,8 @@ def dry_run(settings: Settings, request: Request) -> Planned:
     What `run` would do; nothing is written anywhere.
     """
     tables_file = config.read_tables(settings.tables_file)
-    with _route(settings, request, "dry run") as route:
-        return _planned(request, tables_file, route)
+    with _route(settings, request, "dry run") as route, closing(Ledger(None, route.warehouse)) as book:
+        return _planned(request, tables_file, route, book)
 
 
 @contextmanager
@@ -110,20 +125,23 @@ def _route(settings: Settings, request: Request, run_id: str) -> Iterator[Route]
     read, warehouse = settings.endpoint(request.read_from), settings.endpoint("warehouse")
     replica = settings.endpoint("replica") if request.read_from == "source" else None
     preflight.reach(*(endpoint for endpoint in (read, replica, warehouse) if endpoint))
-    with ExitStack() as closing:
+    with ExitStack() as held:
         spills = None
         if replica:
             preflight.refuse_same_server(read, replica)
             preflight.require_local_infile(replica)
-            spills = closing.enter_context(run_directory(settings.spill_directory))
+            spills = held.enter_context(run_directory(settings.spill_directory))
         route = Route(run_id, read, replica, warehouse, spills)
-        closing.callback(workers.leave, route)
+        held.callback(workers.leave, route)
         yield route
 
 
-def _planned(request: Request, tables_file: TablesFile, route: Route) -> Planned:
+def _planned(request: Request, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
     servers = workers.servers_of(route)
-    return planned_tables(request, tables_file, servers.source.catalog(), servers.warehouse.published())
+    return planned_tables(
+        request, tables_file, servers.source.catalog(), servers.warehouse.published(), book.remembered(),
+        servers.source.misfits,
+    )  # fmt: skip
 
 
 def planned_tables(
@@ -131,9 +149,14 @@ def planned_tables(
     tables_file: TablesFile,
     catalog: Mapping[str, Table],
     published: Mapping[str, PublishedTable],
+    remembered: Mapping[str, tuple[Coercion, ...]],
+    misfits: Callable[[str, Mapping[str, str]], dict[str, int]],
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
+
+    Args:
+        misfits: asks the source how many values of a table's columns some conditions are true of.
 
     Raises:
         UsageError: a table that was named is not there.
@@ -160,22 +183,36 @@ def planned_tables(
         if request.category and category != request.category:
             continue
         try:
-            plans.append(_plan(request, catalog[name], settings, published))
+            _refuse_tracking(name)
+            there = published.get(schema.postgres_name(name))
+            doubts = plan.doubts(catalog[name], settings, there)
+            counts = misfits(name, doubts) if doubts else {}
+            reason = "--force-full" if request.force_full else None
+            plans.append(plan.table_plan(catalog[name], settings, there, reason, remembered.get(name, ()), counts))
         except ArrowetlError as error:
             failed.append(_failed(name, category, error))
-    return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings))
+    return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), remembered)
 
 
-def _plan(
-    request: Request, table: Table, settings: TableSettings, published: Mapping[str, PublishedTable]
-) -> TablePlan:
-    if table.name in ledger.TRACKING:
+def _refuse_tracking(table: str) -> None:
+    if table in ledger.TRACKING:
         raise DataError(
-            f"{table.name}: arrowetl keeps its own records under this name",
-            f"exclude it: tables.{table.name}.overrides: {{exclude: true}}",
+            f"{table}: arrowetl keeps its own records under this name",
+            f"exclude it: tables.{table}.overrides: {{exclude: true}}",
         )
-    reason = "--force-full" if request.force_full else None
-    return plan.table_plan(table, settings, published.get(schema.postgres_name(table.name)), reason)
+
+
+def _adopt(path: Path, plans: Iterable[TablePlan], outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    """Record what was kept of tables that somebody else made, once it is certain that it holds; told as a warning."""
+    arrived = {outcome.table for outcome in outcomes if outcome.status is Status.SUCCEEDED}
+    adopted = {plan.name: plan.adopted for plan in plans if plan.adopted and plan.name in arrived}
+    if not adopted:
+        return ()
+    try:
+        overrides.record_types(path, adopted)
+    except ConfigurationError as error:
+        return (f"what was kept at the warehouse could not be recorded as overrides: {error.message}",)
+    return (f"{path}: recorded as overrides what was kept at the warehouse, of {', '.join(adopted)}",)
 
 
 def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int) -> list[Outcome]:
@@ -221,7 +258,10 @@ def _one(one: TablePlan, shared: Shared) -> Outcome:
     try:
         if shared.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
-        return transfer(one, shared)
+        try:
+            return transfer(one, shared)
+        except KeyNotHeldError:
+            return transfer(plan.without_key(one), shared)
     except ArrowetlError as error:
         outcome = _failed(one.name, one.category, error, one.reason, time.monotonic() - clock)
     except Exception as error:  # a fault of ours is a table's failure too, not the night's
@@ -257,12 +297,12 @@ def _summary(
     settings: Settings,
     run_id: str,
     started_at: datetime,
-    planned: Planned,
-    outcomes: list[Outcome],
+    outcomes: Iterable[Outcome],
+    warnings: tuple[str, ...],
     connections: Mapping[str, Mapping[str, int]],
     interrupted: bool,
 ) -> Summary:
-    everything = sorted([*planned.failed, *outcomes], key=lambda outcome: outcome.table)
+    everything = sorted(outcomes, key=lambda outcome: outcome.table)
     failed = any(outcome.status is Status.FAILED for outcome in everything)
     return Summary(
         run_id=run_id,
@@ -272,7 +312,7 @@ def _summary(
         outcomes=tuple(everything),
         exit_code=Interrupted.exit_code if interrupted else int(failed),
         connections=connections,
-        warnings=planned.warnings,
+        warnings=warnings,
         interrupted=interrupted,
     )
 

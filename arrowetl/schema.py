@@ -1,175 +1,37 @@
 """
-MySQL column → Arrow field → PostgreSQL column, as one table of rules.
+What is asked of the type rules: a column's rule, its names and types at both ends, its SQL.
 
-Everybody who needs to know about types asks `RULES`: how a column is
-selected, what Arrow type it travels as, how its text stands in an infile,
-what the warehouse's column is called, and how both ends write a value down
-for a checksum. This module decides; it converts nothing (`coerce` and
-`infile` do) and speaks to no server.
+The table itself is in `rules`. This module decides; it converts nothing
+(`coerce` and `infile` do) and speaks to no server.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 
 from arrowetl import limits
 from arrowetl.errors import DataError
 from arrowetl.model import Column, Field, Flavour
-
-ArrowOf = Callable[[Column], pa.DataType]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """
-    What becomes of the MySQL types it names.
-
-    `{c}` stands for the quoted column, `{p}` and `{s}` for its precision and
-    scale. A rule with `override` is used only where tables.yml asks for it.
-    """
-
-    name: str
-    """How `arrowetl types` calls it."""
-    mysql: tuple[str, ...]
-    """Bare data types it fits."""
-    postgres: str
-    """The warehouse's type."""
-    arrow: pa.DataType | ArrowOf
-    """The Arrow type that ADBC encodes into exactly that."""
-    unsigned: bool | None = None
-    """None fits both."""
-    select: str = "{c}"
-    """How it is read where every value is an ordinary one."""
-    safe: str | None = None
-    """How it is read again where the native read met a value it cannot hold."""
-    converts: str = "cast"
-    """Which of `coerce.CONVERSIONS` makes the warehouse's value."""
-    prints: str = "plain"
-    """Which of `infile.PRINTERS` makes the replica's text."""
-    load: str = "{v}"
-    """What LOAD DATA does with that text."""
-    replica: Mapping[Flavour, str] | None = None
-    """The replica's type where its flavour lacks the source's."""
-    canonical: tuple[str, str] = ("{c}", "{c}::text")
-    """The same text for the same value: in MySQL's SQL, in PostgreSQL's."""
-    when: Callable[[Column], bool] = lambda _: True
-    override: str | None = None
-    note: str = ""
-
-
-def _integer(column: Column) -> pa.DataType:
-    width = {"tinyint": 8, "smallint": 16, "mediumint": 32, "int": 32, "bigint": 64}[column.data_type]
-    return getattr(pa, f"{'u' if column.unsigned else ''}int{width}")()
-
-
-def _decimal(column: Column) -> pa.DataType:
-    precision, scale = column.precision or 10, column.scale or 0
-    return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
-
-
-def _decimal_is_native(column: Column) -> bool:
-    # connectorx carries every DECIMAL as decimal128(38, 10) through 96 bits: exact only in this window.
-    precision, scale = column.precision or 10, column.scale or 0
-    return scale <= 10 and precision - scale <= 18
-
-
-def _fraction(column: Column) -> bool:
-    return bool(column.precision)
-
-
-def _type_is(text: str) -> Callable[[Column], bool]:
-    return lambda column: column.column_type == text
-
-
-# TIME_TO_SEC loses the fraction and the sign on MySQL; this is exact on every server, over the whole range.
-_TIME = "TIMESTAMPDIFF(MICROSECOND, '2000-01-01 00:00:00', ADDTIME('2000-01-01 00:00:00', {c}))"
-# The eight IEEE bytes: the text of a double differs between MySQL and MariaDB.
-_BITS = (
-    "HEX(REVERSE(SUBSTR(ST_AsBinary(POINT({c}, 0)), 6, 8)))",
-    "upper(encode(float8send({c}::float8), 'hex'))",
-)
-_TEXT = ("REPLACE(CONVERT({c} USING utf8mb4), CHAR(0), '')", "{c}")
-_HEX = ("HEX({c})", "upper(encode({c}, 'hex'))")
-_REAL_DATE = "IF(YEAR({c}) = 0 OR MONTH({c}) = 0 OR DAYOFMONTH({c}) = 0, NULL, {c})"
-_TRIMMED = "TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {c}))"
-_GEOMETRY = (
-    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
-    "multipolygon", "geometrycollection", "geomcollection",
-)  # fmt: skip
-_BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
-_ZERO_DATE = "zero and partial dates become NULL, counted"
-
-RULES: tuple[Rule, ...] = (
-    Rule("boolean on request", ("tinyint", "smallint", "int"), "boolean", pa.bool_(), override="boolean",
-         converts="boolean", canonical=("{c} + 0", "{c}::integer::text"), note="refused where a value is not 0 or 1"),
-    Rule("tinyint, smallint", ("tinyint", "smallint"), "smallint", _integer, unsigned=False),
-    Rule("tinyint unsigned", ("tinyint",), "smallint", _integer, unsigned=True),
-    Rule("smallint unsigned", ("smallint",), "integer", _integer, unsigned=True),
-    Rule("mediumint, int", ("mediumint", "int"), "integer", _integer, unsigned=False),
-    Rule("mediumint unsigned", ("mediumint",), "integer", pa.int32(), unsigned=True),
-    Rule("int unsigned", ("int",), "bigint", _integer, unsigned=True),
-    Rule("bigint", ("bigint",), "bigint", _integer, unsigned=False),
-    Rule("bigint unsigned", ("bigint",), "numeric(20,0)", _integer, unsigned=True),
-    Rule("year", ("year",), "smallint", pa.int16(), canonical=("{c} + 0", "{c}::text")),
-    Rule("float", ("float",), "real", pa.float32(), canonical=_BITS, note="bit for bit"),
-    Rule("double", ("double",), "double precision", pa.float64(), canonical=_BITS, note="bit for bit"),
-    Rule("decimal", ("decimal",), "numeric({p},{s})", _decimal, prints="decimal",
-         when=_decimal_is_native, note="exact"),
-    Rule("wide decimal", ("decimal",), "numeric({p},{s})", _decimal, select="CAST({c} AS CHAR)", note="exact"),
-    Rule("date", ("date",), "date", pa.date32(), safe="CAST({c} AS CHAR)", converts="date",
-         canonical=(_REAL_DATE, "{c}::text"), note=_ZERO_DATE),
-    Rule("datetime", ("datetime",), "timestamp", pa.timestamp("us"), safe="CAST({c} AS CHAR)", converts="datetime",
-         canonical=(_REAL_DATE, "{c}::text"), when=lambda c: not _fraction(c), note=_ZERO_DATE),
-    Rule("datetime(n)", ("datetime",), "timestamp", pa.timestamp("us"), safe="CAST({c} AS CHAR)", converts="datetime",
-         canonical=(_TRIMMED.replace("{c}", _REAL_DATE), "{c}::text"), note=_ZERO_DATE),
-    Rule("timestamp without zone on request", ("timestamp",), "timestamp", pa.timestamp("us"), override="timestamp",
-         safe="CAST({c} AS CHAR)", converts="datetime", canonical=(_REAL_DATE, "{c}::text"),
-         when=lambda c: not _fraction(c), note="UTC; " + _ZERO_DATE),
-    Rule("timestamp(n) without zone on request", ("timestamp",), "timestamp", pa.timestamp("us"),
-         override="timestamp", safe="CAST({c} AS CHAR)", converts="datetime",
-         canonical=(_TRIMMED.replace("{c}", _REAL_DATE), "{c}::text"), note="UTC; " + _ZERO_DATE),
-    Rule("timestamp", ("timestamp",), "timestamptz", pa.timestamp("us", "UTC"), safe="CAST({c} AS CHAR)",
-         converts="datetime", canonical=(_REAL_DATE, "({c} AT TIME ZONE 'UTC')::text"),
-         when=lambda c: not _fraction(c), note="read and written in UTC; " + _ZERO_DATE),
-    Rule("timestamp(n)", ("timestamp",), "timestamptz", pa.timestamp("us", "UTC"), safe="CAST({c} AS CHAR)",
-         converts="datetime", canonical=(_TRIMMED.replace("{c}", _REAL_DATE), "({c} AT TIME ZONE 'UTC')::text"),
-         note="read and written in UTC; " + _ZERO_DATE),
-    Rule("time", ("time",), "interval", pa.duration("us"), select=_TIME, converts="duration", prints="time",
-         canonical=("{c}", "{c}::text"), when=lambda c: not _fraction(c), note="-838:59:59 to 838:59:59, exact"),
-    Rule("time(n)", ("time",), "interval", pa.duration("us"), select=_TIME, converts="duration", prints="time",
-         canonical=(_TRIMMED, "{c}::text"), note="exact to the microsecond"),
-    Rule("char, varchar, text", ("char", "varchar", "tinytext", "text", "mediumtext", "longtext"), "text",
-         pa.string(), converts="text", canonical=_TEXT, note="NUL characters removed, counted; '' stays ''"),
-    Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT),
-    Rule("json", ("json",), "jsonb", pa.binary(), select="CAST({c} AS CHAR)", converts="json",
-         replica={Flavour.MARIADB: "longtext"}, note="MySQL's; MariaDB's json is longtext"),
-    Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), prints="hex", load="UNHEX({v})", canonical=_HEX),
-    Rule("bit(1)", ("bit",), "boolean", pa.bool_(), select="CAST({c} AS UNSIGNED)", converts="boolean",
-         load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::integer::text"), when=_type_is("bit(1)")),
-    Rule("bit(64)", ("bit",), "numeric(20,0)", pa.uint64(), select="CAST({c} AS UNSIGNED)",
-         load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::text"), when=_type_is("bit(64)")),
-    Rule("bit(n)", ("bit",), "bigint", pa.int64(), select="CAST({c} AS UNSIGNED)", load="CAST({v} AS UNSIGNED)",
-         canonical=("{c} + 0", "{c}::text")),
-    Rule("geometry and kin", _GEOMETRY, "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", converts="wkb",
-         prints="hex", load="UNHEX({v})", canonical=("HEX(SUBSTR(CAST({c} AS BINARY), 5))", _HEX[1]),
-         note="WKB, axis order as stored"),
-    Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", prints="hex",
-         load="UNHEX({v})", canonical=_HEX, replica={Flavour.MARIADB: "longblob"}),
-    Rule("uuid", ("uuid",), "uuid", pa.binary(16), select="CAST({c} AS CHAR)", converts="uuid",
-         replica={Flavour.MYSQL: "char(36)"}),
-    Rule("inet4, inet6", ("inet4", "inet6"), "inet", pa.binary(), select="CAST({c} AS CHAR)", converts="inet",
-         replica={Flavour.MYSQL: "varchar(45)"}, canonical=("{c}", "host({c})")),
-)  # fmt: skip
+from arrowetl.rules import RULES, Asked, Rule
 
 _BY_NAME = {rule.name: rule for rule in RULES}
 
 # PostgreSQL's own columns; a table cannot have another of the name.
 _SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
+
+# Other spellings of PostgreSQL's types, its own among them.
+_SPELLINGS = {
+    "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint",
+    "float4": "real", "float8": "double precision", "decimal": "numeric", "character varying": "varchar",
+    "character": "char", "bpchar": "char", "timestamp without time zone": "timestamp",
+    "timestamp with time zone": "timestamptz", "time without time zone": "time",
+}  # fmt: skip
 
 
 def rule_of(field: Field) -> Rule:
@@ -177,12 +39,46 @@ def rule_of(field: Field) -> Rule:
     return _BY_NAME[field.rule]
 
 
+def spelled(type_: str) -> str:
+    """
+    A PostgreSQL type in the one spelling used here.
+
+    >>> spelled("character varying(100)"), spelled("numeric(10, 2)"), spelled("timestamp(3) without time zone")
+    ('varchar(100)', 'numeric(10,2)', 'timestamp(3)')
+    """
+    digits = re.search(r"\(([\d\s,]+)\)", type_)
+    words = " ".join(re.sub(r"\([\d\s,]+\)", " ", type_.lower()).split())
+    return _SPELLINGS.get(words, words) + ("(" + re.sub(r"\s", "", digits[1]) + ")" if digits else "")
+
+
+def expression(field: Field) -> str:
+    """How a field is selected; `{c}` is its quoted name."""
+    return rule_of(field).select.replace("{charset}", field.column.charset or "binary")
+
+
+def canonical(field: Field) -> tuple[str, str] | None:
+    """Its canonical text in MySQL's SQL and in PostgreSQL's; `{c}` is its quoted name."""
+    texts = rule_of(field).canonical
+    if texts is None or not (field.column.precision and field.column.data_type in ("datetime", "timestamp", "time")):
+        return texts
+    if field.arrow == pa.string():
+        return texts
+    # MySQL writes all digits of a fraction, PostgreSQL those that are not zero.
+    return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {texts[0]}))", texts[1]
+
+
+def told_by_bytes(field: Field) -> Field:
+    """The field by its rule's fallback; itself where there is none."""
+    fallback = rule_of(field).fallback
+    return replace(field, rule=fallback) if fallback else field
+
+
 def translate(table: str, columns: Iterable[Column], overrides: Mapping[str, str]) -> tuple[Field, ...]:
     """
     Find each column's rule and what it becomes.
 
     Args:
-        overrides: column name → PostgreSQL type asked for in tables.yml.
+        overrides: column name → PostgreSQL type asked for.
 
     Raises:
         DataError: a column has no rule, or none that gives the type asked for.
@@ -190,7 +86,10 @@ def translate(table: str, columns: Iterable[Column], overrides: Mapping[str, str
     taken: set[str] = set()
     fields = []
     for column in columns:
-        rule = _rule_for(table, column, overrides.get(column.name))
+        asked = overrides.get(column.name)
+        rule = rule_for(column, asked)
+        if rule is None:
+            raise _no_rule(table, column, asked)
         name = postgres_name(column.name, taken | _SYSTEM_COLUMNS)
         taken.add(name)
         fields.append(
@@ -198,31 +97,74 @@ def translate(table: str, columns: Iterable[Column], overrides: Mapping[str, str
                 column=column,
                 rule=rule.name,
                 name_postgres=name,
-                type_postgres=rule.postgres.format(p=column.precision or 10, s=column.scale or 0),
+                type_postgres=spelled(asked) if asked and rule.request else _type_postgres(rule, column),
                 arrow=rule.arrow(column) if callable(rule.arrow) else rule.arrow,
             )
         )
     return tuple(fields)
 
 
-def _rule_for(table: str, column: Column, override: str | None) -> Rule:
+def rule_for(column: Column, asked: str | None = None) -> Rule | None:
+    """The rule of a column, or the one that makes it the PostgreSQL type asked for; None where there is none."""
+    wanted = spelled(asked) if asked else None
     for rule in RULES:
-        if (
-            column.data_type in rule.mysql
-            and rule.unsigned in (None, column.unsigned)
-            and rule.override in (None, override)
-            and (override is None or rule.override == override or rule.postgres == override)
-            and rule.when(column)
-        ):
+        fits = column.data_type in rule.mysql and rule.unsigned in (None, column.unsigned) and rule.when(column)
+        if not fits or (rule.request and wanted is None):
+            continue
+        if wanted is None or wanted == _type_postgres(rule, column) or (rule.request and _is_of(wanted, rule)):
             return rule
-    if override is not None:
-        raise DataError(
-            f"{table}.{column.name}: {column.column_type} cannot be carried as {override}",
-            f"remove tables.{table}.overrides.columns.{column.name}.type; `arrowetl types` lists what can be asked for",
+    return None
+
+
+def _is_of(wanted: str, rule: Rule) -> bool:
+    """Whether a type with digits, like varchar(100), is what a request gives."""
+    return rule.postgres in ("varchar", "char") and wanted.startswith(f"{rule.postgres}(")
+
+
+def _type_postgres(rule: Rule, column: Column) -> str:
+    return rule.postgres.format(p=column.precision or 10, s=column.scale or 0)
+
+
+def refused_values(column: Column, asked: str) -> str | None:
+    """SQL that is true of the column's values which the type asked for cannot hold; None where it holds all."""
+    rule = rule_for(column, asked)
+    assert rule is not None, "asked of types that have a rule"
+    return rule.refuses(column, digits_of(spelled(asked))) if rule.request else None
+
+
+def digits_of(type_: str) -> Asked:
+    """
+    >>> digits_of("numeric(10,2)")
+    (10, 2)
+    """
+    return tuple(int(digits) for digits in re.findall(r"\d+", type_.partition("(")[2]))
+
+
+def remedy_of(table: str, field: Field) -> str:
+    """The override that would carry whatever the column holds, in words."""
+    place, column = f"tables.{table}.overrides.columns.{field.column.name}", field.column
+    default = rule_for(column)
+    if default and default.name != field.rule and rule_of(field).request:
+        return f"let it be {_type_postgres(default, column)}: remove the type from {place}, or name that one"
+    carrier = next((type_ for type_ in ("text", "bytea") if (rule := rule_for(column, type_)) and rule.request), None)
+    if carrier:
+        return f"carry it as it stands with {place}: {{type: {carrier}}}"
+    return f"leave the column out with {place}: {{exclude: true}}"
+
+
+def _no_rule(table: str, column: Column, asked: str | None) -> DataError:
+    place = f"tables.{table}.overrides.columns.{column.name}"
+    if asked is None:
+        return DataError(
+            f"{table}.{column.name}: no rule for the type {column.column_type}",
+            f"leave the column out with {place}: {{exclude: true}}",
         )
-    raise DataError(
-        f"{table}.{column.name}: no rule for the type {column.column_type}",
-        f"leave the column out with tables.{table}.overrides.columns.{column.name}: {{exclude: true}}",
+    able = [rule.postgres for rule in RULES if rule.request and column.data_type in rule.mysql and rule.when(column)]
+    default = rule_for(column)
+    choices = dict.fromkeys([*([_type_postgres(default, column)] if default else []), *able])
+    return DataError(
+        f"{table}.{column.name}: {column.column_type} cannot be carried as {asked}",
+        f"correct {place}.type; {column.column_type} can be: {', '.join(choices)}",
     )
 
 

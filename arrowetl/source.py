@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, partition, sql
+from arrowetl import coerce, drivers, partition, schema, sql
 from arrowetl.errors import DataExtractionError, UnreadableValueError
 from arrowetl.model import Column, Endpoint, Flavour, Index, Partition, Reading, Table, TablePlan
 
@@ -31,8 +32,8 @@ class Source:
         self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, read_only=True))
         self._lock = threading.Lock()
         self._tls: bool | None = None
-        # Tables in which the native read met a value it cannot hold: their other partitions need not try.
-        self._odd: set[str] = set()
+        # Columns in which a native read met what the driver cannot hold: the next partition need not try.
+        self._odd: dict[str, frozenset[str]] = {}
 
     @property
     def tls(self) -> bool:
@@ -63,6 +64,12 @@ class Source:
             rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
         return Reading(int(rows), update_time, now)
 
+    def misfits(self, table: str, conditions: Mapping[str, str]) -> dict[str, int]:
+        """Column → how many of its values the condition is true of."""
+        with self.pool.session() as session:
+            counts = session.rows(sql.misfits(self.endpoint.database, table, conditions))[0]
+        return {name: int(count) for name, count in zip(conditions, counts, strict=True)}
+
     def partitions(self, plan: TablePlan) -> tuple[Partition, ...]:
         """
         The table as ranges of `plan.rows_per_partition` rows each, by walking its primary key's index.
@@ -86,9 +93,13 @@ class Source:
                     keys.append(int(found[0][0]))
         return partition.partitions(keys)
 
-    def extract(self, plan: TablePlan, part: Partition) -> pa.Table:
+    def extract(self, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table]:
         """
-        The rows of one partition: natively where that keeps every value, else by the rules' safe expressions.
+        The rows of one partition: natively, or, where that met a value the driver cannot hold, by the fallbacks of
+        the rules for the columns that need it.
+
+        Returns:
+            The plan with its fields as they were read, and the rows.
 
         Raises:
             DataExtractionError: the read ended before its end.
@@ -96,19 +107,23 @@ class Source:
         """
         if part.index:
             self._answers()
-        if plan.name not in self._odd:
-            try:
-                table = self._read(plan, part, safe=False)
-                if coerce.is_plain(table, plan.fields):
-                    return table
-            except UnreadableValueError:
-                pass
-            self._odd.add(plan.name)
-        return self._read(plan, part, safe=True)
+        everything = frozenset(field.column.name for field in plan.fields)
+        # In a process that is not ours nobody keeps a panic, and the value in it, off stderr: there must be none.
+        odd = self._odd.get(plan.name, frozenset()) if drivers.panics_are_muted() else everything
+        reading = _told(plan, odd)
+        try:
+            return reading, self._read(reading, part)
+        except UnreadableValueError:
+            if odd == everything:
+                raise
+        reading = _told(plan, everything)
+        table = self._read(reading, part)
+        self._odd[plan.name] = odd | coerce.columns_without_character(table, reading.fields) or everything
+        return reading, table
 
-    def _read(self, plan: TablePlan, part: Partition, safe: bool) -> pa.Table:
+    def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
-        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, safe)
+        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part)
         try:
             with self.pool.counted():
                 return drivers.read_arrow(self.endpoint, statement, self.tls)
@@ -135,6 +150,12 @@ class Source:
 
     def close(self) -> None:
         self.pool.close()
+
+
+def _told(plan: TablePlan, columns: frozenset[str]) -> TablePlan:
+    """The plan with these columns' texts told by their bytes."""
+    fields = tuple(schema.told_by_bytes(f) if f.column.name in columns else f for f in plan.fields)
+    return replace(plan, fields=fields)
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:

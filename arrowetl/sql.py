@@ -15,7 +15,7 @@ from datetime import datetime
 from arrowetl import limits
 from arrowetl.infile import DIALECT
 from arrowetl.model import Cutover, Field, Flavour, Index, Partition, Table, TablePlan
-from arrowetl.schema import replica_type, rule_of, shortened
+from arrowetl.schema import expression, replica_type, rule_of, shortened
 
 STAGING = "arrowetl_staging_"
 """What the names of staging tables begin with, at both ends."""
@@ -118,14 +118,12 @@ def key_after(database: str, table: str, key: str, lower: int | None, rows: int)
     return f"SELECT {name} FROM {mysql_table(database, table)} {above}ORDER BY {name} LIMIT {rows}, 1"
 
 
-def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition, safe: bool) -> str:
+def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition) -> str:
     """The rows of one partition, each column as its rule reads it."""
     columns = []
     for field in fields:
-        rule = rule_of(field)
-        expression = (rule.safe or rule.select) if safe else rule.select
         name = mysql_name(field.column.name)
-        columns.append(f"{expression.replace('{c}', name)} AS {name}")
+        columns.append(f"{expression(field).replace('{c}', name)} AS {name}")
     ranges = []
     if key is not None and part.lower is not None:
         ranges.append(f"{mysql_name(key)} >= {part.lower}")
@@ -133,6 +131,12 @@ def extract(database: str, table: str, fields: Sequence[Field], key: str | None,
         ranges.append(f"{mysql_name(key)} < {part.upper}")
     where = f" WHERE {' AND '.join(ranges)}" if ranges else ""
     return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{where}"
+
+
+def misfits(database: str, table: str, conditions: Mapping[str, str]) -> str:
+    """How many values of each column its condition (`{c}` is the quoted column) is true of; in one reading."""
+    counts = [f"COALESCE(SUM({cond.replace('{c}', mysql_name(name))}), 0)" for name, cond in conditions.items()]
+    return f"SELECT {', '.join(counts)} FROM {mysql_table(database, table)}"
 
 
 def mysql_count(database: str, table: str) -> str:
@@ -218,12 +222,12 @@ def load_data(database: str, name: str, fields: Sequence[Field], path: str) -> s
     """
     columns, assignments = [], []
     for index, field in enumerate(fields):
-        expression = rule_of(field).load
-        if expression == "{v}":
+        load = rule_of(field).load
+        if load == "{v}":
             columns.append(mysql_name(field.column.name))
         else:
             columns.append(f"@c{index}")
-            assignments.append(f"{mysql_name(field.column.name)} = {expression.format(v=f'@c{index}')}")
+            assignments.append(f"{mysql_name(field.column.name)} = {load.format(v=f'@c{index}')}")
     setting = f" SET {', '.join(assignments)}" if assignments else ""
     return (
         f"LOAD DATA LOCAL INFILE {mysql_literal(path)} REPLACE INTO TABLE {mysql_table(database, name)} "
@@ -323,6 +327,16 @@ def counting(statement: str) -> str:
         f"WITH changed AS ({statement} RETURNING (xmax = 0) AS fresh) "
         "SELECT count(*), count(*) FILTER (WHERE fresh) FROM changed"
     )
+
+
+def add_key(namespace: str, plan: TablePlan) -> str:
+    key = ", ".join(map(postgres_name, plan.key_postgres))
+    return f"ALTER TABLE {postgres_table(namespace, plan.name_postgres)} ADD PRIMARY KEY ({key})"
+
+
+def comment(namespace: str, table: str, column: str, text: str) -> str:
+    target = f"{postgres_table(namespace, table)}.{postgres_name(column)}"
+    return f"COMMENT ON COLUMN {target} IS {postgres_literal(text)}"
 
 
 def replace_all(namespace: str, plan: TablePlan) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from arrowetl.ledger import Ledger
 from arrowetl.model import Partition, Reading, Route, TablePlan
 from arrowetl.outcome import (
     Changes,
+    Coercion,
     Event,
     Outcome,
     PartitionCarried,
@@ -39,6 +40,8 @@ class Shared:
     route: Route
     servers: Servers
     ledger: Ledger
+    remembered: Mapping[str, tuple[Coercion, ...]]
+    """Table → what the last run of it that succeeded had to coerce."""
     workers: Workers
     tell: Callable[[Event], None]
 
@@ -69,11 +72,12 @@ def transfer(plan: TablePlan, shared: Shared) -> Outcome:
             end.finish(plan)
 
         counts = {end.name: end.count(plan) for end in ends}
+        coercions, comments = coerced(plan, carried, shared)
         settled = compare(plan, carried, counts, before, source.reading(plan))
 
-        changes = {end.name: end.cutover(plan, counts[end.name]) for end in ends}
+        changes = {end.name: end.cutover(plan, counts[end.name], comments) for end in ends}
 
-    outcome = carried_outcome(plan, carried, counts, changes, settled, time.monotonic() - clock)
+    outcome = carried_outcome(plan, carried, counts, changes, coercions, settled, time.monotonic() - clock)
     shared.ledger.record(shared.route.run_id, outcome, started_at)
     return outcome
 
@@ -92,8 +96,8 @@ def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) 
 def carry(job: Job) -> PartitionOutcome:
     """Read one partition once, and give it to every end; in whatever thread or process."""
     servers = servers_of(job.route)
-    table = servers.source.extract(job.plan, job.part)
-    coercions = [coercion for end in servers.ends for coercion in end.take(job.plan, job.part, table)]
+    plan, table = servers.source.extract(job.plan, job.part)
+    coercions = [coercion for end in servers.ends for coercion in end.take(plan, job.part, table)]
     return PartitionOutcome(table.num_rows, table.nbytes, tuple(coercions), os.getpid(), servers.connections())
 
 
@@ -124,11 +128,24 @@ def compare(
     return True if before.update_time is not None and before.now - before.update_time > grain else None
 
 
+def coerced(
+    plan: TablePlan, carried: Sequence[PartitionOutcome], shared: Shared
+) -> tuple[tuple[Coercion, ...], dict[str, str]]:
+    """What had to be coerced in all partitions together, and what the warehouse's columns are to say of it."""
+    found = coerce.merged(
+        (coercion for part in carried for coercion in part.coercions), shared.remembered.get(plan.name)
+    )
+    comments, coercions = coerce.srids(found)
+    names = {field.column.name: field.name_postgres for field in plan.fields}
+    return coercions, {names[column]: text for column, text in comments.items()}
+
+
 def carried_outcome(
     plan: TablePlan,
     carried: Sequence[PartitionOutcome],
     counts: Mapping[str, int],
     changes: Mapping[str, Changes],
+    coercions: tuple[Coercion, ...],
     settled: bool | None,
     seconds: float,
 ) -> Outcome:
@@ -148,7 +165,7 @@ def carried_outcome(
         changes=changes["warehouse"],
         bytes_extracted=sum(part.bytes for part in carried),
         seconds=seconds,
-        coercions=coerce.merged(coercion for part in carried for coercion in part.coercions),
+        coercions=coercions,
         settled=settled,
         verdict="equal",
         notes=plan.notes,

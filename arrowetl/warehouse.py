@@ -9,10 +9,12 @@ by `plan`; the sentences are in `sql`.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, limits, sql
+from arrowetl import coerce, drivers, limits, schema, sql
+from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldError
 from arrowetl.model import Cutover, Endpoint, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion
 
@@ -71,16 +73,24 @@ class Warehouse:
 
         Raises:
             DataExtractionError: a value fits neither its rule nor a coercion.
-            DatabaseQueryError: the server refused the rows.
+            DataLoadingError: the server refused a value.
+            KeyNotHeldError: it refused a primary key, or would have.
         """
         if table.num_rows == 0:
             return ()
         key = plan.table.primary_key[0] if len(plan.table.primary_key) == 1 else None
         is_integer = key is not None and "int" in plan.table.column(key).data_type
-        converted, coercions = coerce.to_warehouse(table, plan.fields, key if is_integer else None)
+        converted, coercions = coerce.to_warehouse(plan.name, table, plan.fields, key if is_integer else None)
+        if plan.key_postgres and {c.column for c in coercions if c.became == "NULL"} & set(plan.table.primary_key):
+            raise KeyNotHeldError(f"{plan.name}: a primary key becomes NULL")
         reader = converted.to_reader(limits.copy_batch_rows)
-        with self.pool.session() as session, session.transaction():
-            session.ingest(self.namespace, sql.staging_name(plan.name_postgres), reader)
+        try:
+            with self.pool.session() as session, session.transaction():
+                session.ingest(self.namespace, sql.staging_name(plan.name_postgres), reader)
+        except DatabaseQueryError as error:
+            if plan.key_postgres and error.code in _KEY_REFUSED:
+                raise KeyNotHeldError(f"{plan.name}: {error.message}") from error
+            raise (_refused(plan, converted, error, key if is_integer else None) or error) from error
         return coercions
 
     def count(self, plan: TablePlan) -> int:
@@ -94,9 +104,12 @@ class Warehouse:
         with self.pool.session() as session:
             session.execute(f"ANALYZE {sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres))}")
 
-    def cutover(self, plan: TablePlan, rows: int) -> Changes:
+    def cutover(self, plan: TablePlan, rows: int, comments: Mapping[str, str]) -> Changes:
         """
         Make staging's rows the published ones, in one transaction.
+
+        Args:
+            comments: column → what is to be said of it.
 
         Raises:
             DatabaseQueryError: a reader held the table longer than `limits.cutover_lock_seconds`.
@@ -105,6 +118,8 @@ class Warehouse:
             with session.transaction():
                 session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
                 changes = _CUTOVERS[plan.cutover](session, self.namespace, plan, rows)
+                for column, text in comments.items():
+                    session.execute(sql.comment(self.namespace, plan.name_postgres, column, text))
             session.execute(sql.drop_postgres(self.namespace, sql.staging_name(plan.name_postgres)))
         return changes
 
@@ -121,6 +136,25 @@ class Warehouse:
 
     def close(self) -> None:
         self.pool.close()
+
+
+# Two keys that became one, a key without a value, a key too long for an index.
+_KEY_REFUSED = {"23505", "23502", "54000"}
+
+
+def _refused(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError, key: str | None) -> DataLoadingError | None:
+    """A value that the server refused, told by its column and key; None where it was not one value."""
+    row, name = error.refused or (0, None)
+    field = next((field for field in plan.fields if field.name_postgres == name), None)
+    if field is None:
+        return None
+    index = next((i for i, field in enumerate(plan.fields) if field.column.name == key), None)
+    at = f" (at {key} {rows.column(index)[row].as_py()})" if index is not None and row < rows.num_rows else ""
+    return DataLoadingError(
+        f"{plan.name}.{name} ({field.column.column_type}): a value was refused as {field.type_postgres}{at}: "
+        f"{error.message.partition('refused: ')[2]}",
+        schema.remedy_of(plan.name, field),
+    )
 
 
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
@@ -150,6 +184,8 @@ def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: i
     delete, insert = sql.replace_all(namespace, plan)
     deleted, _ = session.rows(sql.counting(delete))[0]
     session.execute(insert)
+    if plan.adds_key:
+        session.execute(sql.add_key(namespace, plan))
     return Changes(inserted=rows, deleted=deleted)
 
 

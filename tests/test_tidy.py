@@ -19,9 +19,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # those of the edge are blind to each other.
 LAYERS: dict[str, tuple[str, ...]] = {
     "ground": ("errors", "limits", "model", "outcome"),
-    "core": ("schema", "partition", "coerce", "infile", "sql", "checksum", "plan"),
+    "core": ("rules", "schema", "partition", "coerce", "infile", "sql", "checksum", "plan"),
     "door": ("drivers",),
-    "edge": ("config", "spill", "source", "replica", "warehouse", "ledger"),
+    "edge": ("config", "overrides", "spill", "source", "replica", "warehouse", "ledger"),
     "journey": ("preflight", "workers", "transfer", "run", "analyze", "verify", "etl"),
     "face": ("report", "progress", "__init__", "cli", "__main__"),
 }

@@ -72,6 +72,14 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
         ) from None
 
 
+_muted = False
+
+
+def panics_are_muted() -> bool:
+    """Whether this process keeps Rust's panics off its stderr."""
+    return _muted
+
+
 def mute_panics() -> TextIO:
     """
     Keep Rust's panics off this process's stderr, for a program of its own.
@@ -80,6 +88,8 @@ def mute_panics() -> TextIO:
     on file descriptor 2 leads nowhere; what Python has to say goes to the
     stream returned, which is the stderr there was.
     """
+    global _muted
+    _muted = True
     os.environ["RUST_BACKTRACE"] = "0"
     sys.stderr.flush()
     kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")

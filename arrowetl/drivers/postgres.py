@@ -139,8 +139,12 @@ def _postgres_error(error: Any, endpoint: Endpoint, doing: str) -> DatabaseError
         return DatabaseConnectionError(
             f"{endpoint}: {verb(doing)}: {said}", remedy or remedy_for(UNREACHABLE, endpoint)
         )
+    place = re.search(r"^COPY .*, line (\d+)(?:, column (.+))?$", str(error), re.MULTILINE)
     return DatabaseQueryError(
-        f"{endpoint}: the {doing} was refused: {said}" + (f" ({code})" if code else ""), remedy, code
+        f"{endpoint}: the {doing} was refused: {said}" + (f" ({code})" if code else ""),
+        remedy,
+        code,
+        (int(place[1]) - 1, place[2]) if place else None,
     )
 
 
