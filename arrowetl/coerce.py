@@ -258,11 +258,11 @@ def _jsonb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 def _wkb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     # MySQL stores four bytes of SRID before the well-known bytes.
     stored = column.cast(pa.binary())
-    srids = _series(pc.binary_slice(stored, 0, 4))
+    srids = pc.binary_slice(stored, 0, 4)
     found: Found = []
-    for srid in srids.unique().drop_nulls().sort():
-        number = int.from_bytes(srid, "little")
-        found.append((f"SRID {number}", _SRID_LEFT, (srids == srid).fill_null(False).to_arrow()))
+    for srid in pc.unique(srids.drop_null()):
+        number = int.from_bytes(srid.as_py(), "little")
+        found.append((f"SRID {number}", _SRID_LEFT, pc.fill_null(pc.equal(srids, srid), False)))
     return pc.binary_slice(stored, 4).cast(field.arrow), found
 
 

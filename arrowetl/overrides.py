@@ -47,7 +47,12 @@ def record_types(path: Path, types: Mapping[str, Mapping[str, str]]) -> None:
         unfinished.replace(path)
     except (OSError, YAMLError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigurationError(f"{path}: cannot be rewritten: {reason}") from error
+        wanted = "; ".join(f"{table}: {dict(columns)}" for table, columns in types.items())
+        raise ConfigurationError(
+            f"{path}: cannot be rewritten: {reason}",
+            "the warehouse's tables are kept as they are, which is to be recorded there: let it be written for this "
+            f"run, or add under overrides.columns, as {{type: …}}, yourself: {wanted}",
+        ) from error
 
 
 def _below(mapping: Any, key: str) -> Any:

@@ -7,7 +7,7 @@ nowhere later. What cannot be carried is said here, before any data moves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from arrowetl import partition, schema
@@ -43,7 +43,7 @@ def table_plan(
     settings: TableSettings,
     published: PublishedTable | None,
     reason: str | None = None,
-    remembered: Iterable[Coercion] = (),
+    remembered: Sequence[Coercion] | None = None,
     misfits: Mapping[str, int] | None = None,
 ) -> TablePlan:
     """
@@ -52,7 +52,7 @@ def table_plan(
     Args:
         published: the table at the warehouse, where there is one.
         reason: why this mode, where somebody asked for it.
-        remembered: what the last run that succeeded had to coerce.
+        remembered: what the last run that succeeded had to coerce; None of a table that is not our own yet.
         misfits: columns → how many of the source's values the type they have at the warehouse cannot hold; for those
             of `doubts`.
 
@@ -69,9 +69,10 @@ def table_plan(
             f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"
         )
     misfits = misfits or {}
-    adopted = {name: type_ for name, type_ in _adoptable(columns, settings, published).items() if not misfits.get(name)}
+    adoptable = _adoptable(columns, settings, published) if remembered is None else {}
+    adopted = {name: type_ for name, type_ in adoptable.items() if not misfits.get(name)}
     fields = schema.translate(table.name, columns, {**settings.column_types(), **adopted})
-    coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered}
+    coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered or ()}
     fields = tuple(schema.told_by_bytes(f) if (f.column.name, NO_CHARACTER) in coerced else f for f in fields)
     names = {field.column.name: field.name_postgres for field in fields}
     has_key = bool(table.primary_key) and all(name in names for name in table.primary_key)

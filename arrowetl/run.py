@@ -21,7 +21,7 @@ from pathlib import Path
 
 from arrowetl import config, ledger, limits, overrides, plan, preflight, schema, workers
 from arrowetl.config import Settings, TablesFile
-from arrowetl.errors import ArrowetlError, ConfigurationError, DataError, Interrupted, KeyNotHeldError
+from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError
 from arrowetl.ledger import Ledger
 from arrowetl.model import Mode, PublishedTable, Route, Table, TablePlan
 from arrowetl.outcome import (
@@ -81,6 +81,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         held.callback(book.close)
         held.enter_context(book.lock())
         planned = _planned(request, tables_file, route, book)
+        _adopt(settings.tables_file, planned.plans)
         for end in servers.ends:
             end.open()
         book.open()
@@ -93,10 +94,9 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         held.callback(hands.close)
         shared = Shared(route, servers, book, planned.remembered, hands, tell)
         outcomes = _carry(planned.plans, shared, request.max_workers)
-        warnings = (*planned.warnings, *_adopt(settings.tables_file, planned.plans, outcomes))
         connections = chain(servers.connections(), book.connections(), *hands.connections.values())
         summary = _summary(
-            settings, run_id, started_at, [*planned.failed, *outcomes], warnings, _together(connections),
+            settings, run_id, started_at, [*planned.failed, *outcomes], planned.warnings, _together(connections),
             hands.stopping.is_set(),
         )  # fmt: skip
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
@@ -185,10 +185,11 @@ def planned_tables(
         try:
             _refuse_tracking(name)
             there = published.get(schema.postgres_name(name))
-            doubts = plan.doubts(catalog[name], settings, there)
+            known = remembered.get(name)
+            doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
             counts = misfits(name, doubts) if doubts else {}
             reason = "--force-full" if request.force_full else None
-            plans.append(plan.table_plan(catalog[name], settings, there, reason, remembered.get(name, ()), counts))
+            plans.append(plan.table_plan(catalog[name], settings, there, reason, known, counts))
         except ArrowetlError as error:
             failed.append(_failed(name, category, error))
     return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), remembered)
@@ -202,17 +203,16 @@ def _refuse_tracking(table: str) -> None:
         )
 
 
-def _adopt(path: Path, plans: Iterable[TablePlan], outcomes: Iterable[Outcome]) -> tuple[str, ...]:
-    """Record what was kept of tables that somebody else made, once it is certain that it holds; told as a warning."""
-    arrived = {outcome.table for outcome in outcomes if outcome.status is Status.SUCCEEDED}
-    adopted = {plan.name: plan.adopted for plan in plans if plan.adopted and plan.name in arrived}
-    if not adopted:
-        return ()
-    try:
+def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
+    """
+    Record as overrides what is kept of tables that somebody else made.
+
+    Raises:
+        ConfigurationError: tables.yml cannot be written; nothing was done.
+    """
+    adopted = {plan.name: plan.adopted for plan in plans if plan.adopted}
+    if adopted:
         overrides.record_types(path, adopted)
-    except ConfigurationError as error:
-        return (f"what was kept at the warehouse could not be recorded as overrides: {error.message}",)
-    return (f"{path}: recorded as overrides what was kept at the warehouse, of {', '.join(adopted)}",)
 
 
 def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int) -> list[Outcome]:

@@ -11,7 +11,7 @@ import click
 import pytest
 from test_tidy import MODULES, PACKAGE
 
-from arrowetl import cli, config, report, schema
+from arrowetl import cli, config, report
 from arrowetl.model import VARIABLES
 from arrowetl.sandbox import programs
 
@@ -60,7 +60,7 @@ def test_every_key_a_person_may_set_is_in_the_readme() -> None:
 
 def test_the_types_are_those_of_the_code() -> None:
     """The README's table is made from the rules; after a change, put what this prints between its markers."""
-    assert part("types").strip() == report.types_markdown(schema.RULES).strip()
+    assert part("types").strip() == report.types_markdown(rules.RULES).strip()
 
 
 def test_every_module_is_on_the_map() -> None:

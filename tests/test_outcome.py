@@ -52,7 +52,8 @@ def test_a_tables_part_of_it() -> None:
 
     assert good["coerced"] == {"Birthdate": 3}
     assert good["coercions"][0] == {
-        "column": "Birthdate", "from": "zero date", "to": "NULL", "count": 2, "example_keys": [5]
+        "column": "Birthdate", "from": "zero date", "to": "NULL", "count": 2, "example_keys": [5],
+        "news": False,
     }  # fmt: skip
     assert good["rows_per_second"] == 5
     assert bad["error"] == {"kind": "DataError", "message": "payment: lost", "remedy": "run again"}

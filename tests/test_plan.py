@@ -4,12 +4,15 @@ What is decided about a table, as tables of facts.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from nouns import PATIENT, column, planned, table
 
 from arrowetl import plan
 from arrowetl.errors import DataError
 from arrowetl.model import Cutover, Mode, PublishedTable, TableSettings
+from arrowetl.outcome import Coercion
 
 COLUMNS = (("PatNum", "bigint"), ("LName", "text"))
 
@@ -31,8 +34,9 @@ def test_a_category_is_a_number_of_rows(rows: int, category: str) -> None:
         (PublishedTable(COLUMNS, ("PatNum",), ("dbt.stg_patient",)), Cutover.MERGE, ()),
         (PublishedTable(COLUMNS[:1], ("PatNum",)), Cutover.MERGE, ("LName",)),
         (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)), Cutover.SWAP, ()),
-        (PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)), Cutover.SWAP, ()),
-        (PublishedTable(COLUMNS, ()), Cutover.SWAP, ()),
+        (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",)), Cutover.SWAP, ()),
+        (PublishedTable(COLUMNS, ("LName",)), Cutover.SWAP, ()),
+        (PublishedTable(COLUMNS, ()), Cutover.REPLACE, ()),
     ],
 )
 def test_how_staging_becomes_the_published_table(
@@ -47,10 +51,10 @@ def test_how_staging_becomes_the_published_table(
 @pytest.mark.parametrize(
     ("published", "told"),
     [
-        (PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",), ("dbt.v",)),
-         "PatNum becomes bigint instead of integer"),
+        (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",), ("dbt.v",)),
+         "PatNum becomes bigint instead of date"),
         (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",)), "Gone is gone at the source"),
-        (PublishedTable(COLUMNS, (), ("dbt.v",)), "the primary key changes"),
+        (PublishedTable(COLUMNS, ("LName",), ("dbt.v",)), "the primary key changes"),
     ],
 )  # fmt: skip
 def test_what_a_view_forbids_is_refused(published: PublishedTable, told: str) -> None:
@@ -59,6 +63,55 @@ def test_what_a_view_forbids_is_refused(published: PublishedTable, told: str) ->
         planned(PATIENT, published)
 
     assert "dbt.v" in refusal.value.message
+
+
+VISIT = table("visit", column("N", "bigint(20)", nullable=False), column("Seen", "tinyint(1)"), column("At", "time"),
+              column("Stamp", "timestamp"), column("Why", "varchar(50)"), key=("N",))  # fmt: skip
+PREDECESSORS = PublishedTable(
+    (("N", "bigint"), ("Seen", "boolean"), ("At", "time without time zone"), ("Stamp", "timestamp without time zone"),
+     ("Why", "character varying(50)")), (), ("dbt.v",),
+)  # fmt: skip
+
+
+def test_a_warehouse_that_somebody_else_filled() -> None:
+    """Types that can hold every value are kept; the source is asked of those that might not; a missing key is added."""
+    assert plan.doubts(VISIT, TableSettings(), PREDECESSORS) == {
+        "Seen": "{c} NOT IN (0, 1)", "At": "{c} < '00:00:00' OR {c} >= '24:00:00'"
+    }  # fmt: skip
+    decided = plan.table_plan(VISIT, TableSettings(), PREDECESSORS)
+
+    assert decided.adopted == {"Seen": "boolean", "At": "time", "Stamp": "timestamp", "Why": "varchar(50)"}
+    assert [f.type_postgres for f in decided.fields] == ["bigint", "boolean", "time", "timestamp", "varchar(50)"]
+    assert (decided.cutover, decided.adds_key) == (Cutover.REPLACE, True)
+
+
+def test_what_a_type_there_cannot_hold() -> None:
+    """Refused with number and views where views depend on it; otherwise it becomes ours."""
+    with pytest.raises(DataError, match="Seen becomes smallint instead of boolean, which cannot hold 3 values") as no:
+        plan.table_plan(VISIT, TableSettings(), PREDECESSORS, misfits={"Seen": 3, "At": 0})
+    assert "dbt.v" in no.value.message
+
+    alone = replace(PREDECESSORS, dependents=())
+    decided = plan.table_plan(VISIT, TableSettings(), alone, misfits={"Seen": 3, "At": 0})
+    assert decided.fields[1].type_postgres == "smallint"
+
+
+def test_a_table_of_our_own_is_followed_and_not_adopted() -> None:
+    """Once a run has carried it, another type at the warehouse is the source's change."""
+    decided = plan.table_plan(VISIT, TableSettings(), replace(PREDECESSORS, dependents=()), remembered=())
+
+    assert (decided.adopted, decided.cutover) == ({}, Cutover.SWAP)
+
+
+def test_what_was_learned_of_a_table() -> None:
+    """A text with bytes that are no character is told by its bytes at once; a key that became NULL is no key."""
+    odd, zero = Coercion("LName", "no character", "?", 1), Coercion("PatNum", "zero date", "NULL", 1)
+    told = plan.table_plan(PATIENT, TableSettings(), None, remembered=(odd,))
+    keyless = plan.table_plan(PATIENT, TableSettings(), None, remembered=(zero,))
+
+    assert [f.rule for f in told.fields] == ["bigint", "text told by its bytes"]
+    assert (told.key_postgres, keyless.key_postgres) == (("PatNum",), ())
+    assert "without its primary key" in keyless.notes[0]
 
 
 def test_a_table_without_a_key_is_replaced_whole() -> None:

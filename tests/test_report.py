@@ -11,7 +11,7 @@ from nouns import PATIENT, planned
 from rich.console import Console, RenderableType
 from test_outcome import BAD, GOOD, RUN
 
-from arrowetl import limits, progress, report, schema
+from arrowetl import limits, progress, report
 from arrowetl.outcome import PartitionCarried, RunPlanned, TableEnded, TableStarted
 
 PLAN = planned(PATIENT)
@@ -93,6 +93,6 @@ def test_bars_on_a_terminal() -> None:
 
 def test_the_types_are_shown_whole() -> None:
     """Each rule has its line."""
-    lines = shown(report.types(schema.RULES))
+    lines = shown(report.types(rules.RULES))
 
-    assert [rule.name for rule in schema.RULES if rule.name not in lines] == []
+    assert [rule.name for rule in rules.RULES if rule.name not in lines] == []

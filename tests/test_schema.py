@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import column, fields
 
-from arrowetl import schema
+from arrowetl import coerce, infile, rules, schema
 from arrowetl.errors import DataError
 from arrowetl.model import Flavour
 
@@ -72,7 +72,11 @@ def test_a_type(mysql: str, postgres: str, arrow: pa.DataType) -> None:
 @pytest.mark.parametrize(
     ("mysql", "asked", "postgres"),
     [("tinyint(1)", "boolean", "boolean"), ("timestamp", "timestamp", "timestamp"),
-     ("timestamp(3)", "timestamp", "timestamp"), ("varchar(5)", "text", "text")],
+     ("timestamp(3)", "timestamp without time zone", "timestamp"), ("varchar(5)", "text", "text"),
+     ("varchar(5)", "character varying(9)", "varchar(9)"), ("char(5)", "character(5)", "char(5)"),
+     ("time", "time without time zone", "time"), ("date", "text", "text"), ("text", "bytea", "bytea"),
+     ("longtext", "jsonb", "jsonb"), ("year(4)", "integer", "integer"), ("bigint(20) unsigned", "int8", "bigint"),
+     ("int(10) unsigned", "integer", "integer"), ("float", "double precision", "double precision")],
 )  # fmt: skip
 def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> None:
     """An override chooses among the rules that fit."""
@@ -86,6 +90,8 @@ def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> Non
     [
         ("varchar(5)", "boolean", "t.c: varchar(5) cannot be carried as boolean"),
         ("datetime", "date", "t.c: datetime cannot be carried as date"),
+        ("blob", "text", "t.c: blob cannot be carried as text"),
+        ("int(11)", "smallint(3)", "t.c: int(11) cannot be carried as smallint(3)"),
         ("cursor", None, "t.c: no rule for the type cursor"),
     ],
 )
@@ -99,11 +105,52 @@ def test_a_type_that_cannot_be(mysql: str, asked: str | None, told: str) -> None
     assert "tables.t.overrides.columns.c" in refusal.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("mysql", "asked", "refused"),
+    [
+        ("tinyint(1)", "boolean", "{c} NOT IN (0, 1)"),
+        ("int(11)", "bigint", None),
+        ("int(10) unsigned", "integer", "{c} > 2147483647"),
+        ("int(11)", "smallint", "{c} < -32768 OR {c} > 32767"),
+        ("bigint(20) unsigned", "bigint", "{c} > 9223372036854775807"),
+        ("year(4)", "integer", None),
+        ("varchar(100)", "varchar(100)", None),
+        ("varchar(255)", "varchar(100)", "CHAR_LENGTH({c}) > 100"),
+        ("text", "varchar(100)", "CHAR_LENGTH({c}) > 100"),
+        ("time", "time", "{c} < '00:00:00' OR {c} >= '24:00:00'"),
+        ("timestamp", "timestamp", None),
+        ("bigint(20)", "bigint", None),
+    ],
+)
+def test_what_a_type_asked_for_cannot_hold(mysql: str, asked: str, refused: str | None) -> None:
+    """As SQL the source can be asked; nothing where every value fits."""
+    assert schema.refused_values(column("c", mysql), asked) == refused
+
+
+@pytest.mark.parametrize(
+    ("mysql", "asked", "remedy"),
+    [
+        ("tinyint(1)", {"c": "boolean"}, "let it be smallint: remove the type from tables.t.overrides.columns.c"),
+        ("json", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: text}"),
+        ("varchar(5)", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: bytea}"),
+        ("double", {}, "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
+    ],
+)
+def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> None:
+    """Each error about a value ends with the override that solves it."""
+    (field,) = fields(column("c", mysql), **asked)
+
+    assert schema.remedy_of("t", field).startswith(remedy)
+
+
 def test_rules_have_names_of_their_own() -> None:
     """A plan names its rule, and finds it again."""
-    names = [rule.name for rule in schema.RULES]
+    names = [rule.name for rule in rules.RULES]
 
     assert len(set(names)) == len(names)
+    assert {rule.converts for rule in rules.RULES} == coerce.CONVERSIONS.keys()
+    assert {rule.prints for rule in rules.RULES} == infile.PRINTERS.keys()
+    assert {rule.fallback for rule in rules.RULES} - set(names) == {None}
 
 
 def test_the_origin_travels_along() -> None:

@@ -49,15 +49,15 @@ def test_literals(value: object, mysql: str, postgres: str) -> None:
 )
 def test_a_partition_is_a_half_open_range(part: Partition, ending: str) -> None:
     """Lower bound in, upper bound out."""
-    assert sql.extract("d", "t", fields(column("k", "int(11)")), "k", part, safe=False).endswith(ending)
+    assert sql.extract("d", "t", fields(column("k", "int(11)")), "k", part).endswith(ending)
 
 
-def test_a_safe_read_asks_for_text_only_where_it_must() -> None:
-    """A date as characters, so that a zero one can be read; a number as it is."""
+def test_each_column_is_read_as_its_rule_says() -> None:
+    """A date as a number, so that a zero one can be read; a number as it is."""
     statement = sql.extract("d", "t", fields(column("d", "date"), column("n", "int(11)")), None,
-                            Partition(0, None, None), safe=True)  # fmt: skip
+                            Partition(0, None, None))  # fmt: skip
 
-    assert statement == "SELECT CAST(`d` AS CHAR) AS `d`, `n` AS `n` FROM `d`.`t`"
+    assert statement == "SELECT `d` + 0 AS `d`, `n` AS `n` FROM `d`.`t`"
 
 
 def test_a_load_replaces_and_converts() -> None:

@@ -66,7 +66,7 @@ class FakeEnd:
         self.world.note(f"{self.name} count")
         return self.world.counts[self.name]
 
-    def cutover(self, plan: Any, rows: int) -> Changes:
+    def cutover(self, plan: Any, rows: int, comments: Any) -> Changes:
         self.world.note(f"{self.name} cutover")
         return Changes(inserted=rows)
 
@@ -88,9 +88,9 @@ class FakeSource:
         self.world.note("source partitions")
         return (Partition(0, None, 5), Partition(1, 5, None))
 
-    def extract(self, plan: Any, part: Any) -> pa.Table:
+    def extract(self, plan: Any, part: Any) -> tuple[Any, pa.Table]:
         self.world.note("source extract")
-        return pa.table({"PatNum": [1, 2]})
+        return plan, pa.table({"PatNum": [1, 2]})
 
 
 class FakeServers(Servers):
@@ -116,7 +116,7 @@ def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     monkeypatch.setitem(workers._SERVERS, ROUTE, servers)
     hands = Workers("thread", 1)
     try:
-        return transfer(PLAN, Shared(ROUTE, servers, FakeLedger(world), hands, lambda event: None))  # type: ignore[arg-type]
+        return transfer(PLAN, Shared(ROUTE, servers, FakeLedger(world), {}, hands, lambda event: None))  # type: ignore[arg-type]
     finally:
         hands.close()
 
