@@ -263,7 +263,8 @@ def _wkb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     for srid in pc.unique(srids.drop_null()):
         number = int.from_bytes(srid.as_py(), "little")
         found.append((f"SRID {number}", _SRID_LEFT, pc.fill_null(pc.equal(srids, srid), False)))
-    return pc.binary_slice(stored, 4).cast(field.arrow), found
+    # binary_slice without an end fails where the first value is NULL.
+    return pc.binary_replace_slice(stored, 0, 4, b"").cast(field.arrow), found
 
 
 def _each(convert: Callable[[str], bytes]) -> Conversion:

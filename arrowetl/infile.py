@@ -14,6 +14,7 @@ from typing import IO
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from arrowetl.model import Field
 from arrowetl.rules import TOLD
@@ -45,6 +46,19 @@ def write(table: pa.Table, fields: Sequence[Field], file: IO[bytes]) -> None:
     )
 
 
+def unlabelled(table: pa.Table, fields: Sequence[Field]) -> int:
+    """
+    How many values of enums are none of their labels, but the empty text that a server puts in place of a wrong one.
+
+    A server stores them only with a warning each.
+    """
+    return sum(
+        pc.sum(pc.equal(table.column(index), "")).as_py() or 0
+        for index, field in enumerate(fields)
+        if field.column.data_type == "enum" and "''" not in field.column.column_type.removeprefix("enum(").split(",")
+    )
+
+
 def _plain(column: pa.ChunkedArray, field: Field) -> pl.Series:
     return pl.Series(pl.from_arrow(column))
 
@@ -52,6 +66,11 @@ def _plain(column: pa.ChunkedArray, field: Field) -> pl.Series:
 def _decimal(column: pa.ChunkedArray, field: Field) -> pl.Series:
     # connectorx gives every decimal ten digits behind the point; the server would note each one cut off.
     return pl.Series(pl.from_arrow(column.cast(field.arrow)))
+
+
+def _float(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    # The shortest text of a float's own is read by way of a double, and the largest of all is then out of range.
+    return _plain(column, field).cast(pl.Float64)
 
 
 def _hex(column: pa.ChunkedArray, field: Field) -> pl.Series:
@@ -93,6 +112,7 @@ def _time(column: pa.ChunkedArray, field: Field) -> pl.Series:
 PRINTERS: dict[str, Callable[[pa.ChunkedArray, Field], pl.Series]] = {
     "plain": _plain,
     "decimal": _decimal,
+    "float": _float,
     "hex": _hex,
     "time": _time,
     "stamp": _stamp,

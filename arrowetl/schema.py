@@ -59,6 +59,9 @@ def expression(field: Field) -> str:
 def canonical(field: Field) -> tuple[str, str] | None:
     """Its canonical text in MySQL's SQL and in PostgreSQL's; `{c}` is its quoted name."""
     texts = rule_of(field).canonical
+    if texts and "zerofill" in field.column.column_type and texts == ("{c}", "{c}::text"):
+        # As a number it has no zeros before it.
+        return "({c} + 0)", texts[1]
     if texts is None or not (field.column.precision and field.column.data_type in ("datetime", "timestamp", "time")):
         return texts
     if field.arrow == pa.string():

@@ -23,6 +23,11 @@ from arrowetl.sandbox import servers
 from arrowetl.sql import mysql_name, postgres_name
 
 
+def chosen(server: str) -> str:
+    """Which program the source or the replica of the tests is: `mariadb`, unless the environment says `mysql`."""
+    return os.environ.get(f"ARROWETL_TEST_{server.upper()}", "mariadb")
+
+
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[servers.Sandbox]:
     """Two MariaDB and one PostgreSQL, for all tests."""
@@ -139,6 +144,7 @@ def empty(sandbox: servers.Sandbox) -> None:
         session = drivers.MySQL(sandbox.admin(server))
         for name, kind in session.rows("SHOW FULL TABLES"):
             session.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {mysql_name(name)}")
+        session.execute("SET GLOBAL time_zone = 'SYSTEM'")
         session.close()
     session = drivers.Postgres(sandbox.warehouse)
     session.execute(f"DROP SCHEMA IF EXISTS {postgres_name('raw')} CASCADE")

@@ -7,40 +7,72 @@ time, from the contract, and not taken from arrowetl's rules.
 
 from __future__ import annotations
 
+import calendar
+import ipaddress
+import json
 import os
+import re
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 
 import mysql.connector
 
+from arrowetl.model import Endpoint
 from arrowetl.sandbox import programs, servers
 
 Row = tuple[str | None, ...]
-_COERCED = "coerced"
+GEOMETRIES = ("geom", "point", "linestring", "polygon", "multi")
+TEXTS = ("char", "varchar", "text", "tinytext", "mediumtext", "longtext", "enum", "set")
+BYTES = ("binary", "varbinary", "blob", "tinyblob", "mediumblob", "longblob", *GEOMETRIES)
+
+# Python's names for MySQL's character sets; its latin1 is cp1252 with all bytes in use.
+CODECS = {"utf8": "utf-8", "utf8mb3": "utf-8", "utf8mb4": "utf-8", "ucs2": "utf-16-be", "utf16": "utf-16-be",
+          "utf32": "utf-32-be", "koi8r": "koi8-r", "sjis": "cp932", "greek": "iso8859-7"}  # fmt: skip
 
 
-def mysql_rows(
-    sandbox: servers.Sandbox, server: str, table: str
-) -> tuple[list[tuple[str, str]], list[tuple[bytes | None, ...]]]:
-    """Columns (name, type) and rows, each value as the server itself prints it; floats as doubles, to be exact."""
-    endpoint = sandbox.admin(server)
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str
+    charset: str | None
+
+    def is_(self, *kinds: str) -> bool:
+        return self.type.startswith(kinds)
+
+
+def mysql_rows(endpoint: Endpoint, table: str) -> tuple[list[Column], list[tuple[bytes | None, ...]]]:
+    """
+    Columns and rows, each value as the server itself prints it.
+
+    Floats are made doubles, to be exact; texts and bytes are hexadecimal digits of what is stored, so that nothing is
+    lost in translation; an enum is its number and its label.
+    """
     connection = mysql.connector.connect(
-        host=endpoint.host, port=endpoint.port, user=endpoint.user, password=endpoint.password,
+        host=endpoint.host, port=endpoint.port, user=endpoint.user, password=endpoint.password, ssl_disabled=True,
         database=endpoint.database, use_pure=True, collation="utf8mb4_general_ci", time_zone="+00:00",
     )  # fmt: skip
     cursor = connection.cursor(raw=True)
     quoted = "`" + table.replace("`", "``") + "`"
-    cursor.execute(f"SHOW COLUMNS FROM {quoted}")
-    columns = [(row[0].decode(), row[1].decode().lower()) for row in cursor.fetchall()]
+    cursor.execute(f"SHOW FULL COLUMNS FROM {quoted}")
+    columns = [
+        Column(row[0].decode(), row[1].decode(), row[2].decode().partition("_")[0] if row[2] else None)
+        for row in cursor.fetchall()
+    ]
     names = []
-    for name, type_ in columns:
-        column = "`" + name.replace("`", "``") + "`"
-        if type_.startswith("float"):
-            column = f"{column} + 0e0"
-        elif "blob" in type_ or "binary" in type_ or type_.startswith("bit"):
-            column = f"HEX({column})"
-        names.append(column)
+    for column in columns:
+        name = "`" + column.name.replace("`", "``") + "`"
+        if column.is_("float"):
+            name = f"{name} + 0e0"
+        elif column.is_("bit"):
+            name = f"{name} + 0"
+        elif column.is_("enum"):
+            name = f"CONCAT({name} + 0, ' ', HEX(CAST({name} AS BINARY)))"
+        elif column.is_(*TEXTS, *BYTES):
+            name = f"HEX(CAST({name} AS BINARY))"
+        names.append(name)
     cursor.execute(f"SELECT {', '.join(names)} FROM {quoted}")
     rows = [tuple(None if value is None else bytes(value) for value in row) for row in cursor.fetchall()]
     cursor.close()
@@ -48,9 +80,8 @@ def mysql_rows(
     return columns, rows
 
 
-def postgres_rows(sandbox: servers.Sandbox, table: str, columns: list[tuple[str, str]]) -> list[Row]:
-    """The warehouse's rows, by psql's COPY TO STDOUT in text form."""
-    endpoint = sandbox.warehouse
+def postgres_rows(endpoint: Endpoint, table: str, columns: list[tuple[str, str]]) -> list[Row]:
+    """The warehouse's rows, by psql's COPY TO STDOUT in text form; columns as (name there, MySQL type)."""
     selected = []
     for name, type_ in columns:
         column = '"' + name.replace('"', '""') + '"'
@@ -81,68 +112,114 @@ def _characters(field: str) -> Iterator[str]:
         yield _ESCAPES[next(characters)] if character == "\\" else character
 
 
-def expected(value: bytes | None, type_: str) -> tuple[str | None, bool]:
-    """What a source's value must be at the warehouse, and whether it was coerced."""
+def expected(value: bytes | None, column: Column, asked: str = "") -> tuple[str | None, bool]:
+    """What a source's value must be at the warehouse, in the type asked for, and whether it was coerced."""
     if value is None:
         return None, False
-    if type_.startswith(("blob", "longblob", "mediumblob", "tinyblob", "binary", "varbinary")):
-        return "\\x" + value.decode().lower(), False
     text = value.decode()
-    if type_.startswith(("date", "datetime", "timestamp")):
-        year, month, day = text[:10].split("-")
-        if "00" in (month, day) or year == "0000":
+    if column.is_("bit(1)"):
+        return "t" if text == "1" else "f", False
+    if asked == "bytea" or column.is_(*BYTES):
+        # Before the bytes of a geometry stand four of its reference system.
+        return "\\x" + (text[8:] if column.is_(*GEOMETRIES) else text).lower(), False
+    if column.is_(*TEXTS):
+        return _text(bytes.fromhex(text.rpartition(" ")[2]), column.charset or "utf8")
+    if column.is_("date", "timestamp") and asked != "text":
+        year, month, day = map(int, text[:10].split("-"))
+        if not (year and month and 1 <= day <= calendar.monthrange(year, month)[1]):
             return None, True
-        if "." in text:
-            text = text.rstrip("0").rstrip(".")
-        return text + ("+00" if type_.startswith("timestamp") else ""), False
-    if type_.startswith("time") and "." in text:
+        zone = "+00" if column.is_("timestamp") and asked != "timestamp" else ""
+        return (text.rstrip("0").rstrip(".") if "." in text else text) + zone, False
+    if column.is_("time") and asked != "text" and "." in text:
         return text.rstrip("0").rstrip("."), False
-    if type_.startswith(("char", "varchar", "text", "tinytext", "mediumtext", "longtext", "enum", "set")):
-        return text.replace("\0", ""), "\0" in text
+    if asked == "boolean":
+        return {"0": "f", "1": "t"}[text], False
+    if asked in ("smallint", "integer", "bigint") or column.is_("year") or ("zerofill" in column.type and not asked):
+        return f"{Decimal(text):f}", False
+    if column.is_("inet"):
+        return str(ipaddress.ip_address(text)), False
     return text, False
 
 
-def _comparable(text: str | None, type_: str) -> str | None:
+def _text(stored: bytes, charset: str) -> tuple[str, bool]:
+    """The characters of the bytes, where they are any, `?` for each that is none, and without NUL."""
+    if charset == "latin1":
+        text = "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in stored)
+    elif CODECS.get(charset) == "utf-8":
+        text = stored.decode("utf-8", "surrogatepass")
+    else:
+        text = stored.decode(CODECS.get(charset, charset), "replace")
+    shown = re.sub("[\ud800-\udfff\ufffd]", "?", text).replace("\0", "")
+    return shown, shown != text
+
+
+def _number(text: str) -> str:
+    return f"{Decimal(text).normalize():f}"
+
+
+def _comparable(text: str | None, column: Column, asked: str = "") -> object:
+    if text is None:
+        return None
     # A double is its eight bytes, however many digits either side prints.
-    if text is not None and type_.startswith(("float", "double")):
+    if column.is_("float", "double"):
         return struct.pack(">d", float(text)).hex()
+    if column.is_("inet"):
+        return str(ipaddress.ip_address(text))
+    if asked == "jsonb":
+        return json.dumps(json.loads(text, parse_float=_number, parse_int=_number), sort_keys=True)
+    if asked.startswith("char"):
+        return text.rstrip(" ")
     return text
 
 
 def differences(
-    sandbox: servers.Sandbox, table: str, at_warehouse: str | None = None
+    sandbox: servers.Sandbox,
+    table: str,
+    at_warehouse: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    asked: Mapping[str, str] | None = None,
 ) -> tuple[list[str], dict[str, int]]:
     """
     Everything in which a table differs at the three ends, in words; and the values coerced, by column.
 
-    `at_warehouse` is the table's name there, where PostgreSQL could not hold its own.
+    Args:
+        at_warehouse: the table's name there, where PostgreSQL could not hold its own.
+        renamed: its columns' names there, where it could not hold theirs.
+        asked: the types that some columns were asked to have there.
     """
-    columns, source = mysql_rows(sandbox, "source", table)
-    replica_columns, replica = mysql_rows(sandbox, "replica", table)
+    renamed, asked = renamed or {}, asked or {}
+    columns, source = mysql_rows(sandbox.admin("source"), table)
+    replica_columns, replica = mysql_rows(sandbox.admin("replica"), table)
     found, coerced = [], dict[str, int]()
-    if [name for name, _ in columns] != [name for name, _ in replica_columns]:
+    if [column.name for column in columns] != [column.name for column in replica_columns]:
         found.append(f"{table}: the replica's columns are {replica_columns}")
     if sorted(source, key=repr) != sorted(replica, key=repr):
-        found.append(f"{table}: source and replica differ: {_first_difference(source, replica)}")
+        found.append(f"{table}: source and replica differ: {_first_difference(columns, source, replica)}")
     wanted = []
     for row in source:
         values = []
-        for value, (name, type_) in zip(row, columns, strict=True):
-            text, was_coerced = expected(value, type_)
-            coerced[name] = coerced.get(name, 0) + was_coerced
-            values.append(_comparable(text, type_))
+        for value, column in zip(row, columns, strict=True):
+            text, was_coerced = expected(value, column, asked.get(column.name, ""))
+            coerced[column.name] = coerced.get(column.name, 0) + was_coerced
+            values.append(_comparable(text, column, asked.get(column.name, "")))
         wanted.append(tuple(values))
+    there = postgres_rows(
+        sandbox.warehouse, at_warehouse or table, [(renamed.get(c.name, c.name), c.type) for c in columns]
+    )
     got = [
-        tuple(_comparable(text, type_) for text, (_, type_) in zip(row, columns, strict=True))
-        for row in postgres_rows(sandbox, at_warehouse or table, columns)
+        tuple(_comparable(text, c, asked.get(c.name, "")) for text, c in zip(row, columns, strict=True))
+        for row in there
     ]
     if sorted(wanted, key=repr) != sorted(got, key=repr):
-        found.append(f"{table}: source and warehouse differ: {_first_difference(wanted, got)}")
+        found.append(f"{table}: source and warehouse differ: {_first_difference(columns, wanted, got)}")
     return found, {name: number for name, number in coerced.items() if number}
 
 
-def _first_difference(left: list[tuple[object, ...]], right: list[tuple[object, ...]]) -> str:
+def _first_difference(columns: list[Column], left: list[tuple[object, ...]], right: list[tuple[object, ...]]) -> str:
     if len(left) != len(right):
         return f"{len(left)} and {len(right)} rows"
-    pairs = zip(sorted(left, key=repr), sorted(right, key=repr), strict=True)
-    return next(f"{a!r:.2000} | {b!r:.2000}" for a, b in pairs if a != b)
+    for a, b in zip(sorted(left, key=repr), sorted(right, key=repr), strict=True):
+        for column, one, other in zip(columns, a, b, strict=True):
+            if one != other:
+                return f"{column.name} ({column.type}): {one!r:.1000} | {other!r:.1000}"
+    return "in nothing that was looked at"

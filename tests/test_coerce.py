@@ -55,7 +55,7 @@ def converted(type_: str, values: list[Any], arrow: pa.DataType, **asked: str) -
         ("bit(64)", pa.uint64(), [2**64 - 1], [2**64 - 1], {}),
         ("varchar(9)", pa.string(), ["419842!A?B", "61=a", "=", None, "610062=a\0b"], ["A?B", "a", "", None, "ab"],
          {"no character": 1, "NUL character": 1}),
-        ("point", pa.large_binary(), [b"\x00\x00\x00\x00\x01wkb"], [b"\x01wkb"], {"SRID 0": 1}),
+        ("point", pa.large_binary(), [None, b"\x00\x00\x00\x00\x01wkb"], [None, b"\x01wkb"], {"SRID 0": 1}),
         ("uuid", pa.string(), [str(uuid.UUID(int=7))], [uuid.UUID(int=7).bytes], {}),
         ("inet4", pa.string(), ["10.0.0.1"], [b"\x02\x20\x00\x04\x0a\x00\x00\x01"], {}),
     ],

@@ -11,7 +11,7 @@ import click
 import pytest
 from test_tidy import MODULES, PACKAGE
 
-from arrowetl import cli, config, report
+from arrowetl import cli, config, report, rules
 from arrowetl.model import VARIABLES
 from arrowetl.sandbox import programs
 

@@ -69,7 +69,7 @@ def test_every_text_comes_back(rows: list[tuple[str | None, str | None]]) -> Non
         ("bigint(20) unsigned", pa.uint64(), 2**64 - 1, "18446744073709551615"),
         ("double", pa.float64(), 1e-7, "1e-7"),
         ("double", pa.float64(), 1e300, "1e+300"),
-        ("float", pa.float32(), 0.1, "0.1"),
+        ("float", pa.float32(), 0.1, "0.10000000149011612"),
         ("decimal(10,2)", pa.decimal128(38, 10), Decimal("1234.5"), "1234.50"),
         ("date", pa.int64(), 20240229, "20240229"),
         ("date", pa.int64(), 10101, '"00010101"'),

@@ -11,7 +11,7 @@ from nouns import PATIENT, planned
 from rich.console import Console, RenderableType
 from test_outcome import BAD, GOOD, RUN
 
-from arrowetl import limits, progress, report
+from arrowetl import limits, progress, report, rules
 from arrowetl.outcome import PartitionCarried, RunPlanned, TableEnded, TableStarted
 
 PLAN = planned(PATIENT)

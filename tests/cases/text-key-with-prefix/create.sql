@@ -1,2 +1,1 @@
 CREATE TABLE coded (Code varchar(300) NOT NULL, v int, PRIMARY KEY (Code(20)), KEY long_one (Code(150))) ENGINE=MyISAM DEFAULT CHARSET=latin1;
-INSERT INTO coded VALUES ('D0120', 1), ('d0121', 2), ('', 3);

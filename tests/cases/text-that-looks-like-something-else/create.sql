@@ -1,3 +1,1 @@
 CREATE TABLE note (Num bigint NOT NULL, T text, V varchar(50) NOT NULL DEFAULT '', PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
-INSERT INTO note VALUES (1, 'NULL', 'NULL'), (2, NULL, ''), (3, '', '\\N'), (4, 'C:\\new\\table', 'ends in \\'), (5, 'a","b', '"'), (6, '",\n', ',');
-INSERT INTO note VALUES (7, 'cr\r\nlf', '\t'), (8, 'trailing   ', ' leading'), (9, '''quoted''', '\\"'), (10, '""', '\\\\'), (11, '☺ ❤ Ω é', '%s %d %%');

@@ -1,2 +1,1 @@
 CREATE TABLE zeroed (Num bigint NOT NULL AUTO_INCREMENT, v int, PRIMARY KEY (Num)) ENGINE=MyISAM;
-INSERT INTO zeroed VALUES (0, 7), (1, 8);

@@ -1,0 +1,10 @@
+DELETE FROM mysql.time_zone;
+DELETE FROM mysql.time_zone_name;
+DELETE FROM mysql.time_zone_transition;
+DELETE FROM mysql.time_zone_transition_type;
+INSERT INTO mysql.time_zone (Time_zone_id, Use_leap_seconds) VALUES (1, 'N');
+INSERT INTO mysql.time_zone_name VALUES ('Europe/Berlin', 1);
+INSERT INTO mysql.time_zone_transition_type VALUES (1, 0, 7200, 1, 'CEST'), (1, 1, 3600, 0, 'CET');
+INSERT INTO mysql.time_zone_transition VALUES (1, 0, 1), (1, 1711846800, 0), (1, 1729990800, 1);
+SET GLOBAL time_zone = 'Europe/Berlin';
+CREATE TABLE stamped (Num int NOT NULL, ts timestamp NULL, ts6 timestamp(6) NULL, dt datetime, PRIMARY KEY (Num)) ENGINE=MyISAM;

@@ -1,0 +1,4 @@
+INSERT INTO bytes VALUES (1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO bytes VALUES (2, '', '', '', '', '', '', '', '');
+INSERT INTO bytes VALUES (3, UNHEX('FF'), UNHEX(REPEAT('FF', 16)), UNHEX(REPEAT('00', 255)), UNHEX(REPEAT('C3', 255)), UNHEX(REPEAT('22', 255)), UNHEX(REPEAT('2C', 65535)), UNHEX(REPEAT('0A0D', 100000)), UNHEX(REPEAT('DEADBEEF', 200000)));
+INSERT INTO bytes VALUES (4, 'a', 'padded', 'NULL', '\\N', 'typical', 'trailing ', '"', ',');

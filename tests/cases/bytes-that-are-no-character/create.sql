@@ -1,0 +1,2 @@
+CREATE TABLE odd (Num int NOT NULL, u varchar(20) CHARACTER SET utf8, m mediumtext CHARACTER SET utf8mb4, c varchar(20) CHARACTER SET cp1251, a varchar(20) CHARACTER SET ascii, plain varchar(20) CHARACTER SET utf8, PRIMARY KEY (Num)) ENGINE=MyISAM;
+CREATE TABLE odd_in_parts (Num int NOT NULL, u varchar(20) CHARACTER SET utf8, plain varchar(20) CHARACTER SET utf8, PRIMARY KEY (Num)) ENGINE=MyISAM;

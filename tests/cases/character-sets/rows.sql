@@ -1,0 +1,3 @@
+INSERT INTO charsets VALUES (1, 'café €', 'café €, "NULL"', '☺ Ωß', '☺ Ωß, "NULL"', '😀🦷', '😀🦷, "NULL"', 'Зубы ё', 'Зубы ё, "NULL"', 'Зубы', 'Зубы, "NULL"', 'Łódź', 'Łódź, "NULL"', 'Ωμέγα', 'Ωμέγα, "NULL"', 'plain', 'plain, "NULL"', 'Ω☺', 'Ω☺, "NULL"', '😀Ω', '😀Ω, "NULL"', '歯ﾊ', '歯ﾊ, "NULL"', '牙齿', '牙齿, "NULL"');
+INSERT INTO charsets VALUES (2, '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '');
+INSERT INTO charsets VALUES (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);

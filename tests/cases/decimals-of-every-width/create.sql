@@ -1,0 +1,1 @@
+CREATE TABLE decimals (Num int NOT NULL, d1 decimal(1,0), d2 decimal(10,2) unsigned, d3 decimal(18,0), d4 decimal(28,10), d5 decimal(29,10), d6 decimal(19,0), d7 decimal(30,30), d8 decimal(38,0), d9 decimal(39,1), d10 decimal(65,0), d11 decimal(65,30), d12 decimal(12,11), d13 decimal(10,2) zerofill, PRIMARY KEY (Num)) ENGINE=MyISAM;

@@ -1,0 +1,1 @@
+INSERT INTO sms VALUES (1, '😀🦷', 'café'), (2, '漢字', 'Müller');

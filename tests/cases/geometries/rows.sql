@@ -1,0 +1,3 @@
+INSERT INTO places VALUES (1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO places VALUES (2, ST_GeomFromText('POINT(0 0)'), ST_GeomFromText('POINT(-1.5 1e300)'), ST_GeomFromText('LINESTRING(0 0,1 1,2 3)'), ST_GeomFromText('POLYGON((0 0,10 0,10 10,0 10,0 0),(5 5,7 5,7 7,5 7,5 5))'), ST_GeomFromText('MULTIPOINT(0 0,20 20)'), ST_GeomFromText('MULTILINESTRING((10 48,10 21),(16 0,16 23))'), ST_GeomFromText('MULTIPOLYGON(((28 26,28 0,84 0,84 42,28 26)))'), ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))'), ST_GeomFromText('POINT(48.1 11.6)', 4326));
+INSERT INTO places_of_several_systems VALUES (1, ST_GeomFromText('POINT(1 2)', 4326)), (2, ST_GeomFromText('POINT(1 2)')), (3, ST_GeomFromText('POINT(1 2)', 25832)), (4, NULL);

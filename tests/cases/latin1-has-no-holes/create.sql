@@ -1,0 +1,1 @@
+CREATE TABLE holes (Num int NOT NULL, L varchar(300) CHARACTER SET latin1, PRIMARY KEY (Num)) ENGINE=MyISAM;

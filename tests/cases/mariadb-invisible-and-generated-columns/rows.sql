@@ -1,0 +1,1 @@
+INSERT INTO derived (Num, a) VALUES (1, 7), (2, NULL);

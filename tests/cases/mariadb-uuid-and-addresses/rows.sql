@@ -1,0 +1,2 @@
+INSERT INTO addresses VALUES (1, '00000000-0000-0000-0000-000000000000', '0.0.0.0', '::'), (2, 'ffffffff-ffff-ffff-ffff-ffffffffffff', '255.255.255.255', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff');
+INSERT INTO addresses VALUES (3, NULL, NULL, NULL), (4, '123e4567-e89b-12d3-a456-426655440000', '10.0.0.1', '2001:db8::ff00:42:8329'), (5, '6ccd780c-baba-1026-9564-5b8c656024db', '127.0.0.1', '::ffff:192.0.2.1');

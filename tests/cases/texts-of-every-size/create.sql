@@ -1,0 +1,1 @@
+CREATE TABLE texts (Num int NOT NULL, c0 char(0), c1 char(1), c255 char(255), v0 varchar(0), v varchar(255), t1 tinytext, t2 text, t3 mediumtext, t4 longtext, PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;

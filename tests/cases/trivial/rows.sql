@@ -1,0 +1,1 @@
+INSERT INTO definition VALUES (1, 'Exam'), (2, 'Cleaning');

@@ -1,0 +1,1 @@
+INSERT INTO zeroed VALUES (0, 7), (1, 8);
