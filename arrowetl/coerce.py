@@ -71,7 +71,7 @@ def to_warehouse(
         except _MisfitError as misfit:
             number, shown = pc.sum(misfit.mask).as_py(), ", ".join(map(str, examples(misfit.mask)))
             raise DataExtractionError(
-                f"{where}: {number:,} values {misfit}, which {field.type_postgres} cannot hold"
+                f"{where}: {number:,} value{'s' if number > 1 else ''} {misfit}, which {field.type_postgres} cannot hold"
                 + (f" (for example at {key} {shown})" if shown else ""),
                 remedy_of(name, field),
             ) from None

@@ -188,7 +188,7 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int]) -> TablePlan:
 
 def _retyping(field: Field, standing: str, misfits: Mapping[str, int]) -> str:
     count = misfits.get(field.column.name, 0)
-    why = f", which cannot hold {count:,} values" if count else ""
+    why = f", which cannot hold {count:,} value{'s' if count > 1 else ''}" if count else ""
     return f"{field.name_postgres} becomes {field.type_postgres} instead of {standing}{why}"
 
 

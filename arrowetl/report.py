@@ -115,12 +115,13 @@ def summary(run: Summary) -> RenderableType:
 
 
 def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
-    table = _grid("coerced in the warehouse", "from", "to", "values", "for example", right=(3,))
-    for name, coercion in sorted(coerced, key=lambda pair: -pair[1].count)[:_COERCIONS_SHOWN]:
+    table = _grid("coerced in the warehouse", "from", "to", "values", "for example", "", right=(3,))
+    for name, coercion in sorted(coerced, key=lambda pair: (not pair[1].news, -pair[1].count))[:_COERCIONS_SHOWN]:
         keys = ", ".join(map(str, coercion.example_keys))
-        table.add_row(f"{name}.{coercion.column}", coercion.found, coercion.became, count(coercion.count), keys)
+        news = "new" if coercion.news else ""
+        table.add_row(f"{name}.{coercion.column}", coercion.found, coercion.became, count(coercion.count), keys, news)
     if len(coerced) > _COERCIONS_SHOWN:
-        table.add_row(f"and {len(coerced) - _COERCIONS_SHOWN} more columns (--json has all)", "", "", "", "")
+        table.add_row(f"and {len(coerced) - _COERCIONS_SHOWN} more columns (--json has all)", *[""] * 5)
     return table
 
 

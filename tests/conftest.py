@@ -47,6 +47,8 @@ class Clinic:
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    undo: list[Callable[[], object]] = field(default_factory=list)
+    """What is to be set right again when the test has ended."""
 
     @property
     def tables_file(self) -> Path:
@@ -67,6 +69,11 @@ class Clinic:
             return session.rows(statement)
         finally:
             session.close()
+
+    def warehouse_execute(self, statement: str) -> None:
+        session = drivers.Postgres(self.sandbox.warehouse)
+        session.execute(statement)
+        session.close()
 
     def start(self, *arguments: str, limit_file_bytes: str = "", **more: str) -> subprocess.Popen[str]:
         """Start `arrowetl` as a process of its own, whose files may not grow past a limit if there is one."""
@@ -160,6 +167,8 @@ def clinic(sandbox: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
     spills.mkdir()
     clinic = Clinic(sandbox, tmp_path, {**sandbox.environment(), "ARROWETL_SPILL_DIR": str(spills)})
     yield clinic
+    for undo in clinic.undo:
+        undo()
     for process in clinic.started:
         # A test that failed may have left one at work.
         process.kill()

@@ -203,6 +203,10 @@ def differences(
             coerced[column.name] = coerced.get(column.name, 0) + was_coerced
             values.append(_comparable(text, column, asked.get(column.name, "")))
         wanted.append(tuple(values))
+    for index, column in enumerate(columns):
+        if column.is_(*GEOMETRIES):
+            systems = [row[index][:8] for row in source if row[index] is not None]  # type: ignore[index]
+            coerced[column.name] = sum(system != b"0" * 8 for system in systems) if len(set(systems)) > 1 else 0
     there = postgres_rows(
         sandbox.warehouse, at_warehouse or table, [(renamed.get(c.name, c.name), c.type) for c in columns]
     )

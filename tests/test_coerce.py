@@ -69,8 +69,8 @@ def test_a_value(type_: str, arrow: pa.DataType, given: list[Any], kept: list[An
     ("type_", "asked", "arrow", "fit", "unfit", "told"),
     [
         ("tinyint(1)", "boolean", pa.int8(), [0, 1, None], [2, 0, -1], "2 values other than 0 and 1, which boolean"),
-        ("bigint(20) unsigned", "bigint", pa.uint64(), [2**63 - 1, None], [2**63], "1 values outside of 64 bits"),
-        ("int(10) unsigned", "integer", pa.uint32(), [2**31 - 1], [2**31, 0], "1 values outside of 32 bits"),
+        ("bigint(20) unsigned", "bigint", pa.uint64(), [2**63 - 1, None], [2**63], "1 value outside of 64 bits"),
+        ("int(10) unsigned", "integer", pa.uint32(), [2**31 - 1], [2**31, 0], "1 value outside of 32 bits"),
         ("varchar(9)", "varchar(3)", pa.string(), ["abc", "äöü", "", None], ["abcd"], "longer than 3 characters"),
         ("time", "time", pa.int64(), [0, 86_399_999_999], [-1, 86_400_000_000], "2 values of another day, which time"),
     ],

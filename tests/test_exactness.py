@@ -1,0 +1,191 @@
+"""
+What no scenario can say alone: what is learned, told, refused and kept from leaking, with real servers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Clinic
+from independent import differences
+
+from arrowetl import drivers
+from arrowetl.errors import DatabaseQueryError
+
+ODD = """
+CREATE TABLE odd (Num int NOT NULL, u varchar(20), v varchar(20), PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
+INSERT INTO odd VALUES (1, 'Krankheit', 'plain'), (2, UNHEX('47656865696DEDA080'), 'plain');
+"""
+SECRET = "Geheim"
+
+
+def statements(clinic: Clinic) -> list[str]:
+    """What the source was asked for of a table's rows, since its log was emptied; the log is emptied."""
+    session = drivers.MySQL(clinic.sandbox.admin("source"))
+    try:
+        rows = session.rows("SELECT argument FROM mysql.general_log WHERE argument LIKE '%AS `u`%' ORDER BY event_time")
+        session.execute("TRUNCATE mysql.general_log")
+        prepared = [str(argument) for (argument,) in rows if not str(argument).startswith(("SELECT argument",))]
+        return list(dict.fromkeys(prepared))
+    finally:
+        session.close()
+
+
+@pytest.fixture
+def logged(clinic: Clinic) -> Clinic:
+    """The clinic with its source's general log in a table."""
+    session = drivers.MySQL(clinic.sandbox.admin("source"))
+    session.execute("SET GLOBAL log_output = 'TABLE'")
+    session.execute("TRUNCATE mysql.general_log")
+    session.execute("SET GLOBAL general_log = 1")
+    clinic.undo.append(lambda: clinic.create("SET GLOBAL general_log = 0"))
+    session.close()
+    return clinic
+
+
+def test_what_was_learned_is_remembered(logged: Clinic) -> None:
+    """The first run reads twice, by bytes the column that needs it; the next one knows, and asks once, and only so."""
+    logged.create(ODD)
+    statements(logged)
+
+    assert logged.run()["tables"][0]["coerced"] == {"u": 1}
+    first = statements(logged)
+    assert logged.run()["tables"][0]["coerced"] == {"u": 1}
+    second = statements(logged)
+
+    assert [("HEX" in said.partition(" AS `u`")[0], "HEX" in said.partition(" AS `u`")[2]) for said in first] == [
+        (False, False), (True, True)
+    ]  # fmt: skip
+    assert [("HEX" in said.partition(" AS `u`")[0], "HEX" in said.partition(" AS `u`")[2]) for said in second] == [
+        (True, False)
+    ]
+
+
+def test_a_table_of_ordinary_values_is_read_once(logged: Clinic) -> None:
+    """Natively, zero dates and all."""
+    logged.create(
+        "CREATE TABLE fine (Num int NOT NULL, u varchar(20), d date, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO fine VALUES (1, 'a', '0000-00-00'), (2, 'b', '2024-00-15')"
+    )
+    statements(logged)
+    logged.run()
+
+    assert len(statements(logged)) == 1
+
+
+def test_coercions_that_are_news_say_so(clinic: Clinic) -> None:
+    """In the JSON, in the summary and in the record; once."""
+    clinic.create("CREATE TABLE visit (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+                  "INSERT INTO visit VALUES (1, '0000-00-00', 'a')")  # fmt: skip
+    clinic.run()
+    clinic.create("INSERT INTO visit VALUES (2, '0000-00-00', UNHEX('6100'))")
+    shown = clinic.arrowetl("run", "--all").stdout
+    recorded = clinic.warehouse("SELECT coerced::text FROM raw.etl_table_history ORDER BY started_at DESC LIMIT 1")
+    again = clinic.run()
+
+    assert [line.split()[-1] for line in shown.splitlines() if line.startswith("visit.")] == ["new", "2"]
+    assert {c["column"]: c["news"] for c in json.loads(recorded[0][0])} == {"d": False, "t": True}
+    assert {c["column"]: (c["count"], c["example_keys"], c["news"]) for c in again["tables"][0]["coercions"]} == {
+        "d": (2, [1, 2], False), "t": (1, [2], False)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_panic_shows_no_value(clinic: Clinic, executor: str) -> None:
+    """Neither the program nor its worker processes let the driver print the cell it stumbled over."""
+    clinic.create(ODD)
+    clinic.tables_file.write_text("tables: {odd: {overrides: {batch_size: 1}}}")
+    done = clinic.arrowetl("-v", "run", "--all", "--executor", executor)
+
+    assert done.returncode == 0
+    for leak in (SECRET, "panicked", "Couldn't convert", "Traceback"):
+        assert leak not in done.stdout + done.stderr
+
+
+def test_a_panic_shows_no_value_from_python_either(clinic: Clinic) -> None:
+    """In somebody else's process stderr is not ours to close: there is no panic then."""
+    clinic.create(ODD)
+    program = "import arrowetl\nwith arrowetl.open() as etl: print(etl.run(all=True).exit_code)"
+    outside = {n: v for n, v in os.environ.items() if not n.startswith(("TEST_", "ETL_"))}
+    (clinic.directory / "conf").mkdir()
+    (clinic.directory / "conf/tables.yml").write_text("tables: {}")
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**outside, **clinic.environment}, cwd=clinic.directory,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert differences(clinic.sandbox, "odd") == ([], {"u": 1})
+
+
+REFUSED = """
+CREATE TABLE wrong (Num int NOT NULL, c {type}, PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
+INSERT INTO wrong VALUES (1, {good}), (7, {bad});
+CREATE TABLE right_ (Num int NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
+"""
+
+
+@pytest.mark.parametrize(
+    ("type_", "asked", "good", "bad", "told", "remedy"),
+    [
+        ("tinyint(1)", "boolean", "1", "5", "1 value other than 0 and 1, which boolean cannot hold (for example at Num",
+         "let it be smallint"),
+        ("int(11)", "smallint", "1", "40000", "1 value outside of 16 bits, which smallint cannot", "let it be integer"),
+        ("varchar(50)", "varchar(3)", "'abc'", "'Geheim'", "1 value longer than 3 characters", "let it be text"),
+        ("time", "time", "'01:00:00'", "'-01:00:00'", "1 value of another day, which time", "let it be interval"),
+        ("text", "jsonb", "'{}'", "'Geheim'", "a value was refused as jsonb (at Num 7): invalid input syntax for type",
+         "let it be text"),
+        ("varchar(50)", "boolean", "'a'", "'b'", "cannot be carried as boolean", "can be: text, varchar, bytea"),
+    ],
+)  # fmt: skip
+def test_an_override_that_cannot_hold_the_data(
+    clinic: Clinic, type_: str, asked: str, good: str, bad: str, told: str, remedy: str
+) -> None:
+    """The error names table, column, what was found and what would carry it, and no value; the other table goes on."""
+    clinic.create(REFUSED.format(type=type_, good=good, bad=bad))
+    clinic.tables_file.write_text(f"tables: {{wrong: {{overrides: {{columns: {{c: {{type: {asked}}}}}}}}}}}")
+    run = clinic.run()
+    failed, right = sorted(run["tables"], key=lambda table: table["status"])
+
+    assert (run["exit_code"], right["table"], right["status"]) == (1, "right_", "succeeded")
+    assert failed["error"]["message"].startswith("wrong.c")
+    assert told in failed["error"]["message"]
+    assert remedy in failed["error"]["remedy"]
+    assert "tables.wrong.overrides.columns.c" in failed["error"]["remedy"]
+    assert SECRET not in json.dumps(run)
+    assert clinic.leftovers() == []
+
+
+def test_a_spatial_reference_is_the_columns_comment(clinic: Clinic) -> None:
+    """Where all values have the same one; and a first load or a later one says it."""
+    clinic.create(
+        "CREATE TABLE site (Num int NOT NULL, p point, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO site VALUES (1, ST_GeomFromText('POINT(1 2)', 4326)), (2, NULL)"
+    )
+    question = "SELECT col_description('raw.site'::regclass, 2)"
+    clinic.run()
+    assert clinic.warehouse(question) == [("SRID 4326",)]
+    clinic.warehouse_execute("COMMENT ON COLUMN raw.site.p IS NULL")
+    clinic.run()
+
+    assert clinic.warehouse(question) == [("SRID 4326",)]
+
+
+def test_a_bad_row_fails_the_load_and_leaves_nothing(clinic: Clinic, tmp_path: Path) -> None:
+    """By the server itself, because of REPLACE; without it, the warning would have to be noticed."""
+    session = drivers.MySQL(clinic.sandbox.replica, infile_directory=tmp_path)
+    path = tmp_path / "rows"
+    path.write_text("1\n300\n")
+    session.execute("CREATE TABLE strict (t tinyint) ENGINE=InnoDB")
+    load = f"LOAD DATA LOCAL INFILE '{path}' {{}}INTO TABLE strict"
+    with pytest.raises(DatabaseQueryError, match="Out of range value for column"):
+        session.load(load.format("REPLACE "))
+    assert session.rows("SELECT COUNT(*) FROM strict") == [(0,)]
+
+    assert session.load(load.format("")) == (2, 1)
+    session.close()
