@@ -70,8 +70,9 @@ def to_warehouse(
             array, found = CONVERSIONS[rule_of(field).converts](table.column(index), field)
         except _MisfitError as misfit:
             number, shown = pc.sum(misfit.mask).as_py(), ", ".join(map(str, examples(misfit.mask)))
+            values = f"{number:,} value{'s' if number > 1 else ''}"
             raise DataExtractionError(
-                f"{where}: {number:,} value{'s' if number > 1 else ''} {misfit}, which {field.type_postgres} cannot hold"
+                f"{where}: {values} {misfit}, which {field.type_postgres} cannot hold"
                 + (f" (for example at {key} {shown})" if shown else ""),
                 remedy_of(name, field),
             ) from None

@@ -89,6 +89,12 @@ def _stamp(column: pa.ChunkedArray, field: Field) -> pl.Series:
     return stamps if whole else stamps.cast(pl.String).str.zfill(digits)
 
 
+def _whole(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    whole = _plain(column, field)
+    # As a text, 0 is the year 2000.
+    return whole.cast(pl.String).str.zfill(4) if field.column.data_type == "year" else whole
+
+
 def _told(column: pa.ChunkedArray, field: Field) -> pl.Series:
     return _plain(column, field).str.extract(TOLD, 1)
 
@@ -117,4 +123,5 @@ PRINTERS: dict[str, Callable[[pa.ChunkedArray, Field], pl.Series]] = {
     "time": _time,
     "stamp": _stamp,
     "told": _told,
+    "whole": _whole,
 }

@@ -155,7 +155,7 @@ RULES: tuple[Rule, ...] = (
     Rule("int unsigned", ("int",), "bigint", _integer, unsigned=True),
     Rule("bigint", ("bigint",), "bigint", _integer, unsigned=False),
     Rule("bigint unsigned", ("bigint",), "numeric(20,0)", _integer, unsigned=True),
-    Rule("year", ("year",), "smallint", pa.int16(), canonical=("{c} + 0", "{c}::text")),
+    Rule("year", ("year",), "smallint", pa.int16(), prints="whole", canonical=("{c} + 0", "{c}::text")),
     Rule("float", ("float",), "real", pa.float32(), prints="float", canonical=_BITS, note="bit for bit"),
     Rule("double", ("double",), "double precision", pa.float64(), canonical=_BITS, note="bit for bit"),
     Rule("decimal", ("decimal",), "numeric({p},{s})", _decimal, prints="decimal",
@@ -198,7 +198,8 @@ RULES: tuple[Rule, ...] = (
     Rule("boolean on request", _INTEGERS, "boolean", pa.bool_(), request=True, converts="boolean",
          canonical=("{c} + 0", "{c}::integer::text"), refuses=lambda *_: "{c} NOT IN (0, 1)", note="of 0 and 1"),
     *(Rule(f"{type_} on request", (*_INTEGERS, "year"), type_, getattr(pa, f"int{bits}")(), request=True,
-           canonical=("{c} + 0", "{c}::text"), refuses=_beyond(type_)) for type_, bits in _BITS_OF_POSTGRES.items()),
+           prints="whole", canonical=("{c} + 0", "{c}::text"), refuses=_beyond(type_))
+      for type_, bits in _BITS_OF_POSTGRES.items()),
     Rule("double precision on request", ("float",), "double precision", pa.float64(), request=True, prints="float",
          canonical=_BITS),
     Rule("timestamp on request", ("timestamp",), "timestamp", pa.timestamp("us"), request=True, select="{c} + 0",

@@ -270,22 +270,25 @@ def add_columns(namespace: str, table: str, fields: Sequence[Field]) -> str:
     return f"ALTER TABLE {postgres_table(namespace, table)} {added}"
 
 
-def swap_warehouse(namespace: str, table: str, exists: bool, has_key: bool) -> tuple[str, ...]:
+def swap_warehouse(namespace: str, table: str, exists: bool) -> tuple[str, ...]:
     """
     Staging into place, for one transaction; the old table goes first and takes nothing with it.
     """
-    staging, key = staging_name(table), postgres_name(shortened_key(table))
     statements = [f"DROP TABLE {postgres_table(namespace, table)}"] if exists else []
-    statements.append(f"ALTER TABLE {postgres_table(namespace, staging)} RENAME TO {postgres_name(table)}")
-    if has_key:
-        # PostgreSQL named the key after the staging table; a reader of \d should not see that.
-        statements.append(
-            "DO $$ DECLARE key text; BEGIN SELECT conname INTO key FROM pg_constraint WHERE contype = 'p' "
-            f"AND conrelid = {postgres_literal(postgres_table(namespace, table))}::regclass; "
-            f"EXECUTE format('ALTER TABLE {postgres_table(namespace, table).replace('%', '%%')} "
-            f"RENAME CONSTRAINT %I TO {key.replace('%', '%%')}', key); END $$"
-        )
-    return tuple(statements)
+    staging = postgres_table(namespace, staging_name(table))
+    return (*statements, f"ALTER TABLE {staging} RENAME TO {postgres_name(table)}")
+
+
+def key_name(namespace: str, table: str) -> str:
+    """What the primary key of a table is called: PostgreSQL named it after the staging table."""
+    target = postgres_literal(postgres_table(namespace, table))
+    return f"SELECT conname::text FROM pg_constraint WHERE contype = 'p' AND conrelid = {target}::regclass"
+
+
+def rename_key(namespace: str, table: str, key: str) -> str:
+    """The key as a reader of \\d expects it."""
+    names = f"{postgres_name(key)} TO {postgres_name(shortened_key(table))}"
+    return f"ALTER TABLE {postgres_table(namespace, table)} RENAME CONSTRAINT {names}"
 
 
 def shortened_key(table: str) -> str:

@@ -164,8 +164,10 @@ def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int)
             f"AND tablename = {sql.postgres_literal(plan.name_postgres)}"
         )
     )
-    for statement in sql.swap_warehouse(namespace, plan.name_postgres, exists, bool(plan.key_postgres)):
+    for statement in sql.swap_warehouse(namespace, plan.name_postgres, exists):
         session.execute(statement)
+    for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.key_postgres else ():
+        session.execute(sql.rename_key(namespace, plan.name_postgres, key))
     return Changes(inserted=rows)
 
 
