@@ -134,10 +134,8 @@ def expected(value: bytes | None, column: Column, asked: str = "") -> tuple[str 
         return text.rstrip("0").rstrip("."), False
     if asked == "boolean":
         return {"0": "f", "1": "t"}[text], False
-    if (
-        asked in ("smallint", "integer", "bigint")
-        or column.is_("year")
-        or ("zerofill" in column.type and asked != "text")
+    if asked != "text" and (
+        asked in ("smallint", "integer", "bigint") or column.is_("year") or "zerofill" in column.type
     ):
         return f"{Decimal(text):f}", False
     if column.is_("inet"):
