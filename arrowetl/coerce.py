@@ -34,11 +34,11 @@ Conversion = Callable[[pa.ChunkedArray, Field], tuple[pa.Array, Found]]
 
 
 class _MisfitError(Exception):
-    """Values that the type asked for cannot hold: where they are, and what they are."""
+    """Values that cannot be carried: where they are, what they are, and what to do if it is not another type."""
 
-    def __init__(self, mask: pa.Array, what: str) -> None:
+    def __init__(self, mask: pa.Array, what: str, remedy: str | None = None) -> None:
         super().__init__(what)
-        self.mask = mask
+        self.mask, self.remedy = mask, remedy
 
 
 def to_warehouse(
@@ -72,9 +72,8 @@ def to_warehouse(
             number, shown = pc.sum(misfit.mask).as_py(), ", ".join(map(str, examples(misfit.mask)))
             values = f"{number:,} value{'s' if number > 1 else ''}"
             raise DataExtractionError(
-                f"{where}: {values} {misfit}, which {field.type_postgres} cannot hold"
-                + (f" (for example at {key} {shown})" if shown else ""),
-                remedy_of(name, field),
+                f"{where}: {values} {misfit}" + (f" (for example at {key} {shown})" if shown else ""),
+                misfit.remedy or remedy_of(name, field),
             ) from None
         except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, ValueError):
             # Their words hold the value.
@@ -133,9 +132,19 @@ def srids(coercions: Iterable[Coercion]) -> tuple[dict[str, str], tuple[Coercion
 _NO_SRID = "SRID 0"
 
 
-def _refuse(mask: pl.Series, what: str) -> None:
+def _refuse(mask: pl.Series, what: str, field: Field) -> None:
     if mask.any():
-        raise _MisfitError(mask.fill_null(False).to_arrow(), what)
+        raise _MisfitError(mask.fill_null(False).to_arrow(), f"{what}, which {field.type_postgres} cannot hold")
+
+
+def _whole(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    """Refused where the server had no room for a value, and said nothing instead of it."""
+    empty = pc.fill_null(pc.equal(pc.binary_length(column), 0), False)
+    if pc.any(empty).as_py():
+        raise _MisfitError(
+            empty, "larger than the source's max_allowed_packet lets it say", "raise max_allowed_packet at the source"
+        )
+    return column.cast(field.arrow) if field.arrow == pa.string() else column, []
 
 
 def _cast(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -144,7 +153,7 @@ def _cast(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     if pa.types.is_integer(column.type) and pa.types.is_integer(field.arrow):
         before = _series(column)
         after = before.cast(_series(pa.array([], field.arrow)).dtype, strict=False)
-        _refuse(after.is_null() & before.is_not_null(), f"outside of {field.arrow.bit_width} bits")
+        _refuse(after.is_null() & before.is_not_null(), f"outside of {field.arrow.bit_width} bits", field)
     return column.cast(field.arrow), []
 
 
@@ -198,13 +207,13 @@ def _no_dates(moments: pl.Series, days: pl.Series) -> Found:
 
 def _time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     micros = _series(column)
-    _refuse((micros < 0) | (micros >= 86_400_000_000), "of another day")
+    _refuse((micros < 0) | (micros >= 86_400_000_000), "of another day", field)
     return column.cast(field.arrow), []
 
 
 def _boolean(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     values = _series(column)
-    _refuse((values < 0) | (values > 1), "other than 0 and 1")
+    _refuse((values < 0) | (values > 1), "other than 0 and 1", field)
     return pc.not_equal(column, 0), []
 
 
@@ -217,15 +226,21 @@ def _text(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
         found = [("NUL character", "removed", pc.fill_null(marked, False))]
     longest = digits_of(field.type_postgres)
     if longest:
-        _refuse(_series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters")
+        _refuse(_series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters", field)
     return column.cast(field.arrow), found
 
 
 def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    _whole(column, field)
     parts = _series(column).str.extract_groups(TOLD)
     text, found = _text(pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string()), field)
     lost = (parts.struct.field("2") == "!").fill_null(False)
     return text, [*found, *([(NO_CHARACTER, "?", lost.to_arrow())] if lost.any() else [])]
+
+
+def _bytes(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    _whole(column, field)
+    return _series(column).str.extract(TOLD, 1).str.decode("hex").to_arrow().cast(field.arrow), []
 
 
 def columns_without_character(table: pa.Table, fields: Sequence[Field]) -> frozenset[str]:
@@ -239,6 +254,8 @@ def columns_without_character(table: pa.Table, fields: Sequence[Field]) -> froze
 
 
 def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    if field.column.data_type == "json":
+        _whole(column, field)
     # \u0000 after an even number of backslashes is the escape; after an odd number it is text.
     escape = r"(^|[^\\])((?:\\\\)*)\\u0000"
     marked = pc.match_substring_regex(column, escape)
@@ -258,6 +275,7 @@ def _jsonb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 def _wkb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     # MySQL stores four bytes of SRID before the well-known bytes.
+    _whole(column, field)
     stored = column.cast(pa.binary())
     srids = pc.binary_slice(stored, 0, 4)
     found: Found = []
@@ -289,7 +307,9 @@ CONVERSIONS: dict[str, Conversion] = {
     "time": _time,
     "boolean": _boolean,
     "text": _text,
+    "whole": _whole,
     "told": _told,
+    "bytes": _bytes,
     "json": _json,
     "jsonb": _jsonb,
     "wkb": _wkb,

@@ -126,11 +126,16 @@ _BITS = (
 # By way of UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
 _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"
 _TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", "{c}")
+# A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
+_WHOLE = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
 # The column's own bytes, whether the text tells all of them, and the text.
-_TOLD = (
+_TOLD = _WHOLE.replace(
+    "{x}",
     "CONCAT(HEX(CAST({c} AS BINARY)), "
-    f"IF(CAST(CONVERT({_VALID} USING {{charset}}) AS BINARY) = CAST({{c}} AS BINARY), '=', '!'), {_VALID})"
+    f"IF(CAST(CONVERT({_VALID} USING {{charset}}) AS BINARY) = CAST({{c}} AS BINARY), '=', '!'), {_VALID})",
 )
+_WRITTEN = _WHOLE.replace("{x}", "CAST({c} AS CHAR)")
+_STORED = _WHOLE.replace("{x}", "CAST({c} AS BINARY)")
 TOLD = r"(?s)^([0-9A-F]*)([=!])(.*)$"
 """What that gives: the bytes in hexadecimal, `=` or `!`, the text."""
 _HEX = ("HEX({c})", "upper(encode({c}, 'hex'))")
@@ -176,7 +181,7 @@ RULES: tuple[Rule, ...] = (
          load="UNHEX({v})", canonical=_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
     Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT),
-    Rule("json", ("json",), "jsonb", pa.binary(), select="CAST({c} AS CHAR)", converts="jsonb", canonical=None,
+    Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, converts="jsonb", canonical=None,
          replica={Flavour.MARIADB: "longtext"}, note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
     Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), prints="hex", load="UNHEX({v})", canonical=_HEX),
     Rule("bit(1)", ("bit",), "boolean", pa.bool_(), select="CAST({c} AS UNSIGNED)", converts="boolean",
@@ -185,7 +190,7 @@ RULES: tuple[Rule, ...] = (
          load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::text"), when=_type_is("bit(64)")),
     Rule("bit(n)", ("bit",), "bigint", pa.int64(), select="CAST({c} AS UNSIGNED)", load="CAST({v} AS UNSIGNED)",
          canonical=("{c} + 0", "{c}::text")),
-    Rule("geometry and kin", _GEOMETRY, "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", converts="wkb",
+    Rule("geometry and kin", _GEOMETRY, "bytea", pa.large_binary(), select=_STORED, converts="wkb",
          prints="hex", load="UNHEX({v})", canonical=("HEX(SUBSTR(CAST({c} AS BINARY), 5))", _HEX[1]),
          note="WKB, axis order as stored; an SRID goes into the column's comment, several are counted"),
     Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", prints="hex",
@@ -210,10 +215,10 @@ RULES: tuple[Rule, ...] = (
          canonical=_TEXT, when=_is_unicode, refuses=_longer, note=_NUL),
     Rule("char(n) on request", ("char",), "char", pa.string(), request=True, converts="text",
          canonical=(_TEXT[0], "{c}::text"), when=_is_unicode, refuses=_longer, note="padded by PostgreSQL"),
-    Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select="CAST({c} AS CHAR)",
+    Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, converts="whole",
          canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
-    Rule("bytea on request", _TEXTS, "bytea", pa.large_binary(), request=True, select="CAST({c} AS BINARY)",
-         prints="hex", load="UNHEX({v})", canonical=("HEX(CAST({c} AS BINARY))", _HEX[1]),
+    Rule("bytea on request", _TEXTS, "bytea", pa.large_binary(), request=True, select=_TOLD, converts="bytes",
+         prints="told", load="UNHEX({v})", canonical=("HEX(CAST({c} AS BINARY))", _HEX[1]),
          note="in the column's own character set: NUL and all"),
     *(Rule(f"{type_} on request", _TEXTS, type_, pa.binary(), request=True, converts=type_, canonical=None,
            when=_is_unicode, note="the warehouse refuses what is none; \\u0000 removed, counted")

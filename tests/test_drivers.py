@@ -99,6 +99,15 @@ def test_a_value_the_native_read_cannot_hold(
     capfd.readouterr()
 
 
+def test_the_native_read_keeps_to_the_server_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loopback server's socket path may be another server's here; every character of a password is quoted."""
+    asked: list[str] = []
+    monkeypatch.setattr("connectorx.read_sql", lambda url, *_, **__: asked.append(url))
+    drivers.read_arrow(Endpoint("source", "127.0.0.1", 3307, "d", "u", "p@ss:w/rd#1?&%"), "SELECT 1", tls=False)
+
+    assert "p%40ss%3Aw%2Frd%231%3F%26%25@127.0.0.1:3307/d?prefer_socket=false&" in asked[0]
+
+
 def test_a_pool_keeps_counts_and_closes() -> None:
     """Sessions are used again; one that was in use when something failed is not; all are counted."""
     closed: list[int] = []

@@ -8,14 +8,21 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from conftest import Clinic
 from independent import differences
+from nouns import PATIENT, planned
 
 from arrowetl import drivers
-from arrowetl.errors import DatabaseQueryError
+from arrowetl.errors import DatabaseQueryError, DataLoadingError
+from arrowetl.model import Partition
+from arrowetl.replica import Replica
+from arrowetl.spill import spilled
+from arrowetl.sql import mysql_name
 
 ODD = """
 CREATE TABLE odd (Num int NOT NULL, u varchar(20), v varchar(20), PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
@@ -159,6 +166,53 @@ def test_an_override_that_cannot_hold_the_data(
     assert "tables.wrong.overrides.columns.c" in failed["error"]["remedy"]
     assert SECRET not in json.dumps(run)
     assert clinic.leftovers() == []
+
+
+def test_a_value_that_the_source_has_no_room_to_say(clinic: Clinic) -> None:
+    """A server makes NULL of what grows past its max_allowed_packet, and whispers a warning: not past us."""
+    clinic.create(
+        "CREATE TABLE big (Num int NOT NULL, c mediumtext CHARACTER SET cp1251, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO big VALUES (1, 'small'), (7, REPEAT('x', 700000))"
+    )
+    clinic.create("SET GLOBAL max_allowed_packet = 1048576")
+    clinic.undo.append(lambda: clinic.create("SET GLOBAL max_allowed_packet = 67108864"))
+    (failed,) = clinic.run()["tables"]
+
+    assert failed["error"]["message"] == (
+        "big.c (mediumtext): 1 value larger than the source's max_allowed_packet lets it say (for example at Num 7)"
+    )
+    assert failed["error"]["remedy"] == "raise max_allowed_packet at the source"
+
+
+def test_a_replica_whose_database_is_latin1(clinic: Clinic) -> None:
+    """LOAD DATA would take the database's character set for the file's, were it not told."""
+    replica = mysql_name(clinic.sandbox.replica.database)
+    clinic.create(f"ALTER DATABASE {replica} CHARACTER SET latin1", "replica")
+    clinic.undo.append(lambda: clinic.create(f"ALTER DATABASE {replica} CHARACTER SET utf8mb4", "replica"))
+    clinic.create(
+        "CREATE TABLE sms (Num int NOT NULL, t text CHARACTER SET utf8mb4, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO sms VALUES (1, '😀 Zähne ☺')"
+    )
+    assert clinic.run()["exit_code"] == 0
+    assert differences(clinic.sandbox, "sms") == ([], {})
+
+
+def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
+    """A row that replaces another counts twice; the first load stands. The same rows again are the same rows."""
+    spills = clinic.directory / "spills"
+    replica = Replica(clinic.sandbox.replica, spills, partial(spilled, spills))
+    replica.open()
+    plan, part = planned(PATIENT), Partition(0, None, None)
+    rows = pa.table({"PatNum": [1, 2], "LName": ["a", "b"]})
+    replica.prepare(plan)
+    replica.take(plan, part, rows)
+    replica.take(plan, part, rows)
+    with pytest.raises(DataLoadingError, match="2 rows were sent to the replica, it counts 3"):
+        replica.take(plan, part, pa.table({"PatNum": [1, 2], "LName": ["a", "changed"]}))
+
+    assert replica.count(plan) == 2
+    replica.discard(plan)
+    replica.close()
 
 
 def test_a_spatial_reference_is_the_columns_comment(clinic: Clinic) -> None:

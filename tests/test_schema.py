@@ -143,6 +143,34 @@ def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> 
     assert schema.remedy_of("t", field).startswith(remedy)
 
 
+# What was seen to arrive right (and no more): another width is refused, but a double in a bigint, or an integer in a
+# timestamp, is taken bit for bit and in silence.
+ENCODES = {
+    "boolean": {pa.bool_()}, "smallint": {pa.int8(), pa.uint8(), pa.int16()}, "integer": {pa.uint16(), pa.int32()},
+    "bigint": {pa.uint32(), pa.int64()}, "real": {pa.float32()}, "double precision": {pa.float64()},
+    "date": {pa.date32()}, "timestamp": {pa.timestamp("us")}, "timestamptz": {pa.timestamp("us", "UTC")},
+    "interval": {pa.duration("us")}, "time": {pa.time64("us")}, "text": {pa.string()}, "varchar": {pa.string()},
+    "char": {pa.string()}, "bytea": {pa.large_binary()}, "uuid": {pa.binary(16)}, "inet": {pa.binary()},
+    "json": {pa.binary()}, "jsonb": {pa.binary()},
+}  # fmt: skip
+
+
+def test_every_pair_of_types_is_one_that_arrives() -> None:
+    """Of all rules and all types they fit, the Arrow type is one that ADBC encodes into exactly that of PostgreSQL."""
+    wrong = []
+    for rule in rules.RULES:
+        for type_, unsigned in [(type_, unsigned) for type_ in rule.mysql for unsigned in ("", " unsigned")]:
+            of = column("c", type_ + unsigned, precision=10, scale=2)
+            if rule.unsigned not in (None, of.unsigned):
+                continue
+            arrow = rule.arrow(of) if callable(rule.arrow) else rule.arrow
+            numeric = rule.postgres.startswith("numeric") and (arrow == pa.uint64() or pa.types.is_decimal(arrow))
+            if not numeric and arrow not in ENCODES.get(rule.postgres, set()):
+                wrong.append((rule.name, of.column_type, arrow))
+
+    assert wrong == []
+
+
 def test_rules_have_names_of_their_own() -> None:
     """A plan names its rule, and finds it again."""
     names = [rule.name for rule in rules.RULES]
