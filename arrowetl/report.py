@@ -228,6 +228,7 @@ def _type_words(rule: Rule) -> tuple[str, ...]:
 
 
 def _shorter(expression: str) -> str:
+    expression = expression.removeprefix("COALESCE(").partition(", IF(c IS NULL")[0]
     return expression if len(expression) < 40 else expression.partition("(")[0] + "(…)"
 
 

@@ -119,7 +119,7 @@ class Warehouse:
                 session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
                 changes = _CUTOVERS[plan.cutover](session, self.namespace, plan, rows)
                 for column, text in comments.items():
-                    session.execute(sql.comment(self.namespace, plan.name_postgres, column, text))
+                    _comment(session, self.namespace, plan.name_postgres, column, text)
             session.execute(sql.drop_postgres(self.namespace, sql.staging_name(plan.name_postgres)))
         return changes
 
@@ -155,6 +155,14 @@ def _refused(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError, key: st
         f"{error.message.partition('refused: ')[2]}",
         schema.remedy_of(plan.name, field),
     )
+
+
+def _comment(session: drivers.Postgres, namespace: str, table: str, column: str, text: str) -> None:
+    """Say it of a column, beside what somebody else says."""
+    said = session.rows(sql.comment_of(namespace, table, column))[0][0] or ""
+    if text not in said:
+        others = f"{said} ({text})" if said and not said.startswith("SRID ") else text
+        session.execute(sql.comment(namespace, table, column, others))
 
 
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:

@@ -216,7 +216,7 @@ def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
 
 
 def test_a_spatial_reference_is_the_columns_comment(clinic: Clinic) -> None:
-    """Where all values have the same one; and a first load or a later one says it."""
+    """Where all values have the same one; beside what somebody else says of the column, and once."""
     clinic.create(
         "CREATE TABLE site (Num int NOT NULL, p point, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
         "INSERT INTO site VALUES (1, ST_GeomFromText('POINT(1 2)', 4326)), (2, NULL)"
@@ -224,10 +224,11 @@ def test_a_spatial_reference_is_the_columns_comment(clinic: Clinic) -> None:
     question = "SELECT col_description('raw.site'::regclass, 2)"
     clinic.run()
     assert clinic.warehouse(question) == [("SRID 4326",)]
-    clinic.warehouse_execute("COMMENT ON COLUMN raw.site.p IS NULL")
+    clinic.warehouse_execute("COMMENT ON COLUMN raw.site.p IS 'where it is'")
+    clinic.run()
     clinic.run()
 
-    assert clinic.warehouse(question) == [("SRID 4326",)]
+    assert clinic.warehouse(question) == [("where it is (SRID 4326)",)]
 
 
 def test_a_bad_row_fails_the_load_and_leaves_nothing(clinic: Clinic, tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""
+What is said to MySQL and MariaDB: to a server that is read, and to a replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from arrowetl.infile import DIALECT
+from arrowetl.model import Field, Flavour, Index, Partition, Table, TablePlan
+from arrowetl.schema import expression, replica_type, rule_of
+from arrowetl.sql.names import is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
+
+# --- the source ---------------------------------------------------------------------------------
+
+
+def catalog(database: str) -> Mapping[str, str]:
+    """The three questions whose answers are the catalog of a database."""
+    schema = mysql_literal(database)
+    return {
+        "tables": (
+            "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH "
+            f"FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} "
+            "AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
+        ),
+        "columns": (
+            "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, "
+            "COLLATION_NAME, COALESCE(NUMERIC_PRECISION, DATETIME_PRECISION), NUMERIC_SCALE, EXTRA "
+            f"FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {schema} ORDER BY TABLE_NAME, ORDINAL_POSITION"
+        ),
+        "indexes": (
+            "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART, NON_UNIQUE, INDEX_TYPE "
+            f"FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {schema} "
+            "ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
+        ),
+    }
+
+
+def reading(database: str, table: str) -> str:
+    """Rows, last change and clock of a table, in one statement."""
+    return (
+        f"SELECT (SELECT COUNT(*) FROM {mysql_table(database, table)}), "
+        "(SELECT UPDATE_TIME FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA = {mysql_literal(database)} AND TABLE_NAME = {mysql_literal(table)}), NOW()"
+    )
+
+
+def key_after(database: str, table: str, key: str, lower: int | None, rows: int) -> str:
+    """
+    The key that stands `rows` rows above `lower` in the primary key's own order.
+
+    It walks the index alone, from where the last answer left off: a bounded
+    read, and right for keys with gaps or at random.
+    """
+    name = mysql_name(key)
+    above = f"WHERE {name} >= {lower} " if lower is not None else ""
+    return f"SELECT {name} FROM {mysql_table(database, table)} {above}ORDER BY {name} LIMIT {rows}, 1"
+
+
+def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition) -> str:
+    """The rows of one partition, each column as its rule reads it."""
+    columns = []
+    for field in fields:
+        name = mysql_name(field.column.name)
+        columns.append(f"{expression(field).replace('{c}', name)} AS {name}")
+    ranges = []
+    if key is not None and part.lower is not None:
+        ranges.append(f"{mysql_name(key)} >= {part.lower}")
+    if key is not None and part.upper is not None:
+        ranges.append(f"{mysql_name(key)} < {part.upper}")
+    where = f" WHERE {' AND '.join(ranges)}" if ranges else ""
+    return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{where}"
+
+
+def misfits(database: str, table: str, conditions: Mapping[str, str]) -> str:
+    """How many values of each column its condition (`{c}` is the quoted column) is true of; in one reading."""
+    counts = [f"COALESCE(SUM({cond.replace('{c}', mysql_name(name))}), 0)" for name, cond in conditions.items()]
+    return f"SELECT {', '.join(counts)} FROM {mysql_table(database, table)}"
+
+
+def mysql_count(database: str, table: str) -> str:
+    return f"SELECT COUNT(*) FROM {mysql_table(database, table)}"
+
+
+# --- the replica --------------------------------------------------------------------------------
+
+
+def create_replica(database: str, name: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
+    """
+    The replica's table, with its primary key and no other index yet.
+
+    Args:
+        collations: every collation the replica knows → its character set.
+    """
+    lines = []
+    for field in plan.fields:
+        column = field.column
+        type_ = replica_type(field, plan.table.flavour, replica)
+        text = _charset(column.charset, column.collation, collations) if column.charset else ""
+        # Without a default of its own, an old server gives a timestamp ON UPDATE CURRENT_TIMESTAMP.
+        null = " NULL" if column.nullable else " NOT NULL"
+        default = " DEFAULT '1970-01-01 00:00:01'" if column.data_type == "timestamp" and not column.nullable else ""
+        lines.append(f"{mysql_name(column.name)} {type_}{text}{null}{default}")
+    kept = {field.column.name for field in plan.fields}
+    key = plan.table.primary_key
+    if key and kept.issuperset(key):
+        prefixes = dict(_primary_prefixes(plan.table))
+        lines.append(f"PRIMARY KEY ({', '.join(_index_column(name, prefixes.get(name)) for name in key)})")
+    text = _charset(plan.table.charset, plan.table.collation, collations)
+    return f"CREATE TABLE {mysql_table(database, name)} ({', '.join(lines)}) ENGINE=InnoDB{text}"
+
+
+def _primary_prefixes(table: Table) -> Iterable[tuple[str, int | None]]:
+    return next((index.columns for index in table.indexes if index.name == "PRIMARY"), ())
+
+
+def _index_column(name: str, prefix: int | None) -> str:
+    return mysql_name(name) + (f"({prefix})" if prefix else "")
+
+
+def _charset(charset: str | None, collation: str | None, known: Mapping[str, str]) -> str:
+    """
+    CHARACTER SET and COLLATE clauses that the replica understands.
+
+    `utf8` became `utf8mb3`; a collation the replica lacks becomes the nearest
+    that it has, binary where the source tells more letters apart.
+    """
+    if not charset:
+        return ""
+    charset = next((c for c in (charset, {"utf8": "utf8mb3", "utf8mb3": "utf8"}.get(charset)) if c in known.values()),
+                   "utf8mb4")  # fmt: skip
+    ending = (collation or "").partition("_")[2]
+    exact = f"{charset}_{ending}"
+    if exact not in known:
+        exact = f"{charset}_general_ci" if ending.endswith("_ci") else f"{charset}_bin"
+    return f" CHARACTER SET {charset}" + (f" COLLATE {exact}" if exact in known else "")
+
+
+def add_indexes(database: str, name: str, plan: TablePlan) -> str | None:
+    """All secondary indexes in one statement, after the data; None where there are none."""
+    kept = {field.column.name for field in plan.fields}
+    clauses = [_index_clause(i) for i in plan.table.indexes if i.name != "PRIMARY" and kept.issuperset(dict(i.columns))]
+    clauses = [clause for clause in clauses if clause]
+    return f"ALTER TABLE {mysql_table(database, name)} {', '.join(clauses)}" if clauses else None
+
+
+def _index_clause(index: Index) -> str:
+    if index.kind not in ("BTREE", "HASH", "FULLTEXT"):
+        return ""  # a spatial index needs what a replica's column does not promise
+    word = "FULLTEXT INDEX" if index.kind == "FULLTEXT" else "UNIQUE INDEX" if index.unique else "INDEX"
+    columns = ", ".join(_index_column(n, p if index.kind != "FULLTEXT" else None) for n, p in index.columns)
+    return f"ADD {word} {mysql_name(index.name)} ({columns})"
+
+
+def load_data(database: str, name: str, fields: Sequence[Field], path: str) -> str:
+    """
+    LOAD DATA of one spill.
+
+    REPLACE is what makes the server refuse a bad value: without it, LOCAL
+    turns every error into a warning, whatever the SQL mode.
+    """
+    columns, assignments = [], []
+    for index, field in enumerate(fields):
+        load = rule_of(field).load
+        if load == "{v}":
+            columns.append(mysql_name(field.column.name))
+        else:
+            columns.append(f"@c{index}")
+            assignments.append(f"{mysql_name(field.column.name)} = {load.format(v=f'@c{index}')}")
+    setting = f" SET {', '.join(assignments)}" if assignments else ""
+    return (
+        f"LOAD DATA LOCAL INFILE {mysql_literal(path)} REPLACE INTO TABLE {mysql_table(database, name)} "
+        f"CHARACTER SET utf8mb4 {DIALECT} ({', '.join(columns)}){setting}"
+    )
+
+
+def swap_replica(database: str, table: str, exists: bool) -> str:
+    """Staging into place, in one atomic RENAME."""
+    published = mysql_table(database, table)
+    pairs = [f"{published} TO {mysql_table(database, retired_name(table))}"] if exists else []
+    pairs.append(f"{mysql_table(database, staging_name(table))} TO {published}")
+    return f"RENAME TABLE {', '.join(pairs)}"
+
+
+def drop_mysql(database: str, name: str) -> str:
+    return f"DROP TABLE IF EXISTS {mysql_table(database, name)}"
+
+
+def leftovers_mysql(database: str) -> str:
+    return (
+        "SELECT TABLE_NAME FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA = {mysql_literal(database)} AND {is_ours('TABLE_NAME')}"
+    )

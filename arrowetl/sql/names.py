@@ -1,0 +1,72 @@
+"""
+Names and values as either language writes them, and what a run calls the tables it makes for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from arrowetl import limits
+from arrowetl.schema import shortened
+
+STAGING = "arrowetl_staging_"
+"""What the names of staging tables begin with, at both ends."""
+RETIRED = "arrowetl_retired_"
+"""What a table is called between being swapped out and being dropped."""
+
+
+def mysql_name(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def mysql_table(database: str, table: str) -> str:
+    return f"{mysql_name(database)}.{mysql_name(table)}"
+
+
+def postgres_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def postgres_table(namespace: str, table: str) -> str:
+    return f"{postgres_name(namespace)}.{postgres_name(table)}"
+
+
+def mysql_literal(value: str | int | datetime | None) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(int(value))
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def postgres_literal(value: str | int | bool | datetime | None) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool | int):
+        return str(value)
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def staging_name(table: str) -> str:
+    """Where a run's rows land before anyone looks at them."""
+    return _prefixed(STAGING, table)
+
+
+def retired_name(table: str) -> str:
+    return _prefixed(RETIRED, table)
+
+
+def _prefixed(prefix: str, table: str) -> str:
+    name = prefix + table
+    return name if len(name.encode()) <= limits.postgres_name_bytes else shortened(name, limits.postgres_name_bytes)
+
+
+def is_ours(name: str) -> str:
+    """A condition upon names, in either language: tables that a run makes for itself."""
+    return "(" + " OR ".join(f"left({name}, {len(prefix)}) = '{prefix}'" for prefix in (STAGING, RETIRED)) + ")"
+
+
+def lock_number(text: str) -> int:
+    """A 63-bit number for PostgreSQL's advisory locks."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
