@@ -22,7 +22,7 @@ from arrowetl.errors import DataExtractionError
 from arrowetl.model import Field
 from arrowetl.outcome import Coercion
 from arrowetl.rules import TOLD
-from arrowetl.schema import digits_of, remedy_of, rule_of, to_arrow
+from arrowetl.schema import digits_of, is_read_as_text, remedy_of, rule_of, to_arrow
 
 EXAMPLES = 3
 NO_CHARACTER = "no character"
@@ -39,6 +39,24 @@ class _MisfitError(Exception):
     def __init__(self, mask: pa.Array, what: str, remedy: str | None = None) -> None:
         super().__init__(what)
         self.mask, self.remedy = mask, remedy
+
+
+def texts(table: pa.Table, fields: Sequence[Field]) -> tuple[pa.Table, frozenset[str]]:
+    """
+    Texts that were read as bytes, as text.
+
+    Returns:
+        The table, and the columns in which some bytes are no character, as they were.
+    """
+    odd = set()
+    for index, field in enumerate(fields):
+        if is_read_as_text(field) and pa.types.is_large_binary(table.column(index).type):
+            try:
+                text = table.column(index).cast(pa.string())
+                table = table.set_column(index, table.schema.field(index).name, text)
+            except pa.ArrowInvalid:
+                odd.add(field.column.name)
+    return table, frozenset(odd)
 
 
 def to_warehouse(
@@ -241,16 +259,6 @@ def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 def _bytes(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     _whole(column, field)
     return _series(column).str.extract(TOLD, 1).str.decode("hex").to_arrow().cast(field.arrow), []
-
-
-def columns_without_character(table: pa.Table, fields: Sequence[Field]) -> frozenset[str]:
-    """Those columns, of the ones told by their bytes, in which some bytes are no character."""
-    return frozenset(
-        field.column.name
-        for index, field in enumerate(fields)
-        if rule_of(field).converts == "told"
-        and pc.any(pc.match_substring_regex(table.column(index), "^[0-9A-F]*!")).as_py()
-    )
 
 
 def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:

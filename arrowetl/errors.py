@@ -105,13 +105,6 @@ class DataExtractionError(DataError):
     pass
 
 
-class UnreadableValueError(DataExtractionError):
-    """
-    The native read met a value it cannot hold (a zero date, say). The caller
-    reads the partition again with the rules' safe expressions.
-    """
-
-
 class DataLoadingError(DataError):
     pass
 

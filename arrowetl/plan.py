@@ -73,7 +73,7 @@ def table_plan(
     adopted = {name: type_ for name, type_ in adoptable.items() if not misfits.get(name)}
     fields = schema.translate(table.name, columns, {**settings.column_types(), **adopted})
     coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered or ()}
-    fields = tuple(schema.told_by_bytes(f) if (f.column.name, NO_CHARACTER) in coerced else f for f in fields)
+    fields = schema.told_by_bytes(table.name, fields, {column for column, found in coerced if found == NO_CHARACTER})
     names = {field.column.name: field.name_postgres for field in fields}
     has_key = bool(table.primary_key) and all(name in names for name in table.primary_key)
     notes = []

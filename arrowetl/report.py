@@ -220,7 +220,8 @@ def types_markdown(rules: Sequence[Rule]) -> str:
 
 
 def _type_words(rule: Rule) -> tuple[str, ...]:
-    read = _shorter(rule.select.replace("{c}", "c")) + (f", or as {rule.fallback}" if rule.fallback else "")
+    select = "its bytes" if callable(rule.select) else rule.select
+    read = _shorter(select.replace("{c}", "c")) + (f", or as {rule.fallback}" if rule.fallback else "")
     replica = ", ".join(f"{type_} on {flavour}" for flavour, type_ in (rule.replica or {}).items()) or "the same"
     warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
     name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.request else rule.name

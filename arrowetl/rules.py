@@ -43,10 +43,10 @@ class Rule:
     """The Arrow type that ADBC encodes into exactly that."""
     unsigned: bool | None = None
     """None fits both."""
-    select: str = "{c}"
-    """How it is read: in a form that holds every value, or else there is a fallback."""
+    select: str | Callable[[Column], str] = "{c}"
+    """How it is read: in a form in which no value makes the driver panic."""
     fallback: str | None = None
-    """The rule by which it is read again where this one met a value that the driver cannot hold."""
+    """The rule by which it is read again where it was no text."""
     converts: str = "cast"
     """Which of `coerce.CONVERSIONS` makes the warehouse's value."""
     prints: str = "plain"
@@ -67,7 +67,7 @@ class Rule:
 _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _BITS_OF = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _BITS_OF_POSTGRES = {"smallint": 16, "integer": 32, "bigint": 64}
-_UNICODE = ("utf8", "utf8mb3", "utf8mb4", "latin1")
+_UTF8 = ("utf8", "utf8mb3", "utf8mb4")
 
 
 def _integer(column: Column) -> pa.DataType:
@@ -88,7 +88,18 @@ def _decimal_is_native(column: Column) -> bool:
 
 def _is_unicode(column: Column) -> bool:
     # In other character sets some bytes are no character, and a server that is asked for text says `?`.
-    return column.charset in (*_UNICODE, None)
+    return column.charset in (*_UTF8, "latin1", None)
+
+
+def _as_text(column: Column) -> str:
+    """
+    A text as UTF-8: its bytes, which nobody looks at before we do, as fast as the text itself.
+
+    MySQL's utf8 lets halves of surrogate pairs in, over which the driver panics. In latin1 there is nothing to fear.
+    """
+    if column.charset not in _UTF8:
+        return "{c}"
+    return _LONG_BYTES if column.data_type in ("mediumtext", "longtext") else "CAST({c} AS BINARY)"
 
 
 def _type_is(text: str) -> Callable[[Column], bool]:
@@ -136,6 +147,9 @@ _TOLD = _WHOLE.replace(
 )
 _WRITTEN = _WHOLE.replace("{x}", "CAST({c} AS CHAR)")
 _STORED = _WHOLE.replace("{x}", "CAST({c} AS BINARY)")
+# A byte that is in no text.
+_LONG_BYTES = _STORED.replace("''", "X'FF'")
+TOLD_BY_BYTES = "text told by its bytes"
 TOLD = r"(?s)^([0-9A-F]*)([=!])(.*)$"
 """What that gives: the bytes in hexadecimal, `=` or `!`, the text."""
 _HEX = ("HEX({c})", "upper(encode({c}, 'hex'))")
@@ -175,9 +189,9 @@ RULES: tuple[Rule, ...] = (
          note="read and written in UTC; " + _ZERO_DATE),
     Rule("time", ("time",), "interval", pa.duration("us"), select=_TIME, prints="time",
          note="-838:59:59.999999 to 838:59:59.999999, exact"),
-    Rule("char, varchar, text", _TEXTS, "text", pa.string(), fallback="text told by its bytes", converts="text",
+    Rule("char, varchar, text", _TEXTS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES, converts="text",
          canonical=_TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
-    Rule("text told by its bytes", _TEXTS, "text", pa.string(), select=_TOLD, converts="told", prints="told",
+    Rule(TOLD_BY_BYTES, _TEXTS, "text", pa.string(), select=_TOLD, converts="told", prints="told",
          load="UNHEX({v})", canonical=_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
     Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT),
@@ -211,16 +225,16 @@ RULES: tuple[Rule, ...] = (
          converts="datetime", prints="stamp", canonical=(_REAL_DATE, "{c}::text"), note="UTC; " + _ZERO_DATE),
     Rule("time on request", ("time",), "time", pa.time64("us"), request=True, select=_TIME, prints="time",
          converts="time", refuses=lambda *_: "{c} < '00:00:00' OR {c} >= '24:00:00'", note="of one day"),
-    Rule("varchar(n) on request", (*_TEXTS, "enum", "set"), "varchar", pa.string(), request=True, converts="text",
+    Rule("varchar(n) on request", (*_TEXTS, "enum", "set"), "varchar", pa.string(), request=True, select=_as_text, converts="text",
          canonical=_TEXT, when=_is_unicode, refuses=_longer, note=_NUL),
-    Rule("char(n) on request", ("char",), "char", pa.string(), request=True, converts="text",
+    Rule("char(n) on request", ("char",), "char", pa.string(), request=True, select=_as_text, converts="text",
          canonical=(_TEXT[0], "{c}::text"), when=_is_unicode, refuses=_longer, note="padded by PostgreSQL"),
     Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, converts="whole",
          canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
     Rule("bytea on request", _TEXTS, "bytea", pa.large_binary(), request=True, select=_TOLD, converts="bytes",
          prints="told", load="UNHEX({v})", canonical=("HEX(CAST({c} AS BINARY))", _HEX[1]),
          note="in the column's own character set: NUL and all"),
-    *(Rule(f"{type_} on request", _TEXTS, type_, pa.binary(), request=True, converts=type_, canonical=None,
-           when=_is_unicode, note="the warehouse refuses what is none; \\u0000 removed, counted")
+    *(Rule(f"{type_} on request", _TEXTS, type_, pa.binary(), request=True, select=_as_text, converts=type_, canonical=None,
+           when=_is_unicode, note="\\u0000 removed, counted; what is none is refused")
       for type_ in ("jsonb", "json")),
 )  # fmt: skip

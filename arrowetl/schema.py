@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.errors import DataError
+from arrowetl.errors import DataError, DataExtractionError
 from arrowetl.model import Column, Field, Flavour
 from arrowetl.rules import RULES, Asked, Rule
 
@@ -53,7 +53,9 @@ def spelled(type_: str) -> str:
 
 def expression(field: Field) -> str:
     """How a field is selected; `{c}` is its quoted name."""
-    return rule_of(field).select.replace("{charset}", field.column.charset or "binary")
+    select = rule_of(field).select
+    text = select(field.column) if callable(select) else select
+    return text.replace("{charset}", field.column.charset or "binary")
 
 
 def canonical(field: Field) -> tuple[str, str] | None:
@@ -70,10 +72,31 @@ def canonical(field: Field) -> tuple[str, str] | None:
     return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {texts[0]}))", texts[1]
 
 
-def told_by_bytes(field: Field) -> Field:
-    """The field by its rule's fallback; itself where there is none."""
-    fallback = rule_of(field).fallback
-    return replace(field, rule=fallback) if fallback else field
+def is_read_as_text(field: Field) -> bool:
+    """Whether what is read of it is a text, which may come as its bytes."""
+    return callable(rule_of(field).select)
+
+
+def told_by_bytes(table: str, fields: Iterable[Field], columns: Collection[str]) -> tuple[Field, ...]:
+    """
+    The fields, of which those of some columns are by their rules' fallbacks.
+
+    Raises:
+        DataExtractionError: the type asked for has none.
+    """
+    told = []
+    for field in fields:
+        if field.column.name in columns and is_read_as_text(field):
+            fallback = rule_of(field).fallback
+            if fallback is None:
+                raise DataExtractionError(
+                    f"{table}.{field.column.name} ({field.column.column_type}): holds bytes that are no character, "
+                    f"which {field.type_postgres} cannot",
+                    remedy_of(table, field),
+                )
+            field = replace(field, rule=fallback)
+        told.append(field)
+    return tuple(told)
 
 
 def translate(table: str, columns: Iterable[Column], overrides: Mapping[str, str]) -> tuple[Field, ...]:

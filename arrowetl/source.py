@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from arrowetl import coerce, drivers, partition, schema, sql
-from arrowetl.errors import DataExtractionError, UnreadableValueError
+from arrowetl.errors import DataExtractionError
 from arrowetl.model import Column, Endpoint, Flavour, Index, Partition, Reading, Table, TablePlan
 
 
@@ -32,7 +32,7 @@ class Source:
         self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, read_only=True))
         self._lock = threading.Lock()
         self._tls: bool | None = None
-        # Columns in which a native read met what the driver cannot hold: the next partition need not try.
+        # Columns whose texts had bytes that are no character: the next partition need not try.
         self._odd: dict[str, frozenset[str]] = {}
 
     @property
@@ -95,31 +95,25 @@ class Source:
 
     def extract(self, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table]:
         """
-        The rows of one partition: natively, or, where that met a value the driver cannot hold, by the fallbacks of
-        the rules for the columns that need it.
+        The rows of one partition; read again by the fallbacks of the rules where texts had bytes that are no character.
 
         Returns:
             The plan with its fields as they were read, and the rows.
 
         Raises:
-            DataExtractionError: the read ended before its end.
+            DataExtractionError: the read ended before its end, or a text is none.
             DatabaseConnectionError: the server is gone.
         """
         if part.index:
             self._answers()
-        everything = frozenset(field.column.name for field in plan.fields)
-        # In a process that is not ours nobody keeps a panic, and the value in it, off stderr: there must be none.
-        odd = self._odd.get(plan.name, frozenset()) if drivers.panics_are_muted() else everything
-        reading = _told(plan, odd)
-        try:
-            return reading, self._read(reading, part)
-        except UnreadableValueError:
-            if odd == everything:
-                raise
-        reading = _told(plan, everything)
-        table = self._read(reading, part)
-        self._odd[plan.name] = odd | coerce.columns_without_character(table, reading.fields) or everything
-        return reading, table
+        known = self._odd.get(plan.name, frozenset())
+        plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, known))
+        table, odd = coerce.texts(self._read(plan, part), plan.fields)
+        if odd:
+            self._odd[plan.name] = known | odd
+            plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, odd))
+            table, _ = coerce.texts(self._read(plan, part), plan.fields)
+        return plan, table
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
@@ -127,8 +121,6 @@ class Source:
         try:
             with self.pool.counted():
                 return drivers.read_arrow(self.endpoint, statement, self.tls)
-        except UnreadableValueError:
-            raise
         except DataExtractionError:
             self._answers()
             raise
@@ -150,12 +142,6 @@ class Source:
 
     def close(self) -> None:
         self.pool.close()
-
-
-def _told(plan: TablePlan, columns: frozenset[str]) -> TablePlan:
-    """The plan with these columns' texts told by their bytes."""
-    fields = tuple(schema.told_by_bytes(f) if f.column.name in columns else f for f in plan.fields)
-    return replace(plan, fields=fields)
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:

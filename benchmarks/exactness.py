@@ -16,11 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arrowetl import coerce, drivers, infile, plan, schema
+from arrowetl import coerce, drivers, infile, plan
 from arrowetl.model import Partition, TablePlan, TableSettings
 from arrowetl.sandbox import opendental, seed, servers
 from arrowetl.source import Source
@@ -75,12 +74,7 @@ def main() -> int:
         def plain() -> Any:
             return drivers.read_arrow(sandbox.source, f"SELECT {names} FROM {TABLE}", tls=False)
 
-        def by_bytes() -> Any:
-            told = tuple(schema.told_by_bytes(field) for field in planned.fields)
-            return source.extract(replace(planned, fields=told), whole)
-
         ratio = compared("exact", plain, lambda: source.extract(planned, whole), chosen.pairs, rows)
-        compared("with every text told by its bytes", plain, by_bytes, chosen.pairs, rows)
         _conversions(planned, source.extract(planned, whole)[1], rows)
         source.close()
     print_.flush()

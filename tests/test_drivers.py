@@ -10,7 +10,7 @@ import pytest
 
 from arrowetl import drivers
 from arrowetl.drivers import refusals
-from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, UnreadableValueError
+from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, DataExtractionError
 from arrowetl.model import Endpoint, Flavour
 from arrowetl.sandbox import servers
 
@@ -86,11 +86,11 @@ def test_a_source_session_cannot_write(sandbox: servers.Sandbox) -> None:
 
 
 @pytest.mark.parametrize("expression", ["CAST('0000-00-00' AS DATE)", "CAST('-01:00:00' AS TIME)"])
-def test_a_value_the_native_read_cannot_hold(
+def test_a_value_the_driver_cannot_hold(
     sandbox: servers.Sandbox, expression: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A panic of the driver's is an exception of ours, and its text, which has the value, is in none of it."""
-    with pytest.raises(UnreadableValueError) as refusal:
+    with pytest.raises(DataExtractionError, match="a value that the driver cannot hold") as refusal:
         drivers.read_arrow(sandbox.source, f"SELECT {expression} AS c", tls=False)
 
     assert refusal.value.__cause__ is None

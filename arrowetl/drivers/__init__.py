@@ -9,7 +9,7 @@ classes here; what it says comes from `sql`.
 
 from importlib import metadata
 
-from arrowetl.drivers.arrow import mute_panics, panics_are_muted, read_arrow
+from arrowetl.drivers.arrow import mute_panics, read_arrow
 from arrowetl.drivers.mysql import LOCAL_INFILE, MySQL
 from arrowetl.drivers.pool import Pool
 from arrowetl.drivers.postgres import Postgres
@@ -21,4 +21,4 @@ def versions() -> dict[str, str]:
     return {package: metadata.version(package) for package in packages}
 
 
-__all__ = ["LOCAL_INFILE", "MySQL", "Pool", "Postgres", "mute_panics", "panics_are_muted", "read_arrow", "versions"]
+__all__ = ["LOCAL_INFILE", "MySQL", "Pool", "Postgres", "mute_panics", "read_arrow", "versions"]

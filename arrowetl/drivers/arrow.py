@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from arrowetl import limits
 from arrowetl.drivers.refusals import clean
-from arrowetl.errors import DataExtractionError, UnreadableValueError
+from arrowetl.errors import DataExtractionError
 from arrowetl.model import Endpoint
 
 # The session in which partitions are read: UTC (TIMESTAMP is session-local), nothing but reads.
@@ -36,8 +36,7 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
         A table of the query's columns, by their aliases; timestamps are naive UTC.
 
     Raises:
-        UnreadableValueError: a value that the native protocol cannot hold.
-        DataExtractionError: anything else that ended the read.
+        DataExtractionError: the read was ended.
     """
     mode = endpoint.ssl_mode.upper() if endpoint.ssl_mode not in ("preferred", "disabled") else "REQUIRED"
     # prefer_socket: it would otherwise follow a loopback server's socket path to whoever has it on this machine.
@@ -62,22 +61,16 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
         raise
     except BaseException as error:  # a Rust panic is no Exception
         # Neither text is passed on: a panic's holds the cell's value.
-        if "Couldn't convert" in str(error):
-            raise UnreadableValueError(f"{endpoint}: a value the native read cannot hold") from None
         reason = re.search(r"ERROR (\d+) \(\w+\):?\s*(.*?)\s*}?\s*$", str(error), re.DOTALL)
-        said = f"{clean(reason[2], endpoint)} ({reason[1]})" if reason else type(error).__name__
+        said = f"{clean(reason[2], endpoint)} ({reason[1]})" if reason else _words(error)
         raise DataExtractionError(
             f"{endpoint}: the read was ended: {said}",
             "run again; if it stays, `arrowetl test-connections` shows how the server is",
         ) from None
 
 
-_muted = False
-
-
-def panics_are_muted() -> bool:
-    """Whether this process keeps Rust's panics off its stderr."""
-    return _muted
+def _words(error: BaseException) -> str:
+    return "a value that the driver cannot hold" if "Couldn't convert" in str(error) else type(error).__name__
 
 
 def mute_panics() -> TextIO:
@@ -88,8 +81,6 @@ def mute_panics() -> TextIO:
     on file descriptor 2 leads nowhere; what Python has to say goes to the
     stream returned, which is the stderr there was.
     """
-    global _muted
-    _muted = True
     os.environ["RUST_BACKTRACE"] = "0"
     sys.stderr.flush()
     kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
