@@ -3,13 +3,15 @@ Arrow as it was read → Arrow as PostgreSQL can hold it, and a count of every
 value that had to change.
 
 Pure: arrays in, arrays out. Which conversion a column needs is written in its
-rule (`schema`); the replica's form of the same rows is `infile`'s business.
+rule (`rules`); the replica's form of the same rows is `infile`'s business.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -34,29 +36,55 @@ Conversion = Callable[[pa.ChunkedArray, Field], tuple[pa.Array, Found]]
 
 
 class _MisfitError(Exception):
-    """Values that cannot be carried: where they are, what they are, and what to do if it is not another type."""
+    """Values that the type asked for cannot hold: where they are, and what they are."""
 
-    def __init__(self, mask: pa.Array, what: str, remedy: str | None = None) -> None:
+    def __init__(self, mask: pa.Array, what: str) -> None:
         super().__init__(what)
-        self.mask, self.remedy = mask, remedy
+        self.mask = mask
 
 
-def texts(table: pa.Table, fields: Sequence[Field]) -> tuple[pa.Table, frozenset[str]]:
+def as_read(name: str, table: pa.Table, fields: Sequence[Field], key: str | None) -> tuple[pa.Table, frozenset[str]]:
     """
-    Texts that were read as bytes, as text.
+    What the source gave, seen to be whole, and texts that came as bytes as text.
 
     Returns:
         The table, and the columns in which some bytes are no character, as they were.
+
+    Raises:
+        DataExtractionError: the source had no room to say a value, and said nothing in its stead.
     """
     odd = set()
     for index, field in enumerate(fields):
-        if is_read_as_text(field) and pa.types.is_large_binary(table.column(index).type):
+        column = table.column(index)
+        if rule_of(field).never_empty:
+            unsaid = pc.fill_null(pc.equal(pc.binary_length(column), 0), False)
+            if pc.any(unsaid).as_py():
+                raise DataExtractionError(
+                    _told_where(name, field, table, fields, key, unsaid, "too large for the source to say"),
+                    "raise max_allowed_packet at the source",
+                )
+        if is_read_as_text(field) and pa.types.is_large_binary(column.type):
             try:
-                text = table.column(index).cast(pa.string())
-                table = table.set_column(index, table.schema.field(index).name, text)
+                table = table.set_column(index, table.schema.field(index).name, column.cast(pa.string()))
             except pa.ArrowInvalid:
                 odd.add(field.column.name)
     return table, frozenset(odd)
+
+
+def _told_where(
+    name: str, field: Field, table: pa.Table, fields: Sequence[Field], key: str | None, mask: pa.Array, what: str
+) -> str:
+    """Table, column, how many values are what, and the first keys of them."""
+    number = pc.sum(mask).as_py()
+    shown = ", ".join(map(str, _examples(table, fields, key, mask)))
+    values = f"{number:,} value{'s' if number > 1 else ''} {what}"
+    at = f" (for example at {key} {shown})" if shown else ""
+    return f"{name}.{field.column.name} ({field.column.column_type}): {values}{at}"
+
+
+def _examples(table: pa.Table, fields: Sequence[Field], key: str | None, mask: pa.Array) -> list[int]:
+    keys = next((table.column(i) for i, field in enumerate(fields) if field.column.name == key), None)
+    return keys.filter(mask).slice(0, EXAMPLES).to_pylist() if keys is not None else []
 
 
 def to_warehouse(
@@ -77,31 +105,24 @@ def to_warehouse(
         DataExtractionError: a value fits neither the rule nor a coercion.
     """
     arrays, coercions = [], []
-    keys = next((table.column(i) for i, field in enumerate(fields) if field.column.name == key), None)
-
-    def examples(mask: pa.Array) -> list[int]:
-        return keys.filter(mask).slice(0, EXAMPLES).to_pylist() if keys is not None else []
-
     for index, field in enumerate(fields):
-        where = f"{name}.{field.column.name} ({field.column.column_type})"
         try:
             array, found = CONVERSIONS[rule_of(field).converts](table.column(index), field)
         except _MisfitError as misfit:
-            number, shown = pc.sum(misfit.mask).as_py(), ", ".join(map(str, examples(misfit.mask)))
-            values = f"{number:,} value{'s' if number > 1 else ''}"
+            what = f"{misfit}, which {field.type_postgres} cannot hold"
             raise DataExtractionError(
-                f"{where}: {values} {misfit}" + (f" (for example at {key} {shown})" if shown else ""),
-                misfit.remedy or remedy_of(name, field),
+                _told_where(name, field, table, fields, key, misfit.mask, what), remedy_of(name, field)
             ) from None
         except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, ValueError):
             # Their words hold the value.
+            where = f"{name}.{field.column.name} ({field.column.column_type})"
             raise DataExtractionError(
                 f"{where}: holds a value that {field.type_postgres} cannot", remedy_of(name, field)
             ) from None
         arrays.append(array)
         for what, became, mask in found:
-            count = pc.sum(mask).as_py()
-            coercions.append(Coercion(field.column.name, what, became, count, tuple(examples(mask))))
+            examples = tuple(_examples(table, fields, key, mask))
+            coercions.append(Coercion(field.column.name, what, became, pc.sum(mask).as_py(), examples))
     return pa.Table.from_arrays(arrays, schema=to_arrow(fields)), tuple(coercions)
 
 
@@ -132,7 +153,8 @@ def srids(coercions: Iterable[Coercion]) -> tuple[dict[str, str], tuple[Coercion
     What becomes of the spatial reference systems that the warehouse's bytes leave out.
 
     Returns:
-        column → its comment, where all of its values have one SRID; and the coercions, without those that are none.
+        column → what its comment is to say: the SRID that all of its values have; and the coercions, without those
+        that are none.
     """
     coercions = tuple(coercions)
     found: dict[str, list[str]] = {}
@@ -140,29 +162,17 @@ def srids(coercions: Iterable[Coercion]) -> tuple[dict[str, str], tuple[Coercion
         if one.became == _SRID_LEFT:
             found.setdefault(one.column, []).append(one.found)
     comments = {column: kinds[0] for column, kinds in found.items() if len(kinds) == 1 and kinds[0] != _NO_SRID}
-    alone = {column for column, kinds in found.items() if len(kinds) == 1}
-    lost = tuple(
-        one for one in coercions if one.became != _SRID_LEFT or (one.column not in alone and one.found != _NO_SRID)
-    )
-    return comments, lost
+    several = {column for column, kinds in found.items() if len(kinds) > 1}
+    lost = (one for one in coercions if one.became != _SRID_LEFT or (one.column in several and one.found != _NO_SRID))
+    return comments, tuple(lost)
 
 
 _NO_SRID = "SRID 0"
 
 
-def _refuse(mask: pl.Series, what: str, field: Field) -> None:
+def _refuse(mask: pl.Series, what: str) -> None:
     if mask.any():
-        raise _MisfitError(mask.fill_null(False).to_arrow(), f"{what}, which {field.type_postgres} cannot hold")
-
-
-def _whole(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    """Refused where the server had no room for a value, and said nothing instead of it."""
-    empty = pc.fill_null(pc.equal(pc.binary_length(column), 0), False)
-    if pc.any(empty).as_py():
-        raise _MisfitError(
-            empty, "larger than the source's max_allowed_packet lets it say", "raise max_allowed_packet at the source"
-        )
-    return column.cast(field.arrow) if field.arrow == pa.string() else column, []
+        raise _MisfitError(mask.fill_null(False).to_arrow(), what)
 
 
 def _cast(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -171,7 +181,7 @@ def _cast(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     if pa.types.is_integer(column.type) and pa.types.is_integer(field.arrow):
         before = _series(column)
         after = before.cast(_series(pa.array([], field.arrow)).dtype, strict=False)
-        _refuse(after.is_null() & before.is_not_null(), f"outside of {field.arrow.bit_width} bits", field)
+        _refuse(after.is_null() & before.is_not_null(), f"outside of {field.arrow.bit_width} bits")
     return column.cast(field.arrow), []
 
 
@@ -225,13 +235,13 @@ def _no_dates(moments: pl.Series, days: pl.Series) -> Found:
 
 def _time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     micros = _series(column)
-    _refuse((micros < 0) | (micros >= 86_400_000_000), "of another day", field)
+    _refuse((micros < 0) | (micros >= 86_400_000_000), "of another day")
     return column.cast(field.arrow), []
 
 
 def _boolean(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     values = _series(column)
-    _refuse((values < 0) | (values > 1), "other than 0 and 1", field)
+    _refuse((values < 0) | (values > 1), "other than 0 and 1")
     return pc.not_equal(column, 0), []
 
 
@@ -244,26 +254,23 @@ def _text(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
         found = [("NUL character", "removed", pc.fill_null(marked, False))]
     longest = digits_of(field.type_postgres)
     if longest:
-        _refuse(_series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters", field)
+        _refuse(_series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters")
     return column.cast(field.arrow), found
 
 
 def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    _whole(column, field)
     parts = _series(column).str.extract_groups(TOLD)
     text, found = _text(pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string()), field)
-    lost = (parts.struct.field("2") == "!").fill_null(False)
+    # Some characters have two codes in their set: the text is right where it has no `?`.
+    lost = ((parts.struct.field("2") == "!") & parts.struct.field("3").str.contains("?", literal=True)).fill_null(False)
     return text, [*found, *([(NO_CHARACTER, "?", lost.to_arrow())] if lost.any() else [])]
 
 
 def _bytes(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    _whole(column, field)
     return _series(column).str.extract(TOLD, 1).str.decode("hex").to_arrow().cast(field.arrow), []
 
 
 def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    if field.column.data_type == "json":
-        _whole(column, field)
     # \u0000 after an even number of backslashes is the escape; after an odd number it is text.
     escape = r"(^|[^\\])((?:\\\\)*)\\u0000"
     marked = pc.match_substring_regex(column, escape)
@@ -272,7 +279,24 @@ def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
         found = [("\\u0000", "removed", pc.fill_null(marked, False))]
         while pc.any(pc.match_substring_regex(column, escape)).as_py():
             column = pc.replace_substring_regex(column, escape, r"\1\2")
+        _refuse(
+            _series(column).map_elements(_has_equal_keys, pl.Boolean) & _series(marked),
+            "with equal keys but for \\u0000",
+        )
     return column.cast(pa.binary()), found
+
+
+def _has_equal_keys(document: str) -> bool:
+    """Whether some object of a document has a key twice: PostgreSQL would keep the last."""
+    twice = False
+
+    def pairs(found: list[tuple[str, Any]]) -> None:
+        nonlocal twice
+        twice = twice or len({name for name, _ in found}) < len(found)
+
+    with suppress(ValueError):
+        json.loads(document, object_pairs_hook=pairs)
+    return twice
 
 
 def _jsonb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -283,7 +307,6 @@ def _jsonb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 def _wkb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     # MySQL stores four bytes of SRID before the well-known bytes.
-    _whole(column, field)
     stored = column.cast(pa.binary())
     srids = pc.binary_slice(stored, 0, 4)
     found: Found = []
@@ -315,7 +338,6 @@ CONVERSIONS: dict[str, Conversion] = {
     "time": _time,
     "boolean": _boolean,
     "text": _text,
-    "whole": _whole,
     "told": _told,
     "bytes": _bytes,
     "json": _json,

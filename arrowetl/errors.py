@@ -74,7 +74,7 @@ class DatabaseQueryError(DatabaseError):
     """
     A server refused a statement. `code` is the server's own: MySQL's error
     number, or PostgreSQL's SQLSTATE; `refused` the row (from 0) and, where it
-    was one value, the column that a COPY stumbled over.
+    was one value, the column that a COPY stumbled over; `said` its own words.
     """
 
     def __init__(
@@ -83,10 +83,12 @@ class DatabaseQueryError(DatabaseError):
         remedy: str | None = None,
         code: int | str | None = None,
         refused: tuple[int, str | None] | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(message, remedy)
         self.code = code
         self.refused = refused
+        self.said = said
 
 
 class DatabaseTransactionError(DatabaseError):

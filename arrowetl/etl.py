@@ -96,7 +96,8 @@ class Etl:
         if offline or problems:
             return problems, []
         planned = running.dry_run(self.settings, running.Request(all=True))
-        problems = [f"{o.failure.message}\n  {o.failure.remedy}" for o in planned.failed if o.failure]
+        failures = [outcome.failure for outcome in planned.failed if outcome.failure]
+        problems = [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
         return problems, [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
 
     def status(self) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ names; the statement that reads it is in `sql`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import IO
 
@@ -55,8 +56,18 @@ def unlabelled(table: pa.Table, fields: Sequence[Field]) -> int:
     return sum(
         pc.sum(pc.equal(table.column(index), "")).as_py() or 0
         for index, field in enumerate(fields)
-        if field.column.data_type == "enum" and "''" not in field.column.column_type.removeprefix("enum(").split(",")
+        if field.column.data_type == "enum" and "" not in labels(field.column.column_type)
     )
+
+
+def labels(column_type: str) -> list[str]:
+    """
+    An enum's labels.
+
+    >>> labels(r"enum('a','it''s','')")
+    ['a', "it's", '']
+    """
+    return [label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", column_type)]
 
 
 def _plain(column: pa.ChunkedArray, field: Field) -> pl.Series:

@@ -68,6 +68,10 @@ class Route:
 # --- what introspection found -------------------------------------------------------------------
 
 
+INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
+"""MySQL's bare integer types."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the source, as information_schema has it."""
@@ -122,6 +126,12 @@ class Table:
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+    @property
+    def integer_key(self) -> str | None:
+        """The primary key, where it is one integer column: by it examples are told."""
+        key = self.primary_key[0] if len(self.primary_key) == 1 else None
+        return key if key and self.column(key).data_type in INTEGERS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +246,8 @@ class TablePlan:
     """Columns the warehouse's table lacks and gets before the merge."""
     adds_key: bool = False
     """Whether the warehouse's table gets the primary key it lacks."""
+    drops_key: bool = False
+    """Whether it loses the one it has."""
     adopted: Mapping[str, str] = field(default_factory=dict)
     """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from arrowetl import limits
-from arrowetl.model import Partition, Table
-
-_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
+from arrowetl.model import INTEGERS, Partition, Table
 
 
 def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: int | None) -> int:
@@ -28,7 +26,7 @@ def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: in
 
 def can_be_split(table: Table) -> bool:
     """Whether the first primary key column is an integer, so that ranges of it mean the same to everybody."""
-    return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in _INTEGERS
+    return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in INTEGERS
 
 
 def partitions(keys: Sequence[int]) -> tuple[Partition, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 
 from arrowetl import partition, schema
 from arrowetl.coerce import NO_CHARACTER
@@ -63,6 +64,7 @@ def table_plan(
         raise DataError(
             f"{table.name}: the source shows no column of it", "see what CHECK TABLE says of it there, or exclude it"
         )
+    _refuse_unknown_columns(table, settings)
     columns = _columns(table, settings)
     if not columns:
         raise DataError(
@@ -112,9 +114,9 @@ def without_key(plan: TablePlan) -> TablePlan:
     The same plan for a table whose primary key the warehouse turned out not to hold.
 
     Raises:
-        DataError: the warehouse's table has it, and views depend on that table.
+        DataError: the warehouse's table cannot follow.
     """
-    return _with_cutover(replace(plan, key_postgres=(), adds_key=False, notes=(*plan.notes, _WITHOUT_KEY)), {})
+    return _with_cutover(replace(plan, key_postgres=(), notes=(*plan.notes, _WITHOUT_KEY)), {})
 
 
 def doubts(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
@@ -128,6 +130,23 @@ def doubts(table: Table, settings: TableSettings, published: PublishedTable | No
     standing = _adoptable(columns, settings, published)
     questions = {c.name: schema.refused_values(c, standing[c.name]) for c in columns if c.name in standing}
     return {name: question for name, question in questions.items() if question}
+
+
+def _refuse_unknown_columns(table: Table, settings: TableSettings) -> None:
+    """
+    Raises:
+        DataError: tables.yml says something of a column that is not there: it might have been meant to stay here.
+    """
+    names = [column.name for column in table.columns]
+    unknown = [str(name) for name in settings.get("columns", {}) if name not in names]
+    if unknown:
+        hints = {name: get_close_matches(name.lower(), [n.lower() for n in names], 1) for name in unknown}
+        nearest = {name: next(n for n in names if n.lower() == hint[0]) for name, hint in hints.items() if hint}
+        told = [f"{name} (did you mean {nearest[name]}?)" if name in nearest else name for name in unknown]
+        raise DataError(
+            f"{table.name}: tables.yml has overrides of columns that the source has not: {', '.join(told)}",
+            f"correct tables.{table.name}.overrides.columns",
+        )
 
 
 def _columns(table: Table, settings: TableSettings) -> list[Column]:
@@ -144,7 +163,7 @@ def _adoptable(columns: Iterable[Column], settings: TableSettings, published: Pu
     for column in columns:
         there = standing.get(schema.postgres_name(column.name))
         rule = schema.rule_for(column, there) if there and column.name not in settings.column_types() else None
-        if there and rule and rule.request:
+        if there and rule and rule.request and rule.adoptable:
             found[column.name] = there
     return found
 
@@ -168,12 +187,13 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int]) -> TablePlan:
     fields = {field.name_postgres: field for field in plan.fields}
     retyped = [f for n, f in fields.items() if n in standing and standing[n] != f.type_postgres]
     gone = [column for column in standing if column not in fields]
-    # A key that is missing can be added to the table as it stands.
+    # A key can be added to the table as it stands, and taken from it.
     adds_key = bool(plan.key_postgres) and not published.primary_key
-    if not retyped and not gone and (adds_key or plan.key_postgres == published.primary_key):
+    drops_key = bool(published.primary_key) and not plan.key_postgres
+    if not retyped and not gone and (adds_key or drops_key or plan.key_postgres == published.primary_key):
         added = tuple(field for column, field in fields.items() if column not in standing)
         cutover = Cutover.MERGE if plan.key_postgres and not adds_key else Cutover.REPLACE
-        return replace(plan, cutover=cutover, added_columns=added, adds_key=adds_key)
+        return replace(plan, cutover=cutover, added_columns=added, adds_key=adds_key, drops_key=drops_key)
     if published.dependents:
         changes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
         changes += [f"{column} is gone at the source" for column in gone]

@@ -20,8 +20,6 @@ from arrowetl.errors import DataLoadingError
 from arrowetl.model import Endpoint, Flavour, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion
 
-_WARNINGS_SHOWN = 3
-
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 
 
@@ -88,13 +86,12 @@ class Replica:
         ):
             session.execute("START TRANSACTION")
             expected = infile.unlabelled(table, plan.fields)
-            changed, warnings = session.load(
+            changed, warnings, codes = session.load(
                 sql.load_data(self.endpoint.database, staging, plan.fields, path.as_posix()), lenient=expected > 0
             )
             if warnings != expected or changed != table.num_rows:
-                said = session.rows(f"SHOW WARNINGS LIMIT {_WARNINGS_SHOWN}")
                 session.execute("ROLLBACK")
-                raise _refused(plan, part, table.num_rows, changed, [str(code) for _, code, _ in said])
+                raise _refused(plan, part, table.num_rows, changed, codes)
             session.execute("COMMIT")
         return ()
 

@@ -163,6 +163,9 @@ def verdicts(found: Sequence[Verdict]) -> RenderableType:
             style="bold",
         )
     ]
+    left_out = {verdict.table: verdict.left_out for verdict in found if verdict.left_out}
+    for table, columns in left_out.items():
+        parts.append(Text(f"note: {table}: not compared: {', '.join(columns)}"))
     for verdict in found:
         if verdict.failure:
             parts.append(Text(f"✗ {verdict.table}: could not be compared: {verdict.failure.message}", style="red"))

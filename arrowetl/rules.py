@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from arrowetl.model import Column, Flavour
+from arrowetl.model import INTEGERS, Column, Flavour
 
 ArrowOf = Callable[[Column], pa.DataType]
 Asked = tuple[int, ...]
@@ -61,10 +61,13 @@ class Rule:
     request: bool = False
     refuses: Callable[[Column, Asked], str | None] = lambda *_: None
     """Of a request: the SQL that is true of values it cannot hold; None where it holds all."""
+    adoptable: bool = True
+    """Of a request: whether a column that stands at the warehouse as that type may be kept."""
+    never_empty: bool = False
+    """What is read is empty only where the source had no room to say the value."""
     note: str = ""
 
 
-_INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _BITS_OF = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _BITS_OF_POSTGRES = {"smallint": 16, "integer": 32, "bigint": 64}
 _UTF8 = ("utf8", "utf8mb3", "utf8mb4")
@@ -136,7 +139,7 @@ _BITS = (
 )
 # By way of UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
 _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"
-_TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", "{c}")
+_TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", "{c}::text")
 # A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
 _WHOLE = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
 # The column's own bytes, whether the text tells all of them, and the text.
@@ -161,7 +164,8 @@ _GEOMETRY = (
 )  # fmt: skip
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 _TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
-_HAS_TEXT = (*_INTEGERS, "year", "decimal", "date", "datetime", "timestamp", "time", "json", "uuid", "inet4", "inet6")
+_HAS_TEXT = (*INTEGERS, "year", "decimal", "date", "datetime", "timestamp", "time", "json", "uuid", "inet4", "inet6")
+_SIZED = (("varchar", _TEXTS, "NUL characters removed, counted"), ("char", ("char",), "padded by PostgreSQL"))
 _ZERO_DATE = "zero, partial and impossible dates become NULL, counted"
 _NUL = "NUL characters removed, counted"
 
@@ -191,12 +195,14 @@ RULES: tuple[Rule, ...] = (
          note="-838:59:59.999999 to 838:59:59.999999, exact"),
     Rule("char, varchar, text", _TEXTS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES, converts="text",
          canonical=_TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
-    Rule(TOLD_BY_BYTES, _TEXTS, "text", pa.string(), select=_TOLD, converts="told", prints="told",
+    Rule(TOLD_BY_BYTES, _TEXTS, "text", pa.string(), select=_TOLD, never_empty=True, converts="told", prints="told",
          load="UNHEX({v})", canonical=_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
     Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT),
-    Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, converts="jsonb", canonical=None,
-         replica={Flavour.MARIADB: "longtext"}, note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
+    Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, never_empty=True, converts="jsonb",
+         canonical=None,
+         replica={Flavour.MARIADB: "longtext CHARACTER SET utf8mb4"},
+         note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
     Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), prints="hex", load="UNHEX({v})", canonical=_HEX),
     Rule("bit(1)", ("bit",), "boolean", pa.bool_(), select="CAST({c} AS UNSIGNED)", converts="boolean",
          load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::integer::text"), when=_type_is("bit(1)")),
@@ -204,7 +210,7 @@ RULES: tuple[Rule, ...] = (
          load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::text"), when=_type_is("bit(64)")),
     Rule("bit(n)", ("bit",), "bigint", pa.int64(), select="CAST({c} AS UNSIGNED)", load="CAST({v} AS UNSIGNED)",
          canonical=("{c} + 0", "{c}::text")),
-    Rule("geometry and kin", _GEOMETRY, "bytea", pa.large_binary(), select=_STORED, converts="wkb",
+    Rule("geometry and kin", _GEOMETRY, "bytea", pa.large_binary(), select=_STORED, never_empty=True, converts="wkb",
          prints="hex", load="UNHEX({v})", canonical=("HEX(SUBSTR(CAST({c} AS BINARY), 5))", _HEX[1]),
          note="WKB, axis order as stored; an SRID goes into the column's comment, several are counted"),
     Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", prints="hex",
@@ -214,9 +220,9 @@ RULES: tuple[Rule, ...] = (
     Rule("inet4, inet6", ("inet4", "inet6"), "inet", pa.binary(), select="CAST({c} AS CHAR)", converts="inet",
          replica={Flavour.MYSQL: "varchar(45)"}, canonical=("{c}", "host({c})")),
     # What can be asked for. A value that does not fit fails the table, and is told; none is bent.
-    Rule("boolean on request", _INTEGERS, "boolean", pa.bool_(), request=True, converts="boolean",
+    Rule("boolean on request", INTEGERS, "boolean", pa.bool_(), request=True, converts="boolean",
          canonical=("{c} + 0", "{c}::integer::text"), refuses=lambda *_: "{c} NOT IN (0, 1)", note="of 0 and 1"),
-    *(Rule(f"{type_} on request", (*_INTEGERS, "year"), type_, getattr(pa, f"int{bits}")(), request=True,
+    *(Rule(f"{type_} on request", (*INTEGERS, "year"), type_, getattr(pa, f"int{bits}")(), request=True,
            prints="whole", canonical=("{c} + 0", "{c}::text"), refuses=_beyond(type_))
       for type_, bits in _BITS_OF_POSTGRES.items()),
     Rule("double precision on request", ("float",), "double precision", pa.float64(), request=True, prints="float",
@@ -225,16 +231,21 @@ RULES: tuple[Rule, ...] = (
          converts="datetime", prints="stamp", canonical=(_REAL_DATE, "{c}::text"), note="UTC; " + _ZERO_DATE),
     Rule("time on request", ("time",), "time", pa.time64("us"), request=True, select=_TIME, prints="time",
          converts="time", refuses=lambda *_: "{c} < '00:00:00' OR {c} >= '24:00:00'", note="of one day"),
-    Rule("varchar(n) on request", (*_TEXTS, "enum", "set"), "varchar", pa.string(), request=True, select=_as_text, converts="text",
-         canonical=_TEXT, when=_is_unicode, refuses=_longer, note=_NUL),
-    Rule("char(n) on request", ("char",), "char", pa.string(), request=True, select=_as_text, converts="text",
-         canonical=(_TEXT[0], "{c}::text"), when=_is_unicode, refuses=_longer, note="padded by PostgreSQL"),
-    Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, converts="whole",
+    *(Rule(f"{type_}(n) on request", mysql, type_, pa.string(), request=True, select=_as_text, fallback=TOLD_BY_BYTES,
+           converts="text", canonical=_TEXT, when=_is_unicode, refuses=_longer, note=note)
+      for type_, mysql, note in _SIZED),
+    *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), request=True, select=_TOLD,
+           never_empty=True, converts="told", prints="told", load="UNHEX({v})", canonical=_TEXT, refuses=_longer,
+           note=note) for type_, mysql, note in _SIZED),
+    Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), request=True, converts="text",
+         canonical=_TEXT, refuses=_longer),
+    Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, never_empty=True,
          canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
-    Rule("bytea on request", _TEXTS, "bytea", pa.large_binary(), request=True, select=_TOLD, converts="bytes",
-         prints="told", load="UNHEX({v})", canonical=("HEX(CAST({c} AS BINARY))", _HEX[1]),
+    Rule("bytea on request", _TEXTS, "bytea", pa.large_binary(), request=True, select=_TOLD, never_empty=True,
+         converts="bytes", prints="told", load="UNHEX({v})", canonical=("HEX(CAST({c} AS BINARY))", _HEX[1]),
          note="in the column's own character set: NUL and all"),
-    *(Rule(f"{type_} on request", _TEXTS, type_, pa.binary(), request=True, select=_as_text, converts=type_, canonical=None,
-           when=_is_unicode, note="\\u0000 removed, counted; what is none is refused")
-      for type_ in ("jsonb", "json")),
+    *(Rule(f"{type_} on request", _TEXTS, type_, pa.binary(), request=True, adoptable=False, select=_as_text,
+           converts=type_, canonical=None, when=_is_unicode, note=note)
+      for type_, note in (("jsonb", "as PostgreSQL spells it: of equal keys the last; what is none is refused"),
+                          ("json", "what is none is refused"))),
 )  # fmt: skip

@@ -150,7 +150,7 @@ def planned_tables(
     catalog: Mapping[str, Table],
     published: Mapping[str, PublishedTable],
     remembered: Mapping[str, tuple[Coercion, ...]],
-    misfits: Callable[[str, Mapping[str, str]], dict[str, int]],
+    misfits: Callable[[Table, Mapping[str, str]], dict[str, int]],
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
@@ -187,7 +187,7 @@ def planned_tables(
             there = published.get(schema.postgres_name(name))
             known = remembered.get(name)
             doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
-            counts = misfits(name, doubts) if doubts else {}
+            counts = misfits(catalog[name], doubts) if doubts else {}
             reason = "--force-full" if request.force_full else None
             plans.append(plan.table_plan(catalog[name], settings, there, reason, known, counts))
         except ArrowetlError as error:

@@ -29,7 +29,7 @@ _SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 _SPELLINGS = {
     "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint",
     "float4": "real", "float8": "double precision", "decimal": "numeric", "character varying": "varchar",
-    "character": "char", "bpchar": "char", "timestamp without time zone": "timestamp",
+    "character": "char", "timestamp without time zone": "timestamp",
     "timestamp with time zone": "timestamptz", "time without time zone": "time",
 }  # fmt: skip
 
@@ -48,7 +48,10 @@ def spelled(type_: str) -> str:
     """
     digits = re.search(r"\(([\d\s,]+)\)", type_)
     words = " ".join(re.sub(r"\([\d\s,]+\)", " ", type_.lower()).split())
-    return _SPELLINGS.get(words, words) + ("(" + re.sub(r"\s", "", digits[1]) + ")" if digits else "")
+    name = _SPELLINGS.get(words, words)
+    if digits:
+        return name + "(" + re.sub(r"\s", "", digits[1]) + ")"
+    return "char(1)" if name == "char" else name
 
 
 def expression(field: Field) -> str:
@@ -75,6 +78,11 @@ def canonical(field: Field) -> tuple[str, str] | None:
 def is_read_as_text(field: Field) -> bool:
     """Whether what is read of it is a text, which may come as its bytes."""
     return callable(rule_of(field).select)
+
+
+def is_a_place(field: Field) -> bool:
+    """Whether its values have a spatial reference system, of which the warehouse's bytes tell nothing."""
+    return rule_of(field).converts == "wkb"
 
 
 def told_by_bytes(table: str, fields: Iterable[Field], columns: Collection[str]) -> tuple[Field, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, partition, schema, sql
+from arrowetl import coerce, drivers, limits, partition, schema, sql
 from arrowetl.errors import DataExtractionError
 from arrowetl.model import Column, Endpoint, Flavour, Index, Partition, Reading, Table, TablePlan
 
@@ -64,28 +64,28 @@ class Source:
             rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
         return Reading(int(rows), update_time, now)
 
-    def misfits(self, table: str, conditions: Mapping[str, str]) -> dict[str, int]:
-        """Column → how many of its values the condition is true of."""
-        with self.pool.session() as session:
-            counts = session.rows(sql.misfits(self.endpoint.database, table, conditions))[0]
-        return {name: int(count) for name, count in zip(conditions, counts, strict=True)}
+    def misfits(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
+        """Column → how many of its values the condition is true of; in short ranges, as rows are read."""
+        counts = dict.fromkeys(conditions, 0)
+        for part in self._ranges(table, limits.partition_rows_max):
+            with self.pool.session() as session:
+                found = session.rows(sql.misfits(self.endpoint.database, table, conditions, part))[0]
+            counts = {name: counts[name] + int(count) for name, count in zip(conditions, found, strict=True)}
+        return counts
 
     def partitions(self, plan: TablePlan) -> tuple[Partition, ...]:
         """
         The table as ranges of `plan.rows_per_partition` rows each, by walking its primary key's index.
         """
-        table, keys = plan.table, list[int]()
-        if partition.can_be_split(table) and table.rows > plan.rows_per_partition:
+        return self._ranges(plan.table, plan.rows_per_partition)
+
+    def _ranges(self, table: Table, rows: int) -> tuple[Partition, ...]:
+        keys = list[int]()
+        if partition.can_be_split(table) and table.rows > rows:
             with self.pool.session() as session:
                 while True:
                     lower = keys[-1] if keys else None
-                    question = sql.key_after(
-                        self.endpoint.database,
-                        table.name,
-                        table.primary_key[0],
-                        lower,
-                        plan.rows_per_partition,
-                    )
+                    question = sql.key_after(self.endpoint.database, table.name, table.primary_key[0], lower, rows)
                     found = session.rows(question)
                     # A key that is not above the last one: more rows share the first column than a partition holds.
                     if not found or found[0][0] == lower:
@@ -106,13 +106,14 @@ class Source:
         """
         if part.index:
             self._answers()
-        known = self._odd.get(plan.name, frozenset())
-        plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, known))
-        table, odd = coerce.texts(self._read(plan, part), plan.fields)
+        key = plan.table.integer_key
+        plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, self._odd.get(plan.name, frozenset())))
+        table, odd = coerce.as_read(plan.name, self._read(plan, part), plan.fields, key)
         if odd:
-            self._odd[plan.name] = known | odd
+            with self._lock:
+                self._odd[plan.name] = self._odd.get(plan.name, frozenset()) | odd
             plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, odd))
-            table, _ = coerce.texts(self._read(plan, part), plan.fields)
+            table, _ = coerce.as_read(plan.name, self._read(plan, part), plan.fields, key)
         return plan, table
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from arrowetl import checksum, coerce, limits
+from arrowetl import checksum, coerce, limits, schema
 from arrowetl.errors import ArrowetlError, VerificationError
 from arrowetl.ledger import Ledger
 from arrowetl.model import Partition, Reading, Route, TablePlan
@@ -131,13 +131,13 @@ def compare(
 def coerced(
     plan: TablePlan, carried: Sequence[PartitionOutcome], shared: Shared
 ) -> tuple[tuple[Coercion, ...], dict[str, str]]:
-    """What had to be coerced in all partitions together, and what the warehouse's columns are to say of it."""
+    """What had to be coerced in all partitions together, and the SRID that each column of places is to tell."""
     found = coerce.merged(
         (coercion for part in carried for coercion in part.coercions), shared.remembered.get(plan.name)
     )
-    comments, coercions = coerce.srids(found)
-    names = {field.column.name: field.name_postgres for field in plan.fields}
-    return coercions, {names[column]: text for column, text in comments.items()}
+    srids, coercions = coerce.srids(found)
+    places = [field for field in plan.fields if schema.is_a_place(field)]
+    return coercions, {field.name_postgres: srids.get(field.column.name, "") for field in places}
 
 
 def carried_outcome(

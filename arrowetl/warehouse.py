@@ -8,6 +8,7 @@ by `plan`; the sentences are in `sql`.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -78,9 +79,7 @@ class Warehouse:
         """
         if table.num_rows == 0:
             return ()
-        key = plan.table.primary_key[0] if len(plan.table.primary_key) == 1 else None
-        is_integer = key is not None and "int" in plan.table.column(key).data_type
-        converted, coercions = coerce.to_warehouse(plan.name, table, plan.fields, key if is_integer else None)
+        converted, coercions = coerce.to_warehouse(plan.name, table, plan.fields, plan.table.integer_key)
         if plan.key_postgres and {c.column for c in coercions if c.became == "NULL"} & set(plan.table.primary_key):
             raise KeyNotHeldError(f"{plan.name}: a primary key becomes NULL")
         reader = converted.to_reader(limits.copy_batch_rows)
@@ -90,7 +89,9 @@ class Warehouse:
         except DatabaseQueryError as error:
             if plan.key_postgres and error.code in _KEY_REFUSED:
                 raise KeyNotHeldError(f"{plan.name}: {error.message}") from error
-            raise (_refused(plan, converted, error, key if is_integer else None) or error) from error
+            if refused := _refused(plan, converted, error):
+                raise refused from error
+            raise
         return coercions
 
     def count(self, plan: TablePlan) -> int:
@@ -109,7 +110,7 @@ class Warehouse:
         Make staging's rows the published ones, in one transaction.
 
         Args:
-            comments: column → what is to be said of it.
+            comments: column of places → its SRID; empty where it has none, or several.
 
         Raises:
             DatabaseQueryError: a reader held the table longer than `limits.cutover_lock_seconds`.
@@ -142,27 +143,29 @@ class Warehouse:
 _KEY_REFUSED = {"23505", "23502", "54000"}
 
 
-def _refused(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError, key: str | None) -> DataLoadingError | None:
+def _refused(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError) -> DataLoadingError | None:
     """A value that the server refused, told by its column and key; None where it was not one value."""
     row, name = error.refused or (0, None)
     field = next((field for field in plan.fields if field.name_postgres == name), None)
     if field is None:
         return None
+    key = plan.table.integer_key
     index = next((i for i, field in enumerate(plan.fields) if field.column.name == key), None)
     at = f" (at {key} {rows.column(index)[row].as_py()})" if index is not None and row < rows.num_rows else ""
     return DataLoadingError(
         f"{plan.name}.{name} ({field.column.column_type}): a value was refused as {field.type_postgres}{at}: "
-        f"{error.message.partition('refused: ')[2]}",
+        f"{error.said}",
         schema.remedy_of(plan.name, field),
     )
 
 
 def _comment(session: drivers.Postgres, namespace: str, table: str, column: str, text: str) -> None:
-    """Say it of a column, beside what somebody else says."""
+    """Say the SRID of a column, or none, in its comment; what somebody else says there stays."""
     said = session.rows(sql.comment_of(namespace, table, column))[0][0] or ""
-    if text not in said:
-        others = f"{said} ({text})" if said and not said.startswith("SRID ") else text
-        session.execute(sql.comment(namespace, table, column, others))
+    others = re.sub(r"^SRID \d+$| \(SRID \d+\)$", "", said)
+    wanted = f"{others} ({text})" if others and text else others or text
+    if wanted != said:
+        session.execute(sql.comment(namespace, table, column, wanted or None))
 
 
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
@@ -191,6 +194,8 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int
 def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
     if plan.added_columns:
         session.execute(sql.add_columns(namespace, plan.name_postgres, plan.added_columns))
+    for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.drops_key else ():
+        session.execute(sql.drop_key(namespace, plan.name_postgres, key))
     delete, insert = sql.replace_all(namespace, plan)
     deleted, _ = session.rows(sql.counting(delete))[0]
     session.execute(insert)

@@ -147,8 +147,10 @@ CREATE TABLE right_ (Num int NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
         ("time", "time", "'01:00:00'", "'-01:00:00'", "1 value of another day, which time", "let it be interval"),
         ("text", "jsonb", "'{}'", "'Geheim'", "a value was refused as jsonb (at Num 7): invalid input syntax for type",
          "let it be text"),
-        ("text", "varchar(9)", "'a'", "UNHEX('47656865696DEDA080')",
-         "holds bytes that are no character, which varchar(9) cannot", "let it be text"),
+        ("text", "jsonb", "'{}'", "UNHEX('47656865696DEDA080')",
+         "holds bytes that are no character, which jsonb cannot", "let it be text"),
+        ("text", "jsonb", "'{}'", "'{\"a\": 1, \"a\\\\u0000\": 2}'", "1 value with equal keys but for",
+         "let it be text"),
         ("varchar(50)", "boolean", "'a'", "'b'", "cannot be carried as boolean", "can be: text, varchar, bytea"),
     ],
 )  # fmt: skip
@@ -181,7 +183,7 @@ def test_a_value_that_the_source_has_no_room_to_say(clinic: Clinic) -> None:
     (failed,) = clinic.run()["tables"]
 
     assert failed["error"]["message"] == (
-        "big.c (mediumtext): 1 value larger than the source's max_allowed_packet lets it say (for example at Num 7)"
+        "big.c (mediumtext): 1 value too large for the source to say (for example at Num 7)"
     )
     assert failed["error"]["remedy"] == "raise max_allowed_packet at the source"
 
@@ -217,20 +219,51 @@ def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
     replica.close()
 
 
+def test_a_key_that_can_no_longer_be_held(clinic: Clinic) -> None:
+    """A zero date in it: the table goes on without, and the view upon it, and its comment, stay."""
+    clinic.create("CREATE TABLE plan_ (d date NOT NULL, n int NOT NULL, PRIMARY KEY (d, n)) ENGINE=MyISAM;\n"
+                  "INSERT INTO plan_ VALUES ('2024-01-01', 1)")  # fmt: skip
+    clinic.run()
+    clinic.warehouse_execute("CREATE SCHEMA IF NOT EXISTS dbt")
+    clinic.undo.append(lambda: clinic.warehouse_execute("DROP SCHEMA dbt CASCADE"))
+    clinic.warehouse_execute("CREATE VIEW dbt.v AS SELECT n FROM raw.plan_")
+    clinic.warehouse_execute("COMMENT ON TABLE raw.plan_ IS 'kept'")
+    clinic.create("INSERT INTO plan_ VALUES ('0000-00-00', 2)")
+    for _ in range(2):
+        (table,) = clinic.run()["tables"]
+        assert (table["status"], table["coerced"]) == ("succeeded", {"d": 1}), table["error"]
+        assert any("without its primary key" in note for note in table["notes"])
+
+    assert clinic.warehouse("SELECT n FROM dbt.v ORDER BY n") == [(1,), (2,)]
+    assert clinic.warehouse("SELECT obj_description('raw.plan_'::regclass)") == [("kept",)]
+    assert differences(clinic.sandbox, "plan_") == ([], {"d": 1})
+
+
 def test_a_spatial_reference_is_the_columns_comment(clinic: Clinic) -> None:
-    """Where all values have the same one; beside what somebody else says of the column, and once."""
+    """Where all values have the same one, and for as long; what somebody else says of the column stays."""
     clinic.create(
         "CREATE TABLE site (Num int NOT NULL, p point, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
         "INSERT INTO site VALUES (1, ST_GeomFromText('POINT(1 2)', 4326)), (2, NULL)"
     )
     question = "SELECT col_description('raw.site'::regclass, 2)"
-    clinic.run()
-    assert clinic.warehouse(question) == [("SRID 4326",)]
-    clinic.warehouse_execute("COMMENT ON COLUMN raw.site.p IS 'where it is'")
-    clinic.run()
-    clinic.run()
+    said = []
+    for change, statement in [
+        ("", ""),
+        ("COMMENT ON COLUMN raw.site.p IS 'SRID of the old map'", ""),
+        ("", "UPDATE site SET p = ST_GeomFromText('POINT(1 2)', 25832) WHERE Num = 1"),
+        ("", "UPDATE site SET p = ST_GeomFromText('POINT(1 2)', 4326) WHERE Num = 2"),
+        ("", "UPDATE site SET p = ST_GeomFromText('POINT(1 2)')"),
+        ("COMMENT ON COLUMN raw.site.p IS NULL", ""),
+    ]:
+        if change:
+            clinic.warehouse_execute(change)
+        if statement:
+            clinic.create(statement)
+        clinic.run()
+        said += [text for (text,) in clinic.warehouse(question)]
 
-    assert clinic.warehouse(question) == [("where it is (SRID 4326)",)]
+    alone = "SRID of the old map"
+    assert said == ["SRID 4326", f"{alone} (SRID 4326)", f"{alone} (SRID 25832)", alone, alone, None]
 
 
 def test_a_bad_row_fails_the_load_and_leaves_nothing(clinic: Clinic, tmp_path: Path) -> None:
@@ -244,5 +277,5 @@ def test_a_bad_row_fails_the_load_and_leaves_nothing(clinic: Clinic, tmp_path: P
         session.load(load.format("REPLACE "))
     assert session.rows("SELECT COUNT(*) FROM strict") == [(0,)]
 
-    assert session.load(load.format("")) == (2, 1)
+    assert session.load(load.format("")) == (2, 1, ["1264"])
     session.close()

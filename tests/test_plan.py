@@ -103,6 +103,34 @@ def test_a_table_of_our_own_is_followed_and_not_adopted() -> None:
     assert (decided.adopted, decided.cutover) == ({}, Cutover.SWAP)
 
 
+def test_what_is_never_adopted() -> None:
+    """jsonb spells a text anew, and of equal keys keeps the last: that is for a person to ask for."""
+    documents = table("doc", column("n", "int(11)"), column("j", "longtext"), key=("n",))
+    there = PublishedTable((("n", "integer"), ("j", "jsonb")), ("n",))
+
+    assert plan.table_plan(documents, TableSettings(), there).adopted == {}
+
+
+def test_a_key_that_cannot_be_held_is_taken_from_the_table_as_it_stands() -> None:
+    """With the views upon it, and the comments."""
+    there = PublishedTable(COLUMNS, ("PatNum",), ("dbt.v",))
+    decided = plan.without_key(planned(PATIENT, there))
+
+    assert (decided.cutover, decided.drops_key, decided.key_postgres) == (Cutover.REPLACE, True, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("lname", "lname (did you mean LName?)"), ("nope", "not: nope")]
+)  # fmt: skip
+def test_an_override_of_a_column_that_is_not_there_is_refused(name: str, told: str) -> None:
+    """It may have been meant to keep a name at home."""
+    with pytest.raises(DataError) as refusal:
+        planned(PATIENT, columns={name: {"exclude": True}})
+
+    assert told in refusal.value.message
+    assert "patient" in refusal.value.message
+
+
 def test_what_was_learned_of_a_table() -> None:
     """A text with bytes that are no character is told by its bytes at once; a key that became NULL is no key."""
     odd, zero = Coercion("LName", "no character", "?", 1), Coercion("PatNum", "zero date", "NULL", 1)

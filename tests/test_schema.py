@@ -74,6 +74,7 @@ def test_a_type(mysql: str, postgres: str, arrow: pa.DataType) -> None:
     [("tinyint(1)", "boolean", "boolean"), ("timestamp", "timestamp", "timestamp"),
      ("timestamp(3)", "timestamp without time zone", "timestamp"), ("varchar(5)", "text", "text"),
      ("varchar(5)", "character varying(9)", "varchar(9)"), ("char(5)", "character(5)", "char(5)"),
+     ("char(1)", "char", "char(1)"), ("enum('a')", "varchar(9)", "varchar(9)"),
      ("time", "time without time zone", "time"), ("date", "text", "text"), ("text", "bytea", "bytea"),
      ("longtext", "jsonb", "jsonb"), ("year(4)", "integer", "integer"), ("bigint(20) unsigned", "int8", "bigint"),
      ("int(10) unsigned", "integer", "integer"), ("float", "double precision", "double precision")],
@@ -212,7 +213,7 @@ def test_a_system_columns_name_is_another() -> None:
 @pytest.mark.parametrize(
     ("mysql", "source", "replica", "there"),
     [
-        ("json", Flavour.MYSQL, Flavour.MARIADB, "longtext"),
+        ("json", Flavour.MYSQL, Flavour.MARIADB, "longtext CHARACTER SET utf8mb4"),
         ("json", Flavour.MYSQL, Flavour.MYSQL, "json"),
         ("uuid", Flavour.MARIADB, Flavour.MYSQL, "char(36)"),
         ("inet6", Flavour.MARIADB, Flavour.MYSQL, "varchar(45)"),

@@ -42,6 +42,9 @@ _REMEDIES_MYSQL = {
 }
 
 
+_WARNINGS_SHOWN = 3
+
+
 class MySQL:
     """
     A session on a MySQL or MariaDB server: UTC, strict, utf8mb4, no value ever renumbered.
@@ -122,23 +125,29 @@ class MySQL:
             result = self._connection.cmd_query(statement)
         return int(result.get("affected_rows", 0))
 
-    def load(self, statement: str, lenient: bool = False) -> tuple[int, int]:
+    def load(self, statement: str, lenient: bool = False) -> tuple[int, int, list[str]]:
         """
-        Run a LOAD DATA; return the rows it changed and the warnings it gave.
+        Run a LOAD DATA.
 
         Args:
             lenient: let the server take with a warning what it would refuse; whoever asks for it counts them.
+
+        Returns:
+            The rows it changed, the warnings it gave, and the codes of the first of them.
         """
+        strict = self.SQL_MODE
+        if lenient:
+            self.execute(f"SET SESSION sql_mode = '{strict.replace('STRICT_ALL_TABLES,', '')}'")
         with self._translated("LOAD DATA"):
-            if not lenient:
-                result = self._connection.cmd_query(statement)
-                return int(result.get("affected_rows", 0)), int(result.get("warning_count", 0))
-            self._connection.cmd_query(f"SET SESSION sql_mode = '{self.SQL_MODE.replace('STRICT_ALL_TABLES,', '')}'")
             result = self._connection.cmd_query(statement)
-        # The answer itself counts no further than 65,535.
-        warnings = self.rows("SELECT @@warning_count")[0][0]
-        self.execute(f"SET SESSION sql_mode = '{self.SQL_MODE}'")
-        return int(result.get("affected_rows", 0)), int(warnings)
+        warnings, codes = int(result.get("warning_count", 0)), list[str]()
+        if warnings:
+            codes = [str(code) for _, code, _ in self.rows(f"SHOW WARNINGS LIMIT {_WARNINGS_SHOWN}")]
+            # The answer itself counts no further than 65,535.
+            warnings = int(self.rows("SELECT @@warning_count")[0][0])
+        if lenient:
+            self.execute(f"SET SESSION sql_mode = '{strict}'")
+        return int(result.get("affected_rows", 0)), warnings, codes
 
     def alive(self) -> bool:
         """Whether the session still stands; asks the server only after a while of silence."""

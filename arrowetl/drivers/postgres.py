@@ -145,6 +145,7 @@ def _postgres_error(error: Any, endpoint: Endpoint, doing: str) -> DatabaseError
         remedy,
         code,
         (int(place[1]) - 1, place[2]) if place else None,
+        said,
     )
 
 

@@ -95,13 +95,12 @@ def _load(session: drivers.MySQL, table: SyntheticTable, frame: pl.DataFrame, pa
     columns = ", ".join(f"@{name}" if name in binary else mysql_name(name) for name in frame.columns)
     assignments = ", ".join(f"{mysql_name(name)} = UNHEX(@{name})" for name in binary)
     setting = f" SET {assignments}" if binary else ""
-    changed, warnings = session.load(
+    changed, warnings, codes = session.load(
         f"LOAD DATA LOCAL INFILE '{path.as_posix()}' REPLACE INTO TABLE {mysql_name(table.name)} "
         f"CHARACTER SET utf8mb4 ({columns}){setting}"
     )
     path.unlink()
     if warnings or changed != frame.height:
-        said = session.rows("SHOW WARNINGS LIMIT 3")
         raise RuntimeError(
-            f"{table.name}: {frame.height} rows were sent, {changed} arrived, {warnings} warnings: {said}"
+            f"{table.name}: {frame.height} rows were sent, {changed} arrived, {warnings} warnings: {codes}"
         )

@@ -63,19 +63,23 @@ def extract(database: str, table: str, fields: Sequence[Field], key: str | None,
     for field in fields:
         name = mysql_name(field.column.name)
         columns.append(f"{expression(field).replace('{c}', name)} AS {name}")
+    return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{_where(key, part)}"
+
+
+def _where(key: str | None, part: Partition) -> str:
     ranges = []
     if key is not None and part.lower is not None:
         ranges.append(f"{mysql_name(key)} >= {part.lower}")
     if key is not None and part.upper is not None:
         ranges.append(f"{mysql_name(key)} < {part.upper}")
-    where = f" WHERE {' AND '.join(ranges)}" if ranges else ""
-    return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{where}"
+    return f" WHERE {' AND '.join(ranges)}" if ranges else ""
 
 
-def misfits(database: str, table: str, conditions: Mapping[str, str]) -> str:
-    """How many values of each column its condition (`{c}` is the quoted column) is true of; in one reading."""
+def misfits(database: str, table: Table, conditions: Mapping[str, str], part: Partition) -> str:
+    """How many values of each column, in a range, its condition (`{c}` is the quoted column) is true of."""
+    key = table.primary_key[0] if table.primary_key else None
     counts = [f"COALESCE(SUM({cond.replace('{c}', mysql_name(name))}), 0)" for name, cond in conditions.items()]
-    return f"SELECT {', '.join(counts)} FROM {mysql_table(database, table)}"
+    return f"SELECT {', '.join(counts)} FROM {mysql_table(database, table.name)}{_where(key, part)}"
 
 
 def mysql_count(database: str, table: str) -> str:

@@ -107,7 +107,11 @@ def comment_of(namespace: str, table: str, column: str) -> str:
     )
 
 
-def comment(namespace: str, table: str, column: str, text: str) -> str:
+def drop_key(namespace: str, table: str, key: str) -> str:
+    return f"ALTER TABLE {postgres_table(namespace, table)} DROP CONSTRAINT {postgres_name(key)}"
+
+
+def comment(namespace: str, table: str, column: str, text: str | None) -> str:
     target = f"{postgres_table(namespace, table)}.{postgres_name(column)}"
     return f"COMMENT ON COLUMN {target} IS {postgres_literal(text)}"
 

@@ -1,0 +1,1 @@
+CREATE TABLE spots (p point NOT NULL, v int, PRIMARY KEY (p(25))) ENGINE=MyISAM;

@@ -1,0 +1,1 @@
+CREATE TABLE labels (Num int NOT NULL, first enum('','a') NOT NULL, last enum('a','') NOT NULL, only_ enum('') NOT NULL, quoted enum('a,b','it''s','') NOT NULL, none enum('a','''','x') NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;

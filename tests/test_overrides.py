@@ -1,0 +1,62 @@
+"""
+What is recorded in a person's tables.yml, and that nothing else in it changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arrowetl import overrides
+from arrowetl.errors import ConfigurationError
+
+FILE = """\
+# the clinic's own
+tables:
+  patient:   # mind the spaces
+    batch_size: 10
+    overrides: {exclude: false}
+  'On':
+    overrides:
+      columns:
+        SSN: {exclude: true}   # never
+"""
+
+
+@pytest.mark.parametrize(
+    ("types", "comment"),
+    [
+        ({"patient": {"HasIns": "boolean"}}, "# mind the spaces"),
+        ({"On": {"SSN": "varchar(9)", "Off": "boolean"}}, "# never"),
+        ({"off": {"12:30": "time", "null": "boolean", "a: b": "boolean", "'": "boolean", "yes": "boolean"}}, "# never"),
+        ({"größe": {"#": "boolean", "1": "boolean", "{c}": "boolean", "": "boolean"}}, "# the clinic's own"),
+    ],
+)
+def test_types_are_recorded(tmp_path: Path, types: dict[str, dict[str, str]], comment: str) -> None:
+    """Beside what is there, whatever the names are in YAML; comments stay."""
+    path = tmp_path / "tables.yml"
+    path.write_text(FILE)
+    overrides.record_types(path, types)
+    text = path.read_text()
+    wanted = yaml.safe_load(FILE)
+    for table, columns in types.items():
+        place = wanted["tables"].setdefault(table, {}).setdefault("overrides", {}).setdefault("columns", {})
+        for column, type_ in columns.items():
+            place.setdefault(column, {})["type"] = type_
+
+    assert yaml.safe_load(text) == wanted
+    assert comment in text
+
+
+def test_what_others_share_is_left_alone(tmp_path: Path) -> None:
+    """An anchor stands for several tables: the file stays as it is, and what was meant is told."""
+    path = tmp_path / "tables.yml"
+    text = "tables:\n  a: {overrides: &o {exclude: false}}\n  b: {overrides: *o}\n"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as refusal:
+        overrides.record_types(path, {"a": {"x": "boolean"}})
+
+    assert path.read_text() == text
+    assert "a: {'x': 'boolean'}" in str(refusal.value.remedy)
