@@ -195,7 +195,8 @@ def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: i
     if plan.added_columns:
         session.execute(sql.add_columns(namespace, plan.name_postgres, plan.added_columns))
     for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.drops_key else ():
-        session.execute(sql.drop_key(namespace, plan.name_postgres, key))
+        columns = plan.published.primary_key if plan.published else ()
+        session.execute(sql.drop_key(namespace, plan.name_postgres, key, columns))
     delete, insert = sql.replace_all(namespace, plan)
     deleted, _ = session.rows(sql.counting(delete))[0]
     session.execute(insert)

@@ -36,12 +36,16 @@ CHILDREN: list[subprocess.Popen[bytes]] = []
 def mariadb(home: Path, endpoint: Endpoint, *options: str) -> subprocess.Popen[bytes]:
     server, install = programs.mariadb()
     data = home / "data"
+    # Two servers that share a place for temporary files have been seen to stumble over each other's.
+    temporary = home / "temporary"
+    home.mkdir(mode=0o700, exist_ok=True)
+    temporary.mkdir(exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(temporary)}
     if not data.exists():
-        home.mkdir(mode=0o700, exist_ok=True)
         unfinished = home / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         arguments = ["--no-defaults", f"--datadir={unfinished}", "--skip-test-db", *_mariadb_user()]
-        _run([str(install), "--auth-root-authentication-method=normal", *arguments], home)
+        _run([str(install), "--auth-root-authentication-method=normal", *arguments], home, env=environment)
         unfinished.rename(data)
     accounts = home / "accounts.sql"
     accounts.write_text("\n".join(_mariadb_accounts(endpoint)) + "\n")
@@ -73,6 +77,7 @@ def mariadb(home: Path, endpoint: Endpoint, *options: str) -> subprocess.Popen[b
             *options,
         ],
         home,
+        env=environment,
     )
 
 
@@ -142,19 +147,19 @@ def _socket_path(home: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"arrowetl-{abs(hash(home)) % 10**8}.sock"
 
 
-def _run(command: list[str], home: Path, **account: Any) -> None:
+def _run(command: list[str], home: Path, **more: Any) -> None:
     done = subprocess.run(
-        command, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **account
+        command, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **more
     )
     if done.returncode:
         raise ConfigurationError(f"sandbox: {Path(command[0]).name} failed: {_last_words(done.stdout + done.stderr)}")
 
 
-def _spawn(command: list[str], home: Path, **account: Any) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], home: Path, **more: Any) -> subprocess.Popen[bytes]:
     with (home / "log").open("ab") as log:
         # Its own session: a Ctrl-C in the terminal is for arrowetl, not for its servers.
         child = subprocess.Popen(
-            command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **account
+            command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **more
         )
     CHILDREN.append(child)
     return child

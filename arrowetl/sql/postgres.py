@@ -107,8 +107,11 @@ def comment_of(namespace: str, table: str, column: str) -> str:
     )
 
 
-def drop_key(namespace: str, table: str, key: str) -> str:
-    return f"ALTER TABLE {postgres_table(namespace, table)} DROP CONSTRAINT {postgres_name(key)}"
+def drop_key(namespace: str, table: str, key: str, columns: Sequence[str]) -> str:
+    """Take its key from a table, and what the key left of itself: that its columns are never NULL."""
+    nullable = [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in columns]
+    changes = ", ".join([f"DROP CONSTRAINT {postgres_name(key)}", *nullable])
+    return f"ALTER TABLE {postgres_table(namespace, table)} {changes}"
 
 
 def comment(namespace: str, table: str, column: str, text: str | None) -> str:
