@@ -100,7 +100,15 @@ def tables_document(
             "total_tables": len(tables),
             "schema_hash": schema_hash(tables),
         },
-        "tables": {table.name: _entry(table, before.get(table.name) or {}) for table in tables},
+        "tables": {
+            **{table.name: _entry(table, before.get(table.name) or {}) for table in tables},
+            # Of tables that are not there now, a person's choices stay: they may come back.
+            **{
+                name: {"overrides": entry["overrides"]}
+                for name, entry in sorted(before.items())
+                if name not in {table.name for table in tables} and (entry or {}).get("overrides")
+            },
+        },
     }
 
 

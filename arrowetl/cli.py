@@ -256,7 +256,7 @@ def analyze(output: Path | None) -> None:
     """Write tables.yml from the source's catalog; your overrides stay."""
     with _open("source") as etl:
         analysis = etl.analyze(output)
-    tables = analysis.document["tables"]
+    tables = {name: entry for name, entry in analysis.document["tables"].items() if name not in analysis.vanished}
     by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}
     words = ", ".join(f"{number} {category}" for category, number in by_category.items() if number)
     click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
@@ -311,8 +311,8 @@ def run(
             else:
                 _show(report.plans(planned.plans))
                 for outcome in planned.failed:
-                    click.echo(f"cannot be carried: {outcome.failure.message}", err=True)
-            return
+                    click.echo(f"cannot be carried: {outcome.failure.message}\n  {outcome.failure.remedy}", err=True)
+            sys.exit(int(bool(planned.failed)))
         watch = _watch()
         try:
             summary = etl.run(**asked, max_workers=max_workers, executor=executor, tell=watch)

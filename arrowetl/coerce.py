@@ -247,15 +247,18 @@ def _boolean(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 def _text(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     """Without what PostgreSQL's text cannot hold, which is counted; refused where it is longer than was asked for."""
-    found: Found = []
-    marked = pc.match_substring(column, "\0")
-    if pc.any(marked).as_py():
-        column = pc.replace_substring(column, "\0", "")
-        found = [("NUL character", "removed", pc.fill_null(marked, False))]
+    column, found = _without_nul(column)
     longest = digits_of(field.type_postgres)
     if longest:
         _refuse(_series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters")
     return column.cast(field.arrow), found
+
+
+def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
+    marked = pc.match_substring(column, "\0")
+    if not pc.any(marked).as_py():
+        return column, []
+    return pc.replace_substring(column, "\0", ""), [("NUL character", "removed", pc.fill_null(marked, False))]
 
 
 def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -271,6 +274,7 @@ def _bytes(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 
 def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    column, nul = _without_nul(column)
     # \u0000 after an even number of backslashes is the escape; after an odd number it is text.
     escape = r"(^|[^\\])((?:\\\\)*)\\u0000"
     marked = pc.match_substring_regex(column, escape)
@@ -283,7 +287,7 @@ def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
             _series(column).map_elements(_has_equal_keys, pl.Boolean) & _series(marked),
             "with equal keys but for \\u0000",
         )
-    return column.cast(pa.binary()), found
+    return column.cast(pa.binary()), [*nul, *found]
 
 
 def _has_equal_keys(document: str) -> bool:

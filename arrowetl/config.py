@@ -246,7 +246,9 @@ def read_tables(path: Path) -> TablesFile:
     document = load_yaml(path)
     problems = check_tables(document)
     if problems:
-        raise ValidationError(f"{path}: {_counted(problems)}", "correct them, or write the file anew: arrowetl analyze")
+        raise ValidationError(
+            f"{path}: {_counted(problems)}", "correct them; an `overrides:` that is wrong stays so until you do"
+        )
     tables = {
         name: TableSettings({**entry, **(entry.get("overrides") or {})})
         for name, entry in (document.get("tables") or {}).items()
@@ -278,7 +280,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(
-            f"{path}{place}: no YAML: {getattr(error, 'problem', error)}", "correct it, or: arrowetl analyze"
+            f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
+            "correct it; `arrowetl analyze` keeps what is in it, and must read it for that",
         ) from error
     if not isinstance(document, dict):
         raise ConfigurationError(

@@ -39,6 +39,9 @@ idle_seconds_unchecked = 30
 postgres_name_bytes = 63
 mysql_name_characters = 64
 
+# The longest varchar(n) that PostgreSQL makes.
+postgres_characters_max = 10_485_760
+
 # An error message of a server is shown up to here; beyond it is usually the statement again.
 server_message_characters = 400
 

@@ -61,6 +61,7 @@ def _with_types(text: str, types: Mapping[str, Mapping[str, str]]) -> str:
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 10_000
+    editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     document = editor.load(text)
     for table, columns in types.items():
         places = _below(_below(_below(_below(document, "tables"), table), "overrides"), "columns")

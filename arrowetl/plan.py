@@ -79,7 +79,11 @@ def table_plan(
     names = {field.column.name: field.name_postgres for field in fields}
     has_key = bool(table.primary_key) and all(name in names for name in table.primary_key)
     notes = []
-    if has_key and {column for (column, _), became in coerced.items() if became == "NULL"} & set(table.primary_key):
+    if table.primary_key and not has_key:
+        notes.append("without a primary key at the warehouse: a column of it is excluded")
+    lost = {column for (column, _), became in coerced.items() if became == "NULL"}
+    dates = {field.column.name for field in fields if schema.is_a_date(field)}
+    if has_key and lost & dates & set(table.primary_key):
         has_key = False
         notes.append(_WITHOUT_KEY)
     key_postgres = tuple(names[name] for name in table.primary_key) if has_key else ()
@@ -106,7 +110,10 @@ def table_plan(
     return _with_cutover(plan, misfits)
 
 
-_WITHOUT_KEY = "without its primary key at the warehouse, which cannot hold all of its values"
+_WITHOUT_KEY = (
+    "without its primary key at the warehouse, which cannot hold all of its values "
+    "(type: text for its dates, or bytea for its texts, would)"
+)
 
 
 def without_key(plan: TablePlan) -> TablePlan:
@@ -194,16 +201,30 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int]) -> TablePlan:
         added = tuple(field for column, field in fields.items() if column not in standing)
         cutover = Cutover.MERGE if plan.key_postgres and not adds_key else Cutover.REPLACE
         return replace(plan, cutover=cutover, added_columns=added, adds_key=adds_key, drops_key=drops_key)
+    changes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
+    changes += [_only_there(column, fields) for column in gone]
+    changes = changes or ["the primary key changes"]
     if published.dependents:
-        changes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
-        changes += [f"{column} is gone at the source" for column in gone]
-        changes = changes or ["the primary key changes"]
+        keepable = {f.column.name: standing[f.name_postgres] for f in retyped if _can_be_kept(f, standing, misfits)}
+        keep = ", ".join(f"{column}: {{type: {type_}}}" for column, type_ in keepable.items())
         raise DataError(
             f"{name}: cannot follow the source ({'; '.join(changes)}) while views depend on the warehouse's table: "
             f"{', '.join(published.dependents)}",
-            "drop those views, run again, and make them anew",
+            "drop those views, run again, and make them anew"
+            + (f"; or keep what stands there with tables.{name}.overrides.columns: {keep}" if keep else ""),
         )
-    return replace(plan, cutover=Cutover.SWAP)
+    return replace(plan, cutover=Cutover.SWAP, notes=(*plan.notes, f"made anew at the warehouse: {'; '.join(changes)}"))
+
+
+def _can_be_kept(field: Field, standing: Mapping[str, str], misfits: Mapping[str, int]) -> bool:
+    rule = schema.rule_for(field.column, standing[field.name_postgres])
+    return rule is not None and rule.request and not misfits.get(field.column.name)
+
+
+def _only_there(column: str, fields: Iterable[str]) -> str:
+    other = next((name for name in fields if name.lower() == column.lower()), None)
+    hint = f", which the source spells {other}" if other else " and not in the source's, or excluded"
+    return f"{column} is in the warehouse's table{hint}"
 
 
 def _retyping(field: Field, standing: str, misfits: Mapping[str, int]) -> str:

@@ -26,7 +26,7 @@ from arrowetl.outcome import (
     Summary,
 )
 from arrowetl.preflight import Examined
-from arrowetl.rules import Rule
+from arrowetl.rules import REPLICA_TYPES, Rule
 from arrowetl.verify import Verdict
 
 _SLOWEST_SHOWN = 5
@@ -102,7 +102,7 @@ def summary(run: Summary) -> RenderableType:
     if unsettled:
         parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
     words = "interrupted" if run.interrupted else "failed" if failed else "all equal"
-    head = f"{words}: {count(len(done))} of {count(len(run.outcomes))} tables"
+    head = f"{words}: {count(len(failed or done))} of {count(len(run.outcomes))} tables"
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
@@ -131,7 +131,7 @@ def plans(planned: Sequence[TablePlan]) -> RenderableType:
     for plan in planned:
         about = duration(plan.table.rows / limits.rows_per_second_expected)
         table.add_row(plan.name, plan.mode, count(plan.table.rows), size(plan.table.data_bytes), about, plan.reason)
-    return table
+    return Group(table, *(Text(f"note: {plan.name}: {note}") for plan in planned for note in plan.notes))
 
 
 def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings: Sequence[str]) -> dict[str, Any]:
@@ -225,7 +225,10 @@ def types_markdown(rules: Sequence[Rule]) -> str:
 def _type_words(rule: Rule) -> tuple[str, ...]:
     select = "its bytes" if callable(rule.select) else rule.select
     read = _shorter(select.replace("{c}", "c")) + (f", or as {rule.fallback}" if rule.fallback else "")
-    replica = ", ".join(f"{type_} on {flavour}" for flavour, type_ in (rule.replica or {}).items()) or "the same"
+    there = {
+        f"{type_} on {flavour}": 0 for name in rule.mysql for flavour, type_ in REPLICA_TYPES.get(name, {}).items()
+    }
+    replica = "the same" if rule.request else ", ".join(there) or "the same"
     warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
     name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.request else rule.name
     return name, warehouse, read, replica, rule.note

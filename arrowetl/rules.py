@@ -10,7 +10,7 @@ does anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -53,8 +53,6 @@ class Rule:
     """Which of `infile.PRINTERS` makes the replica's text."""
     load: str = "{v}"
     """What LOAD DATA does with that text."""
-    replica: Mapping[Flavour, str] | None = None
-    """The replica's type where its flavour lacks the source's."""
     canonical: tuple[str, str] | None = ("{c}", "{c}::text")
     """The same text for the same value, in MySQL's SQL and in PostgreSQL's; None where there is none."""
     when: Callable[[Column], bool] = lambda _: True
@@ -169,6 +167,15 @@ _SIZED = (("varchar", _TEXTS, "NUL characters removed, counted"), ("char", ("cha
 _ZERO_DATE = "zero, partial and impossible dates become NULL, counted"
 _NUL = "NUL characters removed, counted"
 
+# What a type becomes at a replica whose flavour lacks it.
+REPLICA_TYPES: dict[str, dict[Flavour, str]] = {
+    "json": {Flavour.MARIADB: "longtext CHARACTER SET utf8mb4"},
+    "vector": {Flavour.MARIADB: "longblob"},
+    "uuid": {Flavour.MYSQL: "char(36)"},
+    "inet4": {Flavour.MYSQL: "varchar(15)"},
+    "inet6": {Flavour.MYSQL: "varchar(45)"},
+}
+
 RULES: tuple[Rule, ...] = (
     Rule("tinyint, smallint", ("tinyint", "smallint"), "smallint", _integer, unsigned=False),
     Rule("tinyint unsigned", ("tinyint",), "smallint", _integer, unsigned=True),
@@ -201,7 +208,6 @@ RULES: tuple[Rule, ...] = (
     Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT),
     Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, never_empty=True, converts="jsonb",
          canonical=None,
-         replica={Flavour.MARIADB: "longtext CHARACTER SET utf8mb4"},
          note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
     Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), prints="hex", load="UNHEX({v})", canonical=_HEX),
     Rule("bit(1)", ("bit",), "boolean", pa.bool_(), select="CAST({c} AS UNSIGNED)", converts="boolean",
@@ -214,11 +220,10 @@ RULES: tuple[Rule, ...] = (
          prints="hex", load="UNHEX({v})", canonical=("HEX(SUBSTR(CAST({c} AS BINARY), 5))", _HEX[1]),
          note="WKB, axis order as stored; an SRID goes into the column's comment, several are counted"),
     Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", prints="hex",
-         load="UNHEX({v})", canonical=_HEX, replica={Flavour.MARIADB: "longblob"}),
-    Rule("uuid", ("uuid",), "uuid", pa.binary(16), select="CAST({c} AS CHAR)", converts="uuid",
-         replica={Flavour.MYSQL: "char(36)"}),
+         load="UNHEX({v})", canonical=_HEX),
+    Rule("uuid", ("uuid",), "uuid", pa.binary(16), select="CAST({c} AS CHAR)", converts="uuid"),
     Rule("inet4, inet6", ("inet4", "inet6"), "inet", pa.binary(), select="CAST({c} AS CHAR)", converts="inet",
-         replica={Flavour.MYSQL: "varchar(45)"}, canonical=("{c}", "host({c})")),
+         canonical=("{c}", "host({c})")),
     # What can be asked for. A value that does not fit fails the table, and is told; none is bent.
     Rule("boolean on request", INTEGERS, "boolean", pa.bool_(), request=True, converts="boolean",
          canonical=("{c} + 0", "{c}::integer::text"), refuses=lambda *_: "{c} NOT IN (0, 1)", note="of 0 and 1"),

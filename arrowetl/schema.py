@@ -18,7 +18,7 @@ import pyarrow as pa
 from arrowetl import limits
 from arrowetl.errors import DataError, DataExtractionError
 from arrowetl.model import Column, Field, Flavour
-from arrowetl.rules import RULES, Asked, Rule
+from arrowetl.rules import REPLICA_TYPES, RULES, Asked, Rule
 
 _BY_NAME = {rule.name: rule for rule in RULES}
 
@@ -78,6 +78,11 @@ def canonical(field: Field) -> tuple[str, str] | None:
 def is_read_as_text(field: Field) -> bool:
     """Whether what is read of it is a text, which may come as its bytes."""
     return callable(rule_of(field).select)
+
+
+def is_a_date(field: Field) -> bool:
+    """Whether its values may become NULL for want of a day in the calendar."""
+    return rule_of(field).converts in ("date", "datetime")
 
 
 def is_a_place(field: Field) -> bool:
@@ -152,7 +157,9 @@ def rule_for(column: Column, asked: str | None = None) -> Rule | None:
 
 def _is_of(wanted: str, rule: Rule) -> bool:
     """Whether a type with digits, like varchar(100), is what a request gives."""
-    return rule.postgres in ("varchar", "char") and wanted.startswith(f"{rule.postgres}(")
+    digits = digits_of(wanted)
+    possible = len(digits) == 1 and 1 <= digits[0] <= limits.postgres_characters_max
+    return rule.postgres in ("varchar", "char") and wanted.startswith(f"{rule.postgres}(") and possible
 
 
 def _type_postgres(rule: Rule, column: Column) -> str:
@@ -236,7 +243,5 @@ def replica_type(field: Field, source: Flavour, replica: Flavour) -> str:
     """
     The column's type as the replica's server spells it.
     """
-    instead = rule_of(field).replica
-    if source is not replica and instead and replica in instead:
-        return instead[replica]
-    return field.column.column_type
+    instead = REPLICA_TYPES.get(field.column.data_type, {}) if source is not replica else {}
+    return instead.get(replica, field.column.column_type)

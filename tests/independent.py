@@ -43,9 +43,11 @@ class Column:
         return self.type.startswith(kinds)
 
 
-def mysql_rows(endpoint: Endpoint, table: str) -> tuple[list[Column], list[tuple[bytes | None, ...]]]:
+def mysql_rows(
+    endpoint: Endpoint, table: str, like: list[Column] | None = None
+) -> tuple[list[Column], list[tuple[bytes | None, ...]]]:
     """
-    Columns and rows, each value as the server itself prints it.
+    Columns and rows, each value as the server itself prints it; as if of other columns' types, where those are given.
 
     Floats are made doubles, to be exact; texts and bytes are hexadecimal digits of what is stored, so that nothing is
     lost in translation; an enum is its number and its label.
@@ -62,7 +64,7 @@ def mysql_rows(endpoint: Endpoint, table: str) -> tuple[list[Column], list[tuple
         for row in cursor.fetchall()
     ]
     names = []
-    for column in columns:
+    for column in like or columns:
         name = "`" + column.name.replace("`", "``") + "`"
         if column.is_("float"):
             name = f"{name} + 0e0"
@@ -191,7 +193,7 @@ def differences(
     """
     renamed, asked = renamed or {}, asked or {}
     columns, source = mysql_rows(sandbox.admin("source"), table)
-    replica_columns, replica = mysql_rows(sandbox.admin("replica"), table)
+    replica_columns, replica = mysql_rows(sandbox.admin("replica"), table, columns)
     found, coerced = [], dict[str, int]()
     if [column.name for column in columns] != [column.name for column in replica_columns]:
         found.append(f"{table}: the replica's columns are {replica_columns}")

@@ -219,6 +219,48 @@ def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
     replica.close()
 
 
+def test_a_triggers_own_words_are_not_repeated(clinic: Clinic) -> None:
+    """A value may be among them."""
+    clinic.create("CREATE TABLE seen (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+                  "INSERT INTO seen VALUES (1, 'Geheim')")  # fmt: skip
+    clinic.run()
+    clinic.warehouse_execute(
+        "CREATE FUNCTION raw.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'not %', NEW.t; END $$"
+    )
+    clinic.warehouse_execute("CREATE TRIGGER no BEFORE UPDATE ON raw.seen FOR EACH ROW EXECUTE FUNCTION raw.refuse()")
+    clinic.create("UPDATE seen SET t = 'Geheimnis'")
+    (failed,) = clinic.run()["tables"]
+
+    assert "refused: by a trigger or a rule of its own (P0001)" in failed["error"]["message"]
+    assert SECRET not in json.dumps(failed) + clinic.arrowetl("status").stdout
+
+
+def test_nul_in_json(clinic: Clinic) -> None:
+    """Removed and counted, as from any text."""
+    clinic.create("CREATE TABLE doc (Num int NOT NULL, j longtext, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8;\n"
+                  "INSERT INTO doc VALUES (1, CONCAT('{\"a\": \"x', CHAR(0), '\"}'))")  # fmt: skip
+    clinic.tables_file.write_text("tables: {doc: {overrides: {columns: {j: {type: jsonb}}}}}")
+
+    assert clinic.run()["tables"][0]["coerced"] == {"j": 1}
+    assert clinic.warehouse("SELECT j->>'a' FROM raw.doc") == [("x",)]
+
+
+def test_choices_for_a_table_that_is_away_are_kept(clinic: Clinic) -> None:
+    """A column that was to stay at home stays there when the table comes back."""
+    create = "CREATE TABLE visitor (Num int NOT NULL, SSN text, PRIMARY KEY (Num)) ENGINE=MyISAM"
+    clinic.create(create)
+    clinic.tables_file.write_text("tables: {visitor: {overrides: {columns: {SSN: {exclude: true}}}}}")
+    clinic.create("DROP TABLE visitor")
+    assert clinic.arrowetl("analyze").returncode == 0
+    clinic.create(create)
+    assert clinic.arrowetl("analyze").returncode == 0
+    clinic.run()
+
+    columns = "SELECT attname::text FROM pg_attribute WHERE attrelid = 'raw.visitor'::regclass AND attnum > 0"
+    assert clinic.warehouse(columns) == [("Num",)]
+
+
 def test_a_key_that_can_no_longer_be_held(clinic: Clinic) -> None:
     """A zero date in it: the table goes on without, and the view upon it, and its comment, stay."""
     clinic.create("CREATE TABLE plan_ (d date NOT NULL, n int NOT NULL, PRIMARY KEY (d, n)) ENGINE=MyISAM;\n"

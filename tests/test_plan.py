@@ -48,12 +48,34 @@ def test_how_staging_becomes_the_published_table(
     assert (decided.cutover, tuple(f.name_postgres for f in decided.added_columns)) == (cutover, added)
 
 
+def test_a_table_that_is_made_anew_says_so() -> None:
+    """With what changes, in the plan: `validate`, a dry run and the summary show it."""
+    decided = planned(PATIENT, PublishedTable((("PatNum", "date"), COLUMNS[1], ("own", "text")), ("PatNum",)))
+
+    assert decided.notes == (
+        "made anew at the warehouse: PatNum becomes bigint instead of date; "
+        "own is in the warehouse's table and not in the source's, or excluded",
+    )
+
+
+def test_what_stands_there_can_be_kept_by_a_person() -> None:
+    """A table of our own whose override was lost: the refusal says which one would keep the views."""
+    there = PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",), ("dbt.v",))
+    with pytest.raises(DataError) as refusal:
+        plan.table_plan(PATIENT, TableSettings(), there, remembered=())
+
+    assert "keep what stands there with tables.patient.overrides.columns: PatNum: {type: integer}" in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("published", "told"),
     [
         (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",), ("dbt.v",)),
          "PatNum becomes bigint instead of date"),
-        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",)), "Gone is gone at the source"),
+        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",)),
+         "Gone is in the warehouse's table and not in the source's"),
+        (PublishedTable((*COLUMNS, ("lname", "text")), ("PatNum",), ("dbt.v",)),
+         "lname is in the warehouse's table, which the source spells LName"),
         (PublishedTable(COLUMNS, ("LName",), ("dbt.v",)), "the primary key changes"),
     ],
 )  # fmt: skip
@@ -133,13 +155,16 @@ def test_an_override_of_a_column_that_is_not_there_is_refused(name: str, told: s
 
 def test_what_was_learned_of_a_table() -> None:
     """A text with bytes that are no character is told by its bytes at once; a key that became NULL is no key."""
-    odd, zero = Coercion("LName", "no character", "?", 1), Coercion("PatNum", "zero date", "NULL", 1)
+    odd, zero = Coercion("LName", "no character", "?", 1), Coercion("d", "zero date", "NULL", 1)
+    day = table("day", column("d", "date", nullable=False), key=("d",))
     told = plan.table_plan(PATIENT, TableSettings(), None, remembered=(odd,))
-    keyless = plan.table_plan(PATIENT, TableSettings(), None, remembered=(zero,))
+    keyless = plan.table_plan(day, TableSettings(), None, remembered=(zero,))
+    as_text = plan.table_plan(day, TableSettings({"columns": {"d": {"type": "text"}}}), None, remembered=(zero,))
 
     assert [f.rule for f in told.fields] == ["bigint", "text told by its bytes"]
     assert (told.key_postgres, keyless.key_postgres) == (("PatNum",), ())
     assert "without its primary key" in keyless.notes[0]
+    assert (as_text.key_postgres, as_text.notes) == (("d",), ())
 
 
 def test_a_table_without_a_key_is_replaced_whole() -> None:

@@ -61,7 +61,8 @@ dates = st.sampled_from(
     ["0000-00-00", "2024-00-15", "2024-01-00", "0000-05-05", "2024-02-30", "0001-01-01", "9999-12-31", "1000-01-01"]
 ) | st.dates().map(str)
 days = st.sampled_from(["00:00:00", "23:59:59", "00:00:01"]) | st.times().map(lambda time: f"{time:%H:%M:%S}")
-spans = st.sampled_from(["-838:59:59", "838:59:59", "24:00:00", "-00:00:00", "-00:00:01", "00:00:00"]) | st.builds(
+# MySQL's end a second before MariaDB's.
+spans = st.sampled_from(["-838:59:58", "838:59:58", "24:00:00", "-00:00:00", "-00:00:01", "00:00:00"]) | st.builds(
     "{}{:02}:{:02}:{:02}".format,
     st.sampled_from(["", "-"]),
     st.integers(0, 837),

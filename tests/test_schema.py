@@ -92,6 +92,8 @@ def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> Non
         ("varchar(5)", "boolean", "t.c: varchar(5) cannot be carried as boolean"),
         ("datetime", "date", "t.c: datetime cannot be carried as date"),
         ("blob", "text", "t.c: blob cannot be carried as text"),
+        ("varchar(5)", "varchar(0)", "t.c: varchar(5) cannot be carried as varchar(0)"),
+        ("varchar(5)", "varchar(99999999999)", "t.c: varchar(5) cannot be carried as varchar(99999999999)"),
         ("int(11)", "smallint(3)", "t.c: int(11) cannot be carried as smallint(3)"),
         ("cursor", None, "t.c: no rule for the type cursor"),
     ],

@@ -43,6 +43,7 @@ _REMEDIES_MYSQL = {
 
 
 _WARNINGS_SHOWN = 3
+_SIGNALLED = 1644
 
 
 class MySQL:
@@ -199,7 +200,8 @@ def _text(value: Any) -> Any:
 
 def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -> DatabaseError:
     code = error.errno
-    said = clean(str(error.msg or error), endpoint)
+    # SIGNAL: whoever wrote the trigger chose the words, and a value may be among them.
+    said = clean(str(error.msg or error), endpoint) if code != _SIGNALLED else "by a trigger of its own"
     remedy = remedy_for(_REMEDIES_MYSQL.get(code), endpoint)
     if doing == "connect" or code in _CONNECTION_CODES:
         remedy = remedy or remedy_for(UNREACHABLE, endpoint)

@@ -131,7 +131,7 @@ class Postgres:
 
 def _postgres_error(error: Any, endpoint: Endpoint, doing: str) -> DatabaseError:
     code = getattr(error, "sqlstate", None)
-    said = _postgres_words(str(error), endpoint)
+    said = _postgres_words(str(error), endpoint) if code != _RAISED else "by a trigger or a rule of its own"
     if code is None or code in ("\0" * 5, "00000"):
         code = next((state for state, words in _WITHOUT_STATE.items() if words in str(error)), None)
     remedy = remedy_for(_REMEDIES_POSTGRES.get(code or ""), endpoint)
@@ -148,6 +148,9 @@ def _postgres_error(error: Any, endpoint: Endpoint, doing: str) -> DatabaseError
         said,
     )
 
+
+# RAISE: whoever wrote the trigger chose the words, and a value may be among them.
+_RAISED = "P0001"
 
 # libpq gives no SQLSTATE for a refused connection.
 _WITHOUT_STATE = {
