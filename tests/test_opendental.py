@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from conftest import Clinic, empty
@@ -45,6 +46,30 @@ def test_every_value_of_every_row_is_equal_at_both_ends(carried: tuple[Clinic, d
 
     assert found == []
     assert told.keys() == tables.keys()
+
+
+def test_coercions_are_what_the_generator_put_there(carried: tuple[Clinic, dict]) -> None:
+    """Its zero dates and its NULs, by column and count, and nothing else."""
+    _, run = carried
+    factor = opendental.factor_of(SCALE)
+    wanted: dict[tuple[str, str, str], int] = {}
+    for name, table in opendental.tables(factor).items():
+        for rows in opendental.chunks(table, factor):
+            for column in rows.select(pl.selectors.string()):
+                is_date = next(c for c in table.columns if c.name == column.name).bare in (
+                    "date",
+                    "datetime",
+                    "timestamp",
+                )
+                for kind, odd in (("zero date", is_date & column.str.starts_with("0000-00-00")),
+                                  ("NUL character", column.str.contains("\0", literal=True))):  # fmt: skip
+                    if count := odd.sum():
+                        key = (name, column.name, kind)
+                        wanted[key] = wanted.get(key, 0) + count
+
+    told = {(t["table"], c["column"], c["from"]): c["count"] for t in run["tables"] for c in t["coercions"]}
+    assert told == wanted
+    assert {kind for _, _, kind in wanted} == {"zero date", "NUL character"}
 
 
 def test_the_run_says_what_it_did(carried: tuple[Clinic, dict]) -> None:

@@ -353,7 +353,15 @@ def _text(random: np.random.Generator, rows: int, table: SyntheticTable, column:
     pool = tuple(text[:length] for text in pool)
     texts = pl.Series(pool).gather(pl.Series(random.integers(0, len(pool), rows)))
     empty = pl.Series(random.random(rows) < 0.25)
-    return pl.select(pl.when(empty).then(pl.lit("")).otherwise(texts)).to_series()
+    texts = pl.select(pl.when(empty).then(pl.lit("")).otherwise(texts)).to_series()
+    if (table.name, column.name) not in _WITH_NUL:
+        return texts
+    torn = pl.Series(random.random(rows) < 0.01)
+    return pl.select(pl.when(torn).then(texts.str.slice(0, 6) + "\0" + texts.str.slice(6)).otherwise(texts)).to_series()
+
+
+# Where programs paste what they were given: MySQL takes NUL in a text, PostgreSQL does not.
+_WITH_NUL = {("commlog", "Note"), ("sheetfield", "FieldValue"), ("emailmessage", "RawEmailIn")}
 
 
 def _typical(table: SyntheticTable, column: SyntheticColumn) -> int:
