@@ -136,11 +136,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """A table as it stands at the warehouse: its columns with their types, in order, and who looks at it."""
+    """What stands at the warehouse by a table's name: its columns with their types, in order, and who looks at it."""
 
     columns: tuple[tuple[str, str], ...]
     primary_key: tuple[str, ...]
     dependents: tuple[str, ...] = ()
+    kind: str = "table"
+    """Another one cannot be written into."""
 
 
 @dataclass(frozen=True, slots=True)

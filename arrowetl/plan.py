@@ -60,36 +60,18 @@ def table_plan(
     Raises:
         DataError: a column has no rule, or the warehouse's table cannot follow.
     """
-    if not table.columns:
-        raise DataError(
-            f"{table.name}: the source shows no column of it", "see what CHECK TABLE says of it there, or exclude it"
-        )
-    _refuse_unknown_columns(table, settings)
+    _refuse_what_cannot_be(table, settings, published)
     columns = _columns(table, settings)
-    if not columns:
-        raise DataError(
-            f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"
-        )
     misfits = misfits or {}
     adoptable = _adoptable(columns, settings, published) if remembered is None else {}
     adopted = {name: type_ for name, type_ in adoptable.items() if not misfits.get(name)}
     fields = schema.translate(table.name, columns, {**settings.column_types(), **adopted})
     coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered or ()}
     fields = schema.told_by_bytes(table.name, fields, {column for column, found in coerced if found == NO_CHARACTER})
-    names = {field.column.name: field.name_postgres for field in fields}
-    has_key = bool(table.primary_key) and all(name in names for name in table.primary_key)
-    notes = []
-    if table.primary_key and not has_key:
-        notes.append("without a primary key at the warehouse: a column of it is excluded")
-    lost = {column for (column, _), became in coerced.items() if became == "NULL"}
-    dates = {field.column.name for field in fields if schema.is_a_date(field)}
-    if has_key and lost & dates & set(table.primary_key):
-        has_key = False
-        notes.append(_WITHOUT_KEY)
-    key_postgres = tuple(names[name] for name in table.primary_key) if has_key else ()
+    key_postgres, notes = _key(table, fields, {column for (column, _), became in coerced.items() if became == "NULL"})
     name_postgres = schema.postgres_name(table.name)
     if adopted:
-        notes.append("kept as they are at the warehouse: " + ", ".join(f"{n} as {t}" for n, t in adopted.items()))
+        notes += ("kept as they are at the warehouse: " + ", ".join(f"{n} as {t}" for n, t in adopted.items()),)
     plan = TablePlan(
         table=table,
         mode=Mode.FULL,
@@ -108,6 +90,34 @@ def table_plan(
         notes=(*_renamings(table.name, name_postgres, fields), *notes),
     )
     return _with_cutover(plan, misfits)
+
+
+def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: PublishedTable | None) -> None:
+    if not table.columns:
+        raise DataError(
+            f"{table.name}: the source shows no column of it", "see what CHECK TABLE says of it there, or exclude it"
+        )
+    _refuse_unknown_columns(table, settings)
+    if not _columns(table, settings):
+        raise DataError(
+            f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"
+        )
+    if published and published.kind != "table":
+        raise DataError(
+            f"{table.name}: a {published.kind} of that name stands at the warehouse, and cannot be written into",
+            "rename or drop it there, or exclude the table: overrides: {exclude: true}",
+        )
+
+
+def _key(table: Table, fields: Iterable[Field], become_null: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The primary key at the warehouse, and what is to be noted of one that there cannot be."""
+    names = {field.column.name: field.name_postgres for field in fields}
+    if not all(name in names for name in table.primary_key):
+        return (), ("without a primary key at the warehouse: a column of it is excluded",)
+    dates = {field.column.name for field in fields if schema.is_a_date(field)}
+    if become_null & dates & set(table.primary_key):
+        return (), (_WITHOUT_KEY,)
+    return tuple(names[name] for name in table.primary_key), ()
 
 
 _WITHOUT_KEY = (

@@ -44,19 +44,21 @@ class Warehouse:
                 session.execute(sql.drop_postgres(self.namespace, name))
 
     def published(self) -> dict[str, PublishedTable]:
-        """Every table of the namespace: columns and types, primary key, the views upon it; in three queries."""
+        """What stands in the namespace: columns and types, primary keys, the views upon them; in three queries."""
         with self.pool.session() as session:
             answers = {part: session.rows(question) for part, question in sql.published(self.namespace).items()}
         columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for table, name, type_ in answers["columns"]:
+        kinds = {}
+        for table, name, type_, kind in answers["columns"]:
             columns[table].append((name, type_))
+            kinds[table] = kind
         keys, dependents = defaultdict(list), defaultdict(list)
         for table, name in answers["keys"]:
             keys[table].append(name)
         for table, view in answers["dependents"]:
             dependents[table].append(view)
         return {
-            table: PublishedTable(tuple(named), tuple(keys[table]), tuple(dependents[table]))
+            table: PublishedTable(tuple(named), tuple(keys[table]), tuple(dependents[table]), kinds[table])
             for table, named in columns.items()
         }
 

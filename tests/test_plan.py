@@ -48,6 +48,12 @@ def test_how_staging_becomes_the_published_table(
     assert (decided.cutover, tuple(f.name_postgres for f in decided.added_columns)) == (cutover, added)
 
 
+def test_what_is_no_table_cannot_be_written_into() -> None:
+    """A view of somebody's by that name is refused before any row moves."""
+    with pytest.raises(DataError, match="a materialized view of that name stands at the warehouse"):
+        planned(PATIENT, PublishedTable(COLUMNS, (), kind="materialized view"))
+
+
 def test_a_table_that_is_made_anew_says_so() -> None:
     """With what changes, in the plan: `validate`, a dry run and the summary show it."""
     decided = planned(PATIENT, PublishedTable((("PatNum", "date"), COLUMNS[1], ("own", "text")), ("PatNum",)))

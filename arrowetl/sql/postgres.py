@@ -132,9 +132,12 @@ def published(namespace: str) -> Mapping[str, str]:
     schema = postgres_literal(namespace)
     return {
         "columns": (
-            "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_class c "
+            "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), CASE c.relkind "
+            "WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' "
+            "WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
-            f"WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped "
+            f"WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 "
+            "AND NOT a.attisdropped "
             "ORDER BY c.relname, a.attnum"
         ),
         "keys": (
