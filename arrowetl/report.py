@@ -102,7 +102,8 @@ def summary(run: Summary) -> RenderableType:
     if unsettled:
         parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
     words = "interrupted" if run.interrupted else "failed" if failed else "all equal"
-    head = f"{words}: {count(len(failed or done))} of {count(len(run.outcomes))} tables"
+    counted = failed if words == "failed" else done
+    head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))

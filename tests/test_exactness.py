@@ -50,7 +50,7 @@ def logged(clinic: Clinic) -> Clinic:
     session.execute("SET GLOBAL log_output = 'TABLE'")
     session.execute("TRUNCATE mysql.general_log")
     session.execute("SET GLOBAL general_log = 1")
-    clinic.undo.append(lambda: clinic.create("SET GLOBAL general_log = 0"))
+    clinic.undo.append(lambda: clinic.create("SET GLOBAL general_log = 0;\nSET GLOBAL log_output = 'FILE'"))
     session.close()
     return clinic
 
