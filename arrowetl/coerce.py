@@ -265,8 +265,15 @@ def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     parts = _series(column).str.extract_groups(TOLD)
     text, found = _text(pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string()), field)
     # Some characters have two codes in their set: the text is right where it has no `?`.
-    lost = ((parts.struct.field("2") == "!") & parts.struct.field("3").str.contains("?", literal=True)).fill_null(False)
+    lost = ((parts.struct.field("2") == "!") & parts.struct.field("3").str.contains("[?\ufffd]")).fill_null(False)
     return text, [*found, *([(NO_CHARACTER, "?", lost.to_arrow())] if lost.any() else [])]
+
+
+def _label(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    parts = _series(column).str.extract_groups(TOLD)
+    # The replica's labels are the texts that the catalog told, and would be others.
+    _refuse(parts.struct.field("2") == "!", f"whose label is no text in {field.column.charset}")
+    return _text(pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string()), field)
 
 
 def _bytes(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -343,6 +350,7 @@ CONVERSIONS: dict[str, Conversion] = {
     "boolean": _boolean,
     "text": _text,
     "told": _told,
+    "label": _label,
     "bytes": _bytes,
     "json": _json,
     "jsonb": _jsonb,

@@ -54,7 +54,7 @@ def unlabelled(table: pa.Table, fields: Sequence[Field]) -> int:
     A server stores them only with a warning each.
     """
     return sum(
-        pc.sum(pc.equal(table.column(index), "")).as_py() or 0
+        pc.sum(pc.equal(table.column(index), "=" if rule_of(field).prints == "label" else "")).as_py() or 0
         for index, field in enumerate(fields)
         if field.column.data_type == "enum" and "" not in labels(field.column.column_type)
     )
@@ -110,6 +110,10 @@ def _told(column: pa.ChunkedArray, field: Field) -> pl.Series:
     return _plain(column, field).str.extract(TOLD, 1)
 
 
+def _label(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    return _plain(column, field).str.extract(TOLD, 3)
+
+
 def _time(column: pa.ChunkedArray, field: Field) -> pl.Series:
     """Signed microseconds → `-838:59:59.999999`, or without the fraction where the column has none."""
     span = pl.col("span")
@@ -134,5 +138,6 @@ PRINTERS: dict[str, Callable[[pa.ChunkedArray, Field], pl.Series]] = {
     "time": _time,
     "stamp": _stamp,
     "told": _told,
+    "label": _label,
     "whole": _whole,
 }

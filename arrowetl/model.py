@@ -143,6 +143,8 @@ class PublishedTable:
     dependents: tuple[str, ...] = ()
     kind: str = "table"
     """Another one cannot be written into."""
+    not_null: tuple[str, ...] = ()
+    """Columns that somebody else forbade to be NULL, the key's left out."""
 
 
 @dataclass(frozen=True, slots=True)

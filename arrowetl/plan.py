@@ -98,6 +98,12 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
             f"{table.name}: the source shows no column of it", "see what CHECK TABLE says of it there, or exclude it"
         )
     _refuse_unknown_columns(table, settings)
+    for column in _columns(table, settings):
+        if column.data_type in ("enum", "set") and "\ufffd" in column.column_type:
+            raise DataError(
+                f"{table.name}.{column.name}: a label of it is no text",
+                f"leave the column out with tables.{table.name}.overrides.columns.{column.name}: {{exclude: true}}",
+            )
     if not _columns(table, settings):
         raise DataError(
             f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"

@@ -15,7 +15,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from arrowetl import drivers, infile, limits, sql
+from arrowetl import drivers, infile, limits, schema, sql
 from arrowetl.errors import DataLoadingError
 from arrowetl.model import Endpoint, Flavour, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion
@@ -64,6 +64,13 @@ class Replica:
         assert self._server is not None, "open() comes first"
         flavour, collations = self._server
         name = sql.staging_name(plan.name)
+        for field in plan.fields:
+            # Their bytes are loaded as they are, and would be others in another character set.
+            if schema.goes_by_bytes(field) and not sql.known_charset(field.column.charset or "", collations):
+                raise DataLoadingError(
+                    f"{plan.name}.{field.column.name}: the replica has no character set {field.column.charset}",
+                    schema.remedy_of(plan.name, field),
+                )
         with self.pool.session() as session:
             session.execute(sql.create_replica(self.endpoint.database, name, plan, flavour, collations))
 

@@ -100,7 +100,10 @@ def _as_text(column: Column) -> str:
     """
     if column.charset not in _UTF8:
         return "{c}"
-    return _LONG_BYTES if column.data_type in ("mediumtext", "longtext") else "CAST({c} AS BINARY)"
+    declared = re.fullmatch(r"(?:var)?char\((\d+)\)", column.column_type)
+    # No server's max_allowed_packet is below 1024 bytes.
+    is_short = column.data_type == "tinytext" or (declared and int(declared[1]) <= 255)
+    return "CAST({c} AS BINARY)" if is_short else _LONG_BYTES
 
 
 def _type_is(text: str) -> Callable[[Column], bool]:
@@ -205,7 +208,9 @@ RULES: tuple[Rule, ...] = (
     Rule(TOLD_BY_BYTES, _TEXTS, "text", pa.string(), select=_TOLD, never_empty=True, converts="told", prints="told",
          load="UNHEX({v})", canonical=_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
-    Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT),
+    Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT, when=_is_unicode),
+    Rule("enum, set of other character sets", ("enum", "set"), "text", pa.string(), select=_TOLD, never_empty=True,
+         converts="label", prints="label", canonical=_TEXT, note="a label that is no text is refused"),
     Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, never_empty=True, converts="jsonb",
          canonical=None,
          note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
@@ -243,7 +248,7 @@ RULES: tuple[Rule, ...] = (
            never_empty=True, converts="told", prints="told", load="UNHEX({v})", canonical=_TEXT, refuses=_longer,
            note=note) for type_, mysql, note in _SIZED),
     Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), request=True, converts="text",
-         canonical=_TEXT, refuses=_longer),
+         canonical=_TEXT, when=_is_unicode, refuses=_longer),
     Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, never_empty=True,
          canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
     Rule("bytea on request", _TEXTS, "bytea", pa.large_binary(), request=True, select=_TOLD, never_empty=True,

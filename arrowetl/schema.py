@@ -85,6 +85,11 @@ def is_a_date(field: Field) -> bool:
     return rule_of(field).converts in ("date", "datetime")
 
 
+def goes_by_bytes(field: Field) -> bool:
+    """Whether the replica gets its text as the bytes that it is in its character set."""
+    return rule_of(field).prints == "told"
+
+
 def is_a_place(field: Field) -> bool:
     """Whether its values have a spatial reference system, of which the warehouse's bytes tell nothing."""
     return rule_of(field).converts == "wkb"
@@ -185,7 +190,7 @@ def remedy_of(table: str, field: Field) -> str:
     """The override that would carry whatever the column holds, in words."""
     place, column = f"tables.{table}.overrides.columns.{field.column.name}", field.column
     default = rule_for(column)
-    if default and default.name != field.rule and rule_of(field).request:
+    if default and _type_postgres(default, column) != field.type_postgres:
         return f"let it be {_type_postgres(default, column)}: remove the type from {place}, or name that one"
     carrier = next((type_ for type_ in ("text", "bytea") if (rule := rule_for(column, type_)) and rule.request), None)
     if carrier:

@@ -75,7 +75,8 @@ def transfer(plan: TablePlan, shared: Shared) -> Outcome:
         coercions, comments = coerced(plan, carried, shared)
         settled = compare(plan, carried, counts, before, source.reading(plan))
 
-        changes = {end.name: end.cutover(plan, counts[end.name], comments) for end in ends}
+        # The warehouse first: it is the one where others have a say, and may refuse.
+        changes = {end.name: end.cutover(plan, counts[end.name], comments) for end in reversed(ends)}
 
     outcome = carried_outcome(plan, carried, counts, changes, coercions, settled, time.monotonic() - clock)
     shared.ledger.record(shared.route.run_id, outcome, started_at)

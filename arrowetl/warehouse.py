@@ -48,17 +48,25 @@ class Warehouse:
         with self.pool.session() as session:
             answers = {part: session.rows(question) for part, question in sql.published(self.namespace).items()}
         columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        kinds = {}
-        for table, name, type_, kind in answers["columns"]:
+        kinds, not_null = dict[str, str](), defaultdict(list)
+        for table, name, type_, kind, forbidden in answers["columns"]:
             columns[table].append((name, type_))
             kinds[table] = kind
+            if forbidden:
+                not_null[table].append(name)
         keys, dependents = defaultdict(list), defaultdict(list)
         for table, name in answers["keys"]:
             keys[table].append(name)
         for table, view in answers["dependents"]:
             dependents[table].append(view)
         return {
-            table: PublishedTable(tuple(named), tuple(keys[table]), tuple(dependents[table]), kinds[table])
+            table: PublishedTable(
+                tuple(named),
+                tuple(keys[table]),
+                tuple(dependents[table]),
+                kinds[table],
+                tuple(name for name in not_null[table] if name not in keys[table]),
+            )  # fmt: skip
             for table, named in columns.items()
         }
 
@@ -118,6 +126,8 @@ class Warehouse:
             DatabaseQueryError: a reader held the table longer than `limits.cutover_lock_seconds`.
         """
         with self.pool.session() as session:
+            if plan.cutover is not Cutover.SWAP:
+                self._follow(session, plan)
             with session.transaction():
                 session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
                 changes = _CUTOVERS[plan.cutover](session, self.namespace, plan, rows)
@@ -125,6 +135,19 @@ class Warehouse:
                     _comment(session, self.namespace, plan.name_postgres, column, text)
             session.execute(sql.drop_postgres(self.namespace, sql.staging_name(plan.name_postgres)))
         return changes
+
+    def _follow(self, session: drivers.Postgres, plan: TablePlan) -> None:
+        """Give the published table what the rows need, before them: a moment's lock, where theirs would last."""
+        statements = []
+        if plan.added_columns:
+            statements.append(sql.add_columns(self.namespace, plan.name_postgres, plan.added_columns))
+        if plan.published and plan.published.not_null:
+            statements.append(sql.allow_null(self.namespace, plan.name_postgres, plan.published.not_null))
+        if statements:
+            with session.transaction():
+                session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
+                for statement in statements:
+                    session.execute(statement)
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""
@@ -185,8 +208,6 @@ def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int)
 
 
 def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
-    if plan.added_columns:
-        session.execute(sql.add_columns(namespace, plan.name_postgres, plan.added_columns))
     statements = sql.merge(namespace, plan)
     deleted, _ = session.rows(sql.counting(statements["deleted"]))[0]
     written, inserted = session.rows(sql.counting(statements["written"]))[0]
@@ -194,8 +215,6 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int
 
 
 def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
-    if plan.added_columns:
-        session.execute(sql.add_columns(namespace, plan.name_postgres, plan.added_columns))
     for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.drops_key else ():
         columns = plan.published.primary_key if plan.published else ()
         session.execute(sql.drop_key(namespace, plan.name_postgres, key, columns))

@@ -261,6 +261,50 @@ def test_choices_for_a_table_that_is_away_are_kept(clinic: Clinic) -> None:
     assert clinic.warehouse(columns) == [("Num",)]
 
 
+def test_labels_that_are_no_text(clinic: Clinic) -> None:
+    """Their table is refused, by name and alone; the catalog of all the others is read."""
+    label = "SET NAMES binary;\nCREATE TABLE {} (Num int NOT NULL, e enum(X'{}','b') CHARACTER SET {}) ENGINE=MyISAM"
+    session = drivers.MySQL(clinic.sandbox.admin("source"))
+    for name, bytes_, charset in (("torn", "EDA080", "utf8"), ("gap", "98", "cp1251")):
+        for statement in label.format(name, bytes_, charset).split(";\n"):
+            session.execute(statement)
+        session.execute(f"INSERT INTO {name} SELECT 1, 1")
+    session.execute("CREATE TABLE fine (Num int NOT NULL) ENGINE=MyISAM")
+    session.close()
+    run = {table["table"]: table for table in clinic.run()["tables"]}
+
+    assert run["fine"]["status"] == "succeeded"
+    assert run["torn"]["error"]["message"] == "torn.e: a label of it is no text"
+    assert "1 value whose label is no text in cp1251" in run["gap"]["error"]["message"]
+    assert all("exclude: true" in run[name]["error"]["remedy"] for name in ("torn", "gap"))
+
+
+def test_a_short_text_that_the_source_has_no_room_to_say(clinic: Clinic) -> None:
+    """Nor past us where the limit is a strange one."""
+    clinic.create("CREATE TABLE wide (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8mb4;\n"
+                  "INSERT INTO wide VALUES (7, REPEAT('é', 12000))")  # fmt: skip
+    clinic.create("SET GLOBAL max_allowed_packet = 16384")
+    clinic.undo.append(lambda: clinic.create("SET GLOBAL max_allowed_packet = 67108864"))
+    (failed,) = clinic.run()["tables"]
+
+    assert "max_allowed_packet" in failed["error"]["message"] + failed["error"]["remedy"]
+
+
+def test_what_others_forbade_of_their_columns(clinic: Clinic) -> None:
+    """NOT NULL gives way; a UNIQUE of somebody's own refuses, with both ends as they were."""
+    clinic.create("CREATE TABLE theirs (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+                  "INSERT INTO theirs VALUES (1, '0000-00-00', 'a'), (2, NULL, 'a')")  # fmt: skip
+    clinic.warehouse_execute("CREATE SCHEMA raw")
+    clinic.warehouse_execute('CREATE TABLE raw.theirs ("Num" integer PRIMARY KEY, d date NOT NULL, t text UNIQUE)')
+    (failed,) = clinic.run()["tables"]
+    assert "a constraint of the warehouse's own forbids" in failed["error"]["remedy"]
+    assert clinic.published()["replica"] == set()
+
+    clinic.warehouse_execute("ALTER TABLE raw.theirs DROP CONSTRAINT theirs_t_key")
+    assert clinic.run()["exit_code"] == 0
+    assert differences(clinic.sandbox, "theirs") == ([], {"d": 1})
+
+
 def test_a_key_that_can_no_longer_be_held(clinic: Clinic) -> None:
     """A zero date in it: the table goes on without, and the view upon it, and its comment, stay."""
     clinic.create("CREATE TABLE plan_ (d date NOT NULL, n int NOT NULL, PRIMARY KEY (d, n)) ENGINE=MyISAM;\n"

@@ -26,7 +26,7 @@ ORDER = [
     "source reading", "source partitions", "replica prepare", "warehouse prepare",
     "source extract", "replica take", "warehouse take", "source extract", "replica take", "warehouse take",
     "replica finish", "warehouse finish", "replica count", "warehouse count", "source reading",
-    "replica cutover", "warehouse cutover", "ledger record",
+    "warehouse cutover", "replica cutover", "ledger record",
 ]  # fmt: skip
 
 

@@ -70,6 +70,8 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
 
 
 def _words(error: BaseException) -> str:
+    if "packet" in str(error).lower():
+        return "a row is larger than its max_allowed_packet, which is to be raised"
     return "a value that the driver cannot hold" if "Couldn't convert" in str(error) else type(error).__name__
 
 

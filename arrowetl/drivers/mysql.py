@@ -195,7 +195,8 @@ def _connect_mysql(arguments: dict[str, Any], endpoint: Endpoint) -> Any:
 
 def _text(value: Any) -> Any:
     # Dictionary columns are text or bytes by the server's version.
-    return bytes(value).decode() if isinstance(value, bytes | bytearray) else value
+    # An enum's label may be no text at all: its table fails, not the catalog.
+    return bytes(value).decode(errors="replace") if isinstance(value, bytes | bytearray) else value
 
 
 def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -> DatabaseError:

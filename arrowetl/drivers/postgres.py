@@ -32,6 +32,11 @@ _REMEDIES_POSTGRES = {
     "3D000": "check {variables}_DB; the database must exist",
     "42501": "grant the account that privilege",
     "53300": "lower --max-workers, or raise max_connections at the server",
+    **dict.fromkeys(
+        ("23502", "23503", "23505", "23514"),
+        "a constraint of the warehouse's own forbids what the source has: drop it there",
+    ),
+    "2BP01": "a view depends on it: drop it, run again, and make it anew; a key's dates can be kept as type: text",
     "53100": "free space on the server's disk",
 }
 
@@ -131,7 +136,11 @@ class Postgres:
 
 def _postgres_error(error: Any, endpoint: Endpoint, doing: str) -> DatabaseError:
     code = getattr(error, "sqlstate", None)
-    said = _postgres_words(str(error), endpoint) if code != _RAISED else "by a trigger or a rule of its own"
+    theirs = code == _RAISED or "PL/pgSQL function" in str(error)
+    said = "by a trigger or a rule of its own" if theirs else _postgres_words(str(error), endpoint)
+    if (code or "").startswith("22"):
+        # Data exceptions quote what they stumbled over.
+        said = re.sub(r'"[^"]*"', '"…"', said)
     if code is None or code in ("\0" * 5, "00000"):
         code = next((state for state, words in _WITHOUT_STATE.items() if words in str(error)), None)
     remedy = remedy_for(_REMEDIES_POSTGRES.get(code or ""), endpoint)

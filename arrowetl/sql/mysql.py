@@ -122,6 +122,12 @@ def _index_column(name: str, prefix: int | None) -> str:
     return mysql_name(name) + (f"({prefix})" if prefix else "")
 
 
+def known_charset(charset: str, known: Mapping[str, str]) -> str | None:
+    """What a server calls a character set; None where it has none such."""
+    other = {"utf8": "utf8mb3", "utf8mb3": "utf8"}.get(charset)
+    return next((name for name in (charset, other) if name in known.values()), None)
+
+
 def _charset(charset: str | None, collation: str | None, known: Mapping[str, str]) -> str:
     """
     CHARACTER SET and COLLATE clauses that the replica understands.
@@ -131,8 +137,7 @@ def _charset(charset: str | None, collation: str | None, known: Mapping[str, str
     """
     if not charset:
         return ""
-    charset = next((c for c in (charset, {"utf8": "utf8mb3", "utf8mb3": "utf8"}.get(charset)) if c in known.values()),
-                   "utf8mb4")  # fmt: skip
+    charset = known_charset(charset, known) or "utf8mb4"
     ending = (collation or "").partition("_")[2]
     exact = f"{charset}_{ending}"
     if exact not in known:

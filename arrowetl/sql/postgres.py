@@ -107,6 +107,11 @@ def comment_of(namespace: str, table: str, column: str) -> str:
     )
 
 
+def allow_null(namespace: str, table: str, columns: Sequence[str]) -> str:
+    changes = ", ".join(f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in columns)
+    return f"ALTER TABLE {postgres_table(namespace, table)} {changes}"
+
+
 def drop_key(namespace: str, table: str, key: str, columns: Sequence[str]) -> str:
     """Take its key from a table, and what the key left of itself: that its columns are never NULL."""
     nullable = [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in columns]
@@ -134,7 +139,7 @@ def published(namespace: str) -> Mapping[str, str]:
         "columns": (
             "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), CASE c.relkind "
             "WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' "
-            "WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END FROM pg_class c "
+            "WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END, a.attnotnull FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
             f"WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 "
             "AND NOT a.attisdropped "
