@@ -66,7 +66,7 @@ class Warehouse:
                 tuple(dependents[table]),
                 kinds[table],
                 tuple(name for name in not_null[table] if name not in keys[table]),
-            )  # fmt: skip
+            )
             for table, named in columns.items()
         }
 
