@@ -91,6 +91,7 @@ def tables_document(
         before: the tables of the file that is there, for their overrides.
     """
     tables = sorted(tables, key=lambda table: table.name)
+    names = {table.name for table in tables}
     return {
         "metadata": {
             "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -106,7 +107,7 @@ def tables_document(
             **{
                 name: {"overrides": entry["overrides"]}
                 for name, entry in sorted(before.items())
-                if name not in {table.name for table in tables} and (entry or {}).get("overrides")
+                if name not in names and (entry or {}).get("overrides")
             },
         },
     }

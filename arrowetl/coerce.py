@@ -261,19 +261,25 @@ def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
     return pc.replace_substring(column, "\0", ""), [("NUL character", "removed", pc.fill_null(marked, False))]
 
 
-def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+def _parts(column: pa.ChunkedArray) -> tuple[pl.Series, pa.ChunkedArray]:
+    """Of texts told by their bytes: whether each is all of them, and the texts."""
     parts = _series(column).str.extract_groups(TOLD)
-    text, found = _text(pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string()), field)
+    return parts.struct.field("2"), pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string())
+
+
+def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    mark, said = _parts(column)
+    text, found = _text(said, field)
     # Some characters have two codes in their set: the text is right where it has no `?`.
-    lost = ((parts.struct.field("2") == "!") & parts.struct.field("3").str.contains("[?\ufffd]")).fill_null(False)
+    lost = ((mark == "!") & _series(said).str.contains("[?\ufffd]")).fill_null(False)
     return text, [*found, *([(NO_CHARACTER, "?", lost.to_arrow())] if lost.any() else [])]
 
 
 def _label(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    parts = _series(column).str.extract_groups(TOLD)
+    mark, said = _parts(column)
     # The replica's labels are the texts that the catalog told, and would be others.
-    _refuse(parts.struct.field("2") == "!", f"whose label is no text in {field.column.charset}")
-    return _text(pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string()), field)
+    _refuse(mark == "!", f"whose label is no text in {field.column.charset}")
+    return _text(said, field)
 
 
 def _bytes(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:

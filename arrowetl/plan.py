@@ -177,12 +177,16 @@ def _columns(table: Table, settings: TableSettings) -> list[Column]:
     return [column for column in table.columns if column.name not in excluded]
 
 
+def _standing(published: PublishedTable) -> dict[str, str]:
+    """The types at the warehouse, in the spelling of ours."""
+    return {name: schema.spelled(type_) for name, type_ in published.columns}
+
+
 def _adoptable(columns: Iterable[Column], settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
     """Columns that stand at the warehouse as another type than ours, which some rule can give: and that type."""
     if published is None:
         return {}
-    standing = {name: schema.spelled(type_) for name, type_ in published.columns}
-    found = {}
+    standing, found = _standing(published), {}
     for column in columns:
         there = standing.get(schema.postgres_name(column.name))
         rule = schema.rule_for(column, there) if there and column.name not in settings.column_types() else None
@@ -206,7 +210,7 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int]) -> TablePlan:
     published, name = plan.published, plan.name
     if published is None:
         return replace(plan, cutover=Cutover.SWAP)
-    standing = {column: schema.spelled(type_) for column, type_ in published.columns}
+    standing = _standing(published)
     fields = {field.name_postgres: field for field in plan.fields}
     retyped = [f for n, f in fields.items() if n in standing and standing[n] != f.type_postgres]
     gone = [column for column in standing if column not in fields]

@@ -100,10 +100,16 @@ def _as_text(column: Column) -> str:
     """
     if column.charset not in _UTF8:
         return "{c}"
-    declared = re.fullmatch(r"(?:var)?char\((\d+)\)", column.column_type)
+    declared = _characters(column)
     # No server's max_allowed_packet is below 1024 bytes.
-    is_short = column.data_type == "tinytext" or (declared and int(declared[1]) <= 255)
+    is_short = column.data_type == "tinytext" or (declared is not None and declared <= 255)
     return "CAST({c} AS BINARY)" if is_short else _LONG_BYTES
+
+
+def _characters(column: Column) -> int | None:
+    """How long a char or varchar may be; None of other types."""
+    declared = re.fullmatch(r"(?:var)?char\((\d+)\)", column.column_type)
+    return int(declared[1]) if declared else None
 
 
 def _type_is(text: str) -> Callable[[Column], bool]:
@@ -125,8 +131,8 @@ def _beyond(type_: str) -> Callable[[Column, Asked], str | None]:
 
 
 def _longer(column: Column, asked: Asked) -> str | None:
-    declared = re.fullmatch(r"(?:var)?char\((\d+)\)", column.column_type)
-    if not asked or (declared and int(declared[1]) <= asked[0]):
+    declared = _characters(column)
+    if not asked or (declared is not None and declared <= asked[0]):
         return None
     return f"CHAR_LENGTH({{c}}) > {asked[0]}"
 
@@ -166,9 +172,9 @@ _GEOMETRY = (
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 _TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 _HAS_TEXT = (*INTEGERS, "year", "decimal", "date", "datetime", "timestamp", "time", "json", "uuid", "inet4", "inet6")
-_SIZED = (("varchar", _TEXTS, "NUL characters removed, counted"), ("char", ("char",), "padded by PostgreSQL"))
 _ZERO_DATE = "zero, partial and impossible dates become NULL, counted"
 _NUL = "NUL characters removed, counted"
+_SIZED = (("varchar", _TEXTS, _NUL), ("char", ("char",), "padded by PostgreSQL"))
 
 # What a type becomes at a replica whose flavour lacks it.
 REPLICA_TYPES: dict[str, dict[Flavour, str]] = {

@@ -33,9 +33,7 @@ def filled(admin: Any, factor: float) -> int:
     table = opendental.tables(factor)[TABLE]
     with tempfile.TemporaryDirectory() as directory:
         session = drivers.MySQL(admin, infile_directory=Path(directory))
-        session.execute(seed.create(admin.database, table))
-        for number, frame in enumerate(opendental.chunks(table, factor, opendental.SEED)):
-            seed._load(session, table, frame, Path(directory) / f"{number}.tsv")
+        seed.fill(session, table, factor, opendental.SEED, Path(directory))
         session.close()
     return table.rows
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -37,17 +36,10 @@ def sandbox() -> Iterator[servers.Sandbox]:
     with servers.sandbox("tests") as started, ExitStack() as held:
         for server in ("source", "replica"):
             if chosen(server) == "mysql":
-                endpoint = replace(getattr(started, server), port=free_port())
+                endpoint = replace(getattr(started, server), port=servers.free_port())
                 held.enter_context(mysql56.running(started.directory / f"mysql-{server}", endpoint))
                 started = replace(started, **{server: endpoint})
         yield started
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _limit_files(size: int) -> None:

@@ -9,30 +9,25 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from arrowetl import drivers
-from arrowetl.errors import DatabaseConnectionError
 from arrowetl.model import Endpoint
+from arrowetl.sandbox import launch
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
+from arrowetl.sql import mysql_literal
 
 PROGRAMS = "ARROWETL_TEST_MYSQL_PROGRAMS"
-_START_SECONDS = 60
 
 
 def _accounts(endpoint: Endpoint) -> list[str]:
     # An old server's init file has one statement a line.
-    password = PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
-    grants = "SELECT" if endpoint.name == "source" else "ALL PRIVILEGES"
+    password, grants = mysql_literal(PASSWORD), launch.granted(endpoint)
     return [
         f"CREATE DATABASE `{endpoint.database}`;",
-        f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'127.0.0.1' IDENTIFIED BY '{password}' WITH GRANT OPTION;",
-        f"GRANT {grants} ON `{endpoint.database}`.* TO '{endpoint.user}'@'127.0.0.1' IDENTIFIED BY '{password}';",
+        f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'127.0.0.1' IDENTIFIED BY {password} WITH GRANT OPTION;",
+        f"GRANT {grants} ON `{endpoint.database}`.* TO '{endpoint.user}'@'127.0.0.1' IDENTIFIED BY {password};",
     ]
 
 
@@ -59,21 +54,9 @@ def running(home: Path, endpoint: Endpoint) -> Iterator[Endpoint]:
         env={**os.environ, "LD_LIBRARY_PATH": str(programs)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _answers(endpoint):
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"MySQL 5.6 did not start: {(home / 'log').read_text()[-600:]}")
-            time.sleep(0.1)
+        launch.wait_until_up(endpoint, home, lambda: process.poll() is None)
         yield endpoint
     finally:
         process.kill()
         process.wait()
         shutil.rmtree(home, ignore_errors=True)
-
-
-def _answers(endpoint: Endpoint) -> bool:
-    try:
-        drivers.MySQL(endpoint).close()
-    except DatabaseConnectionError:
-        return False
-    return True

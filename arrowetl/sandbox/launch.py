@@ -20,6 +20,7 @@ from arrowetl import drivers
 from arrowetl.errors import ConfigurationError, DatabaseConnectionError
 from arrowetl.model import Endpoint
 from arrowetl.sandbox import programs
+from arrowetl.sql import mysql_literal
 
 # Every character that a URL, a shell or a conninfo string would trip over; the sandbox is on loopback only.
 PASSWORD = "p@ss:w/rd#1?&%"  # noqa: S105
@@ -85,16 +86,20 @@ def _mariadb_user() -> list[str]:
     return ["--user=root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 
 
+def granted(endpoint: Endpoint) -> str:
+    """What arrowetl's own account may do at a server."""
+    return "SELECT" if endpoint.name == "source" else "ALL PRIVILEGES"
+
+
 def _mariadb_accounts(endpoint: Endpoint) -> list[str]:
-    password = PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
-    grants = "SELECT" if endpoint.name == "source" else "ALL PRIVILEGES"
+    password, grants = mysql_literal(PASSWORD), granted(endpoint)
     return [
         f"CREATE DATABASE IF NOT EXISTS `{endpoint.database}`;",
-        f"CREATE USER IF NOT EXISTS '{ADMIN}'@'127.0.0.1' IDENTIFIED BY '{password}';",
+        f"CREATE USER IF NOT EXISTS '{ADMIN}'@'127.0.0.1' IDENTIFIED BY {password};",
         f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'127.0.0.1' WITH GRANT OPTION;",
-        f"CREATE USER IF NOT EXISTS '{endpoint.user}'@'127.0.0.1' IDENTIFIED BY '{password}';",
+        f"CREATE USER IF NOT EXISTS '{endpoint.user}'@'127.0.0.1' IDENTIFIED BY {password};",
         f"GRANT {grants} ON `{endpoint.database}`.* TO '{endpoint.user}'@'127.0.0.1';",
-        f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{password}';",
+        f"ALTER USER 'root'@'localhost' IDENTIFIED BY {password};",
     ]
 
 

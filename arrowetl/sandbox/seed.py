@@ -44,20 +44,26 @@ def seed(
     with tempfile.TemporaryDirectory(prefix="arrowetl-seed-") as directory:
         pool = drivers.Pool(admin, lambda: drivers.MySQL(admin, infile_directory=Path(directory)))
 
-        def fill(table: SyntheticTable) -> int:
+        def fill_and_tell(table: SyntheticTable) -> int:
             with pool.session() as session:
-                session.execute(f"DROP TABLE IF EXISTS {mysql_table(admin.database, table.name)}")
-                session.execute(create(admin.database, table))
-                for number, frame in enumerate(opendental.chunks(table, factor, seed)):
-                    _load(session, table, frame, Path(directory) / f"{table.name}-{number}.tsv")
+                fill(session, table, factor, seed, Path(directory))
             tell(table.name, table.rows)
             return table.rows
 
         largest_first = sorted(tables.values(), key=lambda table: -table.rows * max(table.row_bytes, 1))
         with ThreadPoolExecutor(_WORKERS) as workers:
-            rows = sum(workers.map(fill, largest_first))
+            rows = sum(workers.map(fill_and_tell, largest_first))
         pool.close()
     return rows
+
+
+def fill(session: drivers.MySQL, table: SyntheticTable, factor: float, seed: int, directory: Path) -> None:
+    """Make one table anew and fill it, by way of files in a directory that the session may load from."""
+    database = session.endpoint.database
+    session.execute(f"DROP TABLE IF EXISTS {mysql_table(database, table.name)}")
+    session.execute(create(database, table))
+    for number, frame in enumerate(opendental.chunks(table, factor, seed)):
+        _load(session, table, frame, directory / f"{table.name}-{number}.tsv")
 
 
 def create(database: str, table: SyntheticTable) -> str:

@@ -118,7 +118,7 @@ def start(
     if state is None:
         state = {
             "owner": _process_mark(os.getpid()) if owned else None,
-            "ports": dict(ports or {server: _free_port() for server in PORTS}),
+            "ports": dict(ports or {server: free_port() for server in PORTS}),
             "processes": {},
         }
     elif ports and dict(ports) != state["ports"]:
@@ -240,7 +240,8 @@ def _alive(mark: dict[str, Any] | None) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listened on a moment ago."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
