@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,17 @@ from dotenv import dotenv_values
 
 from arrowetl import limits
 from arrowetl.errors import ConfigurationError, EnvironmentError, UsageError, ValidationError
-from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, VARIABLES, Endpoint, TableSettings
+from arrowetl.model import (
+    CATEGORIES,
+    COMPARISONS,
+    DEFAULT_CHOICES,
+    PRIORITIES,
+    STRATEGIES,
+    VARIABLES,
+    Choices,
+    Endpoint,
+    TableSettings,
+)
 
 ENVIRONMENTS = ("production", "test")
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
@@ -201,6 +212,7 @@ OVERRIDES: dict[str, Check] = {
     "exclude": _TRUTH,
     "partition_bytes": _integer(65_536, 2_000_000_000),
     "columns": _MAPPING,
+    "views": _one_of("refuse", "rebuild"),
 }
 MONITORING: dict[str, Check] = {
     "alert_on_failure": _TRUTH,
@@ -219,7 +231,14 @@ METADATA: dict[str, Check] = {
     "total_tables": _integer(0, 10**9),
     "schema_hash": _TEXT,
 }
-SETTINGS: dict[str, Check] = {}
+SETTINGS: dict[str, Check] = {
+    "reconcile_days": _integer(0, 36_500),
+    "reconcile_by": _one_of(*COMPARISONS),
+    "statement_seconds": _integer(0, 86_400),
+    "source_connections": _integer(1, limits.workers_max),
+    "pause_milliseconds": _integer(0, 60_000),
+    "business_hours": (lambda v: isinstance(v, str) and _hours(v) is not None, "hours like 07:00-18:00"),
+}
 DOCUMENT: dict[str, Check] = {"metadata": _MAPPING, "settings": _MAPPING, "tables": _MAPPING}
 
 
@@ -229,6 +248,7 @@ class TablesFile:
 
     metadata: Mapping[str, Any]
     tables: Mapping[str, TableSettings]
+    choices: Choices = DEFAULT_CHOICES
 
     def of(self, table: str) -> TableSettings:
         """A table's settings; defaults for one the file does not know."""
@@ -253,7 +273,7 @@ def read_tables(path: Path) -> TablesFile:
         name: TableSettings({**entry, **(entry.get("overrides") or {})})
         for name, entry in (document.get("tables") or {}).items()
     }
-    return TablesFile(document.get("metadata") or {}, tables)
+    return TablesFile(document.get("metadata") or {}, tables, Choices(**(document.get("settings") or {})))
 
 
 def problems_of(path: Path) -> list[str]:
@@ -331,6 +351,32 @@ def _check(values: Mapping[str, Any], keys: Mapping[str, Check], where: str, pro
             fits, words = keys[key]
             if not fits(value):
                 problems.append(f"{where}{key}: must be {words}, got {value!r}")
+
+
+def _hours(text: str) -> tuple[time, time] | None:
+    """
+    >>> _hours("07:00-18:30")
+    (datetime.time(7, 0), datetime.time(18, 30))
+    """
+    begin, _, end = text.partition("-")
+    try:
+        return time.fromisoformat(begin.strip()), time.fromisoformat(end.strip())
+    except ValueError:
+        return None
+
+
+def is_within(hours: str | None, moment: datetime) -> bool:
+    """
+    Whether a moment lies in some hours of the day, which may pass midnight.
+
+    >>> is_within("22:00-02:00", datetime(2026, 1, 2, 1, 0)), is_within("07:00-18:00", datetime(2026, 1, 2, 18, 0))
+    (True, False)
+    """
+    if not hours or not (span := _hours(hours)):
+        return False
+    begin, end = span
+    now = moment.time()
+    return begin <= now < end if begin <= end else now >= begin or now < end
 
 
 # --- names of tables ----------------------------------------------------------------------------

@@ -118,5 +118,12 @@ class KeyNotHeldError(DataLoadingError):
     """
 
 
+class OutOfStepError(DataLoadingError):
+    """
+    The warehouse's table is not what was recorded of it: what changed would not
+    make it right. The caller has it take everything from the replica.
+    """
+
+
 class VerificationError(DataError):
     exit_code = 5

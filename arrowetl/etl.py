@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arrowetl import analyze, config, limits, preflight, verify
+from arrowetl import analyze, config, limits, planning, preflight, verify
 from arrowetl import run as running
 from arrowetl.config import Settings
 from arrowetl.errors import UsageError
@@ -67,7 +67,7 @@ class Etl:
     def plan(
         self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
         read_from: str = "source",
-    ) -> running.Planned:  # fmt: skip
+    ) -> planning.Planned:  # fmt: skip
         """What `run` would do with the same arguments; nothing is written anywhere."""
         return running.dry_run(self.settings, _request(tables, category, all, force_full, read_from=read_from))
 
@@ -95,7 +95,7 @@ class Etl:
         problems = preflight.validate(self.settings, offline)
         if offline or problems:
             return problems, []
-        planned = running.dry_run(self.settings, running.Request(all=True))
+        planned = running.dry_run(self.settings, planning.Request(all=True))
         failures = [outcome.failure for outcome in planned.failed if outcome.failure]
         problems = [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
         return problems, [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
@@ -114,7 +114,7 @@ class Etl:
 def _request(
     tables: Sequence[str], category: str | None, all: bool, force_full: bool,
     max_workers: int = limits.workers_default, read_from: str = "source", executor: str = "thread",
-) -> running.Request:  # fmt: skip
+) -> planning.Request:  # fmt: skip
     if sum([bool(tables), category is not None, all]) != 1:
         raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
     if category is not None and category not in CATEGORIES:
@@ -124,7 +124,7 @@ def _request(
     if executor not in EXECUTORS:
         raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
     workers = config.worker_count(max_workers)
-    return running.Request(tuple(tables), category, all, force_full, read_from, workers, executor)
+    return planning.Request(tuple(tables), category, all, force_full, read_from, workers, executor)
 
 
 @contextmanager

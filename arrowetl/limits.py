@@ -60,3 +60,47 @@ progress_line_seconds = 10
 # Rows a second to both ends, where no history knows better; `small` of the synthetic clinic did 60
 # thousand on two cores shared with the servers.
 rows_per_second_expected = 60_000
+
+# How far below the recorded watermark an incremental read begins again. A stamp is the time at which a statement
+# began: one that runs for an hour, or commits so late, has rows with stamps older than what was read meanwhile.
+# Stamps in local time repeat an hour in autumn. Rows read twice are equal and cost only their reading.
+watermark_overlap_seconds = 2 * 3600
+
+# An incremental table is compared whole so often: edits that moved no stamp are found then at the latest.
+reconcile_days = 7
+
+# CHECKSUM TABLE reads a table in one statement, and MyISAM's writers wait for it: some 70 ms at this size.
+checksum_table_rows_max = 100_000
+
+# Up to here an incremental night adds up checksums of whole rows, beyond it of keys alone: half a million whole
+# rows a second, at the source as well.
+whole_rows_checksum_max = 200_000
+
+# Rows of one group of the checksums that source and replica compare. With 0.5% of rows changed at random, groups of
+# 16 cost 1.5 bytes a row for all, and 8% of the keys; larger ones name too many keys, smaller ones are too many.
+checksum_group_rows = 16
+
+# A table of fewer bytes is sooner read than asked about.
+reading_bytes_min = 16 * 1024
+
+# Beyond so much more time than reading would take, checksums are not worth the bytes they spare a quick link.
+checksum_patience_seconds = 0.5
+
+# What the servers do of these, where nothing was measured: MariaDB 10.11 on two shared cores, tables of 38 columns.
+checksum_rows_per_second = 400_000
+reading_rows_per_second = 800_000
+
+# What is sent once to find out how quick the link to the source is.
+link_probe_bytes = 256 * 1024
+
+# Keys named in one statement: 20 digits each, within the smallest max_allowed_packet in use (1 MiB).
+keys_per_statement = 10_000
+
+# A longer statement at the source is ended by the server: partitions take seconds.
+statement_seconds = 600
+
+# Above this share of changed rows, all out and all in writes less than row by row.
+replace_share = 1 / 3
+
+# A table last proven current longer ago than this is compared whole, where tables.yml says nothing else.
+time_gap_days = 30

@@ -18,6 +18,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from arrowetl import limits
+
 
 class Flavour(StrEnum):
     """Which family a MySQL-speaking server belongs to."""
@@ -49,20 +51,6 @@ class Endpoint:
     def __str__(self) -> str:
         place = f"{self.database}/{self.namespace}" if self.namespace else self.database
         return f"{self.name} {self.host}:{self.port}/{place}"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where one run reads and where it writes: all that a worker must know to reach the servers."""
-
-    run_id: str
-    source: Endpoint
-    """The source, or the replica that is read in its stead."""
-    replica: Endpoint | None
-    """None where it is left as it is."""
-    warehouse: Endpoint
-    spill_directory: Path | None
-    """The run's own, where there is a replica to load."""
 
 
 # --- what introspection found -------------------------------------------------------------------
@@ -123,6 +111,10 @@ class Table:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
+    update_time: datetime | None = None
+    """When it last changed (UTC), where the engine can tell."""
+    checksum: int | None = None
+    """CHECKSUM TABLE's, where it was asked."""
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -145,16 +137,65 @@ class PublishedTable:
     """Another one cannot be written into."""
     not_null: tuple[str, ...] = ()
     """Columns that somebody else forbade to be NULL, the key's left out."""
+    used: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column → the views that name it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the source says of a table at one moment, to tell whether it moved while it was read."""
+    """What the source says of a table at one moment, to tell whether it moved while it was read, or since."""
 
     rows: int
     update_time: datetime | None
     now: datetime
     """The server's own clock."""
+    checksum: int | None = None
+    """CHECKSUM TABLE's, of small tables whose engine cannot tell when they changed."""
+
+
+# --- what the ledger says -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """What was known of the source when an end was last brought level with it."""
+
+    source: str
+    """Which server and database was read."""
+    structure: str
+    """A digest of the columns and the key that were carried."""
+    compared_at: datetime
+    """When every row was last read, or compared."""
+    reading: Reading | None = None
+    """None where the table was written to meanwhile, or may have been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger of one end says of a table."""
+
+    version: str | None = None
+    """The run that last changed the end's rows: two ends of one version hold the same. None is in doubt."""
+    rows: int | None = None
+    checked_at: datetime | None = None
+    """When it was last proven current."""
+    watermark: str | None = None
+    watermark_column: str | None = None
+    as_of: AsOf | None = None
+
+
+NO_RECORD = Record()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands at the ends by a table's name, and what is recorded of it there."""
+
+    replica: Record = NO_RECORD
+    warehouse: Record = NO_RECORD
+    at_replica: bool = False
+    """Whether the replica has the table at all."""
+    published: PublishedTable | None = None
 
 
 # --- what was asked for -------------------------------------------------------------------------
@@ -184,6 +225,60 @@ class TableSettings:
         return {name for name, entry in self.get("columns", {}).items() if entry.get("exclude")}
 
 
+COMPARISONS = ("auto", "reading", "checksum")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What tables.yml chooses for all tables: its `settings`."""
+
+    reconcile_days: int = limits.reconcile_days
+    """Every so often an incremental table is compared whole."""
+    reconcile_by: str = "auto"
+    """One of `COMPARISONS`."""
+    statement_seconds: int = limits.statement_seconds
+    """No statement at the source may take longer; 0 sets no limit."""
+    source_connections: int | None = None
+    """At most so many at once; None follows the number of workers."""
+    pause_milliseconds: int = 0
+    """Between two ranges of a table read from the source."""
+    business_hours: str | None = None
+    """`07:00-18:00`, by this machine's clock: no table of the source is begun in them."""
+
+
+DEFAULT_CHOICES = Choices()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How quick the way to the source was found to be."""
+
+    latency_seconds: float
+    bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where one run reads and where it writes: all that a worker must know to reach the servers."""
+
+    run_id: str
+    source: Endpoint
+    """The source, or the replica that is read in its stead."""
+    replica: Endpoint | None
+    """None where it is left as it is."""
+    warehouse: Endpoint
+    spill_directory: Path | None
+    """The run's own, where there is a replica to load."""
+    choices: Choices = DEFAULT_CHOICES
+
+    @property
+    def from_replica(self) -> Route:
+        """The way from the replica to the warehouse, on which the source is left alone."""
+        if self.replica is None:
+            return self
+        return Route(self.run_id, self.replica, None, self.warehouse, None)
+
+
 # --- what was decided ---------------------------------------------------------------------------
 
 
@@ -196,24 +291,43 @@ class Partition:
     """WHERE key >= lower"""
     upper: int | None
     """AND key < upper"""
+    since: str | None = None
+    """AND watermark >= since"""
+    keys: tuple[int, ...] | None = None
+    """AND key IN (…)"""
+    rows: int = 0
+    """About how many the source has in it."""
+
+
+class Comparison(StrEnum):
+    """How a range of the source is compared with the replica's."""
+
+    READING = "reading"
+    """Both are read, and compared here."""
+    CHECKSUM = "checksum"
+    """Both servers add up checksums of their rows; rows are read where these differ."""
 
 
 class Mode(StrEnum):
     FULL = "full"
+    """Every row is read, and staged."""
     SKIPPED = "skipped"
+    """Nothing is read: the source is proven unchanged."""
     INCREMENTAL = "incremental"
+    """Rows past the watermark are read and staged; what else differs is found by checksums."""
     RECONCILE = "reconcile"
+    """Source and replica are compared; only what differs is staged."""
 
 
 class Cutover(StrEnum):
-    """How a staged table becomes the published one at the warehouse."""
+    """How staged rows become published ones at the warehouse."""
 
     SWAP = "swap"
-    """Rename staging into place: for a first load, or columns that cannot be followed in place."""
+    """Rename staging into place: for a first load."""
     MERGE = "merge"
     """Write only the rows that differ, by primary key, in one transaction."""
-    REPLACE = "replace"
-    """Delete all and insert all, in one transaction: for tables without a primary key."""
+    MATCH = "match"
+    """Write only the rows that differ, row against row, in one transaction: where there is no primary key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +340,26 @@ class Field:
     name_postgres: str
     type_postgres: str
     arrow: pa.DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What the warehouse's table is to become first, so that it can hold the rows; its identity stays."""
+
+    added: tuple[Field, ...] = ()
+    retyped: tuple[Field, ...] = ()
+    """To be of their new types."""
+    widened: tuple[Field, ...] = ()
+    """Of those, the ones whose new type holds every value of the old."""
+    dropped: tuple[str, ...] = ()
+    adds_key: bool = False
+    drops_key: bool = False
+    """Whether it loses the primary key it has, be it for another."""
+    views: tuple[str, ...] = ()
+    """Views that stand in the way, to be saved and made anew in the same transaction."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.retyped or self.dropped or self.adds_key or self.drops_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +380,21 @@ class TablePlan:
     cutover: Cutover
     published: PublishedTable | None = None
     """The table as it stands at the warehouse, where there is one."""
-    added_columns: tuple[Field, ...] = ()
-    """Columns the warehouse's table lacks and gets before the merge."""
-    adds_key: bool = False
-    """Whether the warehouse's table gets the primary key it lacks."""
-    drops_key: bool = False
-    """Whether it loses the one it has."""
+    drift: Drift = Drift()
+    """How the warehouse's table is to follow before the rows do."""
+    comparison: Comparison = Comparison.READING
+    watermark: str | None = None
+    """The column by which changes are known, where there is one."""
+    since: str | None = None
+    """From where on the watermark is read: the recorded one less the overlap."""
+    structure: str = ""
+    """A digest of the columns and the key."""
+    chunked: bool = False
+    """Whether an incremental read is made in ranges of the key as well."""
+    catches_up: bool = False
+    """Whether the warehouse is behind the replica, and is to take everything from there."""
+    from_replica: bool = False
+    """Whether the replica is read, and only the warehouse written."""
     adopted: Mapping[str, str] = field(default_factory=dict)
     """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
@@ -259,3 +402,15 @@ class TablePlan:
     @property
     def name(self) -> str:
         return self.table.name
+
+    @property
+    def key_fields(self) -> tuple[Field, ...]:
+        """The fields of the primary key, in the key's order; none where a column of it is not carried."""
+        fields = {field.column.name: field for field in self.fields}
+        key = self.table.primary_key
+        return tuple(fields[name] for name in key) if fields.keys() >= set(key) else ()
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether only what changed is staged."""
+        return self.mode in (Mode.INCREMENTAL, Mode.RECONCILE)

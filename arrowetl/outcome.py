@@ -9,8 +9,8 @@ the document that `run --json` prints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -59,15 +59,34 @@ class Coercion:
 
 @dataclass(frozen=True, slots=True)
 class PartitionOutcome:
-    """What one worker carried."""
+    """What one worker carried, or found to be different."""
 
     rows: int
+    """Rows read from the source."""
     bytes: int
-    """Arrow bytes."""
+    """Arrow bytes of them."""
+    staged: int
+    """Rows that were staged at the ends."""
+    gone: int
+    """Rows that the source no longer has."""
+    standing: int
+    """Rows that the source has in the range."""
     coercions: tuple[Coercion, ...]
     process: int
     """The process that did it, and the connections it has had until then."""
     connections: tuple[ConnectionCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What lies in staging, and how many rows the published table has when it is theirs."""
+
+    rows: int
+    gone: int
+    expected: int
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,15 @@ class Changes:
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
+    how: str = ""
+    """By which way they were written, where there was a choice."""
+
+    def __bool__(self) -> bool:
+        return bool(self.inserted or self.updated or self.deleted)
+
+
+Recorded = Callable[[Changes], str]
+"""What was changed → the ledger's statement about it, for the same transaction."""
 
 
 class Status(StrEnum):
@@ -125,6 +153,19 @@ class Outcome:
     verdict: str | None = None
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
+    rows_planned: int = 0
+    seconds_planned: float = 0.0
+
+    def followed_by(self, second: Outcome) -> Outcome:
+        """The outcome of a table that the warehouse took from the replica afterwards."""
+        return replace(
+            self,
+            rows_warehouse=second.rows_warehouse,
+            changes=second.changes,
+            seconds=self.seconds + second.seconds,
+            coercions=second.coercions,
+            notes=tuple(dict.fromkeys((*self.notes, *second.notes))),
+        )
 
     def coerced(self) -> dict[str, int]:
         """Column → values coerced, whatever they became."""

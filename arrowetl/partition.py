@@ -29,12 +29,15 @@ def can_be_split(table: Table) -> bool:
     return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in INTEGERS
 
 
-def partitions(keys: Sequence[int]) -> tuple[Partition, ...]:
+def partitions(keys: Sequence[int], rows: int = 0) -> tuple[Partition, ...]:
     """
     Ranges between the given keys, which ascend.
+
+    Args:
+        rows: about how many each of them has.
 
     >>> [(p.lower, p.upper) for p in partitions([10, 20])]
     [(None, 10), (10, 20), (20, None)]
     """
     edges: list[int | None] = [None, *sorted(set(keys)), None]
-    return tuple(Partition(index, lower, upper) for index, (lower, upper) in enumerate(pairwise(edges)))
+    return tuple(Partition(index, lower, upper, rows=rows) for index, (lower, upper) in enumerate(pairwise(edges)))

@@ -19,6 +19,7 @@ from arrowetl.model import (
     PRIORITIES,
     Column,
     Cutover,
+    Drift,
     Field,
     Mode,
     PublishedTable,
@@ -43,16 +44,14 @@ def table_plan(
     table: Table,
     settings: TableSettings,
     published: PublishedTable | None,
-    reason: str | None = None,
     remembered: Sequence[Coercion] | None = None,
     misfits: Mapping[str, int] | None = None,
 ) -> TablePlan:
     """
-    Decide everything about one table.
+    Decide what becomes of one table's columns, as if everything were to be read; `modes` decides whether it is.
 
     Args:
         published: the table at the warehouse, where there is one.
-        reason: why this mode, where somebody asked for it.
         remembered: what the last run that succeeded had to coerce; None of a table that is not our own yet.
         misfits: columns → how many of the source's values the type they have at the warehouse cannot hold; for those
             of `doubts`.
@@ -75,13 +74,14 @@ def table_plan(
     plan = TablePlan(
         table=table,
         mode=Mode.FULL,
-        reason=reason or ("first load" if published is None else "every row is read and compared"),
+        reason="first load" if published is None else "every row is read and compared",
         category=settings.get("performance_category") or category_of(table.rows),
         priority=PRIORITIES.index(settings.get("processing_priority", "medium")),
         fields=fields,
         rows_per_partition=partition.rows_per_partition(
             table, settings.get("batch_size"), settings.get("partition_bytes")
         ),
+        chunked=settings.get("extraction_strategy") == "incremental_chunked",
         name_postgres=name_postgres,
         key_postgres=key_postgres,
         cutover=Cutover.SWAP,
@@ -89,7 +89,7 @@ def table_plan(
         adopted=adopted,
         notes=(*_renamings(table.name, name_postgres, fields), *notes),
     )
-    return _with_cutover(plan, misfits)
+    return _with_cutover(plan, misfits, settings.get("views") == "rebuild")
 
 
 def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: PublishedTable | None) -> None:
@@ -203,37 +203,53 @@ def _renamings(table: str, name_postgres: str, fields: Iterable[Field]) -> Itera
             yield f"column {field.column.name} is {field.name_postgres} at the warehouse"
 
 
-def _with_cutover(plan: TablePlan, misfits: Mapping[str, int]) -> TablePlan:
+def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bool = False) -> TablePlan:
     """
-    The plan with how staging becomes the published table, and the columns and key that one gets first.
+    The plan with how staged rows become published ones, and how the published table follows before that.
     """
     published, name = plan.published, plan.name
     if published is None:
         return replace(plan, cutover=Cutover.SWAP)
     standing = _standing(published)
     fields = {field.name_postgres: field for field in plan.fields}
-    retyped = [f for n, f in fields.items() if n in standing and standing[n] != f.type_postgres]
-    gone = [column for column in standing if column not in fields]
-    # A key can be added to the table as it stands, and taken from it.
-    adds_key = bool(plan.key_postgres) and not published.primary_key
-    drops_key = bool(published.primary_key) and not plan.key_postgres
-    if not retyped and not gone and (adds_key or drops_key or plan.key_postgres == published.primary_key):
-        added = tuple(field for column, field in fields.items() if column not in standing)
-        cutover = Cutover.MERGE if plan.key_postgres and not adds_key else Cutover.REPLACE
-        return replace(plan, cutover=cutover, added_columns=added, adds_key=adds_key, drops_key=drops_key)
-    changes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
-    changes += [_only_there(column, fields) for column in gone]
-    changes = changes or ["the primary key changes"]
-    if published.dependents:
-        keepable = {f.column.name: standing[f.name_postgres] for f in retyped if _can_be_kept(f, standing, misfits)}
+    retyped = tuple(f for n, f in fields.items() if n in standing and standing[n] != f.type_postgres)
+    widened = tuple(f for f in retyped if schema.widens(standing[f.name_postgres], f.type_postgres))
+    bent = [f for f in retyped if f not in widened]
+    dropped = tuple(column for column in standing if column not in fields)
+    key_stays = plan.key_postgres == published.primary_key and not any(
+        f.name_postgres in plan.key_postgres for f in bent
+    )
+    drift = Drift(
+        added=tuple(field for column, field in fields.items() if column not in standing),
+        retyped=retyped,
+        widened=widened,
+        dropped=dropped,
+        adds_key=bool(plan.key_postgres) and not key_stays,
+        drops_key=bool(published.primary_key) and not key_stays,
+        views=_views_on(published, [*(f.name_postgres for f in retyped), *dropped]),
+    )
+    blocking = _views_on(published, [*(f.name_postgres for f in bent), *dropped])
+    if blocking and not rebuild_views:
+        changes = [_retyping(field, standing[field.name_postgres], misfits) for field in bent]
+        changes += [_only_there(column, fields) for column in dropped]
+        keepable = {f.column.name: standing[f.name_postgres] for f in bent if _can_be_kept(f, standing, misfits)}
         keep = ", ".join(f"{column}: {{type: {type_}}}" for column, type_ in keepable.items())
         raise DataError(
-            f"{name}: cannot follow the source ({'; '.join(changes)}) while views depend on the warehouse's table: "
-            f"{', '.join(published.dependents)}",
-            "drop those views, run again, and make them anew"
+            f"{name}: cannot follow the source ({'; '.join(changes)}) while views depend on it: {', '.join(blocking)}",
+            f"have them saved and made anew with tables.{name}.overrides: {{views: rebuild}}, or drop them yourself"
             + (f"; or keep what stands there with tables.{name}.overrides.columns: {keep}" if keep else ""),
         )
-    return replace(plan, cutover=Cutover.SWAP, notes=(*plan.notes, f"made anew at the warehouse: {'; '.join(changes)}"))
+    cutover = Cutover.MERGE if plan.key_postgres and not drift.adds_key else Cutover.MATCH
+    notes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
+    notes += [f"column {field.name_postgres} is added at the warehouse" for field in drift.added]
+    notes += [f"column {column} is dropped at the warehouse" for column in dropped]
+    notes += [f"views are made anew: {', '.join(drift.views)}"] if drift.views else []
+    return replace(plan, cutover=cutover, drift=drift, notes=(*plan.notes, *notes))
+
+
+def _views_on(published: PublishedTable, columns: Iterable[str]) -> tuple[str, ...]:
+    """The views that name one of the columns."""
+    return tuple(sorted({view for column in columns for view in published.used.get(column, ())}))
 
 
 def _can_be_kept(field: Field, standing: Mapping[str, str], misfits: Mapping[str, int]) -> bool:

@@ -1,5 +1,5 @@
 """
-The replica's side of the journey: a staging table, LOAD DATA into it, RENAME.
+The replica's side of the journey: a staging table, LOAD DATA into it, RENAME or merge.
 
 It receives spills' text and gives back counts. Reading from the replica is
 `source`'s work; what its tables look like is phrased in `sql`.
@@ -7,7 +7,7 @@ It receives spills' text and gives back counts. Reading from the replica is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import IO
 
 import pyarrow as pa
 
-from arrowetl import drivers, infile, limits, schema, sql
-from arrowetl.errors import DataLoadingError
-from arrowetl.model import Endpoint, Flavour, Partition, TablePlan
-from arrowetl.outcome import Changes, Coercion
+from arrowetl import checksum, drivers, infile, limits, schema, sql
+from arrowetl.errors import DataLoadingError, VerificationError
+from arrowetl.model import Endpoint, Field, Flavour, Mode, Partition, TablePlan
+from arrowetl.outcome import Changes, Coercion, Recorded, Staged
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 
@@ -53,14 +53,17 @@ class Replica:
             )
             for (name,) in session.rows(sql.leftovers_mysql(self.endpoint.database)):
                 session.execute(sql.drop_mysql(self.endpoint.database, name))
-            rows = session.rows(
-                f"SELECT TABLE_NAME FROM information_schema.TABLES "
-                f"WHERE TABLE_SCHEMA = {sql.mysql_literal(self.endpoint.database)}"
-            )
-        self._tables = frozenset(name for (name,) in rows)
+        self._tables = self.published()
+
+    def published(self) -> frozenset[str]:
+        """The names of the tables there."""
+        schema = sql.mysql_literal(self.endpoint.database)
+        question = f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"
+        with self.pool.session() as session:
+            return frozenset(name for (name,) in session.rows(question))
 
     def prepare(self, plan: TablePlan) -> None:
-        """Make the staging table, with its primary key and no other index."""
+        """Make the staging table, with its primary key and no other index; and one for keys that are gone."""
         assert self._server is not None, "open() comes first"
         flavour, collations = self._server
         name = sql.staging_name(plan.name)
@@ -73,6 +76,8 @@ class Replica:
                 )
         with self.pool.session() as session:
             session.execute(sql.create_replica(self.endpoint.database, name, plan, flavour, collations))
+            if plan.is_delta:
+                session.execute(sql.create_gone_replica(self.endpoint.database, plan))
 
     def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]:
         """
@@ -84,23 +89,31 @@ class Replica:
         Raises:
             DataLoadingError: a row was refused, replaced another, or drew a warning.
         """
-        if table.num_rows == 0:
-            return ()
-        staging = sql.staging_name(plan.name)
+        if table.num_rows:
+            self._load(plan, part, table, plan.fields, sql.staging_name(plan.name))
+        return ()
+
+    def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None:
+        """Stage the keys of rows that are gone from the source."""
+        if keys.num_rows:
+            self._load(plan, part, keys, plan.key_fields, sql.gone_name(plan.name))
+
+    def _load(self, plan: TablePlan, part: Partition, table: pa.Table, fields: Sequence[Field], name: str) -> None:
         with (
-            self._spilled(partial(infile.write, table, plan.fields)) as path,
+            self._spilled(partial(infile.write, table, fields)) as path,
             self.pool.session() as session,
         ):
             session.execute("START TRANSACTION")
-            expected = infile.unlabelled(table, plan.fields)
+            expected = infile.unlabelled(table, fields)
             changed, warnings, codes = session.load(
-                sql.load_data(self.endpoint.database, staging, plan.fields, path.as_posix()), lenient=expected > 0
+                sql.load_data(self.endpoint.database, name, fields, path.as_posix()), lenient=expected > 0
             )
-            if warnings != expected or changed != table.num_rows:
+            # An incremental row may be staged a second time, where it changed once more: REPLACE counts it twice.
+            again = changed - table.num_rows if plan.mode is Mode.INCREMENTAL else 0
+            if warnings != expected or not 0 <= again <= table.num_rows or changed != table.num_rows + again:
                 session.execute("ROLLBACK")
                 raise _refused(plan, part, table.num_rows, changed, codes)
             session.execute("COMMIT")
-        return ()
 
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
@@ -110,27 +123,72 @@ class Replica:
     def finish(self, plan: TablePlan) -> None:
         """Give staging its other indexes, while nobody looks at it."""
         statement = sql.add_indexes(self.endpoint.database, sql.staging_name(plan.name), plan)
-        if statement:
+        if statement and not plan.is_delta:
             with self.pool.session() as session:
                 session.execute(statement)
 
-    def cutover(self, plan: TablePlan, rows: int, comments: Mapping[str, str]) -> Changes:
-        """Put staging in the published table's place; readers see the one or the other."""
+    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes:
+        """
+        Make what was staged the published rows, and say so in the ledger.
+
+        Args:
+            recorded: the ledger's statement about what was changed.
+
+        Raises:
+            VerificationError: the published table would not have the rows it must; nothing was changed.
+        """
+        return (self._merge if plan.is_delta else self._swap)(plan, staged, recorded)
+
+    def _swap(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
+        """Staging in the published table's place: readers see the one or the other."""
+        changes = Changes(inserted=staged.rows)
         exists = plan.name in self._tables
         with self.pool.session() as session:
             # The server's own patience with a reader is a day, in which every other reader would queue behind us.
             session.execute(f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}")
+            # A RENAME is no part of a transaction: until it is recorded, what stands there is in doubt.
+            session.execute(sql.in_doubt(plan.name))
             session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
+            session.execute(recorded(changes))
             session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
-        return Changes(inserted=rows)
+        return changes
+
+    def _merge(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
+        """Staged rows into the published table and gone ones out of it, in one transaction with the record."""
+        checksums = (checksum.row_checksum(plan.fields, "t"), checksum.row_checksum(plan.fields, "s"))
+        database = self.endpoint.database
+        statements = sql.merge_replica(database, plan, checksums)
+        with self.pool.session() as session:
+            changes = Changes()
+            session.execute("START TRANSACTION")
+            if staged:
+                done = {step: session.execute(statement) for step, statement in statements.items()}
+                changes = Changes(done["inserted"] - done["updated"], done["updated"], done["deleted"])
+                rows = int(session.rows(sql.mysql_count(database, plan.name))[0][0])
+                if rows != staged.expected:
+                    raise VerificationError(
+                        f"{plan.name}: the replica would have {rows:,} rows, and must have {staged.expected:,}; "
+                        "nothing was changed there",
+                        "run again with --force-full",
+                    )
+            session.execute(recorded(changes))
+            session.execute("COMMIT")
+            for name in _staged_names(plan):
+                session.execute(sql.drop_mysql(database, name))
+        return changes
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""
         with self.pool.session() as session:
-            session.execute(sql.drop_mysql(self.endpoint.database, sql.staging_name(plan.name)))
+            for name in _staged_names(plan):
+                session.execute(sql.drop_mysql(self.endpoint.database, name))
 
     def close(self) -> None:
         self.pool.close()
+
+
+def _staged_names(plan: TablePlan) -> tuple[str, ...]:
+    return (sql.staging_name(plan.name), *([sql.gone_name(plan.name)] if plan.is_delta else []))
 
 
 def _refused(plan: TablePlan, part: Partition, sent: int, changed: int, codes: list[str]) -> DataLoadingError:

@@ -140,7 +140,7 @@ def _longer(column: Column, asked: Asked) -> str | None:
 # TIME_TO_SEC loses the fraction and the sign on MySQL; this is exact on every server, over the whole range.
 _TIME = "TIMESTAMPDIFF(MICROSECOND, '2000-01-01 00:00:00', ADDTIME('2000-01-01 00:00:00', {c}))"
 # The eight IEEE bytes: the text of a double differs between MySQL and MariaDB.
-_BITS = (
+BITS = (
     "HEX(REVERSE(SUBSTR(ST_AsBinary(POINT({c}, 0)), 6, 8)))",
     "upper(encode(float8send({c}::float8), 'hex'))",
 )
@@ -195,8 +195,8 @@ RULES: tuple[Rule, ...] = (
     Rule("bigint", ("bigint",), "bigint", _integer, unsigned=False),
     Rule("bigint unsigned", ("bigint",), "numeric(20,0)", _integer, unsigned=True),
     Rule("year", ("year",), "smallint", pa.int16(), prints="whole", canonical=("{c} + 0", "{c}::text")),
-    Rule("float", ("float",), "real", pa.float32(), prints="float", canonical=_BITS, note="bit for bit"),
-    Rule("double", ("double",), "double precision", pa.float64(), canonical=_BITS, note="bit for bit"),
+    Rule("float", ("float",), "real", pa.float32(), prints="float", canonical=BITS, note="bit for bit"),
+    Rule("double", ("double",), "double precision", pa.float64(), canonical=BITS, note="bit for bit"),
     Rule("decimal", ("decimal",), "numeric({p},{s})", _decimal, prints="decimal",
          when=_decimal_is_native, note="exact"),
     Rule("wide decimal", ("decimal",), "numeric({p},{s})", _decimal, select="CAST({c} AS CHAR)", note="exact"),
@@ -242,7 +242,7 @@ RULES: tuple[Rule, ...] = (
            prints="whole", canonical=("{c} + 0", "{c}::text"), refuses=_beyond(type_))
       for type_, bits in _BITS_OF_POSTGRES.items()),
     Rule("double precision on request", ("float",), "double precision", pa.float64(), request=True, prints="float",
-         canonical=_BITS),
+         canonical=BITS),
     Rule("timestamp on request", ("timestamp",), "timestamp", pa.timestamp("us"), request=True, select="{c} + 0",
          converts="datetime", prints="stamp", canonical=(_REAL_DATE, "{c}::text"), note="UTC; " + _ZERO_DATE),
     Rule("time on request", ("time",), "time", pa.time64("us"), request=True, select=_TIME, prints="time",

@@ -14,54 +14,21 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from arrowetl import config, ledger, limits, overrides, plan, preflight, schema, workers
+from arrowetl import config, overrides, plan, planning, preflight, workers
 from arrowetl.config import Settings, TablesFile
-from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError
+from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Mode, PublishedTable, Route, Table, TablePlan
-from arrowetl.outcome import (
-    Coercion,
-    ConnectionCount,
-    Event,
-    Failure,
-    Outcome,
-    RunPlanned,
-    Status,
-    Summary,
-    TableEnded,
-)
+from arrowetl.model import Choices, Mode, Route, TablePlan
+from arrowetl.outcome import ConnectionCount, Event, Outcome, RunPlanned, Status, Summary, TableEnded
+from arrowetl.planning import Planned, Request, failure_of
 from arrowetl.spill import run_directory
-from arrowetl.transfer import Shared, transfer
+from arrowetl.transfer import Shared, carry_table
 from arrowetl.workers import Workers
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for."""
-
-    tables: tuple[str, ...] = ()
-    category: str | None = None
-    all: bool = False
-    force_full: bool = False
-    read_from: str = "source"
-    max_workers: int = limits.workers_default
-    executor: str = "thread"
-
-
-@dataclass(frozen=True)
-class Planned:
-    """The plans of a run in their order, and what cannot be planned."""
-
-    plans: tuple[TablePlan, ...]
-    failed: tuple[Outcome, ...]
-    warnings: tuple[str, ...]
-    remembered: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
-    """Table → what the last run of it that succeeded had to coerce."""
 
 
 def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> Summary:
@@ -75,12 +42,12 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     tables_file = config.read_tables(settings.tables_file)
     with ExitStack() as held:
-        route = held.enter_context(_route(settings, request, run_id))
+        route = held.enter_context(_route(settings, request, tables_file, run_id))
         servers = workers.servers_of(route)
-        book = Ledger(route.replica, route.warehouse)
+        book = _ledger(route)
         held.callback(book.close)
-        held.enter_context(book.lock())
-        planned = _planned(request, tables_file, route, book)
+        held.enter_context(book.lock(run_id))
+        planned = planning.planned(request, tables_file, route, book)
         _adopt(settings.tables_file, planned.plans)
         for end in servers.ends:
             end.open()
@@ -88,16 +55,21 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         book.begin(run_id, settings.environment, started_at)
         tell(RunPlanned(planned.plans))
         for outcome in planned.failed:
-            book.record(run_id, outcome, started_at)
+            book.failed(run_id, outcome, started_at)
+            tell(TableEnded(outcome))
+        skipped = [_skipped(plan, planned) for plan in planned.plans if _needs_nothing(plan)]
+        book.skipped(run_id, skipped, started_at)
+        for outcome in skipped:
             tell(TableEnded(outcome))
         hands = Workers(request.executor, request.max_workers)
         held.callback(hands.close)
-        shared = Shared(route, servers, book, planned.remembered, hands, tell)
-        outcomes = _carry(planned.plans, shared, request.max_workers)
-        connections = chain(servers.connections(), book.connections(), *hands.connections.values())
+        shared = Shared(route, servers, book, planned.standings, planned.remembered, hands, tell)
+        work = tuple(plan for plan in planned.plans if not _needs_nothing(plan))
+        outcomes = _carry(work, shared, request.max_workers, tables_file.choices.business_hours)
+        connections = chain(workers.connections_of(route), book.connections(), *hands.connections.values())
         summary = _summary(
-            settings, run_id, started_at, [*planned.failed, *outcomes], planned.warnings, _together(connections),
-            hands.stopping.is_set(),
+            settings, run_id, started_at, [*planned.failed, *skipped, *outcomes], planned.warnings,
+            _together(connections), hands.stopping.is_set(),
         )  # fmt: skip
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
@@ -110,12 +82,35 @@ def dry_run(settings: Settings, request: Request) -> Planned:
     What `run` would do; nothing is written anywhere.
     """
     tables_file = config.read_tables(settings.tables_file)
-    with _route(settings, request, "dry run") as route, closing(Ledger(None, route.warehouse)) as book:
-        return _planned(request, tables_file, route, book)
+    with _route(settings, request, tables_file, "dry run") as route, closing(_ledger(route)) as book:
+        return planning.planned(request, tables_file, route, book)
+
+
+def _ledger(route: Route) -> Ledger:
+    reads_replica = route.source.name == "replica"
+    return Ledger(route.source if reads_replica else route.replica, route.warehouse, not reads_replica)
+
+
+def _needs_nothing(plan: TablePlan) -> bool:
+    return plan.mode is Mode.SKIPPED and not plan.catches_up
+
+
+def _skipped(plan: TablePlan, planned: Planned) -> Outcome:
+    standing = planned.standings[plan.name]
+    return Outcome(
+        table=plan.name,
+        category=plan.category,
+        mode=plan.mode,
+        reason=plan.reason,
+        status=Status.SKIPPED,
+        rows_replica=standing.replica.rows,
+        rows_warehouse=standing.warehouse.rows,
+        notes=plan.notes,
+    )
 
 
 @contextmanager
-def _route(settings: Settings, request: Request, run_id: str) -> Iterator[Route]:
+def _route(settings: Settings, request: Request, tables_file: TablesFile, run_id: str) -> Iterator[Route]:
     """
     The way from server to server, for as long as it is used.
 
@@ -131,76 +126,25 @@ def _route(settings: Settings, request: Request, run_id: str) -> Iterator[Route]
             preflight.refuse_same_server(read, replica)
             preflight.require_local_infile(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
-        route = Route(run_id, read, replica, warehouse, spills)
+        choices = _connections_shared_out(tables_file.choices, request)
+        route = Route(run_id, read, replica, warehouse, spills, choices)
         held.callback(workers.leave, route)
         yield route
 
 
-def _planned(request: Request, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
-    servers = workers.servers_of(route)
-    return planned_tables(
-        request, tables_file, servers.source.catalog(), servers.warehouse.published(), book.remembered(),
-        servers.source.misfits,
-    )  # fmt: skip
-
-
-def planned_tables(
-    request: Request,
-    tables_file: TablesFile,
-    catalog: Mapping[str, Table],
-    published: Mapping[str, PublishedTable],
-    remembered: Mapping[str, tuple[Coercion, ...]],
-    misfits: Callable[[Table, Mapping[str, str]], dict[str, int]],
-) -> Planned:
-    """
-    Choose the tables, and plan each; what cannot be planned fails now, alone.
-
-    Args:
-        misfits: asks the source how many values of a table's columns some conditions are true of.
-
-    Raises:
-        UsageError: a table that was named is not there.
-    """
-    if request.read_from == "replica":
-        catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
-    unlisted, vanished = plan.unlisted(catalog, tables_file.tables)
-    warnings = []
-    if unlisted:
-        warnings.append(f"not in tables.yml, carried in full: {', '.join(unlisted)}; `arrowetl analyze` adds them")
-    if vanished:
-        warnings.append(
-            f"in tables.yml, but no more at the {request.read_from}: {', '.join(vanished)}; left as they are"
+def _connections_shared_out(choices: Choices, request: Request) -> Choices:
+    """The run's choices, its connections to the source divided among the processes that have some."""
+    most = request.max_source_connections or choices.source_connections
+    if most is None or request.executor == "thread":
+        return replace(choices, source_connections=most)
+    processes = request.max_workers + 1
+    if most < processes:
+        raise UsageError(
+            f"{request.max_workers} worker processes and the one they belong to need {processes} connections to the "
+            f"source, {most} are allowed",
+            "lower --max-workers, or use --executor thread, whose workers share them",
         )
-    chosen = config.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
-    plans, failed = [], []
-    for name in chosen:
-        settings = tables_file.of(name)
-        if settings.excluded:
-            if request.tables:
-                warnings.append(f"{name}: excluded in tables.yml")
-            continue
-        category = settings.get("performance_category") or plan.category_of(catalog[name].rows)
-        if request.category and category != request.category:
-            continue
-        try:
-            _refuse_tracking(name)
-            there = published.get(schema.postgres_name(name))
-            known = remembered.get(name)
-            doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
-            counts = misfits(catalog[name], doubts) if doubts else {}
-            reason = "--force-full" if request.force_full else None
-            plans.append(plan.table_plan(catalog[name], settings, there, reason, known, counts))
-        except ArrowetlError as error:
-            failed.append(_failed(name, category, error))
-    return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), remembered)
-
-
-def _refuse_tracking(table: str) -> None:
-    if table in ledger.TRACKING:
-        raise DataError(
-            f"{table}: arrowetl keeps its own records under this name",
-            f"exclude it: tables.{table}.overrides: {{exclude: true}}",
-        )
+    return replace(choices, source_connections=most // processes)
 
 
 def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
@@ -215,13 +159,15 @@ def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
         overrides.record_types(path, adopted)
 
 
-def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int) -> list[Outcome]:
+def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int, business_hours: str | None) -> list[Outcome]:
     """
     Every table through `transfer`, several at a time; Ctrl-C lets those at work end their partitions.
     """
     outcomes: list[Outcome] = []
     with _table_threads(max_workers, shared.workers) as threads:
-        pending: dict[Future[Outcome], TablePlan] = {threads.submit(_one, one, shared): one for one in plans}
+        pending: dict[Future[Outcome], TablePlan] = {
+            threads.submit(_one, one, shared, business_hours): one for one in plans
+        }
         try:
             while pending:
                 # A wait without end would not let a Ctrl-C through everywhere.
@@ -235,9 +181,7 @@ def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int) -> li
             begun = {future: one for future, one in pending.items() if not future.cancel()}
             outcomes += [future.result() for future in begun]
             stopped = Interrupted("the run was stopped before it began with this table", "run again")
-            outcomes += [
-                _failed(one.name, one.category, stopped) for future, one in pending.items() if future not in begun
-            ]
+            outcomes += [_failed(one, stopped) for future, one in pending.items() if future not in begun]
     return outcomes
 
 
@@ -252,26 +196,31 @@ def _table_threads(max_workers: int, hands: Workers) -> Iterator[ThreadPoolExecu
             raise
 
 
-def _one(one: TablePlan, shared: Shared) -> Outcome:
+def _one(one: TablePlan, shared: Shared, business_hours: str | None) -> Outcome:
     """One table, and if it fails, its failure."""
     started_at, clock = datetime.now(UTC), time.monotonic()
     try:
         if shared.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
+        if not one.from_replica and config.is_within(business_hours, datetime.now()):
+            raise Interrupted(
+                f"{one.name}: not begun, these being business hours ({business_hours})",
+                "run again when they have ended; settings.business_hours of tables.yml sets them",
+            )
         try:
-            return transfer(one, shared)
+            return carry_table(one, shared)
         except KeyNotHeldError:
-            return transfer(plan.without_key(one), shared)
+            return carry_table(plan.without_key(one), shared)
     except ArrowetlError as error:
-        outcome = _failed(one.name, one.category, error, one.reason, time.monotonic() - clock)
+        outcome = _failed(one, error, time.monotonic() - clock)
     except Exception as error:  # a fault of ours is a table's failure too, not the night's
         unexpected = DataError(
             f"{one.name}: unexpected {_where(error)}", "this is a fault in arrowetl; please report it"
         )
-        outcome = _failed(one.name, one.category, unexpected, one.reason, time.monotonic() - clock)
+        outcome = _failed(one, unexpected, time.monotonic() - clock)
     # The end that cannot be told of a failure is most likely the cause of it.
     with suppress(ArrowetlError):
-        shared.ledger.record(shared.route.run_id, outcome, started_at)
+        shared.ledger.failed(shared.route.run_id, outcome, started_at)
     return outcome
 
 
@@ -281,16 +230,8 @@ def _where(error: Exception) -> str:
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
-def _failed(table: str, category: str, error: ArrowetlError, reason: str = "", seconds: float = 0.0) -> Outcome:
-    return Outcome(
-        table=table,
-        category=category,
-        mode=Mode.FULL,
-        reason=reason,
-        status=Status.FAILED,
-        seconds=seconds,
-        failure=Failure.of(error, table),
-    )
+def _failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:
+    return replace(failure_of(one.name, one.category, error), mode=one.mode, reason=one.reason, seconds=seconds)
 
 
 def _summary(

@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from arrowetl import limits
 from arrowetl.errors import DataError, DataExtractionError
-from arrowetl.model import Column, Field, Flavour
-from arrowetl.rules import REPLICA_TYPES, RULES, Asked, Rule
+from arrowetl.model import INTEGERS, Column, Field, Flavour
+from arrowetl.rules import BITS, REPLICA_TYPES, RULES, Asked, Rule
 
 _BY_NAME = {rule.name: rule for rule in RULES}
+# The eight IEEE bytes: a float's text has too few digits, and a double's is another on MySQL and MariaDB.
+_IMAGE_OF_BITS = BITS[0]
 
 # PostgreSQL's own columns; a table cannot have another of the name.
 _SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
@@ -52,6 +54,60 @@ def spelled(type_: str) -> str:
     if digits:
         return name + "(" + re.sub(r"\s", "", digits[1]) + ")"
     return "char(1)" if name == "char" else name
+
+
+# Type → what holds every value of it as well, and keeps it when a column is altered to be that.
+_WIDER = {
+    "smallint": ("integer", "bigint", "numeric", "double precision", "real"),
+    "integer": ("bigint", "numeric", "double precision"),
+    "bigint": ("numeric",),
+    "real": ("double precision",),
+    "varchar": ("text", "varchar"),
+    "char": ("text",),
+    "date": ("timestamp",),
+}
+
+
+def widens(standing: str, wanted: str) -> bool:
+    """
+    Whether a column can become another type, each value kept.
+
+    >>> widens("integer", "bigint"), widens("varchar(20)", "varchar(100)"), widens("numeric(10,2)", "numeric(12,1)")
+    (True, True, False)
+    """
+    (before, old), (after, new) = ((type_.partition("(")[0], digits_of(type_)) for type_ in (standing, wanted))
+    if before == after == "numeric" and len(old) == len(new) == 2:
+        return new[1] >= old[1] and new[0] - new[1] >= old[0] - old[1]
+    if after == "numeric" and new:
+        digits = {"smallint": 5, "integer": 10, "bigint": 19}.get(before, 1000)
+        return after in _WIDER.get(before, ()) and new[0] - new[1] >= digits
+    if before == after == "varchar":
+        return not new or (bool(old) and new[0] >= old[0])
+    return after in _WIDER.get(before, ())
+
+
+def image(field: Field) -> str:
+    """
+    The stored value as a text of bytes, in MySQL's SQL: the same at source and replica exactly where the value is.
+
+    Values that may be long go by their SHA-256, so that no row outgrows a server's max_allowed_packet.
+    """
+    kind = field.column.data_type
+    if kind in ("float", "double"):
+        return _IMAGE_OF_BITS
+    if kind in ("enum", "set", "year", "bit"):
+        return "CAST({c} AS UNSIGNED)"
+    if kind in ("char", "varchar", "binary", "varbinary"):
+        return "CAST({c} AS BINARY)"
+    if kind in ("uuid", "inet4", "inet6", "json"):
+        return "SHA2(CAST({c} AS CHAR), 256)"
+    numbers = (*INTEGERS, "decimal", "date", "datetime", "timestamp", "time")
+    return "{c}" if kind in numbers else "SHA2(CAST({c} AS BINARY), 256)"
+
+
+def is_of_letters(field: Field) -> bool:
+    """Whether its image could be mistaken for two values, or part of one, were its length not told."""
+    return field.column.data_type in ("char", "varchar", "binary", "varbinary")
 
 
 def expression(field: Field) -> str:

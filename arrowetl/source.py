@@ -10,16 +10,31 @@ promise.
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, limits, partition, schema, sql
+from arrowetl import coerce, drivers, limits, modes, partition, schema, sql
+from arrowetl.checksum import Grouped, Groups
 from arrowetl.errors import DataExtractionError
-from arrowetl.model import Column, Endpoint, Flavour, Index, Partition, Reading, Table, TablePlan
+from arrowetl.model import (
+    DEFAULT_CHOICES,
+    Choices,
+    Column,
+    Endpoint,
+    Flavour,
+    Index,
+    Link,
+    Mode,
+    Partition,
+    Reading,
+    Table,
+    TablePlan,
+)
 
 
 class Source:
@@ -27,9 +42,15 @@ class Source:
     One server and database to read from.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, choices: Choices = DEFAULT_CHOICES) -> None:
         self.endpoint = endpoint
-        self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, read_only=True))
+        self.choices = choices
+        seconds = choices.statement_seconds
+        self.pool = drivers.Pool(
+            endpoint,
+            lambda: drivers.MySQL(endpoint, read_only=True, statement_seconds=seconds),
+            choices.source_connections,
+        )
         self._lock = threading.Lock()
         self._tls: bool | None = None
         # Columns whose texts had bytes that are no character: the next partition need not try.
@@ -55,14 +76,70 @@ class Source:
         return {
             row[0]: _table(row, flavour, columns[row[0]], indexes[row[0]])
             for row in answers["tables"]
-            if not row[0].startswith((sql.STAGING, sql.RETIRED))
+            if not row[0].startswith(sql.OURS)
         }
 
+    @property
+    def place(self) -> str:
+        """Which server and database it is."""
+        return f"{self.endpoint.host}:{self.endpoint.port}/{self.endpoint.database}"
+
     def reading(self, plan: TablePlan) -> Reading:
-        """How many rows the table has at this moment, and when it last changed."""
+        """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
             rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
-        return Reading(int(rows), update_time, now)
+        checksum = self.checksums([plan.name])[plan.name] if modes.checksum_tells(plan.table) else None
+        return Reading(int(rows), update_time, now, checksum)
+
+    def checksums(self, tables: Sequence[str]) -> dict[str, int | None]:
+        """What CHECKSUM TABLE says of each: NULL of one that it cannot read."""
+        if not tables:
+            return {}
+        with self.pool.session() as session:
+            answers = session.rows(sql.checksum_tables(self.endpoint.database, tables))
+        return {
+            name.removeprefix(f"{self.endpoint.database}."): None if number is None else int(number)
+            for name, number in answers
+        }
+
+    def high(self, plan: TablePlan, before: Reading) -> str | None:
+        """
+        The watermark that will have been reached when the table has been read, fixed before it is.
+
+        Of a TIMESTAMP it is the server's clock, by which it stamps; of others, which clients may write, the highest
+        value.
+        """
+        if plan.watermark is None:
+            return None
+        column = plan.table.column(plan.watermark)
+        if column.data_type == "timestamp":
+            return before.now.isoformat()
+        with self.pool.session() as session:
+            highest = session.rows(sql.highest(self.endpoint.database, plan.name, column))[0][0]
+        return None if highest is None else str(highest)
+
+    def link(self) -> Link:
+        """How quick the way to the server is: of a few short answers the quickest, and of one long one the rest."""
+        with self.pool.session() as session:
+            latency = min(_seconds(lambda: session.rows("SELECT 1")) for _ in range(3))
+            long = _seconds(lambda: session.rows(f"SELECT REPEAT('x', {limits.link_probe_bytes})"))
+        return Link(latency, limits.link_probe_bytes / max(long - latency, 1e-6))
+
+    def groups(self, grouped: Grouped, table: str, staged: str | None = None) -> Groups | None:
+        """The checksums of a range's groups; None where the server has no room to say some row."""
+        with self.pool.session() as session:
+            answers = session.rows(grouped.question(self.endpoint.database, table, staged))
+        if any(int(unsaid) for *_, unsaid in answers):
+            return None
+        return {int(group): (int(rows), int(total)) for group, rows, total, _ in answers}
+
+    def row_checksums(
+        self, grouped: Grouped, table: str, among: Iterable[int] | None, staged: str | None = None
+    ) -> dict[int, int]:
+        """Key → checksum of the rows in the groups named, or in all."""
+        with self.pool.session() as session:
+            answers = session.rows(grouped.rows_question(self.endpoint.database, table, among, staged))
+        return {int(key): int(checksum) for key, checksum in answers}
 
     def misfits(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
         """Column → how many of its values the condition is true of; in short ranges, as rows are read."""
@@ -77,7 +154,14 @@ class Source:
         """
         The table as ranges of `plan.rows_per_partition` rows each, by walking its primary key's index.
         """
-        return self._ranges(plan.table, plan.rows_per_partition)
+        if plan.mode is Mode.INCREMENTAL and not plan.chunked:
+            return (Partition(0, None, None, plan.since),)
+        ranges = self._ranges(plan.table, plan.rows_per_partition)
+        return tuple(replace(part, since=plan.since) for part in ranges) if plan.since else ranges
+
+    def ranges(self, plan: TablePlan) -> tuple[Partition, ...]:
+        """The table as ranges to be compared by checksums."""
+        return self._ranges(plan.table, limits.partition_rows_max)
 
     def _ranges(self, table: Table, rows: int) -> tuple[Partition, ...]:
         keys = list[int]()
@@ -91,7 +175,7 @@ class Source:
                     if not found or found[0][0] == lower:
                         break
                     keys.append(int(found[0][0]))
-        return partition.partitions(keys)
+        return partition.partitions(keys, min(rows, table.rows))
 
     def extract(self, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table]:
         """
@@ -106,6 +190,7 @@ class Source:
         """
         if part.index:
             self._answers()
+            time.sleep(self.choices.pause_milliseconds / 1000)
         key = plan.table.integer_key
         plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, self._odd.get(plan.name, frozenset())))
         table, odd = coerce.as_read(plan.name, self._read(plan, part), plan.fields, key)
@@ -118,10 +203,10 @@ class Source:
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
-        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part)
+        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark)
         try:
             with self.pool.counted():
-                return drivers.read_arrow(self.endpoint, statement, self.tls)
+                return drivers.read_arrow(self.endpoint, statement, self.tls, self.choices.statement_seconds)
         except DataExtractionError:
             self._answers()
             raise
@@ -181,7 +266,7 @@ def _indexes(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
 
 
 def _table(row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], indexes: tuple[Index, ...]) -> Table:
-    name, engine, collation, rows, data_bytes, row_bytes = row
+    name, engine, collation, rows, data_bytes, row_bytes, update_time = row
     primary = next((index for index in indexes if index.name == "PRIMARY"), None)
     return Table(
         name=name,
@@ -195,4 +280,11 @@ def _table(row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], 
         columns=columns,
         primary_key=tuple(column for column, _ in primary.columns) if primary else (),
         indexes=indexes,
+        update_time=update_time,
     )
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    clock = time.monotonic()
+    act()
+    return time.monotonic() - clock

@@ -2,9 +2,10 @@
 The journey of one table.
 
 Everything arrowetl does to a table is in `transfer`, in the order it is done.
-Nothing a reader can see changes before the first `cutover`, and the ledger is
-written last, so that a run killed at any instant is repaired by running
-again. `run` walks many tables through here; `workers` lends it hands.
+Nothing a reader can see changes before the first `cutover`, and each end's
+record is part of its cutover, so that a run killed at any instant is repaired
+by running again. `run` walks many tables through here; `workers` lends it
+hands, `reconcile` finds what differs.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from arrowetl import checksum, coerce, limits, schema
-from arrowetl.errors import ArrowetlError, VerificationError
+from arrowetl import checksum, coerce, limits, modes, reconcile, schema
+from arrowetl.errors import ArrowetlError, OutOfStepError, VerificationError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Partition, Reading, Route, TablePlan
+from arrowetl.model import AsOf, Cutover, Mode, Partition, Reading, Route, Standing, TablePlan
 from arrowetl.outcome import (
     Changes,
     Coercion,
@@ -27,10 +28,12 @@ from arrowetl.outcome import (
     Outcome,
     PartitionCarried,
     PartitionOutcome,
+    Staged,
     Status,
     TableStarted,
 )
-from arrowetl.workers import End, Job, Servers, Workers, servers_of
+from arrowetl.sql.tracking import Entry
+from arrowetl.workers import End, Job, Servers, Workers, connections_of, servers_of
 
 
 @dataclass(frozen=True)
@@ -40,53 +43,108 @@ class Shared:
     route: Route
     servers: Servers
     ledger: Ledger
+    standings: Mapping[str, Standing]
     remembered: Mapping[str, tuple[Coercion, ...]]
     """Table → what the last run of it that succeeded had to coerce."""
     workers: Workers
     tell: Callable[[Event], None]
 
 
-def transfer(plan: TablePlan, shared: Shared) -> Outcome:
+def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tuple[Outcome, Entry]:
     """
-    Carry one table from the source to both ends.
+    Carry one table to the ends: all of it, or what changed.
 
     A failure before the cutovers leaves both ends as they were. A failure
-    between them leaves one end a run ahead of the other; two servers share no
-    transaction, so the next run closes the gap.
+    between them leaves one end a version ahead of the other; two servers
+    share no transaction, so the next run closes the gap.
+
+    Args:
+        known: what is recorded of the replica, where that is read.
 
     Raises:
         ArrowetlError: what went wrong; staging is gone, the published tables stand.
     """
-    source, ends = shared.servers.source, shared.servers.ends
-    started_at, clock = datetime.now(UTC), time.monotonic()
+    source, started_at, clock = shared.servers.source, datetime.now(UTC), time.monotonic()
 
-    with _staging_discarded_on_failure(plan, ends):
+    with _staging_discarded_on_failure(plan, shared.servers.ends):
         before = source.reading(plan)
-        partitions = source.partitions(plan)
-        shared.tell(TableStarted(plan.name, len(partitions)))
+        high = source.high(plan, before)
+        plan, carried = whole_if_it_differs(plan, shared)
+        ends = ends_of(plan, shared.servers)
 
-        for end in ends:
-            end.prepare(plan)
-        carried = carry_all(plan, partitions, shared)
-        for end in ends:
-            end.finish(plan)
+        if not carried:
+            for end in ends:
+                end.prepare(plan)
+            carried = carry_all(plan, source.partitions(plan), shared)
+            if plan.mode is Mode.INCREMENTAL:
+                carried += carry_all(plan, source.ranges(plan), shared)
+            for end in ends:
+                end.finish(plan)
 
-        counts = {end.name: end.count(plan) for end in ends}
+        staged = together(plan, carried)
+        settled = compare(plan, staged, ends, before, source.reading(plan))
         coercions, comments = coerced(plan, carried, shared)
-        settled = compare(plan, carried, counts, before, source.reading(plan))
+        entry = known or entry_of(plan, staged, shared, high, before if settled else None, started_at)
+        entry = replace(entry, rows=staged.expected, coerced=remembered_with(plan, coercions, shared))
+        changes = switch(plan, staged, entry, comments, ends, shared)
 
-        # The warehouse first: it is the one where others have a say, and may refuse.
-        changes = {end.name: end.cutover(plan, counts[end.name], comments) for end in reversed(ends)}
+    outcome = carried_outcome(plan, carried, staged, changes, coercions, settled, time.monotonic() - clock)
+    return outcome, entry
 
-    outcome = carried_outcome(plan, carried, counts, changes, coercions, settled, time.monotonic() - clock)
-    shared.ledger.record(shared.route.run_id, outcome, started_at)
+
+def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
+    """
+    One table's whole night: from the source, and where the warehouse was behind, or turns out to be, from the replica.
+    """
+    started_at = datetime.now(UTC)
+    if plan.from_replica or plan.mode is Mode.SKIPPED:
+        outcome, entry = None, recorded_entry(plan, shared)
+    else:
+        outcome, entry = transfer(plan, shared)
+    if outcome is None or outcome.rows_warehouse is None:
+        route = shared.route.from_replica
+        later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False)
+        second, _ = transfer(later, replace(shared, route=route, servers=servers_of(route)), entry)
+        outcome = outcome.followed_by(second) if outcome else second
+    shared.ledger.history(shared.route.run_id, outcome, started_at)
     return outcome
+
+
+def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
+    """
+    A table without a key cannot be told row by row: it is compared first, and carried whole where it differs.
+
+    Returns:
+        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
+    """
+    if plan.mode is not Mode.RECONCILE or plan.key_fields:
+        return plan, []
+    (found,) = shared.workers.each(compare_whole, [Job(shared.route, plan, Partition(0, None, None))])
+    if not found.staged and not found.gone:
+        return plan, [found]
+    reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
+    return replace(plan, mode=Mode.FULL, reason=reason), []
+
+
+def compare_whole(job: Job) -> PartitionOutcome:
+    """Source and replica, read whole: nothing is staged or gone where they are equal."""
+    source, replica = servers_of(job.route).source, servers_of(job.route.from_replica).source
+    equal, rows, bytes_ = reconcile.whole(source, replica, job.plan, job.part)
+    staged, gone = (0, 0) if equal else (rows, 1)
+    return PartitionOutcome(rows, bytes_, staged, gone, rows, (), os.getpid(), connections_of(job.route))
+
+
+def ends_of(plan: TablePlan, servers: Servers) -> tuple[End, ...]:
+    """Where rows are staged: not at a warehouse for which it does not suffice what changed."""
+    suffices = not plan.catches_up and (not plan.is_delta or plan.cutover is Cutover.MERGE)
+    return tuple(end for end in servers.ends if suffices or end.name != "warehouse")
 
 
 def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) -> list[PartitionOutcome]:
     """Every partition of a table, several at a time."""
     carried = []
     jobs = [Job(shared.route, plan, part) for part in partitions]
+    shared.tell(TableStarted(plan.name, len(partitions)))
     with closing(shared.workers.each(carry, jobs)) as outcomes:
         for outcome in outcomes:
             shared.tell(PartitionCarried(plan.name, outcome.rows, outcome.bytes))
@@ -95,16 +153,35 @@ def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) 
 
 
 def carry(job: Job) -> PartitionOutcome:
-    """Read one partition once, and give it to every end; in whatever thread or process."""
-    servers = servers_of(job.route)
-    plan, table = servers.source.extract(job.plan, job.part)
-    coercions = [coercion for end in servers.ends for coercion in end.take(plan, job.part, table)]
-    return PartitionOutcome(table.num_rows, table.nbytes, tuple(coercions), os.getpid(), servers.connections())
+    """Read one partition once, or what differs in it, and give it to every end; in whatever thread or process."""
+    servers, plan, part = servers_of(job.route), job.plan, job.part
+    ends = ends_of(plan, servers)
+    if plan.is_delta and part.since is None:
+        found = reconcile.difference(servers.source, servers_of(job.route.from_replica).source, plan, part)
+        pieces, gone, standing = found.pieces, found.gone, found.standing
+        rows, bytes_ = found.rows_read, found.bytes_read
+    else:
+        plan, table = servers.source.extract(plan, part)
+        pieces, gone, rows, bytes_ = ((plan, table),), None, table.num_rows, table.nbytes
+        # Of an incremental read nothing is known about the rows beneath the watermark.
+        standing = 0 if part.since else rows
+    coercions = [one for end in ends for read, table in pieces for one in end.take(read, part, table)]
+    for end in ends if gone else ():
+        end.forget(plan, part, gone)
+    staged = sum(table.num_rows for _, table in pieces)
+    return PartitionOutcome(
+        rows, bytes_, staged, gone.num_rows if gone else 0, standing, tuple(coercions), os.getpid(),
+        connections_of(job.route),
+    )  # fmt: skip
 
 
-def compare(
-    plan: TablePlan, carried: Sequence[PartitionOutcome], counts: Mapping[str, int], before: Reading, after: Reading
-) -> bool | None:
+def together(plan: TablePlan, carried: Sequence[PartitionOutcome]) -> Staged:
+    """What all partitions staged, and how many rows the published tables are to have."""
+    rows, gone, standing = (sum(getattr(part, what) for part in carried) for what in ("staged", "gone", "standing"))
+    return Staged(rows, gone, standing)
+
+
+def compare(plan: TablePlan, staged: Staged, ends: Sequence[End], before: Reading, after: Reading) -> bool | None:
     """
     The rows read against the rows staged and the rows the source has.
 
@@ -114,19 +191,40 @@ def compare(
     Raises:
         VerificationError: rows are missing or too many.
     """
-    rows = sum(part.rows for part in carried)
-    if wrong := checksum.miscounted(rows, counts):
+    counts = {} if plan.is_delta else {end.name: end.count(plan) for end in ends}
+    if wrong := checksum.miscounted(staged.rows, counts):
         raise VerificationError(f"{plan.name}: {wrong}; nothing was cut over", "run again")
-    moved = before.rows != after.rows or before.update_time != after.update_time
-    if not moved and rows != before.rows:
+    if before.rows != after.rows or before.update_time != after.update_time or before.checksum != after.checksum:
+        return False
+    if staged.expected != before.rows:
         raise VerificationError(
-            f"{plan.name}: the source counts {before.rows:,} rows, {rows:,} were read; nothing was cut over",
+            f"{plan.name}: the source counts {before.rows:,} rows, {staged.expected:,} were found; "
+            "nothing was cut over",
             "run again; if it stays, check the table at the source (CHECK TABLE)",
         )
-    if moved:
-        return False
-    grain = timedelta(seconds=limits.update_time_grain_seconds)
-    return True if before.update_time is not None and before.now - before.update_time > grain else None
+    return True if before.checksum is not None or modes.is_old_enough(before) else None
+
+
+def switch(
+    plan: TablePlan, staged: Staged, entry: Entry, comments: Mapping[str, str], ends: Sequence[End], shared: Shared
+) -> dict[str, Changes]:
+    """
+    Cut over at every end, recorded in the same transaction.
+
+    Returns:
+        End → what was changed; without the warehouse, where that has to take everything from the replica.
+    """
+    if not staged and not plan.catches_up:
+        ends = shared.servers.ends
+    changes = {}
+    # The warehouse first: it is the one where others have a say, and may refuse.
+    for end in reversed(ends):
+        try:
+            changes[end.name] = end.cutover(plan, staged, comments, shared.ledger.recording(end.name, entry))
+        except OutOfStepError:
+            if not plan.is_delta:
+                raise
+    return changes
 
 
 def coerced(
@@ -141,17 +239,52 @@ def coerced(
     return coercions, {field.name_postgres: srids.get(field.column.name, "") for field in places}
 
 
+def remembered_with(plan: TablePlan, coercions: Sequence[Coercion], shared: Shared) -> tuple[Coercion, ...]:
+    """What is to be remembered of a table: where only what changed was seen, what was known of the rest as well."""
+    seen = {(one.column, one.found) for one in coercions}
+    known = shared.remembered.get(plan.name, ()) if plan.is_delta else ()
+    return (*coercions, *(one for one in known if (one.column, one.found) not in seen))
+
+
+def entry_of(
+    plan: TablePlan, staged: Staged, shared: Shared, high: str | None, reading: Reading | None, started_at: datetime
+) -> Entry:
+    """What is to be recorded of a table that was carried from the source."""
+    before = shared.standings[plan.name].replica
+    moved = plan.mode is Mode.FULL or bool(staged)
+    compared_whole = plan.mode is not Mode.INCREMENTAL or plan.table.rows <= limits.whole_rows_checksum_max
+    compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
+    return Entry(
+        table=plan.name,
+        run_id=shared.route.run_id,
+        rows=staged.expected,
+        version=shared.route.run_id if moved else before.version,
+        as_of=AsOf(shared.servers.source.place, plan.structure, compared_at, reading),
+        watermark=high or before.watermark,
+        watermark_column=plan.watermark,
+    )
+
+
+def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
+    """What is recorded of the replica, for a warehouse that takes its rows from there."""
+    record = shared.standings[plan.name].replica
+    return Entry(
+        plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
+        record.watermark_column,
+    )  # fmt: skip
+
+
 def carried_outcome(
     plan: TablePlan,
     carried: Sequence[PartitionOutcome],
-    counts: Mapping[str, int],
+    staged: Staged,
     changes: Mapping[str, Changes],
     coercions: tuple[Coercion, ...],
     settled: bool | None,
     seconds: float,
 ) -> Outcome:
-    """What is to be recorded of a table that arrived."""
-    rows = sum(part.rows for part in carried)
+    """What is to be told of a table that arrived."""
+    how = changes["warehouse"].how if "warehouse" in changes else ""
     return Outcome(
         table=plan.name,
         category=plan.category,
@@ -159,17 +292,17 @@ def carried_outcome(
         reason=plan.reason,
         status=Status.SUCCEEDED,
         partitions=len(carried),
-        rows_extracted=rows,
+        rows_extracted=sum(part.rows for part in carried),
         # Where the replica was read rather than written, its rows are those that were read.
-        rows_replica=counts.get("replica", rows),
-        rows_warehouse=counts.get("warehouse"),
-        changes=changes["warehouse"],
+        rows_replica=staged.expected,
+        rows_warehouse=staged.expected if "warehouse" in changes else None,
+        changes=changes.get("warehouse", Changes()),
         bytes_extracted=sum(part.bytes for part in carried),
         seconds=seconds,
         coercions=coercions,
         settled=settled,
         verdict="equal",
-        notes=plan.notes,
+        notes=(*plan.notes, *([f"written at the warehouse: {how}"] if how else [])),
     )
 
 

@@ -2,22 +2,21 @@
 PostgreSQL's side of the journey: a staging table, COPY into it, cutover.
 
 It receives Arrow in exactly the warehouse's types (`coerce` made them) and
-gives back counts. How a staged table becomes the published one was decided
-by `plan`; the sentences are in `sql`.
+gives back counts. How staged rows become published ones was decided by
+`plan` and is done by `cutover`; the sentences are in `sql`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, limits, schema, sql
+from arrowetl import coerce, cutover, drivers, limits, schema, sql
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldError
-from arrowetl.model import Cutover, Endpoint, Partition, PublishedTable, TablePlan
-from arrowetl.outcome import Changes, Coercion
+from arrowetl.model import Endpoint, Mode, Partition, PublishedTable, TablePlan
+from arrowetl.outcome import Changes, Coercion, Recorded, Staged
 
 
 class Warehouse:
@@ -54,11 +53,16 @@ class Warehouse:
             kinds[table] = kind
             if forbidden:
                 not_null[table].append(name)
-        keys, dependents = defaultdict(list), defaultdict(list)
+        keys, dependents = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+        used = dict[str, dict[str, list[str]]]()
         for table, name in answers["keys"]:
             keys[table].append(name)
-        for table, view in answers["dependents"]:
-            dependents[table].append(view)
+        for table, view, column in answers["dependents"]:
+            if view not in dependents[table]:
+                dependents[table].append(view)
+            # A view upon whole rows stands upon each of their columns.
+            for name in [column] if column else [name for name, _ in columns[table]]:
+                used.setdefault(table, defaultdict(list))[name].append(view)
         return {
             table: PublishedTable(
                 tuple(named),
@@ -66,14 +70,16 @@ class Warehouse:
                 tuple(dependents[table]),
                 kinds[table],
                 tuple(name for name in not_null[table] if name not in keys[table]),
+                {column: tuple(views) for column, views in used.get(table, {}).items()},
             )
             for table, named in columns.items()
         }
 
     def prepare(self, plan: TablePlan) -> None:
-        """Make the staging table."""
+        """Make the staging table, and one for keys that are gone."""
         with self.pool.session() as session:
-            session.execute(sql.create_warehouse(self.namespace, plan))
+            for statement in sql.create_warehouse(self.namespace, plan):
+                session.execute(statement)
 
     def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]:
         """
@@ -95,6 +101,9 @@ class Warehouse:
         reader = converted.to_reader(limits.copy_batch_rows)
         try:
             with self.pool.session() as session, session.transaction():
+                if plan.mode is Mode.INCREMENTAL and part.since is None:
+                    keys = table.column(plan.table.primary_key[0]).to_pylist()
+                    session.execute(sql.stage_again(self.namespace, plan, keys))
                 session.ingest(self.namespace, sql.staging_name(plan.name_postgres), reader)
         except DatabaseQueryError as error:
             if plan.key_postgres and error.code in _KEY_REFUSED:
@@ -104,55 +113,49 @@ class Warehouse:
             raise
         return coercions
 
+    def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None:
+        """Stage the keys of rows that are gone from the source."""
+        if keys.num_rows:
+            converted, _ = coerce.to_warehouse(plan.name, keys, plan.key_fields, None)
+            with self.pool.session() as session:
+                name = sql.gone_name(plan.name_postgres)
+                session.ingest(self.namespace, name, converted.to_reader(limits.copy_batch_rows))
+
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
-        staging = sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres))
         with self.pool.session() as session:
-            return int(session.rows(f"SELECT count(*) FROM {staging}")[0][0])
+            return session.count(self.namespace, sql.staging_name(plan.name_postgres))
 
     def finish(self, plan: TablePlan) -> None:
         """Let the server learn staging's contents before it is joined, or read by others."""
         with self.pool.session() as session:
             session.execute(f"ANALYZE {sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres))}")
 
-    def cutover(self, plan: TablePlan, rows: int, comments: Mapping[str, str]) -> Changes:
+    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes:
         """
-        Make staging's rows the published ones, in one transaction.
+        Make what was staged the published rows, in one transaction with the ledger's record.
 
         Args:
             comments: column of places → its SRID; empty where it has none, or several.
+            recorded: the ledger's statement about what was changed.
 
         Raises:
             DatabaseQueryError: a reader held the table longer than `limits.cutover_lock_seconds`.
+            OutOfStepError: the published table would not have the rows it must; nothing was changed.
         """
         with self.pool.session() as session:
-            if plan.cutover is not Cutover.SWAP:
-                self._follow(session, plan)
-            with session.transaction():
-                session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
-                changes = _CUTOVERS[plan.cutover](session, self.namespace, plan, rows)
-                for column, text in comments.items():
-                    _comment(session, self.namespace, plan.name_postgres, column, text)
-            session.execute(sql.drop_postgres(self.namespace, sql.staging_name(plan.name_postgres)))
+            changes = cutover.cutover(session, plan, staged, comments, recorded)
+            self._drop_staging(session, plan)
         return changes
-
-    def _follow(self, session: drivers.Postgres, plan: TablePlan) -> None:
-        """Give the published table what the rows need, before them: a moment's lock, where theirs would last."""
-        statements = []
-        if plan.added_columns:
-            statements.append(sql.add_columns(self.namespace, plan.name_postgres, plan.added_columns))
-        if plan.published and plan.published.not_null:
-            statements.append(sql.allow_null(self.namespace, plan.name_postgres, plan.published.not_null))
-        if statements:
-            with session.transaction():
-                session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
-                for statement in statements:
-                    session.execute(statement)
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""
         with self.pool.session() as session:
-            session.execute(sql.drop_postgres(self.namespace, sql.staging_name(plan.name_postgres)))
+            self._drop_staging(session, plan)
+
+    def _drop_staging(self, session: drivers.Postgres, plan: TablePlan) -> None:
+        for name in (sql.staging_name, *([sql.gone_name] if plan.is_delta else [])):
+            session.execute(sql.drop_postgres(self.namespace, name(plan.name_postgres)))
 
     def checksum(self, question: str) -> tuple[int, int]:
         """Answer one of `checksum`'s questions: rows and sum."""
@@ -182,48 +185,3 @@ def _refused(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError) -> Data
         f"{error.said}",
         schema.remedy_of(plan.name, field),
     )
-
-
-def _comment(session: drivers.Postgres, namespace: str, table: str, column: str, text: str) -> None:
-    """Say the SRID of a column, or none, in its comment; what somebody else says there stays."""
-    said = session.rows(sql.comment_of(namespace, table, column))[0][0] or ""
-    others = re.sub(r"^SRID \d+$| \(SRID \d+\)$", "", said)
-    wanted = f"{others} ({text})" if others and text else others or text
-    if wanted != said:
-        session.execute(sql.comment(namespace, table, column, wanted or None))
-
-
-def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
-    exists = bool(
-        session.rows(
-            f"SELECT 1 FROM pg_tables WHERE schemaname = {sql.postgres_literal(namespace)} "
-            f"AND tablename = {sql.postgres_literal(plan.name_postgres)}"
-        )
-    )
-    for statement in sql.swap_warehouse(namespace, plan.name_postgres, exists):
-        session.execute(statement)
-    for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.key_postgres else ():
-        session.execute(sql.rename_key(namespace, plan.name_postgres, key))
-    return Changes(inserted=rows)
-
-
-def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
-    statements = sql.merge(namespace, plan)
-    deleted, _ = session.rows(sql.counting(statements["deleted"]))[0]
-    written, inserted = session.rows(sql.counting(statements["written"]))[0]
-    return Changes(inserted, written - inserted, deleted)
-
-
-def _replace(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
-    for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.drops_key else ():
-        columns = plan.published.primary_key if plan.published else ()
-        session.execute(sql.drop_key(namespace, plan.name_postgres, key, columns))
-    delete, insert = sql.replace_all(namespace, plan)
-    deleted, _ = session.rows(sql.counting(delete))[0]
-    session.execute(insert)
-    if plan.adds_key:
-        session.execute(sql.add_key(namespace, plan))
-    return Changes(inserted=rows, deleted=deleted)
-
-
-_CUTOVERS = {Cutover.SWAP: _swap, Cutover.MERGE: _merge, Cutover.REPLACE: _replace}

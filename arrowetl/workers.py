@@ -33,7 +33,7 @@ import pyarrow as pa
 from arrowetl import drivers
 from arrowetl.errors import DataExtractionError, Interrupted
 from arrowetl.model import Partition, Route, TablePlan
-from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome
+from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged
 from arrowetl.replica import Replica
 from arrowetl.source import Source
 from arrowetl.spill import spilled
@@ -52,9 +52,10 @@ class End(Protocol):
     def open(self) -> None: ...
     def prepare(self, plan: TablePlan) -> None: ...
     def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]: ...
+    def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None: ...
     def finish(self, plan: TablePlan) -> None: ...
     def count(self, plan: TablePlan) -> int: ...
-    def cutover(self, plan: TablePlan, rows: int, comments: Mapping[str, str]) -> Changes: ...
+    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes: ...
     def discard(self, plan: TablePlan) -> None: ...
 
 
@@ -93,16 +94,24 @@ def servers_of(route: Route) -> Servers:
             replica, spills = None, route.spill_directory
             if route.replica and spills:
                 replica = Replica(route.replica, spills, partial(spilled, spills))
-            _SERVERS[route] = Servers(Source(route.source), replica, Warehouse(route.warehouse))
+            _SERVERS[route] = Servers(Source(route.source, route.choices), replica, Warehouse(route.warehouse))
         return _SERVERS[route]
 
 
 def leave(route: Route) -> None:
-    """Close this process's sessions on a route's servers."""
+    """Close this process's sessions on a route's servers, and on the way from its replica."""
     with _LOCK:
-        servers = _SERVERS.pop(route, None)
-    if servers:
-        servers.close()
+        left = [_SERVERS.pop(way, None) for way in {route, route.from_replica}]
+    for servers in left:
+        if servers:
+            servers.close()
+
+
+def connections_of(route: Route) -> tuple[ConnectionCount, ...]:
+    """Those of this process on a route's servers, on the way from its replica as well."""
+    with _LOCK:
+        ways = [servers for way in {route, route.from_replica} if (servers := _SERVERS.get(way))]
+    return tuple(count for servers in ways for count in servers.connections())
 
 
 @dataclass(frozen=True, slots=True)

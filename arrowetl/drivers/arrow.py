@@ -17,20 +17,21 @@ import connectorx
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.drivers.refusals import clean
+from arrowetl.drivers.refusals import clean, statement_limit
 from arrowetl.errors import DataExtractionError
 from arrowetl.model import Endpoint
 
 # The session in which partitions are read: UTC (TIMESTAMP is session-local), nothing but reads.
-_EXTRACT_SESSION = ["SET SESSION time_zone = '+00:00', sql_mode = ''", "SET SESSION TRANSACTION READ ONLY"]
+_EXTRACT_SESSION = ["SET SESSION time_zone = '+00:00', sql_mode = ''{limit}", "SET SESSION TRANSACTION READ ONLY"]
 
 
-def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
+def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds: int = 0) -> pa.Table:
     """
     Read a query's rows as Arrow, through connectorx.
 
     Args:
         tls: whether the server was seen to speak it (`preferred` means `required` to connectorx).
+        statement_seconds: after which the server ends the query; 0 is never.
 
     Returns:
         A table of the query's columns, by their aliases; timestamps are naive UTC.
@@ -53,10 +54,9 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool) -> pa.Table:
     user, password, database = (quote(part, safe="") for part in (endpoint.user, endpoint.password, endpoint.database))
     query = "&".join(f"{key}={quote(value, safe='/')}" for key, value in options.items())
     url = f"mysql://{user}:{password}@{_url_host(endpoint.host)}:{endpoint.port}/{database}?{query}"
+    session = [words.replace("{limit}", statement_limit(statement_seconds)) for words in _EXTRACT_SESSION]
     try:
-        return connectorx.read_sql(
-            url, statement, return_type="arrow", protocol="binary", pre_execution_query=_EXTRACT_SESSION
-        )
+        return connectorx.read_sql(url, statement, return_type="arrow", protocol="binary", pre_execution_query=session)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a Rust panic is no Exception

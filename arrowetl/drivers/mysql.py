@@ -15,7 +15,7 @@ import mysql.connector
 from mysql.connector import errorcode
 
 from arrowetl import limits
-from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, verb
+from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, statement_limit, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.model import Endpoint, Flavour
 
@@ -54,12 +54,19 @@ class MySQL:
     # Zero dates are data (no NO_ZERO_DATE), id 0 is an id, and a table that asks for InnoDB gets it.
     SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
 
-    def __init__(self, endpoint: Endpoint, read_only: bool = False, infile_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        read_only: bool = False,
+        infile_directory: Path | None = None,
+        statement_seconds: int = 0,
+    ) -> None:
         """
         Connect, or fail within `limits.connect_seconds`.
 
         Args:
             infile_directory: the only place LOAD DATA LOCAL may read from.
+            statement_seconds: after which the server ends a query; 0 is never.
 
         Raises:
             DatabaseConnectionError: the server is down or refuses.
@@ -88,7 +95,7 @@ class MySQL:
             # MySQL 8 and later tell of tables from a cache of up to a day; only they read what stands in the comment.
             self._connection.cmd_query(
                 f"SET SESSION time_zone = '+00:00', sql_mode = '{self.SQL_MODE}' "
-                "/*!80003 , information_schema_stats_expiry = 0 */"
+                f"/*!80003 , information_schema_stats_expiry = 0 */{statement_limit(statement_seconds)}"
             )
             if read_only:
                 self._connection.cmd_query("SET SESSION TRANSACTION READ ONLY")

@@ -31,10 +31,15 @@ class Pool(Generic[S]):
     failed is closed rather than kept: nobody knows what state it is in.
     """
 
-    def __init__(self, endpoint: Endpoint, connect: Callable[[], S]) -> None:
+    def __init__(self, endpoint: Endpoint, connect: Callable[[], S], most: int | None = None) -> None:
+        """
+        Args:
+            most: connections at once; who needs another one waits for it.
+        """
         self.endpoint = endpoint
         self._connect = connect
         self._lock = threading.Lock()
+        self._most = threading.Semaphore(most) if most else None
         self._idle: list[S] = []
         self._open = self._opened = self._peak = 0
 
@@ -45,23 +50,43 @@ class Pool(Generic[S]):
 
     @contextmanager
     def session(self) -> Iterator[S]:
-        session = self._take()
-        try:
-            yield session
-        except BaseException:
-            session.close()
-            self._closed()
-            raise
-        with self._lock:
-            self._idle.append(session)
+        with self._turn():
+            session = self._take()
+            try:
+                yield session
+            except BaseException:
+                session.close()
+                self._closed()
+                raise
+            with self._lock:
+                self._idle.append(session)
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """A connection that a library opens by itself, for as long as it lasts."""
-        self._opening()
-        try:
+        """A connection that a library opens by itself, for as long as it lasts; never within a session's block."""
+        with self._turn():
+            if self._most:
+                # Sessions that nobody uses count as well.
+                self._close_one()
+            self._opening()
+            try:
+                yield
+            finally:
+                self._closed()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._most is None:
             yield
-        finally:
+            return
+        with self._most:
+            yield
+
+    def _close_one(self) -> None:
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        if session:
+            session.close()
             self._closed()
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class Postgres:
             "keepalives_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
             "application_name": "arrowetl",
             # jit off: our long statements are joins and scans it only delays.
-            "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c jit=off",
+            "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off",
         }
         if endpoint.ssl_ca:
             settings["sslrootcert"] = endpoint.ssl_ca
@@ -84,6 +84,11 @@ class Postgres:
             cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
             cursor.execute(statement)
             return list(cursor.fetchall())
+
+    def count(self, namespace: str, table: str) -> int:
+        """How many rows a table has."""
+        quoted = ".".join('"' + name.replace('"', '""') + '"' for name in (namespace, table))
+        return int(self.rows(f"SELECT count(*) FROM {quoted}")[0][0])
 
     def execute(self, statement: str) -> None:
         """Run a statement."""

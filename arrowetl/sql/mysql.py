@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from arrowetl.infile import DIALECT
-from arrowetl.model import Field, Flavour, Index, Partition, Table, TablePlan
+from arrowetl.model import INTEGERS, Column, Field, Flavour, Index, Mode, Partition, Table, TablePlan
 from arrowetl.schema import expression, replica_type, rule_of
-from arrowetl.sql.names import is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
+from arrowetl.sql.names import gone_name, is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
 
 # --- the source ---------------------------------------------------------------------------------
 
@@ -19,7 +19,9 @@ def catalog(database: str) -> Mapping[str, str]:
     schema = mysql_literal(database)
     return {
         "tables": (
-            "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH "
+            # The parts of a partitioned table have stamps of their own.
+            "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH, "
+            "IF(COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%', NULL, UPDATE_TIME) "
             f"FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} "
             "AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
         ),
@@ -45,6 +47,18 @@ def reading(database: str, table: str) -> str:
     )
 
 
+def checksum_tables(database: str, tables: Sequence[str]) -> str:
+    """The servers' own checksum of whole tables: `database.table`, number."""
+    return f"CHECKSUM TABLE {', '.join(mysql_table(database, table) for table in tables)}"
+
+
+def highest(database: str, table: str, column: Column) -> str:
+    """The highest value of a watermark that is believable: a stamp is no more than a day in the future."""
+    name = mysql_name(column.name)
+    believed = f" WHERE {name} <= NOW() + INTERVAL 1 DAY" if column.data_type not in INTEGERS else ""
+    return f"SELECT CAST(MAX({name}) AS CHAR) FROM {mysql_table(database, table)}{believed}"
+
+
 def key_after(database: str, table: str, key: str, lower: int | None, rows: int) -> str:
     """
     The key that stands `rows` rows above `lower` in the primary key's own order.
@@ -57,22 +71,33 @@ def key_after(database: str, table: str, key: str, lower: int | None, rows: int)
     return f"SELECT {name} FROM {mysql_table(database, table)} {above}ORDER BY {name} LIMIT {rows}, 1"
 
 
-def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition) -> str:
+def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition,
+            watermark: str | None = None) -> str:  # fmt: skip
     """The rows of one partition, each column as its rule reads it."""
     columns = []
     for field in fields:
         name = mysql_name(field.column.name)
         columns.append(f"{expression(field).replace('{c}', name)} AS {name}")
-    return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{_where(key, part)}"
+    return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{_where(key, part, watermark)}"
 
 
-def _where(key: str | None, part: Partition) -> str:
-    ranges = []
-    if key is not None and part.lower is not None:
-        ranges.append(f"{mysql_name(key)} >= {part.lower}")
-    if key is not None and part.upper is not None:
-        ranges.append(f"{mysql_name(key)} < {part.upper}")
-    return f" WHERE {' AND '.join(ranges)}" if ranges else ""
+def within(key: str, part: Partition) -> list[str]:
+    """The conditions that hold for the keys of a partition; the key as SQL has it."""
+    conditions = []
+    if part.lower is not None:
+        conditions.append(f"{key} >= {part.lower}")
+    if part.upper is not None:
+        conditions.append(f"{key} < {part.upper}")
+    if part.keys is not None:
+        conditions.append(f"{key} IN ({', '.join(map(str, part.keys))})")
+    return conditions
+
+
+def _where(key: str | None, part: Partition, watermark: str | None = None) -> str:
+    conditions = within(mysql_name(key), part) if key is not None else []
+    if watermark is not None and part.since is not None:
+        conditions.append(f"{mysql_name(watermark)} >= {mysql_literal(part.since)}")
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def misfits(database: str, table: Table, conditions: Mapping[str, str], part: Partition) -> str:
@@ -181,6 +206,45 @@ def load_data(database: str, name: str, fields: Sequence[Field], path: str) -> s
         f"LOAD DATA LOCAL INFILE {mysql_literal(path)} REPLACE INTO TABLE {mysql_table(database, name)} "
         f"CHARACTER SET utf8mb4 {DIALECT} ({', '.join(columns)}){setting}"
     )
+
+
+def create_gone_replica(database: str, plan: TablePlan) -> str:
+    """The staging table for keys that are to be deleted; the columns as the published table has them."""
+    key = ", ".join(map(mysql_name, plan.table.primary_key))
+    gone = mysql_table(database, gone_name(plan.name))
+    return f"CREATE TABLE {gone} ENGINE=InnoDB AS SELECT {key} FROM {mysql_table(database, plan.name)} LIMIT 0"
+
+
+def merge_replica(database: str, plan: TablePlan, row_checksums: tuple[str, str]) -> Mapping[str, str]:
+    """
+    Make staged rows and keys those of the published table, for one transaction.
+
+    A row goes out before it comes in: REPLACE would take other rows along
+    where a second unique key has changed hands among them.
+
+    Args:
+        row_checksums: of a published row `t` and a staged row `s`.
+    """
+    target, staged, gone = (
+        mysql_table(database, name) for name in (plan.name, staging_name(plan.name), gone_name(plan.name))
+    )
+    key = [mysql_name(name) for name in plan.table.primary_key]
+    columns = ", ".join(mysql_name(field.column.name) for field in plan.fields)
+
+    def matching(right: str) -> str:
+        return " AND ".join(f"t.{name} = {right}.{name}" for name in key)
+
+    same = f"{row_checksums[0]} = {row_checksums[1]}"
+    # Rows that were staged by their stamp, and went while the rest was compared. Of other keys than integers, what is
+    # gone may be the same to a collation as what has come in its place.
+    unstaged = {"unstaged": f"DELETE t FROM {staged} t JOIN {gone} g ON {matching('g')}"}
+    return {
+        **(unstaged if plan.mode is Mode.INCREMENTAL else {}),
+        "equal": f"DELETE s FROM {staged} s JOIN {target} t ON {matching('s')} WHERE {same}",
+        "deleted": f"DELETE t FROM {target} t JOIN {gone} g ON {matching('g')}",
+        "updated": f"DELETE t FROM {target} t JOIN {staged} s ON {matching('s')}",
+        "inserted": f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}",
+    }
 
 
 def swap_replica(database: str, table: str, exists: bool) -> str:

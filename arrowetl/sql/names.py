@@ -12,8 +12,14 @@ from arrowetl.schema import shortened
 
 STAGING = "arrowetl_staging_"
 """What the names of staging tables begin with, at both ends."""
+GONE = "arrowetl_gone_"
+"""What the names of staging tables for keys to be deleted begin with."""
 RETIRED = "arrowetl_retired_"
 """What a table is called between being swapped out and being dropped."""
+
+DIFF = "arrowetl_diff_"
+"""What the names of tables of differing rows begin with, which no transaction but their own sees."""
+OURS = (STAGING, GONE, RETIRED, DIFF)
 
 
 def mysql_name(name: str) -> str:
@@ -53,6 +59,15 @@ def staging_name(table: str) -> str:
     return _prefixed(STAGING, table)
 
 
+def gone_name(table: str) -> str:
+    """Where the keys of rows land that are to be deleted."""
+    return _prefixed(GONE, table)
+
+
+def diff_name(table: str) -> str:
+    return _prefixed(DIFF, table)
+
+
 def retired_name(table: str) -> str:
     return _prefixed(RETIRED, table)
 
@@ -64,9 +79,26 @@ def _prefixed(prefix: str, table: str) -> str:
 
 def is_ours(name: str) -> str:
     """A condition upon names, in either language: tables that a run makes for itself."""
-    return "(" + " OR ".join(f"left({name}, {len(prefix)}) = '{prefix}'" for prefix in (STAGING, RETIRED)) + ")"
+    return "(" + " OR ".join(f"left({name}, {len(prefix)}) = '{prefix}'" for prefix in OURS) + ")"
 
 
 def lock_number(text: str) -> int:
     """A 63-bit number for PostgreSQL's advisory locks."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def holder_of(number: int) -> str:
+    """Who holds one of PostgreSQL's advisory locks, and since when."""
+    return (
+        "SELECT a.application_name, a.backend_start AT TIME ZONE 'UTC' FROM pg_locks l "
+        "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted "
+        f"AND l.classid = {number >> 32} AND l.objid = {number & 0xFFFFFFFF}"
+    )
+
+
+def mysql_holder_of(lock: str) -> str:
+    """The same of one of MySQL's locks; its name as a literal."""
+    return (
+        "SELECT CONCAT(USER, ' from ', HOST), NOW() - INTERVAL TIME SECOND FROM information_schema.PROCESSLIST "
+        f"WHERE ID = IS_USED_LOCK({lock})"
+    )

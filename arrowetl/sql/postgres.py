@@ -9,36 +9,44 @@ from collections.abc import Mapping, Sequence
 from arrowetl import limits
 from arrowetl.model import Cutover, Field, TablePlan
 from arrowetl.schema import shortened
-from arrowetl.sql.names import is_ours, postgres_literal, postgres_name, postgres_table, staging_name
+from arrowetl.sql.names import (
+    diff_name,
+    gone_name,
+    is_ours,
+    postgres_literal,
+    postgres_name,
+    postgres_table,
+    staging_name,
+)
 
 
-def create_warehouse(namespace: str, plan: TablePlan) -> str:
+def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     """
-    The staging table: logged where it will be renamed into place, unlogged where it only feeds a merge.
+    The staging tables: logged where one will be renamed into place, unlogged where they only feed a merge.
     """
     unlogged = "" if plan.cutover is Cutover.SWAP else "UNLOGGED "
-    lines = [f"{postgres_name(field.name_postgres)} {field.type_postgres}" for field in plan.fields]
-    if plan.key_postgres:
-        lines.append(f"PRIMARY KEY ({', '.join(map(postgres_name, plan.key_postgres))})")
-    return f"CREATE {unlogged}TABLE {postgres_table(namespace, staging_name(plan.name_postgres))} ({', '.join(lines)})"
+    key = plan.key_postgres
+    staging = _create(unlogged, postgres_table(namespace, staging_name(plan.name_postgres)), plan.fields, key)
+    if not plan.is_delta:
+        return [staging]
+    gone = postgres_table(namespace, gone_name(plan.name_postgres))
+    return [staging, _create(unlogged, gone, plan.key_fields, key)]
+
+
+def _create(unlogged: str, name: str, fields: Sequence[Field], key: Sequence[str]) -> str:
+    lines = [f"{postgres_name(field.name_postgres)} {field.type_postgres}" for field in fields]
+    if key:
+        lines.append(f"PRIMARY KEY ({', '.join(map(postgres_name, key))})")
+    return f"CREATE {unlogged}TABLE {name} ({', '.join(lines)})"
 
 
 def drop_postgres(namespace: str, name: str) -> str:
     return f"DROP TABLE IF EXISTS {postgres_table(namespace, name)}"
 
 
-def add_columns(namespace: str, table: str, fields: Sequence[Field]) -> str:
-    added = ", ".join(f"ADD COLUMN {postgres_name(f.name_postgres)} {f.type_postgres}" for f in fields)
-    return f"ALTER TABLE {postgres_table(namespace, table)} {added}"
-
-
-def swap_warehouse(namespace: str, table: str, exists: bool) -> tuple[str, ...]:
-    """
-    Staging into place, for one transaction; the old table goes first and takes nothing with it.
-    """
-    statements = [f"DROP TABLE {postgres_table(namespace, table)}"] if exists else []
-    staging = postgres_table(namespace, staging_name(table))
-    return (*statements, f"ALTER TABLE {staging} RENAME TO {postgres_name(table)}")
+def swap_warehouse(namespace: str, table: str) -> str:
+    """Staging becomes the published table that there was none of."""
+    return f"ALTER TABLE {postgres_table(namespace, staging_name(table))} RENAME TO {postgres_name(table)}"
 
 
 def key_name(namespace: str, table: str) -> str:
@@ -59,31 +67,107 @@ def shortened_key(table: str) -> str:
     return name if len(name.encode()) <= limits.postgres_name_bytes else shortened(name, limits.postgres_name_bytes)
 
 
-def merge(namespace: str, plan: TablePlan) -> Mapping[str, str]:
+def differing(namespace: str, plan: TablePlan) -> str:
     """
-    Make the published table equal to staging by writing only what differs, for one transaction.
+    The table of staged rows that the published table lacks, or has otherwise: for one transaction, to be dropped in it.
 
     `*<>` compares the stored images: it sees -0.0 and 1.10 against 1.1, and
     rows that are equal are not even locked (ON CONFLICT … WHERE locks them all).
     """
-    target = postgres_table(namespace, plan.name_postgres)
-    staging = postgres_table(namespace, staging_name(plan.name_postgres))
-    names = [postgres_name(field.name_postgres) for field in plan.fields]
+    target, staging, names = _target(namespace, plan), _staging(namespace, plan), _names(plan)
+    diff = postgres_table(namespace, diff_name(plan.name_postgres))
+    if plan.cutover is Cutover.MATCH:
+        rows = f"{_numbered(staging, names)} WHERE NOT EXISTS ({_numbered(target, names, 't')} WHERE {_SAME})"
+        return f"CREATE UNLOGGED TABLE {diff} AS SELECT {', '.join(names)} FROM {rows}"
     key = [postgres_name(name) for name in plan.key_postgres]
-    columns = ", ".join(names)
     image = {side: f"ROW({', '.join(f'{side}.{name}' for name in names)})::record" for side in "ts"}
-    matching = " AND ".join(f"t.{name} = s.{name}" for name in key)
+    return (
+        f"CREATE UNLOGGED TABLE {diff} AS SELECT {', '.join(f's.{name}' for name in names)} "
+        f"FROM {staging} s LEFT JOIN {target} t ON {_matching(key, 's')} "
+        f"WHERE t.{key[0]} IS NULL OR {image['t']} *<> {image['s']}"
+    )
+
+
+def merge(namespace: str, plan: TablePlan) -> Mapping[str, str]:
+    """Make the published table equal to what was staged, by what differs."""
+    target, names = _target(namespace, plan), _names(plan)
+    diff = postgres_table(namespace, diff_name(plan.name_postgres))
+    columns = ", ".join(names)
+    insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {diff}"
+    if plan.cutover is Cutover.MATCH:
+        found = f"{_numbered(target, names)} WHERE NOT EXISTS ({_numbered(_staging(namespace, plan), names, 't')}"
+        gone = f"SELECT s.place FROM {found} WHERE {_SAME})"
+        return {"deleted": f"DELETE FROM {target} WHERE ctid = ANY (ARRAY({gone}))", "written": insert}
+    key = [postgres_name(name) for name in plan.key_postgres]
     updates = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
+    if plan.is_delta:
+        gone = postgres_table(namespace, gone_name(plan.name_postgres))
+        deleted = f"DELETE FROM {target} t WHERE EXISTS (SELECT FROM {gone} g WHERE {_matching(key, 'g')})"
+    else:
+        staging = _staging(namespace, plan)
+        deleted = f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {_matching(key, 's')})"
     resolve = f"DO UPDATE SET {updates}" if updates else "DO NOTHING"
-    return {
-        "deleted": f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {matching})",
-        "written": (
-            f"INSERT INTO {target} ({columns}) SELECT {', '.join(f's.{name}' for name in names)} "
-            f"FROM {staging} s LEFT JOIN {target} t ON {matching} "
-            f"WHERE t.{key[0]} IS NULL OR {image['t']} *<> {image['s']} "
-            f"ON CONFLICT ({', '.join(key)}) {resolve}"
-        ),
-    }
+    return {"deleted": deleted, "written": f"{insert} ON CONFLICT ({', '.join(key)}) {resolve}"}
+
+
+def count_new(namespace: str, plan: TablePlan) -> str:
+    """How many of the rows that differ are of keys that the published table has not."""
+    diff = postgres_table(namespace, diff_name(plan.name_postgres))
+    matching = _matching([postgres_name(name) for name in plan.key_postgres], "d")
+    return f"SELECT count(*) FROM {diff} d WHERE NOT EXISTS (SELECT FROM {_target(namespace, plan)} t WHERE {matching})"
+
+
+def unstage(namespace: str, plan: TablePlan) -> str:
+    """Of what was staged, without the rows whose keys are gone."""
+    gone = postgres_table(namespace, gone_name(plan.name_postgres))
+    matching = _matching([postgres_name(name) for name in plan.key_postgres], "g")
+    return f"DELETE FROM {_staging(namespace, plan)} t WHERE EXISTS (SELECT FROM {gone} g WHERE {matching})"
+
+
+def stage_again(namespace: str, plan: TablePlan, keys: Sequence[int]) -> str:
+    """Room for rows of these keys, which may have been staged before."""
+    (key,) = plan.key_postgres
+    named = ", ".join(map(str, keys))
+    return f"DELETE FROM {_staging(namespace, plan)} WHERE {postgres_name(key)} IN ({named})"
+
+
+def replace_all(namespace: str, plan: TablePlan) -> tuple[str, str]:
+    """Everything out, everything in: readers see the old rows until the transaction ends."""
+    target, columns = _target(namespace, plan), ", ".join(_names(plan))
+    return (
+        f"DELETE FROM {target}",
+        f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {_staging(namespace, plan)}",
+    )
+
+
+def _target(namespace: str, plan: TablePlan) -> str:
+    return postgres_table(namespace, plan.name_postgres)
+
+
+def _staging(namespace: str, plan: TablePlan) -> str:
+    return postgres_table(namespace, staging_name(plan.name_postgres))
+
+
+def _names(plan: TablePlan) -> list[str]:
+    return [postgres_name(field.name_postgres) for field in plan.fields]
+
+
+def _matching(key: Sequence[str], right: str) -> str:
+    return " AND ".join(f"t.{name} = {right}.{name}" for name in key)
+
+
+# Equal rows are told apart by their number among themselves.
+_SAME = "t.image = s.image AND t.number = s.number"
+
+
+def _numbered(table: str, names: Sequence[str], alias: str = "s") -> str:
+    """A table's rows with a digest of their text, and their number among those of the same one."""
+    image = f"sha256(convert_to(ROW({', '.join(names)})::text, 'UTF8'))"
+    rows = (
+        f"(SELECT *, row_number() OVER (PARTITION BY image) AS number FROM "
+        f"(SELECT *, ctid AS place, {image} AS image FROM {table}) imaged) {alias}"
+    )
+    return rows if alias == "s" else f"SELECT FROM {rows}"
 
 
 def counting(statement: str) -> str:
@@ -107,29 +191,9 @@ def comment_of(namespace: str, table: str, column: str) -> str:
     )
 
 
-def allow_null(namespace: str, table: str, columns: Sequence[str]) -> str:
-    changes = ", ".join(f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in columns)
-    return f"ALTER TABLE {postgres_table(namespace, table)} {changes}"
-
-
-def drop_key(namespace: str, table: str, key: str, columns: Sequence[str]) -> str:
-    """Take its key from a table, and what the key left of itself: that its columns are never NULL."""
-    nullable = [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in columns]
-    changes = ", ".join([f"DROP CONSTRAINT {postgres_name(key)}", *nullable])
-    return f"ALTER TABLE {postgres_table(namespace, table)} {changes}"
-
-
 def comment(namespace: str, table: str, column: str, text: str | None) -> str:
     target = f"{postgres_table(namespace, table)}.{postgres_name(column)}"
     return f"COMMENT ON COLUMN {target} IS {postgres_literal(text)}"
-
-
-def replace_all(namespace: str, plan: TablePlan) -> tuple[str, str]:
-    """Everything out, everything in: for one transaction, in which readers see the old rows until the end."""
-    target = postgres_table(namespace, plan.name_postgres)
-    staging = postgres_table(namespace, staging_name(plan.name_postgres))
-    columns = ", ".join(postgres_name(field.name_postgres) for field in plan.fields)
-    return f"DELETE FROM {target}", f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {staging}"
 
 
 def published(namespace: str) -> Mapping[str, str]:
@@ -152,11 +216,13 @@ def published(namespace: str) -> Mapping[str, str]:
             f"WHERE n.nspname = {schema} AND i.indisprimary ORDER BY c.relname, array_position(i.indkey, a.attnum)"
         ),
         "dependents": (
-            "SELECT DISTINCT t.relname::text, vn.nspname::text || '.' || v.relname::text FROM pg_depend d "
-            "JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class "
+            "SELECT DISTINCT t.relname::text, vn.nspname::text || '.' || v.relname::text, a.attname::text "
+            "FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class "
             "JOIN pg_namespace vn ON vn.oid = v.relnamespace JOIN pg_class t ON t.oid = d.refobjid "
-            "JOIN pg_namespace n ON n.oid = t.relnamespace WHERE d.classid = 'pg_rewrite'::regclass "
-            f"AND d.refclassid = 'pg_class'::regclass AND n.nspname = {schema} AND v.oid <> t.oid ORDER BY 1, 2"
+            "JOIN pg_namespace n ON n.oid = t.relnamespace "
+            "LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid AND a.attnum > 0 "
+            "WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass "
+            f"AND n.nspname = {schema} AND v.oid <> t.oid ORDER BY 1, 2, 3"
         ),
     }
 

@@ -1,0 +1,75 @@
+"""
+Two readings of the same range, one of the source and one of the replica → what the replica lacks.
+
+Pure Arrow. Both were read by the same select, so that equal values are equal
+bits; of floats, the bits themselves are compared. How a range is read, or
+whether a checksum spares reading it, is `reconcile`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+
+_BITS = {pa.float32(): pa.int32(), pa.float64(): pa.int64()}
+
+
+def lacking(source: pa.Table, replica: pa.Table, key: Sequence[str]) -> tuple[pa.Table, pa.Table]:
+    """
+    What the replica lacks of the source.
+
+    Args:
+        key: names of the columns that tell rows apart.
+
+    Returns:
+        The source's rows that are new or other ones, as they were read; and the keys, in the key's columns, that the
+        source no longer has.
+    """
+    if source.num_rows == replica.num_rows and as_bits(source).equals(as_bits(replica)):
+        return source.slice(0, 0), replica.select(key).slice(0, 0)
+    left, right = _frame(source), _frame(replica)
+    changed = left.with_row_index(_ROW).join(right, on=left.columns, how="anti", nulls_equal=True)[_ROW]
+    keys = [source.column_names.index(name) for name in key]
+    on = [str(index) for index in keys]
+    gone = right.select(on).with_row_index(_ROW).join(left.select(on), on=on, how="anti")[_ROW]
+    return source.take(changed.sort().to_arrow()), replica.select(list(key)).take(gone.sort().to_arrow())
+
+
+def same_rows(source: pa.Table, replica: pa.Table) -> bool:
+    """Whether both have the same rows, each as often as the other, in whatever order."""
+    if source.num_rows != replica.num_rows:
+        return False
+    left, right = _frame(source), _frame(replica)
+    if left.equals(right):
+        return True
+    columns = left.columns
+    counts = [frame.group_by(columns).len(name=_ROW) for frame in (left, right)]
+    return counts[0].join(counts[1], on=[*columns, _ROW], how="anti", nulls_equal=True).is_empty()
+
+
+def without(keys: pa.Table, rows: pa.Table) -> pa.Table:
+    """The keys that none of the rows has."""
+    names = keys.column_names
+    left, right = _frame(keys), _frame(rows.select(names))
+    kept = left.with_row_index(_ROW).join(right, on=right.columns, how="anti")[_ROW]
+    return keys.take(kept.to_arrow())
+
+
+_ROW = "row"
+
+
+def as_bits(table: pa.Table) -> pa.Table:
+    """The table with floats as integers of the same bits: 0.0 and -0.0 are two values."""
+    arrays = [
+        pa.chunked_array([chunk.view(bits) for chunk in column.chunks], bits)
+        if (bits := _BITS.get(column.type))
+        else column
+        for column in table.columns
+    ]
+    return pa.table(arrays, names=[str(index) for index in range(table.num_columns)])
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(as_bits(table)))

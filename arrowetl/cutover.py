@@ -1,0 +1,143 @@
+"""
+How staged rows become the warehouse's published ones: the table follows, then its rows, and readers see it at once.
+
+It is given a session and a plan, and decides nothing about the table but how
+many changes are too many to be made one by one. `warehouse` brought the rows
+here; the sentences are in `sql`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from arrowetl import drivers, limits, sql
+from arrowetl.errors import OutOfStepError
+from arrowetl.model import Cutover, Mode, TablePlan
+from arrowetl.outcome import Changes, Recorded, Staged
+
+
+def cutover(
+    session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
+) -> Changes:
+    """
+    One transaction, or two where the table can follow beforehand: a moment's lock, where the rows' would last.
+
+    Raises:
+        OutOfStepError: the published table would not have the rows it must.
+    """
+    namespace = session.endpoint.namespace
+    bent = len(plan.drift.retyped) > len(plan.drift.widened)
+    follows = bool(plan.drift) or bool(plan.published and plan.published.not_null)
+    if follows and not bent:
+        with _switch(session), _views_made_anew(session, namespace, plan):
+            _follow(session, namespace, plan)
+    with _switch(session):
+        if bent:
+            # Its values are gone until the rows are there: nobody may look in between.
+            with _views_made_anew(session, namespace, plan):
+                _follow(session, namespace, plan)
+                changes = _write(session, namespace, plan, staged)
+        else:
+            changes = _write(session, namespace, plan, staged)
+        for column, text in comments.items():
+            _comment(session, namespace, plan.name_postgres, column, text)
+        session.execute(recorded(changes))
+    return changes
+
+
+@contextmanager
+def _switch(session: drivers.Postgres) -> Iterator[None]:
+    """A transaction that gives way to readers rather than have others queue behind it."""
+    with session.transaction():
+        session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
+        yield
+
+
+def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+    if plan.cutover is Cutover.SWAP:
+        return _swap(session, namespace, plan, staged.rows)
+    if plan.is_delta and not staged:
+        return Changes()
+    changes = _merge(session, namespace, plan, staged)
+    if plan.drift.adds_key:
+        session.execute(sql.add_key(namespace, plan))
+    rows = session.count(namespace, plan.name_postgres) if changes else staged.expected
+    if rows != staged.expected:
+        raise OutOfStepError(
+            f"{plan.name}: the warehouse would have {rows:,} rows, and must have {staged.expected:,}",
+            "run again with --force-full",
+        )
+    return changes
+
+
+def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
+    session.execute(sql.swap_warehouse(namespace, plan.name_postgres))
+    for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.key_postgres else ():
+        session.execute(sql.rename_key(namespace, plan.name_postgres, key))
+    return Changes(inserted=rows)
+
+
+def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+    """The difference first, then only that; or all out and all in, where the difference is most of it."""
+    if plan.mode is Mode.INCREMENTAL:
+        # Rows that were staged, and went while the rest was compared.
+        session.execute(sql.unstage(namespace, plan))
+    session.execute(sql.differing(namespace, plan))
+    differing = session.count(namespace, sql.diff_name(plan.name_postgres))
+    if not plan.is_delta and differing > limits.replace_share * max(staged.rows, 1) and differing > 1:
+        new = session.rows(sql.count_new(namespace, plan))[0][0] if plan.cutover is Cutover.MERGE else differing
+        delete, insert = sql.replace_all(namespace, plan)
+        before, _ = session.rows(sql.counting(delete))[0]
+        session.execute(insert)
+        how = f"all rows anew, since {differing:,} of {staged.rows:,} differ"
+        changes = Changes(new, differing - new, before - (staged.rows - new), how)
+    else:
+        statements = sql.merge(namespace, plan)
+        deleted, _ = session.rows(sql.counting(statements["deleted"]))[0]
+        written, inserted = session.rows(sql.counting(statements["written"]))[0]
+        changes = Changes(inserted, written - inserted, deleted)
+        if plan.cutover is Cutover.MATCH:
+            # Without a key there is no telling an edit from a row that went and one that came.
+            changes = replace(changes, inserted=written, updated=0)
+    session.execute(sql.drop_postgres(namespace, sql.diff_name(plan.name_postgres)))
+    return changes
+
+
+def _follow(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """Give the published table the columns, types and the freedom that the rows need."""
+    named = session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.drift.drops_key else []
+    for statement in sql.follow(namespace, plan, named[0][0] if named else None):
+        session.execute(statement)
+
+
+@contextmanager
+def _views_made_anew(session: drivers.Postgres, namespace: str, plan: TablePlan) -> Iterator[None]:
+    """Without the views that stand in the way; afterwards they are as they were, privileges and comments too."""
+    if not plan.drift.views:
+        yield
+        return
+    views = session.rows(sql.dependents(namespace, plan.name_postgres, plan.drift.views))
+    creations = []
+    for number, name, kind, definition, options, owner, comment in views:
+        parts = (session.rows(ask(number)) for ask in (sql.grants_of, sql.comments_of, sql.indexes_of))
+        grants, comments, indexes = parts
+        creations += sql.create_view(
+            name, kind, definition, options, owner, comment, grants, comments, [index for (index,) in indexes]
+        )
+    for _, name, kind, *_ in reversed(views):
+        session.execute(sql.drop_view(name, kind))
+    yield
+    for statement in creations:
+        session.execute(statement)
+
+
+def _comment(session: drivers.Postgres, namespace: str, table: str, column: str, text: str) -> None:
+    """Say the SRID of a column, or none, in its comment; what somebody else says there stays."""
+    said = session.rows(sql.comment_of(namespace, table, column))[0][0] or ""
+    others = re.sub(r"^SRID \d+$| \(SRID \d+\)$", "", said)
+    wanted = f"{others} ({text})" if others and text else others or text
+    if wanted != said:
+        session.execute(sql.comment(namespace, table, column, wanted or None))

@@ -1,0 +1,258 @@
+"""
+What is recorded of a table, and what the source says of it now → the mode, and the reason in words.
+
+Pure, and the only place where it is decided that a table need not be read.
+`plan` has decided what its columns become; `run` asks both. When in doubt, a
+table is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from arrowetl import limits, schema
+from arrowetl.model import (
+    DEFAULT_CHOICES,
+    INTEGERS,
+    Choices,
+    Column,
+    Comparison,
+    Cutover,
+    Link,
+    Mode,
+    Reading,
+    Record,
+    Standing,
+    Table,
+    TablePlan,
+    TableSettings,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for all tables of a run."""
+
+    source: str
+    """Which server and database is read."""
+    now: datetime
+    force_full: bool = False
+    read_from: str = "source"
+    choices: Choices = DEFAULT_CHOICES
+    link: Link | None = None
+    """None where it was not measured."""
+
+
+def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
+    """
+    The plan with its mode and reason.
+
+    Args:
+        plan: as `plan.table_plan` made it: as if everything were to be read.
+    """
+    plan = replace(plan, structure=structure(plan), watermark=watermark_column(plan.table, settings))
+    if around.read_from == "replica":
+        return _from_replica(plan, standing, around)
+    record = standing.replica
+    reason = _why_full(plan, standing, around)
+    if reason:
+        return replace(plan, mode=Mode.FULL, reason=reason)
+    plan = replace(plan, catches_up=not in_step(plan, standing))
+    overdue = _overdue(record, settings, around.now)
+    since, why_not = _since(plan, settings, record, around)
+    if not overdue and (proof := unchanged(plan.table, record)):
+        plan = replace(plan, mode=Mode.SKIPPED, reason=proof)
+    elif any(schema.is_a_place(field) for field in plan.fields):
+        # Their comments tell the reference system of all values, of which a part knows nothing.
+        plan = replace(plan, mode=Mode.FULL, reason="has places, which are read whole", catches_up=False)
+    elif not overdue and since:
+        plan = replace(
+            plan,
+            mode=Mode.INCREMENTAL,
+            since=since,
+            reason=f"{plan.watermark} from {since} on; the rest by checksums",
+            comparison=Comparison.CHECKSUM,
+        )
+    else:
+        comparison, why = _comparison(plan, around)
+        told = f"{overdue or why_not}; {why}"
+        plan = replace(plan, mode=Mode.RECONCILE, reason=told, comparison=comparison)
+    if plan.catches_up:
+        plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind, and takes all from the replica")
+    return plan
+
+
+def structure(plan: TablePlan) -> str:
+    """A digest of the columns that are carried, and of the key."""
+    columns = [[c.name, c.column_type, c.nullable, c.charset, c.collation] for c in (f.column for f in plan.fields)]
+    return hashlib.sha256(json.dumps([columns, plan.table.primary_key]).encode()).hexdigest()[:16]
+
+
+def in_step(plan: TablePlan, standing: Standing) -> bool:
+    """Whether what changed at the replica is all that the warehouse lacks."""
+    same = standing.replica.version is not None and standing.replica.version == standing.warehouse.version
+    can_follow = plan.published is not None and not plan.drift and plan.cutover is Cutover.MERGE
+    return same and can_follow
+
+
+def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str | None:
+    """Why there is nothing to compare with; None where there is."""
+    record, as_of = standing.replica, standing.replica.as_of
+    known = standing.at_replica and record.version is not None and as_of is not None
+    reasons = (
+        (around.force_full, "--force-full"),
+        (not standing.at_replica and standing.published is None, "first load"),
+        (not standing.at_replica, "the replica has no such table"),
+        (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
+        (known and as_of and as_of.structure != plan.structure, f"the source's table changed{_drift_words(plan)}"),
+        (known and as_of and as_of.source != around.source, "read from another server or database than the last time"),
+    )
+    return next((reason for holds, reason in reasons if holds), None)
+
+
+def _drift_words(plan: TablePlan) -> str:
+    parts = {
+        "added": [field.column.name for field in plan.drift.added],
+        "retyped": [field.column.name for field in plan.drift.retyped],
+        "dropped": list(plan.drift.dropped),
+    }
+    words = [f"{word} {', '.join(names)}" for word, names in parts.items() if names]
+    words += ["another primary key"] if plan.drift.adds_key or plan.drift.drops_key else []
+    return f": {'; '.join(words)}" if words else ""
+
+
+def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) -> TablePlan:
+    plan = replace(plan, from_replica=True)
+    if around.force_full:
+        return replace(plan, mode=Mode.FULL, reason="--force-full, from the replica")
+    if in_step(plan, standing):
+        return replace(plan, mode=Mode.SKIPPED, reason="the warehouse has what the replica has")
+    if standing.published is None:
+        return replace(plan, mode=Mode.FULL, reason="first load, from the replica")
+    return replace(plan, mode=Mode.FULL, reason="the warehouse is behind the replica")
+
+
+def unchanged(table: Table, record: Record) -> str | None:
+    """
+    Why the source's table is certainly as it was when it was last read; None when in doubt.
+
+    MyISAM stamps its file at every change, to the second: a stamp that is the recorded one, and that was more than a
+    second old when the table was read, leaves no room for a change. Of other engines only CHECKSUM TABLE is believed.
+    """
+    before = record.as_of.reading if record.as_of else None
+    if before is None:
+        return None
+    if table.engine == "MyISAM" and table.update_time is not None:
+        same = table.update_time == before.update_time and table.rows == before.rows
+        if same and is_old_enough(before):
+            return f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}"
+        return None
+    if table.checksum is not None and table.checksum == before.checksum:
+        return "its checksum is what it was"
+    return None
+
+
+def is_old_enough(reading: Reading) -> bool:
+    """Whether a change after the reading would have moved the table's stamp."""
+    grain = timedelta(seconds=limits.update_time_grain_seconds)
+    return reading.update_time is not None and reading.now - reading.update_time > grain
+
+
+def checksum_tells(table: Table) -> bool:
+    """Whether CHECKSUM TABLE is to say if the table changed: it is small, and its engine cannot."""
+    stamped = table.engine == "MyISAM" and table.update_time is not None
+    return not stamped and table.rows <= limits.checksum_table_rows_max
+
+
+def _overdue(record: Record, settings: TableSettings, now: datetime) -> str | None:
+    """Why the last success is no ground to stand on: too long ago, or by the clock not yet."""
+    days = settings.get("time_gap_threshold_days", limits.time_gap_days)
+    if record.checked_at is None:
+        return "when it was last current is not recorded"
+    age = now - record.checked_at
+    if age < -timedelta(minutes=5):
+        return "by the clock, its last success is yet to come"
+    if age > timedelta(days=days):
+        return f"its last success is {age.days} days old, more than {days}"
+    return None
+
+
+def watermark_column(table: Table, settings: TableSettings) -> str | None:
+    """
+    The column by which the table's changes are known: one that the server stamps at every change, or that a person
+    named under `overrides:`.
+    """
+    name = settings.get("primary_incremental_column")
+    if settings.get("extraction_strategy", "full_table") == "full_table" or name in (None, "none"):
+        return None
+    column = next((column for column in table.columns if column.name == name), None)
+    asked = "primary_incremental_column" in (settings.get("overrides") or {})
+    return name if column and (asked or _is_stamped(column)) else None
+
+
+def _is_stamped(column: Column) -> bool:
+    return column.data_type in ("timestamp", "datetime") and "on update current_timestamp" in column.extra.lower()
+
+
+def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Circumstances) -> tuple[str | None, str]:
+    """From where on an incremental read begins; or why there is none."""
+    strategy = settings.get("extraction_strategy", "full_table")
+    if strategy == "full_table":
+        return None, "full_table in tables.yml"
+    if plan.watermark is None:
+        named = settings.get("primary_incremental_column")
+        return None, f"{named} is no watermark: the server does not stamp it at every change"
+    if plan.table.integer_key is None:
+        return None, "its primary key is not one integer"
+    since = since_of(record.watermark, plan.table.column(plan.watermark))
+    if since is None or record.watermark_column != plan.watermark:
+        return None, f"no watermark of {plan.watermark} is recorded"
+    compared = record.as_of.compared_at if record.as_of else None
+    if compared is None or around.now - compared >= timedelta(days=around.choices.reconcile_days):
+        return None, f"is compared whole every {around.choices.reconcile_days} days"
+    return since, ""
+
+
+def since_of(watermark: str | None, column: Column) -> str | None:
+    """
+    A recorded watermark less the overlap, as MySQL reads it; None where it is not certain what it means.
+
+    >>> since_of("2026-01-02T03:04:05+00:00", Column("DateTStamp", "timestamp", "timestamp"))
+    '2026-01-02 01:04:05'
+    """
+    if not watermark:
+        return None
+    try:
+        if column.data_type in INTEGERS:
+            return str(int(watermark))
+        if column.data_type not in ("timestamp", "datetime", "date"):
+            return None
+        moment = datetime.fromisoformat(watermark)
+    except ValueError:
+        return None
+    if moment.tzinfo:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    days = timedelta(days=1 if column.data_type == "date" else 0)
+    low = max(moment - timedelta(seconds=limits.watermark_overlap_seconds) - days, datetime(1970, 1, 2))
+    return f"{low:%Y-%m-%d %H:%M:%S}"
+
+
+def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str]:
+    """How source and replica are compared, and why so."""
+    table, link, chosen = plan.table, around.link, around.choices.reconcile_by
+    if table.integer_key is None:
+        return Comparison.READING, "compared by reading both, having no integer key"
+    if chosen != "auto":
+        return Comparison(chosen), f"compared by {chosen}, as tables.yml chooses"
+    if table.data_bytes <= limits.reading_bytes_min:
+        return Comparison.READING, "compared by reading both, being so small"
+    summing = table.rows / limits.checksum_rows_per_second
+    reading = table.rows / limits.reading_rows_per_second
+    if link:
+        reading = max(reading, table.data_bytes / link.bytes_per_second)
+    if summing - reading > limits.checksum_patience_seconds:
+        return Comparison.READING, f"compared by reading both ({reading:.1f} s; checksums {summing:.1f} s)"
+    return Comparison.CHECKSUM, f"compared by checksums ({summing:.1f} s; reading {reading:.1f} s)"

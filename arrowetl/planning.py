@@ -1,0 +1,188 @@
+"""
+Which tables a run is about, and a plan for each: catalog, tables.yml, what stands at the ends, what is recorded.
+
+It asks the servers and writes nothing; what is decided about a table is
+decided by `plan` and `modes`, which are pure. `run` carries what is planned
+here, and `run --dry-run` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from arrowetl import config, ledger, limits, modes, plan, schema, workers
+from arrowetl.config import TablesFile
+from arrowetl.errors import ArrowetlError, DataError
+from arrowetl.ledger import Ledger
+from arrowetl.model import Mode, PublishedTable, Record, Route, Standing, Table, TablePlan
+from arrowetl.modes import Circumstances
+from arrowetl.outcome import Coercion, Failure, Outcome, Status
+from arrowetl.source import Source
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for."""
+
+    tables: tuple[str, ...] = ()
+    category: str | None = None
+    all: bool = False
+    force_full: bool = False
+    read_from: str = "source"
+    max_workers: int = limits.workers_default
+    executor: str = "thread"
+    max_source_connections: int | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plans of a run in their order, and what cannot be planned."""
+
+    plans: tuple[TablePlan, ...]
+    failed: tuple[Outcome, ...]
+    warnings: tuple[str, ...]
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    remembered: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
+    """Table → what the last run of it that succeeded had to coerce."""
+
+
+def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
+    """
+    The plans of a run.
+
+    Raises:
+        UsageError: a table that was named is not there.
+        DatabaseError: some server cannot be asked.
+    """
+    servers = workers.servers_of(route)
+    catalog = servers.source.catalog()
+    at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
+    records = book.records()
+    standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records)
+    catalog = _with_checksums(servers.source, catalog, standings)
+    around = Circumstances(
+        servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices
+    )
+    found = planned_tables(request, tables_file, catalog, standings, book.remembered(), servers.source.misfits, around)
+    if any(_would_rather_know(one, around) for one in found.plans):
+        around = replace(around, link=servers.source.link())
+        plans = (modes.with_mode(one, tables_file.of(one.name), standings[one.name], around) for one in found.plans)
+        found = replace(found, plans=tuple(plans))
+    gone = sorted(set(records[0]) - set(catalog)) if request.read_from == "source" else []
+    listed = [name for name in gone if name not in tables_file.tables]
+    if listed:
+        found = replace(found, warnings=(*found.warnings, _vanished("source", listed)))
+    return found
+
+
+def standings_of(
+    names: Mapping[str, Table],
+    at_replica: frozenset[str],
+    published: Mapping[str, PublishedTable],
+    replica: Mapping[str, Record],
+    warehouse: Mapping[str, Record],
+) -> dict[str, Standing]:
+    """Table → what stands at the ends, and what is recorded there."""
+    nothing = Record()
+    return {
+        name: Standing(
+            replica.get(name, nothing),
+            warehouse.get(name, nothing),
+            name in at_replica,
+            published.get(schema.postgres_name(name)),
+        )
+        for name in names
+    }
+
+
+def _with_checksums(
+    source: Source, catalog: Mapping[str, Table], standings: Mapping[str, Standing]
+) -> dict[str, Table]:
+    """The catalog, with the checksums of tables of which one is recorded: all in one statement."""
+    asked = [
+        name
+        for name, table in catalog.items()
+        if modes.checksum_tells(table)
+        and (as_of := standings[name].replica.as_of)
+        and as_of.reading
+        and as_of.reading.checksum is not None
+    ]
+    checksums = source.checksums(asked)
+    return {name: replace(table, checksum=checksums.get(name)) for name, table in catalog.items()}
+
+
+def _would_rather_know(one: TablePlan, around: Circumstances) -> bool:
+    """Whether the plan depends on how quick the way to the source is."""
+    is_large = one.table.data_bytes > limits.reading_bytes_min
+    return one.mode is Mode.RECONCILE and is_large and around.choices.reconcile_by == "auto"
+
+
+def planned_tables(
+    request: Request,
+    tables_file: TablesFile,
+    catalog: Mapping[str, Table],
+    standings: Mapping[str, Standing],
+    remembered: Mapping[str, tuple[Coercion, ...]],
+    misfits: Callable[[Table, Mapping[str, str]], dict[str, int]],
+    around: Circumstances,
+) -> Planned:
+    """
+    Choose the tables, and plan each; what cannot be planned fails now, alone.
+
+    Args:
+        misfits: asks the source how many values of a table's columns some conditions are true of.
+
+    Raises:
+        UsageError: a table that was named is not there.
+    """
+    if request.read_from == "replica":
+        catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
+    unlisted, vanished = plan.unlisted(catalog, tables_file.tables)
+    warnings = []
+    if unlisted:
+        warnings.append(f"not in tables.yml, carried in full: {', '.join(unlisted)}; `arrowetl analyze` adds them")
+    if vanished:
+        warnings.append(_vanished(request.read_from, vanished))
+    chosen = config.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
+    plans, failed = [], []
+    for name in chosen:
+        settings = tables_file.of(name)
+        if settings.excluded:
+            if request.tables:
+                warnings.append(f"{name}: excluded in tables.yml")
+            continue
+        category = settings.get("performance_category") or plan.category_of(catalog[name].rows)
+        if request.category and category != request.category:
+            continue
+        try:
+            _refuse_tracking(name)
+            there, known = standings[name].published, remembered.get(name)
+            doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
+            counts = misfits(catalog[name], doubts) if doubts else {}
+            one = plan.table_plan(catalog[name], settings, there, known, counts)
+            plans.append(modes.with_mode(one, settings, standings[name], around))
+        except ArrowetlError as error:
+            failed.append(failure_of(name, category, error))
+    return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), standings, remembered)
+
+
+def _vanished(where: str, names: list[str]) -> str:
+    return f"no more at the {where}: {', '.join(names)}; left as they are at the ends"
+
+
+def _refuse_tracking(table: str) -> None:
+    if table in ledger.TRACKING:
+        raise DataError(
+            f"{table}: arrowetl keeps its own records under this name",
+            f"exclude it: tables.{table}.overrides: {{exclude: true}}",
+        )
+
+
+def failure_of(table: str, category: str, error: ArrowetlError) -> Outcome:
+    """The outcome of a table that failed."""
+    return Outcome(
+        table=table, category=category, mode=Mode.FULL, reason="", status=Status.FAILED,
+        failure=Failure.of(error, table),
+    )  # fmt: skip

@@ -1,0 +1,123 @@
+"""
+What a range of the source has that the replica has not: found by reading both, or by checksums of both.
+
+Nothing is written here; `transfer` stages what is found. The two ways find
+the same, and which is taken was decided by `modes`: where the link is quick,
+reading is quicker than any checksum a server can add up; where it is not,
+checksums let only the rows travel that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from arrowetl import checksum, compare, limits, sql
+from arrowetl.checksum import Grouped
+from arrowetl.model import Comparison, Mode, Partition, TablePlan
+from arrowetl.source import Source
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is to be staged for a range, and what it took to find out."""
+
+    pieces: tuple[tuple[TablePlan, pa.Table], ...]
+    """Rows that are new or other ones, each with the plan by which they were read."""
+    gone: pa.Table
+    """Keys that the source no longer has, in the key's columns."""
+    standing: int
+    """Rows the source has."""
+    rows_read: int
+    bytes_read: int
+
+
+def difference(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
+    """
+    What the replica lacks in a range of the key.
+
+    Raises:
+        DatabaseError, DataExtractionError: one of them could not be read.
+    """
+    if plan.comparison is Comparison.CHECKSUM:
+        found = _by_checksum(source, replica, plan, part)
+        if found is not None:
+            return found
+    return _by_reading(source, replica, plan, part)
+
+
+def whole(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[bool, int, int]:
+    """Whether a table without a key has the same rows at both; and how many, in how many bytes."""
+    _, rows, at_replica = _both(source, replica, plan, part)
+    return compare.same_rows(rows, at_replica), rows.num_rows, rows.nbytes
+
+
+def _both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table, pa.Table]:
+    """The range as both have it, read by the same expressions: texts may have to be told by their bytes at either."""
+    read, rows = source.extract(plan, part)
+    again, at_replica = replica.extract(read, part)
+    if again.fields != read.fields:
+        again, rows = source.extract(again, part)
+    return again, rows, at_replica
+
+
+def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
+    read, rows, at_replica = _both(source, replica, plan, part)
+    changed, gone = compare.lacking(rows, at_replica, plan.table.primary_key)
+    return Difference(((read, changed),), gone, rows.num_rows, rows.num_rows, rows.nbytes)
+
+
+def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference | None:
+    """None where reading is the better way after all: too much differs, or a row cannot be said."""
+    key = plan.table.integer_key
+    assert key is not None, "checksums go by one integer key"
+    staged = sql.staging_name(plan.name) if plan.mode is Mode.INCREMENTAL else None
+    all_of_it = staged is None or plan.table.rows <= limits.whole_rows_checksum_max
+    fields = plan.fields if all_of_it else plan.key_fields
+    grouped = Grouped(key, fields, part, max(1, part.rows // limits.checksum_group_rows))
+    here = source.groups(grouped, plan.name)
+    there = [replica.groups(grouped, plan.name, staged), *([replica.groups(grouped, staged)] if staged else [])]
+    if here is None or any(answer is None for answer in there):
+        return None
+    differing = checksum.groups_differing(here, checksum.together(*(answer for answer in there if answer)))
+    most = len(differing) > len(here) / 2 and len(differing) > 1
+    if most and all_of_it and not staged:
+        return None
+    standing = sum(rows for rows, _ in here.values())
+    said = len(here) * _GROUP_BYTES
+    if not differing:
+        return Difference((), _keys(plan, []), standing, 0, said)
+    among = None if most else differing
+    source_rows = source.row_checksums(grouped, plan.name, among)
+    replica_rows = replica.row_checksums(grouped, plan.name, among, staged)
+    if staged:
+        replica_rows |= replica.row_checksums(grouped, staged, among)
+    changed, gone = checksum.keys_differing(source_rows, replica_rows)
+    pieces = _named(source, plan, part, changed)
+    found = {value for _, rows in pieces for value in rows.column(key).to_pylist()}
+    # Rows that went between the question and the reading of them.
+    vanished = [value for value in changed if value not in found]
+    gone += [value for value in vanished if value in replica_rows]
+    rows_read = sum(rows.num_rows for _, rows in pieces)
+    said += len(source_rows) * _ROW_BYTES + sum(rows.nbytes for _, rows in pieces)
+    return Difference(tuple(pieces), _keys(plan, gone), standing - len(vanished), rows_read, said)
+
+
+# What an answer about a group, or a row, is on its way: numbers of eight bytes, as Arrow would have them.
+_GROUP_BYTES = 24
+_ROW_BYTES = 16
+
+
+def _named(source: Source, plan: TablePlan, part: Partition, keys: Sequence[int]) -> list[tuple[TablePlan, pa.Table]]:
+    """The rows of the keys named."""
+    size = min(limits.keys_per_statement, plan.rows_per_partition)
+    chunks = (tuple(keys[start : start + size]) for start in range(0, len(keys), size))
+    return [source.extract(plan, replace(part, index=0, keys=chunk)) for chunk in chunks]
+
+
+def _keys(plan: TablePlan, keys: Sequence[int]) -> pa.Table:
+    (field,) = plan.key_fields
+    type_ = pa.uint64() if field.column.unsigned else pa.int64()
+    return pa.table({field.column.name: pa.array(sorted(keys), type_)})

@@ -1,0 +1,109 @@
+"""
+What is said to PostgreSQL so that a published table follows the source's columns, itself and its views kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from arrowetl.model import TablePlan
+from arrowetl.sql.names import postgres_literal, postgres_name, postgres_table
+
+
+def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
+    """
+    The table's own changes, in the order in which they do not hinder each other.
+
+    Values of a column whose new type does not hold them all become NULL, for the rows to follow in the same
+    transaction.
+
+    Args:
+        key: what the primary key that is to go is called.
+    """
+    drift, published, changes = plan.drift, plan.published, list[str]()
+    if drift.drops_key and key and published:
+        changes.append(f"DROP CONSTRAINT {postgres_name(key)}")
+        # A key that is dropped leaves behind that its columns are never NULL.
+        stays = [column for column in published.primary_key if column not in drift.dropped]
+        changes += [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in stays]
+    changes += [f"DROP COLUMN {postgres_name(column)}" for column in drift.dropped]
+    for field in drift.retyped:
+        name, type_ = postgres_name(field.name_postgres), field.type_postgres
+        value = name if field in drift.widened else "NULL"
+        changes.append(f"ALTER COLUMN {name} TYPE {type_} USING {value}::{type_}")
+    changes += [f"ADD COLUMN {postgres_name(field.name_postgres)} {field.type_postgres}" for field in drift.added]
+    if published:
+        changes += [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in published.not_null
+                    if column not in drift.dropped]  # fmt: skip
+    target = postgres_table(namespace, plan.name_postgres)
+    # A key must be gone before the columns it stands on are altered.
+    return [f"ALTER TABLE {target} {change}" for change in changes]
+
+
+def dependents(namespace: str, table: str, views: Sequence[str]) -> str:
+    """
+    The views that are in the way of a table's change, and those upon them, each after what it stands on: number, name,
+    kind, definition, options, owner, comment.
+    """
+    named = ", ".join(map(postgres_literal, views))
+    return f"""
+WITH RECURSIVE upon(oid, depth) AS (
+    SELECT v.oid, 1 FROM pg_class v JOIN pg_namespace n ON n.oid = v.relnamespace
+    WHERE n.nspname || '.' || v.relname IN ({named})
+    UNION
+    SELECT r.ev_class, upon.depth + 1 FROM upon
+    JOIN pg_depend d ON d.refobjid = upon.oid AND d.refclassid = 'pg_class'::regclass
+        AND d.classid = 'pg_rewrite'::regclass
+    JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> upon.oid
+)
+SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, pg_get_viewdef(c.oid),
+    array_to_string(c.reloptions, ', '), quote_ident(pg_get_userbyid(c.relowner)), obj_description(c.oid, 'pg_class')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN (SELECT oid, max(depth) AS depth FROM upon GROUP BY oid) u ON u.oid = c.oid
+ORDER BY u.depth, c.oid"""
+
+
+def grants_of(view: int) -> str:
+    """GRANT's words, `ON %s TO` left to be filled: privilege, with its columns; who; whether to pass on."""
+    return f"""
+SELECT privilege_type, NULL, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+    is_grantable FROM pg_class, aclexplode(relacl) WHERE oid = {view} AND grantee <> relowner
+UNION ALL
+SELECT x.privilege_type, quote_ident(a.attname),
+    CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, x.is_grantable
+FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = {view}"""
+
+
+def comments_of(view: int) -> str:
+    return (
+        "SELECT quote_ident(a.attname), col_description(a.attrelid, a.attnum) FROM pg_attribute a "
+        f"WHERE a.attrelid = {view} AND col_description(a.attrelid, a.attnum) IS NOT NULL"
+    )
+
+
+def indexes_of(view: int) -> str:
+    return f"SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = {view}"
+
+
+def drop_view(name: str, kind: str) -> str:
+    return f"DROP {_KINDS[kind]} {name}"
+
+
+_KINDS = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
+
+
+def create_view(
+    name: str, kind: str, definition: str, options: str | None, owner: str, comment: str | None,
+    grants: Iterable[tuple[str, str | None, str, bool]], comments: Iterable[tuple[str, str]], indexes: Iterable[str],
+) -> list[str]:  # fmt: skip
+    """A view as it was: definition, options, indexes, comments, privileges, owner."""
+    with_options = f" WITH ({options})" if options else ""
+    statements = [f"CREATE {_KINDS[kind]} {name}{with_options} AS {definition}", *indexes]
+    if comment is not None:
+        statements.append(f"COMMENT ON {_KINDS[kind]} {name} IS {postgres_literal(comment)}")
+    statements += [f"COMMENT ON COLUMN {name}.{column} IS {postgres_literal(text)}" for column, text in comments]
+    for privilege, column, grantee, grantable in grants:
+        what = f"{privilege} ({column})" if column else privilege
+        more = " WITH GRANT OPTION" if grantable else ""
+        statements.append(f"GRANT {what} ON {name} TO {grantee}{more}")
+    return [*statements, f"ALTER {_KINDS[kind]} {name} OWNER TO {owner}"]

@@ -1,0 +1,291 @@
+"""
+The tracking tables: how they are made, and what is written into them.
+
+Pure, and in both languages: `etl_copy_status` at the replica and
+`etl_load_status` at the warehouse hold one row per table, the history tables
+every run. `ledger` says it, or an end in the transaction in which it changes
+the rows that are told of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from arrowetl.model import AsOf, Reading
+from arrowetl.outcome import Changes, Coercion, Outcome
+from arrowetl.sql.names import mysql_literal, postgres_literal, postgres_name
+
+COPY_STATUS = """
+CREATE TABLE IF NOT EXISTS {table} (
+    id INT AUTO_INCREMENT PRIMARY KEY,
+    table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    last_copied TIMESTAMP NULL DEFAULT NULL,
+    last_primary_value VARCHAR(255) NULL,
+    primary_column_name VARCHAR(255) NULL,
+    rows_copied BIGINT DEFAULT 0,
+    copy_status VARCHAR(50) DEFAULT 'pending',
+    _checked_at TIMESTAMP NULL DEFAULT NULL,
+    rows_total BIGINT NULL,
+    run_id VARCHAR(64) NULL,
+    version VARCHAR(64) NULL,
+    as_of TEXT NULL,
+    UNIQUE KEY table_name (table_name(190))
+) ENGINE=InnoDB"""
+
+WAREHOUSE_TABLES = (
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_load_status (
+    id serial PRIMARY KEY,
+    table_name varchar(255) NOT NULL UNIQUE,
+    last_primary_value varchar(255),
+    primary_column_name varchar(255),
+    rows_loaded bigint DEFAULT 0,
+    load_status varchar(50) DEFAULT 'pending',
+    _loaded_at timestamp,
+    _checked_at timestamp,
+    rows_total bigint,
+    run_id varchar(64),
+    coerced jsonb,
+    version varchar(64),
+    as_of jsonb
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_transform_status (
+    id serial PRIMARY KEY,
+    table_name varchar(255) NOT NULL UNIQUE,
+    last_transformed timestamp NOT NULL DEFAULT '1970-01-01 00:00:01',
+    last_primary_value varchar(255),
+    primary_column_name varchar(255),
+    rows_transformed bigint DEFAULT 0,
+    transform_status varchar(50) DEFAULT 'pending',
+    _transformed_at timestamp
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
+    run_id varchar(64) PRIMARY KEY,
+    environment varchar(32) NOT NULL,
+    started_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    exit_code integer,
+    tables integer,
+    failed integer,
+    rows_extracted bigint,
+    bytes_extracted bigint
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
+    run_id varchar(64) NOT NULL,
+    table_name varchar(255) NOT NULL,
+    mode varchar(32) NOT NULL,
+    status varchar(32) NOT NULL,
+    started_at timestamptz NOT NULL,
+    seconds double precision,
+    partitions integer,
+    rows_extracted bigint,
+    rows_inserted bigint,
+    rows_updated bigint,
+    rows_deleted bigint,
+    bytes_extracted bigint,
+    coerced jsonb,
+    settled boolean,
+    verdict varchar(32),
+    error text,
+    reason text,
+    rows_planned bigint,
+    seconds_planned double precision,
+    PRIMARY KEY (run_id, table_name)
+)""",
+)
+
+# Columns that the tables of a predecessor, or of an earlier version, may lack: they are adopted, not replaced.
+ADDED_COPY = {
+    "_checked_at": "TIMESTAMP NULL DEFAULT NULL",
+    "rows_total": "BIGINT NULL",
+    "run_id": "VARCHAR(64) NULL",
+    "version": "VARCHAR(64) NULL",
+    "as_of": "TEXT NULL",
+}
+ADDED_WAREHOUSE = {
+    "etl_load_status": {
+        "_loaded_at": "timestamp",
+        "_checked_at": "timestamp",
+        "rows_total": "bigint",
+        "run_id": "varchar(64)",
+        "coerced": "jsonb",
+        "version": "varchar(64)",
+        "as_of": "jsonb",
+    },
+    "etl_table_history": {"reason": "text", "rows_planned": "bigint", "seconds_planned": "double precision"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be recorded of a table that is current at an end."""
+
+    table: str
+    run_id: str
+    rows: int
+    version: str | None
+    as_of: AsOf | None
+    watermark: str | None = None
+    watermark_column: str | None = None
+    coerced: tuple[Coercion, ...] = ()
+
+
+def recorded_copy(entry: Entry, changes: Changes) -> str:
+    """The replica's row of a table, in its database."""
+    values: dict[str, Any] = {
+        "copy_status": "success",
+        "rows_total": entry.rows,
+        "run_id": entry.run_id,
+        "version": entry.version,
+        "as_of": as_of_text(entry.as_of),
+        "last_primary_value": entry.watermark,
+        "primary_column_name": entry.watermark_column,
+    }
+    said = {name: mysql_literal(value) for name, value in values.items()} | {"_checked_at": "UTC_TIMESTAMP()"}
+    if changes:
+        said |= {"rows_copied": str(changes.inserted + changes.updated), "last_copied": "UTC_TIMESTAMP()"}
+    first = {"rows_copied": "0", "last_copied": "UTC_TIMESTAMP()"} | said
+    updates = ", ".join(f"{name} = {value}" for name, value in said.items())
+    return (
+        f"INSERT INTO etl_copy_status (table_name, {', '.join(first)}) "
+        f"VALUES ({mysql_literal(entry.table)}, {', '.join(first.values())}) ON DUPLICATE KEY UPDATE {updates}"
+    )
+
+
+def recorded_load(namespace: str, entry: Entry, changes: Changes) -> str:
+    """The warehouse's row of a table: `_loaded_at` moves when data changed, `_checked_at` whenever it is current."""
+    now = "(now() AT TIME ZONE 'UTC')"
+    values: dict[str, Any] = {
+        "load_status": "success",
+        "rows_total": entry.rows,
+        "run_id": entry.run_id,
+        "version": entry.version,
+        "as_of": as_of_text(entry.as_of),
+        "last_primary_value": entry.watermark,
+        "primary_column_name": entry.watermark_column,
+        "coerced": json.dumps([coercion.as_json() for coercion in entry.coerced]),
+    }
+    said = {name: postgres_literal(value) for name, value in values.items()} | {"_checked_at": now}
+    if changes:
+        said |= {"rows_loaded": str(changes.inserted + changes.updated), "_loaded_at": now}
+    first = {"rows_loaded": "0", "_loaded_at": now} | said
+    updates = ", ".join(f"{name} = excluded.{name}" for name in said)
+    return (
+        f"INSERT INTO {postgres_name(namespace)}.etl_load_status (table_name, {', '.join(first)}) "
+        f"VALUES ({postgres_literal(entry.table)}, {', '.join(first.values())}) "
+        f"ON CONFLICT (table_name) DO UPDATE SET {updates}"
+    )
+
+
+def failed_copy(table: str, run_id: str) -> str:
+    """A failure leaves what was recorded before."""
+    name, run = mysql_literal(table), mysql_literal(run_id)
+    return (
+        f"INSERT INTO etl_copy_status (table_name, copy_status, run_id) VALUES ({name}, 'failed', {run}) "
+        f"ON DUPLICATE KEY UPDATE copy_status = 'failed', run_id = {run}"
+    )
+
+
+def failed_load(namespace: str, table: str, run_id: str) -> str:
+    return (
+        f"INSERT INTO {postgres_name(namespace)}.etl_load_status (table_name, load_status, run_id) "
+        f"VALUES ({postgres_values(table, 'failed', run_id)}) "
+        "ON CONFLICT (table_name) DO UPDATE SET load_status = 'failed', run_id = excluded.run_id"
+    )
+
+
+def checked_copy(tables: Iterable[str], run_id: str) -> str:
+    """Tables that were proven current, all at once."""
+    names = ", ".join(map(mysql_literal, tables))
+    return (
+        f"UPDATE etl_copy_status SET copy_status = 'success', _checked_at = UTC_TIMESTAMP(), "
+        f"run_id = {mysql_literal(run_id)} WHERE table_name IN ({names})"
+    )
+
+
+def checked_load(namespace: str, tables: Iterable[str], run_id: str) -> str:
+    names = ", ".join(map(postgres_literal, tables))
+    return (
+        f"UPDATE {postgres_name(namespace)}.etl_load_status SET load_status = 'success', "
+        f"_checked_at = now() AT TIME ZONE 'UTC', run_id = {postgres_literal(run_id)} WHERE table_name IN ({names})"
+    )
+
+
+def in_doubt(table: str) -> str:
+    """From now on nobody knows what the replica holds, until it is recorded."""
+    return f"UPDATE etl_copy_status SET version = NULL WHERE table_name = {mysql_literal(table)}"
+
+
+_HISTORY = (
+    "run_id, table_name, mode, status, started_at, seconds, partitions, rows_extracted, rows_inserted, rows_updated, "
+    "rows_deleted, bytes_extracted, coerced, settled, verdict, error, reason, rows_planned, seconds_planned"
+)
+
+
+def history(namespace: str, run_id: str, outcomes: Iterable[tuple[Outcome, datetime]]) -> str:
+    """What happened to tables in a run, and what had been planned."""
+    rows = [f"({_history_values(run_id, outcome, started_at)})" for outcome, started_at in outcomes]
+    return f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)}"
+
+
+def _history_values(run_id: str, outcome: Outcome, started_at: datetime) -> str:
+    failure = outcome.failure
+    return postgres_values(
+        run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),
+        f"{outcome.seconds:.6f}", outcome.partitions, outcome.rows_extracted, outcome.changes.inserted,
+        outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted,
+        json.dumps([coercion.as_json() for coercion in outcome.coercions]), outcome.settled, outcome.verdict,
+        failure and f"{failure.kind}: {failure.message}", outcome.reason, outcome.rows_planned,
+        f"{outcome.seconds_planned:.3f}",
+    )  # fmt: skip
+
+
+def postgres_values(*values: Any) -> str:
+    return ", ".join(postgres_literal(v.isoformat() if isinstance(v, datetime) else v) for v in values)
+
+
+def as_of_text(as_of: AsOf | None) -> str | None:
+    """As JSON."""
+    if as_of is None:
+        return None
+    reading = as_of.reading and {
+        "rows": as_of.reading.rows,
+        "update_time": as_of.reading.update_time and as_of.reading.update_time.isoformat(),
+        "now": as_of.reading.now.isoformat(),
+        "checksum": as_of.reading.checksum,
+    }
+    return json.dumps(
+        {
+            "source": as_of.source,
+            "structure": as_of.structure,
+            "compared_at": as_of.compared_at.isoformat(),
+            "reading": reading,
+        }
+    )
+
+
+def as_of_from(text: str | None) -> AsOf | None:
+    """
+    What `as_of_text` wrote; None of anything else.
+    """
+    try:
+        said = json.loads(text or "null")
+        if said is None:
+            return None
+        seen = said["reading"]
+        reading = seen and Reading(
+            seen["rows"],
+            seen["update_time"] and datetime.fromisoformat(seen["update_time"]),
+            datetime.fromisoformat(seen["now"]),
+            seen["checksum"],
+        )
+        return AsOf(said["source"], said["structure"], datetime.fromisoformat(said["compared_at"]), reading)
+    except (ValueError, KeyError, TypeError):
+        return None
