@@ -17,11 +17,12 @@ from typing import Any
 
 import yaml
 
-from arrowetl import __version__, config, limits, partition, plan, preflight
+from arrowetl import __version__, limits, partition, plan, preflight
 from arrowetl.config import Settings
 from arrowetl.ledger import TRACKING
 from arrowetl.model import Table
 from arrowetl.source import Source
+from arrowetl.tables_file import load_yaml
 
 _GAP_DAYS = {"large": 60, "medium": 30, "small": 30, "tiny": 7}
 _SLOW_ROWS_PER_SECOND = {"large": 3000, "medium": 2000, "small": 1000, "tiny": 500}
@@ -42,6 +43,17 @@ _HEADING = """\
 #       columns:
 #         SSN: {exclude: true}            # leave a column out
 #         HasIns: {type: boolean}         # carry it as another type; `arrowetl types` lists them
+#       views: rebuild                    # save the views in the way of a changed column, and make them anew
+#
+# What you choose for all tables goes under `settings:`, and stays as well:
+#
+#   settings:
+#     reconcile_days: 7                   # incremental tables are compared whole so often
+#     reconcile_by: auto                  # or reading, or checksum
+#     statement_seconds: 600              # no statement at the source takes longer
+#     source_connections: 4               # at most so many at once
+#     pause_milliseconds: 0               # between two ranges of a table
+#     business_hours: 07:00-18:00         # no table of the source is begun in them, by this machine's clock
 """
 
 
@@ -65,13 +77,16 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     endpoint = settings.endpoint("source")
     preflight.reach(endpoint)
     path = output or settings.tables_file
-    before = config.load_yaml(path).get("tables") or {} if path.exists() else {}
+    document_before = load_yaml(path) if path.exists() else {}
+    before = document_before.get("tables") or {}
     source = Source(endpoint)
     try:
         catalog = {name: table for name, table in source.catalog().items() if name not in TRACKING}
     finally:
         source.close()
-    document = tables_document(catalog.values(), settings.environment, endpoint.database, before)
+    document = tables_document(
+        catalog.values(), settings.environment, endpoint.database, before, document_before.get("settings")
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -82,13 +97,18 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
 
 
 def tables_document(
-    tables: Iterable[Table], environment: str, database: str, before: Mapping[str, Any]
+    tables: Iterable[Table],
+    environment: str,
+    database: str,
+    before: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """
     The whole of tables.yml; pure but for the time in it.
 
     Args:
         before: the tables of the file that is there, for their overrides.
+        settings: those of the file that is there, which stay.
     """
     tables = sorted(tables, key=lambda table: table.name)
     names = {table.name for table in tables}
@@ -101,6 +121,7 @@ def tables_document(
             "total_tables": len(tables),
             "schema_hash": schema_hash(tables),
         },
+        **({"settings": dict(settings)} if settings else {}),
         "tables": {
             **{table.name: _entry(table, before.get(table.name) or {}) for table in tables},
             # Of tables that are not there now, a person's choices stay: they may come back.

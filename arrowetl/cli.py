@@ -24,6 +24,7 @@ import arrowetl
 from arrowetl import config, drivers, limits, progress, report, rules, verify
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
+from arrowetl.tables_file import problems_of
 from arrowetl.workers import EXECUTORS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -240,7 +241,7 @@ def validate(offline: bool) -> None:
             problems, notes = etl.validate(offline)
     except EnvironmentError as error:
         # Without settings there is no server to ask; the file can be judged all the same.
-        problems = [str(error), *config.problems_of(_chosen().get("tables_file") or config.DEFAULT_TABLES)]
+        problems = [str(error), *problems_of(_chosen().get("tables_file") or config.DEFAULT_TABLES)]
         notes = []
     for line in (*notes, *problems):
         click.echo(line)
@@ -291,12 +292,13 @@ def analyze(output: Path | None) -> None:
     show_default=True,
     help="Who carries the partitions of tables that have several.",
 )
+@click.option("--max-source-connections", type=int, help="Connections to the source at once, at most.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
 @_json
 @shared
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
-    read_from: str, executor: str, dry_run: bool, as_json: bool,
+    read_from: str, executor: str, max_source_connections: int | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""
     needs = ("source", "replica", "warehouse") if read_from == "source" else ("replica", "warehouse")
@@ -315,7 +317,10 @@ def run(
             sys.exit(int(bool(planned.failed)))
         watch = _watch()
         try:
-            summary = etl.run(**asked, max_workers=max_workers, executor=executor, tell=watch)
+            summary = etl.run(
+                **asked, max_workers=max_workers, executor=executor, max_source_connections=max_source_connections,
+                tell=watch,
+            )  # fmt: skip
         finally:
             watch.close()
     if as_json:

@@ -23,6 +23,9 @@ exception is the cause (`raise … from`), never the text; `drivers` makes them.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class ArrowetlError(Exception):
     """
@@ -127,3 +130,14 @@ class OutOfStepError(DataLoadingError):
 
 class VerificationError(DataError):
     exit_code = 5
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names most like this one, best first; at most three."""
+    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+
+
+def counted(problems: list[str]) -> str:
+    """Several problems as one message."""
+    word = "problem" if len(problems) == 1 else "problems"
+    return f"{len(problems)} {word}\n  " + "\n  ".join(problems)

@@ -41,6 +41,7 @@ class Etl:
         max_workers: int = limits.workers_default,
         read_from: str = "source",
         executor: str = "thread",
+        max_source_connections: int | None = None,
         tell: Callable[[Event], None] = lambda event: None,
     ) -> Summary:
         """
@@ -53,6 +54,7 @@ class Etl:
             force_full: read every row, whatever is known of the table.
             read_from: `replica` fills the warehouse without touching the source.
             executor: `thread` or `process`: who carries the partitions of tables that have several.
+            max_source_connections: at once, at most; default what tables.yml chooses.
             tell: is called, from several threads, with what happens meanwhile.
 
         Returns:
@@ -61,7 +63,7 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
-        request = _request(tables, category, all, force_full, max_workers, read_from, executor)
+        request = _request(tables, category, all, force_full, max_workers, read_from, executor, max_source_connections)
         return running.run(self.settings, request, tell)
 
     def plan(
@@ -114,6 +116,7 @@ class Etl:
 def _request(
     tables: Sequence[str], category: str | None, all: bool, force_full: bool,
     max_workers: int = limits.workers_default, read_from: str = "source", executor: str = "thread",
+    max_source_connections: int | None = None,
 ) -> planning.Request:  # fmt: skip
     if sum([bool(tables), category is not None, all]) != 1:
         raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
@@ -124,7 +127,11 @@ def _request(
     if executor not in EXECUTORS:
         raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
     workers = config.worker_count(max_workers)
-    return planning.Request(tuple(tables), category, all, force_full, read_from, workers, executor)
+    if max_source_connections is not None and max_source_connections < 1:
+        raise UsageError(f"--max-source-connections must be 1 or more, got {max_source_connections}")
+    return planning.Request(
+        tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections
+    )
 
 
 @contextmanager

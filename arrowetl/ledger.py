@@ -19,8 +19,9 @@ from typing import Any
 
 from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError, DatabaseTransactionError
-from arrowetl.model import Endpoint, Record
+from arrowetl.model import Record
 from arrowetl.outcome import Coercion, ConnectionCount, Outcome, Recorded, Summary
+from arrowetl.route import Endpoint
 from arrowetl.sql import tracking
 from arrowetl.sql.tracking import Entry
 
@@ -273,7 +274,8 @@ def _warehouse_columns(session: drivers.Postgres) -> dict[str, set[str]]:
     question = (
         "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "JOIN pg_attribute a ON a.attrelid = c.oid "
-        f"WHERE n.nspname = {sql.postgres_literal(session.endpoint.namespace)} AND c.relkind = 'r' AND c.relname IN ({names}) AND a.attnum > 0 AND NOT a.attisdropped"
+        f"WHERE n.nspname = {sql.postgres_literal(session.endpoint.namespace)} AND c.relkind = 'r' "
+        f"AND c.relname IN ({names}) AND a.attnum > 0 AND NOT a.attisdropped"
     )
     for table, column in session.rows(question):
         found.setdefault(table, set()).add(column)

@@ -13,12 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-
-from arrowetl import limits
 
 
 class Flavour(StrEnum):
@@ -26,31 +23,6 @@ class Flavour(StrEnum):
 
     MYSQL = "MySQL"
     MARIADB = "MariaDB"
-
-
-VARIABLES = {"source": "OPENDENTAL_SOURCE", "replica": "MYSQL_REPLICATION", "warehouse": "POSTGRES_ANALYTICS"}
-"""Server's name → what the names of its settings begin with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One server and one database on it, and how to reach them."""
-
-    name: str
-    """`source`, `replica` or `warehouse`."""
-    host: str
-    port: int
-    database: str
-    user: str
-    password: str = field(repr=False)
-    namespace: str = ""
-    """PostgreSQL's schema; empty for MySQL."""
-    ssl_mode: str = "preferred"
-    ssl_ca: str | None = None
-
-    def __str__(self) -> str:
-        place = f"{self.database}/{self.namespace}" if self.namespace else self.database
-        return f"{self.name} {self.host}:{self.port}/{place}"
 
 
 # --- what introspection found -------------------------------------------------------------------
@@ -168,6 +140,8 @@ class AsOf:
     """When every row was last read, or compared."""
     reading: Reading | None = None
     """None where the table was written to meanwhile, or may have been."""
+    without_key: bool = False
+    """Whether the warehouse could not hold the primary key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,60 +197,6 @@ class TableSettings:
 
     def excluded_columns(self) -> set[str]:
         return {name for name, entry in self.get("columns", {}).items() if entry.get("exclude")}
-
-
-COMPARISONS = ("auto", "reading", "checksum")
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What tables.yml chooses for all tables: its `settings`."""
-
-    reconcile_days: int = limits.reconcile_days
-    """Every so often an incremental table is compared whole."""
-    reconcile_by: str = "auto"
-    """One of `COMPARISONS`."""
-    statement_seconds: int = limits.statement_seconds
-    """No statement at the source may take longer; 0 sets no limit."""
-    source_connections: int | None = None
-    """At most so many at once; None follows the number of workers."""
-    pause_milliseconds: int = 0
-    """Between two ranges of a table read from the source."""
-    business_hours: str | None = None
-    """`07:00-18:00`, by this machine's clock: no table of the source is begun in them."""
-
-
-DEFAULT_CHOICES = Choices()
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """How quick the way to the source was found to be."""
-
-    latency_seconds: float
-    bytes_per_second: float
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where one run reads and where it writes: all that a worker must know to reach the servers."""
-
-    run_id: str
-    source: Endpoint
-    """The source, or the replica that is read in its stead."""
-    replica: Endpoint | None
-    """None where it is left as it is."""
-    warehouse: Endpoint
-    spill_directory: Path | None
-    """The run's own, where there is a replica to load."""
-    choices: Choices = DEFAULT_CHOICES
-
-    @property
-    def from_replica(self) -> Route:
-        """The way from the replica to the warehouse, on which the source is left alone."""
-        if self.replica is None:
-            return self
-        return Route(self.run_id, self.replica, None, self.warehouse, None)
 
 
 # --- what was decided ---------------------------------------------------------------------------
@@ -391,6 +311,8 @@ class TablePlan:
     """A digest of the columns and the key."""
     chunked: bool = False
     """Whether an incremental read is made in ranges of the key as well."""
+    without_key: bool = False
+    """Whether the warehouse was found not to hold the primary key."""
     catches_up: bool = False
     """Whether the warehouse is behind the replica, and is to take everything from there."""
     from_replica: bool = False

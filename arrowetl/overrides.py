@@ -2,7 +2,7 @@
 Overrides written into tables.yml by arrowetl itself, where a person's own stand.
 
 Everything else in the file, comments and order among it, stays as it is; the
-file is replaced whole or not at all. `config` reads it, `analyze` writes it
+file is replaced whole or not at all. `tables_file` reads it, `analyze` writes it
 anew around the overrides.
 """
 

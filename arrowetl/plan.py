@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from arrowetl import partition, schema
 from arrowetl.coerce import NO_CHARACTER
-from arrowetl.errors import DataError
+from arrowetl.errors import DataError, nearest
 from arrowetl.model import (
     CATEGORIES,
     PRIORITIES,
@@ -139,7 +138,8 @@ def without_key(plan: TablePlan) -> TablePlan:
     Raises:
         DataError: the warehouse's table cannot follow.
     """
-    return _with_cutover(replace(plan, key_postgres=(), notes=(*plan.notes, _WITHOUT_KEY)), {})
+    keyless = replace(plan, key_postgres=(), without_key=True, drift=Drift(), notes=(*plan.notes, _WITHOUT_KEY))
+    return _with_cutover(keyless, {})
 
 
 def doubts(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
@@ -163,9 +163,9 @@ def _refuse_unknown_columns(table: Table, settings: TableSettings) -> None:
     names = [column.name for column in table.columns]
     unknown = [str(name) for name in settings.get("columns", {}) if name not in names]
     if unknown:
-        hints = {name: get_close_matches(name.lower(), [n.lower() for n in names], 1) for name in unknown}
-        nearest = {name: next(n for n in names if n.lower() == hint[0]) for name, hint in hints.items() if hint}
-        told = [f"{name} (did you mean {nearest[name]}?)" if name in nearest else name for name in unknown]
+        by_lower = {name.lower(): name for name in names}
+        hints = {name: nearest(name.lower(), by_lower) for name in unknown}
+        told = [f"{name} (did you mean {by_lower[hint[0]]}?)" if hint else name for name, hint in hints.items()]
         raise DataError(
             f"{table.name}: tables.yml has overrides of columns that the source has not: {', '.join(told)}",
             f"correct tables.{table.name}.overrides.columns",

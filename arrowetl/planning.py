@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from arrowetl import config, ledger, limits, modes, plan, schema, workers
-from arrowetl.config import TablesFile
 from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Mode, PublishedTable, Record, Route, Standing, Table, TablePlan
+from arrowetl.model import Mode, PublishedTable, Record, Standing, Table, TablePlan
 from arrowetl.modes import Circumstances
 from arrowetl.outcome import Coercion, Failure, Outcome, Status
+from arrowetl.route import Route
 from arrowetl.source import Source
+from arrowetl.tables_file import TablesFile
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,9 @@ def planned_tables(
             doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
             counts = misfits(catalog[name], doubts) if doubts else {}
             one = plan.table_plan(catalog[name], settings, there, known, counts)
+            as_of = standings[name].warehouse.as_of
+            if as_of and as_of.without_key and as_of.structure == modes.structure(one) and one.key_postgres:
+                one = plan.without_key(one)
             plans.append(modes.with_mode(one, settings, standings[name], around))
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))

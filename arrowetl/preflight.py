@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from arrowetl import config, drivers, sql
+from arrowetl import drivers, sql
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
-from arrowetl.model import Endpoint
+from arrowetl.route import Endpoint
+from arrowetl.tables_file import problems_of
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def test_connections(settings: Settings) -> list[Examined]:
 
 def validate(settings: Settings, offline: bool) -> list[str]:
     """Every problem of tables.yml and the servers at once; empty is good."""
-    problems = config.problems_of(settings.tables_file)
+    problems = problems_of(settings.tables_file)
     if offline:
         return problems
     for examined in test_connections(settings):

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from arrowetl import checksum, drivers, infile, limits, schema, sql
 from arrowetl.errors import DataLoadingError, VerificationError
-from arrowetl.model import Endpoint, Field, Flavour, Mode, Partition, TablePlan
+from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged
+from arrowetl.route import Endpoint
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 

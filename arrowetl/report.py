@@ -15,9 +15,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from arrowetl import limits
+from arrowetl import modes
 from arrowetl.errors import ArrowetlError
-from arrowetl.model import TablePlan
+from arrowetl.model import Comparison, TablePlan
 from arrowetl.outcome import (
     Coercion,
     Failure,
@@ -101,9 +101,11 @@ def summary(run: Summary) -> RenderableType:
     unsettled = [outcome.table for outcome in done if outcome.settled is False]
     if unsettled:
         parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
+    skipped = run.of(Status.SKIPPED)
     words = "interrupted" if run.interrupted else "failed" if failed else "all equal"
-    counted = failed if words == "failed" else done
+    counted = failed if words == "failed" else [*done, *skipped]
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
+    head += f" ({count(len(skipped))} unchanged)" if skipped else ""
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
@@ -130,9 +132,20 @@ def plans(planned: Sequence[TablePlan]) -> RenderableType:
     """The plan of a run, in the order of work."""
     table = _grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4))
     for plan in planned:
-        about = duration(plan.table.rows / limits.rows_per_second_expected)
-        table.add_row(plan.name, plan.mode, count(plan.table.rows), size(plan.table.data_bytes), about, plan.reason)
+        rows, seconds = modes.expected(plan)
+        table.add_row(
+            plan.name, plan.mode, _about(plan, rows), size(_bytes(plan, rows)), duration(seconds), plan.reason
+        )
     return Group(table, *(Text(f"note: {plan.name}: {note}") for plan in planned for note in plan.notes))
+
+
+def _about(plan: TablePlan, rows: int) -> str:
+    changed = plan.is_delta and plan.comparison is Comparison.CHECKSUM
+    return "what changed" if changed else count(rows)
+
+
+def _bytes(plan: TablePlan, rows: int) -> int:
+    return plan.table.data_bytes * rows // max(plan.table.rows, 1)
 
 
 def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings: Sequence[str]) -> dict[str, Any]:
@@ -143,11 +156,13 @@ def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings
                 "category": plan.category,
                 "mode": plan.mode.value,
                 "reason": plan.reason,
-                "rows_expected": plan.table.rows,
-                "bytes_expected": plan.table.data_bytes,
-                "seconds_expected": round(plan.table.rows / limits.rows_per_second_expected, 1),
+                "rows": plan.table.rows,
+                "rows_expected": rows,
+                "bytes_expected": _bytes(plan, rows),
+                "seconds_expected": round(seconds, 3),
             }
             for plan in planned
+            for rows, seconds in [modes.expected(plan)]
         ],
         "failed": [{"table": o.table, "error": o.failure and o.failure.as_json()} for o in failed],
         "warnings": list(warnings),

@@ -19,14 +19,16 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from arrowetl import config, overrides, plan, planning, preflight, workers
-from arrowetl.config import Settings, TablesFile
+from arrowetl import overrides, plan, planning, preflight, workers
+from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Choices, Mode, Route, TablePlan
+from arrowetl.model import Mode, TablePlan
 from arrowetl.outcome import ConnectionCount, Event, Outcome, RunPlanned, Status, Summary, TableEnded
 from arrowetl.planning import Planned, Request, failure_of
+from arrowetl.route import Choices, Route
 from arrowetl.spill import run_directory
+from arrowetl.tables_file import TablesFile, is_within, read_tables
 from arrowetl.transfer import Shared, carry_table
 from arrowetl.workers import Workers
 
@@ -40,7 +42,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
     """
     started_at = datetime.now(UTC)
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    tables_file = config.read_tables(settings.tables_file)
+    tables_file = read_tables(settings.tables_file)
     with ExitStack() as held:
         route = held.enter_context(_route(settings, request, tables_file, run_id))
         servers = workers.servers_of(route)
@@ -81,7 +83,7 @@ def dry_run(settings: Settings, request: Request) -> Planned:
     """
     What `run` would do; nothing is written anywhere.
     """
-    tables_file = config.read_tables(settings.tables_file)
+    tables_file = read_tables(settings.tables_file)
     with _route(settings, request, tables_file, "dry run") as route, closing(_ledger(route)) as book:
         return planning.planned(request, tables_file, route, book)
 
@@ -202,7 +204,7 @@ def _one(one: TablePlan, shared: Shared, business_hours: str | None) -> Outcome:
     try:
         if shared.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
-        if not one.from_replica and config.is_within(business_hours, datetime.now()):
+        if not one.from_replica and is_within(business_hours, datetime.now()):
             raise Interrupted(
                 f"{one.name}: not begun, these being business hours ({business_hours})",
                 "run again when they have ended; settings.business_hours of tables.yml sets them",

@@ -21,20 +21,8 @@ import pyarrow as pa
 from arrowetl import coerce, drivers, limits, modes, partition, schema, sql
 from arrowetl.checksum import Grouped, Groups
 from arrowetl.errors import DataExtractionError
-from arrowetl.model import (
-    DEFAULT_CHOICES,
-    Choices,
-    Column,
-    Endpoint,
-    Flavour,
-    Index,
-    Link,
-    Mode,
-    Partition,
-    Reading,
-    Table,
-    TablePlan,
-)
+from arrowetl.model import Column, Flavour, Index, Mode, Partition, Reading, Table, TablePlan
+from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
 
 
 class Source:

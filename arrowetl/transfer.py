@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from arrowetl import checksum, coerce, limits, modes, reconcile, schema
 from arrowetl.errors import ArrowetlError, OutOfStepError, VerificationError
 from arrowetl.ledger import Ledger
-from arrowetl.model import AsOf, Cutover, Mode, Partition, Reading, Route, Standing, TablePlan
+from arrowetl.model import AsOf, Cutover, Mode, Partition, Reading, Standing, TablePlan
 from arrowetl.outcome import (
     Changes,
     Coercion,
@@ -32,6 +32,7 @@ from arrowetl.outcome import (
     Status,
     TableStarted,
 )
+from arrowetl.route import Route
 from arrowetl.sql.tracking import Entry
 from arrowetl.workers import End, Job, Servers, Workers, connections_of, servers_of
 
@@ -224,6 +225,7 @@ def switch(
         except OutOfStepError:
             if not plan.is_delta:
                 raise
+            end.discard(plan)
     return changes
 
 
@@ -259,7 +261,7 @@ def entry_of(
         run_id=shared.route.run_id,
         rows=staged.expected,
         version=shared.route.run_id if moved else before.version,
-        as_of=AsOf(shared.servers.source.place, plan.structure, compared_at, reading),
+        as_of=AsOf(shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key),
         watermark=high or before.watermark,
         watermark_column=plan.watermark,
     )
@@ -285,6 +287,7 @@ def carried_outcome(
 ) -> Outcome:
     """What is to be told of a table that arrived."""
     how = changes["warehouse"].how if "warehouse" in changes else ""
+    rows_planned, seconds_planned = modes.expected(plan)
     return Outcome(
         table=plan.name,
         category=plan.category,
@@ -302,6 +305,8 @@ def carried_outcome(
         coercions=coercions,
         settled=settled,
         verdict="equal",
+        rows_planned=rows_planned,
+        seconds_planned=seconds_planned,
         notes=(*plan.notes, *([f"written at the warehouse: {how}"] if how else [])),
     )
 

@@ -16,12 +16,13 @@ from typing import Any
 
 from arrowetl import checksum, config, limits, preflight, schema
 from arrowetl.checksum import Checksum
-from arrowetl.config import Settings, TablesFile
+from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, VerificationError
 from arrowetl.ledger import TRACKING
 from arrowetl.model import Table
 from arrowetl.outcome import Failure
 from arrowetl.source import Source
+from arrowetl.tables_file import TablesFile, read_tables
 from arrowetl.warehouse import Warehouse
 
 
@@ -69,7 +70,7 @@ def verify(
         UsageError: a table that was named is not there.
         DatabaseConnectionError: one of the three cannot be reached.
     """
-    tables_file = config.read_tables(settings.tables_file)
+    tables_file = read_tables(settings.tables_file)
     preflight.reach(*(settings.endpoint(end) for end in _ENDS))
     with ExitStack() as closing:
         source, replica = Source(settings.endpoint("source")), Source(settings.endpoint("replica"))

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from arrowetl import coerce, cutover, drivers, limits, schema, sql
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldError
-from arrowetl.model import Endpoint, Mode, Partition, PublishedTable, TablePlan
+from arrowetl.model import Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged
+from arrowetl.route import Endpoint
 
 
 class Warehouse:

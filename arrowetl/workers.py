@@ -32,9 +32,10 @@ import pyarrow as pa
 
 from arrowetl import drivers
 from arrowetl.errors import DataExtractionError, Interrupted
-from arrowetl.model import Partition, Route, TablePlan
+from arrowetl.model import Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged
 from arrowetl.replica import Replica
+from arrowetl.route import Route
 from arrowetl.source import Source
 from arrowetl.spill import spilled
 from arrowetl.warehouse import Warehouse

@@ -20,7 +20,7 @@ from decimal import Decimal
 
 import mysql.connector
 
-from arrowetl.model import Endpoint
+from arrowetl.route import Endpoint
 from arrowetl.sandbox import programs, servers
 
 Row = tuple[str | None, ...]

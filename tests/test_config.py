@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowetl import config
+from arrowetl import config, errors
 from arrowetl.errors import ConfigurationError, EnvironmentError
+from arrowetl.tables_file import check_tables, read_tables
 
 KEYS = [
     f"{server}_{key}"
@@ -116,7 +117,7 @@ def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
 )
 def test_a_key_that_cannot_be(entry: dict[str, Any], problem: str) -> None:
     """The place, what is allowed, what was found."""
-    (found,) = config.check_tables({"tables": {"patient": entry}})
+    (found,) = check_tables({"tables": {"patient": entry}})
 
     assert found.startswith("tables.patient")
     assert problem in found
@@ -137,7 +138,7 @@ def test_any_yaml_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
     path = tmp_path_factory.mktemp("yaml") / "tables.yml"
     path.write_text(yaml.safe_dump(document))
     try:
-        read = config.read_tables(path)
+        read = read_tables(path)
     except ConfigurationError:
         return
 
@@ -146,5 +147,5 @@ def test_any_yaml_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
 
 def test_the_nearest_names_are_told() -> None:
     """At most three, best first."""
-    assert config.nearest("pateint", ["patient", "payment", "procedurelog"])[0] == "patient"
-    assert config.nearest("zzz", ["patient"]) == []
+    assert errors.nearest("pateint", ["patient", "payment", "procedurelog"])[0] == "patient"
+    assert errors.nearest("zzz", ["patient"]) == []

@@ -12,8 +12,9 @@ import pytest
 from test_tidy import MODULES, PACKAGE
 
 from arrowetl import cli, config, report, rules
-from arrowetl.model import VARIABLES
+from arrowetl.route import VARIABLES
 from arrowetl.sandbox import programs
+from arrowetl.tables_file import COLUMN_OVERRIDES, KEYS, OVERRIDES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -53,7 +54,7 @@ def test_every_variable_is_in_the_readme() -> None:
 
 def test_every_key_a_person_may_set_is_in_the_readme() -> None:
     """What `overrides:` may hold beyond what analyze writes, and what it may hold of a column."""
-    own = config.OVERRIDES.keys() - config.KEYS.keys() | config.COLUMN_OVERRIDES.keys()
+    own = OVERRIDES.keys() - KEYS.keys() | COLUMN_OVERRIDES.keys()
 
     assert [key for key in own if f"{key}:" not in README] == []
 

@@ -11,7 +11,8 @@ import pytest
 from arrowetl import drivers
 from arrowetl.drivers import refusals
 from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, DataExtractionError
-from arrowetl.model import Endpoint, Flavour
+from arrowetl.model import Flavour
+from arrowetl.route import Endpoint
 from arrowetl.sandbox import servers
 
 ENDPOINT = Endpoint("replica", "h", 1, "d", "u", "s3cret'pass")

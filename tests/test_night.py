@@ -18,16 +18,19 @@ INSERT INTO patient SELECT seq, CONCAT('name ', seq), seq / 7, '2000-01-01', '20
 def test_smoke(clinic: Clinic) -> None:
     clinic.create(CREATE)
     import time
+
     time.sleep(2.1)
     first = clinic.run()
     print(first["tables"][0])
     second = clinic.run()
     print(second["tables"][0])
-    clinic.create("UPDATE patient SET LName='x' WHERE PatNum IN (5, 77);\nDELETE FROM patient WHERE PatNum = 9;\nINSERT INTO patient VALUES (-3, 'new', 1, NULL, NOW())")
+    clinic.create(
+        "UPDATE patient SET LName='x' WHERE PatNum IN (5, 77);\nDELETE FROM patient WHERE PatNum = 9;\nINSERT INTO patient VALUES (-3, 'new', 1, NULL, NOW())"
+    )
     third = clinic.run()
     print(third["tables"][0])
     print(differences(clinic.sandbox, "patient"))
-    clinic.warehouse_execute("DELETE FROM raw.patient WHERE \"PatNum\" = 10")
+    clinic.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" = 10')
     clinic.create("UPDATE patient SET LName='x' WHERE PatNum IN (6, 78)")
     third = clinic.run()
     print(third["tables"][0])

@@ -17,6 +17,11 @@ from arrowetl.outcome import Coercion
 COLUMNS = (("PatNum", "bigint"), ("LName", "text"))
 
 
+def used(published: PublishedTable) -> PublishedTable:
+    """The table with a view upon all of its columns."""
+    return replace(published, dependents=("dbt.v",), used={name: ("dbt.v",) for name, _ in published.columns})
+
+
 @pytest.mark.parametrize(
     ("rows", "category"),
     [(0, "tiny"), (9_999, "tiny"), (10_000, "small"), (100_000, "medium"), (999_999, "medium"), (1_000_000, "large")],
@@ -27,25 +32,29 @@ def test_a_category_is_a_number_of_rows(rows: int, category: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "cutover", "added"),
+    ("published", "cutover", "follows"),
     [
-        (None, Cutover.SWAP, ()),
-        (PublishedTable(COLUMNS, ("PatNum",)), Cutover.MERGE, ()),
-        (PublishedTable(COLUMNS, ("PatNum",), ("dbt.stg_patient",)), Cutover.MERGE, ()),
-        (PublishedTable(COLUMNS[:1], ("PatNum",)), Cutover.MERGE, ("LName",)),
-        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)), Cutover.SWAP, ()),
-        (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",)), Cutover.SWAP, ()),
-        (PublishedTable(COLUMNS, ("LName",)), Cutover.SWAP, ()),
-        (PublishedTable(COLUMNS, ()), Cutover.REPLACE, ()),
+        (None, Cutover.SWAP, ""),
+        (PublishedTable(COLUMNS, ("PatNum",)), Cutover.MERGE, ""),
+        (PublishedTable(COLUMNS, ("PatNum",), ("dbt.stg_patient",)), Cutover.MERGE, ""),
+        (PublishedTable(COLUMNS[:1], ("PatNum",)), Cutover.MERGE, "added LName"),
+        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)), Cutover.MERGE, "dropped Gone"),
+        (PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)), Cutover.MERGE, "retyped PatNum, widened"),
+        (PublishedTable((COLUMNS[0], ("LName", "date")), ("PatNum",)), Cutover.MERGE, "retyped LName"),
+        (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",)), Cutover.MATCH, "retyped PatNum, another key"),
+        (PublishedTable(COLUMNS, ("LName",)), Cutover.MATCH, "another key"),
+        (PublishedTable(COLUMNS, ()), Cutover.MATCH, "a key"),
     ],
 )
-def test_how_staging_becomes_the_published_table(
-    published: PublishedTable | None, cutover: Cutover, added: tuple[str, ...]
-) -> None:
-    """A first load swaps; what can be followed in place is merged; what cannot is swapped while nobody looks on."""
-    decided = planned(PATIENT, published)
+def test_how_the_published_table_follows(published: PublishedTable | None, cutover: Cutover, follows: str) -> None:
+    """A first load swaps; afterwards the table stays the one it is, whatever becomes of its columns."""
+    decided = plan.table_plan(PATIENT, TableSettings(), published, remembered=())
+    drift = decided.drift
+    words = [f"added {f.name_postgres}" for f in drift.added] + [f"dropped {name}" for name in drift.dropped]
+    words += [f"retyped {f.name_postgres}" + ", widened" * (f in drift.widened) for f in drift.retyped]
+    words += ["another key"] if drift.adds_key and drift.drops_key else ["a key"] if drift.adds_key else []
 
-    assert (decided.cutover, tuple(f.name_postgres for f in decided.added_columns)) == (cutover, added)
+    assert (decided.cutover, ", ".join(words)) == (cutover, follows)
 
 
 def test_what_is_no_table_cannot_be_written_into() -> None:
@@ -54,50 +63,61 @@ def test_what_is_no_table_cannot_be_written_into() -> None:
         planned(PATIENT, PublishedTable(COLUMNS, (), kind="materialized view"))
 
 
-def test_a_table_that_is_made_anew_says_so() -> None:
+def test_a_table_that_follows_says_so() -> None:
     """With what changes, in the plan: `validate`, a dry run and the summary show it."""
-    decided = planned(PATIENT, PublishedTable((("PatNum", "date"), COLUMNS[1], ("own", "text")), ("PatNum",)))
+    decided = planned(PATIENT, PublishedTable((("PatNum", "date"), ("own", "text")), ("PatNum",)))
 
     assert decided.notes == (
-        "made anew at the warehouse: PatNum becomes bigint instead of date; "
-        "own is in the warehouse's table and not in the source's, or excluded",
+        "PatNum becomes bigint instead of date",
+        "column LName is added at the warehouse",
+        "column own is dropped at the warehouse",
     )
 
 
 def test_what_stands_there_can_be_kept_by_a_person() -> None:
     """A table of our own whose override was lost: the refusal says which one would keep the views."""
-    there = PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",), ("dbt.v",))
+    there = used(PublishedTable((("PatNum", "smallint"), COLUMNS[1]), ("PatNum",)))
     with pytest.raises(DataError) as refusal:
         plan.table_plan(PATIENT, TableSettings(), there, remembered=())
 
-    assert "keep what stands there with tables.patient.overrides.columns: PatNum: {type: integer}" in str(refusal.value)
+    assert "keep what stands there with tables.patient.overrides.columns: PatNum: {type: smallint}" in str(
+        refusal.value
+    )
 
 
 @pytest.mark.parametrize(
     ("published", "told"),
     [
-        (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",), ("dbt.v",)),
-         "PatNum becomes bigint instead of date"),
-        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",)),
+        (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",)), "PatNum becomes bigint instead of date"),
+        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)),
          "Gone is in the warehouse's table and not in the source's"),
-        (PublishedTable((*COLUMNS, ("lname", "text")), ("PatNum",), ("dbt.v",)),
+        (PublishedTable((*COLUMNS, ("lname", "text")), ("PatNum",)),
          "lname is in the warehouse's table, which the source spells LName"),
-        (PublishedTable(COLUMNS, ("LName",), ("dbt.v",)), "the primary key changes"),
     ],
 )  # fmt: skip
 def test_what_a_view_forbids_is_refused(published: PublishedTable, told: str) -> None:
-    """Before any data moves, with the views named."""
+    """Before any data moves, with the views named; unless they may be saved and made anew."""
     with pytest.raises(DataError, match=told) as refusal:
-        planned(PATIENT, published)
-
+        planned(PATIENT, used(published))
     assert "dbt.v" in refusal.value.message
+
+    assert planned(PATIENT, used(published), views="rebuild").drift.views == ("dbt.v",)
+
+
+def test_what_a_view_does_not_forbid() -> None:
+    """A column that it does not name may go, and one that it names may hold more: then it is made anew."""
+    gone = PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",), used={"LName": ("dbt.v",)})
+    wider = used(PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)))
+
+    assert planned(PATIENT, gone).drift.dropped == ("Gone",)
+    assert plan.table_plan(PATIENT, TableSettings(), wider, remembered=()).drift.views == ("dbt.v",)
 
 
 VISIT = table("visit", column("N", "bigint(20)", nullable=False), column("Seen", "tinyint(1)"), column("At", "time"),
               column("Stamp", "timestamp"), column("Why", "varchar(50)"), key=("N",))  # fmt: skip
 PREDECESSORS = PublishedTable(
     (("N", "bigint"), ("Seen", "boolean"), ("At", "time without time zone"), ("Stamp", "timestamp without time zone"),
-     ("Why", "character varying(50)")), (), ("dbt.v",),
+     ("Why", "character varying(50)")), (), ("dbt.v",), used={"Seen": ("dbt.v",), "Why": ("dbt.v",)},
 )  # fmt: skip
 
 
@@ -110,7 +130,7 @@ def test_a_warehouse_that_somebody_else_filled() -> None:
 
     assert decided.adopted == {"Seen": "boolean", "At": "time", "Stamp": "timestamp", "Why": "varchar(50)"}
     assert [f.type_postgres for f in decided.fields] == ["bigint", "boolean", "time", "timestamp", "varchar(50)"]
-    assert (decided.cutover, decided.adds_key) == (Cutover.REPLACE, True)
+    assert (decided.cutover, decided.drift.adds_key) == (Cutover.MATCH, True)
 
 
 def test_what_a_type_there_cannot_hold() -> None:
@@ -119,16 +139,16 @@ def test_what_a_type_there_cannot_hold() -> None:
         plan.table_plan(VISIT, TableSettings(), PREDECESSORS, misfits={"Seen": 3, "At": 0})
     assert "dbt.v" in no.value.message
 
-    alone = replace(PREDECESSORS, dependents=())
+    alone = replace(PREDECESSORS, dependents=(), used={})
     decided = plan.table_plan(VISIT, TableSettings(), alone, misfits={"Seen": 3, "At": 0})
     assert decided.fields[1].type_postgres == "smallint"
 
 
 def test_a_table_of_our_own_is_followed_and_not_adopted() -> None:
     """Once a run has carried it, another type at the warehouse is the source's change."""
-    decided = plan.table_plan(VISIT, TableSettings(), replace(PREDECESSORS, dependents=()), remembered=())
+    decided = plan.table_plan(VISIT, TableSettings(), replace(PREDECESSORS, dependents=(), used={}), remembered=())
 
-    assert (decided.adopted, decided.cutover) == ({}, Cutover.SWAP)
+    assert (decided.adopted, len(decided.drift.retyped)) == ({}, 4)
 
 
 def test_what_is_never_adopted() -> None:
@@ -144,7 +164,7 @@ def test_a_key_that_cannot_be_held_is_taken_from_the_table_as_it_stands() -> Non
     there = PublishedTable(COLUMNS, ("PatNum",), ("dbt.v",))
     decided = plan.without_key(planned(PATIENT, there))
 
-    assert (decided.cutover, decided.drops_key, decided.key_postgres) == (Cutover.REPLACE, True, ())
+    assert (decided.cutover, decided.drift.drops_key, decided.key_postgres) == (Cutover.MATCH, True, ())
 
 
 @pytest.mark.parametrize(
@@ -173,12 +193,12 @@ def test_what_was_learned_of_a_table() -> None:
     assert (as_text.key_postgres, as_text.notes) == (("d",), ())
 
 
-def test_a_table_without_a_key_is_replaced_whole() -> None:
-    """There is no telling its rows apart."""
+def test_a_table_without_a_key_is_matched_row_by_row() -> None:
+    """There is no telling its rows apart but by all of them."""
     keyless = table("bak", column("a", "int(11)"))
     decided = planned(keyless, PublishedTable((("a", "integer"),), ()))
 
-    assert (decided.cutover, decided.key_postgres, decided.mode) == (Cutover.REPLACE, (), Mode.FULL)
+    assert (decided.cutover, decided.key_postgres, decided.mode) == (Cutover.MATCH, (), Mode.FULL)
 
 
 def test_excluded_columns_do_not_travel() -> None:

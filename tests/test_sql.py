@@ -8,7 +8,7 @@ import pytest
 from nouns import PATIENT, column, fields, planned, table
 
 from arrowetl import sql
-from arrowetl.model import Flavour, Index, Partition
+from arrowetl.model import Flavour, Index, Partition, PublishedTable
 
 COLLATIONS = {
     "utf8mb4_general_ci": "utf8mb4", "utf8mb4_bin": "utf8mb4", "utf8mb3_general_ci": "utf8mb3",
@@ -111,9 +111,10 @@ def test_a_collation_the_replica_lacks(charset: str, collation: str, there: str)
 
 def test_a_merge_writes_only_what_differs() -> None:
     """Rows are compared as they are stored; the key is never updated."""
-    statements = sql.merge("raw", planned(PATIENT))
+    there = PublishedTable((("PatNum", "bigint"), ("LName", "text")), ("PatNum",))
+    differing, statements = sql.differing("raw", planned(PATIENT, there)), sql.merge("raw", planned(PATIENT, there))
 
-    assert "*<>" in statements["written"]
+    assert "*<>" in differing
     assert statements["written"].endswith('ON CONFLICT ("PatNum") DO UPDATE SET "LName" = excluded."LName"')
     assert statements["deleted"].startswith('DELETE FROM "raw"."patient" t WHERE NOT EXISTS')
 

@@ -4,6 +4,7 @@ The journey of one table, with ends that write down what they are asked: the ord
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +15,9 @@ from nouns import PATIENT, planned
 
 from arrowetl import workers
 from arrowetl.errors import DataLoadingError, VerificationError
-from arrowetl.model import Endpoint, Partition, Reading, Route
+from arrowetl.model import Partition, Reading, Standing
 from arrowetl.outcome import Changes, Outcome, Status
+from arrowetl.route import Endpoint, Route
 from arrowetl.transfer import Shared, transfer
 from arrowetl.workers import Servers, Workers
 
@@ -26,7 +28,7 @@ ORDER = [
     "source reading", "source partitions", "replica prepare", "warehouse prepare",
     "source extract", "replica take", "warehouse take", "source extract", "replica take", "warehouse take",
     "replica finish", "warehouse finish", "replica count", "warehouse count", "source reading",
-    "warehouse cutover", "replica cutover", "ledger record",
+    "warehouse cutover", "replica cutover",
 ]  # fmt: skip
 
 
@@ -38,7 +40,7 @@ class World:
     counts: dict[str, int] = field(default_factory=lambda: {"source": 4, "replica": 4, "warehouse": 4})
     changes_while_read: bool = False
     said: list[str] = field(default_factory=list)
-    recorded: list[Outcome] = field(default_factory=list)
+    recorded: list[tuple[str, Any]] = field(default_factory=list)
 
     def note(self, what: str) -> None:
         self.said.append(what)
@@ -66,9 +68,10 @@ class FakeEnd:
         self.world.note(f"{self.name} count")
         return self.world.counts[self.name]
 
-    def cutover(self, plan: Any, rows: int, comments: Any) -> Changes:
+    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> Changes:
         self.world.note(f"{self.name} cutover")
-        return Changes(inserted=rows)
+        recorded(Changes(inserted=staged.rows))
+        return Changes(inserted=staged.rows)
 
     def discard(self, plan: Any) -> None:
         self.world.note(f"{self.name} discard")
@@ -77,6 +80,11 @@ class FakeEnd:
 class FakeSource:
     def __init__(self, world: World) -> None:
         self.world, self.readings = world, 0
+
+    place = "h:1/d"
+
+    def high(self, plan: Any, before: Reading) -> None:
+        return None
 
     def reading(self, plan: Any) -> Reading:
         self.world.note("source reading")
@@ -106,9 +114,8 @@ class FakeLedger:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def record(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
-        self.world.note("ledger record")
-        self.world.recorded.append(outcome)
+    def recording(self, end: str, entry: Any) -> Callable[[Changes], str]:
+        return lambda changes: self.world.recorded.append((end, entry)) or ""
 
 
 def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
@@ -116,7 +123,9 @@ def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     monkeypatch.setitem(workers._SERVERS, ROUTE, servers)
     hands = Workers("thread", 1)
     try:
-        return transfer(PLAN, Shared(ROUTE, servers, FakeLedger(world), {}, hands, lambda event: None))  # type: ignore[arg-type]
+        standings = {PLAN.name: Standing()}
+        shared = Shared(ROUTE, servers, FakeLedger(world), standings, {}, hands, lambda event: None)  # type: ignore[arg-type]
+        return transfer(PLAN, shared)[0]
     finally:
         hands.close()
 
@@ -129,10 +138,11 @@ def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None
     assert world.said == ORDER
     assert (outcome.status, outcome.rows_extracted, outcome.partitions) == (Status.SUCCEEDED, 4, 2)
     assert (outcome.verdict, outcome.settled) == ("equal", True)
-    assert world.recorded == [outcome]
+    assert [end for end, _ in world.recorded] == ["warehouse", "replica"]
+    assert {(entry.version, entry.rows) for _, entry in world.recorded} == {("run", 4)}
 
 
-@pytest.mark.parametrize("step", dict.fromkeys(step for step in ORDER if step != "ledger record"))
+@pytest.mark.parametrize("step", dict.fromkeys(ORDER))
 def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing after it happens but that staging goes; nothing is recorded."""
     world = World(refuses=step)
@@ -143,7 +153,8 @@ def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert after[-2:] == ["replica discard", "warehouse discard"]
     if "cutover" not in step:
         assert [said for said in world.said if "cutover" in said] == []
-    assert world.recorded == []
+    # What one end holds is recorded there, where the other one refuses.
+    assert [end for end, _ in world.recorded] == (["warehouse"] if step == "replica cutover" else [])
 
 
 @pytest.mark.parametrize(
@@ -151,7 +162,7 @@ def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"source": 4, "replica": 3, "warehouse": 4}, "4 rows were read, staged were: replica 3"),
         ({"source": 4, "replica": 4, "warehouse": 5}, "4 rows were read, staged were: warehouse 5"),
-        ({"source": 5, "replica": 4, "warehouse": 4}, "the source counts 5 rows, 4 were read"),
+        ({"source": 5, "replica": 4, "warehouse": 4}, "the source counts 5 rows, 4 were found"),
     ],
 )
 def test_rows_that_are_missing(counts: dict[str, int], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +171,8 @@ def test_rows_that_are_missing(counts: dict[str, int], told: str, monkeypatch: p
     with pytest.raises(VerificationError, match=told):
         carried(world, monkeypatch)
 
-    assert [said for said in world.said if "cutover" in said or "record" in said] == []
+    assert [said for said in world.said if "cutover" in said] == []
+    assert world.recorded == []
 
 
 def test_a_table_that_is_written_to_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ from conftest import Clinic
 from independent import differences
 
 from arrowetl.errors import Interrupted
-from arrowetl.model import Partition, Route
+from arrowetl.model import Partition
 from arrowetl.outcome import PartitionOutcome
+from arrowetl.route import Route
 from arrowetl.workers import Job, Workers
 
 ROWS = 60_000
@@ -95,7 +96,7 @@ def test_worker_processes_end_with_the_run_that_is_killed(split: Clinic) -> None
 
 
 JOB = Job(Route("r", None, None, None, None), None, Partition(0, None, None))  # type: ignore[arg-type]
-DONE = PartitionOutcome(1, 1, (), 0, ())
+DONE = PartitionOutcome(1, 1, 1, 0, 1, (), 0, ())
 
 
 class _Plan:

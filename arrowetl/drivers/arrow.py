@@ -19,7 +19,7 @@ import pyarrow as pa
 from arrowetl import limits
 from arrowetl.drivers.refusals import clean, statement_limit
 from arrowetl.errors import DataExtractionError
-from arrowetl.model import Endpoint
+from arrowetl.route import Endpoint
 
 # The session in which partitions are read: UTC (TIMESTAMP is session-local), nothing but reads.
 _EXTRACT_SESSION = ["SET SESSION time_zone = '+00:00', sql_mode = ''{limit}", "SET SESSION TRANSACTION READ ONLY"]

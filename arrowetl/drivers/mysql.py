@@ -17,7 +17,8 @@ from mysql.connector import errorcode
 from arrowetl import limits
 from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, statement_limit, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
-from arrowetl.model import Endpoint, Flavour
+from arrowetl.model import Flavour
+from arrowetl.route import Endpoint
 
 # What MySQL says when it is not there, does not let us in, or goes away in the middle.
 _CONNECTION_CODES = {

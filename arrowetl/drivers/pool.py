@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
-from arrowetl.model import Endpoint
 from arrowetl.outcome import ConnectionCount
+from arrowetl.route import Endpoint
 
 
 class Session(Protocol):

@@ -16,7 +16,7 @@ import pyarrow as pa
 from arrowetl import limits
 from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
-from arrowetl.model import Endpoint
+from arrowetl.route import Endpoint
 
 _SSL_POSTGRES = {
     "disabled": "disable",

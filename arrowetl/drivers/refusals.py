@@ -12,7 +12,7 @@ import re
 
 from arrowetl import limits
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.model import VARIABLES, Endpoint
+from arrowetl.route import VARIABLES, Endpoint
 
 UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from arrowetl import drivers
 from arrowetl.errors import ConfigurationError, DatabaseConnectionError
-from arrowetl.model import Endpoint
+from arrowetl.route import Endpoint
 from arrowetl.sandbox import programs
 from arrowetl.sql import mysql_literal
 

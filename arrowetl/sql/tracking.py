@@ -267,6 +267,7 @@ def as_of_text(as_of: AsOf | None) -> str | None:
             "structure": as_of.structure,
             "compared_at": as_of.compared_at.isoformat(),
             "reading": reading,
+            "without_key": as_of.without_key,
         }
     )
 
@@ -286,6 +287,12 @@ def as_of_from(text: str | None) -> AsOf | None:
             datetime.fromisoformat(seen["now"]),
             seen["checksum"],
         )
-        return AsOf(said["source"], said["structure"], datetime.fromisoformat(said["compared_at"]), reading)
+        return AsOf(
+            said["source"],
+            said["structure"],
+            datetime.fromisoformat(said["compared_at"]),
+            reading,
+            said["without_key"],
+        )
     except (ValueError, KeyError, TypeError):
         return None
