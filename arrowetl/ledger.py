@@ -27,6 +27,7 @@ from arrowetl.sql.tracking import Entry
 
 TRACKING = frozenset(
     {"etl_copy_status", "etl_load_status", "etl_transform_status", "etl_run_history", "etl_table_history"}
+    | {"etl_partition_status"}
     # A predecessor's, which may lie beside the tables of a replica.
     | {"etl_copy_status_snapshot", "etl_load_status_snapshot", "etl_pipeline_metrics", "etl_table_metrics"}
 )
@@ -101,6 +102,9 @@ class Ledger:
             with self._replica.session() as replica:
                 database = replica.endpoint.database
                 replica.execute(tracking.COPY_STATUS.format(table=sql.mysql_table(database, "etl_copy_status")))
+                replica.execute(
+                    tracking.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status"))
+                )
                 there = _copy_columns(replica)
                 changes = [f"ADD COLUMN {n} {t}" for n, t in tracking.ADDED_COPY.items() if n not in there]
                 # What is recorded in the transaction of the rows must come and go with it.

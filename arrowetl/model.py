@@ -9,6 +9,7 @@ from `plan`; what came of a plan is in `outcome`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -217,6 +218,8 @@ class Partition:
     """AND key IN (…)"""
     rows: int = 0
     """About how many the source has in it."""
+    token: str | None = None
+    """By which both ends record that they have it, where a run that is killed is to find it again."""
 
 
 class Comparison(StrEnum):
@@ -324,6 +327,13 @@ class TablePlan:
     @property
     def name(self) -> str:
         return self.table.name
+
+    @property
+    def staging_id(self) -> str:
+        """By which staging that a run left is known to be of the same columns, in the same form."""
+        forms = [(f.column.name, f.rule, f.type_postgres) for f in self.fields]
+        said = repr((self.structure, forms, self.key_postgres, self.cutover.value))
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     @property
     def key_fields(self) -> tuple[Field, ...]:

@@ -29,15 +29,39 @@ def can_be_split(table: Table) -> bool:
     return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in INTEGERS
 
 
-def partitions(keys: Sequence[int], rows: int = 0) -> tuple[Partition, ...]:
+def gaps(done: Sequence[Partition]) -> tuple[tuple[int | None, int | None], ...]:
+    """
+    The ranges that are left when some partitions are done, which do not overlap.
+
+    >>> gaps([Partition(0, 10, 20), Partition(1, 20, 30)])
+    ((None, 10), (30, None))
+    >>> gaps([])
+    ((None, None),)
+    """
+    found: list[tuple[int | None, int | None]] = []
+    lower: int | None = None
+    begun = False
+    for part in sorted(done, key=lambda part: (part.lower is not None, part.lower or 0)):
+        if part.lower is not None and (not begun or lower != part.lower):
+            found.append((lower, part.lower))
+        lower, begun = part.upper, True
+        if lower is None:
+            return tuple(found)
+    return (*found, (lower, None))
+
+
+def partitions(
+    keys: Sequence[int], rows: int = 0, lower: int | None = None, upper: int | None = None
+) -> tuple[Partition, ...]:
     """
     Ranges between the given keys, which ascend.
 
     Args:
         rows: about how many each of them has.
+        lower, upper: the bounds of all of them together.
 
     >>> [(p.lower, p.upper) for p in partitions([10, 20])]
     [(None, 10), (10, 20), (20, None)]
     """
-    edges: list[int | None] = [None, *sorted(set(keys)), None]
-    return tuple(Partition(index, lower, upper, rows=rows) for index, (lower, upper) in enumerate(pairwise(edges)))
+    edges: list[int | None] = [lower, *sorted(set(keys)), upper]
+    return tuple(Partition(index, *edge, rows=rows) for index, edge in enumerate(pairwise(edges)))

@@ -7,7 +7,7 @@ It receives spills' text and gives back counts. Reading from the replica is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from arrowetl.errors import DataLoadingError, VerificationError
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged
 from arrowetl.route import Endpoint
+from arrowetl.sql import tracking
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 
@@ -43,9 +44,12 @@ class Replica:
         self._server: tuple[Flavour, dict[str, str]] | None = None
         self._tables: frozenset[str] = frozenset()
 
-    def open(self) -> None:
+    def open(self, kept: Collection[str] = ()) -> None:
         """
         Learn what is there, and drop the staging tables of a run that was killed.
+
+        Args:
+            kept: tables that are to be staged whole again: some of it may be there already.
         """
         with self.pool.session() as session:
             self._server = (
@@ -53,7 +57,8 @@ class Replica:
                 dict(session.rows("SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")),
             )
             for (name,) in session.rows(sql.leftovers_mysql(self.endpoint.database)):
-                session.execute(sql.drop_mysql(self.endpoint.database, name))
+                if name not in map(sql.staging_name, kept):
+                    session.execute(sql.drop_mysql(self.endpoint.database, name))
         self._tables = self.published()
 
     def published(self) -> frozenset[str]:
@@ -63,11 +68,31 @@ class Replica:
         with self.pool.session() as session:
             return frozenset(name for (name,) in session.rows(question))
 
-    def prepare(self, plan: TablePlan) -> None:
-        """Make the staging table, with its primary key and no other index; and one for keys that are gone."""
+    def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
+        """Token → partition that a run which was stopped left whole in staging, with as many rows as it says."""
+        if sql.staging_name(plan.name) not in self._tables:
+            return {}
+        with self.pool.session() as session:
+            return tracking.partitions_from(session.rows(tracking.staged_partitions(None, plan.name, plan.staging_id)))
+
+    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = ()) -> None:
+        """
+        Make the staging table, with its primary key and no other index; and one for keys that are gone.
+
+        Args:
+            keep: the partitions that stay in the staging table that is there; all else goes out of it.
+        """
+        name, database = sql.staging_name(plan.name), self.endpoint.database
+        if keep:
+            with self.pool.session() as session:
+                session.execute("START TRANSACTION")
+                key = sql.mysql_name(plan.table.primary_key[0])
+                session.execute(f"DELETE FROM {sql.mysql_table(database, name)}{sql.outside(key, keep)}")
+                session.execute(tracking.forget_partitions(None, plan.name, [part.token or "" for part in keep]))
+                session.execute("COMMIT")
+            return
         assert self._server is not None, "open() comes first"
         flavour, collations = self._server
-        name = sql.staging_name(plan.name)
         for field in plan.fields:
             # Their bytes are loaded as they are, and would be others in another character set.
             if schema.goes_by_bytes(field) and not sql.known_charset(field.column.charset or "", collations):
@@ -76,9 +101,12 @@ class Replica:
                     schema.remedy_of(plan.name, field),
                 )
         with self.pool.session() as session:
-            session.execute(sql.create_replica(self.endpoint.database, name, plan, flavour, collations))
+            if name in self._tables:
+                session.execute(sql.drop_mysql(database, name))
+                session.execute(tracking.forget_partitions(None, plan.name))
+            session.execute(sql.create_replica(database, name, plan, flavour, collations))
             if plan.is_delta:
-                session.execute(sql.create_gone_replica(self.endpoint.database, plan))
+                session.execute(sql.create_gone_replica(database, plan))
 
     def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]:
         """
@@ -90,7 +118,7 @@ class Replica:
         Raises:
             DataLoadingError: a row was refused, replaced another, or drew a warning.
         """
-        if table.num_rows:
+        if table.num_rows or part.token:
             self._load(plan, part, table, plan.fields, sql.staging_name(plan.name))
         return ()
 
@@ -114,6 +142,9 @@ class Replica:
             if warnings != expected or not 0 <= again <= table.num_rows or changed != table.num_rows + again:
                 session.execute("ROLLBACK")
                 raise _refused(plan, part, table.num_rows, changed, codes)
+            if part.token:
+                rows = table.num_rows
+                session.execute(tracking.staged_partition(None, plan.name, plan.staging_id, part, rows, ()))
             session.execute("COMMIT")
 
     def count(self, plan: TablePlan) -> int:
@@ -151,6 +182,7 @@ class Replica:
             session.execute(sql.in_doubt(plan.name))
             session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
             session.execute(recorded(changes))
+            session.execute(tracking.forget_partitions(None, plan.name))
             session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
         return changes
 
@@ -183,6 +215,7 @@ class Replica:
         with self.pool.session() as session:
             for name in _staged_names(plan):
                 session.execute(sql.drop_mysql(self.endpoint.database, name))
+            session.execute(tracking.forget_partitions(None, plan.name))
 
     def close(self) -> None:
         self.pool.close()

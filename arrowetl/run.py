@@ -51,8 +51,9 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         held.enter_context(book.lock(run_id))
         planned = planning.planned(request, tables_file, route, book)
         _adopt(settings.tables_file, planned.plans)
+        whole = [plan.name for plan in planned.plans if plan.mode is Mode.FULL and not plan.from_replica]
         for end in servers.ends:
-            end.open()
+            end.open(whole)
         book.open()
         book.begin(run_id, settings.environment, started_at)
         tell(RunPlanned(planned.plans))

@@ -138,32 +138,38 @@ class Source:
             counts = {name: counts[name] + int(count) for name, count in zip(conditions, found, strict=True)}
         return counts
 
-    def partitions(self, plan: TablePlan) -> tuple[Partition, ...]:
+    def partitions(self, plan: TablePlan, done: Sequence[Partition] = ()) -> tuple[Partition, ...]:
         """
         The table as ranges of `plan.rows_per_partition` rows each, by walking its primary key's index.
+
+        Args:
+            done: ranges that are left out.
         """
         if plan.mode is Mode.INCREMENTAL and not plan.chunked:
             return (Partition(0, None, None, plan.since),)
-        ranges = self._ranges(plan.table, plan.rows_per_partition)
-        return tuple(replace(part, since=plan.since) for part in ranges) if plan.since else ranges
+        gaps = partition.gaps(done)
+        found = [part for gap in gaps for part in self._ranges(plan.table, plan.rows_per_partition, *gap)]
+        return tuple(replace(part, index=index, since=plan.since) for index, part in enumerate(found))
 
     def ranges(self, plan: TablePlan) -> tuple[Partition, ...]:
-        """The table as ranges to be compared by checksums."""
-        return self._ranges(plan.table, limits.partition_rows_max)
+        """The whole table as ranges, to be compared."""
+        return self._ranges(plan.table, plan.rows_per_partition)
 
-    def _ranges(self, table: Table, rows: int) -> tuple[Partition, ...]:
+    def _ranges(
+        self, table: Table, rows: int, lower: int | None = None, upper: int | None = None
+    ) -> tuple[Partition, ...]:
         keys = list[int]()
         if partition.can_be_split(table) and table.rows > rows:
             with self.pool.session() as session:
                 while True:
-                    lower = keys[-1] if keys else None
-                    question = sql.key_after(self.endpoint.database, table.name, table.primary_key[0], lower, rows)
+                    last = keys[-1] if keys else lower
+                    question = sql.key_after(self.endpoint.database, table.name, table.primary_key[0], last, rows)
                     found = session.rows(question)
                     # A key that is not above the last one: more rows share the first column than a partition holds.
-                    if not found or found[0][0] == lower:
+                    if not found or found[0][0] == last or (upper is not None and found[0][0] >= upper):
                         break
                     keys.append(int(found[0][0]))
-        return partition.partitions(keys, min(rows, table.rows))
+        return partition.partitions(keys, min(rows, table.rows), lower, upper)
 
     def extract(self, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table]:
         """

@@ -16,9 +16,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from uuid import uuid4
 
-from arrowetl import checksum, coerce, limits, modes, reconcile, schema
-from arrowetl.errors import ArrowetlError, OutOfStepError, VerificationError
+from arrowetl import checksum, coerce, limits, modes, reconcile, resume, schema
+from arrowetl.errors import (
+    ArrowetlError,
+    DatabaseConnectionError,
+    Interrupted,
+    OutOfStepError,
+    VerificationError,
+)
 from arrowetl.ledger import Ledger
 from arrowetl.model import AsOf, Cutover, Mode, Partition, Reading, Standing, TablePlan
 from arrowetl.outcome import (
@@ -74,9 +81,11 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
         ends = ends_of(plan, shared.servers)
 
         if not carried:
+            held = resume.held(plan, ends, source, servers_of(shared.route.from_replica).source)
+            kept = [part for part, _ in held]
             for end in ends:
-                end.prepare(plan)
-            carried = carry_all(plan, source.partitions(plan), shared)
+                end.prepare(plan, kept)
+            carried = resume.outcomes(held) + carry_all(plan, source.partitions(plan, kept), shared)
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan), shared)
             for end in ends:
@@ -144,6 +153,8 @@ def ends_of(plan: TablePlan, servers: Servers) -> tuple[End, ...]:
 def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) -> list[PartitionOutcome]:
     """Every partition of a table, several at a time."""
     carried = []
+    if len(partitions) > 1 and plan.mode is Mode.FULL and not plan.from_replica:
+        partitions = [replace(part, token=uuid4().hex) for part in partitions]
     jobs = [Job(shared.route, plan, part) for part in partitions]
     shared.tell(TableStarted(plan.name, len(partitions)))
     with closing(shared.workers.each(carry, jobs)) as outcomes:
@@ -313,11 +324,17 @@ def carried_outcome(
 
 @contextmanager
 def _staging_discarded_on_failure(plan: TablePlan, ends: tuple[End, ...]) -> Iterator[None]:
+    """
+    Nothing staged is left of a table that failed; but what is whole stays where somebody stopped the run, or a server
+    was lost: the next run finds it.
+    """
     try:
         yield
-    except BaseException:
-        for end in ends:
-            # The first error is the one to tell; what cannot be dropped now, the next run drops.
-            with suppress(ArrowetlError):
-                end.discard(plan)
+    except BaseException as error:
+        whole = plan.mode is Mode.FULL and plan.table.rows > plan.rows_per_partition and not plan.from_replica
+        if not (whole and isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt)):
+            for end in ends:
+                # The first error is the one to tell; what cannot be dropped now, the next run drops.
+                with suppress(ArrowetlError):
+                    end.discard(plan)
         raise

@@ -9,7 +9,7 @@ gives back counts. How staged rows become published ones was decided by
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -18,6 +18,7 @@ from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldErro
 from arrowetl.model import Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged
 from arrowetl.route import Endpoint
+from arrowetl.sql import tracking
 
 
 class Warehouse:
@@ -32,16 +33,21 @@ class Warehouse:
         self.namespace = endpoint.namespace
         self.pool = drivers.Pool(endpoint, lambda: drivers.Postgres(endpoint))
 
-    def open(self) -> None:
+    def open(self, kept: Collection[str] = ()) -> None:
         """
         See that the namespace is there, and drop the staging tables of a run that was killed.
+
+        Args:
+            kept: tables that are to be staged whole again: some of it may be there already.
         """
-        schema = sql.postgres_literal(self.namespace)
+        staged = {sql.staging_name(schema.postgres_name(name)) for name in kept}
+        namespace = sql.postgres_literal(self.namespace)
         with self.pool.session() as session:
-            if not session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {schema}"):
+            if not session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {namespace}"):
                 session.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.postgres_name(self.namespace)}")
             for (name,) in session.rows(sql.leftovers_postgres(self.namespace)):
-                session.execute(sql.drop_postgres(self.namespace, name))
+                if name not in staged:
+                    session.execute(sql.drop_postgres(self.namespace, name))
 
     def published(self) -> dict[str, PublishedTable]:
         """What stands in the namespace: columns and types, primary keys, the views upon them; in three queries."""
@@ -76,9 +82,41 @@ class Warehouse:
             for table, named in columns.items()
         }
 
-    def prepare(self, plan: TablePlan) -> None:
-        """Make the staging table, and one for keys that are gone."""
+    def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
+        """Token → partition that a run which was stopped left whole in staging, with as many rows as it says."""
         with self.pool.session() as session:
+            staged = sql.staging_name(plan.name_postgres)
+            if not session.rows(sql.exists_postgres(self.namespace, staged)):
+                return {}
+            question = tracking.staged_partitions(self.namespace, plan.name, plan.staging_id)
+            done = tracking.partitions_from(session.rows(question))
+            key = sql.postgres_name(plan.key_fields[0].name_postgres)
+            table = sql.postgres_table(self.namespace, staged)
+            counts = {
+                # A server that crashed has emptied its unlogged tables.
+                token: session.rows(f"SELECT count(*) FROM {table}{sql.inside(key, part)}")[0][0]
+                for token, (part, _) in done.items()
+            }
+        return {token: (part, found) for token, (part, found) in done.items() if counts[token] == part.rows}
+
+    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = ()) -> None:
+        """
+        Make the staging table, and one for keys that are gone.
+
+        Args:
+            keep: the partitions that stay in the staging table that is there; all else goes out of it.
+        """
+        name = sql.staging_name(plan.name_postgres)
+        with self.pool.session() as session:
+            if keep:
+                key = sql.postgres_name(plan.key_fields[0].name_postgres)
+                with session.transaction():
+                    target = sql.postgres_table(self.namespace, name)
+                    session.execute(f"DELETE FROM {target}{sql.outside(key, keep)}")
+                    tokens = [part.token or "" for part in keep]
+                    session.execute(tracking.forget_partitions(self.namespace, plan.name, tokens))
+                return
+            session.execute(sql.drop_postgres(self.namespace, name))
             for statement in sql.create_warehouse(self.namespace, plan):
                 session.execute(statement)
 
@@ -94,7 +132,7 @@ class Warehouse:
             DataLoadingError: the server refused a value.
             KeyNotHeldError: it refused a primary key, or would have.
         """
-        if table.num_rows == 0:
+        if table.num_rows == 0 and not part.token:
             return ()
         converted, coercions = coerce.to_warehouse(plan.name, table, plan.fields, plan.table.integer_key)
         if plan.key_postgres and {c.column for c in coercions if c.became == "NULL"} & set(plan.table.primary_key):
@@ -106,6 +144,9 @@ class Warehouse:
                     keys = table.column(plan.table.primary_key[0]).to_pylist()
                     session.execute(sql.stage_again(self.namespace, plan, keys))
                 session.ingest(self.namespace, sql.staging_name(plan.name_postgres), reader)
+                if part.token:
+                    whole = (plan.name, plan.staging_id, part, table.num_rows, coercions)
+                    session.execute(tracking.staged_partition(self.namespace, *whole))
         except DatabaseQueryError as error:
             if plan.key_postgres and error.code in _KEY_REFUSED:
                 raise KeyNotHeldError(f"{plan.name}: {error.message}") from error
@@ -157,6 +198,7 @@ class Warehouse:
     def _drop_staging(self, session: drivers.Postgres, plan: TablePlan) -> None:
         for name in (sql.staging_name, *([sql.gone_name] if plan.is_delta else [])):
             session.execute(sql.drop_postgres(self.namespace, name(plan.name_postgres)))
+        session.execute(tracking.forget_partitions(self.namespace, plan.name))
 
     def checksum(self, question: str) -> tuple[int, int]:
         """Answer one of `checksum`'s questions: rows and sum."""

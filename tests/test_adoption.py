@@ -127,8 +127,8 @@ def test_its_records_are_understood(taken_over: Clinic) -> None:
     ("change", "told"),
     [
         ("UPDATE visit SET IsHidden = 2", "IsHidden becomes smallint instead of boolean, which cannot hold 2 values"),
-        ("UPDATE visit SET Took = '24:00:00' WHERE VisitNum = 1",
-         "Took becomes interval instead of time, which cannot hold 1 value"),
+        ("UPDATE visit SET Start = '24:00:00' WHERE VisitNum = 1",
+         "Start becomes interval instead of time, which cannot hold 1 value"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_held_is_refused(taken_over: Clinic, change: str, told: str) -> None:

@@ -22,7 +22,18 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "core": ("rules", "schema", "partition", "coerce", "infile", "sql", "checksum", "compare", "plan", "modes"),
     "door": ("drivers", "cutover"),
     "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger"),
-    "journey": ("preflight", "workers", "reconcile", "transfer", "planning", "run", "analyze", "verify", "etl"),
+    "journey": (
+        "preflight",
+        "workers",
+        "reconcile",
+        "resume",
+        "transfer",
+        "planning",
+        "run",
+        "analyze",
+        "verify",
+        "etl",
+    ),
     "face": ("report", "progress", "__init__", "cli", "__main__"),
 }
 BLIND = {"edge"}

@@ -93,6 +93,18 @@ def within(key: str, part: Partition) -> list[str]:
     return conditions
 
 
+def inside(key: str, part: Partition) -> str:
+    """WHERE: the key, as SQL has it, is in the partition."""
+    conditions = within(key, part)
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def outside(key: str, parts: Iterable[Partition]) -> str:
+    """WHERE: the key is in none of the partitions."""
+    ranges = [" AND ".join(within(key, part)) or "TRUE" for part in parts]
+    return " WHERE " + " AND ".join(f"NOT ({conditions})" for conditions in ranges)
+
+
 def _where(key: str | None, part: Partition, watermark: str | None = None) -> str:
     conditions = within(mysql_name(key), part) if key is not None else []
     if watermark is not None and part.since is not None:

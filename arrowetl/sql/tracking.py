@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from arrowetl.model import AsOf, Reading
+from arrowetl.model import AsOf, Partition, Reading
 from arrowetl.outcome import Changes, Coercion, Outcome
 from arrowetl.sql.names import mysql_literal, postgres_literal, postgres_name
 
@@ -34,6 +34,17 @@ CREATE TABLE IF NOT EXISTS {table} (
     version VARCHAR(64) NULL,
     as_of TEXT NULL,
     UNIQUE KEY table_name (table_name(190))
+) ENGINE=InnoDB"""
+
+PARTITION_STATUS = """
+CREATE TABLE IF NOT EXISTS {table} (
+    table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    plan VARCHAR(64) NOT NULL,
+    lower_key VARCHAR(32) NULL,
+    upper_key VARCHAR(32) NULL,
+    token VARCHAR(64) NOT NULL,
+    rows_staged BIGINT NOT NULL,
+    coerced TEXT NULL
 ) ENGINE=InnoDB"""
 
 WAREHOUSE_TABLES = (
@@ -63,6 +74,16 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_transform_status (
     rows_transformed bigint DEFAULT 0,
     transform_status varchar(50) DEFAULT 'pending',
     _transformed_at timestamp
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
+    table_name varchar(255) NOT NULL,
+    plan varchar(64) NOT NULL,
+    lower_key varchar(32),
+    upper_key varchar(32),
+    token varchar(64) NOT NULL,
+    rows_staged bigint NOT NULL,
+    coerced text
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
@@ -145,8 +166,7 @@ def recorded_copy(entry: Entry, changes: Changes) -> str:
         "run_id": entry.run_id,
         "version": entry.version,
         "as_of": as_of_text(entry.as_of),
-        "last_primary_value": entry.watermark,
-        "primary_column_name": entry.watermark_column,
+        **_watermark(entry),
     }
     said = {name: mysql_literal(value) for name, value in values.items()} | {"_checked_at": "UTC_TIMESTAMP()"}
     if changes:
@@ -159,6 +179,13 @@ def recorded_copy(entry: Entry, changes: Changes) -> str:
     )
 
 
+def _watermark(entry: Entry) -> dict[str, Any]:
+    """What stands there stays where a table has none."""
+    if entry.watermark_column is None:
+        return {}
+    return {"last_primary_value": entry.watermark, "primary_column_name": entry.watermark_column}
+
+
 def recorded_load(namespace: str, entry: Entry, changes: Changes) -> str:
     """The warehouse's row of a table: `_loaded_at` moves when data changed, `_checked_at` whenever it is current."""
     now = "(now() AT TIME ZONE 'UTC')"
@@ -168,8 +195,7 @@ def recorded_load(namespace: str, entry: Entry, changes: Changes) -> str:
         "run_id": entry.run_id,
         "version": entry.version,
         "as_of": as_of_text(entry.as_of),
-        "last_primary_value": entry.watermark,
-        "primary_column_name": entry.watermark_column,
+        **_watermark(entry),
         "coerced": json.dumps([coercion.as_json() for coercion in entry.coerced]),
     }
     said = {name: postgres_literal(value) for name, value in values.items()} | {"_checked_at": now}
@@ -216,6 +242,50 @@ def checked_load(namespace: str, tables: Iterable[str], run_id: str) -> str:
         f"UPDATE {postgres_name(namespace)}.etl_load_status SET load_status = 'success', "
         f"_checked_at = now() AT TIME ZONE 'UTC', run_id = {postgres_literal(run_id)} WHERE table_name IN ({names})"
     )
+
+
+def staged_partition(
+    namespace: str | None, table: str, plan: str, part: Partition, rows: int, coercions: Iterable[Coercion]
+) -> str:
+    """A partition is whole in staging; said in the transaction that brings it. `namespace` is None at the replica."""
+    literal = mysql_literal if namespace is None else postgres_literal
+    keys = (None if key is None else str(key) for key in (part.lower, part.upper))
+    coerced = json.dumps([coercion.as_json() for coercion in coercions])
+    values = ", ".join(literal(value) for value in (table, plan, *keys, part.token, rows, coerced))
+    return f"INSERT INTO {_partitions(namespace)} VALUES ({values})"
+
+
+def staged_partitions(namespace: str | None, table: str, plan: str) -> str:
+    """Lower and upper key, token, rows and coercions of the partitions that are whole in staging, by one plan."""
+    literal = mysql_literal if namespace is None else postgres_literal
+    return (
+        f"SELECT lower_key, upper_key, token, rows_staged, coerced FROM {_partitions(namespace)} "
+        f"WHERE table_name = {literal(table)} AND plan = {literal(plan)}"
+    )
+
+
+def partitions_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
+    """Token → partition and its coercions, of what `staged_partitions` asks."""
+    return {
+        token: (
+            Partition(0, lower and int(lower), upper and int(upper), rows=int(count), token=token),
+            tuple(map(Coercion.from_json, json.loads(coerced or "[]"))),
+        )
+        for lower, upper, token, count, coerced in rows
+    }
+
+
+def forget_partitions(namespace: str | None, table: str, kept: Iterable[str] = ()) -> str:
+    """Nothing more is known of a table's staging, or only of the partitions with the tokens named."""
+    literal = mysql_literal if namespace is None else postgres_literal
+    named = ", ".join(map(literal, kept))
+    return f"DELETE FROM {_partitions(namespace)} WHERE table_name = {literal(table)}" + (
+        f" AND token NOT IN ({named})" if named else ""
+    )
+
+
+def _partitions(namespace: str | None) -> str:
+    return "etl_partition_status" if namespace is None else f"{postgres_name(namespace)}.etl_partition_status"
 
 
 def in_doubt(table: str) -> str:
