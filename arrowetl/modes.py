@@ -18,7 +18,6 @@ from arrowetl.model import (
     INTEGERS,
     Column,
     Comparison,
-    Cutover,
     Mode,
     Reading,
     Record,
@@ -90,10 +89,9 @@ def structure(plan: TablePlan) -> str:
 
 
 def in_step(plan: TablePlan, standing: Standing) -> bool:
-    """Whether what changed at the replica is all that the warehouse lacks."""
+    """Whether both ends hold the same, so that what will have changed at the one is all that the other lacks."""
     same = standing.replica.version is not None and standing.replica.version == standing.warehouse.version
-    can_follow = plan.published is not None and not plan.drift and plan.cutover is Cutover.MERGE
-    return same and can_follow
+    return same and plan.published is not None and not plan.drift
 
 
 def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str | None:

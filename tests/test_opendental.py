@@ -95,7 +95,7 @@ def test_verify_finds_all_equal_and_a_changed_value_not(carried: tuple[Clinic, d
         """UPDATE raw.patient SET "LName" = "LName" || ' ' WHERE "PatNum" = (SELECT min("PatNum") FROM raw.patient)"""
     )
     differs = clinic.arrowetl("verify", "--table", "patient,appointment", "--json")
-    repaired = clinic.run("--table", "patient")
+    repaired = clinic.run("--table", "patient", "--force-full")
     session.close()
 
     assert equal.returncode == 0, equal.stdout[-2000:]
@@ -156,7 +156,7 @@ def test_the_source_is_only_read(carried: tuple[Clinic, dict], tmp_path: Path) -
     admin.execute(f"SET GLOBAL general_log_file = '{log}'")
     admin.execute("SET GLOBAL general_log = 1")
     try:
-        run = clinic.run("--all")
+        run = clinic.run("--all", "--force-full")
     finally:
         admin.execute("SET GLOBAL general_log = 0")
         admin.close()

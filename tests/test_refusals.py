@@ -258,7 +258,7 @@ def test_a_change_that_views_forbid_is_refused_before_any_row_moves(patients: Cl
     assert patients.run()["exit_code"] == 0
     patients.warehouse("SELECT 1")
     session = drivers.Postgres(patients.sandbox.warehouse)
-    session.execute('CREATE VIEW raw.stg_patient AS SELECT "LName" FROM raw.patient')
+    session.execute('CREATE VIEW raw.stg_patient AS SELECT "PatNum" FROM raw.patient')
     session.close()
     patients.create("ALTER TABLE patient MODIFY PatNum int NOT NULL")
     run = patients.run()

@@ -25,7 +25,7 @@ PLAN = planned(PATIENT)
 NOON = datetime(2026, 1, 2, 12)
 ROUTE = Route("run", *(Endpoint(name, "h", 1, "d", "u", "p") for name in ("source", "replica", "warehouse")), None)
 ORDER = [
-    "source reading", "source partitions", "replica prepare", "warehouse prepare",
+    "source reading", "replica prepare", "warehouse prepare", "source partitions",
     "source extract", "replica take", "warehouse take", "source extract", "replica take", "warehouse take",
     "replica finish", "warehouse finish", "replica count", "warehouse count", "source reading",
     "warehouse cutover", "replica cutover",
@@ -54,7 +54,10 @@ class FakeEnd:
     def __init__(self, name: str, world: World) -> None:
         self.name, self.world = name, world
 
-    def prepare(self, plan: Any) -> None:
+    def done(self, plan: Any) -> dict[str, Any]:
+        return {}
+
+    def prepare(self, plan: Any, keep: Any) -> None:
         self.world.note(f"{self.name} prepare")
 
     def take(self, plan: Any, part: Any, table: pa.Table) -> tuple[()]:
@@ -92,7 +95,7 @@ class FakeSource:
         moved = timedelta(minutes=self.readings if self.world.changes_while_read else 0)
         return Reading(self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1))
 
-    def partitions(self, plan: Any) -> tuple[Partition, ...]:
+    def partitions(self, plan: Any, done: Any) -> tuple[Partition, ...]:
         self.world.note("source partitions")
         return (Partition(0, None, 5), Partition(1, 5, None))
 

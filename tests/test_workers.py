@@ -57,7 +57,7 @@ def test_processes_carry_what_threads_carry(split: Clinic) -> None:
     assert differences(split.sandbox, "split") == ([], {"D": 1})
     assert told["split"]["coercions"][0]["example_keys"] == [30_000]
     assert run["connections"]["source"]["opened"] > 30
-    again = split.run("--all", "--executor", "thread", "--max-workers", "2")
+    again = split.run("--all", "--force-full", "--executor", "thread", "--max-workers", "2")
     assert (again["totals"]["rows_extracted"], again["tables"][1]["rows_updated"]) == (ROWS + 1, 0)
 
 
