@@ -113,7 +113,7 @@ def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
         outcome, entry = transfer(plan, shared)
     if outcome is None or outcome.rows_warehouse is None:
         route = shared.route.from_replica
-        later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False)
+        later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False, since=None)
         second, _ = transfer(later, replace(shared, route=route, servers=servers_of(route)), entry)
         outcome = outcome.followed_by(second) if outcome else second
     shared.ledger.history(shared.route.run_id, outcome, started_at)

@@ -33,7 +33,9 @@ def logged(session: drivers.MySQL, begin: bool) -> list[str]:
         session.execute("SET GLOBAL general_log = 1")
         return []
     session.execute("SET GLOBAL general_log = 0")
-    return [str(text) for (text,) in session.rows("SELECT argument FROM mysql.general_log WHERE command_type = 'Query'")]
+    return [
+        str(text) for (text,) in session.rows("SELECT argument FROM mysql.general_log WHERE command_type = 'Query'")
+    ]
 
 
 def of_tables(statements: list[str], names: set[str]) -> list[str]:

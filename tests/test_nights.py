@@ -1,5 +1,5 @@
 """
-Nights in a row at a simulated clinic: edits, deletes, drift, crashes, writes during the run; both ends equal after each.
+Nights in a row at a simulated clinic: edits, deletes, drift, crashes, writes during the run; equal ends after each.
 
 ARROWETL_TEST_NIGHTS chooses how many (14), ARROWETL_TEST_CLINIC_TABLES how
 many tables (40, or `all`), ARROWETL_TEST_SEED what happens.

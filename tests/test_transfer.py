@@ -27,7 +27,7 @@ ROUTE = Route("run", *(Endpoint(name, "h", 1, "d", "u", "p") for name in ("sourc
 ORDER = [
     "source reading", "replica prepare", "warehouse prepare", "source partitions",
     "source extract", "replica take", "warehouse take", "source extract", "replica take", "warehouse take",
-    "replica finish", "warehouse finish", "replica count", "warehouse count", "source reading",
+    "replica finish", "warehouse finish", "source reading", "replica count", "warehouse count",
     "warehouse cutover", "replica cutover",
 ]  # fmt: skip
 

@@ -1,0 +1,419 @@
+"""
+Every other night: what changed moves, and only that; and what stands in the way of it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Clinic
+from independent import differences
+
+from arrowetl import drivers
+from arrowetl.errors import DatabaseQueryError
+from arrowetl.ledger import Ledger
+from arrowetl.route import Choices
+from arrowetl.source import Source
+
+STAMP = "DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
+PATIENT = f"""
+CREATE TABLE patient (PatNum bigint NOT NULL AUTO_INCREMENT, LName varchar(100) NOT NULL, Balance double,
+  Birthdate date NOT NULL DEFAULT '0001-01-01', {STAMP}, PRIMARY KEY (PatNum), KEY (LName))
+  ENGINE=MyISAM DEFAULT CHARSET=utf8;
+INSERT INTO patient SELECT seq, CONCAT('name ', seq), seq / 7, '1980-02-29', '2020-01-01' FROM seq_1_to_3000
+"""
+INCREMENTAL = {"extraction_strategy": "incremental", "primary_incremental_column": "DateTStamp"}
+FULL = {"extraction_strategy": "full_table"}
+
+
+def configure(clinic: Clinic, settings: dict[str, Any] | None = None, **tables: Any) -> None:
+    clinic.tables_file.write_text(yaml.safe_dump({"settings": settings or {}, "tables": tables}))
+
+
+def settle() -> None:
+    """Until MyISAM's stamps, which have no fractions, tell what was written from what will be."""
+    time.sleep(2.1)
+
+
+def only(run: dict[str, Any]) -> dict[str, Any]:
+    (table,) = run["tables"]
+    assert run["exit_code"] == 0, table["error"]
+    return table
+
+
+def moved(table: dict[str, Any]) -> tuple[int, int, int]:
+    return table["rows_inserted"], table["rows_updated"], table["rows_deleted"]
+
+
+@pytest.fixture
+def patients(clinic: Clinic) -> Clinic:
+    """3,000 patients at all three ends, and the first night over."""
+    configure(clinic, patient=INCREMENTAL)
+    clinic.create(PATIENT)
+    settle()
+    assert only(clinic.run())["reason"] == "first load"
+    return clinic
+
+
+def history(clinic: Clinic, what: str) -> list[Any]:
+    rows = clinic.warehouse(f"SELECT {what} FROM raw.etl_table_history ORDER BY started_at")
+    return [row if len(row) > 1 else row[0] for row in rows]
+
+
+# --- modes --------------------------------------------------------------------------------------
+
+
+def test_what_did_not_change_is_not_read(patients: Clinic) -> None:
+    """Told by MyISAM's own stamp; checked, recorded, and counted as it stands."""
+    before = patients.warehouse("SELECT _loaded_at, _checked_at FROM raw.etl_load_status")[0]
+    table = only(patients.run())
+    after = patients.warehouse("SELECT _loaded_at, _checked_at FROM raw.etl_load_status")[0]
+
+    assert (table["mode"], table["status"], table["rows_extracted"]) == ("skipped", "skipped", 0)
+    assert (table["rows_replica"], table["rows_warehouse"]) == (3000, 3000)
+    assert table["reason"].startswith("unchanged since ")
+    assert after[0] == before[0]
+    assert after[1] > before[1]
+    assert history(patients, "mode") == ["full", "skipped"]
+
+
+def test_a_table_written_to_a_moment_ago_is_not_believed(clinic: Clinic) -> None:
+    """Within one second of the read, a change would not move the stamp: then the table is looked at again."""
+    configure(clinic, patient=FULL)
+    clinic.create(PATIENT)
+    first, second = only(clinic.run()), only(clinic.run())
+
+    assert first["settled"] is not True
+    assert second["mode"] == "reconcile"
+
+
+def test_innodb_is_told_by_its_checksum(clinic: Clinic) -> None:
+    """Its stamp is lost with a restart: small tables are skipped by CHECKSUM TABLE, and only by that."""
+    configure(clinic, patient=FULL)
+    clinic.create(PATIENT.replace("MyISAM", "InnoDB"))
+    clinic.run()
+    table = only(clinic.run())
+    clinic.create("UPDATE patient SET LName = 'Name 5' WHERE PatNum = 5")
+    changed = only(clinic.run())
+
+    assert (table["mode"], table["reason"]) == ("skipped", "its checksum is what it was")
+    assert (changed["mode"], moved(changed)) == ("reconcile", (0, 1, 0))
+    assert differences(clinic.sandbox, "patient") == ([], {})
+
+
+def test_an_incremental_night(patients: Clinic) -> None:
+    """Edits and new rows by their stamp; deletes, and edits that moved no stamp, by checksums in the same night."""
+    patients.create(
+        "UPDATE patient SET LName = 'edited' WHERE PatNum IN (5, 77);\n"
+        "UPDATE patient SET LName = 'unstamped', DateTStamp = DateTStamp WHERE PatNum = 9;\n"
+        "DELETE FROM patient WHERE PatNum IN (10, 3000);\n"
+        "INSERT INTO patient (PatNum, LName) VALUES (-4, 'below'), (5000, 'above');\n"
+        "INSERT INTO patient (PatNum, LName, DateTStamp) VALUES (10, 'came back', '2019-01-01')"
+    )
+    table = only(patients.run())
+
+    assert (table["mode"], moved(table)) == ("incremental", (2, 4, 1))
+    assert table["rows_extracted"] < 20
+    assert (table["rows_replica"], table["rows_warehouse"]) == (3001, 3001)
+    assert differences(patients.sandbox, "patient") == ([], {})
+    assert patients.arrowetl("verify", "--all").returncode == 0
+
+
+def test_a_stamp_that_ties_with_the_watermark(patients: Clinic) -> None:
+    """Rows of the very second of the last read, and older ones that came late, are read again."""
+    ((watermark, column),) = patients.warehouse(
+        "SELECT last_primary_value, primary_column_name FROM raw.etl_load_status"
+    )
+    patients.create(
+        f"UPDATE patient SET LName = 'tie', DateTStamp = '{watermark.replace('T', ' ')}' WHERE PatNum = 1;\n"
+        f"UPDATE patient SET LName = 'late', DateTStamp = '{watermark.replace('T', ' ')}' - INTERVAL 90 MINUTE "
+        "WHERE PatNum = 2"
+    )
+    table = only(patients.run())
+
+    assert column == "DateTStamp"
+    assert (table["mode"], moved(table)) == ("incremental", (0, 2, 0))
+    assert differences(patients.sandbox, "patient") == ([], {})
+
+
+def test_equal_rows_are_not_rewritten(patients: Clinic) -> None:
+    """In no mode, with a key and without one: PostgreSQL's own counters say so."""
+    patients.create(
+        "CREATE TABLE bak LIKE patient;\nALTER TABLE bak MODIFY PatNum bigint NOT NULL, DROP PRIMARY KEY;\n"
+        "INSERT INTO bak SELECT * FROM patient;\nINSERT INTO bak SELECT * FROM patient LIMIT 10"
+    )
+    patients.run()
+    counters = (
+        "SELECT relname::text, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables "
+        "WHERE relname IN ('patient', 'bak') AND schemaname = 'raw' ORDER BY 1"
+    )
+    modes, counted = [], []
+    for touch, *asked in (("patient", "--all"), ("bak", "--all"), ("patient", "--all", "--force-full"),
+                          ("patient", "--all", "--from", "replica", "--force-full")):  # fmt: skip
+        # Touched, and the same rows.
+        patients.create(
+            f"UPDATE {touch} SET LName = CONCAT(LName, '!');\n"
+            f"UPDATE {touch} SET LName = LEFT(LName, CHAR_LENGTH(LName) - 1), DateTStamp = '2020-01-01'"
+        )
+        run = patients.run(*asked)
+        assert run["exit_code"] == 0
+        assert [moved(table) for table in run["tables"]] == [(0, 0, 0)] * 2
+        modes.append({table["table"]: table["mode"] for table in run["tables"]}[touch])
+        session = drivers.Postgres(patients.sandbox.warehouse)
+        session.rows("SELECT pg_stat_force_next_flush()")
+        counted.append(session.rows(counters))
+        session.close()
+
+    assert modes == ["incremental", "reconcile", "full", "full"]
+    assert counted == [counted[0]] * 4
+    assert differences(patients.sandbox, "bak") == ([], {})
+
+
+def test_a_keyless_tables_copies_count(clinic: Clinic) -> None:
+    """Equal rows of a table without a key: as many as the source has, the others left alone."""
+    clinic.create("CREATE TABLE bak (a int, b varchar(9)) ENGINE=MyISAM;\n"
+                  "INSERT INTO bak VALUES (1, 'x'), (1, 'x'), (1, 'x'), (2, NULL), (2, NULL), (3, '')")  # fmt: skip
+    clinic.run()
+    clinic.create("DELETE FROM bak WHERE a = 1 LIMIT 1;\nINSERT INTO bak VALUES (2, NULL), (4, 'new')")
+    table = only(clinic.run())
+
+    assert (table["mode"], moved(table)) == ("full", (2, 0, 1))
+    assert "no primary key" in table["reason"]
+    assert differences(clinic.sandbox, "bak") == ([], {})
+
+
+@pytest.mark.parametrize("by", ["reading", "checksum", "auto"])
+def test_both_ways_to_compare_find_the_same(clinic: Clinic, by: str) -> None:
+    """What is told, and what moves; with checksums, only rows that differ are read."""
+    configure(clinic, {"reconcile_by": by}, patient=FULL)
+    clinic.create(PATIENT)
+    clinic.run()
+    clinic.create(
+        "UPDATE patient SET LName = UPPER(LName) WHERE PatNum % 600 = 0;\nDELETE FROM patient WHERE PatNum = 2;\n"
+        "UPDATE patient SET Balance = -0e0 WHERE PatNum = 3;\nUPDATE patient SET Balance = 0e0 WHERE PatNum = 4"
+    )
+    table = only(clinic.run())
+
+    assert (table["mode"], moved(table)) == ("reconcile", (0, 7, 1))
+    assert ("checksum" if by == "auto" else by) in table["reason"]
+    assert table["rows_extracted"] == (2999 if by == "reading" else 7)
+    assert differences(clinic.sandbox, "patient") == ([], {})
+
+
+KEYS = {
+    "composite": ("a int NOT NULL, b varchar(20) NOT NULL", "a, b", "seq % 40, CONCAT('k', seq)"),
+    "string": ("a varchar(40) CHARACTER SET utf8 COLLATE utf8_general_ci NOT NULL", "a", "CONCAT('Key', seq)"),
+    "exact-string": ("a varchar(40) CHARACTER SET utf8 COLLATE utf8_bin NOT NULL", "a",
+                     "IF(seq % 2, CONCAT('k', seq), CONCAT('K', seq - 1))"),
+    "binary": ("a varbinary(16) NOT NULL", "a", "UNHEX(MD5(seq))"),
+    "unsigned": ("a bigint unsigned NOT NULL", "a", "18446744073709551615 - seq"),
+    "negative": ("a int NOT NULL", "a", "CAST(seq AS SIGNED) - 500"),
+    "random": ("a bigint NOT NULL", "a", "CAST(CONV(LEFT(SHA1(seq), 15), 16, 10) AS SIGNED)"),
+    "date": ("a date NOT NULL", "a", "'2000-01-01' + INTERVAL seq DAY"),
+    "decimal": ("a decimal(12,2) NOT NULL", "a", "seq / 4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_of_any_kind(clinic: Clinic, kind: str) -> None:
+    """In small partitions: rows go, come, and change, and a key may change in nothing but its case."""
+    columns, key, values = KEYS[kind]
+    names = [column.split()[0] for column in columns.split(", ")]
+    configure(clinic, {"reconcile_by": "checksum"}, t={"overrides": {"batch_size": 130}})
+    clinic.create(
+        f"CREATE TABLE t ({columns}, v varchar(30), PRIMARY KEY ({key})) ENGINE=MyISAM DEFAULT CHARSET=utf8;\n"
+        f"INSERT INTO t ({', '.join(names)}, v) SELECT {values}, seq FROM seq_1_to_1000"
+    )
+    assert clinic.run()["exit_code"] == 0
+    change = "UPDATE t SET a = UPPER(a) WHERE v IN (7, 8);\n" if kind == "string" else ""
+    clinic.create(
+        f"{change}DELETE FROM t WHERE v IN (1, 500, 1000);\nUPDATE t SET v = 'edited' WHERE v IN (2, 501, 999);\n"
+        f"INSERT INTO t ({', '.join(names)}, v) SELECT {values}, 'new' FROM seq_1001_to_1010"
+    )
+    table = only(clinic.run())
+
+    assert table["mode"] == "reconcile"
+    assert table["rows_inserted"] >= 10
+    assert differences(clinic.sandbox, "t") == ([], {})
+    assert clinic.arrowetl("verify", "--all").returncode == 0
+
+
+def test_a_table_that_is_emptied_and_one_that_is_dropped(clinic: Clinic) -> None:
+    """The one is emptied at both ends; the other stays there as it was, and is told."""
+    clinic.create(PATIENT + ";\nCREATE TABLE other LIKE patient;\nINSERT INTO other SELECT * FROM patient LIMIT 5")
+    clinic.run()
+    clinic.create("TRUNCATE patient;\nDROP TABLE other")
+    run = clinic.run()
+
+    assert (only(run)["table"], moved(only(run))) == ("patient", (0, 0, 3000))
+    assert differences(clinic.sandbox, "patient") == ([], {})
+    assert clinic.warehouse("SELECT count(*) FROM raw.other") == [(5,)]
+    assert any("no more at the source: other" in warning for warning in run["warnings"])
+
+
+# --- the warehouse behind, and the replica ------------------------------------------------------
+
+
+def test_a_warehouse_that_was_rebuilt_takes_all_from_the_replica(patients: Clinic) -> None:
+    """The source is not read, and need not be."""
+    patients.warehouse_execute("DROP SCHEMA raw CASCADE")
+    table = only(patients.run())
+
+    assert "takes all from the replica" in table["reason"]
+    assert table["reason"].startswith("unchanged since")
+    assert moved(table) == (3000, 0, 0)
+    assert differences(patients.sandbox, "patient") == ([], {})
+    assert only(patients.run())["mode"] == "skipped"
+
+
+def test_a_warehouse_that_is_behind_and_a_source_that_moved_on(patients: Clinic) -> None:
+    """What changed goes to the replica, and all of that to the warehouse: the source is read no more than otherwise."""
+    patients.warehouse_execute("UPDATE raw.etl_load_status SET version = 'an older one'")
+    patients.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" < 100')
+    patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
+    table = only(patients.run())
+
+    assert (table["mode"], table["rows_extracted"]) == ("incremental", 1)
+    assert moved(table) == (99, 0, 0)
+    assert differences(patients.sandbox, "patient") == ([], {})
+
+
+def test_a_warehouse_in_which_somebody_wrote(patients: Clinic) -> None:
+    """Rows that are missing there are found when the next ones come, and all is taken from the replica."""
+    patients.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" = 10')
+    patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
+    table = only(patients.run())
+
+    assert (table["rows_warehouse"], moved(table)) == (3000, (1, 1, 0))
+    assert differences(patients.sandbox, "patient") == ([], {})
+
+
+def test_the_replica_lost(patients: Clinic) -> None:
+    """A table that is gone there is read whole again; the warehouse's stays the one it is."""
+    before = patients.warehouse("SELECT 'raw.patient'::regclass::oid::bigint")
+    patients.create("DROP TABLE patient", "replica")
+    table = only(patients.run())
+
+    assert (table["mode"], table["reason"]) == ("full", "the replica has no such table")
+    assert moved(table) == (0, 0, 0)
+    assert patients.warehouse("SELECT 'raw.patient'::regclass::oid::bigint") == before
+
+
+def test_a_run_from_the_replica(patients: Clinic) -> None:
+    """Nothing where both ends hold the same; everything where they do not; the source is not asked."""
+    skipped = only(patients.run("--all", "--from", "replica"))
+    patients.warehouse_execute("DROP TABLE raw.patient")
+    whole = only(patients.run("--all", "--from", "replica", TEST_OPENDENTAL_SOURCE_PORT="1"))
+
+    assert skipped["reason"] == "the warehouse has what the replica has"
+    assert (whole["mode"], moved(whole)) == ("full", (3000, 0, 0))
+    assert only(patients.run())["mode"] == "skipped"
+
+
+def test_a_failure_erases_no_watermark(patients: Clinic) -> None:
+    """The night after it goes on from where the last success was."""
+    before = patients.warehouse("SELECT last_primary_value, version FROM raw.etl_load_status")
+    patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
+    reader = drivers.Postgres(patients.sandbox.warehouse)
+    with reader.transaction():
+        reader.execute("LOCK TABLE raw.patient IN SHARE MODE")
+        failed = patients.run()["tables"][0]
+    reader.close()
+    after = patients.warehouse("SELECT last_primary_value, version, load_status FROM raw.etl_load_status")
+    table = only(patients.run())
+
+    assert failed["status"] == "failed"
+    assert (after[0][:2], after[0][2]) == (before[0], "failed")
+    assert (table["mode"], moved(table)) == ("incremental", (0, 1, 0))
+    assert differences(patients.sandbox, "patient") == ([], {})
+
+
+def test_a_long_gap(patients: Clinic) -> None:
+    """A table that was last current too long ago is compared whole, and says so."""
+    for table, server in (("etl_copy_status", "replica"),):
+        patients.create(f"UPDATE {table} SET _checked_at = UTC_TIMESTAMP() - INTERVAL 40 DAY", server)
+    table = only(patients.run())
+
+    assert (table["mode"], moved(table)) == ("reconcile", (0, 0, 0))
+    assert table["reason"].startswith("its last success is 40 days old, more than 30")
+    assert only(patients.run())["mode"] == "skipped"
+
+
+def test_a_clock_that_was_set_back(patients: Clinic) -> None:
+    """A success in the future proves nothing."""
+    patients.create("UPDATE etl_copy_status SET _checked_at = UTC_TIMESTAMP() + INTERVAL 2 DAY", "replica")
+
+    assert only(patients.run())["reason"].startswith("by the clock, its last success is yet to come")
+
+
+def test_an_incremental_table_is_compared_whole_on_schedule(patients: Clinic) -> None:
+    """Every so many days, as `settings` chooses."""
+    configure(patients, {"reconcile_days": 0}, patient=INCREMENTAL)
+    patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
+
+    assert only(patients.run())["reason"].startswith("is compared whole every 0 days")
+
+
+# --- gentle to the source -----------------------------------------------------------------------
+
+
+def test_two_runs_at_once(patients: Clinic) -> None:
+    """The second says who holds the lock, and exits."""
+    book = Ledger(patients.sandbox.replica, patients.sandbox.warehouse)
+    with book.lock("20260102T030405-abcdef"):
+        done = patients.arrowetl("run", "--all")
+    book.close()
+
+    assert done.returncode == 4
+    assert "another run is at work there: arrowetl run 20260102T030405-abcdef on " in done.stderr
+    assert "since 20" in done.stderr
+
+
+def test_connections_to_the_source_are_bounded(clinic: Clinic) -> None:
+    """However many workers there are; and counted."""
+    configure(clinic, patient={"overrides": {"batch_size": 100}})
+    clinic.create(PATIENT + "".join(f";\nCREATE TABLE p{n} AS SELECT * FROM patient" for n in range(6)))
+    run = clinic.run("--all", "--max-workers", "8", "--max-source-connections", "2")
+
+    assert run["exit_code"] == 0
+    assert run["connections"]["source"]["peak"] == 2
+
+
+def test_a_statement_that_takes_too_long(clinic: Clinic) -> None:
+    """The server ends it."""
+    configure(clinic, {"statement_seconds": 1}, patient=FULL)
+    clinic.create(PATIENT)
+    source = Source(clinic.sandbox.source, Choices(statement_seconds=1))
+    try:
+        with pytest.raises(DatabaseQueryError, match=r"\((1969|3024)\)"), source.pool.session() as session:
+            session.rows("SELECT SUM(a.PatNum * b.PatNum * c.PatNum) FROM patient a, patient b, patient c")
+    finally:
+        source.close()
+    assert clinic.run()["exit_code"] == 0
+
+
+def test_business_hours(clinic: Clinic) -> None:
+    """No table of the source is begun in them; a run from the replica is."""
+    configure(clinic, {"business_hours": "00:00-23:59:59.999999"}, patient=FULL)
+    clinic.create(PATIENT)
+    run = clinic.run()
+
+    assert run["exit_code"] == 1
+    assert "these being business hours" in run["tables"][0]["error"]["message"]
+    assert clinic.published()["replica"] == set()
+
+
+def test_a_dry_run_tells_mode_and_reason(patients: Clinic) -> None:
+    """Rows and time expected, and touches nothing."""
+    patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
+    before = patients.warehouse("SELECT * FROM raw.etl_load_status")
+    shown = patients.arrowetl("run", "--all", "--dry-run")
+
+    assert shown.returncode == 0
+    assert "incremental" in shown.stdout
+    assert "DateTStamp from " in shown.stdout
+    assert patients.warehouse("SELECT * FROM raw.etl_load_status") == before
+    assert history(patients, "mode") == ["full"]
