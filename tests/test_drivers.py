@@ -133,3 +133,18 @@ def test_a_pool_keeps_counts_and_closes() -> None:
     assert again is not None
     assert first is not None
     assert (count.opened, count.peak, len(closed)) == (2, 2, 2)
+
+
+def test_a_block_that_fails_leaves_nothing(sandbox: servers.Sandbox) -> None:
+    """At the warehouse: all statements of a transaction, or none; whoever raised, and whatever."""
+    session = drivers.Postgres(sandbox.warehouse)
+    session.execute("CREATE TEMP TABLE t (n int)")
+    with pytest.raises(ValueError, match="ours"), session.transaction():
+        session.execute("INSERT INTO t VALUES (1)")
+        assert session.rows("SELECT count(*) FROM t") == [(1,)]
+        raise ValueError("ours")
+    assert session.rows("SELECT count(*) FROM t") == [(0,)]
+    with session.transaction():
+        session.execute("INSERT INTO t VALUES (2)")
+    assert session.rows("SELECT n FROM t") == [(2,)]
+    session.close()

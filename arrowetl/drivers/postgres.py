@@ -99,18 +99,20 @@ class Postgres:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All statements of the block, or none."""
-        self._connection.adbc_connection.set_autocommit(False)
+        # A connection opened to commit by itself does nothing when it is asked to roll back: its lower half does.
+        connection = self._connection.adbc_connection
+        connection.set_autocommit(False)
         try:
             yield
             with self._translated("commit"):
-                self._connection.commit()
+                connection.commit()
         except BaseException:
             with suppress(Exception):
-                self._connection.rollback()
+                connection.rollback()
             raise
         finally:
             with suppress(Exception):
-                self._connection.adbc_connection.set_autocommit(True)
+                connection.set_autocommit(True)
 
     def ingest(self, namespace: str, table: str, reader: pa.RecordBatchReader) -> None:
         """COPY the reader's batches into a table that has columns of exactly their types."""

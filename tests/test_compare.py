@@ -1,0 +1,98 @@
+"""
+Two readings of a range: what one lacks of the other, for any rows there are.
+"""
+
+from __future__ import annotations
+
+import struct
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arrowetl import compare
+from arrowetl.checksum import groups_differing, keys_differing, together
+
+TYPES = {"k": pa.int64(), "t": pa.string(), "f": pa.float64(), "b": pa.large_binary(), "d": pa.decimal128(38, 10)}
+VALUES = st.tuples(
+    st.none() | st.text(max_size=3),
+    st.none() | st.sampled_from([0.0, -0.0, 1.5, 5e-324]),
+    st.none() | st.binary(max_size=2),
+    st.none() | st.sampled_from([Decimal(0), Decimal("1.5")]),
+)
+ROWS = st.dictionaries(st.integers(-5, 5), VALUES, max_size=6)
+
+
+def arrow(rows: list[tuple[object, ...]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(TYPES)
+    return pa.table(
+        {name: pa.array(values, type_) for (name, type_), values in zip(TYPES.items(), columns, strict=True)}
+    )
+
+
+def listed(rows: dict[int, tuple[object, ...]]) -> list[tuple[object, ...]]:
+    return [(key, *values) for key, values in rows.items()]
+
+
+def bits(row: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(struct.pack(">d", value) if isinstance(value, float) else value for value in row)
+
+
+@given(source=ROWS, replica=ROWS)
+def test_the_replica_with_what_it_lacks_is_the_source(
+    source: dict[int, tuple[object, ...]], replica: dict[int, tuple[object, ...]]
+) -> None:
+    """And no more than that is said to differ: zeros of either sign do, whatever the order."""
+    changed, gone = compare.lacking(arrow(listed(source)), arrow(listed(replica)[::-1]), ["k"])
+    after = {key: values for key, values in replica.items() if key not in gone.column("k").to_pylist()}
+    after |= {row["k"]: tuple(row.values())[1:] for row in changed.to_pylist()}
+
+    assert {key: bits(values) for key, values in after.items()} == {k: bits(v) for k, v in source.items()}
+    differing = {k for k, v in source.items() if k not in replica or bits(v) != bits(replica[k])}
+    assert set(changed.column("k").to_pylist()) == differing
+    assert set(gone.column("k").to_pylist()) == replica.keys() - source.keys()
+
+
+@given(rows=st.lists(VALUES.map(lambda values: (1, *values)), max_size=6), data=st.data())
+def test_rows_without_a_key(rows: list[tuple[object, ...]], data: st.DataObject) -> None:
+    """The same ones, each as often, in any order; and not where one is another, or there once more."""
+    shuffled = data.draw(st.permutations(rows))
+
+    assert compare.same_rows(arrow(rows), arrow(shuffled))
+    assert not compare.same_rows(arrow(rows), arrow([*rows, (1, None, None, None, None)]))
+    if rows:
+        other = [(2, *rows[0][1:]), *rows[1:]]
+        assert not compare.same_rows(arrow(rows), arrow(other))
+
+
+@pytest.mark.parametrize("key", [["t"], ["k", "t"]])
+def test_a_key_of_texts(key: list[str]) -> None:
+    """Letters of another case are another key."""
+    source, replica = arrow([(1, "a", None, None, None)]), arrow([(1, "A", None, None, None)])
+    changed, gone = compare.lacking(source, replica, key)
+
+    assert (changed.column("t").to_pylist(), gone.column("t").to_pylist()) == (["a"], ["A"])
+
+
+KEYED = st.dictionaries(st.integers(-40, 40), st.integers(0, 2**60 - 1), max_size=30)
+
+
+@given(source=KEYED, replica=KEYED, staged=KEYED, count=st.integers(1, 8))
+def test_checksums_of_groups_find_every_key_that_differs(
+    source: dict[int, int], replica: dict[int, int], staged: dict[int, int], count: int
+) -> None:
+    """Also where some rows are to replace others of the same key: the two are added up apart."""
+
+    def groups(rows: dict[int, int]) -> dict[int, tuple[int, int]]:
+        return together(*({key % count: (1, checksum)} for key, checksum in rows.items()))
+
+    left_alone = {key: checksum for key, checksum in replica.items() if key not in staged}
+    differing = groups_differing(groups(source), together(groups(left_alone), groups(staged)))
+    after = left_alone | staged
+    named = [{k: c for k, c in rows.items() if k % count in differing} for rows in (source, after)]
+    changed, gone = keys_differing(*named)
+
+    assert changed == sorted(key for key, checksum in source.items() if after.get(key) != checksum)
+    assert gone == sorted(after.keys() - source.keys())
