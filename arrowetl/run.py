@@ -181,6 +181,8 @@ def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int, busin
                     shared.tell(TableEnded(outcomes[-1]))
         except KeyboardInterrupt:
             shared.workers.stopping.set()
+            with suppress(ArrowetlError):
+                shared.servers.source.interrupt()
             begun = {future: one for future, one in pending.items() if not future.cancel()}
             outcomes += [future.result() for future in begun]
             stopped = Interrupted("the run was stopped before it began with this table", "run again")

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from arrowetl import coerce, drivers, limits, modes, partition, schema, sql
 from arrowetl.checksum import Grouped, Groups
-from arrowetl.errors import DataExtractionError
+from arrowetl.errors import ArrowetlError, DataExtractionError
 from arrowetl.model import Column, Flavour, Index, Mode, Partition, Reading, Table, TablePlan
 from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
 
@@ -30,8 +31,13 @@ class Source:
     One server and database to read from.
     """
 
-    def __init__(self, endpoint: Endpoint, choices: Choices = DEFAULT_CHOICES) -> None:
+    def __init__(self, endpoint: Endpoint, choices: Choices = DEFAULT_CHOICES, run_id: str = "") -> None:
+        """
+        Args:
+            run_id: by which the long statements of a run, of all its processes, can be known at the server.
+        """
         self.endpoint = endpoint
+        self._mark = f"/* arrowetl {run_id} */ " if run_id else ""
         self.choices = choices
         seconds = choices.statement_seconds
         self.pool = drivers.Pool(
@@ -116,7 +122,7 @@ class Source:
     def groups(self, grouped: Grouped, table: str, staged: str | None = None) -> Groups | None:
         """The checksums of a range's groups; None where the server has no room to say some row."""
         with self.pool.session() as session:
-            answers = session.rows(grouped.question(self.endpoint.database, table, staged))
+            answers = session.rows(self._mark + grouped.question(self.endpoint.database, table, staged))
         if any(int(unsaid) for *_, unsaid in answers):
             return None
         return {int(group): (int(rows), int(total)) for group, rows, total, _ in answers}
@@ -126,7 +132,7 @@ class Source:
     ) -> dict[int, int]:
         """Key → checksum of the rows in the groups named, or in all."""
         with self.pool.session() as session:
-            answers = session.rows(grouped.rows_question(self.endpoint.database, table, among, staged))
+            answers = session.rows(self._mark + grouped.rows_question(self.endpoint.database, table, among, staged))
         return {int(key): int(checksum) for key, checksum in answers}
 
     def misfits(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
@@ -197,13 +203,24 @@ class Source:
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
-        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark)
+        statement = self._mark + sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark)
         try:
             with self.pool.counted():
                 return drivers.read_arrow(self.endpoint, statement, self.tls, self.choices.statement_seconds)
         except DataExtractionError:
             self._answers()
             raise
+
+    def interrupt(self) -> None:
+        """End what the run's statements are at, wherever they were sent from: a slow link may have minutes of it."""
+        # Beside the pool: those who wait for what is to be ended may have all of its connections.
+        session = drivers.MySQL(self.endpoint, read_only=True)
+        try:
+            for (number,) in session.rows(sql.statements_with(self._mark.strip())):
+                with suppress(ArrowetlError):  # it has ended by itself
+                    session.execute(f"KILL QUERY {number}")
+        finally:
+            session.close()
 
     def _answers(self) -> None:
         """

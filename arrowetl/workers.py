@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -23,6 +23,7 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
@@ -31,7 +32,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from arrowetl import drivers
-from arrowetl.errors import DataExtractionError, Interrupted
+from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
 from arrowetl.model import Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged
 from arrowetl.replica import Replica
@@ -96,7 +97,9 @@ def servers_of(route: Route) -> Servers:
             replica, spills = None, route.spill_directory
             if route.replica and spills:
                 replica = Replica(route.replica, spills, partial(spilled, spills))
-            _SERVERS[route] = Servers(Source(route.source, route.choices), replica, Warehouse(route.warehouse))
+            _SERVERS[route] = Servers(
+                Source(route.source, route.choices, route.run_id), replica, Warehouse(route.warehouse)
+            )
         return _SERVERS[route]
 
 
@@ -159,7 +162,8 @@ class Workers:
         if len(jobs) == 1:
             self._take_slot(jobs[0].plan)
             try:
-                outcome = carry(jobs[0])
+                with self._told_if_stopped():
+                    outcome = carry(jobs[0])
             finally:
                 self._slots.release()
             yield outcome
@@ -204,8 +208,19 @@ class Workers:
             self._slots.release()
             raise Interrupted(f"{plan.name}: the run was stopped", "run again")
 
+    @contextmanager
+    def _told_if_stopped(self) -> Iterator[None]:
+        """A read that was ended because the run is to stop is no failure of the source."""
+        try:
+            yield
+        except (DataExtractionError, DatabaseQueryError) as error:
+            if self.stopping.is_set():
+                raise Interrupted("the run was stopped", "run again") from error
+            raise
+
     def _result(self, future: Future[PartitionOutcome]) -> PartitionOutcome:
-        outcome = future.result()
+        with self._told_if_stopped():
+            outcome = future.result()
         if outcome.process != os.getpid():
             self.connections[outcome.process] = outcome.connections
         return outcome

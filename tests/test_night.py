@@ -4,10 +4,13 @@ Every other night: what changed moves, and only that; and what stands in the way
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import slow
 import yaml
 from conftest import Clinic
 from independent import differences
@@ -393,6 +396,61 @@ def test_a_statement_that_takes_too_long(clinic: Clinic) -> None:
     finally:
         source.close()
     assert clinic.run()["exit_code"] == 0
+
+
+@pytest.fixture
+def far(clinic: Clinic) -> Iterator[slow.Link]:
+    """The source at the end of a link of 1 MB a second; a table of 8 MB, and the first night over."""
+    configure(clinic, notes={"overrides": {"batch_size": 5000}})
+    clinic.create(
+        "CREATE TABLE notes (Num bigint NOT NULL, T varchar(500), PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=latin1;\n"
+        "INSERT INTO notes SELECT seq, REPEAT(CHAR(65 + seq % 26), 400) FROM seq_1_to_20000"
+    )
+    source = clinic.sandbox.source
+    with slow.link(source.host, source.port, 1_000_000, 0.005) as shaped:
+        clinic.environment["TEST_OPENDENTAL_SOURCE_HOST"] = "127.0.0.1"
+        assert clinic.run()["exit_code"] == 0
+        clinic.environment["TEST_OPENDENTAL_SOURCE_PORT"] = str(shaped.port)
+        yield shaped
+
+
+def test_over_a_slow_link_checksums_win(clinic: Clinic, far: slow.Link) -> None:
+    """What the way carries of a night, and how long that takes: a tenth of reading, at most."""
+    carried = {}
+    for by in ("reading", "auto"):
+        configure(clinic, {"reconcile_by": by}, notes={"overrides": {"batch_size": 5000}})
+        # The way to the source has another name now, on which nothing is known; once that is told, only of edits.
+        clinic.create(f"UPDATE etl_copy_status SET as_of = REPLACE(as_of, ':{clinic.sandbox.source.port}/', "
+                      f"':{far.port}/')", "replica")  # fmt: skip
+        clinic.create(f"UPDATE notes SET T = '{by}' WHERE Num % 2000 = 0")
+        before, clock = far.bytes, time.monotonic()
+        table = only(clinic.run())
+        carried[by] = (far.bytes - before, time.monotonic() - clock)
+        assert (table["mode"], moved(table)) == ("reconcile", (0, 10, 0))
+    assert "compared by checksums" in table["reason"]
+    assert carried["auto"][0] < carried["reading"][0] / 10
+    assert carried["auto"][1] < carried["reading"][1] / 2
+    assert differences(clinic.sandbox, "notes") == ([], {})
+
+
+def test_reads_stop_when_they_are_asked_to(clinic: Clinic, far: slow.Link) -> None:
+    """
+    Within seconds, though the partition under way would take 40; nothing of it can be seen. What is on its way already,
+    up to 4 MB of it in the server's own socket, still comes.
+    """
+    configure(clinic, notes={})
+    clinic.create("INSERT INTO notes SELECT seq, REPEAT('x', 400) FROM seq_20001_to_100000")
+    process = clinic.start("run", "--all", "--force-full")
+    before = far.bytes
+    while far.bytes < before + 500_000:
+        time.sleep(0.05)
+    clock = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert time.monotonic() - clock < 12
+    assert clinic.leftovers() == []
 
 
 def test_business_hours(clinic: Clinic) -> None:

@@ -34,6 +34,7 @@ from arrowetl.sql.mysql import (
     mysql_count,
     outside,
     reading,
+    statements_with,
     swap_replica,
     within,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "shortened_key",
     "stage_again",
     "staging_name",
+    "statements_with",
     "swap_replica",
     "swap_warehouse",
     "unstage",

@@ -52,6 +52,14 @@ def checksum_tables(database: str, tables: Sequence[str]) -> str:
     return f"CHECKSUM TABLE {', '.join(mysql_table(database, table) for table in tables)}"
 
 
+def statements_with(mark: str) -> str:
+    """The connections whose statement has a mark in it, but for the one that asks."""
+    return (
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() "
+        f"AND LOCATE({mysql_literal(mark)}, INFO) > 0"
+    )
+
+
 def highest(database: str, table: str, column: Column) -> str:
     """The highest value of a watermark that is believable: a stamp is no more than a day in the future."""
     name = mysql_name(column.name)
