@@ -68,6 +68,20 @@ def row_checksum(fields: Sequence[Field], alias: str = "t") -> str:
     return _BITS.format(row=f"CONCAT_WS('#', {', '.join([*images, *lengths, nulls])})")
 
 
+def table_checksums(database: str, tables: Sequence[tuple[str, Sequence[Field]]]) -> str:
+    """
+    Of each table its number among them, the sum of its rows' checksums, and rows that could not be said.
+
+    CHECKSUM TABLE, which is quicker, does not see where one text ends and the next begins: ('ab', 'c') is ('a', 'bc').
+    """
+    questions = [
+        f"SELECT {number}, CAST(COALESCE(SUM({row_checksum(fields)}), 0) AS CHAR), "
+        f"COALESCE(SUM({row_checksum(fields)} IS NULL), 0) FROM {mysql_table(database, name)} t"
+        for number, (name, fields) in enumerate(tables)
+    ]
+    return " UNION ALL ".join(questions)
+
+
 @dataclass(frozen=True, slots=True)
 class Grouped:
     """A range of a table whose rows are told apart by their key's remainder: so many groups, each with a checksum."""

@@ -9,12 +9,13 @@ here; the sentences are in `sql`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from arrowetl import drivers, limits, sql
-from arrowetl.errors import OutOfStepError
+from arrowetl.errors import DatabaseQueryError, OutOfStepError
 from arrowetl.model import Cutover, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
 
@@ -32,9 +33,9 @@ def cutover(
     bent = len(plan.drift.retyped) > len(plan.drift.widened)
     follows = bool(plan.drift) or bool(plan.published and plan.published.not_null)
     if follows and not bent:
-        with _switch(session), _views_made_anew(session, namespace, plan):
-            _follow(session, namespace, plan)
-    with _switch(session):
+        _patiently(session, lambda: _follow_alone(session, namespace, plan))
+    with session.transaction():
+        session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
         if bent:
             # Its values are gone until the rows are there: nobody may look in between.
             with _views_made_anew(session, namespace, plan):
@@ -48,23 +49,40 @@ def cutover(
     return changes
 
 
-@contextmanager
-def _switch(session: drivers.Postgres) -> Iterator[None]:
-    """A transaction that gives way to readers rather than have others queue behind it."""
-    with session.transaction():
-        session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
-        yield
+def _patiently(session: drivers.Postgres, act: Callable[[], None]) -> None:
+    """
+    What alters a table waits for its readers, and other readers for it: it gives way at once, and tries again.
+    """
+    deadline = time.monotonic() + limits.cutover_lock_seconds
+    while True:
+        try:
+            with session.transaction():
+                session.execute(f"SET LOCAL lock_timeout = '{limits.alter_lock_milliseconds}ms'")
+                act()
+            return
+        except DatabaseQueryError as error:
+            if error.code != _LOCK_NOT_AVAILABLE or time.monotonic() > deadline:
+                raise
+        time.sleep(limits.alter_pause_seconds)
+
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """The table follows before its rows do: until they have, nobody knows what it holds."""
+    with _views_made_anew(session, namespace, plan):
+        _follow(session, namespace, plan)
+    session.execute(sql.load_in_doubt(namespace, plan.name))
 
 
 def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     if plan.cutover is Cutover.SWAP:
         return _swap(session, namespace, plan, staged.rows)
-    if plan.is_delta and not staged:
-        return Changes()
-    changes = _merge(session, namespace, plan, staged)
+    changes = _merge(session, namespace, plan, staged) if staged or not plan.is_delta else Changes()
     if plan.drift.adds_key:
         session.execute(sql.add_key(namespace, plan))
-    rows = session.count(namespace, plan.name_postgres) if changes else staged.expected
+    rows = session.count(namespace, plan.name_postgres)
     if rows != staged.expected:
         raise OutOfStepError(
             f"{plan.name}: the warehouse would have {rows:,} rows, and must have {staged.expected:,}",

@@ -25,9 +25,13 @@ from arrowetl.route import Endpoint
 from arrowetl.sql import tracking
 from arrowetl.sql.tracking import Entry
 
-TRACKING = frozenset(
-    {"etl_copy_status", "etl_load_status", "etl_transform_status", "etl_run_history", "etl_table_history"}
-    | {"etl_partition_status"}
+OURS = frozenset(
+    {"etl_load_status", "etl_transform_status", "etl_run_history", "etl_table_history", "etl_partition_status"}
+)
+"""The tracking tables at the warehouse."""
+TRACKING = (
+    OURS
+    | {"etl_copy_status"}
     # A predecessor's, which may lie beside the tables of a replica.
     | {"etl_copy_status_snapshot", "etl_load_status_snapshot", "etl_pipeline_metrics", "etl_table_metrics"}
 )
@@ -85,10 +89,7 @@ class Ledger:
         """Make the tracking tables, or bring a predecessor's up to date; their rows stay."""
         with self._warehouse.session() as session:
             standing = _warehouse_columns(session)
-            if (
-                not {"etl_load_status", "etl_transform_status", "etl_run_history", "etl_table_history"}
-                <= standing.keys()
-            ):
+            if not standing.keys() >= OURS:
                 for statement in tracking.WAREHOUSE_TABLES:
                     session.execute(statement.format(namespace=self._quoted))
                 standing = _warehouse_columns(session)
@@ -251,7 +252,7 @@ _RECORD = "table_name, version, rows_total, _checked_at, last_primary_value, pri
 def _records(rows: Iterable[tuple[Any, ...]]) -> dict[str, Record]:
     return {
         name: Record(
-            version=version,
+            version=tracking.certain(version),
             rows=rows_total,
             checked_at=checked_at and checked_at.replace(tzinfo=UTC),
             watermark=watermark,

@@ -51,6 +51,10 @@ update_time_grain_seconds = 1
 # Readers of a published table wait at most this long for the switch; then we give way and fail.
 cutover_lock_seconds = 10
 
+# A reader that meets an ALTER in waiting waits with it: no longer than this, after which it is tried again later.
+alter_lock_milliseconds = 300
+alter_pause_seconds = 0.3
+
 # `status --watch` looks again so often.
 watch_seconds = 5
 
@@ -69,8 +73,10 @@ watermark_overlap_seconds = 2 * 3600
 # An incremental table is compared whole so often: edits that moved no stamp are found then at the latest.
 reconcile_days = 7
 
-# CHECKSUM TABLE reads a table in one statement, and MyISAM's writers wait for it: some 70 ms at this size.
+# A table whose engine cannot tell when it changed is told by the checksum of all its rows up to here, in a quarter of
+# a second at the source; so many tables are asked about in one statement.
 checksum_table_rows_max = 100_000
+checksums_per_statement = 20
 
 # Up to here an incremental night adds up checksums of whole rows, beyond it of keys alone: half a million whole
 # rows a second, at the source as well.

@@ -87,7 +87,7 @@ class Table:
     update_time: datetime | None = None
     """When it last changed (UTC), where the engine can tell."""
     checksum: int | None = None
-    """CHECKSUM TABLE's, where it was asked."""
+    """Of all rows, where it was asked."""
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -112,6 +112,8 @@ class PublishedTable:
     """Columns that somebody else forbade to be NULL, the key's left out."""
     used: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Column → the views that name it."""
+    is_empty: bool = False
+    """Whether it has no page of rows at all, as after TRUNCATE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Reading:
     now: datetime
     """The server's own clock."""
     checksum: int | None = None
-    """CHECKSUM TABLE's, of small tables whose engine cannot tell when they changed."""
+    """Of all rows, of small tables whose engine cannot tell when they changed."""
 
 
 # --- what the ledger says -----------------------------------------------------------------------
@@ -312,8 +314,6 @@ class TablePlan:
     """From where on the watermark is read: the recorded one less the overlap."""
     structure: str = ""
     """A digest of the columns and the key."""
-    chunked: bool = False
-    """Whether an incremental read is made in ranges of the key as well."""
     without_key: bool = False
     """Whether the warehouse was found not to hold the primary key."""
     catches_up: bool = False

@@ -91,7 +91,8 @@ def structure(plan: TablePlan) -> str:
 def in_step(plan: TablePlan, standing: Standing) -> bool:
     """Whether both ends hold the same, so that what will have changed at the one is all that the other lacks."""
     same = standing.replica.version is not None and standing.replica.version == standing.warehouse.version
-    return same and plan.published is not None and not plan.drift
+    there = plan.published is not None and not (plan.published.is_empty and standing.warehouse.rows)
+    return same and there and not plan.drift
 
 
 def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str | None:
@@ -136,7 +137,8 @@ def unchanged(table: Table, record: Record) -> str | None:
     Why the source's table is certainly as it was when it was last read; None when in doubt.
 
     MyISAM stamps its file at every change, to the second: a stamp that is the recorded one, and that was more than a
-    second old when the table was read, leaves no room for a change. Of other engines only CHECKSUM TABLE is believed.
+    second old when the table was read, leaves no room for a change. Of other engines only the checksum of all rows is
+    believed.
     """
     before = record.as_of.reading if record.as_of else None
     if before is None:
@@ -158,7 +160,7 @@ def is_old_enough(reading: Reading) -> bool:
 
 
 def checksum_tells(table: Table) -> bool:
-    """Whether CHECKSUM TABLE is to say if the table changed: it is small, and its engine cannot."""
+    """Whether the checksum of all rows is to say if the table changed: it is small, and its engine cannot."""
     stamped = table.engine == "MyISAM" and table.update_time is not None
     return not stamped and table.rows <= limits.checksum_table_rows_max
 

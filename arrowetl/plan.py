@@ -80,7 +80,6 @@ def table_plan(
         rows_per_partition=partition.rows_per_partition(
             table, settings.get("batch_size"), settings.get("partition_bytes")
         ),
-        chunked=settings.get("extraction_strategy") == "incremental_chunked",
         name_postgres=name_postgres,
         key_postgres=key_postgres,
         cutover=Cutover.SWAP,
@@ -170,6 +169,14 @@ def _refuse_unknown_columns(table: Table, settings: TableSettings) -> None:
             f"{table.name}: tables.yml has overrides of columns that the source has not: {', '.join(told)}",
             f"correct tables.{table.name}.overrides.columns",
         )
+
+
+def without_absent(settings: TableSettings, replica: Table) -> TableSettings:
+    """What is chosen of a table that is read from the replica, which has none of the columns that are left out."""
+    there = {column.name for column in replica.columns}
+    columns = settings.get("columns", {})
+    kept = {name: entry for name, entry in columns.items() if name in there or not entry.get("exclude")}
+    return TableSettings({**settings.values, "columns": kept}) if columns else settings
 
 
 def _columns(table: Table, settings: TableSettings) -> list[Column]:

@@ -62,15 +62,11 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
     records = book.records()
     standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records)
-    catalog = _with_checksums(servers.source, catalog, standings)
     around = Circumstances(
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices
     )
     found = planned_tables(request, tables_file, catalog, standings, book.remembered(), servers.source.misfits, around)
-    if any(_would_rather_know(one, around) for one in found.plans):
-        around = replace(around, link=servers.source.link())
-        plans = (modes.with_mode(one, tables_file.of(one.name), standings[one.name], around) for one in found.plans)
-        found = replace(found, plans=tuple(plans))
+    found = _decided_anew(found, tables_file, servers.source, around)
     gone = sorted(set(records[0]) - set(catalog)) if request.read_from == "source" else []
     listed = [name for name in gone if name not in tables_file.tables]
     if listed:
@@ -98,20 +94,25 @@ def standings_of(
     }
 
 
-def _with_checksums(
-    source: Source, catalog: Mapping[str, Table], standings: Mapping[str, Standing]
-) -> dict[str, Table]:
-    """The catalog, with the checksums of tables of which one is recorded: all in one statement."""
-    asked = [
-        name
-        for name, table in catalog.items()
-        if modes.checksum_tells(table)
-        and (as_of := standings[name].replica.as_of)
-        and as_of.reading
-        and as_of.reading.checksum is not None
-    ]
+def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, around: Circumstances) -> Planned:
+    """The plans, once the source was asked for the checksums of some tables, and how quick the link is."""
+    asked = [one for one in found.plans if one.is_delta and modes.checksum_tells(one.table)]
+    asked = [one for one in asked if _recorded_checksum(found.standings[one.name]) is not None]
     checksums = source.checksums(asked)
-    return {name: replace(table, checksum=checksums.get(name)) for name, table in catalog.items()}
+    if any(_would_rather_know(one, around) for one in found.plans):
+        around = replace(around, link=source.link())
+    elif not checksums:
+        return found
+    plans = []
+    for one in found.plans:
+        one = replace(one, table=replace(one.table, checksum=checksums.get(one.name)))
+        plans.append(modes.with_mode(one, tables_file.of(one.name), found.standings[one.name], around))
+    return replace(found, plans=tuple(plans))
+
+
+def _recorded_checksum(standing: Standing) -> int | None:
+    as_of = standing.replica.as_of
+    return as_of.reading.checksum if as_of and as_of.reading else None
 
 
 def _would_rather_know(one: TablePlan, around: Circumstances) -> bool:
@@ -150,6 +151,8 @@ def planned_tables(
     plans, failed = [], []
     for name in chosen:
         settings = tables_file.of(name)
+        if request.read_from == "replica":
+            settings = plan.without_absent(settings, catalog[name])
         if settings.excluded:
             if request.tables:
                 warnings.append(f"{name}: excluded in tables.yml")

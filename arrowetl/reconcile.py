@@ -27,7 +27,8 @@ class Difference:
     pieces: tuple[tuple[TablePlan, pa.Table], ...]
     """Rows that are new or other ones, each with the plan by which they were read."""
     gone: pa.Table
-    """Keys that the source no longer has, in the key's columns."""
+    """Keys that the source no longer has, in the key's columns, as `read` reads them."""
+    read: TablePlan
     standing: int
     """Rows the source has."""
     rows_read: int
@@ -66,7 +67,7 @@ def _both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> 
 def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
     read, rows, at_replica = _both(source, replica, plan, part)
     changed, gone = compare.lacking(rows, at_replica, plan.table.primary_key)
-    return Difference(((read, changed),), gone, rows.num_rows, rows.num_rows, rows.nbytes)
+    return Difference(((read, changed),), gone, read, rows.num_rows, rows.num_rows, rows.nbytes)
 
 
 def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference | None:
@@ -85,10 +86,11 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     most = len(differing) > len(here) / 2 and len(differing) > 1
     if most and all_of_it and not staged:
         return None
-    standing = sum(rows for rows, _ in here.values())
+    standing = sum(rows for group, (rows, _) in here.items() if group not in set(differing) and not most)
     said = len(here) * _GROUP_BYTES
     if not differing:
-        return Difference((), _keys(plan, []), standing, 0, said)
+        standing = sum(rows for rows, _ in here.values())
+        return Difference((), _keys(plan, []), plan, standing, 0, said)
     among = None if most else differing
     source_rows = source.row_checksums(grouped, plan.name, among)
     replica_rows = replica.row_checksums(grouped, plan.name, among, staged)
@@ -102,7 +104,9 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     gone += [value for value in vanished if value in replica_rows]
     rows_read = sum(rows.num_rows for _, rows in pieces)
     said += len(source_rows) * _ROW_BYTES + sum(rows.nbytes for _, rows in pieces)
-    return Difference(tuple(pieces), _keys(plan, gone), standing - len(vanished), rows_read, said)
+    return Difference(
+        tuple(pieces), _keys(plan, gone), plan, standing + len(source_rows) - len(vanished), rows_read, said
+    )
 
 
 # What an answer about a group, or a row, is on its way: numbers of eight bytes, as Arrow would have them.

@@ -16,7 +16,7 @@ from typing import IO
 import pyarrow as pa
 
 from arrowetl import checksum, drivers, infile, limits, schema, sql
-from arrowetl.errors import DataLoadingError, VerificationError
+from arrowetl.errors import DatabaseQueryError, DataLoadingError, VerificationError
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged
 from arrowetl.route import Endpoint
@@ -101,9 +101,9 @@ class Replica:
                     schema.remedy_of(plan.name, field),
                 )
         with self.pool.session() as session:
+            session.execute(tracking.forget_partitions(None, plan.name))
             if name in self._tables:
                 session.execute(sql.drop_mysql(database, name))
-                session.execute(tracking.forget_partitions(None, plan.name))
             session.execute(sql.create_replica(database, name, plan, flavour, collations))
             if plan.is_delta:
                 session.execute(sql.create_gone_replica(database, plan))
@@ -180,7 +180,11 @@ class Replica:
             session.execute(f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}")
             # A RENAME is no part of a transaction: until it is recorded, what stands there is in doubt.
             session.execute(sql.in_doubt(plan.name))
-            session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
+            try:
+                session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
+            except DatabaseQueryError:
+                session.execute(sql.no_doubt(plan.name))
+                raise
             session.execute(recorded(changes))
             session.execute(tracking.forget_partitions(None, plan.name))
             session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))

@@ -207,7 +207,8 @@ def _one(one: TablePlan, shared: Shared, business_hours: str | None) -> Outcome:
     try:
         if shared.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
-        if not one.from_replica and is_within(business_hours, datetime.now()):
+        reads_source = not one.from_replica and one.mode is not Mode.SKIPPED
+        if reads_source and is_within(business_hours, datetime.now()):
             raise Interrupted(
                 f"{one.name}: not begun, these being business hours ({business_hours})",
                 "run again when they have ended; settings.business_hours of tables.yml sets them",

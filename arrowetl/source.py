@@ -20,9 +20,9 @@ from typing import Any
 import pyarrow as pa
 
 from arrowetl import coerce, drivers, limits, modes, partition, schema, sql
-from arrowetl.checksum import Grouped, Groups
+from arrowetl.checksum import Grouped, Groups, table_checksums
 from arrowetl.errors import ArrowetlError, DataExtractionError
-from arrowetl.model import Column, Flavour, Index, Mode, Partition, Reading, Table, TablePlan
+from arrowetl.model import Column, Flavour, Index, Partition, Reading, Table, TablePlan
 from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
 
 
@@ -82,19 +82,18 @@ class Source:
         """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
             rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
-        checksum = self.checksums([plan.name])[plan.name] if modes.checksum_tells(plan.table) else None
+        checksum = self.checksums([plan]).get(plan.name) if modes.checksum_tells(plan.table) else None
         return Reading(int(rows), update_time, now, checksum)
 
-    def checksums(self, tables: Sequence[str]) -> dict[str, int | None]:
-        """What CHECKSUM TABLE says of each: NULL of one that it cannot read."""
-        if not tables:
-            return {}
+    def checksums(self, plans: Sequence[TablePlan]) -> dict[str, int]:
+        """Table → the sum of its rows' checksums, of those that can be said; several tables in one statement."""
+        found = dict[str, int]()
         with self.pool.session() as session:
-            answers = session.rows(sql.checksum_tables(self.endpoint.database, tables))
-        return {
-            name.removeprefix(f"{self.endpoint.database}."): None if number is None else int(number)
-            for name, number in answers
-        }
+            for start in range(0, len(plans), limits.checksums_per_statement):
+                some = plans[start : start + limits.checksums_per_statement]
+                answers = session.rows(table_checksums(self.endpoint.database, [(p.name, p.fields) for p in some]))
+                found |= {some[int(n)].name: int(total) for n, total, unsaid in answers if not int(unsaid)}
+        return found
 
     def high(self, plan: TablePlan, before: Reading) -> str | None:
         """
@@ -151,8 +150,6 @@ class Source:
         Args:
             done: ranges that are left out.
         """
-        if plan.mode is Mode.INCREMENTAL and not plan.chunked:
-            return (Partition(0, None, None, plan.since),)
         gaps = partition.gaps(done)
         found = [part for gap in gaps for part in self._ranges(plan.table, plan.rows_per_partition, *gap)]
         return tuple(replace(part, index=index, since=plan.since) for index, part in enumerate(found))
@@ -205,8 +202,9 @@ class Source:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
         statement = self._mark + sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark)
         try:
+            tls = self.tls  # asked before a connection is taken: it takes one itself
             with self.pool.counted():
-                return drivers.read_arrow(self.endpoint, statement, self.tls, self.choices.statement_seconds)
+                return drivers.read_arrow(self.endpoint, statement, tls, self.choices.statement_seconds)
         except DataExtractionError:
             self._answers()
             raise

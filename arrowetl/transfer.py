@@ -170,7 +170,7 @@ def carry(job: Job) -> PartitionOutcome:
     ends = ends_of(plan, servers)
     if plan.is_delta and part.since is None:
         found = reconcile.difference(servers.source, servers_of(job.route.from_replica).source, plan, part)
-        pieces, gone, standing = found.pieces, found.gone, found.standing
+        pieces, gone, plan, standing = found.pieces, found.gone, found.read, found.standing
         rows, bytes_ = found.rows_read, found.bytes_read
     else:
         plan, table = servers.source.extract(plan, part)
@@ -273,7 +273,7 @@ def entry_of(
         rows=staged.expected,
         version=shared.route.run_id if moved else before.version,
         as_of=AsOf(shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key),
-        watermark=high or before.watermark,
+        watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
         watermark_column=plan.watermark,
     )
 

@@ -55,9 +55,12 @@ class Warehouse:
             answers = {part: session.rows(question) for part, question in sql.published(self.namespace).items()}
         columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
         kinds, not_null = dict[str, str](), defaultdict(list)
-        for table, name, type_, kind, forbidden in answers["columns"]:
+        empty = set[str]()
+        for table, name, type_, kind, forbidden, is_empty in answers["columns"]:
             columns[table].append((name, type_))
             kinds[table] = kind
+            if is_empty:
+                empty.add(table)
             if forbidden:
                 not_null[table].append(name)
         keys, dependents = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
@@ -78,6 +81,7 @@ class Warehouse:
                 kinds[table],
                 tuple(name for name in not_null[table] if name not in keys[table]),
                 {column: tuple(views) for column, views in used.get(table, {}).items()},
+                table in empty,
             )
             for table, named in columns.items()
         }
@@ -116,6 +120,7 @@ class Warehouse:
                     tokens = [part.token or "" for part in keep]
                     session.execute(tracking.forget_partitions(self.namespace, plan.name, tokens))
                 return
+            session.execute(tracking.forget_partitions(self.namespace, plan.name))
             session.execute(sql.drop_postgres(self.namespace, name))
             for statement in sql.create_warehouse(self.namespace, plan):
                 session.execute(statement)

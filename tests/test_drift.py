@@ -5,6 +5,7 @@ The source's tables change: both ends follow, and what stands upon the warehouse
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -266,3 +267,39 @@ def test_a_table_that_is_added_and_one_that_is_renamed(clinic: Clinic) -> None:
     }
     assert any("no more at the source: visit;" in warning for warning in run["warnings"])
     assert clinic.published()["warehouse"] == {"visit", "visits", "added"}
+
+
+def test_a_column_is_added_while_a_long_query_reads(watched: Clinic) -> None:
+    """What waits for that query does not keep others waiting behind it: it gives way, and tries again."""
+    watched.create("ALTER TABLE visit0 ADD COLUMN Added1 int NULL")
+    long = drivers.Postgres(watched.sandbox.warehouse)
+    with Poll(watched) as poll, long.transaction():
+        long.rows("SELECT count(*) FROM raw.visit0")
+        process = watched.start("run", "--table", "visit0", "--json")
+        time.sleep(4)
+        assert process.poll() is None
+    _, stderr = process.communicate(timeout=60)
+    long.close()
+
+    assert process.returncode == 0, stderr
+    assert poll.errors == []
+    assert ("Added1", "integer") in columns(watched, "visit0")
+
+
+def test_a_run_that_ends_between_the_table_and_its_rows(clinic: Clinic) -> None:
+    """A column that somebody dropped comes back, and its values with it, however often the way is cut."""
+    clinic.create(VISIT.replace("{t}", "visit"))
+    clinic.run()
+    clinic.warehouse_execute('ALTER TABLE raw.visit DROP COLUMN "Note"')
+    clinic.warehouse_execute(
+        "CREATE FUNCTION raw.no() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''no''; END' LANGUAGE plpgsql"
+    )
+    clinic.warehouse_execute(
+        "CREATE TRIGGER no BEFORE INSERT OR UPDATE OR DELETE ON raw.visit FOR EACH ROW EXECUTE FUNCTION raw.no()"
+    )
+    failed = clinic.run()
+    clinic.warehouse_execute("DROP TRIGGER no ON raw.visit")
+
+    assert failed["exit_code"] == 1
+    assert clinic.run()["exit_code"] == 0
+    assert differences(clinic.sandbox, "visit") == ([], {})

@@ -107,6 +107,19 @@ def test_innodb_is_told_by_its_checksum(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "patient") == ([], {})
 
 
+def test_a_letter_that_moves_to_the_next_column(clinic: Clinic) -> None:
+    """CHECKSUM TABLE does not see it."""
+    clinic.create("CREATE TABLE name (N int NOT NULL, A varchar(9), B varchar(9), PRIMARY KEY (N)) ENGINE=InnoDB;\n"
+                  "INSERT INTO name VALUES (1, 'ab', 'c'), (2, NULL, 'x')")  # fmt: skip
+    clinic.run()
+    clinic.create("UPDATE name SET A = 'a', B = 'bc' WHERE N = 1")
+    first = moved(only(clinic.run()))
+    clinic.create("UPDATE name SET A = 'x', B = NULL WHERE N = 2")
+
+    assert (first, moved(only(clinic.run()))) == ((0, 1, 0), (0, 1, 0))
+    assert differences(clinic.sandbox, "name") == ([], {})
+
+
 def test_an_incremental_night(patients: Clinic) -> None:
     """Edits and new rows by their stamp; deletes, and edits that moved no stamp, by checksums in the same night."""
     patients.create(
@@ -294,6 +307,33 @@ def test_a_warehouse_in_which_somebody_wrote(patients: Clinic) -> None:
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
+def test_a_warehouse_that_somebody_emptied(patients: Clinic) -> None:
+    """Though nothing changed at the source: it takes all from the replica."""
+    patients.warehouse_execute("TRUNCATE raw.patient")
+
+    assert moved(only(patients.run())) == (3000, 0, 0)
+    assert differences(patients.sandbox, "patient") == ([], {})
+
+
+def test_tracking_tables_of_an_earlier_version(patients: Clinic) -> None:
+    """What they lack is made."""
+    patients.warehouse_execute("DROP TABLE raw.etl_partition_status")
+    patients.create("DROP TABLE etl_partition_status", "replica")
+    patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
+
+    assert moved(only(patients.run())) == (0, 1, 0)
+
+
+def test_a_column_that_is_left_out_and_a_run_from_the_replica(clinic: Clinic) -> None:
+    """The replica has none of it; nor is it missed."""
+    configure(clinic, patient={"overrides": {"columns": {"Balance": {"exclude": True}}}})
+    clinic.create(PATIENT)
+    clinic.run()
+    table = only(clinic.run("--all", "--from", "replica", "--force-full"))
+
+    assert (table["mode"], moved(table)) == ("full", (0, 0, 0))
+
+
 def test_the_replica_lost(patients: Clinic) -> None:
     """A table that is gone there is read whole again; the warehouse's stays the one it is."""
     before = patients.warehouse("SELECT 'raw.patient'::regclass::oid::bigint")
@@ -375,14 +415,27 @@ def test_two_runs_at_once(patients: Clinic) -> None:
     assert "since 20" in done.stderr
 
 
-def test_connections_to_the_source_are_bounded(clinic: Clinic) -> None:
+@pytest.mark.parametrize(("most", "executor", "workers"), [(1, "thread", 8), (2, "thread", 8), (3, "process", 2)])
+def test_connections_to_the_source_are_bounded(clinic: Clinic, most: int, executor: str, workers: int) -> None:
     """However many workers there are; and counted."""
-    configure(clinic, patient={"overrides": {"batch_size": 100}})
+    configure(clinic, patient={"overrides": {"batch_size": 500}})
     clinic.create(PATIENT + "".join(f";\nCREATE TABLE p{n} AS SELECT * FROM patient" for n in range(6)))
-    run = clinic.run("--all", "--max-workers", "8", "--max-source-connections", "2")
+    bounds = ("--max-workers", str(workers), "--executor", executor, "--max-source-connections", str(most))
+    run = clinic.run("--all", *bounds)
 
     assert run["exit_code"] == 0
-    assert run["connections"]["source"]["peak"] == 2
+    assert 1 <= run["connections"]["source"]["peak"] <= most
+
+
+def test_more_processes_than_connections(clinic: Clinic) -> None:
+    """Each needs one: refused, with what would do."""
+    clinic.create(PATIENT)
+    done = clinic.arrowetl(
+        "run", "--all", "--executor", "process", "--max-workers", "4", "--max-source-connections", "3"
+    )
+
+    assert done.returncode == 2
+    assert "need 5 connections to the source, 3 are allowed" in done.stderr
 
 
 def test_a_statement_that_takes_too_long(clinic: Clinic) -> None:

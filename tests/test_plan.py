@@ -76,13 +76,11 @@ def test_a_table_that_follows_says_so() -> None:
 
 def test_what_stands_there_can_be_kept_by_a_person() -> None:
     """A table of our own whose override was lost: the refusal says which one would keep the views."""
-    there = used(PublishedTable((("PatNum", "smallint"), COLUMNS[1]), ("PatNum",)))
+    there = used(PublishedTable((("PatNum", "boolean"), COLUMNS[1]), ("PatNum",)))
     with pytest.raises(DataError) as refusal:
         plan.table_plan(PATIENT, TableSettings(), there, remembered=())
 
-    assert "keep what stands there with tables.patient.overrides.columns: PatNum: {type: smallint}" in str(
-        refusal.value
-    )
+    assert "keep what stands there with tables.patient.overrides.columns: PatNum: {type: boolean}" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

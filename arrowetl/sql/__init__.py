@@ -18,7 +18,6 @@ from arrowetl.sql.drift import (
 from arrowetl.sql.mysql import (
     add_indexes,
     catalog,
-    checksum_tables,
     create_gone_replica,
     create_replica,
     drop_mysql,
@@ -79,7 +78,7 @@ from arrowetl.sql.postgres import (
     swap_warehouse,
     unstage,
 )
-from arrowetl.sql.tracking import in_doubt
+from arrowetl.sql.tracking import in_doubt, load_in_doubt, no_doubt
 
 __all__ = [
     "GONE",
@@ -89,7 +88,6 @@ __all__ = [
     "add_indexes",
     "add_key",
     "catalog",
-    "checksum_tables",
     "comment",
     "comment_of",
     "comments_of",
@@ -122,6 +120,7 @@ __all__ = [
     "leftovers_mysql",
     "leftovers_postgres",
     "load_data",
+    "load_in_doubt",
     "lock_number",
     "merge",
     "merge_replica",
@@ -131,6 +130,7 @@ __all__ = [
     "mysql_literal",
     "mysql_name",
     "mysql_table",
+    "no_doubt",
     "outside",
     "postgres_literal",
     "postgres_name",

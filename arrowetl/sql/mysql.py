@@ -47,11 +47,6 @@ def reading(database: str, table: str) -> str:
     )
 
 
-def checksum_tables(database: str, tables: Sequence[str]) -> str:
-    """The servers' own checksum of whole tables: `database.table`, number."""
-    return f"CHECKSUM TABLE {', '.join(mysql_table(database, table) for table in tables)}"
-
-
 def statements_with(mark: str) -> str:
     """The connections whose statement has a mark in it, but for the one that asks."""
     return (
@@ -61,9 +56,11 @@ def statements_with(mark: str) -> str:
 
 
 def highest(database: str, table: str, column: Column) -> str:
-    """The highest value of a watermark that is believable: a stamp is no more than a day in the future."""
+    """The highest value of a watermark, by the server's own clock at the most: a workstation's may be ahead of it."""
     name = mysql_name(column.name)
-    believed = f" WHERE {name} <= NOW() + INTERVAL 1 DAY" if column.data_type not in INTEGERS else ""
+    believed = ""
+    if column.data_type not in INTEGERS:
+        believed = f" WHERE {name} <= CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone)"
     return f"SELECT CAST(MAX({name}) AS CHAR) FROM {mysql_table(database, table)}{believed}"
 
 

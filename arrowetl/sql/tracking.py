@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS {table} (
     _checked_at TIMESTAMP NULL DEFAULT NULL,
     rows_total BIGINT NULL,
     run_id VARCHAR(64) NULL,
-    version VARCHAR(64) NULL,
+    version VARCHAR(96) NULL,
     as_of TEXT NULL,
     UNIQUE KEY table_name (table_name(190))
 ) ENGINE=InnoDB"""
@@ -127,7 +127,7 @@ ADDED_COPY = {
     "_checked_at": "TIMESTAMP NULL DEFAULT NULL",
     "rows_total": "BIGINT NULL",
     "run_id": "VARCHAR(64) NULL",
-    "version": "VARCHAR(64) NULL",
+    "version": "VARCHAR(96) NULL",
     "as_of": "TEXT NULL",
 }
 ADDED_WAREHOUSE = {
@@ -290,7 +290,31 @@ def _partitions(namespace: str | None) -> str:
 
 def in_doubt(table: str) -> str:
     """From now on nobody knows what the replica holds, until it is recorded."""
-    return f"UPDATE etl_copy_status SET version = NULL WHERE table_name = {mysql_literal(table)}"
+    return f"UPDATE etl_copy_status SET version = CONCAT('{_DOUBT}', version) WHERE table_name = {mysql_literal(table)}"
+
+
+def no_doubt(table: str) -> str:
+    """It was refused: the replica holds what it held."""
+    return (
+        f"UPDATE etl_copy_status SET version = SUBSTR(version, {len(_DOUBT) + 1}) "
+        f"WHERE table_name = {mysql_literal(table)} AND LEFT(version, {len(_DOUBT)}) = '{_DOUBT}'"
+    )
+
+
+_DOUBT = "in doubt: "
+
+
+def certain(version: str | None) -> str | None:
+    """A recorded version; None of one that is in doubt."""
+    return None if version is None or version.startswith(_DOUBT) else version
+
+
+def load_in_doubt(namespace: str, table: str) -> str:
+    """The same of the warehouse."""
+    return (
+        f"UPDATE {postgres_name(namespace)}.etl_load_status SET version = NULL "
+        f"WHERE table_name = {postgres_literal(table)}"
+    )
 
 
 _HISTORY = (
