@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrowetl import compare
@@ -40,6 +40,7 @@ def bits(row: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(struct.pack(">d", value) if isinstance(value, float) else value for value in row)
 
 
+@settings(deadline=None)
 @given(source=ROWS, replica=ROWS)
 def test_the_replica_with_what_it_lacks_is_the_source(
     source: dict[int, tuple[object, ...]], replica: dict[int, tuple[object, ...]]
@@ -55,6 +56,7 @@ def test_the_replica_with_what_it_lacks_is_the_source(
     assert set(gone.column("k").to_pylist()) == replica.keys() - source.keys()
 
 
+@settings(deadline=None)
 @given(rows=st.lists(VALUES.map(lambda values: (1, *values)), max_size=6), data=st.data())
 def test_rows_without_a_key(rows: list[tuple[object, ...]], data: st.DataObject) -> None:
     """The same ones, each as often, in any order; and not where one is another, or there once more."""
@@ -79,6 +81,7 @@ def test_a_key_of_texts(key: list[str]) -> None:
 KEYED = st.dictionaries(st.integers(-40, 40), st.integers(0, 2**60 - 1), max_size=30)
 
 
+@settings(deadline=None)
 @given(source=KEYED, replica=KEYED, staged=KEYED, count=st.integers(1, 8))
 def test_checksums_of_groups_find_every_key_that_differs(
     source: dict[int, int], replica: dict[int, int], staged: dict[int, int], count: int
