@@ -14,6 +14,7 @@ import yaml
 from conftest import Clinic, chosen
 from independent import differences
 
+import arrowetl
 from arrowetl import drivers
 
 CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*/create.sql"))
@@ -37,7 +38,12 @@ def test_case(clinic: Clinic, case: Path) -> None:
     wanted = json.loads((case / "coerced.json").read_text()) if (case / "coerced.json").exists() else {}
 
     for attempt, *asked in (("first load",), ("another night",), ("everything again", "--force-full")):
-        run = clinic.run("--all", *asked)
+        if attempt == "another night":
+            # In this very process: the command itself has been seen to start.
+            with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
+                run = etl.run(all=True).as_json()
+        else:
+            run = clinic.run("--all", *asked)
         assert run["exit_code"] == 0, [table["error"] for table in run["tables"] if table["error"]]
         compared = {t["table"]: compare(clinic, t) for t in run["tables"]}
         assert [problem for problems, _ in compared.values() for problem in problems] == [], attempt

@@ -23,7 +23,7 @@ import arrowetl
 from arrowetl import drivers, schema
 from arrowetl.sql import mysql_name
 
-TABLES = int(os.environ.get("ARROWETL_TEST_TABLES", "100"))
+TABLES = int(os.environ.get("ARROWETL_TEST_TABLES", "60"))
 Values = st.SearchStrategy[str]
 
 
