@@ -43,7 +43,7 @@ _HEADING = """\
 #       columns:
 #         SSN: {exclude: true}            # leave a column out
 #         HasIns: {type: boolean}         # carry it as another type; `arrowetl types` lists them
-#       views: rebuild                    # save the views in the way of a changed column, and make them anew
+#       views: rebuild                    # save the views in the way of a changed type, and make them anew
 #
 # What you choose for all tables goes under `settings:`, and stays as well:
 #

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from arrowetl import drivers, limits, sql
-from arrowetl.errors import DatabaseQueryError, OutOfStepError
+from arrowetl.errors import DatabaseQueryError, DataLoadingError, OutOfStepError
 from arrowetl.model import Cutover, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
 
@@ -149,7 +149,14 @@ def _views_made_anew(session: drivers.Postgres, namespace: str, plan: TablePlan)
         session.execute(sql.drop_view(name, kind))
     yield
     for statement in creations:
-        session.execute(statement)
+        try:
+            session.execute(statement)
+        except DatabaseQueryError as error:
+            raise DataLoadingError(
+                f"{plan.name}: a view cannot be made anew upon what the source has now ({error.said or error.message}), "
+                f"and nothing was changed: one of {', '.join(name for _, name, *_ in views)}",
+                "drop it, run again, and make it anew by hand",
+            ) from error
 
 
 def _comment(session: drivers.Postgres, namespace: str, table: str, column: str, text: str) -> None:

@@ -235,15 +235,17 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
         drops_key=bool(published.primary_key) and not key_stays,
         views=_views_on(published, [*(f.name_postgres for f in retyped), *dropped]),
     )
-    blocking = _views_on(published, [*(f.name_postgres for f in bent), *dropped])
-    if blocking and not rebuild_views:
+    # A view that names a column which is gone cannot be made anew.
+    blocking = _views_on(published, [*(f.name_postgres for f in bent if not rebuild_views), *dropped])
+    if blocking:
         changes = [_retyping(field, standing[field.name_postgres], misfits) for field in bent]
         changes += [_only_there(column, fields) for column in dropped]
         keepable = {f.column.name: standing[f.name_postgres] for f in bent if _can_be_kept(f, standing, misfits)}
         keep = ", ".join(f"{column}: {{type: {type_}}}" for column, type_ in keepable.items())
         raise DataError(
             f"{name}: cannot follow the source ({'; '.join(changes)}) while views depend on it: {', '.join(blocking)}",
-            f"have them saved and made anew with tables.{name}.overrides: {{views: rebuild}}, or drop them yourself"
+            "drop those views, run again, and make them anew"
+            + (f"; of changed types alone, tables.{name}.overrides: {{views: rebuild}} does that" if bent else "")
             + (f"; or keep what stands there with tables.{name}.overrides.columns: {keep}" if keep else ""),
         )
     cutover = Cutover.MERGE if plan.key_postgres and not drift.adds_key else Cutover.MATCH

@@ -109,12 +109,21 @@ def summary(run: Summary) -> RenderableType:
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
-    for outcome in failed:
-        if outcome.failure:
-            parts.append(Text(f"✗ {outcome.failure.message}", style="red"))
-            if outcome.failure.remedy:
-                parts.append(Text("  " + outcome.failure.remedy.replace("\n", "\n  ")))
+    for failure in _worth_telling([outcome.failure for outcome in failed if outcome.failure]):
+        parts.append(Text(f"✗ {failure.message}", style="red"))
+        if failure.remedy:
+            parts.append(Text("  " + failure.remedy.replace("\n", "\n  ")))
     return Group(*parts)
+
+
+def _worth_telling(failures: Sequence[Failure]) -> list[Failure]:
+    """The failures, of which those of tables that were merely not carried, the run being stopped, are one."""
+    stopped = [failure for failure in failures if failure.kind == "Interrupted"]
+    others = [failure for failure in failures if failure.kind != "Interrupted"]
+    if len(stopped) > 1:
+        first = stopped[0]
+        stopped = [Failure(first.kind, f"{first.message}; and so {count(len(stopped) - 1)} more", first.remedy)]
+    return others + stopped
 
 
 def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:

@@ -46,6 +46,7 @@ _TEXT_OR_NULL = (lambda v: v is None or isinstance(v, str), "a name or null")
 _TRUTH = (lambda v: isinstance(v, bool), "true or false")
 _NAMES = (_is_text_list, "a list of names")
 _KEY = (lambda v: v is None or isinstance(v, str) or _is_text_list(v), "a name, a list of names, or null")
+_MAPPING_OR_NULL = (lambda v: v is None or isinstance(v, dict), "a mapping")
 _MAPPING = (lambda v: isinstance(v, dict), "a mapping")
 
 Check = tuple[Callable[[Any], bool], str]
@@ -99,7 +100,7 @@ SETTINGS: dict[str, Check] = {
     "pause_milliseconds": _integer(0, 60_000),
     "business_hours": (lambda v: isinstance(v, str) and _hours(v) is not None, "hours like 07:00-18:00"),
 }
-DOCUMENT: dict[str, Check] = {"metadata": _MAPPING, "settings": _MAPPING, "tables": _MAPPING}
+DOCUMENT: dict[str, Check] = {"metadata": _MAPPING, "settings": _MAPPING_OR_NULL, "tables": _MAPPING}
 
 
 @dataclass(frozen=True)
