@@ -154,7 +154,8 @@ def _views_made_anew(session: drivers.Postgres, namespace: str, plan: TablePlan)
         except DatabaseQueryError as error:
             raise DataLoadingError(
                 f"{plan.name}: a view cannot be made anew upon what the source has now "
-                f"({error.said or error.message}), and nothing was changed: one of {', '.join(name for _, name, *_ in views)}",
+                f"({error.said or error.message}), and nothing was changed: one of "
+                f"{', '.join(name for _, name, *_ in views)}",
                 "drop it, run again, and make it anew by hand",
             ) from error
 
