@@ -37,7 +37,7 @@ class Source:
             run_id: by which the long statements of a run, of all its processes, can be known at the server.
         """
         self.endpoint = endpoint
-        self._mark = f"/* arrowetl {run_id} */ " if run_id else ""
+        self._mark = f" /* arrowetl {run_id} */" if run_id else ""
         self.choices = choices
         seconds = choices.statement_seconds
         self.pool = drivers.Pool(
@@ -121,7 +121,7 @@ class Source:
     def groups(self, grouped: Grouped, table: str, staged: str | None = None) -> Groups | None:
         """The checksums of a range's groups; None where the server has no room to say some row."""
         with self.pool.session() as session:
-            answers = session.rows(self._mark + grouped.question(self.endpoint.database, table, staged))
+            answers = session.rows(grouped.question(self.endpoint.database, table, staged) + self._mark)
         if any(int(unsaid) for *_, unsaid in answers):
             return None
         return {int(group): (int(rows), int(total)) for group, rows, total, _ in answers}
@@ -131,7 +131,7 @@ class Source:
     ) -> dict[int, int]:
         """Key → checksum of the rows in the groups named, or in all."""
         with self.pool.session() as session:
-            answers = session.rows(self._mark + grouped.rows_question(self.endpoint.database, table, among, staged))
+            answers = session.rows(grouped.rows_question(self.endpoint.database, table, among, staged) + self._mark)
         return {int(key): int(checksum) for key, checksum in answers}
 
     def misfits(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
@@ -200,7 +200,8 @@ class Source:
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
-        statement = self._mark + sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark)
+        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark)
+        statement += self._mark
         try:
             tls = self.tls  # asked before a connection is taken: it takes one itself
             with self.pool.counted():
