@@ -1,7 +1,7 @@
 """
 Tables nobody thought of: any mix of types, any legal name, values weighted to the ends of their ranges.
 
-A hundred of them here; `ARROWETL_TEST_TABLES=5000 nox -s tests -- tests/test_random_tables.py` makes more. What
+Sixty of them here; `ARROWETL_TEST_TABLES=5000 nox -s tests -- tests/test_random_tables.py` makes more. What
 differs is told by column and value.
 """
 
