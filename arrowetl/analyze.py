@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from arrowetl import __version__, limits, partition, plan, preflight
+from arrowetl import __version__, limits, modes, partition, plan, preflight
 from arrowetl.config import Settings
 from arrowetl.ledger import TRACKING
 from arrowetl.model import Table
@@ -145,7 +145,7 @@ def schema_hash(tables: Iterable[Table]) -> str:
 
 def _entry(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
     category = plan.category_of(table.rows)
-    stamps = [column.name for column in table.columns if "on update current_timestamp" in column.extra.lower()]
+    stamps = [column.name for column in table.columns if modes.is_stamped(column)]
     batch_rows = partition.rows_per_partition(table, None, None)
     key = table.primary_key
     entry = {

@@ -38,7 +38,7 @@ def cutover(
         session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
         if bent:
             # Its values are gone until the rows are there: nobody may look in between.
-            with _views_made_anew(session, namespace, plan):
+            with _views_made_anew(session, plan):
                 _follow(session, namespace, plan)
                 changes = _write(session, namespace, plan, staged)
         else:
@@ -71,7 +71,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
     """The table follows before its rows do: until they have, nobody knows what it holds."""
-    with _views_made_anew(session, namespace, plan):
+    with _views_made_anew(session, plan):
         _follow(session, namespace, plan)
     session.execute(sql.load_in_doubt(namespace, plan.name))
 
@@ -132,16 +132,17 @@ def _follow(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
 
 
 @contextmanager
-def _views_made_anew(session: drivers.Postgres, namespace: str, plan: TablePlan) -> Iterator[None]:
+def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[None]:
     """Without the views that stand in the way; afterwards they are as they were, privileges and comments too."""
     if not plan.drift.views:
         yield
         return
-    views = session.rows(sql.dependents(namespace, plan.name_postgres, plan.drift.views))
+    views = session.rows(sql.dependents(plan.drift.views))
     creations = []
     for number, name, kind, definition, options, owner, comment in views:
-        parts = (session.rows(ask(number)) for ask in (sql.grants_of, sql.comments_of, sql.indexes_of))
-        grants, comments, indexes = parts
+        grants, comments, indexes = (
+            session.rows(ask(number)) for ask in (sql.grants_of, sql.comments_of, sql.indexes_of)
+        )
         creations += sql.create_view(
             name, kind, definition, options, owner, comment, grants, comments, [index for (index,) in indexes]
         )

@@ -2,7 +2,7 @@
 What is recorded of a table, and what the source says of it now → the mode, and the reason in words.
 
 Pure, and the only place where it is decided that a table need not be read.
-`plan` has decided what its columns become; `run` asks both. When in doubt, a
+`plan` has decided what its columns become; `planning` asks both. When in doubt, a
 table is read.
 """
 
@@ -188,10 +188,11 @@ def watermark_column(table: Table, settings: TableSettings) -> str | None:
         return None
     column = next((column for column in table.columns if column.name == name), None)
     asked = "primary_incremental_column" in (settings.get("overrides") or {})
-    return name if column and (asked or _is_stamped(column)) else None
+    return name if column and (asked or is_stamped(column)) else None
 
 
-def _is_stamped(column: Column) -> bool:
+def is_stamped(column: Column) -> bool:
+    """Whether the server itself stamps every change in the column."""
     return column.data_type in ("timestamp", "datetime") and "on update current_timestamp" in column.extra.lower()
 
 

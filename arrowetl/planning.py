@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from arrowetl import config, ledger, limits, modes, plan, schema, workers
 from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Mode, PublishedTable, Record, Standing, Table, TablePlan
+from arrowetl.model import NO_RECORD, Mode, PublishedTable, Record, Standing, Table, TablePlan
 from arrowetl.modes import Circumstances
 from arrowetl.outcome import Coercion, Failure, Outcome, Status
 from arrowetl.route import Route
@@ -82,11 +82,10 @@ def standings_of(
     warehouse: Mapping[str, Record],
 ) -> dict[str, Standing]:
     """Table → what stands at the ends, and what is recorded there."""
-    nothing = Record()
     return {
         name: Standing(
-            replica.get(name, nothing),
-            warehouse.get(name, nothing),
+            replica.get(name, NO_RECORD),
+            warehouse.get(name, NO_RECORD),
             name in at_replica,
             published.get(schema.postgres_name(name)),
         )

@@ -82,16 +82,16 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     there = [replica.groups(grouped, plan.name, staged), *([replica.groups(grouped, staged)] if staged else [])]
     if here is None or any(answer is None for answer in there):
         return None
-    differing = checksum.groups_differing(here, checksum.together(*(answer for answer in there if answer)))
+    differing = frozenset(checksum.groups_differing(here, checksum.together(*(answer for answer in there if answer))))
     most = len(differing) > len(here) / 2 and len(differing) > 1
     if most and all_of_it and not staged:
         return None
-    standing = sum(rows for group, (rows, _) in here.items() if group not in set(differing) and not most)
+    among = None if most else differing
+    # Rows of the groups that are not asked about again.
+    standing = 0 if most else sum(rows for group, (rows, _) in here.items() if group not in differing)
     said = len(here) * _GROUP_BYTES
     if not differing:
-        standing = sum(rows for rows, _ in here.values())
         return Difference((), _keys(plan, []), plan, standing, 0, said)
-    among = None if most else differing
     source_rows = source.row_checksums(grouped, plan.name, among)
     replica_rows = replica.row_checksums(grouped, plan.name, among, staged)
     if staged:

@@ -97,7 +97,7 @@ def image(field: Field) -> str:
         return _IMAGE_OF_BITS
     if kind in ("enum", "set", "year", "bit"):
         return "CAST({c} AS UNSIGNED)"
-    if kind in ("char", "varchar", "binary", "varbinary"):
+    if is_of_letters(field):
         return "CAST({c} AS BINARY)"
     if kind in ("uuid", "inet4", "inet6", "json"):
         return "SHA2(CAST({c} AS CHAR), 256)"

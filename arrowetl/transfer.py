@@ -91,7 +91,7 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
             for end in ends:
                 end.finish(plan)
 
-        staged = together(plan, carried)
+        staged = together(carried)
         settled = compare(plan, staged, ends, before, source.reading(plan))
         coercions, comments = coerced(plan, carried, shared)
         entry = known or entry_of(plan, staged, shared, high, before if settled else None, started_at)
@@ -187,7 +187,7 @@ def carry(job: Job) -> PartitionOutcome:
     )  # fmt: skip
 
 
-def together(plan: TablePlan, carried: Sequence[PartitionOutcome]) -> Staged:
+def together(carried: Sequence[PartitionOutcome]) -> Staged:
     """What all partitions staged, and how many rows the published tables are to have."""
     rows, gone, standing = (sum(getattr(part, what) for part in carried) for what in ("staged", "gone", "standing"))
     return Staged(rows, gone, standing)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Generic, Protocol, TypeVar
 
 from arrowetl.outcome import ConnectionCount
@@ -39,7 +39,8 @@ class Pool(Generic[S]):
         self.endpoint = endpoint
         self._connect = connect
         self._lock = threading.Lock()
-        self._most = threading.Semaphore(most) if most else None
+        self._is_bounded = most is not None
+        self._turn = threading.Semaphore(most) if most else nullcontext()
         self._idle: list[S] = []
         self._open = self._opened = self._peak = 0
 
@@ -50,7 +51,7 @@ class Pool(Generic[S]):
 
     @contextmanager
     def session(self) -> Iterator[S]:
-        with self._turn():
+        with self._turn:
             session = self._take()
             try:
                 yield session
@@ -64,8 +65,8 @@ class Pool(Generic[S]):
     @contextmanager
     def counted(self) -> Iterator[None]:
         """A connection that a library opens by itself, for as long as it lasts; never within a session's block."""
-        with self._turn():
-            if self._most:
+        with self._turn:
+            if self._is_bounded:
                 # Sessions that nobody uses count as well.
                 self._close_one()
             self._opening()
@@ -73,14 +74,6 @@ class Pool(Generic[S]):
                 yield
             finally:
                 self._closed()
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._most is None:
-            yield
-            return
-        with self._most:
-            yield
 
     def _close_one(self) -> None:
         with self._lock:

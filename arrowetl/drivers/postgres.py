@@ -17,6 +17,7 @@ from arrowetl import limits
 from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.route import Endpoint
+from arrowetl.sql import postgres_table
 
 _SSL_POSTGRES = {
     "disabled": "disable",
@@ -87,8 +88,7 @@ class Postgres:
 
     def count(self, namespace: str, table: str) -> int:
         """How many rows a table has."""
-        quoted = ".".join('"' + name.replace('"', '""') + '"' for name in (namespace, table))
-        return int(self.rows(f"SELECT count(*) FROM {quoted}")[0][0])
+        return int(self.rows(f"SELECT count(*) FROM {postgres_table(namespace, table)}")[0][0])
 
     def execute(self, statement: str) -> None:
         """Run a statement."""

@@ -40,7 +40,7 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
     return [f"ALTER TABLE {target} {change}" for change in changes]
 
 
-def dependents(namespace: str, table: str, views: Sequence[str]) -> str:
+def dependents(views: Sequence[str]) -> str:
     """
     The views that are in the way of a table's change, and those upon them, each after what it stands on: number, name,
     kind, definition, options, owner, comment.
