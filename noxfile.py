@@ -110,3 +110,11 @@ def benchmark(session: nox.Session) -> None:
     _install(session)
     _mariadb(session)
     session.run("python", f"benchmarks/{name}.py", *options)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """arrowetl beside its rivals, which are installed first; some 25 minutes, options as `benchmarks/bench.py` has."""
+    _install(session)
+    _mariadb(session)
+    session.run("python", "benchmarks/bench.py", *session.posargs)

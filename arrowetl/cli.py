@@ -24,6 +24,7 @@ import arrowetl
 from arrowetl import config, drivers, limits, progress, report, rules, verify
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
+from arrowetl.route import DESTINATIONS
 from arrowetl.tables_file import problems_of
 from arrowetl.workers import EXECUTORS
 
@@ -292,18 +293,28 @@ def analyze(output: Path | None) -> None:
     show_default=True,
     help="Who carries the partitions of tables that have several.",
 )
+@click.option(
+    "--to",
+    type=click.Choice(DESTINATIONS),
+    default="both",
+    show_default=True,
+    help="Which ends are written; for the warehouse alone no replica is needed.",
+)
 @click.option("--max-source-connections", type=int, help="Connections to the source at once, at most.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
 @_json
 @shared
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
-    read_from: str, executor: str, max_source_connections: int | None, dry_run: bool, as_json: bool,
+    read_from: str, executor: str, to: str, max_source_connections: int | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""
-    needs = ("source", "replica", "warehouse") if read_from == "source" else ("replica", "warehouse")
+    needs = (
+        (read_from, "warehouse") if to == "warehouse" or read_from == "replica" else ("source", "replica", "warehouse")
+    )
     asked: dict[str, Any] = {
         "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
+        "to": to,
     }  # fmt: skip
     with _open(*needs) as etl:
         if dry_run:

@@ -21,6 +21,7 @@ from arrowetl.errors import UsageError
 from arrowetl.ledger import Ledger
 from arrowetl.model import CATEGORIES
 from arrowetl.outcome import Event, Summary
+from arrowetl.route import DESTINATIONS
 from arrowetl.workers import EXECUTORS
 
 
@@ -42,6 +43,7 @@ class Etl:
         read_from: str = "source",
         executor: str = "thread",
         max_source_connections: int | None = None,
+        to: str = "both",
         tell: Callable[[Event], None] = lambda event: None,
     ) -> Summary:
         """
@@ -55,6 +57,7 @@ class Etl:
             read_from: `replica` fills the warehouse without touching the source.
             executor: `thread` or `process`: who carries the partitions of tables that have several.
             max_source_connections: at once, at most; default what tables.yml chooses.
+            to: `both`, `replica` or `warehouse`: which ends are written.
             tell: is called, from several threads, with what happens meanwhile.
 
         Returns:
@@ -63,15 +66,17 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
-        request = _request(tables, category, all, force_full, max_workers, read_from, executor, max_source_connections)
+        request = _request(
+            tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to
+        )
         return running.run(self.settings, request, tell)
 
     def plan(
         self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
-        read_from: str = "source",
+        read_from: str = "source", to: str = "both",
     ) -> planning.Planned:  # fmt: skip
         """What `run` would do with the same arguments; nothing is written anywhere."""
-        return running.dry_run(self.settings, _request(tables, category, all, force_full, read_from=read_from))
+        return running.dry_run(self.settings, _request(tables, category, all, force_full, read_from=read_from, to=to))
 
     def analyze(self, output: Path | None = None) -> analyze.Analysis:
         """Write tables.yml from the source's catalog."""
@@ -116,7 +121,7 @@ class Etl:
 def _request(
     tables: Sequence[str], category: str | None, all: bool, force_full: bool,
     max_workers: int = limits.workers_default, read_from: str = "source", executor: str = "thread",
-    max_source_connections: int | None = None,
+    max_source_connections: int | None = None, to: str = "both",
 ) -> planning.Request:  # fmt: skip
     if sum([bool(tables), category is not None, all]) != 1:
         raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
@@ -124,13 +129,17 @@ def _request(
         raise UsageError(f"no category {category!r}", f"one of: {', '.join(CATEGORIES)}")
     if read_from not in ("source", "replica"):
         raise UsageError(f"cannot read from {read_from!r}", "read from the source or from the replica")
+    if to not in DESTINATIONS:
+        raise UsageError(f"cannot write to {to!r}", f"one of: {', '.join(DESTINATIONS)}")
+    if read_from == "replica" and to == "replica":
+        raise UsageError("the replica cannot be written from the replica", "leave out --to, or --from")
     if executor not in EXECUTORS:
         raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
     workers = config.worker_count(max_workers)
     if max_source_connections is not None and max_source_connections < 1:
         raise UsageError(f"--max-source-connections must be 1 or more, got {max_source_connections}")
     return planning.Request(
-        tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections
+        tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections, to
     )
 
 

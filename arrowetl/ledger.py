@@ -44,11 +44,14 @@ class Ledger:
 
     Args:
         replica: None where nobody asks about it.
-        writes_replica: whether the run writes there, and records it.
+        ends: those that the run writes, and records.
     """
 
-    def __init__(self, replica: Endpoint | None, warehouse: Endpoint, writes_replica: bool = True) -> None:
-        self._writes_replica = writes_replica and replica is not None
+    def __init__(
+        self, replica: Endpoint | None, warehouse: Endpoint, ends: tuple[str, ...] = ("replica", "warehouse")
+    ) -> None:
+        self._writes_replica = "replica" in ends and replica is not None
+        self._writes_warehouse = "warehouse" in ends
         self._replica = drivers.Pool(replica, lambda: drivers.MySQL(replica)) if replica else None
         self._warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
         self.namespace = warehouse.namespace
@@ -143,7 +146,8 @@ class Ledger:
                     replica.execute(tracking.failed_copy(outcome.table, run_id))
         finally:
             with self._warehouse.session() as session, session.transaction():
-                session.execute(tracking.failed_load(self.namespace, outcome.table, run_id))
+                if self._writes_warehouse:
+                    session.execute(tracking.failed_load(self.namespace, outcome.table, run_id))
                 session.execute(tracking.history(self.namespace, run_id, [(outcome, started_at)]))
 
     def history(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
@@ -159,7 +163,8 @@ class Ledger:
             with self._replica.session() as replica:
                 replica.execute(tracking.checked_copy(names, run_id))
         with self._warehouse.session() as session, session.transaction():
-            session.execute(tracking.checked_load(self.namespace, names, run_id))
+            if self._writes_warehouse:
+                session.execute(tracking.checked_load(self.namespace, names, run_id))
             session.execute(tracking.history(self.namespace, run_id, [(o, started_at) for o in outcomes]))
 
     def end(self, summary: Summary) -> None:

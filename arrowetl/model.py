@@ -222,6 +222,8 @@ class Partition:
     """About how many the source has in it."""
     token: str | None = None
     """By which both ends record that they have it, where a run that is killed is to find it again."""
+    waits: bool = False
+    """Whether its rows wait for the warehouse until the replica has all of the table."""
 
 
 class Comparison(StrEnum):
@@ -341,6 +343,11 @@ class TablePlan:
         fields = {field.column.name: field for field in self.fields}
         key = self.table.primary_key
         return tuple(fields[name] for name in key) if fields.keys() >= set(key) else ()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it may be carried in several partitions."""
+        return self.table.rows > self.rows_per_partition
 
     @property
     def is_delta(self) -> bool:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from arrowetl import limits, schema
 from arrowetl.model import (
     INTEGERS,
+    AsOf,
     Column,
     Comparison,
     Mode,
@@ -41,6 +42,8 @@ class Circumstances:
     choices: Choices = DEFAULT_CHOICES
     link: Link | None = None
     """None where it was not measured."""
+    to: str = "both"
+    """One of `route.DESTINATIONS`."""
 
 
 def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
@@ -53,11 +56,13 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     plan = replace(plan, structure=structure(plan), watermark=watermark_column(plan.table, settings))
     if around.read_from == "replica":
         return _from_replica(plan, standing, around)
+    if around.to == "warehouse":
+        return _without_replica(plan, settings, standing, around)
     record = standing.replica
     reason = _why_full(plan, standing, around)
     if reason:
         return replace(plan, mode=Mode.FULL, reason=reason)
-    plan = replace(plan, catches_up=not in_step(plan, standing))
+    plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
     overdue = _overdue(record, settings, around.now)
     since, why_not = _since(plan, settings, record, around)
     if not overdue and (proof := unchanged(plan.table, record)):
@@ -91,8 +96,12 @@ def structure(plan: TablePlan) -> str:
 def in_step(plan: TablePlan, standing: Standing) -> bool:
     """Whether both ends hold the same, so that what will have changed at the one is all that the other lacks."""
     same = standing.replica.version is not None and standing.replica.version == standing.warehouse.version
-    there = plan.published is not None and not (plan.published.is_empty and standing.warehouse.rows)
-    return same and there and not plan.drift
+    return same and plan.published is not None and _as_recorded(plan, standing)
+
+
+def _as_recorded(plan: TablePlan, standing: Standing) -> bool:
+    """Whether nobody emptied the warehouse's table, or altered it."""
+    return not (plan.published and plan.published.is_empty and standing.warehouse.rows) and not plan.drift
 
 
 def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str | None:
@@ -104,10 +113,17 @@ def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str
         (not standing.at_replica and standing.published is None, "first load"),
         (not standing.at_replica, "the replica has no such table"),
         (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
-        (known and as_of and as_of.structure != plan.structure, f"the source's table changed{_drift_words(plan)}"),
-        (known and as_of and as_of.source != around.source, "read from another server or database than the last time"),
     )
-    return next((reason for holds, reason in reasons if holds), None)
+    return next((reason for holds, reason in reasons if holds), None) or _read_otherwise(plan, as_of, around)
+
+
+def _read_otherwise(plan: TablePlan, as_of: AsOf | None, around: Circumstances) -> str | None:
+    """Why what was read last is no measure of what is read now."""
+    if as_of and as_of.structure != plan.structure:
+        return f"the source's table changed{_drift_words(plan)}"
+    if as_of and as_of.source != around.source:
+        return "read from another server or database than the last time"
+    return None
 
 
 def _drift_words(plan: TablePlan) -> str:
@@ -130,6 +146,28 @@ def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) ->
     if standing.published is None:
         return replace(plan, mode=Mode.FULL, reason="first load, from the replica")
     return replace(plan, mode=Mode.FULL, reason="the warehouse is behind the replica")
+
+
+def base(standing: Standing, around: Circumstances) -> Record:
+    """The record of what the source is compared with."""
+    return standing.warehouse if around.to == "warehouse" else standing.replica
+
+
+def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
+    """Skipped, or read whole: what changed in between cannot be told by comparing with a replica that is not there."""
+    record = standing.warehouse
+    reasons = (
+        (around.force_full, "--force-full"),
+        (plan.published is None, "first load"),
+        (record.version is None or record.as_of is None, "the warehouse's rows are of unknown origin"),
+    )
+    reason = next((reason for holds, reason in reasons if holds), None) or _read_otherwise(plan, record.as_of, around)
+    if not reason and not _as_recorded(plan, standing):
+        reason = "the warehouse's table changed"
+    reason = reason or _overdue(record, settings, around.now)
+    if not reason and (proof := unchanged(plan.table, record)):
+        return replace(plan, mode=Mode.SKIPPED, reason=proof)
+    return replace(plan, mode=Mode.FULL, reason=reason or "changed; without a replica, all rows are read")
 
 
 def unchanged(table: Table, record: Record) -> str | None:

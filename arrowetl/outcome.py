@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from arrowetl.errors import ArrowetlError
-from arrowetl.model import CATEGORIES, Mode, TablePlan
+from arrowetl.model import CATEGORIES, Mode, Partition, TablePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,20 @@ class PartitionOutcome:
     process: int
     """The process that did it, and the connections it has had until then."""
     connections: tuple[ConnectionCount, ...]
+    waiting: Waiting | None = None
+    """What of it is still to be given to the warehouse."""
+    completes: bool = False
+    """Whether it is the rest of a partition whose rows had waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Rows on disk that the replica has, and the warehouse has not."""
+
+    plan: TablePlan
+    """With its fields as they were read."""
+    part: Partition
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ above.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from arrowetl import limits
@@ -27,6 +28,20 @@ def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: in
 def can_be_split(table: Table) -> bool:
     """Whether the first primary key column is an integer, so that ranges of it mean the same to everybody."""
     return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in INTEGERS
+
+
+def with_waiting(parts: Sequence[Partition], row_bytes: int, room: int) -> tuple[Partition, ...]:
+    """
+    The partitions, of which the last ones wait for the warehouse, as many as there is room for.
+
+    >>> [p.waits for p in with_waiting([Partition(i, None, None, rows=10) for i in range(3)], 5, 100)]
+    [False, True, True]
+    """
+    marked = []
+    for part in reversed(parts):
+        room -= part.rows * max(row_bytes, 1)
+        marked.append(replace(part, waits=room >= 0))
+    return tuple(reversed(marked))
 
 
 def gaps(done: Sequence[Partition]) -> tuple[tuple[int | None, int | None], ...]:

@@ -35,6 +35,7 @@ class Request:
     max_workers: int = limits.workers_default
     executor: str = "thread"
     max_source_connections: int | None = None
+    to: str = "both"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     records = book.records()
     standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records)
     around = Circumstances(
-        servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices
-    )
+        servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
+        to=request.to,
+    )  # fmt: skip
     found = planned_tables(request, tables_file, catalog, standings, book.remembered(), servers.source.misfits, around)
     found = _decided_anew(found, tables_file, servers.source, around)
     gone = sorted(set(records[0]) - set(catalog)) if request.read_from == "source" else []
@@ -95,8 +97,9 @@ def standings_of(
 
 def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, around: Circumstances) -> Planned:
     """The plans, once the source was asked for the checksums of some tables, and how quick the link is."""
-    asked = [one for one in found.plans if one.is_delta and modes.checksum_tells(one.table)]
-    asked = [one for one in asked if _recorded_checksum(found.standings[one.name]) is not None]
+    alone = around.to == "warehouse"
+    asked = [one for one in found.plans if (one.is_delta or alone) and modes.checksum_tells(one.table)]
+    asked = [one for one in asked if _recorded_checksum(modes.base(found.standings[one.name], around)) is not None]
     checksums = source.checksums(asked)
     if any(_would_rather_know(one, around) for one in found.plans):
         around = replace(around, link=source.link())
@@ -109,8 +112,8 @@ def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, aroun
     return replace(found, plans=tuple(plans))
 
 
-def _recorded_checksum(standing: Standing) -> int | None:
-    as_of = standing.replica.as_of
+def _recorded_checksum(record: Record) -> int | None:
+    as_of = record.as_of
     return as_of.reading.checksum if as_of and as_of.reading else None
 
 

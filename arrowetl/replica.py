@@ -101,10 +101,11 @@ class Replica:
                     schema.remedy_of(plan.name, field),
                 )
         with self.pool.session() as session:
-            session.execute(tracking.forget_partitions(None, plan.name))
+            if plan.is_split:
+                session.execute(tracking.forget_partitions(None, plan.name))
             if name in self._tables:
                 session.execute(sql.drop_mysql(database, name))
-            session.execute(sql.create_replica(database, name, plan, flavour, collations))
+            session.execute(sql.create_replica(database, name, plan, flavour, collations, _is_indexed_first(plan)))
             if plan.is_delta:
                 session.execute(sql.create_gone_replica(database, plan))
 
@@ -155,7 +156,7 @@ class Replica:
     def finish(self, plan: TablePlan) -> None:
         """Give staging its other indexes, while nobody looks at it."""
         statement = sql.add_indexes(self.endpoint.database, sql.staging_name(plan.name), plan)
-        if statement and not plan.is_delta:
+        if statement and not plan.is_delta and not _is_indexed_first(plan):
             with self.pool.session() as session:
                 session.execute(statement)
 
@@ -186,8 +187,10 @@ class Replica:
                 session.execute(sql.no_doubt(plan.name))
                 raise
             session.execute(recorded(changes))
-            session.execute(tracking.forget_partitions(None, plan.name))
-            session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
+            if plan.is_split:
+                session.execute(tracking.forget_partitions(None, plan.name))
+            if exists:
+                session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
         return changes
 
     def _merge(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
@@ -223,6 +226,11 @@ class Replica:
 
     def close(self) -> None:
         self.pool.close()
+
+
+def _is_indexed_first(plan: TablePlan) -> bool:
+    """Whether staging has the table's indexes before its rows come."""
+    return not plan.is_delta and plan.table.rows <= limits.indexes_first_rows_max
 
 
 def _staged_names(plan: TablePlan) -> tuple[str, ...]:

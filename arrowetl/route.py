@@ -38,6 +38,7 @@ class Endpoint:
         return f"{self.name} {self.host}:{self.port}/{place}"
 
 
+DESTINATIONS = ("both", "replica", "warehouse")
 COMPARISONS = ("auto", "reading", "checksum")
 
 
@@ -83,6 +84,14 @@ class Route:
     spill_directory: Path | None
     """The run's own, where there is a replica to load."""
     choices: Choices = DEFAULT_CHOICES
+    to: str = "both"
+    """One of `DESTINATIONS`."""
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The names of the servers that are written."""
+        both = ("replica", "warehouse") if self.spill_directory else ("warehouse",)
+        return both if self.to == "both" else (self.to,)
 
     @property
     def from_replica(self) -> Route:

@@ -12,12 +12,13 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from arrowetl import overrides, plan, planning, preflight, workers
 from arrowetl.config import Settings
@@ -91,7 +92,7 @@ def dry_run(settings: Settings, request: Request) -> Planned:
 
 def _ledger(route: Route) -> Ledger:
     reads_replica = route.source.name == "replica"
-    return Ledger(route.source if reads_replica else route.replica, route.warehouse, not reads_replica)
+    return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.ends)
 
 
 def _needs_nothing(plan: TablePlan) -> bool:
@@ -121,7 +122,8 @@ def _route(settings: Settings, request: Request, tables_file: TablesFile, run_id
         ConfigurationError, DatabaseError: some server cannot be reached, or is not one to write to; nothing was done.
     """
     read, warehouse = settings.endpoint(request.read_from), settings.endpoint("warehouse")
-    replica = settings.endpoint("replica") if request.read_from == "source" else None
+    has_replica = request.read_from == "source" and request.to != "warehouse"
+    replica = settings.endpoint("replica") if has_replica else None
     preflight.reach(*(endpoint for endpoint in (read, replica, warehouse) if endpoint))
     with ExitStack() as held:
         spills = None
@@ -130,7 +132,7 @@ def _route(settings: Settings, request: Request, tables_file: TablesFile, run_id
             preflight.require_local_infile(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
         choices = _connections_shared_out(tables_file.choices, request)
-        route = Route(run_id, read, replica, warehouse, spills, choices)
+        route = Route(run_id, read, replica, warehouse, spills, choices, request.to)
         held.callback(workers.leave, route)
         yield route
 
@@ -171,11 +173,15 @@ def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int, busin
         pending: dict[Future[Outcome], TablePlan] = {
             threads.submit(_one, one, shared, business_hours): one for one in plans
         }
+        ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        for future in pending:
+            # `concurrent.futures.wait` would look at each of hundreds for each that ended.
+            future.add_done_callback(ended.put)
         try:
             while pending:
                 # A wait without end would not let a Ctrl-C through everywhere.
-                done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
+                with suppress(Empty):
+                    future = ended.get(timeout=0.5)
                     del pending[future]
                     outcomes.append(future.result())
                     shared.tell(TableEnded(outcomes[-1]))

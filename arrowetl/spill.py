@@ -1,5 +1,5 @@
 """
-Partitions on disk between the reading of them and LOAD DATA.
+Partitions on disk: as text for LOAD DATA, or as Arrow that waits for the warehouse.
 
 A run's spills live in one directory that only its owner can read, and are
 removed as soon as they are loaded; a run that was killed leaves its directory
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -20,7 +21,9 @@ from typing import IO
 from uuid import uuid4
 
 import psutil
+import pyarrow as pa
 
+from arrowetl import limits
 from arrowetl.errors import ConfigurationError, DataLoadingError
 
 _PREFIX = "arrowetl-spill-"
@@ -57,20 +60,64 @@ def spilled(directory: Path, write: Callable[[IO[bytes]], None]) -> Iterator[Pat
     Raises:
         DataLoadingError: the disk is full, or cannot be written.
     """
-    path = directory / f"{uuid4().hex}.csv"
+    path = directory / f"{uuid4().hex}.tsv"
     try:
-        try:
-            with path.open("wb") as file:
-                write(file)
-        except OSError as error:
-            free = shutil.disk_usage(directory).free // 2**20
-            raise DataLoadingError(
-                f"spill in {directory}: {_words(error)} ({free:,} MiB free)",
-                "free some space, choose another place in ARROWETL_SPILL_DIR, or lower --max-workers",
-            ) from error
+        with _disk_told(directory), path.open("wb") as file:
+            write(file)
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def keep(directory: Path, table: str, rows: pa.Table) -> Path:
+    """
+    Rows of a table that wait there, until they are `taken` or the table's are `dropped`.
+
+    Raises:
+        DataLoadingError: the disk is full, or cannot be written.
+    """
+    path = directory / f"{_mark(table)}-{uuid4().hex}.arrow"
+    with _disk_told(directory), pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+        writer.write_table(rows)
+    return path
+
+
+@contextmanager
+def taken(path: Path) -> Iterator[pa.Table]:
+    """Rows that were kept, for as long as the block lasts; they are gone with it."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            yield pa.ipc.open_file(file).read_all()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def drop(directory: Path, table: str) -> None:
+    """Remove whatever waits of a table."""
+    for path in directory.glob(f"{_mark(table)}-*.arrow"):
+        path.unlink(missing_ok=True)
+
+
+def room(directory: Path) -> int:
+    """Bytes that may wait there of one table."""
+    return min(limits.waiting_bytes_max, int(shutil.disk_usage(directory).free * limits.waiting_share_of_free))
+
+
+def _mark(table: str) -> str:
+    """A table's name may hold what a file's cannot."""
+    return hashlib.sha256(table.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _disk_told(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        free = shutil.disk_usage(directory).free // 2**20
+        raise DataLoadingError(
+            f"spill in {directory}: {_words(error)} ({free:,} MiB free)",
+            "free some space, choose another place in ARROWETL_SPILL_DIR, or lower --max-workers",
+        ) from error
 
 
 def _words(error: OSError) -> str:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from arrowetl import checksum, coerce, limits, modes, reconcile, resume, schema
+from arrowetl import checksum, coerce, limits, modes, partition, reconcile, resume, schema, spill
 from arrowetl.errors import (
     ArrowetlError,
     DatabaseConnectionError,
@@ -27,7 +28,7 @@ from arrowetl.errors import (
     VerificationError,
 )
 from arrowetl.ledger import Ledger
-from arrowetl.model import AsOf, Cutover, Mode, Partition, Reading, Standing, TablePlan
+from arrowetl.model import AsOf, Cutover, Mode, Partition, Reading, Record, Standing, TablePlan
 from arrowetl.outcome import (
     Changes,
     Coercion,
@@ -38,6 +39,7 @@ from arrowetl.outcome import (
     Staged,
     Status,
     TableStarted,
+    Waiting,
 )
 from arrowetl.route import Route
 from arrowetl.sql.tracking import Entry
@@ -74,7 +76,7 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
     """
     source, started_at, clock = shared.servers.source, datetime.now(UTC), time.monotonic()
 
-    with _staging_discarded_on_failure(plan, shared.servers.ends):
+    with _staging_discarded_on_failure(plan, shared):
         before = source.reading(plan)
         high = source.high(plan, before)
         plan, carried = whole_if_it_differs(plan, shared)
@@ -85,11 +87,12 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
             kept = [part for part, _ in held]
             for end in ends:
                 end.prepare(plan, kept)
-            carried = resume.outcomes(held) + carry_all(plan, source.partitions(plan, kept), shared)
+            # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
+            partitions = source.partitions(plan, kept) if before.rows or plan.is_delta else ()
+            carried = resume.outcomes(held) + carry_all(plan, partitions, shared)
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan), shared)
-            for end in ends:
-                end.finish(plan)
+            carried = finish(plan, ends, carried, shared)
 
         staged = together(carried)
         settled = compare(plan, staged, ends, before, source.reading(plan))
@@ -111,7 +114,7 @@ def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
         outcome, entry = None, recorded_entry(plan, shared)
     else:
         outcome, entry = transfer(plan, shared)
-    if outcome is None or outcome.rows_warehouse is None:
+    if outcome is None or (outcome.rows_warehouse is None and "warehouse" in shared.route.ends):
         route = shared.route.from_replica
         later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False, since=None)
         second, _ = transfer(later, replace(shared, route=route, servers=servers_of(route)), entry)
@@ -155,7 +158,7 @@ def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) 
     carried = []
     if len(partitions) > 1 and plan.mode is Mode.FULL and not plan.from_replica:
         partitions = [replace(part, token=uuid4().hex) for part in partitions]
-    jobs = [Job(shared.route, plan, part) for part in partitions]
+    jobs = [Job(shared.route, plan, part) for part in with_waiting(plan, partitions, shared)]
     shared.tell(TableStarted(plan.name, len(partitions)))
     with closing(shared.workers.each(carry, jobs)) as outcomes:
         for outcome in outcomes:
@@ -177,14 +180,51 @@ def carry(job: Job) -> PartitionOutcome:
         pieces, gone, rows, bytes_ = ((plan, table),), None, table.num_rows, table.nbytes
         # Of an incremental read nothing is known about the rows beneath the watermark.
         standing = 0 if part.since else rows
+    waiting = None
+    if part.waits and job.route.spill_directory:
+        ends = ends[:1]
+        waiting = Waiting(plan, part, spill.keep(job.route.spill_directory, plan.name, pieces[0][1]))
     coercions = [one for end in ends for read, table in pieces for one in end.take(read, part, table)]
     for end in ends if gone else ():
         end.forget(plan, part, gone)
     staged = sum(table.num_rows for _, table in pieces)
     return PartitionOutcome(
         rows, bytes_, staged, gone.num_rows if gone else 0, standing, tuple(coercions), os.getpid(),
-        connections_of(job.route),
+        connections_of(job.route), waiting,
     )  # fmt: skip
+
+
+def with_waiting(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) -> Sequence[Partition]:
+    """The partitions, some of which the warehouse is given only while the replica builds the table's indexes."""
+    spills, has_indexes = shared.route.spill_directory, len(plan.table.indexes) > 1
+    both = len(ends_of(plan, shared.servers)) > 1
+    if plan.mode is not Mode.FULL or len(partitions) < 2 or not (spills and has_indexes and both):
+        return partitions
+    return partition.with_waiting(partitions, plan.table.row_bytes, spill.room(spills))
+
+
+def finish(
+    plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcome], shared: Shared
+) -> list[PartitionOutcome]:
+    """What is done once all rows are staged; meanwhile the last end is given those that waited for it."""
+    waited = [part.waiting for part in carried if part.waiting]
+    jobs = [Job(shared.route, one.plan, one.part, one.path) for one in waited]
+    *others, last = ends
+    with ThreadPoolExecutor(1, "finish") as beside:
+        finishing = [beside.submit(end.finish, plan) for end in others]
+        ingested = list(shared.workers.each(ingest, jobs))
+        last.finish(plan)
+        for one in finishing:
+            one.result()
+    return [*(replace(part, waiting=None) for part in carried), *ingested]
+
+
+def ingest(job: Job) -> PartitionOutcome:
+    """Give rows that waited to the warehouse."""
+    assert job.rows is not None
+    with spill.taken(job.rows) as table:
+        coercions = servers_of(job.route).warehouse.take(job.plan, job.part, table)
+    return PartitionOutcome(0, 0, 0, 0, 0, coercions, os.getpid(), connections_of(job.route), completes=True)
 
 
 def together(carried: Sequence[PartitionOutcome]) -> Staged:
@@ -263,7 +303,7 @@ def entry_of(
     plan: TablePlan, staged: Staged, shared: Shared, high: str | None, reading: Reading | None, started_at: datetime
 ) -> Entry:
     """What is to be recorded of a table that was carried from the source."""
-    before = shared.standings[plan.name].replica
+    before = recorded(plan, shared)
     moved = plan.mode is Mode.FULL or bool(staged)
     compared_whole = plan.mode is not Mode.INCREMENTAL or plan.table.rows <= limits.whole_rows_checksum_max
     compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
@@ -278,9 +318,15 @@ def entry_of(
     )
 
 
+def recorded(plan: TablePlan, shared: Shared) -> Record:
+    """What was recorded of a table before: at the replica, or at the warehouse of a run that has no replica."""
+    standing = shared.standings[plan.name]
+    return standing.replica if shared.route.replica else standing.warehouse
+
+
 def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
     """What is recorded of the replica, for a warehouse that takes its rows from there."""
-    record = shared.standings[plan.name].replica
+    record = recorded(plan, shared)
     return Entry(
         plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
         record.watermark_column,
@@ -305,10 +351,11 @@ def carried_outcome(
         mode=plan.mode,
         reason=plan.reason,
         status=Status.SUCCEEDED,
-        partitions=len(carried),
+        # Rows that waited are no partition of their own.
+        partitions=sum(1 for part in carried if not part.completes),
         rows_extracted=sum(part.rows for part in carried),
         # Where the replica was read rather than written, its rows are those that were read.
-        rows_replica=staged.expected,
+        rows_replica=staged.expected if plan.from_replica or "replica" in changes else None,
         rows_warehouse=staged.expected if "warehouse" in changes else None,
         changes=changes.get("warehouse", Changes()),
         bytes_extracted=sum(part.bytes for part in carried),
@@ -323,7 +370,7 @@ def carried_outcome(
 
 
 @contextmanager
-def _staging_discarded_on_failure(plan: TablePlan, ends: tuple[End, ...]) -> Iterator[None]:
+def _staging_discarded_on_failure(plan: TablePlan, shared: Shared) -> Iterator[None]:
     """
     Nothing staged is left of a table that failed; but what is whole stays where somebody stopped the run, or a server
     was lost: the next run finds it.
@@ -331,10 +378,12 @@ def _staging_discarded_on_failure(plan: TablePlan, ends: tuple[End, ...]) -> Ite
     try:
         yield
     except BaseException as error:
-        whole = plan.mode is Mode.FULL and plan.table.rows > plan.rows_per_partition and not plan.from_replica
+        whole = plan.mode is Mode.FULL and plan.is_split and not plan.from_replica
         if not (whole and isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt)):
-            for end in ends:
+            for end in shared.servers.ends:
                 # The first error is the one to tell; what cannot be dropped now, the next run drops.
                 with suppress(ArrowetlError):
                     end.discard(plan)
+        if shared.route.spill_directory:
+            spill.drop(shared.route.spill_directory, plan.name)
         raise

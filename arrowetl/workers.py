@@ -27,11 +27,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from arrowetl import drivers
+from arrowetl import drivers, limits
 from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
 from arrowetl.model import Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged
@@ -69,10 +70,13 @@ class Servers:
     source: Source
     replica: Replica | None
     warehouse: Warehouse
+    names: tuple[str, ...] = ("replica", "warehouse")
+    """Of the servers that are written."""
 
     @property
     def ends(self) -> tuple[End, ...]:
-        return (self.replica, self.warehouse) if self.replica else (self.warehouse,)
+        there: tuple[End, ...] = (self.replica, self.warehouse) if self.replica else (self.warehouse,)
+        return tuple(end for end in there if end.name in self.names)
 
     def connections(self) -> tuple[ConnectionCount, ...]:
         """Those of this process."""
@@ -83,7 +87,12 @@ class Servers:
             pool.close()
 
     def _pools(self) -> list[drivers.Pool[Any]]:
-        return [self.source.pool, *(end.pool for end in self.ends)]
+        return [
+            self.source.pool,
+            *([self.replica.pool] if self.replica else []),
+            self.warehouse.pool,
+            self.warehouse.copies,
+        ]
 
 
 _SERVERS: dict[Route, Servers] = {}
@@ -98,7 +107,7 @@ def servers_of(route: Route) -> Servers:
             if route.replica and spills:
                 replica = Replica(route.replica, spills, partial(spilled, spills))
             _SERVERS[route] = Servers(
-                Source(route.source, route.choices, route.run_id), replica, Warehouse(route.warehouse)
+                Source(route.source, route.choices, route.run_id), replica, Warehouse(route.warehouse), route.ends
             )
         return _SERVERS[route]
 
@@ -126,6 +135,8 @@ class Job:
     route: Route
     plan: TablePlan
     part: Partition
+    rows: Path | None = None
+    """Where its rows wait, when they have been read."""
 
 
 class Workers:
@@ -142,10 +153,12 @@ class Workers:
         Args:
             executor: one of `EXECUTORS`.
         """
-        self._kind, self._count = executor, count
+        self._kind = executor
         self._lock = threading.Lock()
-        self._executor = _executor(executor, count)
+        self._at_a_time = min(count, max(limits.partitions_at_a_time_min, os.cpu_count() or 1))
+        self._executor = _executor(executor, self._at_a_time)
         self._slots = threading.Semaphore(count)
+        self._turns = threading.Semaphore(self._at_a_time)
         self.stopping = threading.Event()
         self.connections: dict[int, tuple[ConnectionCount, ...]] = {}
         """Process → its connections, for processes other than this one."""
@@ -188,19 +201,28 @@ class Workers:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> Future[PartitionOutcome]:
-        self._take_slot(job.plan)
+        self._turns.acquire()
+        try:
+            self._take_slot(job.plan)
+        except BaseException:
+            self._turns.release()
+            raise
         try:
             with self._lock:
                 try:
                     future = self._executor.submit(carry, job)
                 except BrokenExecutor:
-                    self._executor = _executor(self._kind, self._count)
+                    self._executor = _executor(self._kind, self._at_a_time)
                     future = self._executor.submit(carry, job)
         except BaseException:
-            self._slots.release()
+            self._end_turn()
             raise
-        future.add_done_callback(lambda _: self._slots.release())
+        future.add_done_callback(lambda _: self._end_turn())
         return future
+
+    def _end_turn(self) -> None:
+        self._slots.release()
+        self._turns.release()
 
     def _take_slot(self, plan: TablePlan) -> None:
         self._slots.acquire()

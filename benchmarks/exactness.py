@@ -28,9 +28,9 @@ TABLE = "procedurelog"
 FLOOR = 0.9
 
 
-def filled(admin: Any, factor: float) -> int:
-    """Make the table and fill it; return its rows."""
-    table = opendental.tables(factor)[TABLE]
+def filled(admin: Any, factor: float, name: str = TABLE) -> int:
+    """Make a table of the clinic and fill it; return its rows."""
+    table = opendental.tables(factor)[name]
     with tempfile.TemporaryDirectory() as directory:
         session = drivers.MySQL(admin, infile_directory=Path(directory))
         seed.fill(session, table, factor, opendental.SEED, Path(directory))

@@ -257,6 +257,22 @@ def test_a_key_of_any_kind(clinic: Clinic, kind: str) -> None:
     assert clinic.arrowetl("verify", "--all").returncode == 0
 
 
+def test_a_key_whose_name_cannot_be_printed(clinic: Clinic) -> None:
+    """The server answers with another name; rows are told apart by it all the same."""
+    configure(clinic, odd=FULL)
+    clinic.create(
+        "CREATE TABLE odd (Num int NOT NULL, `\x1b_0` year NOT NULL, PRIMARY KEY (Num, `\x1b_0`)) ENGINE=MyISAM;\n"
+        "INSERT INTO odd VALUES (0, 1901), (1, 1902)"
+    )
+    settle()
+    only(clinic.run())
+    clinic.create("DELETE FROM odd WHERE Num = 1;\nINSERT INTO odd VALUES (2, 1903)")
+    settle()
+
+    assert moved(only(clinic.run())) == (1, 0, 1)
+    assert differences(clinic.sandbox, "odd") == ([], {})
+
+
 def test_a_table_that_is_emptied_and_one_that_is_dropped(clinic: Clinic) -> None:
     """The one is emptied at both ends; the other stays there as it was, and is told."""
     clinic.create(PATIENT + ";\nCREATE TABLE other LIKE patient;\nINSERT INTO other SELECT * FROM patient LIMIT 5")
@@ -354,6 +370,40 @@ def test_a_run_from_the_replica(patients: Clinic) -> None:
     assert skipped["reason"] == "the warehouse has what the replica has"
     assert (whole["mode"], moved(whole)) == ("full", (3000, 0, 0))
     assert only(patients.run())["mode"] == "skipped"
+
+
+def test_a_run_to_the_warehouse_alone(patients: Clinic) -> None:
+    """No replica is needed: a table is skipped or read whole, and deletes arrive; the replica follows later."""
+    for name in [name for name in patients.environment if "REPLICATION" in name]:
+        del patients.environment[name]
+    first = patients.run("--all", "--to", "warehouse", "--force-full")["tables"][0]
+    still = patients.run("--all", "--to", "warehouse")["tables"][0]
+    patients.create("DELETE FROM patient WHERE PatNum = 3; UPDATE patient SET LName = 'Other' WHERE PatNum = 4")
+    later = patients.run("--all", "--to", "warehouse")["tables"][0]
+
+    assert (first["mode"], still["mode"], later["mode"]) == ("full", "skipped", "full")
+    assert (first["rows_replica"], later["rows_replica"]) == (None, None)
+    assert (later["rows_updated"], later["rows_deleted"]) == (1, 1)
+    rows = patients.warehouse('SELECT count(*), max("LName") FROM raw.patient WHERE "PatNum" IN (3, 4)')
+    assert rows == [(1, "Other")]
+
+    patients.environment |= patients.sandbox.environment()
+    both = patients.run()["tables"][0]
+    assert both["rows_replica"] == later["rows_warehouse"]
+    assert differences(patients.sandbox, "patient") == ([], {})
+
+
+def test_a_run_to_the_replica_alone(patients: Clinic) -> None:
+    """The warehouse stays as it is, and catches up in the next run to both."""
+    patients.run()
+    patients.create("DELETE FROM patient WHERE PatNum = 3")
+    before = patients.warehouse("SELECT count(*) FROM raw.patient")
+    alone = patients.run("--all", "--to", "replica")["tables"][0]
+
+    assert (alone["rows_deleted"], alone["rows_warehouse"]) == (0, None)
+    assert patients.warehouse("SELECT count(*) FROM raw.patient") == before
+    patients.run()
+    assert differences(patients.sandbox, "patient") == ([], {})
 
 
 def test_a_failure_erases_no_watermark(patients: Clinic) -> None:

@@ -1,5 +1,5 @@
 """
-The one door to connectorx, mysql.connector and ADBC.
+The one door to connectorx, mysql.connector, ADBC, psycopg and pgpq.
 
 Nothing else imports them, and none of their exceptions pass: each becomes one
 of ours, without a password, a statement's values or a cell's content in its
@@ -10,6 +10,7 @@ classes here; what it says comes from `sql`.
 from importlib import metadata
 
 from arrowetl.drivers.arrow import mute_panics, read_arrow
+from arrowetl.drivers.copy import PostgresCopy, can_copy
 from arrowetl.drivers.mysql import LOCAL_INFILE, MySQL
 from arrowetl.drivers.pool import Pool
 from arrowetl.drivers.postgres import Postgres
@@ -17,8 +18,26 @@ from arrowetl.drivers.postgres import Postgres
 
 def versions() -> dict[str, str]:
     """The versions of what arrowetl stands on, for `--version`."""
-    packages = ("connectorx", "adbc-driver-postgresql", "mysql-connector-python", "pyarrow", "polars")
+    packages = (
+        "connectorx",
+        "adbc-driver-postgresql",
+        "pgpq",
+        "psycopg",
+        "mysql-connector-python",
+        "pyarrow",
+        "polars",
+    )
     return {package: metadata.version(package) for package in packages}
 
 
-__all__ = ["LOCAL_INFILE", "MySQL", "Pool", "Postgres", "mute_panics", "read_arrow", "versions"]
+__all__ = [
+    "LOCAL_INFILE",
+    "MySQL",
+    "Pool",
+    "Postgres",
+    "PostgresCopy",
+    "can_copy",
+    "mute_panics",
+    "read_arrow",
+    "versions",
+]

@@ -42,6 +42,29 @@ _REMEDIES_POSTGRES = {
 }
 
 
+def conninfo(endpoint: Endpoint) -> str:
+    """How libpq is told the way to a warehouse, and how its sessions are to be: in UTC."""
+    settings = {
+        "host": endpoint.host,
+        "port": str(endpoint.port),
+        "dbname": endpoint.database,
+        "user": endpoint.user,
+        "password": endpoint.password,
+        "connect_timeout": str(limits.connect_seconds),
+        "sslmode": _SSL_POSTGRES[endpoint.ssl_mode],
+        "keepalives_idle": str(limits.tcp_keepalive["TCP_KEEPIDLE"]),
+        "keepalives_interval": str(limits.tcp_keepalive["TCP_KEEPINTVL"]),
+        "keepalives_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
+        "application_name": "arrowetl",
+        # jit off: our long statements are joins and scans it only delays.
+        "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off",
+    }
+    if endpoint.ssl_ca:
+        settings["sslrootcert"] = endpoint.ssl_ca
+    escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in settings.items()}
+    return " ".join(f"{key}='{value}'" for key, value in escaped.items())
+
+
 class Postgres:
     """
     A session on the warehouse, in UTC; each statement commits unless inside `transaction`.
@@ -56,27 +79,8 @@ class Postgres:
         """
         self.endpoint = endpoint
         self._used = time.monotonic()
-        settings = {
-            "host": endpoint.host,
-            "port": str(endpoint.port),
-            "dbname": endpoint.database,
-            "user": endpoint.user,
-            "password": endpoint.password,
-            "connect_timeout": str(limits.connect_seconds),
-            "sslmode": _SSL_POSTGRES[endpoint.ssl_mode],
-            "keepalives_idle": str(limits.tcp_keepalive["TCP_KEEPIDLE"]),
-            "keepalives_interval": str(limits.tcp_keepalive["TCP_KEEPINTVL"]),
-            "keepalives_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
-            "application_name": "arrowetl",
-            # jit off: our long statements are joins and scans it only delays.
-            "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off",
-        }
-        if endpoint.ssl_ca:
-            settings["sslrootcert"] = endpoint.ssl_ca
-        escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in settings.items()}
-        conninfo = " ".join(f"{key}='{value}'" for key, value in escaped.items())
         with self._translated("connect"):
-            self._connection = adbc.connect(conninfo, autocommit=True)
+            self._connection = adbc.connect(conninfo(endpoint), autocommit=True)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
@@ -138,24 +142,24 @@ class Postgres:
         try:
             yield
         except adbc.Error as error:
-            raise _postgres_error(error, self.endpoint, doing) from error
+            raise postgres_error(str(error), getattr(error, "sqlstate", None), self.endpoint, doing) from error
 
 
-def _postgres_error(error: Any, endpoint: Endpoint, doing: str) -> DatabaseError:
-    code = getattr(error, "sqlstate", None)
-    theirs = code == _RAISED or "PL/pgSQL function" in str(error)
-    said = "by a trigger or a rule of its own" if theirs else _postgres_words(str(error), endpoint)
+def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) -> DatabaseError:
+    """Ours for libpq's words, whoever passed them on."""
+    theirs = code == _RAISED or "PL/pgSQL function" in text
+    said = "by a trigger or a rule of its own" if theirs else _postgres_words(text, endpoint)
     if (code or "").startswith("22"):
         # Data exceptions quote what they stumbled over.
         said = re.sub(r'"[^"]*"', '"…"', said)
     if code is None or code in ("\0" * 5, "00000"):
-        code = next((state for state, words in _WITHOUT_STATE.items() if words in str(error)), None)
+        code = next((state for state, words in _WITHOUT_STATE.items() if words in text), None)
     remedy = remedy_for(_REMEDIES_POSTGRES.get(code or ""), endpoint)
     if doing == "connect" or (code or "").startswith(("08", "57P")) or ("connection" in said and code is None):
         return DatabaseConnectionError(
             f"{endpoint}: {verb(doing)}: {said}", remedy or remedy_for(UNREACHABLE, endpoint)
         )
-    place = re.search(r"^COPY .*, line (\d+)(?:, column (.+))?$", str(error), re.MULTILINE)
+    place = re.search(r"^COPY .*, line (\d+)(?:, column (.+))?$", text, re.MULTILINE)
     return DatabaseQueryError(
         f"{endpoint}: the {doing} was refused: {said}" + (f" ({code})" if code else ""),
         remedy,

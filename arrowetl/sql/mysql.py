@@ -131,12 +131,15 @@ def mysql_count(database: str, table: str) -> str:
 # --- the replica --------------------------------------------------------------------------------
 
 
-def create_replica(database: str, name: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
+def create_replica(
+    database: str, name: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str], indexed: bool = False
+) -> str:
     """
-    The replica's table, with its primary key and no other index yet.
+    The replica's table, with its primary key.
 
     Args:
         collations: every collation the replica knows → its character set.
+        indexed: whether it has the other indexes from the beginning.
     """
     lines = []
     for field in plan.fields:
@@ -152,6 +155,7 @@ def create_replica(database: str, name: str, plan: TablePlan, replica: Flavour, 
     if key and kept.issuperset(key):
         prefixes = dict(_primary_prefixes(plan.table))
         lines.append(f"PRIMARY KEY ({', '.join(_index_column(name, prefixes.get(name)) for name in key)})")
+    lines += _secondary(plan) if indexed else []
     text = _charset(plan.table.charset, plan.table.collation, collations)
     return f"CREATE TABLE {mysql_table(database, name)} ({', '.join(lines)}) ENGINE=InnoDB{text}"
 
@@ -189,10 +193,14 @@ def _charset(charset: str | None, collation: str | None, known: Mapping[str, str
 
 def add_indexes(database: str, name: str, plan: TablePlan) -> str | None:
     """All secondary indexes in one statement, after the data; None where there are none."""
+    clauses = ", ".join(f"ADD {clause}" for clause in _secondary(plan))
+    return f"ALTER TABLE {mysql_table(database, name)} {clauses}" if clauses else None
+
+
+def _secondary(plan: TablePlan) -> list[str]:
     kept = {field.column.name for field in plan.fields}
-    clauses = [_index_clause(i) for i in plan.table.indexes if i.name != "PRIMARY" and kept.issuperset(dict(i.columns))]
-    clauses = [clause for clause in clauses if clause]
-    return f"ALTER TABLE {mysql_table(database, name)} {', '.join(clauses)}" if clauses else None
+    indexes = [i for i in plan.table.indexes if i.name != "PRIMARY" and kept.issuperset(dict(i.columns))]
+    return [clause for clause in map(_index_clause, indexes) if clause]
 
 
 def _index_clause(index: Index) -> str:
@@ -200,7 +208,7 @@ def _index_clause(index: Index) -> str:
         return ""  # a spatial index needs what a replica's column does not promise
     word = "FULLTEXT INDEX" if index.kind == "FULLTEXT" else "UNIQUE INDEX" if index.unique else "INDEX"
     columns = ", ".join(_index_column(n, p if index.kind != "FULLTEXT" else None) for n, p in index.columns)
-    return f"ADD {word} {mysql_name(index.name)} ({columns})"
+    return f"{word} {mysql_name(index.name)} ({columns})"
 
 
 def load_data(database: str, name: str, fields: Sequence[Field], path: str) -> str:

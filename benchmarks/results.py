@@ -1,0 +1,94 @@
+"""
+A benchmark's JSON as Markdown, as a picture, and as the README's part: nothing there was typed by hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
+
+
+def write(document: dict[str, Any], path: Path) -> None:
+    """The Markdown and the picture beside the JSON, and the README's part."""
+    path.with_suffix(".md").write_text(markdown(document))
+    path.with_suffix(".svg").write_text(picture(document))
+    text = README.read_text()
+    if BEGIN in text:
+        README.write_text(with_part(text, document))
+
+
+def with_part(text: str, document: dict[str, Any]) -> str:
+    """The README with the performance of a document."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{markdown(document)}{END}{after}"
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """A table for each scenario."""
+    parts = [
+        f"Medians of {document['rounds']} rounds on {document['cores']} cores shared by client and servers, whole "
+        "commands with their start; contents compared afterwards.\n"
+    ]
+    for scenario in document["scenarios"].values():
+        parts.append(f"\n**{scenario['told']}** ({scenario['rows']:,} rows)\n")
+        parts.append("| | seconds | rows/s | core seconds, client + servers | MB | contents |")
+        parts.append("|---|---|---|---|---|---|")
+        for name, one in _in_order(scenario):
+            servers = sum(one["cpu_servers"].values())
+            parts.append(
+                f"| {name} | {one['seconds']:.1f} | {one['rows_per_second']:,} | "
+                f"{one['cpu_client']:.1f} + {servers:.1f} | {one['memory_mb']:,} | {_contents(one)} |"
+            )
+        for name, why in scenario["missing"].items():
+            parts.append(f"| {name} | - | - | - | - | {why} |")
+        if scenario["floor"]:
+            steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in scenario["floor"]["steps"].items())
+            parts.append(f"\nThe servers' own core seconds: {steps}; over the cores {scenario['floor']['both']:.1f} s "
+                         f"for both ends, {scenario['floor']['warehouse']:.1f} s for the warehouse alone.")  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _in_order(scenario: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return sorted(scenario["contenders"].items(), key=lambda item: (bool(item[1]["failed"]), item[1]["seconds"]))
+
+
+def _contents(one: dict[str, Any]) -> str:
+    if one["failed"]:
+        return "failed"
+    found = one["contents"]
+    if found is None:
+        return ""
+    if found["equal"]:
+        return "equal"
+    wrong = [f"{column}: {what:,}" if isinstance(what, int) else f"{column}: {what}"
+             for column, what in found["wrong"].items()]  # fmt: skip
+    more = f" and {len(wrong) - 3} columns more" if len(wrong) > 3 else ""
+    return "values differ: " + "; ".join(wrong[:3]) + more if wrong else found.get("missing", "rows differ")
+
+
+_BAR, _LEFT, _WIDTH = 18, 260, 900
+
+
+def picture(document: dict[str, Any]) -> str:
+    """Bars of seconds, a group for each scenario."""
+    lines, y = [], 10
+    for scenario in document["scenarios"].values():
+        lines.append(f'<text x="4" y="{y + 14}" font-weight="bold">{scenario["told"]}, seconds</text>')
+        y += 24
+        shown = [(name, one) for name, one in _in_order(scenario) if not one["failed"]]
+        longest = max((one["seconds"] for _, one in shown), default=1)
+        for name, one in shown:
+            width = max(1, one["seconds"] / longest * (_WIDTH - _LEFT - 60))
+            colour = "#2a6f97" if name.startswith("arrowetl") else "#b8b8b8"
+            lines.append(f'<text x="{_LEFT - 6}" y="{y + 13}" text-anchor="end">{name}</text>')
+            lines.append(f'<rect x="{_LEFT}" y="{y + 2}" width="{width:.0f}" height="{_BAR - 5}" fill="{colour}"/>')
+            lines.append(f'<text x="{_LEFT + width + 5:.0f}" y="{y + 13}">{one["seconds"]:.1f}</text>')
+            y += _BAR
+        y += 12
+    size = f'width="{_WIDTH}" height="{y}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
+    return "\n".join([head, f'<rect {size} fill="white"/>', *lines, "</svg>"]) + "\n"

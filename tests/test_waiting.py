@@ -1,0 +1,70 @@
+"""
+Rows that wait on disk for the warehouse while the replica builds a table's indexes: all arrive, and none stay there.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import Clinic
+from independent import differences
+
+ROWS = 20_000
+
+
+@pytest.fixture
+def indexed(clinic: Clinic) -> Clinic:
+    """A table of ten partitions and two indexes, with a zero date, a NUL and a NULL among its values."""
+    clinic.tables_file.write_text("tables: {indexed: {overrides: {batch_size: 2000}}}")
+    clinic.create(
+        "CREATE TABLE indexed (Num bigint NOT NULL, D date NULL, T text, N int, PRIMARY KEY (Num), KEY (D), KEY (N)) "
+        "ENGINE=MyISAM;\n"
+        f"INSERT INTO indexed SELECT seq * 3, '2024-01-01', CONCAT('x', seq), seq FROM seq_1_to_{ROWS};\n"
+        "UPDATE indexed SET D = '0000-00-00', T = 'a\0b' WHERE Num = 3;\n"
+        "UPDATE indexed SET D = NULL, T = 'tab\there', N = NULL WHERE Num = 6"
+    )
+    return clinic
+
+
+def spilled(clinic: Clinic) -> list[Path]:
+    return [path for path in Path(clinic.environment["ARROWETL_SPILL_DIR"]).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_all_arrive(indexed: Clinic, executor: str) -> None:
+    """With what was coerced counted once, and partitions too; an index at the replica, nothing on disk."""
+    table = indexed.run("--all", "--executor", executor)["tables"][0]
+
+    assert (table["status"], table["partitions"]) == ("succeeded", 10)
+    assert (table["rows_extracted"], table["rows_replica"], table["rows_warehouse"]) == (ROWS, ROWS, ROWS)
+    assert table["coerced"] == {"D": 1, "T": 1}
+    assert differences(indexed.sandbox, "indexed") == ([], {"D": 1, "T": 1})
+    assert (spilled(indexed), indexed.leftovers()) == ([], [])
+
+
+def test_a_value_that_the_warehouse_cannot_hold(indexed: Clinic) -> None:
+    """Found only when the replica has all rows: nothing is published, nothing stays on disk."""
+    indexed.tables_file.write_text(
+        "tables: {indexed: {overrides: {batch_size: 2000, columns: {T: {type: varchar(3)}}}}}"
+    )
+    run = indexed.run("--all")
+
+    assert run["exit_code"] == 1
+    assert "indexed.T" in run["tables"][0]["error"]["message"]
+    assert (spilled(indexed), indexed.leftovers()) == ([], [])
+
+
+def test_a_run_that_is_killed_meanwhile(indexed: Clinic) -> None:
+    """The next run finds what was left, sweeps it up, and carries all."""
+    process = indexed.start("run", "--all", "--max-workers", "1")
+    while process.poll() is None and not [path for path in spilled(indexed) if path.suffix == ".arrow"]:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    table = indexed.run("--all")["tables"][0]
+
+    assert table["status"] == "succeeded"
+    assert differences(indexed.sandbox, "indexed") == ([], {"D": 1, "T": 1})
+    assert (spilled(indexed), indexed.leftovers()) == ([], [])
