@@ -39,7 +39,8 @@ _HEADING = """\
 #       exclude: true                     # leave the table out
 #       processing_priority: high         # high before medium before low
 #       batch_size: 50000                 # rows of a partition at most
-#       partition_bytes: 16777216         # bytes of a partition at most
+#       partition_bytes: 16777216         # bytes of a partition; otherwise they follow what a run measures
+#       workers: 2                        # partitions of it at a time, at most
 #       columns:
 #         SSN: {exclude: true}            # leave a column out
 #         HasIns: {type: boolean}         # carry it as another type; `arrowetl types` lists them
@@ -146,7 +147,7 @@ def schema_hash(tables: Iterable[Table]) -> str:
 def _entry(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
     category = plan.category_of(table.rows)
     stamps = [column.name for column in table.columns if modes.is_stamped(column)]
-    batch_rows = partition.rows_per_partition(table, None, None)
+    batch_rows = partition.rows_per_partition(table, None, limits.partition_bytes_max)
     key = table.primary_key
     entry = {
         "table_name": table.name,

@@ -198,10 +198,17 @@ def _days(stamps: pl.Expr) -> pl.Expr:
     return pl.when(date.dt.month() == month).then(date)
 
 
+def _dated(stamps: pa.ChunkedArray) -> pl.Series:
+    """yyyymmdd → the day; each different one is looked up once: 20 ns a row instead of 53."""
+    encoded = pc.dictionary_encode(stamps).unify_dictionaries().combine_chunks()
+    days = _series(encoded.dictionary).to_frame("stamp").select(_days(pl.col("stamp")).cast(pl.Date)).to_series()
+    return _series(days.to_arrow().take(encoded.indices))
+
+
 def _date(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    frame = _series(column).cast(pl.Int64).to_frame("stamp")
-    date = frame.select(_days(pl.col("stamp")).cast(pl.Date)).to_series()
-    return date.to_arrow().cast(field.arrow), _no_dates(date, frame.to_series())
+    stamps = column.cast(pa.int64())
+    date = _dated(stamps)
+    return date.to_arrow().cast(field.arrow), _no_dates(date, _series(stamps))
 
 
 def _datetime(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -210,14 +217,14 @@ def _datetime(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     if pa.types.is_decimal(column.type):
         fraction = pc.subtract(column.cast(pa.decimal128(20, 6)), whole.cast(pa.decimal128(19, 0)))
         micros = pl.lit(_series(pc.multiply(fraction, _MILLION).cast(pa.int64())))
-    stamp = pl.col("stamp")
-    frame = _series(whole).to_frame("stamp")
+    stamp, days = pl.col("stamp"), pc.divide(whole, 1_000_000)
+    frame = pl.DataFrame({"stamp": _series(whole), "date": _dated(days)})
     seconds = stamp // 10_000 % 100 * 3600 + stamp // 100 % 100 * 60 + stamp % 100
-    moment = _days(stamp // 1_000_000).cast(pl.Datetime("us")) + pl.duration(
+    moment = pl.col("date").cast(pl.Datetime("us")) + pl.duration(
         microseconds=seconds * 1_000_000 + micros, time_unit="us"
     )
     moments = frame.select(moment).to_series()
-    return moments.to_arrow().cast(field.arrow), _no_dates(moments, frame.to_series() // 1_000_000)
+    return moments.to_arrow().cast(field.arrow), _no_dates(moments, _series(days))
 
 
 _MILLION = pa.scalar(Decimal(1_000_000), pa.decimal128(7, 0))

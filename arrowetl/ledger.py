@@ -13,6 +13,7 @@ import json
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError, DatabaseTransactionError
 from arrowetl.model import Record
 from arrowetl.outcome import Coercion, ConnectionCount, Outcome, Recorded, Summary
+from arrowetl.pace import Pace
 from arrowetl.route import Endpoint
 from arrowetl.sql import tracking
 from arrowetl.sql.tracking import Entry
@@ -167,12 +169,14 @@ class Ledger:
                 session.execute(tracking.checked_load(self.namespace, names, run_id))
             session.execute(tracking.history(self.namespace, run_id, [(o, started_at) for o in outcomes]))
 
-    def end(self, summary: Summary) -> None:
-        totals = summary.totals()
+    def end(self, summary: Summary, pace: Pace | None, way: str) -> None:
+        """Write down what a run did, and the pace it found on its way."""
+        totals, learned = summary.totals(), pace and json.dumps(asdict(pace))
         self._warehouse_execute(
             f"UPDATE {self._quoted}.etl_run_history SET ended_at = {tracking.postgres_values(summary.ended_at)}, "
             f"exit_code = {summary.exit_code}, tables = {totals['tables']}, failed = {totals['failed']}, "
-            f"rows_extracted = {totals['rows_extracted']}, bytes_extracted = {totals['bytes_extracted']} "
+            f"rows_extracted = {totals['rows_extracted']}, bytes_extracted = {totals['bytes_extracted']}, "
+            f"way = {tracking.postgres_values(way)}, pace = {tracking.postgres_values(learned)} "
             f"WHERE run_id = {tracking.postgres_values(summary.run_id)}"
         )
 
@@ -198,6 +202,18 @@ class Ledger:
                 f"SELECT table_name::text, coerced::text FROM {self._quoted}.etl_load_status WHERE coerced IS NOT NULL"
             )
         return {name: tuple(map(Coercion.from_json, json.loads(coerced))) for name, coerced in rows}
+
+    def pace(self, way: str) -> Pace | None:
+        """What the last run learned that went the same way, and carried enough to learn something."""
+        with self._warehouse.session() as session:
+            if "pace" not in _warehouse_columns(session).get("etl_run_history", ()):
+                return None
+            rows = session.rows(
+                "SELECT (pace->>'partition_bytes')::bigint, (pace->>'at_a_time')::int "
+                f"FROM {self._quoted}.etl_run_history "
+                f"WHERE way = {sql.postgres_literal(way)} AND pace IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+            )
+        return Pace(*rows[0]) if rows else None
 
     def tables(self) -> list[Mapping[str, Any]]:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""

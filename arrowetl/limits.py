@@ -10,10 +10,31 @@ from __future__ import annotations
 
 MIB = 1024 * 1024
 
-# One partition's rows, as the source stores them. A worker holds the Arrow form (about the same
-# size), its text for LOAD DATA and one encoded COPY batch at a time: some 250 MiB at this setting,
-# under the 400 MB that a worker may use.
-partition_bytes = 48 * MIB
+# One partition's rows, as the source stores them: the first ones of a first run, and what a run finds out of it
+# (`pace`): what the slowest leg moves in so many seconds, within bounds that keep a worker under 400 MB.
+partition_bytes = 16 * MIB
+partition_bytes_min = 4 * MIB
+partition_bytes_max = 48 * MIB
+bytes_in_flight_max = 128 * MIB
+partition_seconds = 1.0
+
+# The last so many partitions say how large the next one is; so many rounds of all workers, whether their number is
+# right: one more must be worth 5%, and is tried only while a quarter of this machine has nothing to do.
+pace_partitions = 5
+pace_rounds = 2
+pace_gain_min = 1.05
+pace_idle_min = 0.25
+pace_busy_max = 0.05
+pace_look_seconds = 0.5
+
+# MyISAM reads a row that it finds by its key with a call of its own, which costs 1.5 seconds of a core per million
+# rows; a scan past rows that are not asked for costs 0.1 (securitylog, 12 columns) to 0.4 (procedurelog, 67). A table
+# of so many partitions at the most is scanned for each of them. (securitylog, 1 million rows: 0.7 seconds of the
+# source's core instead of 1.8; procedurelog would need 7 and go from 3.6 to 4.4.)
+scans_max = 4
+
+# Tables of wider rows than this are split by the lengths of what is in them, and not by their number.
+wide_row_bytes = 16 * 1024
 
 # Caps a partition of narrow rows; past this the bookkeeping per partition no longer shows.
 partition_rows_max = 250_000

@@ -301,10 +301,19 @@ class TablePlan:
     """0 before 1 before 2."""
     fields: tuple[Field, ...]
     rows_per_partition: int
+    """Of the first ones; the others follow the run's pace, where `partition_bytes` chooses none."""
     name_postgres: str
     key_postgres: tuple[str, ...]
     """Primary key at the warehouse; empty where there is none."""
     cutover: Cutover
+    scans: bool = False
+    """Whether the source is to look through the whole table for each partition."""
+    batch_size: int | None = None
+    """Rows of a partition at most, as tables.yml has it."""
+    partition_bytes: int | None = None
+    """Bytes of a partition, where tables.yml chooses."""
+    workers: int | None = None
+    """Partitions at a time at most, where tables.yml chooses."""
     published: PublishedTable | None = None
     """The table as it stands at the warehouse, where there is one."""
     drift: Drift = Drift()

@@ -58,6 +58,19 @@ class Coercion:
         return cls(document["column"], document["from"], document["to"], document["count"])
 
 
+LEGS = ("extract", "spill", "load", "coerce", "ingest")
+"""What a partition goes through: read, written as text, LOAD DATA; made the warehouse's own, COPY."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the rows that an end was given."""
+
+    coercions: tuple[Coercion, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Leg → how long it took."""
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionOutcome:
     """What one worker carried, or found to be different."""
@@ -80,6 +93,8 @@ class PartitionOutcome:
     """What of it is still to be given to the warehouse."""
     completes: bool = False
     """Whether it is the rest of a partition whose rows had waited."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Leg → how long it took."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,40 @@
 A table → half-open ranges of its first primary key column.
 
 Pure arithmetic: how many rows a partition holds, and ranges from the keys
-that `source` found by walking the index. The ranges cover every integer
-there is, whatever the keys do meanwhile: the first is open below, the last
-above.
+that `source` finds by walking the index, one when it is its turn. The ranges
+cover every integer there is, whatever the keys do meanwhile: the first is open
+below, the last above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count
 
 from arrowetl import limits
 from arrowetl.model import INTEGERS, Partition, Table
 
 
-def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: int | None) -> int:
+def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: int) -> int:
     """
     How many rows of average width fit a partition's bytes, within the cap on rows.
     """
     rows_max = batch_size or limits.partition_rows_max
-    return max(1, min(rows_max, (partition_bytes or limits.partition_bytes) // max(1, table.row_bytes)))
+    return max(1, min(rows_max, partition_bytes // max(1, table.row_bytes)))
+
+
+def scanned(table: Table, batch_size: int | None) -> int | None:
+    """
+    How many rows each partition of a table has that is best scanned for each of them; None of others.
+
+    As many partitions as come in even numbers: the last one is not to be carried alone.
+    """
+    count = -(-table.data_bytes // limits.partition_bytes_max)
+    count += count % 2
+    rows = -(-table.rows // max(count, 1))
+    fits = table.engine == "MyISAM" and 1 <= count <= limits.scans_max and table.data_bytes > limits.partition_bytes
+    return rows if fits and rows <= (batch_size or limits.partition_rows_max) else None
 
 
 def can_be_split(table: Table) -> bool:
@@ -30,18 +43,39 @@ def can_be_split(table: Table) -> bool:
     return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in INTEGERS
 
 
-def with_waiting(parts: Sequence[Partition], row_bytes: int, room: int) -> tuple[Partition, ...]:
+def with_waiting(parts: Iterable[Partition], rows: int, row_bytes: int, room: int) -> Iterator[Partition]:
     """
     The partitions, of which the last ones wait for the warehouse, as many as there is room for.
 
-    >>> [p.waits for p in with_waiting([Partition(i, None, None, rows=10) for i in range(3)], 5, 100)]
+    Args:
+        rows: of all partitions together.
+
+    >>> [p.waits for p in with_waiting([Partition(i, None, None, rows=10) for i in range(3)], 30, 5, 100)]
     [False, True, True]
     """
-    marked = []
-    for part in reversed(parts):
-        room -= part.rows * max(row_bytes, 1)
-        marked.append(replace(part, waits=room >= 0))
-    return tuple(reversed(marked))
+    for part in parts:
+        yield replace(part, waits=rows * max(row_bytes, 1) <= room)
+        rows -= part.rows
+
+
+def widths_edge(widths: Sequence[tuple[int, int]], bytes_: int) -> int | None:
+    """
+    The key at which a partition of so many bytes ends; None where all of the rows fit.
+
+    Args:
+        widths: keys, ascending, and how many bytes each row has.
+
+    >>> widths_edge([(1, 60), (2, 30), (5, 20), (7, 10)], 100)
+    5
+    >>> widths_edge([(1, 600), (2, 600)], 100)
+    2
+    """
+    total = 0
+    for number, (key, width) in enumerate(widths):
+        total += width
+        if number and total > bytes_ and key != widths[number - 1][0]:
+            return key
+    return None
 
 
 def gaps(done: Sequence[Partition]) -> tuple[tuple[int | None, int | None], ...]:
@@ -65,18 +99,24 @@ def gaps(done: Sequence[Partition]) -> tuple[tuple[int | None, int | None], ...]
     return (*found, (lower, None))
 
 
-def partitions(
-    keys: Sequence[int], rows: int = 0, lower: int | None = None, upper: int | None = None
-) -> tuple[Partition, ...]:
+def walked(
+    edge_after: Callable[[int | None], tuple[int | None, int]], lower: int | None = None, upper: int | None = None
+) -> Iterator[Partition]:
     """
-    Ranges between the given keys, which ascend.
+    Ranges that meet, from one bound to the other, each made when it is asked for.
 
     Args:
-        rows: about how many each of them has.
+        edge_after: where the range that begins at a key ends, and about how many rows it has; None for the last one.
         lower, upper: the bounds of all of them together.
 
-    >>> [(p.lower, p.upper) for p in partitions([10, 20])]
-    [(None, 10), (10, 20), (20, None)]
+    >>> edges = {None: (10, 5), 10: (20, 5), 20: (None, 3)}
+    >>> [(p.lower, p.upper, p.rows) for p in walked(edges.__getitem__)]
+    [(None, 10, 5), (10, 20, 5), (20, None, 3)]
     """
-    edges: list[int | None] = [lower, *sorted(set(keys)), upper]
-    return tuple(Partition(index, *edge, rows=rows) for index, edge in enumerate(pairwise(edges)))
+    for index in count():
+        edge, rows = edge_after(lower)
+        if edge is None or (upper is not None and edge >= upper):
+            yield Partition(index, lower, upper, rows=rows)
+            return
+        yield Partition(index, lower, edge, rows=rows)
+        lower = edge

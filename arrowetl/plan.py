@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from arrowetl import partition, schema
+from arrowetl import limits, partition, schema
 from arrowetl.coerce import NO_CHARACTER
 from arrowetl.errors import DataError, nearest
 from arrowetl.model import (
@@ -45,6 +45,7 @@ def table_plan(
     published: PublishedTable | None,
     remembered: Sequence[Coercion] | None = None,
     misfits: Mapping[str, int] | None = None,
+    partition_bytes: int = limits.partition_bytes,
 ) -> TablePlan:
     """
     Decide what becomes of one table's columns, as if everything were to be read; `modes` decides whether it is.
@@ -54,6 +55,7 @@ def table_plan(
         remembered: what the last run that succeeded had to coerce; None of a table that is not our own yet.
         misfits: columns → how many of the source's values the type they have at the warehouse cannot hold; for those
             of `doubts`.
+        partition_bytes: of a partition, where tables.yml chooses none.
 
     Raises:
         DataError: a column has no rule, or the warehouse's table cannot follow.
@@ -68,6 +70,8 @@ def table_plan(
     fields = schema.told_by_bytes(table.name, fields, {column for column, found in coerced if found == NO_CHARACTER})
     key_postgres, notes = _key(table, fields, {column for (column, _), became in coerced.items() if became == "NULL"})
     name_postgres = schema.postgres_name(table.name)
+    chosen = "partition_bytes" in settings.values
+    scanned = None if chosen else partition.scanned(table, settings.get("batch_size"))
     if adopted:
         notes += ("kept as they are at the warehouse: " + ", ".join(f"{n} as {t}" for n, t in adopted.items()),)
     plan = TablePlan(
@@ -77,9 +81,14 @@ def table_plan(
         category=settings.get("performance_category") or category_of(table.rows),
         priority=PRIORITIES.index(settings.get("processing_priority", "medium")),
         fields=fields,
-        rows_per_partition=partition.rows_per_partition(
-            table, settings.get("batch_size"), settings.get("partition_bytes")
+        rows_per_partition=scanned
+        or partition.rows_per_partition(
+            table, settings.get("batch_size"), settings.get("partition_bytes") or partition_bytes
         ),
+        scans=scanned is not None,
+        batch_size=settings.get("batch_size"),
+        partition_bytes=settings.get("partition_bytes"),
+        workers=settings.get("workers"),
         name_postgres=name_postgres,
         key_postgres=key_postgres,
         cutover=Cutover.SWAP,

@@ -18,6 +18,7 @@ from arrowetl.ledger import Ledger
 from arrowetl.model import NO_RECORD, Mode, PublishedTable, Record, Standing, Table, TablePlan
 from arrowetl.modes import Circumstances
 from arrowetl.outcome import Coercion, Failure, Outcome, Status
+from arrowetl.pace import Pace
 from arrowetl.route import Route
 from arrowetl.source import Source
 from arrowetl.tables_file import TablesFile
@@ -48,6 +49,13 @@ class Planned:
     standings: Mapping[str, Standing] = field(default_factory=dict)
     remembered: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
     """Table → what the last run of it that succeeded had to coerce."""
+    pace: Pace | None = None
+    """What the last run on the same way learned."""
+
+
+def way(request: Request) -> str:
+    """From where to where a run goes: what was learned on one way says nothing of another."""
+    return f"{request.read_from} to {request.to}"
 
 
 def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
@@ -67,7 +75,10 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
         to=request.to,
     )  # fmt: skip
-    found = planned_tables(request, tables_file, catalog, standings, book.remembered(), servers.source.misfits, around)
+    pace = book.pace(way(request))
+    found = planned_tables(
+        request, tables_file, catalog, standings, book.remembered(), servers.source.misfits, around, pace
+    )
     found = _decided_anew(found, tables_file, servers.source, around)
     gone = sorted(set(records[0]) - set(catalog)) if request.read_from == "source" else []
     listed = [name for name in gone if name not in tables_file.tables]
@@ -131,6 +142,7 @@ def planned_tables(
     remembered: Mapping[str, tuple[Coercion, ...]],
     misfits: Callable[[Table, Mapping[str, str]], dict[str, int]],
     around: Circumstances,
+    pace: Pace | None = None,
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
@@ -150,7 +162,7 @@ def planned_tables(
     if vanished:
         warnings.append(_vanished(request.read_from, vanished))
     chosen = config.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
-    plans, failed = [], []
+    plans, failed, bytes_ = [], [], pace.partition_bytes if pace else limits.partition_bytes
     for name in chosen:
         settings = tables_file.of(name)
         if request.read_from == "replica":
@@ -167,14 +179,14 @@ def planned_tables(
             there, known = standings[name].published, remembered.get(name)
             doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
             counts = misfits(catalog[name], doubts) if doubts else {}
-            one = plan.table_plan(catalog[name], settings, there, known, counts)
+            one = plan.table_plan(catalog[name], settings, there, known, counts, bytes_)
             as_of = standings[name].warehouse.as_of
             if as_of and as_of.without_key and as_of.structure == modes.structure(one) and one.key_postgres:
                 one = plan.without_key(one)
             plans.append(modes.with_mode(one, settings, standings[name], around))
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))
-    return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), standings, remembered)
+    return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), standings, remembered, pace)
 
 
 def _vanished(where: str, names: list[str]) -> str:

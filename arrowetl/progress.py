@@ -52,7 +52,9 @@ class Tally:
                 self.rows += rows
                 self.bytes += bytes_
                 if table in self.busy:
-                    self.busy[table][0] += 1
+                    # How many there will be is an estimate.
+                    done, whole = self.busy[table]
+                    self.busy[table] = [done + 1, max(done + 1, whole)]
             case TableEnded(outcome):
                 self.tables_ended += 1
                 self.tables = max(self.tables, self.tables_ended)

@@ -7,6 +7,7 @@ It receives spills' text and gives back counts. Reading from the replica is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -18,7 +19,7 @@ import pyarrow as pa
 from arrowetl import checksum, drivers, infile, limits, schema, sql
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, VerificationError
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
-from arrowetl.outcome import Changes, Coercion, Recorded, Staged
+from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
 from arrowetl.sql import tracking
 
@@ -109,30 +110,35 @@ class Replica:
             if plan.is_delta:
                 session.execute(sql.create_gone_replica(database, plan))
 
-    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]:
+    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> Taken:
         """
         Load one partition: all of it, exactly, or none.
 
         Returns:
-            What had to be coerced: nothing, ever.
+            How long it took; nothing is ever coerced.
 
         Raises:
             DataLoadingError: a row was refused, replaced another, or drew a warning.
         """
-        if table.num_rows or part.token:
-            self._load(plan, part, table, plan.fields, sql.staging_name(plan.name))
-        return ()
+        if not table.num_rows and not part.token:
+            return Taken()
+        return Taken(seconds=self._load(plan, part, table, plan.fields, sql.staging_name(plan.name)))
 
     def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None:
         """Stage the keys of rows that are gone from the source."""
         if keys.num_rows:
             self._load(plan, part, keys, plan.key_fields, sql.gone_name(plan.name))
 
-    def _load(self, plan: TablePlan, part: Partition, table: pa.Table, fields: Sequence[Field], name: str) -> None:
+    def _load(
+        self, plan: TablePlan, part: Partition, table: pa.Table, fields: Sequence[Field], name: str
+    ) -> dict[str, float]:
+        """All of it or none; leg → seconds."""
+        began = time.monotonic()
         with (
             self._spilled(partial(infile.write, table, fields)) as path,
             self.pool.session() as session,
         ):
+            spilled = time.monotonic()
             session.execute("START TRANSACTION")
             expected = infile.unlabelled(table, fields)
             changed, warnings, codes = session.load(
@@ -147,6 +153,7 @@ class Replica:
                 rows = table.num_rows
                 session.execute(tracking.staged_partition(None, plan.name, plan.staging_id, part, rows, ()))
             session.execute("COMMIT")
+        return {"spill": spilled - began, "load": time.monotonic() - spilled}
 
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""

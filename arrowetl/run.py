@@ -26,7 +26,7 @@ from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldErr
 from arrowetl.ledger import Ledger
 from arrowetl.model import Mode, TablePlan
 from arrowetl.outcome import ConnectionCount, Event, Outcome, RunPlanned, Status, Summary, TableEnded
-from arrowetl.planning import Planned, Request, failure_of
+from arrowetl.planning import Planned, Request, failure_of, way
 from arrowetl.route import Choices, Route
 from arrowetl.spill import run_directory
 from arrowetl.tables_file import TablesFile, is_within, read_tables
@@ -65,7 +65,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         book.skipped(run_id, skipped, started_at)
         for outcome in skipped:
             tell(TableEnded(outcome))
-        hands = Workers(request.executor, request.max_workers)
+        hands = Workers(request.executor, request.max_workers, planned.pace)
         held.callback(hands.close)
         shared = Shared(route, servers, book, planned.standings, planned.remembered, hands, tell)
         work = tuple(plan for plan in planned.plans if not _needs_nothing(plan))
@@ -77,7 +77,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         )  # fmt: skip
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
-            book.end(summary)
+            book.end(summary, hands.learned, way(request))
     return summary
 
 

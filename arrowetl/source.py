@@ -12,9 +12,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -137,42 +138,58 @@ class Source:
     def misfits(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
         """Column → how many of its values the condition is true of; in short ranges, as rows are read."""
         counts = dict.fromkeys(conditions, 0)
-        for part in self._ranges(table, limits.partition_rows_max):
+        for part in self._ranges(table, lambda: limits.partition_rows_max):
             with self.pool.session() as session:
                 found = session.rows(sql.misfits(self.endpoint.database, table, conditions, part))[0]
             counts = {name: counts[name] + int(count) for name, count in zip(conditions, found, strict=True)}
         return counts
 
-    def partitions(self, plan: TablePlan, done: Sequence[Partition] = ()) -> tuple[Partition, ...]:
+    def partitions(
+        self, plan: TablePlan, done: Sequence[Partition] = (), rows: Callable[[], int] | None = None
+    ) -> Iterator[Partition]:
         """
-        The table as ranges of `plan.rows_per_partition` rows each, by walking its primary key's index.
+        The table as ranges, by walking its primary key's index; each is made when it is asked for.
 
         Args:
             done: ranges that are left out.
+            rows: how many the next one is to have; by default as many as the plan says.
         """
-        gaps = partition.gaps(done)
-        found = [part for gap in gaps for part in self._ranges(plan.table, plan.rows_per_partition, *gap)]
-        return tuple(replace(part, index=index, since=plan.since) for index, part in enumerate(found))
+        rows = rows or (lambda: plan.rows_per_partition)
+        found = chain.from_iterable(self._ranges(plan.table, rows, *gap) for gap in partition.gaps(done))
+        return (replace(part, index=index, since=plan.since) for index, part in enumerate(found))
 
-    def ranges(self, plan: TablePlan) -> tuple[Partition, ...]:
+    def ranges(self, plan: TablePlan) -> Iterator[Partition]:
         """The whole table as ranges, to be compared."""
-        return self._ranges(plan.table, plan.rows_per_partition)
+        return self._ranges(plan.table, lambda: plan.rows_per_partition)
 
     def _ranges(
-        self, table: Table, rows: int, lower: int | None = None, upper: int | None = None
-    ) -> tuple[Partition, ...]:
-        keys = list[int]()
-        if partition.can_be_split(table) and table.rows > rows:
+        self, table: Table, rows: Callable[[], int], lower: int | None = None, upper: int | None = None
+    ) -> Iterator[Partition]:
+        if not partition.can_be_split(table) or table.rows <= rows():
+            return iter([Partition(0, lower, upper, rows=table.rows)])
+        return partition.walked(lambda key: self._edge_after(table, key, rows()), lower, upper)
+
+    def _edge_after(self, table: Table, lower: int | None, rows: int) -> tuple[int | None, int]:
+        """Where the range that begins at a key ends; and how many rows it has, if its end is not the table's."""
+        key, database = table.primary_key[0], self.endpoint.database
+        if table.row_bytes > limits.wide_row_bytes:
+            # Many rows may be short: twice as many as would fit on average.
             with self.pool.session() as session:
-                while True:
-                    last = keys[-1] if keys else lower
-                    question = sql.key_after(self.endpoint.database, table.name, table.primary_key[0], last, rows)
-                    found = session.rows(question)
-                    # A key that is not above the last one: more rows share the first column than a partition holds.
-                    if not found or found[0][0] == last or (upper is not None and found[0][0] >= upper):
-                        break
-                    keys.append(int(found[0][0]))
-        return partition.partitions(keys, min(rows, table.rows), lower, upper)
+                widths = session.rows(sql.widths_after(database, table, key, lower, 2 * rows + 2))
+            known = [(int(value), int(width)) for value, width in widths]
+            edge = partition.widths_edge(known, rows * table.row_bytes)
+            if edge is not None:
+                return edge, sum(value < edge for value, _ in known)
+            rows = max(rows, len(known))
+        while True:
+            with self.pool.session() as session:
+                found = session.rows(sql.key_after(database, table.name, key, lower, rows))
+            if not found:
+                return None, min(rows, table.rows)
+            if found[0][0] != lower:
+                return int(found[0][0]), rows
+            # More rows share the key's first column than a partition holds.
+            rows *= 2
 
     def extract(self, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table]:
         """
@@ -200,7 +217,8 @@ class Source:
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
-        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark)
+        scans = plan.scans and part.keys is None and not plan.is_delta
+        statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark, scans)
         statement += self._mark
         try:
             tls = self.tls  # asked before a connection is taken: it takes one itself

@@ -72,6 +72,7 @@ OVERRIDES: dict[str, Check] = {
     **KEYS,
     "exclude": _TRUTH,
     "partition_bytes": _integer(65_536, 2_000_000_000),
+    "workers": _integer(1, limits.workers_max),
     "columns": _MAPPING,
     "views": _one_of("refuse", "rebuild"),
 }

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 from arrowetl import checksum, coerce, limits, modes, partition, reconcile, resume, schema, spill
@@ -88,7 +90,8 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
             for end in ends:
                 end.prepare(plan, kept)
             # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
-            partitions = source.partitions(plan, kept) if before.rows or plan.is_delta else ()
+            rows = partial(rows_of_the_next, plan, shared)
+            partitions = source.partitions(plan, kept, rows) if before.rows or plan.is_delta else ()
             carried = resume.outcomes(held) + carry_all(plan, partitions, shared)
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan), shared)
@@ -132,7 +135,7 @@ def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, lis
     """
     if plan.mode is not Mode.RECONCILE or plan.key_fields:
         return plan, []
-    (found,) = shared.workers.each(compare_whole, [Job(shared.route, plan, Partition(0, None, None))])
+    (found,) = shared.workers.each(compare_whole, plan, [Job(shared.route, plan, Partition(0, None, None))])
     if not found.staged and not found.gone:
         return plan, [found]
     reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
@@ -153,14 +156,21 @@ def ends_of(plan: TablePlan, servers: Servers) -> tuple[End, ...]:
     return tuple(end for end in servers.ends if suffices or end.name != "warehouse")
 
 
-def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) -> list[PartitionOutcome]:
+def rows_of_the_next(plan: TablePlan, shared: Shared) -> int:
+    """How many rows the next partition is to have: as tables.yml chooses, or as the run has learned."""
+    if plan.partition_bytes or plan.scans:
+        return plan.rows_per_partition
+    return partition.rows_per_partition(plan.table, plan.batch_size, shared.workers.pace.partition_bytes)
+
+
+def carry_all(plan: TablePlan, partitions: Iterable[Partition], shared: Shared) -> list[PartitionOutcome]:
     """Every partition of a table, several at a time."""
     carried = []
-    if len(partitions) > 1 and plan.mode is Mode.FULL and not plan.from_replica:
-        partitions = [replace(part, token=uuid4().hex) for part in partitions]
-    jobs = [Job(shared.route, plan, part) for part in with_waiting(plan, partitions, shared)]
-    shared.tell(TableStarted(plan.name, len(partitions)))
-    with closing(shared.workers.each(carry, jobs)) as outcomes:
+    if plan.is_split and plan.mode is Mode.FULL and not plan.from_replica:
+        partitions = (replace(part, token=uuid4().hex) for part in partitions)
+    jobs = (Job(shared.route, plan, part) for part in with_waiting(plan, partitions, shared))
+    shared.tell(TableStarted(plan.name, max(1, -(-plan.table.rows // plan.rows_per_partition))))
+    with closing(shared.workers.each(carry, plan, jobs)) as outcomes:
         for outcome in outcomes:
             shared.tell(PartitionCarried(plan.name, outcome.rows, outcome.bytes))
             carried.append(outcome)
@@ -169,7 +179,7 @@ def carry_all(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) 
 
 def carry(job: Job) -> PartitionOutcome:
     """Read one partition once, or what differs in it, and give it to every end; in whatever thread or process."""
-    servers, plan, part = servers_of(job.route), job.plan, job.part
+    servers, plan, part, began = servers_of(job.route), job.plan, job.part, time.monotonic()
     ends = ends_of(plan, servers)
     if plan.is_delta and part.since is None:
         found = reconcile.difference(servers.source, servers_of(job.route.from_replica).source, plan, part)
@@ -180,27 +190,31 @@ def carry(job: Job) -> PartitionOutcome:
         pieces, gone, rows, bytes_ = ((plan, table),), None, table.num_rows, table.nbytes
         # Of an incremental read nothing is known about the rows beneath the watermark.
         standing = 0 if part.since else rows
-    waiting = None
+    waiting, extracted = None, time.monotonic()
     if part.waits and job.route.spill_directory:
         ends = ends[:1]
         waiting = Waiting(plan, part, spill.keep(job.route.spill_directory, plan.name, pieces[0][1]))
-    coercions = [one for end in ends for read, table in pieces for one in end.take(read, part, table)]
+    taken = [end.take(read, part, table) for end in ends for read, table in pieces]
     for end in ends if gone else ():
         end.forget(plan, part, gone)
     staged = sum(table.num_rows for _, table in pieces)
+    seconds = Counter({"extract": extracted - began})
+    for one in taken:
+        seconds.update(one.seconds)
     return PartitionOutcome(
-        rows, bytes_, staged, gone.num_rows if gone else 0, standing, tuple(coercions), os.getpid(),
-        connections_of(job.route), waiting,
+        rows, bytes_, staged, gone.num_rows if gone else 0, standing,
+        tuple(coercion for one in taken for coercion in one.coercions), os.getpid(), connections_of(job.route), waiting,
+        seconds=seconds,
     )  # fmt: skip
 
 
-def with_waiting(plan: TablePlan, partitions: Sequence[Partition], shared: Shared) -> Sequence[Partition]:
+def with_waiting(plan: TablePlan, partitions: Iterable[Partition], shared: Shared) -> Iterable[Partition]:
     """The partitions, some of which the warehouse is given only while the replica builds the table's indexes."""
     spills, has_indexes = shared.route.spill_directory, len(plan.table.indexes) > 1
     both = len(ends_of(plan, shared.servers)) > 1
-    if plan.mode is not Mode.FULL or len(partitions) < 2 or not (spills and has_indexes and both):
+    if plan.mode is not Mode.FULL or not plan.is_split or not (spills and has_indexes and both):
         return partitions
-    return partition.with_waiting(partitions, plan.table.row_bytes, spill.room(spills))
+    return partition.with_waiting(partitions, plan.table.rows, plan.table.row_bytes, spill.room(spills))
 
 
 def finish(
@@ -212,7 +226,7 @@ def finish(
     *others, last = ends
     with ThreadPoolExecutor(1, "finish") as beside:
         finishing = [beside.submit(end.finish, plan) for end in others]
-        ingested = list(shared.workers.each(ingest, jobs))
+        ingested = list(shared.workers.each(ingest, plan, jobs))
         last.finish(plan)
         for one in finishing:
             one.result()
@@ -223,8 +237,10 @@ def ingest(job: Job) -> PartitionOutcome:
     """Give rows that waited to the warehouse."""
     assert job.rows is not None
     with spill.taken(job.rows) as table:
-        coercions = servers_of(job.route).warehouse.take(job.plan, job.part, table)
-    return PartitionOutcome(0, 0, 0, 0, 0, coercions, os.getpid(), connections_of(job.route), completes=True)
+        taken = servers_of(job.route).warehouse.take(job.plan, job.part, table)
+    return PartitionOutcome(
+        0, 0, 0, 0, 0, taken.coercions, os.getpid(), connections_of(job.route), completes=True, seconds=taken.seconds
+    )
 
 
 def together(carried: Sequence[PartitionOutcome]) -> Staged:

@@ -13,8 +13,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
+    FIRST_COMPLETED,
     BrokenExecutor,
     Executor,
     Future,
@@ -30,12 +32,14 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import pyarrow as pa
 
 from arrowetl import drivers, limits
 from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
 from arrowetl.model import Partition, TablePlan
-from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged
+from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
+from arrowetl.pace import Pace, Pacer
 from arrowetl.replica import Replica
 from arrowetl.route import Route
 from arrowetl.source import Source
@@ -55,7 +59,7 @@ class End(Protocol):
     def open(self, kept: Collection[str] = ()) -> None: ...
     def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]: ...
     def prepare(self, plan: TablePlan, keep: Sequence[Partition] = ()) -> None: ...
-    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> tuple[Coercion, ...]: ...
+    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> Taken: ...
     def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None: ...
     def finish(self, plan: TablePlan) -> None: ...
     def count(self, plan: TablePlan) -> int: ...
@@ -144,54 +148,68 @@ class Workers:
     So many partitions at a time, of all tables of a run together.
 
     A table of one partition is carried by the thread that walks the table;
-    the others by the executor. A worker process that was killed fails the
-    tables whose partitions it had; the next one gets new processes.
+    the others by the executor, as many at a time as the run's pace has it. A
+    worker process that was killed fails the tables whose partitions it had;
+    the next one gets new processes.
     """
 
-    def __init__(self, executor: str, count: int) -> None:
+    def __init__(self, executor: str, count: int, pace: Pace | None = None, learns: bool = True) -> None:
         """
         Args:
             executor: one of `EXECUTORS`.
+            pace: to begin with; by default as many partitions at a time as there are cores.
+            learns: whether the pace follows what is measured.
         """
-        self._kind = executor
+        cores = os.cpu_count() or 1
+        begin = pace or Pace(limits.partition_bytes, max(limits.partitions_at_a_time_min, cores))
+        self._kind, self._count = executor, count
         self._lock = threading.Lock()
-        self._at_a_time = min(count, max(limits.partitions_at_a_time_min, os.cpu_count() or 1))
-        self._executor = _executor(executor, self._at_a_time)
+        self._executor = _executor(executor, count)
         self._slots = threading.Semaphore(count)
-        self._turns = threading.Semaphore(self._at_a_time)
+        self._pacer, self._learns = Pacer(begin, cores, count), learns
+        self._turns = _Turns(self.pace.at_a_time)
+        self._idle, self._looked = 0.0, time.monotonic()
+        psutil.cpu_percent()  # the first answer is about no time at all
         self.stopping = threading.Event()
         self.connections: dict[int, tuple[ConnectionCount, ...]] = {}
         """Process → its connections, for processes other than this one."""
 
+    @property
+    def pace(self) -> Pace:
+        """As it is at this moment."""
+        return self._pacer.pace
+
+    @property
+    def learned(self) -> Pace | None:
+        """The pace, where enough was carried to tell."""
+        return self.pace if self._pacer.partitions >= limits.pace_partitions else None
+
     def each(
-        self, carry: Callable[[Job], PartitionOutcome], jobs: Sequence[Job]
+        self, carry: Callable[[Job], PartitionOutcome], plan: TablePlan, jobs: Iterable[Job]
     ) -> Generator[PartitionOutcome, None, None]:
         """
-        Carry a table's partitions; their outcomes as they come.
+        Carry a table's partitions, each of which is asked for when it is its turn; their outcomes as they come.
 
         After a failure no other partition is begun, and those that were have
         ended when it is raised: their staging can be dropped.
         """
-        if len(jobs) == 1:
-            self._take_slot(jobs[0].plan)
-            try:
-                with self._told_if_stopped():
-                    outcome = carry(jobs[0])
-            finally:
-                self._slots.release()
-            yield outcome
+        if not plan.is_split:
+            for job in jobs:
+                yield self._here(carry, job)
             return
         pending: set[Future[PartitionOutcome]] = set()
         try:
             for job in jobs:
-                pending.add(self._submit(carry, job))
+                if plan.workers and len(pending) >= plan.workers:
+                    wait(pending, return_when=FIRST_COMPLETED)
                 done = {future for future in pending if future.done()}
                 pending -= done
                 yield from map(self._result, done)
+                pending.add(self._submit(carry, job))
             yield from map(self._result, as_completed(pending))
         except BrokenExecutor as error:
             raise DataExtractionError(
-                f"{jobs[0].plan.name}: a worker process was killed, or died",
+                f"{plan.name}: a worker process was killed, or died",
                 "run again; if it stays, lower --max-workers",
             ) from error
         finally:
@@ -199,6 +217,14 @@ class Workers:
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _here(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
+        self._take_slot(job.plan)
+        try:
+            with self._told_if_stopped():
+                return carry(job)
+        finally:
+            self._slots.release()
 
     def _submit(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> Future[PartitionOutcome]:
         self._turns.acquire()
@@ -212,7 +238,7 @@ class Workers:
                 try:
                     future = self._executor.submit(carry, job)
                 except BrokenExecutor:
-                    self._executor = _executor(self._kind, self._at_a_time)
+                    self._executor = _executor(self._kind, self._count)
                     future = self._executor.submit(carry, job)
         except BaseException:
             self._end_turn()
@@ -245,7 +271,40 @@ class Workers:
             outcome = future.result()
         if outcome.process != os.getpid():
             self.connections[outcome.process] = outcome.connections
+        # Of what was compared first, little may have been carried: that tells nothing of the legs.
+        if self._learns and outcome.rows and outcome.rows == outcome.staged:
+            self._learn(outcome)
         return outcome
+
+    def _learn(self, outcome: PartitionOutcome) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked >= limits.pace_look_seconds:
+                self._idle, self._looked = 1 - psutil.cpu_percent() / 100, now
+            pace = self._pacer.carried(outcome.bytes, outcome.seconds, now, self._idle)
+        self._turns.allow(pace.at_a_time)
+
+
+class _Turns:
+    """So many at a time, of which the number may change meanwhile."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._taken, self._changed = count, 0, threading.Condition()
+
+    def acquire(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken < self._count)
+            self._taken += 1
+
+    def release(self) -> None:
+        with self._changed:
+            self._taken -= 1
+            self._changed.notify()
+
+    def allow(self, count: int) -> None:
+        with self._changed:
+            self._count = count
+            self._changed.notify_all()
 
 
 def _executor(kind: str, count: int) -> Executor:

@@ -35,6 +35,7 @@ from arrowetl.sql.mysql import (
     reading,
     statements_with,
     swap_replica,
+    widths_after,
     within,
 )
 from arrowetl.sql.names import (
@@ -147,5 +148,6 @@ __all__ = [
     "swap_replica",
     "swap_warehouse",
     "unstage",
+    "widths_after",
     "within",
 ]

@@ -76,14 +76,31 @@ def key_after(database: str, table: str, key: str, lower: int | None, rows: int)
     return f"SELECT {name} FROM {mysql_table(database, table)} {above}ORDER BY {name} LIMIT {rows}, 1"
 
 
+def widths_after(database: str, table: Table, key: str, lower: int | None, rows: int) -> str:
+    """Keys from `lower` on, and how many bytes each row has of what may be long; so many rows at the most."""
+    name = mysql_name(key)
+    long = [
+        f"COALESCE(LENGTH({mysql_name(c.name)}), 0)" for c in table.columns if c.data_type.endswith(("text", "blob"))
+    ]
+    above = f"WHERE {name} >= {lower} " if lower is not None else ""
+    width = " + ".join(long) or str(table.row_bytes)
+    return f"SELECT {name}, {width} FROM {mysql_table(database, table.name)} {above}ORDER BY {name} LIMIT {rows}"
+
+
 def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition,
-            watermark: str | None = None) -> str:  # fmt: skip
-    """The rows of one partition, each column as its rule reads it."""
+            watermark: str | None = None, scans: bool = False) -> str:  # fmt: skip
+    """
+    The rows of one partition, each column as its rule reads it.
+
+    Args:
+        scans: whether the server is to look through the table, and not go by its key.
+    """
     columns = []
     for field in fields:
         name = mysql_name(field.column.name)
         columns.append(f"{expression(field).replace('{c}', name)} AS {name}")
-    return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{_where(key, part, watermark)}"
+    hint = " IGNORE INDEX (PRIMARY)" if scans else ""
+    return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{hint}{_where(key, part, watermark)}"
 
 
 def within(key: str, part: Partition) -> list[str]:

@@ -95,7 +95,9 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
     tables integer,
     failed integer,
     rows_extracted bigint,
-    bytes_extracted bigint
+    bytes_extracted bigint,
+    way varchar(64),
+    pace jsonb
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
@@ -140,6 +142,7 @@ ADDED_WAREHOUSE = {
         "version": "varchar(64)",
         "as_of": "jsonb",
     },
+    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb"},
     "etl_table_history": {"reason": "text", "rows_planned": "bigint", "seconds_planned": "double precision"},
 }
 
