@@ -91,10 +91,15 @@ class Ledger:
             yield
 
     def open(self) -> None:
-        """Make the tracking tables, or bring a predecessor's up to date; their rows stay."""
+        """Make the tracking tables and their namespace, or bring a predecessor's up to date; their rows stay."""
         with self._warehouse.session() as session:
             standing = _warehouse_columns(session)
             if not standing.keys() >= OURS:
+                # Whoever may not make one can still use the one that is there.
+                if not session.rows(
+                    f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(self.namespace)}"
+                ):
+                    session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
                 for statement in tracking.WAREHOUSE_TABLES:
                     session.execute(statement.format(namespace=self._quoted))
                 standing = _warehouse_columns(session)

@@ -12,11 +12,14 @@ MIB = 1024 * 1024
 
 # One partition's rows, as the source stores them: the first ones of a first run, and what a run finds out of it
 # (`pace`): what the slowest leg moves in so many seconds, within bounds that keep a worker under 400 MB.
-partition_bytes = 16 * MIB
-partition_bytes_min = 4 * MIB
-partition_bytes_max = 48 * MIB
-bytes_in_flight_max = 128 * MIB
-partition_seconds = 1.0
+# procedurelog, 1 million rows on 2 cores: to both ends 28.5 s by 4 MiB, 30.0 by 8, 31.0 by 16, 31.8 by 2 (a call of
+# connectorx and 67 columns' conversions cost 24 ms of a core each time); to the warehouse alone 7.7, 6.9, 6.9 and
+# 10.4; memory 350, 380, 430 and 300 MB.
+partition_bytes = 6 * MIB
+partition_bytes_min = 2 * MIB
+partition_bytes_max = 8 * MIB
+partition_seconds = 0.5
+bytes_in_flight_max = 64 * MIB
 
 # The last so many partitions say how large the next one is; so many rounds of all workers, whether their number is
 # right: one more must be worth 5%, and is tried only while a quarter of this machine has nothing to do.
@@ -32,6 +35,7 @@ pace_look_seconds = 0.5
 # of so many partitions at the most is scanned for each of them. (securitylog, 1 million rows: 0.7 seconds of the
 # source's core instead of 1.8; procedurelog would need 7 and go from 3.6 to 4.4.)
 scans_max = 4
+scan_bytes_max = 40 * MIB
 
 # Tables of wider rows than this are split by the lengths of what is in them, and not by their number.
 wide_row_bytes = 16 * 1024

@@ -31,7 +31,7 @@ def scanned(table: Table, batch_size: int | None) -> int | None:
 
     As many partitions as come in even numbers: the last one is not to be carried alone.
     """
-    count = -(-table.data_bytes // limits.partition_bytes_max)
+    count = -(-table.data_bytes // limits.scan_bytes_max)
     count += count % 2
     rows = -(-table.rows // max(count, 1))
     fits = table.engine == "MyISAM" and 1 <= count <= limits.scans_max and table.data_bytes > limits.partition_bytes

@@ -41,16 +41,13 @@ class Warehouse:
 
     def open(self, kept: Collection[str] = ()) -> None:
         """
-        See that the namespace is there, and drop the staging tables of a run that was killed.
+        Learn what is there, and drop the staging tables of a run that was killed.
 
         Args:
             kept: tables that are to be staged whole again: some of it may be there already.
         """
         staged = {sql.staging_name(schema.postgres_name(name)) for name in kept}
-        namespace = sql.postgres_literal(self.namespace)
         with self.pool.session() as session:
-            if not session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {namespace}"):
-                session.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.postgres_name(self.namespace)}")
             learns = "SELECT current_setting('autovacuum') = 'on' AND current_setting('track_counts') = 'on'"
             self._learns = session.rows(learns)[0][0]
             self._left = {name for (name,) in session.rows(sql.leftovers_postgres(self.namespace))}

@@ -393,6 +393,15 @@ def test_a_run_to_the_warehouse_alone(patients: Clinic) -> None:
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
+def test_a_first_run_to_the_replica_alone(clinic: Clinic) -> None:
+    """The warehouse has not even the namespace yet; it is where the run's history is."""
+    clinic.create("CREATE TABLE t (Num int NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\nINSERT INTO t VALUES (1), (2)")
+    run = clinic.run("--all", "--to", "replica")
+
+    assert (run["exit_code"], run["tables"][0]["rows_replica"], run["tables"][0]["rows_warehouse"]) == (0, 2, None)
+    assert clinic.published() == {"replica": {"t"}, "warehouse": set()}
+
+
 def test_a_run_to_the_replica_alone(patients: Clinic) -> None:
     """The warehouse stays as it is, and catches up in the next run to both."""
     patients.run()

@@ -73,11 +73,11 @@ def test_wide_rows_are_split_by_their_bytes(widths: list[int], size: int, same: 
 SCANNED = [
     # engine, MiB, rows → rows of a partition
     ("MyISAM", 130, 1_000_000, 250_000),
-    ("MyISAM", 90, 300_000, 150_000),
+    ("MyISAM", 70, 300_000, 150_000),
     ("InnoDB", 90, 300_000, None),
     ("MyISAM", 300, 1_000_000, None),
     ("MyISAM", 130, 4_000_000, None),
-    ("MyISAM", 10, 100_000, None),
+    ("MyISAM", 5, 100_000, None),
 ]
 
 

@@ -23,6 +23,8 @@ from arrowetl.sql.names import (
 def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     """
     The staging tables: logged where one will be renamed into place, unlogged where they only feed a merge.
+
+    The server's own ANALYZE keeps off them: a cutover that meets it waits for a second.
     """
     unlogged = "" if plan.cutover is Cutover.SWAP else "UNLOGGED "
     key = plan.key_postgres
@@ -37,16 +39,20 @@ def _create(unlogged: str, name: str, fields: Sequence[Field], key: Sequence[str
     lines = [f"{postgres_name(field.name_postgres)} {field.type_postgres}" for field in fields]
     if key:
         lines.append(f"PRIMARY KEY ({', '.join(map(postgres_name, key))})")
-    return f"CREATE {unlogged}TABLE {name} ({', '.join(lines)})"
+    return f"CREATE {unlogged}TABLE {name} ({', '.join(lines)}) WITH (autovacuum_enabled = false)"
 
 
 def drop_postgres(namespace: str, name: str) -> str:
     return f"DROP TABLE IF EXISTS {postgres_table(namespace, name)}"
 
 
-def swap_warehouse(namespace: str, table: str) -> str:
+def swap_warehouse(namespace: str, table: str) -> tuple[str, str]:
     """Staging becomes the published table that there was none of."""
-    return f"ALTER TABLE {postgres_table(namespace, staging_name(table))} RENAME TO {postgres_name(table)}"
+    staging = postgres_table(namespace, staging_name(table))
+    return (
+        f"ALTER TABLE {staging} RENAME TO {postgres_name(table)}",
+        f"ALTER TABLE {postgres_table(namespace, table)} RESET (autovacuum_enabled)",
+    )
 
 
 def key_name(namespace: str, table: str) -> str:
