@@ -12,9 +12,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console, RenderableType
@@ -24,41 +23,10 @@ import arrowetl
 from arrowetl import config, drivers, limits, progress, report, rules, verify
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
+from arrowetl.options import all_option, chosen, json_option, shared, table_option
 from arrowetl.route import DESTINATIONS
 from arrowetl.tables_file import problems_of
 from arrowetl.workers import EXECUTORS
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _chosen() -> dict[str, Any]:
-    """The global options of this invocation, wherever on the line they stood."""
-    chosen: dict[str, Any] = click.get_current_context().ensure_object(dict)
-    return chosen
-
-
-def _choose(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value is not None:
-        context.ensure_object(dict)[parameter.name] = value
-
-
-def shared(command: F) -> F:
-    """The global options, which may stand before or after the command."""
-    for option in reversed(_GLOBALS):
-        command = option(command)
-    return command
-
-
-_GLOBALS = (
-    click.option("--config", "tables_file", type=click.Path(path_type=Path), callback=_choose, expose_value=False,
-                 help="tables.yml; default conf/tables.yml."),
-    click.option("--env-file", type=click.Path(path_type=Path), callback=_choose, expose_value=False,
-                 help="Settings; default .env_<environment> beside tables.yml."),
-    click.option("--log-format", type=click.Choice(["text", "json"]), callback=_choose, expose_value=False,
-                 help="How progress is written to stderr."),
-    click.option("-v", "--verbose", is_flag=True, default=None, callback=_choose, expose_value=False,
-                 help="A line for every table."),
-)  # fmt: skip
 
 
 class Commands(click.Group):
@@ -102,37 +70,23 @@ def _show_json(document: Any) -> None:
 
 def _open(*needs: str) -> Any:
     return arrowetl.open(
-        tables_file=_chosen().get("tables_file"),
-        env_file=_chosen().get("env_file"),
+        tables_file=chosen().get("tables_file"),
+        env_file=chosen().get("env_file"),
         needs=needs or ("source", "replica", "warehouse"),
     )
 
 
 def _watch() -> progress.Watch:
-    if _chosen().get("log_format") == "json":
-        return progress.JsonLines(_stderr, bool(_chosen().get("verbose")))
+    if chosen().get("log_format") == "json":
+        return progress.JsonLines(_stderr, bool(chosen().get("verbose")))
     if _stderr.is_terminal:
         return progress.Bars(_stderr)
-    return progress.Lines(_stderr, bool(_chosen().get("verbose")))
+    return progress.Lines(_stderr, bool(chosen().get("verbose")))
 
 
-def _split(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
-
-
-def _json_too(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    # A failure is then told as JSON as well.
-    context.ensure_object(dict)["json"] = value
-    return value
-
-
-_table = click.option(
-    "--table", "tables", multiple=True, callback=_split, metavar="T", help="Repeat it, or use commas."
-)
-_all = click.option("--all", "all_", is_flag=True, help="Every table that tables.yml does not exclude.")
-_json = click.option(
-    "--json", "as_json", is_flag=True, callback=_json_too, help="One JSON document on stdout, and nothing else."
-)
+def _servers_used(read_from: str, to: str) -> tuple[str, ...]:
+    without_replica = to == "warehouse" or read_from == "replica"
+    return (read_from, "warehouse") if without_replica else ("source", "replica", "warehouse")
 
 
 def _drivers() -> str:
@@ -242,7 +196,7 @@ def validate(offline: bool) -> None:
             problems, notes = etl.validate(offline)
     except EnvironmentError as error:
         # Without settings there is no server to ask; the file can be judged all the same.
-        problems = [str(error), *problems_of(_chosen().get("tables_file") or config.DEFAULT_TABLES)]
+        problems = [str(error), *problems_of(chosen().get("tables_file") or config.DEFAULT_TABLES)]
         notes = []
     for line in (*notes, *problems):
         click.echo(line)
@@ -267,8 +221,8 @@ def analyze(output: Path | None) -> None:
 
 
 @commands.command()
-@_all
-@_table
+@all_option
+@table_option
 @click.option("--category", type=click.Choice(CATEGORIES), help="Tables of that size, as tables.yml has it.")
 @click.option(
     "--max-workers",
@@ -302,21 +256,18 @@ def analyze(output: Path | None) -> None:
 )
 @click.option("--max-source-connections", type=int, help="Connections to the source at once, at most.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
-@_json
+@json_option
 @shared
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
     read_from: str, executor: str, to: str, max_source_connections: int | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""
-    needs = (
-        (read_from, "warehouse") if to == "warehouse" or read_from == "replica" else ("source", "replica", "warehouse")
-    )
     asked: dict[str, Any] = {
         "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
         "to": to,
     }  # fmt: skip
-    with _open(*needs) as etl:
+    with _open(*_servers_used(read_from, to)) as etl:
         if dry_run:
             planned = etl.plan(**asked)
             if as_json:
@@ -341,10 +292,35 @@ def run(
     sys.exit(summary.exit_code)
 
 
+@commands.command()
+@click.argument("table")
+@click.option(
+    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Which ends rows are brought to."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=limits.bench_seconds,
+    show_default=True,
+    help="About how long it may take.",
+)
+@click.option("--save", is_flag=True, help="Write what was better than the default into the table's overrides.")
+@json_option
+@shared
+def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> None:
+    """Try partition sizes and workers on the real servers; nothing that is published is touched."""
+    with _open(*_servers_used("source", to)) as etl, _stderr.status("…") as told:
+        found = etl.bench(table, to, seconds, save, lambda trial: told.update(report.trial(trial)))
+    if as_json:
+        _show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
+    else:
+        _show(report.benched(found, save))
+
+
 @commands.command("verify")
-@_all
-@_table
-@_json
+@all_option
+@table_option
+@json_option
 @shared
 def verify_(all_: bool, tables: tuple[str, ...], as_json: bool) -> None:
     """Compare source, replica and warehouse by checksums; say which tables differ."""
@@ -362,7 +338,7 @@ def verify_(all_: bool, tables: tuple[str, ...], as_json: bool) -> None:
 
 @commands.command()
 @click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
-@_json
+@json_option
 @shared
 def status(watch: bool, as_json: bool) -> None:
     """What is in the warehouse, as of when, from which run."""

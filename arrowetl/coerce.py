@@ -24,7 +24,7 @@ from arrowetl.errors import DataExtractionError
 from arrowetl.model import Field
 from arrowetl.outcome import Coercion
 from arrowetl.rules import TOLD
-from arrowetl.schema import digits_of, is_read_as_text, remedy_of, rule_of, to_arrow
+from arrowetl.schema import digits_of, is_read_as_text, read_back, remedy_of, rule_of, to_arrow
 
 EXAMPLES = 3
 NO_CHARACTER = "no character"
@@ -124,6 +124,13 @@ def to_warehouse(
             examples = tuple(_examples(table, fields, key, mask))
             coercions.append(Coercion(field.column.name, what, became, pc.sum(mask).as_py(), examples))
     return pa.Table.from_arrays(arrays, schema=to_arrow(fields)), tuple(coercions)
+
+
+def as_read_back(table: pa.Table, fields: Sequence[Field]) -> pa.Table:
+    """The rows that the warehouse was given, as it gives them back to be compared."""
+    back = [read_back(field) for field in fields]
+    arrays = [column if one is None else column.cast(one[1]) for column, one in zip(table.columns, back, strict=True)]
+    return pa.table(arrays, names=table.column_names)
 
 
 def merged(coercions: Iterable[Coercion], remembered: Iterable[Coercion] | None = None) -> tuple[Coercion, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _BITS = {pa.float32(): pa.int32(), pa.float64(): pa.int64()}
 
@@ -27,14 +28,32 @@ def lacking(source: pa.Table, replica: pa.Table, key: Sequence[str]) -> tuple[pa
         The source's rows that are new or other ones, as they were read; and the keys, in the key's columns, that the
         source no longer has.
     """
-    if source.num_rows == replica.num_rows and as_bits(source).equals(as_bits(replica)):
-        return source.slice(0, 0), replica.select(key).slice(0, 0)
-    left, right = _frame(source), _frame(replica)
-    changed = left.with_row_index(_ROW).join(right, on=left.columns, how="anti", nulls_equal=True)[_ROW]
-    keys = [source.column_names.index(name) for name in key]
-    on = [str(index) for index in keys]
-    gone = right.select(on).with_row_index(_ROW).join(left.select(on), on=on, how="anti")[_ROW]
-    return source.take(changed.sort().to_arrow()), replica.select(list(key)).take(gone.sort().to_arrow())
+    places, gone = differing(source, replica, key)
+    return source.take(places), gone
+
+
+def differing(left: pa.Table, right: pa.Table, key: Sequence[str]) -> tuple[pa.Array, pa.Table]:
+    """
+    Where in the left table the rows are that the right one has not; and the keys that only the right one has.
+
+    Args:
+        left, right: tables of the same columns.
+    """
+    if left.num_rows == right.num_rows and as_bits(left).equals(as_bits(right)):
+        return pa.array([], pa.uint32()), right.select(key).slice(0, 0)
+    ours, theirs = _frame(left), _frame(right)
+    changed = ours.with_row_index(_ROW).join(theirs, on=ours.columns, how="anti", nulls_equal=True)[_ROW]
+    on = [str(left.column_names.index(name)) for name in key]
+    gone = theirs.select(on).with_row_index(_ROW).join(ours.select(on), on=on, how="anti")[_ROW]
+    return changed.sort().to_arrow(), right.select(list(key)).take(gone.sort().to_arrow())
+
+
+def ordered(table: pa.Table, key: str) -> pa.Table:
+    """The table by its key: servers give rows as they lie."""
+    keys = table.column(key).combine_chunks()
+    if len(keys) < 2 or pc.all(pc.less(keys[:-1], keys[1:])).as_py():
+        return table
+    return table.sort_by(key)
 
 
 def same_rows(source: pa.Table, replica: pa.Table) -> bool:

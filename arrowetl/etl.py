@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arrowetl import analyze, config, limits, planning, preflight, verify
+from arrowetl import analyze, config, limits, overrides, planning, preflight, verify
+from arrowetl import bench as benching
 from arrowetl import run as running
 from arrowetl.config import Settings
 from arrowetl.errors import UsageError
@@ -88,6 +89,31 @@ class Etl:
         """Compare the three ends, table by table."""
         return verify.verify(self.settings, tuple(tables), tell=tell)
 
+    def bench(
+        self,
+        table: str,
+        to: str = "both",
+        seconds: float = limits.bench_seconds,
+        save: bool = False,
+        tell: Callable[[benching.Trial], None] = lambda trial: None,
+    ) -> benching.Benched:
+        """
+        Try a table's partition sizes and numbers of workers on the real servers; nothing that is published is touched.
+
+        Args:
+            seconds: about how long it may take.
+            save: write what was better than the default into the table's overrides.
+
+        Raises:
+            UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
+        """
+        _refuse_unknown_end(to)
+        found = benching.bench(self.settings, table, to, seconds, tell)
+        if save and found.chosen:
+            by_hand = f"add to the overrides of {table}: {found.chosen}"
+            overrides.record(self.settings.tables_file, {table: found.chosen}, by_hand)
+        return found
+
     def test_connections(self) -> list[preflight.Examined]:
         """Examine the three servers; what is wrong with one is part of its result."""
         return preflight.test_connections(self.settings)
@@ -129,8 +155,7 @@ def _request(
         raise UsageError(f"no category {category!r}", f"one of: {', '.join(CATEGORIES)}")
     if read_from not in ("source", "replica"):
         raise UsageError(f"cannot read from {read_from!r}", "read from the source or from the replica")
-    if to not in DESTINATIONS:
-        raise UsageError(f"cannot write to {to!r}", f"one of: {', '.join(DESTINATIONS)}")
+    _refuse_unknown_end(to)
     if read_from == "replica" and to == "replica":
         raise UsageError("the replica cannot be written from the replica", "leave out --to, or --from")
     if executor not in EXECUTORS:
@@ -141,6 +166,11 @@ def _request(
     return planning.Request(
         tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections, to
     )
+
+
+def _refuse_unknown_end(to: str) -> None:
+    if to not in DESTINATIONS:
+        raise UsageError(f"cannot write to {to!r}", f"one of: {', '.join(DESTINATIONS)}")
 
 
 @contextmanager

@@ -37,6 +37,15 @@ pace_look_seconds = 0.5
 scans_max = 4
 scan_bytes_max = 40 * MIB
 
+# `bench`: what is tried, in how long; a trial is no shorter than this, and what is recommended was better by so much
+# in the median of so many pairs.
+bench_seconds = 60
+bench_trial_seconds = 0.5
+bench_partition_bytes = (MIB, 2 * MIB, 4 * MIB, 8 * MIB, 16 * MIB, 32 * MIB)
+bench_workers_max = 6
+bench_pairs = 3
+bench_gain_min = 1.03
+
 # Tables of wider rows than this are split by the lengths of what is in them, and not by their number.
 wide_row_bytes = 16 * 1024
 

@@ -33,6 +33,10 @@ INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 """MySQL's bare integer types."""
 
 
+REPLICATED_INDEXES = ("BTREE", "HASH", "FULLTEXT")
+"""Kinds of indexes that a replica gets: a spatial one needs what its column does not promise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the source, as information_schema has it."""
@@ -325,6 +329,8 @@ class TablePlan:
     """From where on the watermark is read: the recorded one less the overlap."""
     structure: str = ""
     """A digest of the columns and the key."""
+    proves: bool = False
+    """Whether all three ends are read, and each is given only what it lacks."""
     without_key: bool = False
     """Whether the warehouse was found not to hold the primary key."""
     catches_up: bool = False
@@ -361,4 +367,9 @@ class TablePlan:
     @property
     def is_delta(self) -> bool:
         """Whether only what changed is staged."""
-        return self.mode in (Mode.INCREMENTAL, Mode.RECONCILE)
+        return self.mode in (Mode.INCREMENTAL, Mode.RECONCILE) or self.proves
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the source's rows are staged."""
+        return self.mode is Mode.FULL and not self.proves and not self.from_replica

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from arrowetl import limits, schema
 from arrowetl.model import (
     INTEGERS,
+    REPLICATED_INDEXES,
     AsOf,
     Column,
     Comparison,
+    Cutover,
     Mode,
     Reading,
     Record,
@@ -44,6 +47,8 @@ class Circumstances:
     """None where it was not measured."""
     to: str = "both"
     """One of `route.DESTINATIONS`."""
+    replica_catalog: Mapping[str, Table] = field(default_factory=dict)
+    """What stands at the replica; asked for where every row is to be read."""
 
 
 def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
@@ -60,6 +65,11 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
         return _without_replica(plan, settings, standing, around)
     record = standing.replica
     reason = _why_full(plan, standing, around)
+    if reason and around.force_full and _can_be_proven(plan, standing, around):
+        reason = "--force-full: every row of source, replica and warehouse is read and compared"
+        # As many rows of two ends are held at a time.
+        rows = -(-plan.rows_per_partition // 2)
+        return replace(plan, mode=Mode.FULL, reason=reason, proves=True, rows_per_partition=rows)
     if reason:
         return replace(plan, mode=Mode.FULL, reason=reason)
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
@@ -115,6 +125,31 @@ def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str
         (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
     )
     return next((reason for holds, reason in reasons if holds), None) or _read_otherwise(plan, as_of, around)
+
+
+def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -> bool:
+    """Whether both ends have the table as it is to be, so that reading them spares writing them."""
+    record, there = standing.replica, around.replica_catalog.get(plan.name)
+    if there is None or record.as_of is None or _read_otherwise(plan, record.as_of, around):
+        return False
+    return (
+        in_step(plan, standing)
+        and plan.cutover is Cutover.MERGE
+        and plan.table.integer_key in {field.column.name for field in plan.fields}
+        and not any(schema.is_a_place(field) or schema.read_back(field) is None for field in plan.fields)
+        and _is_alike(plan, there)
+    )
+
+
+def _is_alike(plan: TablePlan, there: Table) -> bool:
+    """Whether the replica's table has the columns, the key and the indexes of the source's."""
+    columns = [(field.column.name, field.column.column_type, field.column.nullable) for field in plan.fields]
+    indexes = {index for index in plan.table.indexes if index.kind in REPLICATED_INDEXES}
+    return (
+        columns == [(column.name, column.column_type, column.nullable) for column in there.columns]
+        and plan.table.primary_key == there.primary_key
+        and indexes == set(there.indexes)
+    )
 
 
 def _read_otherwise(plan: TablePlan, as_of: AsOf | None, around: Circumstances) -> str | None:

@@ -32,57 +32,72 @@ def record_types(path: Path, types: Mapping[str, Mapping[str, str]]) -> None:
     Raises:
         ConfigurationError: the file cannot be read or written; it is as it was.
     """
+    wanted = "; ".join(f"{table}: {dict(columns)}" for table, columns in types.items())
+    record(
+        path,
+        {table: {"columns": {column: {"type": t} for column, t in cs.items()}} for table, cs in types.items()},
+        "the warehouse's tables are kept as they are, which is to be recorded there: let it be written for this run, "
+        f"or add under overrides.columns, as {{type: …}}, yourself: {wanted}",
+    )
+
+
+def record(path: Path, wanted: Mapping[str, Mapping[str, Any]], by_hand: str) -> None:
+    """
+    Record overrides, beside those that are there.
+
+    Args:
+        wanted: table → override → its value; mappings are filled up, all else is replaced.
+        by_hand: what a person is to do where it cannot be written.
+
+    Raises:
+        ConfigurationError: the file cannot be read or written; it is as it was.
+    """
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         before = path.read_text(encoding="utf-8")
-        after = _with_types(before, types)
+        after = _with(before, wanted)
         # Two libraries, two editions of the language: what was meant must be what is read.
-        if yaml.safe_load(after) != _expected(yaml.safe_load(before), types):
-            raise ConfigurationError(
-                f"{path}: cannot be rewritten: anchors, or names that are no text", _by_hand(types)
-            )
+        if yaml.safe_load(after) != _expected(yaml.safe_load(before), wanted):
+            raise ConfigurationError(f"{path}: cannot be rewritten: anchors, or names that are no text", by_hand)
         unfinished.write_text(after, encoding="utf-8")
         unfinished.replace(path)
     except (OSError, YAMLError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigurationError(f"{path}: cannot be rewritten: {reason}", _by_hand(types)) from error
+        raise ConfigurationError(f"{path}: cannot be rewritten: {reason}", by_hand) from error
 
 
-def _by_hand(types: Mapping[str, Mapping[str, str]]) -> str:
-    wanted = "; ".join(f"{table}: {dict(columns)}" for table, columns in types.items())
-    return (
-        "the warehouse's tables are kept as they are, which is to be recorded there: let it be written for this run, "
-        f"or add under overrides.columns, as {{type: …}}, yourself: {wanted}"
-    )
-
-
-def _with_types(text: str, types: Mapping[str, Mapping[str, str]]) -> str:
+def _with(text: str, wanted: Mapping[str, Mapping[str, Any]]) -> str:
     # Its own style is PyYAML's, which `analyze` writes with; wide, so that no line is broken that was whole.
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 10_000
     editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     document = editor.load(text)
-    for table, columns in types.items():
-        places = _below(_below(_below(_below(document, "tables"), table), "overrides"), "columns")
-        for column, type_ in columns.items():
-            _below(places, column)["type"] = type_
+    for table, overrides in wanted.items():
+        _fill(_below(_below(_below(document, "tables"), table), "overrides"), overrides)
     changed = io.StringIO()
     editor.dump(document, changed)
     return changed.getvalue()
 
 
-def _expected(document: Any, types: Mapping[str, Mapping[str, str]]) -> Any:
-    expected = dict(document)
-    for table, columns in types.items():
-        place = expected
-        for key in ("tables", table, "overrides", "columns"):
-            # A copy: what an anchor stands for elsewhere is not meant.
-            place[key] = dict(place.get(key) or {})
-            place = place[key]
-        for column, type_ in columns.items():
-            place[column] = {**(place.get(column) or {}), "type": type_}
-    return expected
+def _fill(place: Any, wanted: Mapping[str, Any]) -> None:
+    for key, value in wanted.items():
+        if isinstance(value, Mapping):
+            _fill(_below(place, key), value)
+        else:
+            place[key] = value
+
+
+def _expected(document: Any, wanted: Mapping[str, Mapping[str, Any]]) -> Any:
+    return _filled(document, {"tables": {table: {"overrides": overrides} for table, overrides in wanted.items()}})
+
+
+def _filled(place: Any, wanted: Mapping[str, Any]) -> Any:
+    # Copies: what an anchor stands for elsewhere is not meant.
+    place = dict(place or {})
+    for key, value in wanted.items():
+        place[key] = _filled(place.get(key), value) if isinstance(value, Mapping) else value
+    return place
 
 
 def _below(mapping: Any, key: str) -> Any:

@@ -74,6 +74,7 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     around = Circumstances(
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
         to=request.to,
+        replica_catalog=workers.servers_of(route.from_replica).source.catalog() if _may_prove(request) else {},
     )  # fmt: skip
     pace = book.pace(way(request))
     found = planned_tables(
@@ -85,6 +86,11 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     if listed:
         found = replace(found, warnings=(*found.warnings, _vanished("source", listed)))
     return found
+
+
+def _may_prove(request: Request) -> bool:
+    """Whether every row of tables is to be read that may be equal at all ends."""
+    return request.force_full and request.read_from == "source" and request.to == "both"
 
 
 def standings_of(

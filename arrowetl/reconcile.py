@@ -14,10 +14,13 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from arrowetl import checksum, compare, limits, sql
+from arrowetl import checksum, coerce, compare, limits, sql
 from arrowetl.checksum import Grouped
 from arrowetl.model import Comparison, Mode, Partition, TablePlan
+from arrowetl.outcome import Coercion
 from arrowetl.source import Source
+from arrowetl.warehouse import Warehouse
+from arrowetl.workers import Job
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,16 @@ class Difference:
     """Rows the source has."""
     rows_read: int
     bytes_read: int
+    coercions: tuple[Coercion, ...] = ()
+    """Of all rows that were compared with the warehouse's."""
+
+    @property
+    def changed_rows(self) -> int:
+        return sum(rows.num_rows for _, rows in self.pieces)
+
+    @property
+    def gone_rows(self) -> int:
+        return int(self.gone.num_rows)
 
 
 def difference(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
@@ -49,6 +62,27 @@ def difference(source: Source, replica: Source, plan: TablePlan, part: Partition
     return _by_reading(source, replica, plan, part)
 
 
+def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job) -> dict[str, Difference]:
+    """
+    End → what it lacks in a range of the key, by reading all three: the replica's rows as they were read, the
+    warehouse's as the source's become there.
+    """
+    plan, part = job.plan, job.part
+    key = plan.table.primary_key[0]
+    read, rows, at_replica = _both(source, replica, plan, part)
+    rows = compare.ordered(rows, key)
+    changed, gone = compare.lacking(rows, compare.ordered(at_replica, key), plan.table.primary_key)
+    lacks = {"replica": Difference(((read, changed),), gone, read, rows.num_rows, rows.num_rows, rows.nbytes)}
+    del at_replica  # one end at a time: so large a part of the table is held twice, not three times
+    wanted, coercions = coerce.to_warehouse(plan.name, rows, read.fields, key)
+    there = compare.ordered(warehouse.rows(read, part), plan.key_postgres[0])
+    places, gone = compare.differing(coerce.as_read_back(wanted, read.fields), there, plan.key_postgres)
+    lost = _keys(plan, [int(value) for value in gone.column(0).to_pylist()])
+    pieces = ((read, rows.take(places)),)
+    lacks["warehouse"] = Difference(pieces, lost, read, rows.num_rows, rows.num_rows, rows.nbytes, coercions)
+    return lacks
+
+
 def whole(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[bool, int, int]:
     """Whether a table without a key has the same rows at both; and how many, in how many bytes."""
     _, rows, at_replica = _both(source, replica, plan, part)
@@ -58,7 +92,9 @@ def whole(source: Source, replica: Source, plan: TablePlan, part: Partition) -> 
 def _both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table, pa.Table]:
     """The range as both have it, read by the same expressions: texts may have to be told by their bytes at either."""
     read, rows = source.extract(plan, part)
-    again, at_replica = replica.extract(read, part)
+    # The replica's tables are told by their key in any case.
+    again, at_replica = replica.extract(replace(read, scans=False), part)
+    again = replace(again, scans=plan.scans)
     if again.fields != read.fields:
         again, rows = source.extract(again, part)
     return again, rows, at_replica

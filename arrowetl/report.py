@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from arrowetl import modes
+from arrowetl.bench import Benched, Trial
 from arrowetl.errors import ArrowetlError
 from arrowetl.model import Comparison, TablePlan
 from arrowetl.outcome import (
@@ -176,6 +177,49 @@ def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings
         "failed": [{"table": o.table, "error": o.failure and o.failure.as_json()} for o in failed],
         "warnings": list(warnings),
     }
+
+
+_BAR_WIDTH = 40
+
+
+def trial(one: Trial) -> str:
+    """A trial in a line, while others are still to come."""
+    return f"{one.workers} × {size(one.partition_bytes)}: {count(one.rows_per_second)} rows/s"
+
+
+def benched(found: Benched, save: bool = False) -> RenderableType:
+    """The curve over sizes and workers, where the time goes, and what is recommended."""
+    most = max(one.rows_per_second for one in found.trials)
+    curve = _grid("workers", "partition", "rows/s", "", right=(0, 1, 2))
+    by_setting: dict[tuple[int, int], list[Trial]] = {}
+    for one in found.trials:
+        by_setting.setdefault((one.workers, one.partition_bytes), []).append(one)
+    for (workers, bytes_), trials in sorted(by_setting.items()):
+        rate = max(one.rows_per_second for one in trials)
+        chosen = (workers, bytes_) == (found.best.workers, found.best.partition_bytes)
+        bar = "█" * max(1, round(rate / most * _BAR_WIDTH)) if most else ""
+        curve.add_row(str(workers), size(bytes_), count(rate), bar + (" ◄" if chosen else ""))
+    legs = _grid("leg", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
+    whole, rows = sum(found.best.legs.values()), max(found.best.rows, 1)
+    for leg, seconds in found.best.legs.items():
+        quick = max(seconds, 1e-9)
+        each, moved = count(rows / quick), f"{found.best.bytes / quick / 2**20:,.0f}"
+        legs.add_row(leg, f"{seconds / rows * 1e6:.1f}", each, moved, f"{seconds / whole:.0%}")
+    gain = found.best.rows_per_second / max(found.default.rows_per_second, 1e-9)
+    words = f"{found.table}: {found.best.workers} workers with partitions of {size(found.best.partition_bytes)}"
+    words += f", {gain:.2f} × the default" if found.chosen else ", the default"
+    words += f": {count(found.best.rows_per_second)} rows/s while all are at work, of {count(found.rows)} rows"
+    parts: list[RenderableType] = [curve, Text(), legs, Text()]
+    if found.index_seconds >= _WORTH_TELLING_SECONDS:
+        parts.append(Text(f"note: indexes at the replica, {duration(found.index_seconds)} for the rows of a trial"))
+    parts += [Text(f"note: {note}") for note in found.notes]
+    parts.append(Text(words, style="bold"))
+    if found.chosen:
+        parts.append(Text("saved in tables.yml" if save else "--save writes it into the table's overrides"))
+    return Group(*parts)
+
+
+_WORTH_TELLING_SECONDS = 0.05
 
 
 def verdicts(found: Sequence[Verdict]) -> RenderableType:

@@ -45,14 +45,14 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     tables_file = read_tables(settings.tables_file)
     with ExitStack() as held:
-        route = held.enter_context(_route(settings, request, tables_file, run_id))
-        servers = workers.servers_of(route)
-        book = _ledger(route)
+        way_there = held.enter_context(route(settings, request, tables_file, run_id))
+        servers = workers.servers_of(way_there)
+        book = ledger_of(way_there)
         held.callback(book.close)
         held.enter_context(book.lock(run_id))
-        planned = planning.planned(request, tables_file, route, book)
+        planned = planning.planned(request, tables_file, way_there, book)
         _adopt(settings.tables_file, planned.plans)
-        whole = [plan.name for plan in planned.plans if plan.mode is Mode.FULL and not plan.from_replica]
+        whole = [plan.name for plan in planned.plans if plan.is_whole]
         for end in servers.ends:
             end.open(whole)
         book.open()
@@ -67,10 +67,10 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
             tell(TableEnded(outcome))
         hands = Workers(request.executor, request.max_workers, planned.pace)
         held.callback(hands.close)
-        shared = Shared(route, servers, book, planned.standings, planned.remembered, hands, tell)
+        shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell)
         work = tuple(plan for plan in planned.plans if not _needs_nothing(plan))
         outcomes = _carry(work, shared, request.max_workers, tables_file.choices.business_hours)
-        connections = chain(workers.connections_of(route), book.connections(), *hands.connections.values())
+        connections = chain(workers.connections_of(way_there), book.connections(), *hands.connections.values())
         summary = _summary(
             settings, run_id, started_at, [*planned.failed, *skipped, *outcomes], planned.warnings,
             _together(connections), hands.stopping.is_set(),
@@ -86,11 +86,12 @@ def dry_run(settings: Settings, request: Request) -> Planned:
     What `run` would do; nothing is written anywhere.
     """
     tables_file = read_tables(settings.tables_file)
-    with _route(settings, request, tables_file, "dry run") as route, closing(_ledger(route)) as book:
-        return planning.planned(request, tables_file, route, book)
+    with route(settings, request, tables_file, "dry run") as there, closing(ledger_of(there)) as book:
+        return planning.planned(request, tables_file, there, book)
 
 
-def _ledger(route: Route) -> Ledger:
+def ledger_of(route: Route) -> Ledger:
+    """The records at the ends of a route."""
     reads_replica = route.source.name == "replica"
     return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.ends)
 
@@ -114,7 +115,7 @@ def _skipped(plan: TablePlan, planned: Planned) -> Outcome:
 
 
 @contextmanager
-def _route(settings: Settings, request: Request, tables_file: TablesFile, run_id: str) -> Iterator[Route]:
+def route(settings: Settings, request: Request, tables_file: TablesFile, run_id: str) -> Iterator[Route]:
     """
     The way from server to server, for as long as it is used.
 
@@ -132,9 +133,9 @@ def _route(settings: Settings, request: Request, tables_file: TablesFile, run_id
             preflight.require_local_infile(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
         choices = _connections_shared_out(tables_file.choices, request)
-        route = Route(run_id, read, replica, warehouse, spills, choices, request.to)
-        held.callback(workers.leave, route)
-        yield route
+        found = Route(run_id, read, replica, warehouse, spills, choices, request.to)
+        held.callback(workers.leave, found)
+        yield found
 
 
 def _connections_shared_out(choices: Choices, request: Request) -> Choices:

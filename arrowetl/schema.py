@@ -131,6 +131,34 @@ def canonical(field: Field) -> tuple[str, str] | None:
     return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {texts[0]}))", texts[1]
 
 
+# PostgreSQL type → how it is selected to be compared, and as what it then comes. Not those that the warehouse spells
+# its own way.
+_READ_BACK: dict[str, tuple[str, pa.DataType]] = {
+    "smallint": ("{c}", pa.int16()),
+    "integer": ("{c}", pa.int32()),
+    "bigint": ("{c}", pa.int64()),
+    "real": ("{c}", pa.float32()),
+    "double precision": ("{c}", pa.float64()),
+    "boolean": ("{c}", pa.bool_()),
+    "numeric": ("{c}::text", pa.string()),
+    "text": ("{c}", pa.string()),
+    "varchar": ("{c}", pa.string()),
+    "bytea": ("{c}", pa.binary()),
+    "date": ("{c}", pa.date32()),
+    "time": ("{c}", pa.time64("us")),
+    "timestamp": ("{c}", pa.timestamp("us")),
+    "timestamptz": ("{c}", pa.timestamp("us", "UTC")),
+    "interval": ("(extract(epoch FROM {c}) * 1000000)::bigint", pa.int64()),
+    "uuid": ("uuid_send({c})", pa.binary()),
+    "inet": ("inet_send({c})", pa.binary()),
+}
+
+
+def read_back(field: Field) -> tuple[str, pa.DataType] | None:
+    """How a field is read from the warehouse to be compared (`{c}` is its quoted name), and the Arrow type of it."""
+    return _READ_BACK.get(field.type_postgres.partition("(")[0])
+
+
 def is_read_as_text(field: Field) -> bool:
     """Whether what is read of it is a text, which may come as its bytes."""
     return callable(rule_of(field).select)

@@ -217,7 +217,7 @@ class Source:
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
-        scans = plan.scans and part.keys is None and not plan.is_delta
+        scans = plan.scans and part.keys is None and part.since is None
         statement = sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark, scans)
         statement += self._mark
         try:

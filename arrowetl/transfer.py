@@ -10,9 +10,7 @@ hands, `reconcile` finds what differs.
 
 from __future__ import annotations
 
-import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -21,7 +19,8 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from arrowetl import checksum, coerce, limits, modes, partition, reconcile, resume, schema, spill
+from arrowetl import checksum, coerce, limits, modes, partition, resume, schema, spill
+from arrowetl.carry import carry, compare_whole, ends_of, ingest
 from arrowetl.errors import (
     ArrowetlError,
     DatabaseConnectionError,
@@ -30,7 +29,7 @@ from arrowetl.errors import (
     VerificationError,
 )
 from arrowetl.ledger import Ledger
-from arrowetl.model import AsOf, Cutover, Mode, Partition, Reading, Record, Standing, TablePlan
+from arrowetl.model import AsOf, Mode, Partition, Reading, Record, Standing, TablePlan
 from arrowetl.outcome import (
     Changes,
     Coercion,
@@ -41,11 +40,10 @@ from arrowetl.outcome import (
     Staged,
     Status,
     TableStarted,
-    Waiting,
 )
 from arrowetl.route import Route
 from arrowetl.sql.tracking import Entry
-from arrowetl.workers import End, Job, Servers, Workers, connections_of, servers_of
+from arrowetl.workers import End, Job, Servers, Workers, servers_of
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
         outcome, entry = transfer(plan, shared)
     if outcome is None or (outcome.rows_warehouse is None and "warehouse" in shared.route.ends):
         route = shared.route.from_replica
-        later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False, since=None)
+        later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False, since=None, scans=False)
         second, _ = transfer(later, replace(shared, route=route, servers=servers_of(route)), entry)
         outcome = outcome.followed_by(second) if outcome else second
     shared.ledger.history(shared.route.run_id, outcome, started_at)
@@ -142,20 +140,6 @@ def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, lis
     return replace(plan, mode=Mode.FULL, reason=reason), []
 
 
-def compare_whole(job: Job) -> PartitionOutcome:
-    """Source and replica, read whole: nothing is staged or gone where they are equal."""
-    source, replica = servers_of(job.route).source, servers_of(job.route.from_replica).source
-    equal, rows, bytes_ = reconcile.whole(source, replica, job.plan, job.part)
-    staged, gone = (0, 0) if equal else (rows, 1)
-    return PartitionOutcome(rows, bytes_, staged, gone, rows, (), os.getpid(), connections_of(job.route))
-
-
-def ends_of(plan: TablePlan, servers: Servers) -> tuple[End, ...]:
-    """Where rows are staged: not at a warehouse for which it does not suffice what changed."""
-    suffices = not plan.catches_up and (not plan.is_delta or plan.cutover is Cutover.MERGE)
-    return tuple(end for end in servers.ends if suffices or end.name != "warehouse")
-
-
 def rows_of_the_next(plan: TablePlan, shared: Shared) -> int:
     """How many rows the next partition is to have: as tables.yml chooses, or as the run has learned."""
     if plan.partition_bytes or plan.scans:
@@ -166,7 +150,7 @@ def rows_of_the_next(plan: TablePlan, shared: Shared) -> int:
 def carry_all(plan: TablePlan, partitions: Iterable[Partition], shared: Shared) -> list[PartitionOutcome]:
     """Every partition of a table, several at a time."""
     carried = []
-    if plan.is_split and plan.mode is Mode.FULL and not plan.from_replica:
+    if plan.is_split and plan.is_whole:
         partitions = (replace(part, token=uuid4().hex) for part in partitions)
     jobs = (Job(shared.route, plan, part) for part in with_waiting(plan, partitions, shared))
     shared.tell(TableStarted(plan.name, max(1, -(-plan.table.rows // plan.rows_per_partition))))
@@ -177,42 +161,11 @@ def carry_all(plan: TablePlan, partitions: Iterable[Partition], shared: Shared) 
     return carried
 
 
-def carry(job: Job) -> PartitionOutcome:
-    """Read one partition once, or what differs in it, and give it to every end; in whatever thread or process."""
-    servers, plan, part, began = servers_of(job.route), job.plan, job.part, time.monotonic()
-    ends = ends_of(plan, servers)
-    if plan.is_delta and part.since is None:
-        found = reconcile.difference(servers.source, servers_of(job.route.from_replica).source, plan, part)
-        pieces, gone, plan, standing = found.pieces, found.gone, found.read, found.standing
-        rows, bytes_ = found.rows_read, found.bytes_read
-    else:
-        plan, table = servers.source.extract(plan, part)
-        pieces, gone, rows, bytes_ = ((plan, table),), None, table.num_rows, table.nbytes
-        # Of an incremental read nothing is known about the rows beneath the watermark.
-        standing = 0 if part.since else rows
-    waiting, extracted = None, time.monotonic()
-    if part.waits and job.route.spill_directory:
-        ends = ends[:1]
-        waiting = Waiting(plan, part, spill.keep(job.route.spill_directory, plan.name, pieces[0][1]))
-    taken = [end.take(read, part, table) for end in ends for read, table in pieces]
-    for end in ends if gone else ():
-        end.forget(plan, part, gone)
-    staged = sum(table.num_rows for _, table in pieces)
-    seconds = Counter({"extract": extracted - began})
-    for one in taken:
-        seconds.update(one.seconds)
-    return PartitionOutcome(
-        rows, bytes_, staged, gone.num_rows if gone else 0, standing,
-        tuple(coercion for one in taken for coercion in one.coercions), os.getpid(), connections_of(job.route), waiting,
-        seconds=seconds,
-    )  # fmt: skip
-
-
 def with_waiting(plan: TablePlan, partitions: Iterable[Partition], shared: Shared) -> Iterable[Partition]:
     """The partitions, some of which the warehouse is given only while the replica builds the table's indexes."""
     spills, has_indexes = shared.route.spill_directory, len(plan.table.indexes) > 1
     both = len(ends_of(plan, shared.servers)) > 1
-    if plan.mode is not Mode.FULL or not plan.is_split or not (spills and has_indexes and both):
+    if not plan.is_whole or not plan.is_split or not (spills and has_indexes and both):
         return partitions
     return partition.with_waiting(partitions, plan.table.rows, plan.table.row_bytes, spill.room(spills))
 
@@ -231,16 +184,6 @@ def finish(
         for one in finishing:
             one.result()
     return [*(replace(part, waiting=None) for part in carried), *ingested]
-
-
-def ingest(job: Job) -> PartitionOutcome:
-    """Give rows that waited to the warehouse."""
-    assert job.rows is not None
-    with spill.taken(job.rows) as table:
-        taken = servers_of(job.route).warehouse.take(job.plan, job.part, table)
-    return PartitionOutcome(
-        0, 0, 0, 0, 0, taken.coercions, os.getpid(), connections_of(job.route), completes=True, seconds=taken.seconds
-    )
 
 
 def together(carried: Sequence[PartitionOutcome]) -> Staged:
@@ -320,7 +263,7 @@ def entry_of(
 ) -> Entry:
     """What is to be recorded of a table that was carried from the source."""
     before = recorded(plan, shared)
-    moved = plan.mode is Mode.FULL or bool(staged)
+    moved = not plan.is_delta or bool(staged)
     compared_whole = plan.mode is not Mode.INCREMENTAL or plan.table.rows <= limits.whole_rows_checksum_max
     compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
     return Entry(
@@ -394,8 +337,11 @@ def _staging_discarded_on_failure(plan: TablePlan, shared: Shared) -> Iterator[N
     try:
         yield
     except BaseException as error:
-        whole = plan.mode is Mode.FULL and plan.is_split and not plan.from_replica
-        if not (whole and isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt)):
+        if not (
+            plan.is_whole
+            and plan.is_split
+            and isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt)
+        ):
             for end in shared.servers.ends:
                 # The first error is the one to tell; what cannot be dropped now, the next run drops.
                 with suppress(ArrowetlError):

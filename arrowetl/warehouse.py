@@ -180,6 +180,11 @@ class Warehouse:
                 name = sql.gone_name(plan.name_postgres)
                 session.ingest(self.namespace, name, converted.to_reader(limits.copy_batch_rows))
 
+    def rows(self, plan: TablePlan, part: Partition) -> pa.Table:
+        """The published rows of a partition, as `coerce.as_read_back` has them."""
+        with self.pool.session() as session:
+            return session.read_arrow(sql.rows_back(self.namespace, plan, part))
+
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
         with self.pool.session() as session:

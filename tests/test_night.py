@@ -550,7 +550,7 @@ def test_reads_stop_when_they_are_asked_to(clinic: Clinic, far: slow.Link) -> No
     Within seconds, though the partition under way would take 40; nothing of it can be seen. What is on its way already,
     up to 4 MB of it in the server's own socket, still comes.
     """
-    configure(clinic, notes={})
+    configure(clinic, notes={"overrides": {"partition_bytes": 100_000_000}})
     clinic.create("INSERT INTO notes SELECT seq, REPEAT('x', 400) FROM seq_20001_to_100000")
     process = clinic.start("run", "--all", "--force-full")
     before = far.bytes

@@ -26,15 +26,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "preflight",
         "workers",
         "reconcile",
+        "carry",
         "resume",
         "transfer",
         "planning",
         "run",
+        "bench",
         "analyze",
         "verify",
         "etl",
     ),
-    "face": ("report", "progress", "__init__", "cli", "__main__"),
+    "face": ("report", "progress", "__init__", "options", "cli", "__main__"),
 }
 BLIND = {"edge"}
 # `--version` and the package's own name are everybody's; the sandbox stands beside, and only the command line asks it.

@@ -16,7 +16,7 @@ from nouns import PATIENT, planned
 from arrowetl import workers
 from arrowetl.errors import DataLoadingError, VerificationError
 from arrowetl.model import Partition, Reading, Standing
-from arrowetl.outcome import Changes, Outcome, Status
+from arrowetl.outcome import Changes, Outcome, Status, Taken
 from arrowetl.route import Endpoint, Route
 from arrowetl.transfer import Shared, transfer
 from arrowetl.workers import Servers, Workers
@@ -60,9 +60,9 @@ class FakeEnd:
     def prepare(self, plan: Any, keep: Any) -> None:
         self.world.note(f"{self.name} prepare")
 
-    def take(self, plan: Any, part: Any, table: pa.Table) -> tuple[()]:
+    def take(self, plan: Any, part: Any, table: pa.Table) -> Taken:
         self.world.note(f"{self.name} take")
-        return ()
+        return Taken()
 
     def finish(self, plan: Any) -> None:
         self.world.note(f"{self.name} finish")
@@ -95,7 +95,7 @@ class FakeSource:
         moved = timedelta(minutes=self.readings if self.world.changes_while_read else 0)
         return Reading(self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1))
 
-    def partitions(self, plan: Any, done: Any) -> tuple[Partition, ...]:
+    def partitions(self, plan: Any, done: Any, rows: Any) -> tuple[Partition, ...]:
         self.world.note("source partitions")
         return (Partition(0, None, 5), Partition(1, 5, None))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -100,11 +101,17 @@ DONE = PartitionOutcome(1, 1, 1, 0, 1, (), 0, ())
 
 
 class _Plan:
-    name = "t"
+    name, workers = "t", None
+
+    def __init__(self, is_split: bool = True, workers: int | None = None) -> None:
+        self.is_split, self.workers = is_split, workers
+
+
+PLAN: Any = _Plan()
 
 
 def _jobs(count: int) -> list[Job]:
-    return [Job(JOB.route, _Plan(), Partition(i, None, None)) for i in range(count)]  # type: ignore[arg-type]
+    return [Job(JOB.route, PLAN, Partition(i, None, None)) for i in range(count)]
 
 
 def test_no_partition_is_begun_after_a_failure() -> None:
@@ -120,7 +127,7 @@ def test_no_partition_is_begun_after_a_failure() -> None:
 
     hands = Workers("thread", 2)
     with pytest.raises(ValueError, match="three"):
-        list(hands.each(carry, _jobs(50)))
+        list(hands.each(carry, PLAN, _jobs(50)))
     seen = list(begun)
     time.sleep(0.1)
     hands.close()
@@ -129,18 +136,19 @@ def test_no_partition_is_begun_after_a_failure() -> None:
     assert len(begun) <= 7
 
 
-@pytest.mark.parametrize("count", [1, 5])
-def test_a_run_that_is_stopped_begins_nothing_more(count: int) -> None:
+@pytest.mark.parametrize(("count", "is_split"), [(1, False), (5, True)])
+def test_a_run_that_is_stopped_begins_nothing_more(count: int, is_split: bool) -> None:
     """Whether the table has one partition or several."""
     hands = Workers("thread", 2)
     hands.stopping.set()
     with pytest.raises(Interrupted):
-        list(hands.each(lambda job: DONE, _jobs(count)))
+        list(hands.each(lambda job: DONE, cast(Any, _Plan(is_split)), _jobs(count)))
     hands.close()
 
 
-def test_so_many_at_a_time() -> None:
-    """Never more partitions at work than workers, of all tables together."""
+@pytest.mark.parametrize(("plan", "at_once"), [(_Plan(), 3), (_Plan(workers=1), 1)])
+def test_so_many_at_a_time(plan: Any, at_once: int) -> None:
+    """Never more partitions at work than workers, nor of one table than tables.yml chooses for it."""
     at_work, most = [0], [0]
 
     def carry(job: Job) -> PartitionOutcome:
@@ -151,7 +159,7 @@ def test_so_many_at_a_time() -> None:
         return DONE
 
     hands = Workers("thread", 3)
-    assert len(list(hands.each(carry, _jobs(40)))) == 40
+    assert len(list(hands.each(carry, plan, _jobs(40)))) == 40
     hands.close()
 
-    assert most[0] <= 3
+    assert most[0] <= at_once

@@ -90,6 +90,12 @@ class Postgres:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
+    def read_arrow(self, statement: str) -> pa.Table:
+        """The rows of a query as Arrow: what is no type of Arrow's must be cast to one."""
+        with self._translated("query"), self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetch_arrow_table()
+
     def count(self, namespace: str, table: str) -> int:
         """How many rows a table has."""
         return int(self.rows(f"SELECT count(*) FROM {postgres_table(namespace, table)}")[0][0])

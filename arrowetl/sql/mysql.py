@@ -7,7 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from arrowetl.infile import DIALECT
-from arrowetl.model import INTEGERS, Column, Field, Flavour, Index, Mode, Partition, Table, TablePlan
+from arrowetl.model import (
+    INTEGERS,
+    REPLICATED_INDEXES,
+    Column,
+    Field,
+    Flavour,
+    Index,
+    Mode,
+    Partition,
+    Table,
+    TablePlan,
+)
 from arrowetl.schema import expression, replica_type, rule_of
 from arrowetl.sql.names import gone_name, is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
 
@@ -221,8 +232,8 @@ def _secondary(plan: TablePlan) -> list[str]:
 
 
 def _index_clause(index: Index) -> str:
-    if index.kind not in ("BTREE", "HASH", "FULLTEXT"):
-        return ""  # a spatial index needs what a replica's column does not promise
+    if index.kind not in REPLICATED_INDEXES:
+        return ""
     word = "FULLTEXT INDEX" if index.kind == "FULLTEXT" else "UNIQUE INDEX" if index.unique else "INDEX"
     columns = ", ".join(_index_column(n, p if index.kind != "FULLTEXT" else None) for n, p in index.columns)
     return f"{word} {mysql_name(index.name)} ({columns})"

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from arrowetl import limits
-from arrowetl.model import Cutover, Field, TablePlan
-from arrowetl.schema import shortened
+from arrowetl.model import Cutover, Field, Partition, TablePlan
+from arrowetl.schema import read_back, shortened
+from arrowetl.sql.mysql import inside
 from arrowetl.sql.names import (
     diff_name,
     gone_name,
@@ -44,6 +45,17 @@ def _create(unlogged: str, name: str, fields: Sequence[Field], key: Sequence[str
 
 def drop_postgres(namespace: str, name: str) -> str:
     return f"DROP TABLE IF EXISTS {postgres_table(namespace, name)}"
+
+
+def rows_back(namespace: str, plan: TablePlan, part: Partition) -> str:
+    """The published rows of a partition, each column as it can be compared."""
+    columns = []
+    for field in plan.fields:
+        back, name = read_back(field), postgres_name(field.name_postgres)
+        assert back is not None, "the plan sees to that"
+        columns.append(f"{back[0].replace('{c}', name)} AS {name}")
+    key = postgres_name(plan.key_postgres[0])
+    return f"SELECT {', '.join(columns)} FROM {_target(namespace, plan)}{inside(key, part)}"
 
 
 def swap_warehouse(namespace: str, table: str) -> tuple[str, str]:

@@ -1,0 +1,263 @@
+"""
+The journey of finding out how fast a table can be carried, and by how many partitions of which size.
+
+Real servers, real rows, the same `carry` as a run's; staging is filled and
+dropped again, and nothing that is published is touched. Sizes are tried
+first, then numbers of workers at the best size, and what came out best is
+measured against the default, in turn. `report` shows it; `overrides` keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from arrowetl import limits, partition, planning, workers
+from arrowetl import run as running
+from arrowetl.carry import carry, ends_of
+from arrowetl.config import Settings
+from arrowetl.errors import DataError
+from arrowetl.ledger import Ledger
+from arrowetl.model import Cutover, Drift, Mode, Partition, TablePlan
+from arrowetl.outcome import LEGS, PartitionOutcome
+from arrowetl.pace import Pace
+from arrowetl.planning import Request
+from arrowetl.route import Route
+from arrowetl.tables_file import is_within, read_tables
+from arrowetl.workers import Job, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Some of a table, carried by so many workers in partitions of one size."""
+
+    workers: int
+    partition_bytes: int
+    partitions: int
+    rows: int
+    bytes: int
+    """Of Arrow."""
+    seconds: float
+    """From the first statement to the last."""
+    legs: Mapping[str, float]
+    """Leg → seconds of all partitions together."""
+
+    @property
+    def rows_per_second(self) -> float:
+        """While all workers are busy: what the last partitions take alone is not counted against large ones."""
+        busy = sum(self.legs.values())
+        return min(self.workers, self.partitions) * self.rows / busy if busy else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "workers": self.workers, "partition_bytes": self.partition_bytes, "partitions": self.partitions,
+            "rows": self.rows, "bytes": self.bytes, "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.rows_per_second),
+            "legs": {leg: round(seconds, 3) for leg, seconds in self.legs.items()},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Benched:
+    """What was found out."""
+
+    table: str
+    to: str
+    rows: int
+    trials: tuple[Trial, ...]
+    default: Trial
+    """The median of those by the default."""
+    best: Trial
+    """The median of those that are recommended; the default's, where nothing was better."""
+    index_seconds: float
+    """What the replica took to index the rows of a trial."""
+    notes: tuple[str, ...]
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """The overrides that make what is recommended of the default."""
+        pairs = {
+            name: (getattr(self.best, name), getattr(self.default, name)) for name in ("partition_bytes", "workers")
+        }
+        return {name: best for name, (best, default) in pairs.items() if best != default}
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "table": self.table, "to": self.to, "rows": self.rows, "trials": [one.as_json() for one in self.trials],
+            "default": self.default.as_json(), "recommended": self.best.as_json(),
+            "gain": round(self.best.rows_per_second / max(self.default.rows_per_second, 1e-9), 3),
+            "index_seconds": round(self.index_seconds, 3), "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def bench(settings: Settings, table: str, to: str, seconds: float, tell: Callable[[Trial], None]) -> Benched:
+    """
+    Try a table's ways on the real servers, for about so many seconds.
+
+    Raises:
+        UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
+    """
+    deadline = time.monotonic() + seconds
+    tables_file = read_tables(settings.tables_file)
+    request = Request(tables=(table,), force_full=True, to=to)
+    with running.route(settings, request, tables_file, "bench") as route, closing(running.ledger_of(route)) as book:
+        _refuse_business_hours(tables_file.choices.business_hours)
+        with book.lock("bench"):
+            plan = _to_be_tried(request, tables_file, route, book)
+            for end in workers.servers_of(route).ends:
+                end.open()
+            # As a run does: a partition of a large table is noted where it is staged.
+            book.open()
+            return _tried(_Bench(plan, route, deadline, tell), to)
+
+
+def _tried(at: _Bench, to: str) -> Benched:
+    begin = at.begin
+    at.trial(begin)  # the first one finds cold caches, and is not counted
+    first = at.trial(begin, indexes=True)
+    notes = []
+    if not partition.can_be_split(at.plan.table):
+        notes.append("its primary key is no integer: it is carried in one partition, whatever is chosen")
+    sizes = [size for size in _sizes(at.plan) if size != begin.partition_bytes]
+    if at.plan.scans:
+        notes.append(f"in partitions of {first.partition_bytes / 2**20:.1f} MiB the source scans it for each of them")
+    if not sizes and not notes:
+        notes.append(f"one partition holds it all, in {first.seconds * 1000:.0f} ms: sizes and workers change nothing")
+    trials = [first]
+    for size in sizes:
+        trials += at.trial_in_time(Pace(size, begin.at_a_time), len(sizes) + 8)
+    best = max(trials, key=lambda one: one.rows_per_second)
+    for count in [count for count in at.counts() if count != begin.at_a_time] if len(trials) > 1 else []:
+        trials += at.trial_in_time(Pace(best.partition_bytes, count), 8)
+    best = max(trials, key=lambda one: one.rows_per_second)
+    default, recommended = at.compared(begin, _setting(best), first)
+    return Benched(
+        at.plan.name, to, at.plan.table.rows, tuple(at.trials), default, recommended, at.index_seconds, tuple(notes)
+    )
+
+
+class _Bench:
+    """What the trials of one table share, and how one is made."""
+
+    def __init__(self, plan: TablePlan, route: Route, deadline: float, tell: Callable[[Trial], None]) -> None:
+        self.plan, self._route, self._deadline, self._tell = plan, route, deadline, tell
+        cores = max(limits.partitions_at_a_time_min, os.cpu_count() or 1)
+        chosen = plan.partition_bytes or plan.rows_per_partition * max(plan.table.row_bytes, 1)
+        self.begin = Pace(chosen, plan.workers or min(cores, self._most))
+        self.trials: list[Trial] = []
+        self.index_seconds = 0.0
+
+    @property
+    def _most(self) -> int:
+        return min(limits.bench_workers_max, self._route.choices.source_connections or limits.bench_workers_max)
+
+    def counts(self) -> list[int]:
+        """Numbers of workers worth trying."""
+        return list(range(1, self._most + 1))
+
+    def trial_in_time(self, pace: Pace, left: int) -> list[Trial]:
+        """One more trial, if there is time for it; so many are to come."""
+        return [self.trial(pace, left)] if time.monotonic() < self._deadline - limits.bench_trial_seconds else []
+
+    def compared(self, begin: Pace, found: Pace, first: Trial) -> tuple[Trial, Trial]:
+        """Both once more in turn, as often as there is time for; the default's median, and that of the better one."""
+        if found == begin:
+            return first, first
+        pairs = [(self.trial(begin), self.trial(found))]
+        while len(pairs) < limits.bench_pairs and time.monotonic() < self._deadline:
+            pairs.append((self.trial(begin), self.trial(found)))
+        default, other = (_median([pair[side] for pair in pairs]) for side in (0, 1))
+        gain = statistics.median(b.rows_per_second / max(a.rows_per_second, 1e-9) for a, b in pairs)
+        return default, other if gain >= limits.bench_gain_min else default
+
+    def trial(self, pace: Pace, left: int = 8, indexes: bool = False) -> Trial:
+        """Stage what can be carried in a share of the time that is left."""
+        share = max((self._deadline - time.monotonic()) / left, limits.bench_trial_seconds)
+        until, ends = time.monotonic() + share, ends_of(self.plan, workers.servers_of(self._route))
+        rows = partition.rows_per_partition(self.plan.table, None, pace.partition_bytes)
+        scans = self.plan.scans and pace.partition_bytes == self.begin.partition_bytes
+        plan = replace(self.plan, partition_bytes=pace.partition_bytes, scans=scans, rows_per_partition=rows)
+        hands = Workers("thread", pace.at_a_time, pace, learns=False)
+        try:
+            for end in ends:
+                end.prepare(plan)
+            began = time.monotonic()
+            jobs = (Job(self._route, plan, part) for part in _until(until, self._parts(plan), pace.at_a_time))
+            carried = list(hands.each(carry, plan, jobs))
+            seconds = time.monotonic() - began
+            if indexes:
+                began = time.monotonic()
+                ends[0].finish(plan)
+                self.index_seconds = time.monotonic() - began if ends[0].name == "replica" else 0.0
+        finally:
+            hands.close()
+            for end in ends:
+                end.discard(plan)
+        self.trials.append(_trial(pace, carried, seconds))
+        self._tell(self.trials[-1])
+        return self.trials[-1]
+
+    def _parts(self, plan: TablePlan) -> Iterator[Partition]:
+        return workers.servers_of(self._route).source.partitions(plan)
+
+
+def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger) -> TablePlan:
+    """As if it had never been loaded: what the ends have is left alone."""
+    planned = planning.planned(request, tables_file, route, book)
+    for outcome in planned.failed:
+        raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
+    if not planned.plans:
+        raise DataError(f"{request.tables[0]}: excluded in tables.yml", "take `exclude` out of its overrides")
+    return replace(
+        planned.plans[0], mode=Mode.FULL, proves=False, cutover=Cutover.SWAP, published=None, drift=Drift(),
+        catches_up=False,
+    )  # fmt: skip
+
+
+def _refuse_business_hours(hours: str | None) -> None:
+    if is_within(hours, datetime.now()):
+        raise DataError(
+            f"not begun, these being business hours ({hours})",
+            "try again when they have ended; settings.business_hours of tables.yml sets them",
+        )
+
+
+def _sizes(plan: TablePlan) -> list[int]:
+    """Sizes of partitions worth trying: those of which the table has several, within what a worker may hold."""
+    if not partition.can_be_split(plan.table):
+        return []
+    most = plan.table.rows * max(plan.table.row_bytes, 1)
+    return [size for size in limits.bench_partition_bytes if size < most]
+
+
+def _until(deadline: float, parts: Iterator[Partition], least: int) -> Iterator[Partition]:
+    """Partitions until the time has come, but so many at least."""
+    for number, part in enumerate(parts):
+        if number >= least and time.monotonic() >= deadline:
+            return
+        yield part
+
+
+def _trial(pace: Pace, carried: Sequence[PartitionOutcome], seconds: float) -> Trial:
+    legs: Counter[str] = Counter()
+    for outcome in carried:
+        legs.update(outcome.seconds)
+    return Trial(
+        pace.at_a_time, pace.partition_bytes, len(carried), sum(one.rows for one in carried),
+        sum(one.bytes for one in carried), seconds, {leg: legs[leg] for leg in LEGS if leg in legs},
+    )  # fmt: skip
+
+
+def _setting(trial: Trial) -> Pace:
+    return Pace(trial.partition_bytes, trial.workers)
+
+
+def _median(trials: Sequence[Trial]) -> Trial:
+    return sorted(trials, key=lambda one: one.rows_per_second)[len(trials) // 2]

@@ -1,0 +1,91 @@
+"""
+The way of one partition, in whatever thread or process it is carried.
+
+It is given a job, a plain value, finds the servers by its route, and gives
+back what came of it. What becomes of a table's partitions together is in
+`transfer`; who carries them, in `workers`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+
+from arrowetl import reconcile, spill
+from arrowetl.model import Cutover, TablePlan
+from arrowetl.outcome import PartitionOutcome, Waiting
+from arrowetl.workers import End, Job, Servers, connections_of, servers_of
+
+
+def carry(job: Job) -> PartitionOutcome:
+    """Read one partition once, or what differs in it, and give it to every end; in whatever thread or process."""
+    if job.plan.proves:
+        return prove(job)
+    servers, plan, part, began = servers_of(job.route), job.plan, job.part, time.monotonic()
+    ends = ends_of(plan, servers)
+    if plan.is_delta and part.since is None:
+        found = reconcile.difference(servers.source, servers_of(job.route.from_replica).source, plan, part)
+        pieces, gone, plan, standing = found.pieces, found.gone, found.read, found.standing
+        rows, bytes_ = found.rows_read, found.bytes_read
+    else:
+        plan, table = servers.source.extract(plan, part)
+        pieces, gone, rows, bytes_ = ((plan, table),), None, table.num_rows, table.nbytes
+        # Of an incremental read nothing is known about the rows beneath the watermark.
+        standing = 0 if part.since else rows
+    waiting, extracted = None, time.monotonic()
+    if part.waits and job.route.spill_directory:
+        ends = ends[:1]
+        waiting = Waiting(plan, part, spill.keep(job.route.spill_directory, plan.name, pieces[0][1]))
+    taken = [end.take(read, part, table) for end in ends for read, table in pieces]
+    for end in ends if gone else ():
+        end.forget(plan, part, gone)
+    staged = sum(table.num_rows for _, table in pieces)
+    seconds = Counter({"extract": extracted - began})
+    for one in taken:
+        seconds.update(one.seconds)
+    return PartitionOutcome(
+        rows, bytes_, staged, gone.num_rows if gone else 0, standing,
+        tuple(coercion for one in taken for coercion in one.coercions), os.getpid(), connections_of(job.route), waiting,
+        seconds=seconds,
+    )  # fmt: skip
+
+
+def prove(job: Job) -> PartitionOutcome:
+    """Read one partition of all three ends, and give each of the two what it lacks."""
+    servers, part = servers_of(job.route), job.part
+    lacks = reconcile.differences(servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job)
+    for end in servers.ends:
+        for read, table in lacks[end.name].pieces:
+            end.take(read, part, table)
+        end.forget(job.plan, part, lacks[end.name].gone)
+    staged, gone = (max(getattr(one, what) for one in lacks.values()) for what in ("changed_rows", "gone_rows"))
+    found = lacks["replica"]
+    return PartitionOutcome(
+        found.rows_read, found.bytes_read, staged, gone, found.standing, lacks["warehouse"].coercions, os.getpid(),
+        connections_of(job.route),
+    )  # fmt: skip
+
+
+def compare_whole(job: Job) -> PartitionOutcome:
+    """Source and replica, read whole: nothing is staged or gone where they are equal."""
+    source, replica = servers_of(job.route).source, servers_of(job.route.from_replica).source
+    equal, rows, bytes_ = reconcile.whole(source, replica, job.plan, job.part)
+    staged, gone = (0, 0) if equal else (rows, 1)
+    return PartitionOutcome(rows, bytes_, staged, gone, rows, (), os.getpid(), connections_of(job.route))
+
+
+def ingest(job: Job) -> PartitionOutcome:
+    """Give rows that waited to the warehouse."""
+    assert job.rows is not None
+    with spill.taken(job.rows) as table:
+        taken = servers_of(job.route).warehouse.take(job.plan, job.part, table)
+    return PartitionOutcome(
+        0, 0, 0, 0, 0, taken.coercions, os.getpid(), connections_of(job.route), completes=True, seconds=taken.seconds
+    )
+
+
+def ends_of(plan: TablePlan, servers: Servers) -> tuple[End, ...]:
+    """Where rows are staged: not at a warehouse for which it does not suffice what changed."""
+    suffices = not plan.catches_up and (not plan.is_delta or plan.cutover is Cutover.MERGE)
+    return tuple(end for end in servers.ends if suffices or end.name != "warehouse")

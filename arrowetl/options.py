@@ -1,0 +1,68 @@
+"""
+The options that several commands have: words on the line, and where they are kept.
+
+The partner of `cli`, which has the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def chosen() -> dict[str, Any]:
+    """The global options of this invocation, wherever on the line they stood."""
+    chosen: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    return chosen
+
+
+def choose(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value is not None:
+        context.ensure_object(dict)[parameter.name] = value
+
+
+def shared(command: F) -> F:
+    """The global options, which may stand before or after the command."""
+    for option in reversed(_GLOBALS):
+        command = option(command)
+    return command
+
+
+_GLOBALS = (
+    click.option("--config", "tables_file", type=click.Path(path_type=Path), callback=choose, expose_value=False,
+                 help="tables.yml; default conf/tables.yml."),
+    click.option("--env-file", type=click.Path(path_type=Path), callback=choose, expose_value=False,
+                 help="Settings; default .env_<environment> beside tables.yml."),
+    click.option("--log-format", type=click.Choice(["text", "json"]), callback=choose, expose_value=False,
+                 help="How progress is written to stderr."),
+    click.option("-v", "--verbose", is_flag=True, default=None, callback=choose, expose_value=False,
+                 help="A line for every table."),
+)  # fmt: skip
+
+
+def split_names(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def json_too(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    # A failure is then told as JSON as well.
+    context.ensure_object(dict)["json"] = value
+    return value
+
+
+table_option = click.option(
+    "--table", "tables", multiple=True, callback=split_names, metavar="T", help="Repeat it, or use commas."
+)
+
+
+all_option = click.option("--all", "all_", is_flag=True, help="Every table that tables.yml does not exclude.")
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=json_too, help="One JSON document on stdout, and nothing else."
+)
