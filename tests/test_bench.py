@@ -1,0 +1,133 @@
+"""
+`arrowetl bench` on real servers: it tells something of any table, leaves nothing, and touches nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Clinic
+
+from arrowetl import bench, limits
+from arrowetl.bench import Trial
+
+ROWS = 30_000
+TABLES = f"""
+CREATE TABLE large (Num bigint NOT NULL, Note varchar(200), K int, PRIMARY KEY (Num), KEY (K)) ENGINE=MyISAM;
+INSERT INTO large SELECT seq, REPEAT('x', 150), seq % 7 FROM seq_1_to_{ROWS};
+CREATE TABLE small (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
+INSERT INTO small VALUES (1), (2);
+CREATE TABLE empty (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
+CREATE TABLE texts (Code varchar(20) NOT NULL, PRIMARY KEY (Code)) ENGINE=MyISAM;
+INSERT INTO texts VALUES ('a')
+"""
+
+
+@pytest.fixture
+def tables(clinic: Clinic) -> Clinic:
+    clinic.create(TABLES)
+    return clinic
+
+
+def benched(clinic: Clinic, table: str, *options: str) -> dict[str, Any]:
+    done = clinic.arrowetl("bench", table, "--json", *options)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("to", ["both", "warehouse", "replica"])
+def test_a_table_of_several_partitions(tables: Clinic, to: str) -> None:
+    """Sizes and workers are tried, each leg is timed, and nothing is left or published."""
+    found = benched(tables, "large", "--seconds", "6", "--to", to)
+    legs = {
+        "extract",
+        *(["spill", "load"] if to != "warehouse" else []),
+        *(["coerce", "ingest"] if to != "replica" else []),
+    }
+
+    assert len({one["partition_bytes"] for one in found["trials"]}) >= 3
+    assert len({one["workers"] for one in found["trials"]}) >= 2
+    assert all(set(one["legs"]) == legs and one["rows_per_second"] > 0 for one in found["trials"])
+    assert found["recommended"]["rows_per_second"] >= found["default"]["rows_per_second"]
+    assert (found["index_seconds"] > 0) == (to != "warehouse")
+    assert tables.leftovers() == []
+    assert tables.published() == {"replica": set(), "warehouse": set()}
+
+
+@pytest.mark.parametrize(("table", "told"), [("small", "one partition holds it all"), ("texts", "no integer")])
+def test_a_small_table(tables: Clinic, table: str, told: str) -> None:
+    """What people will type first: it is quick, and says why there is nothing to choose."""
+    done = tables.arrowetl("bench", table)
+
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert "extract" in done.stdout
+
+
+def test_an_empty_table(tables: Clinic) -> None:
+    """There is nothing to be fast with, and that is no error."""
+    assert benched(tables, "empty")["rows"] == 0
+
+
+def test_published_tables_stand(tables: Clinic) -> None:
+    """With their rows and records, whatever is tried beside them."""
+    time.sleep(2.1)  # MyISAM's stamps have no fractions
+    assert tables.run()["exit_code"] == 0
+    before = tables.warehouse("SELECT count(*), 'raw.large'::regclass::oid FROM raw.large")
+    benched(tables, "large", "--seconds", "2")
+
+    assert tables.warehouse("SELECT count(*), 'raw.large'::regclass::oid FROM raw.large") == before
+    assert [table["mode"] for table in tables.run()["tables"]] == ["skipped"] * 4
+
+
+def test_an_unknown_table(tables: Clinic) -> None:
+    """Exit 2, with the nearest name."""
+    done = tables.arrowetl("bench", "larg")
+
+    assert done.returncode == 2
+    assert "did you mean large?" in done.stderr
+
+
+def test_what_is_better_is_kept_as_an_override(tables: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--save` writes what differs from the default, and the next plan follows it."""
+    import arrowetl
+    from arrowetl.etl import benching
+
+    default, best = (
+        Trial(w, size, 9, ROWS, 1, 1.0, {"extract": s}) for w, size, s in ((2, 6, 2.0), (1, 8 * 2**20, 1.0))
+    )
+    found = bench.Benched("large", "both", ROWS, (default, best), default, best, 0.0, ())
+    monkeypatch.setattr(benching, "bench", lambda *_: found)
+    with arrowetl.open(tables.environment, tables.tables_file) as etl:
+        etl.bench("large", save=True)
+    kept = yaml.safe_load(tables.tables_file.read_text())["tables"]["large"]["overrides"]
+
+    assert kept == {"partition_bytes": 8 * 2**20, "workers": 1}
+    assert tables.run()["exit_code"] == 0
+
+
+def test_what_a_run_learned_begins_the_next(tables: Clinic) -> None:
+    """The pace is recorded with the run, for the way it went; a smaller table is then split as the larger one was."""
+    tables.tables_file.write_text("tables: {large: {batch_size: 2000}}\n")
+    assert tables.run()["exit_code"] == 0
+    (way, size, count), *_ = tables.warehouse(
+        "SELECT way::text, (pace->>'partition_bytes')::int, (pace->>'at_a_time')::int FROM raw.etl_run_history"
+    )
+
+    assert way == "source to both"
+    assert limits.partition_bytes_min <= size <= limits.partition_bytes_max
+    assert count >= 1
+    tables.warehouse_execute(
+        "UPDATE raw.etl_run_history SET pace = jsonb_build_object('partition_bytes', 1048576, 'at_a_time', 1)"
+    )
+    tables.tables_file.write_text("tables: {}\n")
+    tables.warehouse_execute("DROP TABLE raw.large")
+    tables.create("DROP TABLE large", "replica")
+    again = {table["table"]: table for table in tables.run()["tables"]}
+
+    assert again["large"]["partitions"] > 1
