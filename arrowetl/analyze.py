@@ -39,7 +39,7 @@ _HEADING = """\
 #       exclude: true                     # leave the table out
 #       processing_priority: high         # high before medium before low
 #       batch_size: 50000                 # rows of a partition at most
-#       partition_bytes: 16777216         # bytes of a partition; otherwise they follow what a run measures
+#       partition_bytes: 8388608          # bytes of a partition; otherwise they follow what a run measures
 #       workers: 2                        # partitions of it at a time, at most
 #       columns:
 #         SSN: {exclude: true}            # leave a column out
@@ -147,7 +147,8 @@ def schema_hash(tables: Iterable[Table]) -> str:
 def _entry(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
     category = plan.category_of(table.rows)
     stamps = [column.name for column in table.columns if modes.is_stamped(column)]
-    batch_rows = partition.rows_per_partition(table, None, limits.partition_bytes_max)
+    batch_rows = partition.rows_per_partition(table, None, limits.scan_bytes_max)
+    held_rows = partition.scanned(table, None) or partition.rows_per_partition(table, None, limits.partition_bytes_max)
     key = table.primary_key
     entry = {
         "table_name": table.name,
@@ -162,7 +163,7 @@ def _entry(table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
         "estimated_size_mb": round(table.data_bytes / limits.MIB, 2),
         "estimated_processing_time_minutes": round(table.rows / limits.rows_per_second_expected / 60, 1),
         # The rows as Arrow, their text, and an encoded batch.
-        "memory_requirements_mb": max(1, round(3 * min(table.rows, batch_rows) * table.row_bytes / limits.MIB)),
+        "memory_requirements_mb": max(1, round(3 * min(table.rows, held_rows) * table.row_bytes / limits.MIB)),
         "monitoring": {
             "alert_on_failure": category in ("large", "medium") or table.data_bytes > 50 * limits.MIB,
             "alert_on_slow_extraction": category in ("large", "medium"),

@@ -92,10 +92,8 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
 
 
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
-    for statement in sql.swap_warehouse(namespace, plan.name_postgres):
+    for statement in sql.swap_warehouse(namespace, plan):
         session.execute(statement)
-    for (key,) in session.rows(sql.key_name(namespace, plan.name_postgres)) if plan.key_postgres else ():
-        session.execute(sql.rename_key(namespace, plan.name_postgres, key))
     return Changes(inserted=rows)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -58,6 +59,8 @@ class Ledger:
         self._warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
         self.namespace = warehouse.namespace
         self._quoted = sql.postgres_name(warehouse.namespace)
+        self._lock = threading.Lock()
+        self._happened: list[tuple[Outcome, datetime]] = []
 
     def connections(self) -> tuple[ConnectionCount, ...]:
         return tuple(pool.count for pool in self._pools())
@@ -158,8 +161,13 @@ class Ledger:
                 session.execute(tracking.history(self.namespace, run_id, [(outcome, started_at)]))
 
     def history(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
-        """Write down what happened to a table whose ends have been recorded."""
-        self._warehouse_execute(tracking.history(self.namespace, run_id, [(outcome, started_at)]))
+        """Write down what happened to a table whose ends have been recorded; of many tables at once."""
+        with self._lock:
+            self._happened.append((outcome, started_at))
+            if len(self._happened) < limits.history_rows:
+                return
+            happened, self._happened = self._happened, []
+        self._warehouse_execute(tracking.history(self.namespace, run_id, happened))
 
     def skipped(self, run_id: str, outcomes: Sequence[Outcome], started_at: datetime) -> None:
         """Write down at both ends which tables were proven current, all at once."""
@@ -176,6 +184,8 @@ class Ledger:
 
     def end(self, summary: Summary, pace: Pace | None, way: str) -> None:
         """Write down what a run did, and the pace it found on its way."""
+        if self._happened:
+            self._warehouse_execute(tracking.history(self.namespace, summary.run_id, self._happened))
         totals, learned = summary.totals(), pace and json.dumps(asdict(pace))
         self._warehouse_execute(
             f"UPDATE {self._quoted}.etl_run_history SET ended_at = {tracking.postgres_values(summary.ended_at)}, "

@@ -80,6 +80,9 @@ connect_seconds = 4
 # after two minutes. By the names of the socket options.
 tcp_keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 6}
 
+# What happened to so many tables is written down at once: a run that is killed leaves their records, not their history.
+history_rows = 50
+
 # Idle connections older than this are asked whether they still live before they are reused.
 idle_seconds_unchecked = 30
 

@@ -27,20 +27,26 @@ def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
 
     The server's own ANALYZE keeps off them: a cutover that meets it waits for a second.
     """
-    unlogged = "" if plan.cutover is Cutover.SWAP else "UNLOGGED "
-    key = plan.key_postgres
-    staging = _create(unlogged, postgres_table(namespace, staging_name(plan.name_postgres)), plan.fields, key)
+    name, key = postgres_table(namespace, staging_name(plan.name_postgres)), plan.key_postgres
+    if plan.cutover is Cutover.SWAP:
+        # The key is called what a reader of \\d expects, once the table is.
+        named = f"CONSTRAINT {postgres_name(shortened_key(plan.name_postgres))} "
+        return [_create("TABLE", name, plan.fields, key, named) + (_UNWATCHED if plan.is_split else "")]
+    staging = _create("UNLOGGED TABLE", name, plan.fields, key) + _UNWATCHED
     if not plan.is_delta:
         return [staging]
     gone = postgres_table(namespace, gone_name(plan.name_postgres))
-    return [staging, _create(unlogged, gone, plan.key_fields, key)]
+    return [staging, _create("UNLOGGED TABLE", gone, plan.key_fields, key)]
 
 
-def _create(unlogged: str, name: str, fields: Sequence[Field], key: Sequence[str]) -> str:
+_UNWATCHED = " WITH (autovacuum_enabled = false)"
+
+
+def _create(kind: str, name: str, fields: Sequence[Field], key: Sequence[str], named: str = "") -> str:
     lines = [f"{postgres_name(field.name_postgres)} {field.type_postgres}" for field in fields]
     if key:
-        lines.append(f"PRIMARY KEY ({', '.join(map(postgres_name, key))})")
-    return f"CREATE {unlogged}TABLE {name} ({', '.join(lines)}) WITH (autovacuum_enabled = false)"
+        lines.append(f"{named}PRIMARY KEY ({', '.join(map(postgres_name, key))})")
+    return f"CREATE {kind} {name} ({', '.join(lines)})"
 
 
 def drop_postgres(namespace: str, name: str) -> str:
@@ -58,25 +64,17 @@ def rows_back(namespace: str, plan: TablePlan, part: Partition) -> str:
     return f"SELECT {', '.join(columns)} FROM {_target(namespace, plan)}{inside(key, part)}"
 
 
-def swap_warehouse(namespace: str, table: str) -> tuple[str, str]:
+def swap_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     """Staging becomes the published table that there was none of."""
-    staging = postgres_table(namespace, staging_name(table))
-    return (
-        f"ALTER TABLE {staging} RENAME TO {postgres_name(table)}",
-        f"ALTER TABLE {postgres_table(namespace, table)} RESET (autovacuum_enabled)",
-    )
+    rename = f"ALTER TABLE {_staging(namespace, plan)} RENAME TO {postgres_name(plan.name_postgres)}"
+    watched = f"ALTER TABLE {_target(namespace, plan)} RESET (autovacuum_enabled)"
+    return [rename, watched] if plan.is_split else [rename]
 
 
 def key_name(namespace: str, table: str) -> str:
     """What the primary key of a table is called: PostgreSQL named it after the staging table."""
     target = postgres_literal(postgres_table(namespace, table))
     return f"SELECT conname::text FROM pg_constraint WHERE contype = 'p' AND conrelid = {target}::regclass"
-
-
-def rename_key(namespace: str, table: str, key: str) -> str:
-    """The key as a reader of \\d expects it."""
-    names = f"{postgres_name(key)} TO {postgres_name(shortened_key(table))}"
-    return f"ALTER TABLE {postgres_table(namespace, table)} RENAME CONSTRAINT {names}"
 
 
 def shortened_key(table: str) -> str:
