@@ -107,6 +107,9 @@ class MySQL:
             for option, value in limits.tcp_keepalive.items():
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            # LOAD DATA sends a file's end by itself, which otherwise waits 40 ms for the server to have acknowledged
+            # what came before.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def flavour(self) -> Flavour:
