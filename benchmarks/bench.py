@@ -172,6 +172,7 @@ class Contest:
         return {
             "told": self.scenario.told, "table": self.scenario.table, "rows": rows, "floor": floors,
             "missing": self.missing,
+            "kinds": {rival.name: rival.to if rival.typed else "reference" for rival in RIVALS},
             "contenders": {name: _summed(found, rows, self.wrong.get(name)) for name, found in self.measured.items()},
         }  # fmt: skip
 

@@ -45,11 +45,39 @@ def markdown(document: dict[str, Any]) -> str:
             )
         for name, why in scenario["missing"].items():
             parts.append(f"| {name} | - | - | - | - | {why} |")
+        parts += [f"\n{line}." for line in ratios(scenario)]
         if scenario["floor"]:
             steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in scenario["floor"]["steps"].items())
             parts.append(f"\nThe servers' own core seconds: {steps}; over the cores {scenario['floor']['both']:.1f} s "
                          f"for both ends, {scenario['floor']['warehouse']:.1f} s for the warehouse alone.")  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+def ratios(scenario: dict[str, Any]) -> list[str]:
+    """What arrowetl takes against the best of the others, in words; of those whose command succeeded."""
+    seconds = {name: one["seconds"] for name, one in scenario["contenders"].items() if not one["failed"]}
+    kinds = scenario["kinds"]
+    typed = {name: seconds[name] for name in seconds if kinds.get(name) == "warehouse"}
+    replicas = {name: seconds[name] for name in seconds if kinds.get(name) == "replica"}
+    alone, both, again = (seconds.get(f"arrowetl, {what}") for what in (
+        "warehouse alone", "both ends", "both ends again, all read"))  # fmt: skip
+    lines = []
+    if typed and alone:
+        name = min(typed, key=lambda one: typed[one])
+        lines.append(f"To the warehouse alone: {typed[name] / alone:.2f} × the speed of {name}")
+    if typed and replicas and both and again:
+        first, second = min(replicas, key=lambda one: replicas[one]), min(typed, key=lambda one: typed[one])
+        chain = replicas[first] + typed[second]
+        lines.append(
+            f"To both ends: {chain / both:.2f} × the speed of the best chain ({first}, then {second}, {chain:.1f} s); "
+            f"again, every row read and proven equal: {chain / again:.2f} ×"
+        )
+    elif typed and both:
+        name = min(typed, key=lambda one: typed[one])
+        lines.append(f"To both ends: {typed[name] / both:.2f} × the speed of {name} to the warehouse alone")
+    if scenario["floor"] and both:
+        lines.append(f"To both ends in {both / scenario['floor']['both']:.2f} × what the servers alone need")
+    return lines
 
 
 def _in_order(scenario: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

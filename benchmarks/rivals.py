@@ -135,7 +135,8 @@ def _dlt(job: Job) -> list[str]:
 def _pgloader(job: Job) -> list[str]:
     # Of many tables at its quickest settings its heap overflows; of those that do not, this is the quickest found.
     pace = (
-        "concurrency = 2, multiple readers per thread, rows per range = 50000, batch rows = 25000, prefetch rows = 50000"
+        "concurrency = 2, multiple readers per thread, rows per range = 50000, batch rows = 25000, "
+        "prefetch rows = 50000"
         if job.table != "*"
         else "concurrency = 1, batch rows = 1000, batch size = 5MB, prefetch rows = 1000"
     )
@@ -161,7 +162,9 @@ def _pipe(job: Job) -> list[str]:
     query = f"SELECT * FROM `{job.table}`"
     copy = f"COPY {NAMESPACE}.{job.table} FROM STDIN (FORMAT text, NULL 'NULL')"
     read = client(job.source, "mariadb", "--quick", "--batch", "-N", "-e", query)
-    return ["bash", "-c", f"set -o pipefail; {read} | psql -q '{job.postgres_url}' -c \"{copy}\""]
+    # The one prints NUL as \0 and a carriage return as it is, the other refuses both.
+    escaped = "LC_ALL=C sed 's/\\\\0//g; s/\\r/\\\\r/g'"
+    return ["bash", "-c", f"set -o pipefail; {read} | {escaped} | psql -q '{job.postgres_url}' -c \"{copy}\""]
 
 
 def _mysqldump(job: Job) -> list[str]:
