@@ -153,6 +153,10 @@ link_probe_bytes = 256 * 1024
 # Keys named in one statement: 20 digits each, within the smallest max_allowed_packet in use (1 MiB).
 keys_per_statement = 10_000
 
+# Settings of the servers below which `test-connections` gives advice.
+buffer_pool_bytes_wanted = 1024 * MIB
+wal_mib_wanted = 2048
+
 # A longer statement at the source is ended by the server: partitions take seconds.
 statement_seconds = 600
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from arrowetl import drivers, sql
+from arrowetl import drivers, limits, sql
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
 from arrowetl.route import Endpoint
@@ -30,6 +30,8 @@ class Examined:
     latency_seconds: float | None = None
     facts: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    """What an administrator of the server could do for more speed."""
     error: ArrowetlError | None = None
 
     @property
@@ -112,6 +114,51 @@ def _identity(session: drivers.MySQL) -> Any:
     return found or object()
 
 
+# Server, a setting of it, where it is to be otherwise, and what that would bring.
+_ADVICE: tuple[tuple[str, str, Callable[[int], bool], str], ...] = (
+    (
+        "source", "myisam_use_mmap", lambda on: not on,
+        "SET GLOBAL myisam_use_mmap = 1 would spare it a call for each row of a large MyISAM table",
+    ),
+    (
+        "replica", "innodb_buffer_pool_size", lambda bytes_: bytes_ < limits.buffer_pool_bytes_wanted,
+        "an innodb_buffer_pool_size of a quarter of the machine's memory would keep large tables from being read again "
+        "while they are indexed",
+    ),
+    (
+        "replica", "innodb_flush_log_at_trx_commit", lambda mode: mode == 1,
+        "innodb_flush_log_at_trx_commit = 2 would spare a flush at each commit; what a crash of the machine then "
+        "loses, the next run brings again",
+    ),
+    (
+        "warehouse", "max_wal_size", lambda mib: mib < limits.wal_mib_wanted,
+        "a max_wal_size of 4GB would keep checkpoints out of a first load",
+    ),
+)  # fmt: skip
+
+
+def advice(server: str, facts: Mapping[str, str]) -> tuple[str, ...]:
+    """
+    What an administrator could set for more speed, of what a server's settings are.
+
+    >>> advice("replica", {"innodb_flush_log_at_trx_commit": "2", "innodb_buffer_pool_size": str(4 * 2**30)})
+    ()
+    """
+    return tuple(
+        words for name, setting, otherwise, words in _ADVICE
+        if name == server and setting in facts and otherwise(_number(facts[setting]))
+    )  # fmt: skip
+
+
+def _number(text: str) -> int:
+    """A setting as a number: of switches 0 or 1, of PostgreSQL's sizes MiB."""
+    units = {"kB": 1 / 1024, "MB": 1, "GB": 1024, "TB": 1024 * 1024}
+    for unit, factor in units.items():
+        if text.endswith(unit):
+            return int(int(text.removesuffix(unit)) * factor)
+    return int(text) if text.isdigit() else int(text == "ON")
+
+
 def examine(endpoint: Endpoint) -> Examined:
     """Everything `test-connections` tells of one server; a failure is part of it."""
     try:
@@ -123,7 +170,7 @@ def examine(endpoint: Endpoint) -> Examined:
         session.rows("SELECT 1")
         latency = time.monotonic() - clock
         version, facts, problems = _EXAMINATIONS[endpoint.name](session, endpoint)
-        return Examined(endpoint, version, latency, tuple(facts), tuple(problems))
+        return Examined(endpoint, version, latency, tuple(facts), tuple(problems), advice(endpoint.name, dict(facts)))
     except ArrowetlError as error:
         return Examined(endpoint, error=error)
     finally:
@@ -141,6 +188,8 @@ def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, lis
         "local_infile",
         "max_allowed_packet",
         "innodb_buffer_pool_size",
+        "innodb_flush_log_at_trx_commit",
+        "myisam_use_mmap",
         "max_connections",
     )
     names = ", ".join(f"'{name}'" for name in wanted)

@@ -271,6 +271,7 @@ def examined(found: Sequence[Examined]) -> RenderableType:
         parts.append(Text(f"{'✓' if one.good else '✗'} {one.endpoint}: {one.version}, {latency}", style="bold"))
         parts.append(Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts)))
         parts += [Text(f"  {problem}", style="red") for problem in one.problems]
+        parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
     return Group(*parts)
 
 
