@@ -62,34 +62,37 @@ def at_warehouse(sandbox: Sandbox, table: str, key: str) -> dict[str, Any]:
             return {"equal": False, "wrong": {}, "missing": "no table"}
         # Some spell names their own way: proc_num for ProcNum.
         names = {name.lower().replace("_", ""): name for name in theirs}
-        wrong: dict[str, Any] = {}
         on = f"a.{postgres_name(key)} = b.{postgres_name(names[key.lower()])}::bigint"
         source = f"raw.{postgres_name(table)} a FULL JOIN {NAMESPACE}.{postgres_name(table)} b ON {on}"
-        lost = session.rows(f"SELECT count(*) FROM {source} WHERE a.{postgres_name(key)} IS NULL OR b IS NULL")[0][0]
-        for name, type_ in ours.items():
-            their = names.get(name.lower().replace("_", ""))
-            if their is None:
-                wrong[name] = "missing"
-            else:
-                wrong |= _compared(session, source, name, their, type_, theirs[their])
+        lost = f"a.{postgres_name(key)} IS NULL OR b IS NULL"
+        there = {name: names.get(name.lower().replace("_", "")) for name in ours}
+        wrong = {name: "missing" for name, their in there.items() if their is None}
+        pairs = {name: (their, ours[name], theirs[their]) for name, their in there.items() if their is not None}
+        counts = _counts(session, source, [lost, *(_differs(name, *pair) for name, pair in pairs.items())])
+        if counts is None:
+            # Some value of some column is none of our type: which, is found one by one.
+            counts = [_counts(session, source, [lost])[0]]
+            for name, pair in pairs.items():
+                found = _counts(session, source, [_differs(name, *pair)])
+                counts.append(found[0] if found else f"{pair[2]}, of which some are no {pair[1]}")
+        wrong |= {name: count for name, count in zip(pairs, counts[1:], strict=True) if count}
     finally:
         session.close()
-    return {"equal": not wrong and not lost, "wrong": wrong, "rows": int(lost)}
+    return {"equal": not wrong and not counts[0], "wrong": wrong, "rows": counts[0]}
 
 
-def _compared(
-    session: drivers.Postgres, source: str, ours: str, theirs: str, type_: str, their_type: str
-) -> dict[str, Any]:
-    value = f"b.{postgres_name(theirs)}"
-    if their_type == "boolean":
-        value = f"{value}::int"
+def _differs(ours: str, theirs: str, type_: str, their_type: str) -> str:
+    value = f"b.{postgres_name(theirs)}" + ("::int" if their_type == "boolean" else "")
+    return f"a.{postgres_name(ours)} IS DISTINCT FROM {value}::{type_}"
+
+
+def _counts(session: drivers.Postgres, source: str, conditions: list[str]) -> list[Any] | None:
+    """Of how many rows each condition holds; None where some value cannot be compared."""
+    counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)
     try:
-        count = session.rows(
-            f"SELECT count(*) FROM {source} WHERE a.{postgres_name(ours)} IS DISTINCT FROM {value}::{type_}"
-        )[0][0]
+        return [int(count) for count in session.rows(f"SELECT {counts} FROM {source}")[0]]
     except ArrowetlError:
-        return {ours: f"{their_type}, of which some are no {type_}"}
-    return {ours: int(count)} if count else {}
+        return None
 
 
 def _columns(session: drivers.Postgres, namespace: str, table: str) -> dict[str, str]:
