@@ -14,16 +14,16 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from arrowetl import limits, partition, planning, workers
+from arrowetl import limits, partition, planning, schema, workers
 from arrowetl import run as running
 from arrowetl.carry import carry, ends_of
 from arrowetl.config import Settings
-from arrowetl.errors import DataError
+from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.ledger import Ledger
 from arrowetl.model import Cutover, Drift, Mode, Partition, TablePlan
 from arrowetl.outcome import LEGS, PartitionOutcome
@@ -111,8 +111,10 @@ def bench(settings: Settings, table: str, to: str, seconds: float, tell: Callabl
         _refuse_business_hours(tables_file.choices.business_hours)
         with book.lock("bench"):
             plan = _to_be_tried(request, tables_file, route, book)
+            kept = tables_file.tables.keys() | {plan.name}
             for end in workers.servers_of(route).ends:
-                end.open()
+                # What a run that was stopped has staged of other tables is not bench's to drop.
+                end.open(kept)
             # As a run does: a partition of a large table is noted where it is staged.
             book.open()
             return _tried(_Bench(plan, route, deadline, tell), to)
@@ -181,7 +183,7 @@ class _Bench:
         """Stage what can be carried in a share of the time that is left."""
         share = max((self._deadline - time.monotonic()) / left, limits.bench_trial_seconds)
         until, ends = time.monotonic() + share, ends_of(self.plan, workers.servers_of(self._route))
-        rows = partition.rows_per_partition(self.plan.table, None, pace.partition_bytes)
+        rows = partition.rows_per_partition(self.plan.table, self.plan.batch_size, pace.partition_bytes)
         scans = self.plan.scans and pace.partition_bytes == self.begin.partition_bytes
         plan = replace(self.plan, partition_bytes=pace.partition_bytes, scans=scans, rows_per_partition=rows)
         hands = Workers("thread", pace.at_a_time, pace, learns=False)
@@ -199,7 +201,9 @@ class _Bench:
         finally:
             hands.close()
             for end in ends:
-                end.discard(plan)
+                # The first error is the one to tell.
+                with suppress(ArrowetlError):
+                    end.discard(plan)
         self.trials.append(_trial(pace, carried, seconds))
         self._tell(self.trials[-1])
         return self.trials[-1]
@@ -215,10 +219,15 @@ def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger)
         raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
     if not planned.plans:
         raise DataError(f"{request.tables[0]}: excluded in tables.yml", "take `exclude` out of its overrides")
+    one = planned.plans[0]
+    # Under a name of its own: that of the published table's key is taken.
     return replace(
-        planned.plans[0], mode=Mode.FULL, proves=False, cutover=Cutover.SWAP, published=None, drift=Drift(),
-        catches_up=False,
+        one, mode=Mode.FULL, proves=False, cutover=Cutover.SWAP, published=None, drift=Drift(), catches_up=False,
+        name_postgres=schema.postgres_name(f"{_PREFIX}{one.name_postgres}"),
     )  # fmt: skip
+
+
+_PREFIX = "bench_"
 
 
 def _refuse_business_hours(hours: str | None) -> None:
@@ -230,10 +239,10 @@ def _refuse_business_hours(hours: str | None) -> None:
 
 
 def _sizes(plan: TablePlan) -> list[int]:
-    """Sizes of partitions worth trying: those of which the table has several, within what a worker may hold."""
+    """Sizes of partitions worth trying: those of which the table has several, and that tables.yml allows."""
     if not partition.can_be_split(plan.table):
         return []
-    most = plan.table.rows * max(plan.table.row_bytes, 1)
+    most = min(plan.table.rows, (plan.batch_size or plan.table.rows) + 1) * max(plan.table.row_bytes, 1)
     return [size for size in limits.bench_partition_bytes if size < most]
 
 

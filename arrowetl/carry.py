@@ -34,9 +34,10 @@ def carry(job: Job) -> PartitionOutcome:
         # Of an incremental read nothing is known about the rows beneath the watermark.
         standing = 0 if part.since else rows
     waiting, extracted = None, time.monotonic()
-    if part.waits and job.route.spill_directory:
+    spills = job.route.spill_directory
+    if part.waits and spills and spill.has_room(spills, bytes_):
         ends = ends[:1]
-        waiting = Waiting(plan, part, spill.keep(job.route.spill_directory, plan.name, pieces[0][1]))
+        waiting = Waiting(plan, part, spill.keep(spills, plan.name, pieces[0][1]))
     taken = [end.take(read, part, table) for end in ends for read, table in pieces]
     for end in ends if gone else ():
         end.forget(plan, part, gone)

@@ -167,7 +167,12 @@ class Ledger:
             if len(self._happened) < limits.history_rows:
                 return
             happened, self._happened = self._happened, []
-        self._warehouse_execute(tracking.history(self.namespace, run_id, happened))
+        try:
+            self._warehouse_execute(tracking.history(self.namespace, run_id, happened))
+        except ArrowetlError:
+            # No failure of the table that is the last of them: at the run's end it is tried once more.
+            with self._lock:
+                self._happened = happened + self._happened
 
     def skipped(self, run_id: str, outcomes: Sequence[Outcome], started_at: datetime) -> None:
         """Write down at both ends which tables were proven current, all at once."""

@@ -227,7 +227,7 @@ class Partition:
     token: str | None = None
     """By which both ends record that they have it, where a run that is killed is to find it again."""
     waits: bool = False
-    """Whether its rows wait for the warehouse until the replica has all of the table."""
+    """Whether its rows may wait for the warehouse until the replica has all of the table."""
 
 
 class Comparison(StrEnum):
@@ -241,7 +241,7 @@ class Comparison(StrEnum):
 
 class Mode(StrEnum):
     FULL = "full"
-    """Every row is read, and staged."""
+    """Every row is read; and staged, but where the ends are proven to have it."""
     SKIPPED = "skipped"
     """Nothing is read: the source is proven unchanged."""
     INCREMENTAL = "incremental"
@@ -305,7 +305,7 @@ class TablePlan:
     """0 before 1 before 2."""
     fields: tuple[Field, ...]
     rows_per_partition: int
-    """Of the first ones; the others follow the run's pace, where `partition_bytes` chooses none."""
+    """As planned; where tables.yml chooses none, they follow the run's pace."""
     name_postgres: str
     key_postgres: tuple[str, ...]
     """Primary key at the warehouse; empty where there is none."""

@@ -67,9 +67,7 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     reason = _why_full(plan, standing, around)
     if reason and around.force_full and _can_be_proven(plan, standing, around):
         reason = "--force-full: every row of source, replica and warehouse is read and compared"
-        # As many rows of two ends are held at a time.
-        rows = -(-plan.rows_per_partition // 2)
-        return replace(plan, mode=Mode.FULL, reason=reason, proves=True, rows_per_partition=rows)
+        return replace(plan, mode=Mode.FULL, reason=reason, proves=True)
     if reason:
         return replace(plan, mode=Mode.FULL, reason=reason)
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
@@ -135,7 +133,9 @@ def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -
     return (
         in_step(plan, standing)
         and plan.cutover is Cutover.MERGE
-        and plan.table.integer_key in {field.column.name for field in plan.fields}
+        and plan.table.integer_key is not None
+        and bool(plan.key_fields)
+        and all(field.type_postgres in ("smallint", "integer", "bigint") for field in plan.key_fields)
         and not any(schema.is_a_place(field) or schema.read_back(field) is None for field in plan.fields)
         and _is_alike(plan, there)
     )
@@ -180,7 +180,7 @@ def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) ->
         return replace(plan, mode=Mode.SKIPPED, reason="the warehouse has what the replica has")
     if standing.published is None:
         return replace(plan, mode=Mode.FULL, reason="first load, from the replica")
-    return replace(plan, mode=Mode.FULL, reason="the warehouse is behind the replica")
+    return replace(plan, mode=Mode.FULL, reason="the warehouse has another version than the replica")
 
 
 def base(standing: Standing, around: Circumstances) -> Record:

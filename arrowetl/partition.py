@@ -9,8 +9,7 @@ below, the last above.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from arrowetl import limits
@@ -31,6 +30,8 @@ def scanned(table: Table, batch_size: int | None) -> int | None:
 
     As many partitions as come in even numbers: the last one is not to be carried alone.
     """
+    if not can_be_split(table):
+        return None
     count = -(-table.data_bytes // limits.scan_bytes_max)
     count += count % 2
     rows = -(-table.rows // max(count, 1))
@@ -41,21 +42,6 @@ def scanned(table: Table, batch_size: int | None) -> int | None:
 def can_be_split(table: Table) -> bool:
     """Whether the first primary key column is an integer, so that ranges of it mean the same to everybody."""
     return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in INTEGERS
-
-
-def with_waiting(parts: Iterable[Partition], rows: int, row_bytes: int, room: int) -> Iterator[Partition]:
-    """
-    The partitions, of which the last ones wait for the warehouse, as many as there is room for.
-
-    Args:
-        rows: of all partitions together.
-
-    >>> [p.waits for p in with_waiting([Partition(i, None, None, rows=10) for i in range(3)], 30, 5, 100)]
-    [False, True, True]
-    """
-    for part in parts:
-        yield replace(part, waits=rows * max(row_bytes, 1) <= room)
-        rows -= part.rows
 
 
 def widths_edge(widths: Sequence[tuple[int, int]], bytes_: int) -> int | None:

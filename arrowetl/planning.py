@@ -115,7 +115,9 @@ def standings_of(
 def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, around: Circumstances) -> Planned:
     """The plans, once the source was asked for the checksums of some tables, and how quick the link is."""
     alone = around.to == "warehouse"
-    asked = [one for one in found.plans if (one.is_delta or alone) and modes.checksum_tells(one.table)]
+    asked = [
+        one for one in found.plans if (one.is_delta or alone) and not one.proves and modes.checksum_tells(one.table)
+    ]
     asked = [one for one in asked if _recorded_checksum(modes.base(found.standings[one.name], around)) is not None]
     checksums = source.checksums(asked)
     if any(_would_rather_know(one, around) for one in found.plans):

@@ -1,7 +1,7 @@
 """
 What a range of the source has that the replica has not: found by reading both, or by checksums of both.
 
-Nothing is written here; `transfer` stages what is found. The two ways find
+Nothing is written here; `carry` stages what is found. The two ways find
 the same, and which is taken was decided by `modes`: where the link is quick,
 reading is quicker than any checksum a server can add up; where it is not,
 checksums let only the rows travel that differ.

@@ -162,9 +162,14 @@ class Replica:
 
     def finish(self, plan: TablePlan) -> None:
         """Give staging its other indexes, while nobody looks at it."""
-        statement = sql.add_indexes(self.endpoint.database, sql.staging_name(plan.name), plan)
-        if statement and not plan.is_delta and not _is_indexed_first(plan):
-            with self.pool.session() as session:
+        if plan.is_delta or _is_indexed_first(plan) or not sql.add_indexes(self.endpoint.database, plan.name, plan):
+            return
+        staging = sql.staging_name(plan.name)
+        with self.pool.session() as session:
+            # A run that was stopped may have come as far as this.
+            present = {name for (name,) in session.rows(sql.index_names(self.endpoint.database, staging))}
+            statement = sql.add_indexes(self.endpoint.database, staging, plan, present)
+            if statement:
                 session.execute(statement)
 
     def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes:

@@ -154,8 +154,14 @@ _READ_BACK: dict[str, tuple[str, pa.DataType]] = {
 }
 
 
+# Beyond so many digits Arrow writes small decimals as 1E-7.
+_PLAIN_SCALE_MAX = 6
+
+
 def read_back(field: Field) -> tuple[str, pa.DataType] | None:
     """How a field is read from the warehouse to be compared (`{c}` is its quoted name), and the Arrow type of it."""
+    if pa.types.is_decimal(field.arrow) and field.arrow.scale > _PLAIN_SCALE_MAX:
+        return None
     return _READ_BACK.get(field.type_postgres.partition("(")[0])
 
 

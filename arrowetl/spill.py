@@ -98,9 +98,11 @@ def drop(directory: Path, table: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def room(directory: Path) -> int:
-    """Bytes that may wait there of one table."""
-    return min(limits.waiting_bytes_max, int(shutil.disk_usage(directory).free * limits.waiting_share_of_free))
+def has_room(directory: Path, bytes_: int) -> bool:
+    """Whether so many bytes more may wait there; whoever keeps some meanwhile may exceed it by a partition."""
+    waiting = sum(path.stat().st_size for path in directory.glob("*.arrow") if path.exists())
+    most = min(limits.waiting_bytes_max, shutil.disk_usage(directory).free * limits.waiting_share_of_free)
+    return waiting + bytes_ <= most
 
 
 def _mark(table: str) -> str:

@@ -3,7 +3,7 @@ Who carries partitions: threads of this process, or processes of their own.
 
 A job is a plain value that can be sent anywhere; whoever receives it finds
 the servers by its route and keeps the sessions for the next one. How a
-partition is carried is `transfer`'s story; here is only who does it, how many
+partition is carried is `carry`'s story; here is only who does it, how many
 at a time, and what happens to them in the end.
 """
 
@@ -204,9 +204,9 @@ class Workers:
                     wait(pending, return_when=FIRST_COMPLETED)
                 done = {future for future in pending if future.done()}
                 pending -= done
-                yield from map(self._result, done)
+                yield from (self._result(plan, future) for future in done)
                 pending.add(self._submit(carry, job))
-            yield from map(self._result, as_completed(pending))
+            yield from (self._result(plan, future) for future in as_completed(pending))
         except BrokenExecutor as error:
             raise DataExtractionError(
                 f"{plan.name}: a worker process was killed, or died",
@@ -266,22 +266,24 @@ class Workers:
                 raise Interrupted("the run was stopped", "run again") from error
             raise
 
-    def _result(self, future: Future[PartitionOutcome]) -> PartitionOutcome:
+    def _result(self, plan: TablePlan, future: Future[PartitionOutcome]) -> PartitionOutcome:
         with self._told_if_stopped():
             outcome = future.result()
         if outcome.process != os.getpid():
             self.connections[outcome.process] = outcome.connections
         # Of what was compared first, little may have been carried: that tells nothing of the legs.
         if self._learns and outcome.rows and outcome.rows == outcome.staged:
-            self._learn(outcome)
+            self._learn(plan, outcome)
         return outcome
 
-    def _learn(self, outcome: PartitionOutcome) -> None:
+    def _learn(self, plan: TablePlan, outcome: PartitionOutcome) -> None:
         with self._lock:
             now = time.monotonic()
             if now - self._looked >= limits.pace_look_seconds:
                 self._idle, self._looked = 1 - psutil.cpu_percent() / 100, now
-            pace = self._pacer.carried(outcome.bytes, outcome.seconds, now, self._idle)
+            # By what partitions are cut: bytes as the source stores them.
+            stored = outcome.rows * plan.table.row_bytes
+            pace = self._pacer.carried(stored, outcome.seconds, now, self._idle)
         self._turns.allow(pace.at_a_time)
 
 

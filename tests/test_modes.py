@@ -96,7 +96,7 @@ def read(**more: Any) -> Standing:
         ({"read_from": "replica", "standing": replace(STANDING, published=None)}, "full",
          "first load, from the replica"),
         ({"read_from": "replica", "standing": replace(STANDING, warehouse=Record())}, "full",
-         "the warehouse is behind the replica"),
+         "the warehouse has another version than the replica"),
         ({"read_from": "replica", "force_full": True}, "full", "--force-full, from the replica"),
     ],
 )  # fmt: skip

@@ -350,6 +350,17 @@ def test_a_column_that_is_left_out_and_a_run_from_the_replica(clinic: Clinic) ->
     assert (table["mode"], moved(table)) == ("full", (0, 0, 0))
 
 
+def test_a_warehouse_that_went_its_own_way(patients: Clinic) -> None:
+    """What `--from replica` puts there is recorded as the replica's: the source's change is still to come."""
+    patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
+    settle()
+    only(patients.run("--all", "--to", "warehouse"))
+    only(patients.run("--all", "--from", "replica"))
+    table = only(patients.run("--all", "--to", "warehouse"))
+
+    assert (table["mode"], moved(table)) == ("full", (0, 1, 0))
+
+
 def test_the_replica_lost(patients: Clinic) -> None:
     """A table that is gone there is read whole again; the warehouse's stays the one it is."""
     before = patients.warehouse("SELECT 'raw.patient'::regclass::oid::bigint")

@@ -84,9 +84,12 @@ SCANNED = [
 @pytest.mark.parametrize(("engine", "mib", "rows", "each"), SCANNED)
 def test_which_tables_are_scanned_for_each_partition(engine: str, mib: int, rows: int, each: int | None) -> None:
     """Those of MyISAM that are read in so few ranges that looking at every row is cheaper than finding each."""
-    of = replace(table("t", rows=rows), engine=engine, data_bytes=mib * limits.MIB)
+    of = replace(
+        table("t", column("Num", "bigint(20)"), key=("Num",), rows=rows), engine=engine, data_bytes=mib * limits.MIB
+    )
 
     assert partition.scanned(of, None) == each
+    assert partition.scanned(replace(of, primary_key=()), None) is None
 
 
 def test_only_whole_numbers_are_split() -> None:

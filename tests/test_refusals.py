@@ -307,6 +307,8 @@ def test_from_replica_fills_the_warehouse_without_the_source(patients: Clinic) -
     assert run["exit_code"] == 0
     assert patients.warehouse('SELECT "LName" FROM raw.patient ORDER BY 1') == [("Lee",), ("Nguyen",)]
     assert run["connections"]["source"] == {"opened": 0, "peak": 0}
+    again = patients.run("--all", "--from", "replica", **without)
+    assert {table["mode"] for table in again["tables"]} == {"skipped"}
 
 
 @pytest.mark.parametrize(

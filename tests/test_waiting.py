@@ -5,11 +5,21 @@ Rows that wait on disk for the warehouse while the replica builds a table's inde
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from conftest import Clinic
 from independent import differences
+
+from arrowetl import drivers, limits, spill, sql
+from arrowetl.ledger import Ledger
+from arrowetl.model import TableSettings
+from arrowetl.plan import table_plan as plan_of
+from arrowetl.replica import Replica
+from arrowetl.source import Source
+from arrowetl.spill import spilled as spilled_to
 
 ROWS = 20_000
 
@@ -68,3 +78,36 @@ def test_a_run_that_is_killed_meanwhile(indexed: Clinic) -> None:
     assert table["status"] == "succeeded"
     assert differences(indexed.sandbox, "indexed") == ([], {"D": 1, "T": 1})
     assert (spilled(indexed), indexed.leftovers()) == ([], [])
+
+
+def test_indexes_that_a_stopped_run_has_built(indexed: Clinic) -> None:
+    """Those that are missing are added, whichever they are; the same ALTER again would fail the table."""
+    source = Source(indexed.sandbox.source)
+    plan = plan_of(source.catalog()["indexed"], TableSettings({"batch_size": 2000}), None)
+    replica = Replica(indexed.sandbox.replica, indexed.directory, partial(spilled_to, indexed.directory))
+    Ledger(indexed.sandbox.replica, indexed.sandbox.warehouse).open()
+    replica.open()
+    replica.prepare(plan)
+    session = drivers.MySQL(indexed.sandbox.replica)
+    staging = sql.staging_name("indexed")
+    session.execute(f"ALTER TABLE {staging} ADD INDEX D (D)")
+    replica.finish(plan)
+    replica.finish(plan)
+    found = {row[2] for row in session.rows(f"SHOW INDEX FROM {staging}")}
+    session.close()
+    replica.close()
+    source.close()
+
+    assert found == {"PRIMARY", "D", "N"}
+
+
+def test_no_more_waits_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all tables of a run together, by the bytes that lie there."""
+    monkeypatch.setattr(limits, "waiting_bytes_max", 10_000)
+    rows = pa.table({"a": pa.array(range(1000), pa.int64())})
+
+    assert spill.has_room(tmp_path, rows.nbytes)
+    spill.keep(tmp_path, "one", rows)
+    assert not spill.has_room(tmp_path, rows.nbytes)
+    spill.drop(tmp_path, "one")
+    assert spill.has_room(tmp_path, rows.nbytes)

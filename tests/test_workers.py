@@ -13,6 +13,7 @@ import psutil
 import pytest
 from conftest import Clinic
 from independent import differences
+from nouns import PATIENT
 
 from arrowetl.errors import Interrupted
 from arrowetl.model import Partition
@@ -101,7 +102,7 @@ DONE = PartitionOutcome(1, 1, 1, 0, 1, (), 0, ())
 
 
 class _Plan:
-    name, workers = "t", None
+    name, workers, table = "t", None, PATIENT
 
     def __init__(self, is_split: bool = True, workers: int | None = None) -> None:
         self.is_split, self.workers = is_split, workers

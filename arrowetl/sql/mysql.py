@@ -4,7 +4,7 @@ What is said to MySQL and MariaDB: to a server that is read, and to a replica.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from arrowetl.infile import DIALECT
 from arrowetl.model import (
@@ -219,15 +219,22 @@ def _charset(charset: str | None, collation: str | None, known: Mapping[str, str
     return f" CHARACTER SET {charset}" + (f" COLLATE {exact}" if exact in known else "")
 
 
-def add_indexes(database: str, name: str, plan: TablePlan) -> str | None:
-    """All secondary indexes in one statement, after the data; None where there are none."""
-    clauses = ", ".join(f"ADD {clause}" for clause in _secondary(plan))
+def index_names(database: str, table: str) -> str:
+    return (
+        "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS "
+        f"WHERE TABLE_SCHEMA = {mysql_literal(database)} AND TABLE_NAME = {mysql_literal(table)}"
+    )
+
+
+def add_indexes(database: str, name: str, plan: TablePlan, present: Collection[str] = ()) -> str | None:
+    """All secondary indexes that are not present in one statement, after the data; None where there are none."""
+    clauses = ", ".join(f"ADD {clause}" for clause in _secondary(plan, present))
     return f"ALTER TABLE {mysql_table(database, name)} {clauses}" if clauses else None
 
 
-def _secondary(plan: TablePlan) -> list[str]:
-    kept = {field.column.name for field in plan.fields}
-    indexes = [i for i in plan.table.indexes if i.name != "PRIMARY" and kept.issuperset(dict(i.columns))]
+def _secondary(plan: TablePlan, present: Collection[str] = ()) -> list[str]:
+    kept, there = {field.column.name for field in plan.fields}, {"PRIMARY", *present}
+    indexes = [i for i in plan.table.indexes if i.name not in there and kept.issuperset(dict(i.columns))]
     return [clause for clause in map(_index_clause, indexes) if clause]
 
 

@@ -72,7 +72,7 @@ def swap_warehouse(namespace: str, plan: TablePlan) -> list[str]:
 
 
 def key_name(namespace: str, table: str) -> str:
-    """What the primary key of a table is called: PostgreSQL named it after the staging table."""
+    """What the primary key of a table is called: whoever made it had the choice."""
     target = postgres_literal(postgres_table(namespace, table))
     return f"SELECT conname::text FROM pg_constraint WHERE contype = 'p' AND conrelid = {target}::regclass"
 
