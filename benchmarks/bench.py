@@ -202,9 +202,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=HERE / "results.json")
     chosen = parser.parse_args()
     began = time.monotonic()
+    # Scenarios that are not run now stay as they were.
+    before = json.loads(chosen.output.read_text())["scenarios"] if chosen.output.exists() else {}
     document: dict[str, Any] = {
-        "arrowetl": arrowetl.__version__, "cores": CORES, "python": platform.python_version(), "rounds": chosen.rounds,
-        "scenarios": {},
+        "arrowetl": arrowetl.__version__, "cores": CORES, "python": platform.python_version(), "scenarios": before,
     }  # fmt: skip
     with servers.sandbox("bench") as sandbox, tempfile.TemporaryDirectory() as directory:
         accounts(sandbox)
@@ -216,8 +217,8 @@ def main() -> int:
             for _ in range(chosen.rounds):
                 contest.round(lambda line: print(f"  {line}", flush=True))
             floors = floor.floor(sandbox, scenario.table, CORES) if scenario.table != "*" else {}
-            document["scenarios"][name] = contest.document(rows, floors)
-    document["minutes"] = round((time.monotonic() - began) / 60, 1)
+            document["scenarios"][name] = contest.document(rows, floors) | {"rounds": chosen.rounds}
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
     chosen.output.write_text(json.dumps(document, indent=1) + "\n")
     results.write(document, chosen.output)
     print(results.markdown(document))

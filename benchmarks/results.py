@@ -30,11 +30,11 @@ def with_part(text: str, document: dict[str, Any]) -> str:
 def markdown(document: dict[str, Any]) -> str:
     """A table for each scenario."""
     parts = [
-        f"Medians of {document['rounds']} rounds on {document['cores']} cores shared by client and servers, whole "
-        "commands with their start; contents compared afterwards.\n"
+        f"Medians on {document['cores']} cores shared by client and servers, whole commands with their start; contents "
+        "compared afterwards.\n"
     ]
     for scenario in document["scenarios"].values():
-        parts.append(f"\n**{scenario['told']}** ({scenario['rows']:,} rows)\n")
+        parts.append(f"\n**{scenario['told']}** ({scenario['rows']:,} rows, {scenario['rounds']} rounds)\n")
         parts.append("| | seconds | rows/s | core seconds, client + servers | MB | contents |")
         parts.append("|---|---|---|---|---|---|")
         for name, one in _in_order(scenario):

@@ -4,6 +4,8 @@ What can go stale: the README has every command, option, variable and key, and t
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
 from pathlib import Path
 
@@ -62,6 +64,17 @@ def test_every_key_a_person_may_set_is_in_the_readme() -> None:
 def test_the_types_are_those_of_the_code() -> None:
     """The README's table is made from the rules; after a change, put what this prints between its markers."""
     assert part("types").strip() == report.types_markdown(rules.RULES).strip()
+
+
+def test_the_performance_is_what_the_benchmark_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nox -s bench` makes the README's part, the page and the picture from its JSON."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    results = importlib.import_module("results")
+    document = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+
+    assert part("performance") == results.markdown(document)
+    assert (ROOT / "benchmarks" / "results.md").read_text() == results.markdown(document)
+    assert (ROOT / "benchmarks" / "results.svg").read_text() == results.picture(document)
 
 
 def test_every_module_is_on_the_map() -> None:
