@@ -5,6 +5,7 @@ Rows that wait on disk for the warehouse while the replica builds a table's inde
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def test_indexes_that_a_stopped_run_has_built(indexed: Clinic) -> None:
     source = Source(indexed.sandbox.source)
     plan = plan_of(source.catalog()["indexed"], TableSettings({"batch_size": 2000}), None)
     replica = Replica(indexed.sandbox.replica, indexed.directory, partial(spilled_to, indexed.directory))
-    Ledger(indexed.sandbox.replica, indexed.sandbox.warehouse).open()
+    with closing(Ledger(indexed.sandbox.replica, indexed.sandbox.warehouse)) as book:
+        book.open()
     replica.open()
     replica.prepare(plan)
     session = drivers.MySQL(indexed.sandbox.replica)
