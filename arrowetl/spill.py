@@ -100,9 +100,16 @@ def drop(directory: Path, table: str) -> None:
 
 def has_room(directory: Path, bytes_: int) -> bool:
     """Whether so many bytes more may wait there; whoever keeps some meanwhile may exceed it by a partition."""
-    waiting = sum(path.stat().st_size for path in directory.glob("*.arrow") if path.exists())
+    waiting = sum(map(_size, directory.glob("*.arrow")))
     most = min(limits.waiting_bytes_max, shutil.disk_usage(directory).free * limits.waiting_share_of_free)
     return waiting + bytes_ <= most
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; none of one that somebody has taken meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _mark(table: str) -> str:
