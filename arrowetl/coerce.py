@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from arrowetl import texts
 from arrowetl.errors import DataExtractionError
 from arrowetl.model import Field
 from arrowetl.outcome import Coercion
@@ -269,9 +270,9 @@ def _text(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 
 def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
-    marked = pc.match_substring(column, "\0")
-    if not pc.any(marked).as_py():
+    if not texts.holds(column, "\0"):
         return column, []
+    marked = pc.match_substring(column, "\0")
     return pc.replace_substring(column, "\0", ""), [("NUL character", "removed", pc.fill_null(marked, False))]
 
 

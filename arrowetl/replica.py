@@ -141,14 +141,14 @@ class Replica:
             spilled = time.monotonic()
             session.execute("START TRANSACTION")
             expected = infile.unlabelled(table, fields)
-            changed, warnings, codes = session.load(
-                sql.load_data(self.endpoint.database, name, fields, path.as_posix()), lenient=expected > 0
-            )
             # An incremental row may be staged a second time, where it changed once more: REPLACE counts it twice.
-            again = changed - table.num_rows if plan.mode is Mode.INCREMENTAL else 0
+            replaces = plan.mode is Mode.INCREMENTAL
+            statement = sql.load_data(self.endpoint.database, name, fields, path.as_posix(), replaces)
+            changed, warnings, words = session.load(statement, lenient=expected > 0)
+            again = changed - table.num_rows if replaces else 0
             if warnings != expected or not 0 <= again <= table.num_rows or changed != table.num_rows + again:
                 session.execute("ROLLBACK")
-                raise _refused(plan, part, table.num_rows, changed, codes)
+                raise _refused(plan, part, table.num_rows, changed, words)
             if part.token:
                 rows = table.num_rows
                 session.execute(tracking.staged_partition(None, plan.name, plan.staging_id, part, rows, ()))
@@ -249,10 +249,10 @@ def _staged_names(plan: TablePlan) -> tuple[str, ...]:
     return (sql.staging_name(plan.name), *([sql.gone_name(plan.name)] if plan.is_delta else []))
 
 
-def _refused(plan: TablePlan, part: Partition, sent: int, changed: int, codes: list[str]) -> DataLoadingError:
+def _refused(plan: TablePlan, part: Partition, sent: int, changed: int, words: list[str]) -> DataLoadingError:
     what = f"{plan.name}[{part.index}]: {sent:,} rows were sent to the replica, it counts {changed:,}"
-    if codes:
-        what += f" and warns (codes {', '.join(codes)})"
+    if words:
+        what += f" and warns: {'; '.join(words)}"
     return DataLoadingError(
         what + "; nothing of the partition was kept",
         "two rows with one key under the replica's collation, or a value its column cannot hold; compare the "

@@ -37,7 +37,7 @@ class Warehouse:
         """Whether the server analyzes tables by itself."""
         self._left = set[str]()
         """Staging tables that an earlier run left."""
-        self.copies = drivers.Pool(endpoint, lambda: drivers.PostgresCopy(endpoint))
+        self.arrow = drivers.Pool(endpoint, lambda: drivers.PostgresArrow(endpoint))
 
     def open(self, kept: Collection[str] = ()) -> None:
         """
@@ -169,20 +169,20 @@ class Warehouse:
             raise
         return Taken(coercions, {"coerce": coerced - began, "ingest": time.monotonic() - coerced})
 
-    def _for_copy(self, rows: pa.Table) -> drivers.Pool[drivers.Postgres] | drivers.Pool[drivers.PostgresCopy]:
-        return self.copies if drivers.can_copy(rows.schema) else self.pool
+    def _for_copy(self, rows: pa.Table) -> drivers.Pool[drivers.Postgres] | drivers.Pool[drivers.PostgresArrow]:
+        return self.pool if drivers.can_copy(rows.schema) else self.arrow
 
     def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None:
         """Stage the keys of rows that are gone from the source."""
         if keys.num_rows:
             converted, _ = coerce.to_warehouse(plan.name, keys, plan.key_fields, None)
-            with self.pool.session() as session:
+            with self._for_copy(converted).session() as session:
                 name = sql.gone_name(plan.name_postgres)
                 session.ingest(self.namespace, name, converted.to_reader(limits.copy_batch_rows))
 
     def rows(self, plan: TablePlan, part: Partition) -> pa.Table:
         """The published rows of a partition, as `coerce.as_read_back` has them."""
-        with self.pool.session() as session:
+        with self.arrow.session() as session:
             return session.read_arrow(sql.rows_back(self.namespace, plan, part))
 
     def count(self, plan: TablePlan) -> int:
@@ -240,7 +240,7 @@ class Warehouse:
 
     def close(self) -> None:
         self.pool.close()
-        self.copies.close()
+        self.arrow.close()
 
 
 # Two keys that became one, a key without a value, a key too long for an index.

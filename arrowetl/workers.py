@@ -95,7 +95,7 @@ class Servers:
             self.source.pool,
             *([self.replica.pool] if self.replica else []),
             self.warehouse.pool,
-            self.warehouse.copies,
+            self.warehouse.arrow,
         ]
 
 

@@ -4,8 +4,11 @@ The door: every driver's exception becomes one of ours, and carries neither pass
 
 from __future__ import annotations
 
+from typing import Any
+
 import adbc_driver_manager.dbapi
 import mysql.connector
+import psycopg
 import pytest
 
 from arrowetl import drivers
@@ -35,16 +38,22 @@ def test_a_servers_words(said: str, told: str) -> None:
     assert refusals.clean(said, ENDPOINT) == told
 
 
-@pytest.mark.parametrize("end", ["source", "warehouse"])
-def test_every_exception_of_a_driver_is_ours(sandbox: servers.Sandbox, end: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "connect"),
+    [
+        (mysql.connector, lambda sandbox: drivers.MySQL(sandbox.admin("source"))),
+        (psycopg, lambda sandbox: drivers.Postgres(sandbox.warehouse)),
+        (adbc_driver_manager.dbapi, lambda sandbox: drivers.PostgresArrow(sandbox.warehouse)),
+    ],
+)
+def test_every_exception_of_a_driver_is_ours(sandbox: servers.Sandbox, module: Any, connect: Any) -> None:
     """Whatever class the driver raises, ArrowetlError comes out, with the driver's as its cause."""
-    module = mysql.connector if end == "source" else adbc_driver_manager.dbapi
-    session = drivers.MySQL(sandbox.admin(end)) if end == "source" else drivers.Postgres(sandbox.warehouse)
+    session = connect(sandbox)
     classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, module.Error)]
     for one in classes:
         # One of ADBC's knows its own status.
-        status = {} if end == "source" or one is module.NotSupportedError else {"status_code": 1}
-        error = one("broken", **status)
+        knows = module is not adbc_driver_manager.dbapi or one is module.NotSupportedError
+        error = one("broken", **({} if knows else {"status_code": 1}))
         with pytest.raises(ArrowetlError) as ours, session._translated("query"):
             raise error
         assert ours.value.__cause__ is error

@@ -60,14 +60,25 @@ def test_each_column_is_read_as_its_rule_says() -> None:
     assert statement == "SELECT `d` + 0 AS `d`, `n` AS `n` FROM `d`.`t`"
 
 
-def test_a_load_replaces_and_converts() -> None:
-    """REPLACE makes the server strict; binary comes as hexadecimal, bits as numbers."""
+def test_a_load_converts() -> None:
+    """Binary comes as hexadecimal, bits as numbers."""
     statement = sql.load_data(
         "d", "s", fields(column("n", "int(11)"), column("b", "blob"), column("f", "bit(3)")), "/x"
     )
 
-    assert statement.startswith("LOAD DATA LOCAL INFILE '/x' REPLACE INTO TABLE `d`.`s` CHARACTER SET utf8mb4 ")
+    assert statement.startswith("LOAD DATA LOCAL INFILE '/x' IGNORE INTO TABLE `d`.`s` CHARACTER SET utf8 ")
     assert statement.endswith("(`n`, @c1, @c2) SET `b` = UNHEX(@c1), `f` = CAST(@c2 AS UNSIGNED)")
+
+
+@pytest.mark.parametrize(
+    ("charsets", "told"),
+    [(("utf8",), "utf8"), (("utf8mb3", "utf8"), "utf8"), (("utf8mb3", "utf8mb4"), "utf8mb4"), (("latin1",), "utf8mb4")],
+)
+def test_a_file_is_told_to_be_of_the_columns_character_set(charsets: tuple[str, ...], told: str) -> None:
+    """Where all have the same of the two that it may be of."""
+    texts = fields(*(column(f"c{i}", "text", charset=one) for i, one in enumerate(charsets)))
+
+    assert f" CHARACTER SET {told} " in sql.load_data("d", "s", texts, "/x")
 
 
 def test_a_replica_table() -> None:

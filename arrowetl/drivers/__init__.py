@@ -9,11 +9,11 @@ classes here; what it says comes from `sql`.
 
 from importlib import metadata
 
+from arrowetl.drivers.adbc import PostgresArrow
 from arrowetl.drivers.arrow import mute_panics, read_arrow
-from arrowetl.drivers.copy import PostgresCopy, can_copy
 from arrowetl.drivers.mysql import LOCAL_INFILE, MySQL
 from arrowetl.drivers.pool import Pool
-from arrowetl.drivers.postgres import Postgres
+from arrowetl.drivers.postgres import Postgres, can_copy
 
 
 def versions() -> dict[str, str]:
@@ -35,7 +35,7 @@ __all__ = [
     "MySQL",
     "Pool",
     "Postgres",
-    "PostgresCopy",
+    "PostgresArrow",
     "can_copy",
     "mute_panics",
     "read_arrow",

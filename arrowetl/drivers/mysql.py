@@ -145,21 +145,22 @@ class MySQL:
             lenient: let the server take with a warning what it would refuse; whoever asks for it counts them.
 
         Returns:
-            The rows it changed, the warnings it gave, and the codes of the first of them.
+            The rows it changed, how many warnings it gave, and the words of the first of them.
         """
         strict = self.SQL_MODE
         if lenient:
             self.execute(f"SET SESSION sql_mode = '{strict.replace('STRICT_ALL_TABLES,', '')}'")
         with self._translated("LOAD DATA"):
             result = self._connection.cmd_query(statement)
-        warnings, codes = int(result.get("warning_count", 0)), list[str]()
+        warnings, words = int(result.get("warning_count", 0)), list[str]()
         if warnings:
-            codes = [str(code) for _, code, _ in self.rows(f"SHOW WARNINGS LIMIT {_WARNINGS_SHOWN}")]
+            first = self.rows(f"SHOW WARNINGS LIMIT {_WARNINGS_SHOWN}")
+            words = [f"{clean(str(said), self.endpoint)} ({code})" for _, code, said in first]
             # The answer itself counts no further than 65,535.
             warnings = int(self.rows("SELECT @@warning_count")[0][0])
         if lenient:
             self.execute(f"SET SESSION sql_mode = '{strict}'")
-        return int(result.get("affected_rows", 0)), warnings, codes
+        return int(result.get("affected_rows", 0)), warnings, words
 
     def alive(self) -> bool:
         """Whether the session still stands; asks the server only after a while of silence."""

@@ -1,0 +1,91 @@
+"""
+Arrow from and to PostgreSQL, through ADBC: for types that pgpq cannot encode, and for reading.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+
+from arrowetl import limits
+from arrowetl.drivers.postgres import conninfo, postgres_error
+from arrowetl.errors import DatabaseError
+from arrowetl.route import Endpoint
+
+
+class PostgresArrow:
+    """
+    A session on the warehouse for Arrow, and for statements of the same transaction.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """
+        Connect, or fail within `limits.connect_seconds`.
+
+        Raises:
+            DatabaseConnectionError: the server is down or refuses.
+        """
+        self.endpoint = endpoint
+        self._used = time.monotonic()
+        with self._translated("connect"):
+            self._connection = adbc.connect(conninfo(endpoint), autocommit=True)
+
+    def read_arrow(self, statement: str) -> pa.Table:
+        """The rows of a query as Arrow: what is no type of Arrow's must be cast to one."""
+        with self._translated("query"), self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetch_arrow_table()
+
+    def execute(self, statement: str) -> None:
+        """Run a statement."""
+        with self._translated("statement"), self._connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            cursor.execute(statement)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements of the block, or none."""
+        # A connection opened to commit by itself does nothing when it is asked to roll back: its lower half does.
+        connection = self._connection.adbc_connection
+        connection.set_autocommit(False)
+        try:
+            yield
+            with self._translated("commit"):
+                connection.commit()
+        except BaseException:
+            with suppress(Exception):
+                connection.rollback()
+            raise
+        finally:
+            with suppress(Exception):
+                connection.set_autocommit(True)
+
+    def ingest(self, namespace: str, table: str, reader: pa.RecordBatchReader) -> None:
+        """COPY the reader's batches into a table that has columns of exactly their types."""
+        with self._translated("COPY"), self._connection.cursor() as cursor:
+            cursor.adbc_ingest(table, reader, mode="append", db_schema_name=namespace)
+
+    def alive(self) -> bool:
+        """Whether the session still stands; asks the server only after a while of silence."""
+        if time.monotonic() - self._used < limits.idle_seconds_unchecked:
+            return True
+        try:
+            return bool(self.read_arrow("SELECT 1").num_rows)
+        except DatabaseError:
+            return False
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._connection.close()
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        self._used = time.monotonic()
+        try:
+            yield
+        except adbc.Error as error:
+            raise postgres_error(str(error), getattr(error, "sqlstate", None), self.endpoint, doing) from error
