@@ -80,7 +80,7 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
         before = source.reading(plan)
         high = source.high(plan, before)
         plan, carried = whole_if_it_differs(plan, shared)
-        ends = ends_of(plan, shared.servers)
+        ends, counts = ends_of(plan, shared.servers), dict[str, int]()
 
         if not carried:
             held = resume.held(plan, ends, source, servers_of(shared.route.from_replica).source)
@@ -93,10 +93,10 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
             carried = resume.outcomes(held) + carry_all(plan, partitions, shared)
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan), shared)
-            carried = finish(plan, ends, carried, shared)
+            carried, counts = finish(plan, ends, carried, shared)
 
         staged = together(carried)
-        settled = compare(plan, staged, ends, before, source.reading(plan))
+        settled = compare(plan, staged, counts, before, source.reading(plan))
         coercions, comments = coerced(plan, carried, shared)
         entry = known or entry_of(plan, staged, shared, high, before if settled else None, started_at)
         entry = replace(entry, rows=staged.expected, coerced=remembered_with(plan, coercions, shared))
@@ -176,18 +176,29 @@ def may_wait(plan: TablePlan, shared: Shared) -> bool:
 
 def finish(
     plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcome], shared: Shared
-) -> list[PartitionOutcome]:
-    """What is done once all rows are staged; meanwhile the last end is given those that waited for it."""
+) -> tuple[list[PartitionOutcome], dict[str, int]]:
+    """
+    What is done once all rows are staged, at all ends at once; the last one is first given those that waited for it.
+
+    Returns:
+        What was carried, and the rows that each end counts in a staging table that is to have all of them.
+    """
     waited = [part.waiting for part in carried if part.waiting]
     jobs = [Job(shared.route, one.plan, one.part, one.path) for one in waited]
     *others, last = ends
     with ThreadPoolExecutor(1, "finish") as beside:
-        finishing = [beside.submit(end.finish, plan) for end in others]
+        finishing = [beside.submit(finished, plan, end) for end in others]
         ingested = list(shared.workers.each(ingest, plan, jobs))
-        last.finish(plan)
+        counts = finished(plan, last)
         for one in finishing:
-            one.result()
-    return [*(replace(part, waiting=None) for part in carried), *ingested]
+            counts |= one.result()
+    return [*(replace(part, waiting=None) for part in carried), *ingested], counts
+
+
+def finished(plan: TablePlan, end: End) -> dict[str, int]:
+    """One end's part of it."""
+    end.finish(plan)
+    return {} if plan.is_delta else {end.name: end.count(plan)}
 
 
 def together(carried: Sequence[PartitionOutcome]) -> Staged:
@@ -196,9 +207,11 @@ def together(carried: Sequence[PartitionOutcome]) -> Staged:
     return Staged(rows, gone, standing)
 
 
-def compare(plan: TablePlan, staged: Staged, ends: Sequence[End], before: Reading, after: Reading) -> bool | None:
+def compare(
+    plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: Reading, after: Reading
+) -> bool | None:
     """
-    The rows read against the rows staged and the rows the source has.
+    The rows read against the rows staged, as the ends count them, and the rows the source has.
 
     Returns:
         Whether the source stood still meanwhile: True, False, or None where it cannot tell.
@@ -206,7 +219,6 @@ def compare(plan: TablePlan, staged: Staged, ends: Sequence[End], before: Readin
     Raises:
         VerificationError: rows are missing or too many.
     """
-    counts = {} if plan.is_delta else {end.name: end.count(plan) for end in ends}
     if wrong := checksum.miscounted(staged.rows, counts):
         raise VerificationError(f"{plan.name}: {wrong}; nothing was cut over", "run again")
     if before.rows != after.rows or before.update_time != after.update_time or before.checksum != after.checksum:
