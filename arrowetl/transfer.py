@@ -10,6 +10,7 @@ hands, `reconcile` finds what differs.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -185,10 +186,12 @@ def finish(
     """
     waited = [part.waiting for part in carried if part.waiting]
     jobs = [Job(shared.route, one.plan, one.part, one.path) for one in waited]
+    # The indexes are what takes longest: they are to have a core for themselves.
+    beside_indexes = replace(plan, workers=max(1, (os.cpu_count() or 1) - 1))
     *others, last = ends
     with ThreadPoolExecutor(1, "finish") as beside:
         finishing = [beside.submit(finished, plan, end) for end in others]
-        ingested = list(shared.workers.each(ingest, plan, jobs))
+        ingested = list(shared.workers.each(ingest, beside_indexes, jobs))
         counts = finished(plan, last)
         for one in finishing:
             counts |= one.result()
@@ -207,9 +210,7 @@ def together(carried: Sequence[PartitionOutcome]) -> Staged:
     return Staged(rows, gone, standing)
 
 
-def compare(
-    plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: Reading, after: Reading
-) -> bool | None:
+def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: Reading, after: Reading) -> bool | None:
     """
     The rows read against the rows staged, as the ends count them, and the rows the source has.
 
