@@ -1,5 +1,7 @@
 """
 Arrow from and to PostgreSQL, through ADBC: for types that pgpq cannot encode, and for reading.
+
+It is imported with the first session: most runs need none, and it takes 0.1 s.
 """
 
 from __future__ import annotations
@@ -7,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 
-import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from arrowetl import limits
@@ -31,8 +33,9 @@ class PostgresArrow:
         """
         self.endpoint = endpoint
         self._used = time.monotonic()
+        self._adbc = import_module("adbc_driver_postgresql.dbapi")
         with self._translated("connect"):
-            self._connection = adbc.connect(conninfo(endpoint), autocommit=True)
+            self._connection = self._adbc.connect(conninfo(endpoint), autocommit=True)
 
     def read_arrow(self, statement: str) -> pa.Table:
         """The rows of a query as Arrow: what is no type of Arrow's must be cast to one."""
@@ -87,5 +90,5 @@ class PostgresArrow:
         self._used = time.monotonic()
         try:
             yield
-        except adbc.Error as error:
+        except self._adbc.Error as error:
             raise postgres_error(str(error), getattr(error, "sqlstate", None), self.endpoint, doing) from error
