@@ -97,6 +97,7 @@ def main() -> NoReturn:
     """The program: nothing that a driver prints reaches the terminal, and a scheduler's TERM is a Ctrl-C."""
     global _stderr
     _stderr = Console(file=drivers.mute_panics())
+    drivers.share_arenas()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Also where a script's `&` had us ignore Ctrl-C.
         signal.signal(number, signal.default_int_handler)

@@ -67,8 +67,7 @@ class Pacer:
         return self.pace
 
     def _size(self) -> int:
-        most = min(limits.partition_bytes_max, limits.bytes_in_flight_max // self.pace.at_a_time)
-        return int(max(limits.partition_bytes_min, min(most, median(self._sizes))))
+        return int(max(limits.partition_bytes_min, min(limits.partition_bytes_max, median(self._sizes))))
 
     def _count(self, bytes_: int, now: float, idle: float) -> None:
         """At the end of a window, look whether another number of partitions at a time is better."""

@@ -142,6 +142,11 @@ class Job:
     rows: Path | None = None
     """Where its rows wait, when they have been read."""
 
+    @property
+    def bytes(self) -> int:
+        """About how many its rows have, as the source stores them."""
+        return (self.part.rows or 0) * self.plan.table.row_bytes
+
 
 class Workers:
     """
@@ -167,7 +172,7 @@ class Workers:
         self._executor = _executor(executor, count)
         self._slots = threading.Semaphore(count)
         self._pacer, self._learns = Pacer(begin, cores, count), learns
-        self._turns = _Turns(self.pace.at_a_time)
+        self._turns, self._room = _Turns(self.pace.at_a_time), _Room(limits.bytes_in_flight_max)
         self._idle, self._looked = 0.0, time.monotonic()
         psutil.cpu_percent()  # the first answer is about no time at all
         self.stopping = threading.Event()
@@ -219,17 +224,17 @@ class Workers:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _here(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
-        self._take_slot(job.plan)
+        self._take_slot(job)
         try:
             with self._told_if_stopped():
                 return carry(job)
         finally:
-            self._slots.release()
+            self._leave_slot(job)
 
     def _submit(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> Future[PartitionOutcome]:
         self._turns.acquire()
         try:
-            self._take_slot(job.plan)
+            self._take_slot(job)
         except BaseException:
             self._turns.release()
             raise
@@ -241,20 +246,25 @@ class Workers:
                     self._executor = _executor(self._kind, self._count)
                     future = self._executor.submit(carry, job)
         except BaseException:
-            self._end_turn()
+            self._end_turn(job)
             raise
-        future.add_done_callback(lambda _: self._end_turn())
+        future.add_done_callback(lambda _: self._end_turn(job))
         return future
 
-    def _end_turn(self) -> None:
-        self._slots.release()
+    def _end_turn(self, job: Job) -> None:
+        self._leave_slot(job)
         self._turns.release()
 
-    def _take_slot(self, plan: TablePlan) -> None:
+    def _take_slot(self, job: Job) -> None:
         self._slots.acquire()
+        self._room.take(job.bytes)
         if self.stopping.is_set():
-            self._slots.release()
-            raise Interrupted(f"{plan.name}: the run was stopped", "run again")
+            self._leave_slot(job)
+            raise Interrupted(f"{job.plan.name}: the run was stopped", "run again")
+
+    def _leave_slot(self, job: Job) -> None:
+        self._room.leave(job.bytes)
+        self._slots.release()
 
     @contextmanager
     def _told_if_stopped(self) -> Iterator[None]:
@@ -309,6 +319,23 @@ class _Turns:
             self._changed.notify_all()
 
 
+class _Room:
+    """So many bytes at a time; more than that go alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken, self._changed = most, 0, threading.Condition()
+
+    def take(self, bytes_: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + bytes_ <= self._most)
+            self._taken += bytes_
+
+    def leave(self, bytes_: int) -> None:
+        with self._changed:
+            self._taken -= bytes_
+            self._changed.notify_all()
+
+
 def _executor(kind: str, count: int) -> Executor:
     if kind == "process":
         # Forked, a process would hang in connectorx's pool of threads, which a fork does not copy.
@@ -320,6 +347,7 @@ def _begin() -> None:
     """A worker process before its first job: it ends when its parent does, not when a terminal's Ctrl-C says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     drivers.mute_panics()
+    drivers.share_arenas()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -42,7 +42,7 @@ def run(
     with tempfile.TemporaryFile() as output:
         clock = time.monotonic()
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})},
+            command, stdout=output, stderr=subprocess.STDOUT, env={**_surroundings(), **(environment or {})},
             start_new_session=True,
         )  # fmt: skip
         status, usage, peak = _waited(process, limit)
@@ -54,6 +54,11 @@ def run(
         seconds, usage.ru_utime + usage.ru_stime, {name: after[name] - before[name] for name in after},
         peak / 2**20, status, "" if status == 0 else (text.splitlines() or [""])[-1][:200],
     )  # fmt: skip
+
+
+def _surroundings() -> dict[str, str]:
+    """Ours; but a program of Python's may keep what it compiled, as it may wherever it is installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _waited(process: subprocess.Popen[bytes], limit: int) -> tuple[int, Any, int]:
