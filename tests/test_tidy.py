@@ -19,7 +19,20 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # those of the edge are blind to each other.
 LAYERS: dict[str, tuple[str, ...]] = {
     "ground": ("errors", "limits", "model", "route", "outcome"),
-    "core": ("rules", "schema", "partition", "coerce", "infile", "sql", "checksum", "compare", "plan", "modes", "pace"),
+    "core": (
+        "rules",
+        "schema",
+        "partition",
+        "texts",
+        "coerce",
+        "infile",
+        "sql",
+        "checksum",
+        "compare",
+        "plan",
+        "modes",
+        "pace",
+    ),
     "door": ("drivers", "cutover"),
     "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger"),
     "journey": (

@@ -27,9 +27,11 @@ ROUTE = Route("run", *(Endpoint(name, "h", 1, "d", "u", "p") for name in ("sourc
 ORDER = [
     "source reading", "replica prepare", "warehouse prepare", "source partitions",
     "source extract", "replica take", "warehouse take", "source extract", "replica take", "warehouse take",
-    "replica finish", "warehouse finish", "source reading", "replica count", "warehouse count",
+    "replica finish", "replica count", "warehouse finish", "warehouse count", "source reading",
     "warehouse cutover", "replica cutover",
 ]  # fmt: skip
+# The ends finish and count at the same time, each in this order.
+SIDE_BY_SIDE = slice(10, 14)
 
 
 @dataclass
@@ -138,6 +140,7 @@ def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None
     world = World()
     outcome = carried(world, monkeypatch)
 
+    world.said[SIDE_BY_SIDE] = sorted(world.said[SIDE_BY_SIDE], key=lambda said: said.split()[0])
     assert world.said == ORDER
     assert (outcome.status, outcome.rows_extracted, outcome.partitions) == (Status.SUCCEEDED, 4, 2)
     assert (outcome.verdict, outcome.settled) == ("equal", True)
