@@ -71,7 +71,7 @@ SCENARIOS = {
 def fill(sandbox: Sandbox, scenario: Scenario, share: float) -> int:
     """The scenario's tables, and no others, with a share of its rows; return how many those are."""
     admin = sandbox.admin("source")
-    with _mysql(admin) as session:
+    with mysql(admin) as session:
         session.execute(f"DROP DATABASE IF EXISTS {admin.database}")
         session.execute(f"CREATE DATABASE {admin.database}")
     if scenario.table == "*":
@@ -81,7 +81,7 @@ def fill(sandbox: Sandbox, scenario: Scenario, share: float) -> int:
 
 
 @contextmanager
-def _mysql(endpoint: Any) -> Iterator[drivers.MySQL]:
+def mysql(endpoint: Any) -> Iterator[drivers.MySQL]:
     session = drivers.MySQL(endpoint)
     try:
         yield session
@@ -92,7 +92,7 @@ def _mysql(endpoint: Any) -> Iterator[drivers.MySQL]:
 def accounts(sandbox: Sandbox) -> None:
     """An account at each server whose name needs no quoting, for tools that know no other."""
     for name in ("source", "replica"):
-        with _mysql(sandbox.admin(name)) as session:
+        with mysql(sandbox.admin(name)) as session:
             session.execute("CREATE USER IF NOT EXISTS bench@'127.0.0.1' IDENTIFIED BY 'bench'")
             session.execute("GRANT ALL ON *.* TO bench@'127.0.0.1'")
     contents.execute(sandbox, "CREATE ROLE bench LOGIN SUPERUSER PASSWORD 'bench'")
@@ -101,7 +101,7 @@ def accounts(sandbox: Sandbox) -> None:
 def empty_ends(sandbox: Sandbox) -> None:
     """Nothing at the ends, and nothing left to be written by the servers of what was."""
     replica = sandbox.admin("replica")
-    with _mysql(replica) as session:
+    with mysql(replica) as session:
         session.execute(f"DROP DATABASE IF EXISTS {replica.database}")
         session.execute(f"CREATE DATABASE {replica.database}")
     for name in ("raw", NAMESPACE, f"{NAMESPACE}_staging"):
@@ -152,7 +152,7 @@ class Contest:
     def _clear(self, rival: rivals.Rival) -> None:
         table = self.scenario.table
         if rival.to == "replica":
-            with _mysql(self.sandbox.admin("replica")) as session:
+            with mysql(self.sandbox.admin("replica")) as session:
                 session.execute(f"DROP TABLE IF EXISTS {table}")
             return
         contents.execute(self.sandbox, f"DROP SCHEMA IF EXISTS {NAMESPACE} CASCADE")
@@ -203,9 +203,9 @@ def main() -> int:
     chosen = parser.parse_args()
     began = time.monotonic()
     # Scenarios that are not run now stay as they were.
-    before = json.loads(chosen.output.read_text())["scenarios"] if chosen.output.exists() else {}
-    document: dict[str, Any] = {
-        "arrowetl": arrowetl.__version__, "cores": CORES, "python": platform.python_version(), "scenarios": before,
+    before = json.loads(chosen.output.read_text()) if chosen.output.exists() else {"scenarios": {}}
+    document: dict[str, Any] = before | {
+        "arrowetl": arrowetl.__version__, "cores": CORES, "python": platform.python_version(),
     }  # fmt: skip
     with servers.sandbox("bench") as sandbox, tempfile.TemporaryDirectory() as directory:
         accounts(sandbox)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -32,6 +32,8 @@ class Measured:
     exit_code: int
     said: str
     """Its last words, where it failed."""
+    output: str = ""
+    """What it printed on stdout."""
 
 
 def run(
@@ -39,21 +41,25 @@ def run(
 ) -> Measured:
     """Run a command to its end, or for so many seconds."""
     before = servers_cpu(sandbox)
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         clock = time.monotonic()
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**_surroundings(), **(environment or {})},
+            command, stdout=output, stderr=errors, env={**_surroundings(), **(environment or {})},
             start_new_session=True,
         )  # fmt: skip
         status, usage, peak = _waited(process, limit)
         seconds = time.monotonic() - clock
-        output.seek(0)
-        text = output.read().decode(errors="replace").strip()
+        printed, said = (_text(file) for file in (output, errors))
     after = servers_cpu(sandbox)
     return Measured(
         seconds, usage.ru_utime + usage.ru_stime, {name: after[name] - before[name] for name in after},
-        peak / 2**20, status, "" if status == 0 else (text.splitlines() or [""])[-1][:200],
+        peak / 2**20, status, "" if status == 0 else ((said or printed).splitlines() or [""])[-1][:200], printed,
     )  # fmt: skip
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace").strip()
 
 
 def _surroundings() -> dict[str, str]:

@@ -50,7 +50,29 @@ def markdown(document: dict[str, Any]) -> str:
             steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in scenario["floor"]["steps"].items())
             parts.append(f"\nThe servers' own core seconds: {steps}; over the cores {scenario['floor']['both']:.1f} s "
                          f"for both ends, {scenario['floor']['warehouse']:.1f} s for the warehouse alone.")  # fmt: skip
+    parts += clinic(document["clinic"]) if "clinic" in document else []
     return "\n".join(parts) + "\n"
+
+
+def clinic(found: dict[str, Any]) -> list[str]:
+    """arrowetl alone: all tables of a clinic, and one that grows."""
+    parts = [
+        f"\n**{found['scale']:g} of a clinic, arrowetl alone, to both ends** ({found['rows']:,} rows, "
+        f"{found['workers']} workers of one process)\n",
+        "| | seconds | rows read | MiB | MiB/s | core seconds, client + servers | MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in [*found["runs"], *found["growing"]]:
+        size = one["bytes"] / 2**20
+        parts.append(
+            f"| {one['what']} | {one['seconds']:.1f} | {one['rows']:,} | {size:,.0f} | {size / one['seconds']:.1f} | "
+            f"{one['cpu_client']:.1f} + {one['cpu_servers']:.1f} | {one['memory_mb']:,} |"
+        )
+    large, whole = (one["bytes"] / one["seconds"] for one in found["runs"][:2])
+    first, last = (one["seconds_per_million"] for one in found["growing"])
+    parts.append(f"\nAll tables by {whole / large:.2f} of the bytes per second of the largest ones alone.")
+    parts.append(f"\nA million rows of the table that grew took {last / first:.2f} × what the first million took.")
+    return parts
 
 
 def ratios(scenario: dict[str, Any]) -> list[str]:
