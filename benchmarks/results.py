@@ -31,7 +31,7 @@ def markdown(document: dict[str, Any]) -> str:
     """A table for each scenario."""
     parts = [
         f"Medians on {document['cores']} cores shared by client and servers, whole commands with their start; contents "
-        "compared afterwards.\n"
+        "compared afterwards. A rival that took twice the time of the best of its kind was run once.\n"
     ]
     for scenario in document["scenarios"].values():
         parts.append(f"\n**{scenario['told']}** ({scenario['rows']:,} rows, {scenario['rounds']} rounds)\n")
