@@ -136,7 +136,8 @@ def _tried(at: _Bench, to: str) -> Benched:
     for size in sizes:
         trials += at.trial_in_time(Pace(size, begin.at_a_time), len(sizes) + 8)
     best = max(trials, key=lambda one: one.rows_per_second)
-    for count in [count for count in at.counts() if count != begin.at_a_time] if len(trials) > 1 else []:
+    counts = at.counts(best.partition_bytes) if len(trials) > 1 else []
+    for count in (count for count in counts if count != begin.at_a_time):
         trials += at.trial_in_time(Pace(best.partition_bytes, count), 8)
     best = max(trials, key=lambda one: one.rows_per_second)
     default, recommended = at.compared(begin, _setting(best), first)
@@ -160,9 +161,9 @@ class _Bench:
     def _most(self) -> int:
         return min(limits.bench_workers_max, self._route.choices.source_connections or limits.bench_workers_max)
 
-    def counts(self) -> list[int]:
-        """Numbers of workers worth trying."""
-        return list(range(1, self._most + 1))
+    def counts(self, partition_bytes: int) -> list[int]:
+        """Numbers of workers worth trying with partitions of a size."""
+        return list(range(1, 1 + min(self._most, max(1, limits.bytes_in_flight_max // partition_bytes))))
 
     def trial_in_time(self, pace: Pace, left: int) -> list[Trial]:
         """One more trial, if there is time for it; so many are to come."""

@@ -273,6 +273,8 @@ def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
     if not texts.holds(column, "\0"):
         return column, []
     marked = pc.match_substring(column, "\0")
+    if not pc.any(marked).as_py():
+        return column, []
     return pc.replace_substring(column, "\0", ""), [("NUL character", "removed", pc.fill_null(marked, False))]
 
 

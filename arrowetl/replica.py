@@ -143,7 +143,7 @@ class Replica:
             expected = infile.unlabelled(table, fields)
             # An incremental row may be staged a second time, where it changed once more: REPLACE counts it twice.
             replaces = plan.mode is Mode.INCREMENTAL
-            statement = sql.load_data(self.endpoint.database, name, fields, path.as_posix(), replaces)
+            statement = sql.load_data(self.endpoint.database, name, fields, path.as_posix(), session.flavour, replaces)
             changed, warnings, words = session.load(statement, lenient=expected > 0)
             again = changed - table.num_rows if replaces else 0
             if warnings != expected or not 0 <= again <= table.num_rows or changed != table.num_rows + again:

@@ -40,7 +40,7 @@ class Rule:
     postgres: str
     """The warehouse's type; of a request, without its digits."""
     arrow: pa.DataType | ArrowOf
-    """The Arrow type that ADBC encodes into exactly that."""
+    """The Arrow type that is encoded into exactly that."""
     unsigned: bool | None = None
     """None fits both."""
     select: str | Callable[[Column], str] = "{c}"

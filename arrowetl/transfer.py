@@ -136,7 +136,9 @@ def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, lis
     """
     if plan.mode is not Mode.RECONCILE or plan.key_fields:
         return plan, []
-    (found,) = shared.workers.each(compare_whole, plan, [Job(shared.route, plan, Partition(0, None, None))])
+    (found,) = shared.workers.each(
+        compare_whole, plan, [Job(shared.route, plan, Partition(0, None, None, rows=plan.table.rows))]
+    )
     if not found.staged and not found.gone:
         return plan, [found]
     reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
@@ -186,8 +188,9 @@ def finish(
     """
     waited = [part.waiting for part in carried if part.waiting]
     jobs = [Job(shared.route, one.plan, one.part, one.path) for one in waited]
-    # The indexes are what takes longest: they are to have a core for themselves.
-    beside_indexes = replace(plan, workers=max(1, (os.cpu_count() or 1) - 1))
+    # The indexes are what takes longest: where there are two cores, they are to have one for themselves.
+    beside = max(1, (os.cpu_count() or 1) - 1)
+    beside_indexes = replace(plan, workers=min(plan.workers or beside, beside))
     *others, last = ends
     with ThreadPoolExecutor(1, "finish") as beside:
         finishing = [beside.submit(finished, plan, end) for end in others]

@@ -37,7 +37,7 @@ import pyarrow as pa
 
 from arrowetl import drivers, limits
 from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
-from arrowetl.model import Partition, TablePlan
+from arrowetl.model import Comparison, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
 from arrowetl.pace import Pace, Pacer
 from arrowetl.replica import Replica
@@ -144,13 +144,15 @@ class Job:
 
     @property
     def bytes(self) -> int:
-        """About how many its rows have, as the source stores them."""
-        return (self.part.rows or 0) * self.plan.table.row_bytes
+        """About how many its rows have, as the source stores them; none of those of which few are read."""
+        by_checksum = self.plan.is_delta and self.plan.comparison is Comparison.CHECKSUM
+        reads_few = self.part.since is not None or by_checksum
+        return 0 if reads_few else self.part.rows * self.plan.table.row_bytes
 
 
 class Workers:
     """
-    So many partitions at a time, of all tables of a run together.
+    So many partitions at a time, of all tables of a run together, and so many bytes.
 
     A table of one partition is carried by the thread that walks the table;
     the others by the executor, as many at a time as the run's pace has it. A
@@ -224,20 +226,15 @@ class Workers:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _here(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
-        self._take_slot(job)
+        self._enter(job)
         try:
             with self._told_if_stopped():
                 return carry(job)
         finally:
-            self._leave_slot(job)
+            self._leave(job)
 
     def _submit(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> Future[PartitionOutcome]:
-        self._turns.acquire()
-        try:
-            self._take_slot(job)
-        except BaseException:
-            self._turns.release()
-            raise
+        self._enter(job, self._turns)
         try:
             with self._lock:
                 try:
@@ -246,25 +243,26 @@ class Workers:
                     self._executor = _executor(self._kind, self._count)
                     future = self._executor.submit(carry, job)
         except BaseException:
-            self._end_turn(job)
+            self._leave(job, self._turns)
             raise
-        future.add_done_callback(lambda _: self._end_turn(job))
+        future.add_done_callback(lambda _: self._leave(job, self._turns))
         return future
 
-    def _end_turn(self, job: Job) -> None:
-        self._leave_slot(job)
-        self._turns.release()
-
-    def _take_slot(self, job: Job) -> None:
-        self._slots.acquire()
+    def _enter(self, job: Job, *turns: _Turns) -> None:
+        """Room for its bytes, its turn, and one of the workers; whoever has the one waits for those who have all."""
         self._room.take(job.bytes)
+        for turn in turns:
+            turn.acquire()
+        self._slots.acquire()
         if self.stopping.is_set():
-            self._leave_slot(job)
+            self._leave(job, *turns)
             raise Interrupted(f"{job.plan.name}: the run was stopped", "run again")
 
-    def _leave_slot(self, job: Job) -> None:
-        self._room.leave(job.bytes)
+    def _leave(self, job: Job, *turns: _Turns) -> None:
         self._slots.release()
+        for turn in turns:
+            turn.release()
+        self._room.leave(job.bytes)
 
     @contextmanager
     def _told_if_stopped(self) -> Iterator[None]:
@@ -320,20 +318,28 @@ class _Turns:
 
 
 class _Room:
-    """So many bytes at a time; more than that go alone."""
+    """So many bytes at a time, in the order in which they came; more than that go alone."""
 
     def __init__(self, most: int) -> None:
         self._most, self._taken, self._changed = most, 0, threading.Condition()
+        self._came = self._admitted = 0
 
     def take(self, bytes_: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._taken or self._taken + bytes_ <= self._most)
+            number, self._came = self._came, self._came + 1
+            # Else small tables would pass by a large partition for as long as there are some.
+            self._changed.wait_for(lambda: self._admitted == number and self._fits(bytes_))
+            self._admitted += 1
             self._taken += bytes_
+            self._changed.notify_all()
 
     def leave(self, bytes_: int) -> None:
         with self._changed:
             self._taken -= bytes_
             self._changed.notify_all()
+
+    def _fits(self, bytes_: int) -> bool:
+        return not self._taken or self._taken + bytes_ <= self._most
 
 
 def _executor(kind: str, count: int) -> Executor:

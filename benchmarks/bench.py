@@ -4,9 +4,9 @@ arrowetl beside its rivals: the same tables, the same servers, in turn, contents
     nox -s bench [-- --rounds 3 --scenarios wide,narrow,many --tools DIR]
 
 Each round runs every contender once, into empty ends, but none again that took twice the time of the best of its kind;
-medians are told, with processor seconds and peak memory, and
-which values came out wrong. Writes benchmarks/results.json, from which results.md, results.svg and the README's part
-are made (`results`). `floor` is what the servers themselves need for the same rows.
+medians are told, with processor seconds and peak memory, and which values came out wrong. Writes
+benchmarks/results.json, from which results.md, results.svg and the README's part are made (`results`). `floor` is what
+the servers themselves need for the same rows.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ class Contest:
         """Whether it took more than twice what another one of its kind did: it is not run again."""
         seconds = {one.name: found[0].seconds for one in RIVALS if one.to == rival.to and one.typed == rival.typed
                    and (found := self.measured.get(one.name)) and not found[0].exit_code}  # fmt: skip
-        return rival.name in self.measured and self.measured[rival.name][0].seconds > _SLOW * min(seconds.values())
+        own = self.measured.get(rival.name)
+        return bool(own and seconds) and own[0].seconds > _SLOW * min(seconds.values())
 
     def _clear(self, rival: rivals.Rival) -> None:
         table = self.scenario.table

@@ -63,7 +63,7 @@ def _load(sandbox: Sandbox, source: Source, planned: Any, directory: Path, step:
             infile.write(rows, read.fields, file)
     with step("load"):
         for path in paths:
-            session.load(sql.load_data(replica.database, "floor", planned.fields, path.as_posix()))
+            session.load(sql.load_data(replica.database, "floor", planned.fields, path.as_posix(), flavour))
     with step("indexes"):
         session.execute(sql.add_indexes(replica.database, "floor", planned) or "DO 0")
     session.execute(f"DROP TABLE {replica.database}.floor")

@@ -63,22 +63,35 @@ def test_each_column_is_read_as_its_rule_says() -> None:
 def test_a_load_converts() -> None:
     """Binary comes as hexadecimal, bits as numbers."""
     statement = sql.load_data(
-        "d", "s", fields(column("n", "int(11)"), column("b", "blob"), column("f", "bit(3)")), "/x"
+        "d", "s", fields(column("n", "int(11)"), column("b", "blob"), column("f", "bit(3)")), "/x", Flavour.MYSQL
     )
 
-    assert statement.startswith("LOAD DATA LOCAL INFILE '/x' IGNORE INTO TABLE `d`.`s` CHARACTER SET utf8 ")
+    assert statement.startswith("LOAD DATA LOCAL INFILE '/x' IGNORE INTO TABLE `d`.`s` CHARACTER SET utf8mb4 ")
     assert statement.endswith("(`n`, @c1, @c2) SET `b` = UNHEX(@c1), `f` = CAST(@c2 AS UNSIGNED)")
 
 
 @pytest.mark.parametrize(
-    ("charsets", "told"),
-    [(("utf8",), "utf8"), (("utf8mb3", "utf8"), "utf8"), (("utf8mb3", "utf8mb4"), "utf8mb4"), (("latin1",), "utf8mb4")],
+    ("charsets", "replica", "told"),
+    [
+        (("utf8",), Flavour.MARIADB, "utf8"),
+        (("utf8mb3", "utf8"), Flavour.MARIADB, "utf8"),
+        (("utf8mb3", "utf8mb4"), Flavour.MARIADB, "utf8mb4"),
+        (("latin1",), Flavour.MARIADB, "utf8mb4"),
+        (("utf8",), Flavour.MYSQL, "utf8mb4"),
+    ],
 )
-def test_a_file_is_told_to_be_of_the_columns_character_set(charsets: tuple[str, ...], told: str) -> None:
-    """Where all have the same of the two that it may be of."""
+def test_what_a_file_is_told_to_be(charsets: tuple[str, ...], replica: Flavour, told: str) -> None:
+    """Of the columns' own character set, where MariaDB has nothing to convert then; MySQL 8 would warn of it."""
     texts = fields(*(column(f"c{i}", "text", charset=one) for i, one in enumerate(charsets)))
 
-    assert f" CHARACTER SET {told} " in sql.load_data("d", "s", texts, "/x")
+    assert f" CHARACTER SET {told} " in sql.load_data("d", "s", texts, "/x", replica)
+
+
+def test_a_file_with_mysqls_json_is_utf8mb4() -> None:
+    """Of no character set, the catalog says; and an emoji may be in it."""
+    both = fields(column("n", "int(11)"), column("j", "json"))
+
+    assert " CHARACTER SET utf8mb4 " in sql.load_data("d", "s", both, "/x", Flavour.MARIADB)
 
 
 def test_a_replica_table() -> None:

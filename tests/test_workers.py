@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 import psutil
@@ -15,6 +16,7 @@ from conftest import Clinic
 from independent import differences
 from nouns import PATIENT
 
+from arrowetl import limits
 from arrowetl.errors import Interrupted
 from arrowetl.model import Partition
 from arrowetl.outcome import PartitionOutcome
@@ -102,7 +104,7 @@ DONE = PartitionOutcome(1, 1, 1, 0, 1, (), 0, ())
 
 
 class _Plan:
-    name, workers, table = "t", None, PATIENT
+    name, workers, table, is_delta = "t", None, replace(PATIENT, row_bytes=1), False
 
     def __init__(self, is_split: bool = True, workers: int | None = None) -> None:
         self.is_split, self.workers = is_split, workers
@@ -145,6 +147,29 @@ def test_a_run_that_is_stopped_begins_nothing_more(count: int, is_split: bool) -
     with pytest.raises(Interrupted):
         list(hands.each(lambda job: DONE, cast(Any, _Plan(is_split)), _jobs(count)))
     hands.close()
+
+
+def test_so_many_bytes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all tables together, in their order: what is larger than the bound goes alone, and is not passed by."""
+    monkeypatch.setattr(limits, "bytes_in_flight_max", 100)
+    at_work, seen, order = list[int](), list[int](), list[int]()
+
+    def carry(job: Job) -> PartitionOutcome:
+        at_work.append(job.bytes)
+        seen.append(sum(at_work) if len(at_work) > 1 else 0)
+        order.append(job.part.index)
+        time.sleep(0.005)
+        at_work.remove(job.bytes)
+        return DONE
+
+    hands = Workers("thread", 4)
+    sizes = [40, 40, 40, 500, 1, 60, 0, 40]
+    jobs = [Job(JOB.route, PLAN, Partition(i, None, None, rows=rows)) for i, rows in enumerate(sizes)]
+    assert len(list(hands.each(carry, PLAN, jobs))) == len(sizes)
+    hands.close()
+
+    assert max(seen) <= 100
+    assert order.index(3) < order.index(5)
 
 
 @pytest.mark.parametrize(("plan", "at_once"), [(_Plan(), 3), (_Plan(workers=1), 1)])

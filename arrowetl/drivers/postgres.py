@@ -8,6 +8,7 @@ cannot encode, and what is read as Arrow, is left to `adbc`.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.route import Endpoint
 from arrowetl.sql import postgres_name, postgres_table
+
+# It logs what it cannot raise, in its own words; where nobody listens, Python would print them.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 _SSL_POSTGRES = {
     "disabled": "disable",
@@ -61,6 +65,8 @@ def conninfo(endpoint: Endpoint) -> str:
         "keepalives_interval": str(limits.tcp_keepalive["TCP_KEEPINTVL"]),
         "keepalives_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
         "application_name": "arrowetl",
+        # Whatever PGCLIENTENCODING says, and of a SQL_ASCII database as well.
+        "client_encoding": "UTF8",
         # jit off: our long statements are joins and scans it only delays.
         "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off",
     }
@@ -70,7 +76,8 @@ def conninfo(endpoint: Endpoint) -> str:
     return " ".join(f"{key}='{value}'" for key, value in escaped.items())
 
 
-# Those whose encoding is the wire form of the column they go into; decimals, uuids and what is past int64 are not.
+# Arrow types whose encoding is the wire form of the column they go into; that of decimals, uuids and what is past int64
+# is not.
 _ENCODED = {
     pa.int8(), pa.uint8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.bool_(), pa.string(),
     pa.binary(), pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.duration("us"),

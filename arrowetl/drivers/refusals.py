@@ -1,9 +1,9 @@
 """
-What a driver's exception is told as: shared words of the door's three halves.
+What a driver's exception is told as: shared words of the door's four halves.
 
 Nothing here lets a password or a value of a row through. Which of our errors
 an exception becomes is decided beside the driver (`mysql`, `postgres`,
-`arrow`).
+`adbc`, `arrow`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,21 @@ def clean(text: str, endpoint: Endpoint) -> str:
     line = " ".join(text.split())
     if endpoint.password:
         line = line.replace(endpoint.password, "***")
-    # "Incorrect date value: 'x' for column `a`": names stay (MySQL puts them in backticks or after a dot), values go.
-    line = re.sub(r"(value:?|entry|[Dd]ata) '(?:[^'\\]|\\.|'')*'", r"\1 '…'", line)
+    for value in _VALUES:
+        line, found = value.subn(r"\1 '…'", line)
+        if found:
+            break
     line = re.sub(r'(syntax for type [^:]+: )".*', r'\1"…"', line)
     return line[: limits.server_message_characters]
+
+
+# Names stay (they stand behind `for`, or in front of the value), values go: up to the last place where they can end, as
+# servers escape no quote in them; or up to the message's end, where it was cut off.
+_BEFORE = r"(value:?|entry|[Dd]ata|string:?) "
+_VALUES = tuple(
+    re.compile(_BEFORE + value)
+    for value in (r"'.*'(?= for key '[^']*'$| for (?:column|function)\b)", r"'.*'(?= for key | at row \d+|$)", r"'.*$")
+)
 
 
 def verb(doing: str) -> str:
