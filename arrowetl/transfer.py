@@ -189,8 +189,8 @@ def finish(
     waited = [part.waiting for part in carried if part.waiting]
     jobs = [Job(shared.route, one.plan, one.part, one.path) for one in waited]
     # The indexes are what takes longest: where there are two cores, they are to have one for themselves.
-    beside = max(1, (os.cpu_count() or 1) - 1)
-    beside_indexes = replace(plan, workers=min(plan.workers or beside, beside))
+    most = max(1, (os.cpu_count() or 1) - 1)
+    beside_indexes = replace(plan, workers=min(plan.workers or most, most))
     *others, last = ends
     with ThreadPoolExecutor(1, "finish") as beside:
         finishing = [beside.submit(finished, plan, end) for end in others]
