@@ -39,8 +39,10 @@ def markdown(document: dict[str, Any]) -> str:
         parts.append("|---|---|---|---|---|---|")
         for name, one in _in_order(scenario):
             servers = sum(one["cpu_servers"].values())
+            carried = not one["failed"] and "nothing changed" not in name
+            rate = f"{one['rows_per_second']:,}" if carried else "-"
             parts.append(
-                f"| {name} | {one['seconds']:.1f} | {one['rows_per_second']:,} | "
+                f"| {name} | {one['seconds']:.1f} | {rate} | "
                 f"{one['cpu_client']:.1f} + {servers:.1f} | {one['memory_mb']:,} | {_contents(one)} |"
             )
         for name, why in scenario["missing"].items():
@@ -111,7 +113,7 @@ def _contents(one: dict[str, Any]) -> str:
         return "failed"
     found = one["contents"]
     if found is None:
-        return ""
+        return "not compared"
     if found["equal"]:
         return "equal"
     wrong = [f"{column}: {what:,}" if isinstance(what, int) else f"{column}: {what}"
