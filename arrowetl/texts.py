@@ -29,6 +29,6 @@ def _in_chunk(chunk: pa.Array, characters: str) -> bool:
     _, edges, texts = chunk.buffers()
     if not len(chunk) or texts is None:
         return False
-    offsets = memoryview(edges).cast("q" if chunk.type in (pa.large_string(), pa.large_binary()) else "i")
+    offsets = memoryview(edges).cast("q" if chunk.type == pa.large_string() else "i")
     held = bytes(memoryview(texts)[offsets[chunk.offset] : offsets[chunk.offset + len(chunk)]])
     return any(character.encode() in held for character in characters)

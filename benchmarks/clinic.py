@@ -32,6 +32,7 @@ from arrowetl.sandbox.servers import Sandbox
 
 GROWS, KEY = "securitylog", "SecurityLogNum"
 SECONDS_MAX = 3600
+LARGE = 5
 
 
 class Clinic:
@@ -87,9 +88,6 @@ def whole(clinic: Clinic, scale: str) -> tuple[list[dict[str, Any]], int]:
     if not contents.proven(clinic.sandbox, clinic.config, "*")["equal"]:
         sys.exit("the three ends are not equal")
     return runs, rows
-
-
-LARGE = 5
 
 
 def growing(clinic: Clinic, millions: int) -> list[dict[str, Any]]:
