@@ -10,6 +10,7 @@ Settings come from the environment (README, Configure). Errors are one tree,
 `arrowetl.ArrowetlError`, drawn in `arrowetl.errors`.
 """
 
+from arrowetl import memory  # noqa: F401 - before Polars, whose allocator it tells
 from arrowetl.errors import (
     ArrowetlError,
     ConfigurationError,

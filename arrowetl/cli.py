@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 import arrowetl
-from arrowetl import config, drivers, limits, progress, report, rules, verify
+from arrowetl import config, drivers, limits, memory, progress, report, rules, verify
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
 from arrowetl.options import all_option, chosen, json_option, shared, table_option
@@ -97,7 +97,7 @@ def main() -> NoReturn:
     """The program: nothing that a driver prints reaches the terminal, and a scheduler's TERM is a Ctrl-C."""
     global _stderr
     _stderr = Console(file=drivers.mute_panics())
-    drivers.share_arenas()
+    memory.share()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Also where a script's `&` had us ignore Ctrl-C.
         signal.signal(number, signal.default_int_handler)

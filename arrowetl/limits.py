@@ -24,9 +24,11 @@ partition_seconds = 0.5
 # libraries keep for later are some three times as much.
 bytes_in_flight_max = 80 * MIB
 
-# glibc gives each thread an arena of its own, and keeps what was freed there: by 2 for all, securitylog read from
-# three ends takes 360 MB instead of 387, in the same time.
+# glibc gives each thread an arena of its own, and keeps what was freed there: 2 for all, and what was freed is returned
+# where the process has grown past this, and by so much since the last time (`memory`).
 malloc_arenas = 2
+resident_bytes_calm = 200 * MIB
+resident_bytes_grown = 6 * MIB
 
 # The last so many partitions say how large the next one is; so many rounds of all workers, whether their number is
 # right: one more must be worth 5%, and is tried only while a quarter of this machine has nothing to do.

@@ -35,7 +35,7 @@ from typing import Any, Protocol
 import psutil
 import pyarrow as pa
 
-from arrowetl import drivers, limits
+from arrowetl import drivers, limits, memory
 from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
 from arrowetl.model import Comparison, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
@@ -229,7 +229,7 @@ class Workers:
         self._enter(job)
         try:
             with self._told_if_stopped():
-                return carry(job)
+                return _carried(carry, job)
         finally:
             self._leave(job)
 
@@ -238,10 +238,10 @@ class Workers:
         try:
             with self._lock:
                 try:
-                    future = self._executor.submit(carry, job)
+                    future = self._executor.submit(_carried, carry, job)
                 except BrokenExecutor:
                     self._executor = _executor(self._kind, self._count)
-                    future = self._executor.submit(carry, job)
+                    future = self._executor.submit(_carried, carry, job)
         except BaseException:
             self._leave(job, self._turns)
             raise
@@ -342,6 +342,14 @@ class _Room:
         return not self._taken or self._taken + bytes_ <= self._most
 
 
+def _carried(carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
+    """One job, after which its memory is the system's again, in whatever process it was."""
+    try:
+        return carry(job)
+    finally:
+        memory.give_back()
+
+
 def _executor(kind: str, count: int) -> Executor:
     if kind == "process":
         # Forked, a process would hang in connectorx's pool of threads, which a fork does not copy.
@@ -353,7 +361,7 @@ def _begin() -> None:
     """A worker process before its first job: it ends when its parent does, not when a terminal's Ctrl-C says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     drivers.mute_panics()
-    drivers.share_arenas()
+    memory.share()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -4,11 +4,9 @@ A query's rows as Arrow, through connectorx.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import sys
-from contextlib import suppress
 from typing import TextIO
 from urllib.parse import quote
 
@@ -93,16 +91,6 @@ def mute_panics() -> TextIO:
     os.close(nowhere)
     sys.stderr = kept
     return kept
-
-
-def share_arenas() -> None:
-    """Let all threads of this process, Rust's as well, allocate from a few arenas; for a program of its own."""
-    # Of another C library there is no such thing to be told.
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, limits.malloc_arenas)
-
-
-_M_ARENA_MAX = -8
 
 
 def _url_host(host: str) -> str:

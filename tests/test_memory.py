@@ -1,0 +1,51 @@
+"""
+What was freed does not stay with the process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_KEPT = """
+import ctypes
+from arrowetl import limits, memory
+import psutil
+memory.share()
+limits.resident_bytes_calm = 0
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+held = [library.malloc(4096) for _ in range(20_000)]
+for pointer in held:
+    ctypes.memset(pointer, 1, 4096)
+for pointer in held[:-1]:  # the last one keeps the others from the end of the arena
+    library.free(ctypes.c_void_p(pointer))
+resident = lambda: psutil.Process().memory_info().rss
+before = resident()
+memory.give_back()
+print(before - resident())
+"""
+
+_FIRST = (
+    "import sys, arrowetl; names = list(sys.modules); print(names.index('arrowetl.memory') < names.index('polars'))"
+)
+
+_ARROW = (
+    "import pyarrow as pa; from arrowetl import memory; memory.share(); print(pa.default_memory_pool().backend_name)"
+)
+
+
+def _said(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_what_was_freed_in_the_middle_of_an_arena_is_returned() -> None:
+    assert int(_said(_KEPT)) > 60 * 2**20
+
+
+def test_polars_is_imported_after_its_allocator_was_told() -> None:
+    assert _said(_FIRST) == "True"
+
+
+def test_arrow_allocates_where_it_is_returned_from() -> None:
+    assert _said(_ARROW) == "system"
