@@ -43,6 +43,7 @@ _HEADING = """\
 #       workers: 2                        # partitions of it at a time, at most
 #       columns:
 #         SSN: {exclude: true}            # leave a column out
+#         LName: {mask: hash}             # or nullify, or partial; hashes need ARROWETL_MASK_KEY
 #         HasIns: {type: boolean}         # carry it as another type; `arrowetl types` lists them
 #       views: rebuild                    # save the views in the way of a changed type, and make them anew
 #

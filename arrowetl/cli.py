@@ -191,7 +191,9 @@ def test_connections() -> None:
 def validate(offline: bool) -> None:
     """Every problem of the environment, tables.yml and the servers at once."""
     for name, (default, purpose) in config.ARROWETL_VARIABLES.items():
-        click.echo(f"{name} = {os.environ.get(name) or default}: {purpose}", err=True)
+        value = os.environ.get(name)
+        shown = "set" if value and name in config.SECRETS else value
+        click.echo(f"{name} = {shown or default}: {purpose}", err=True)
     try:
         with _open() as etl:
             problems, notes = etl.validate(offline)

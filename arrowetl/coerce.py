@@ -254,6 +254,10 @@ def _time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     return column.cast(field.arrow), []
 
 
+def _nothing(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    return pa.nulls(len(column), field.arrow), []
+
+
 def _boolean(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     values = _series(column)
     _refuse((values < 0) | (values > 1), "other than 0 and 1")
@@ -371,6 +375,7 @@ CONVERSIONS: dict[str, Conversion] = {
     "datetime": _datetime,
     "time": _time,
     "boolean": _boolean,
+    "nothing": _nothing,
     "text": _text,
     "told": _told,
     "label": _label,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 
 from arrowetl import limits
 from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
+from arrowetl.mask import KEY_CHARACTERS_MIN, KEY_VARIABLE
 from arrowetl.route import VARIABLES, Endpoint
 
 ENVIRONMENTS = ("production", "test")
@@ -27,7 +28,9 @@ DEFAULT_TABLES = Path("conf/tables.yml")
 # Name → (default, what it is for); `validate` lists them.
 ARROWETL_VARIABLES = {
     "ARROWETL_SPILL_DIR": (tempfile.gettempdir(), "partitions wait for LOAD DATA in a private directory below it"),
+    KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
 }
+SECRETS = {KEY_VARIABLE}
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Settings:
     endpoints: Mapping[str, Endpoint]
     tables_file: Path = DEFAULT_TABLES
     spill_directory: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    mask_key: bytes = field(default=b"", repr=False)
+    """Of columns that are hashed; empty where there is none."""
 
     def endpoint(self, name: str) -> Endpoint:
         """
@@ -88,12 +93,15 @@ def settings_from_environment(
     spill = values.get("ARROWETL_SPILL_DIR") or tempfile.gettempdir()
     if not Path(spill).is_dir():
         problems.append(f"ARROWETL_SPILL_DIR: {spill} is no directory")
+    mask_key = values.get(KEY_VARIABLE, "")
+    if mask_key and len(mask_key) < KEY_CHARACTERS_MIN:
+        problems.append(f"{KEY_VARIABLE}: must be {KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}")
     if problems:
         raise EnvironmentError(
             f"settings of the {chosen} environment: {counted(problems)}",
             f"set them in the environment or in {path}",
         )
-    return Settings(chosen, endpoints, tables_file, Path(spill))
+    return Settings(chosen, endpoints, tables_file, Path(spill), mask_key.encode())
 
 
 def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, str]:
@@ -138,6 +146,23 @@ def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen:
         ssl_mode=ssl_mode,
         ssl_ca=ssl_ca,
     )
+
+
+def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
+    """
+    Raises:
+        EnvironmentError: columns are to be hashed, and there is no key.
+    """
+    if not settings.mask_key:
+        shown = ", ".join(hashed[:_SHOWN]) + (f" and {len(hashed) - _SHOWN} more" if len(hashed) > _SHOWN else "")
+        raise EnvironmentError(
+            f"{KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {shown}",
+            f"set it to {KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is loaded "
+            "anew and nothing old can be joined",
+        )
+
+
+_SHOWN = 3
 
 
 # --- names of tables ----------------------------------------------------------------------------

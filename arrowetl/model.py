@@ -202,6 +202,9 @@ class TableSettings:
     def column_types(self) -> dict[str, str]:
         return {name: entry["type"] for name, entry in self.get("columns", {}).items() if "type" in entry}
 
+    def masks(self) -> dict[str, str]:
+        return {name: entry["mask"] for name, entry in self.get("columns", {}).items() if "mask" in entry}
+
     def excluded_columns(self) -> set[str]:
         return {name for name, entry in self.get("columns", {}).items() if entry.get("exclude")}
 
@@ -271,6 +274,8 @@ class Field:
     name_postgres: str
     type_postgres: str
     arrow: pa.DataType
+    mask: str | None = None
+    """One of `mask.MASKS`: what both ends get is not what the source has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +342,8 @@ class TablePlan:
     """Whether the warehouse is behind the replica, and is to take everything from there."""
     from_replica: bool = False
     """Whether the replica is read, and only the warehouse written."""
+    mask_mark: str = ""
+    """By which another key of its masks is noticed."""
     adopted: Mapping[str, str] = field(default_factory=dict)
     """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
@@ -358,6 +365,11 @@ class TablePlan:
         fields = {field.column.name: field for field in self.fields}
         key = self.table.primary_key
         return tuple(fields[name] for name in key) if fields.keys() >= set(key) else ()
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The columns that are masked."""
+        return tuple(field.column.name for field in self.fields if field.mask)
 
     @property
     def is_split(self) -> bool:

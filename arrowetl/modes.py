@@ -96,9 +96,10 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
 
 
 def structure(plan: TablePlan) -> str:
-    """A digest of the columns that are carried, and of the key."""
+    """A digest of the columns that are carried, of their masks, and of the key."""
     columns = [[c.name, c.column_type, c.nullable, c.charset, c.collation] for c in (f.column for f in plan.fields)]
-    return hashlib.sha256(json.dumps([columns, plan.table.primary_key]).encode()).hexdigest()[:16]
+    masks = [[(f.column.name, f.mask) for f in plan.fields if f.mask], plan.mask_mark] if plan.masked else []
+    return hashlib.sha256(json.dumps([columns, plan.table.primary_key, *masks]).encode()).hexdigest()[:16]
 
 
 def in_step(plan: TablePlan, standing: Standing) -> bool:
@@ -232,10 +233,14 @@ def is_old_enough(reading: Reading) -> bool:
     return reading.update_time is not None and reading.now - reading.update_time > grain
 
 
-def checksum_tells(table: Table) -> bool:
-    """Whether the checksum of all rows is to say if the table changed: it is small, and its engine cannot."""
+def checksum_tells(plan: TablePlan) -> bool:
+    """
+    Whether the checksum of all rows is to say if the table changed: it is small, and its engine cannot. What is masked
+    is in no checksum, and would change unnoticed.
+    """
+    table = plan.table
     stamped = table.engine == "MyISAM" and table.update_time is not None
-    return not stamped and table.rows <= limits.checksum_table_rows_max
+    return not stamped and not plan.masked and table.rows <= limits.checksum_table_rows_max
 
 
 def _overdue(record: Record, settings: TableSettings, now: datetime) -> str | None:
@@ -258,6 +263,9 @@ def watermark_column(table: Table, settings: TableSettings) -> str | None:
     """
     name = settings.get("primary_incremental_column")
     if settings.get("extraction_strategy", "full_table") == "full_table" or name in (None, "none"):
+        return None
+    if name in settings.excluded_columns() or name in settings.masks():
+        # Its highest value would be written down.
         return None
     column = next((column for column in table.columns if column.name == name), None)
     asked = "primary_incremental_column" in (settings.get("overrides") or {})
@@ -317,6 +325,8 @@ def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str
     table, link, chosen = plan.table, around.link, around.choices.reconcile_by
     if table.integer_key is None:
         return Comparison.READING, "compared by reading both, having no integer key"
+    if plan.masked and chosen != "checksum":
+        return Comparison.READING, "compared by reading both, for the sake of its masked columns"
     if chosen != "auto":
         return Comparison(chosen), f"compared by {chosen}, as tables.yml chooses"
     if table.data_bytes <= limits.reading_bytes_min:

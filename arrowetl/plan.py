@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from arrowetl import limits, partition, schema
+from arrowetl import limits, mask, partition, schema
 from arrowetl.coerce import NO_CHARACTER
 from arrowetl.errors import DataError, nearest
 from arrowetl.model import (
@@ -46,6 +46,7 @@ def table_plan(
     remembered: Sequence[Coercion] | None = None,
     misfits: Mapping[str, int] | None = None,
     partition_bytes: int = limits.partition_bytes,
+    mask_mark: str = "",
 ) -> TablePlan:
     """
     Decide what becomes of one table's columns, as if everything were to be read; `modes` decides whether it is.
@@ -56,6 +57,7 @@ def table_plan(
         misfits: columns → how many of the source's values the type they have at the warehouse cannot hold; for those
             of `doubts`.
         partition_bytes: of a partition, where tables.yml chooses none.
+        mask_mark: by which another key of its hashes will be noticed.
 
     Raises:
         DataError: a column has no rule, or the warehouse's table cannot follow.
@@ -68,12 +70,16 @@ def table_plan(
     fields = schema.translate(table.name, columns, {**settings.column_types(), **adopted})
     coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered or ()}
     fields = schema.told_by_bytes(table.name, fields, {column for column, found in coerced if found == NO_CHARACTER})
+    masks = settings.masks()
+    fields = tuple(mask.masked(f, masks[f.column.name]) if f.column.name in masks else f for f in fields)
     key_postgres, notes = _key(table, fields, {column for (column, _), became in coerced.items() if became == "NULL"})
     name_postgres = schema.postgres_name(table.name)
     chosen = "partition_bytes" in settings.values
     scanned = None if chosen else partition.scanned(table, settings.get("batch_size"))
     if adopted:
         notes += ("kept as they are at the warehouse: " + ", ".join(f"{n} as {t}" for n, t in adopted.items()),)
+    if told := [f"{field.column.name} by {field.mask}" for field in fields if field.mask]:
+        notes += (f"masked, and left out of checksums: {', '.join(told)}",)
     plan = TablePlan(
         table=table,
         mode=Mode.FULL,
@@ -93,6 +99,7 @@ def table_plan(
         key_postgres=key_postgres,
         cutover=Cutover.SWAP,
         published=published,
+        mask_mark=mask_mark if any(field.mask == "hash" for field in fields) else "",
         adopted=adopted,
         notes=(*_renamings(table.name, name_postgres, fields), *notes),
     )
@@ -115,11 +122,28 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
         raise DataError(
             f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"
         )
+    _refuse_masks(table, settings)
     if published and published.kind != "table":
         raise DataError(
             f"{table.name}: a {published.kind} of that name stands at the warehouse, and cannot be written into",
             "rename or drop it there, or exclude the table: overrides: {exclude: true}",
         )
+
+
+def _refuse_masks(table: Table, settings: TableSettings) -> None:
+    """
+    Raises:
+        DataError: a column cannot be masked as tables.yml has it; it is not carried as it is instead.
+    """
+    masks = settings.masks()
+    for column in _columns(table, settings):
+        why = mask.refused(column, masks[column.name], table.primary_key) if column.name in masks else None
+        if why:
+            place = f"tables.{table.name}.overrides.columns.{column.name}"
+            raise DataError(
+                f"{table.name}.{column.name} ({column.column_type}): cannot be masked by {masks[column.name]}: {why}",
+                f"correct {place}.mask, or leave the column out with {place}: {{exclude: true}}",
+            )
 
 
 def _key(table: Table, fields: Iterable[Field], become_null: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

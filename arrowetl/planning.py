@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from arrowetl import config, ledger, limits, modes, plan, schema, workers
+from arrowetl import config, ledger, limits, mask, modes, plan, schema, workers
 from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.ledger import Ledger
 from arrowetl.model import NO_RECORD, Mode, PublishedTable, Record, Standing, Table, TablePlan
@@ -78,7 +78,15 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     )  # fmt: skip
     pace = book.pace(way(request))
     found = planned_tables(
-        request, tables_file, catalog, standings, book.remembered(), servers.source.misfits, around, pace
+        request,
+        tables_file,
+        catalog,
+        standings,
+        book.remembered(),
+        servers.source.misfits,
+        around,
+        pace,
+        mask.mark(route.mask_key or b""),
     )
     found = _decided_anew(found, tables_file, servers.source, around)
     gone = sorted(set(records[0]) - set(catalog)) if request.read_from == "source" else []
@@ -115,9 +123,7 @@ def standings_of(
 def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, around: Circumstances) -> Planned:
     """The plans, once the source was asked for the checksums of some tables, and how quick the link is."""
     alone = around.to == "warehouse"
-    asked = [
-        one for one in found.plans if (one.is_delta or alone) and not one.proves and modes.checksum_tells(one.table)
-    ]
+    asked = [one for one in found.plans if (one.is_delta or alone) and not one.proves and modes.checksum_tells(one)]
     asked = [one for one in asked if _recorded_checksum(modes.base(found.standings[one.name], around)) is not None]
     checksums = source.checksums(asked)
     if any(_would_rather_know(one, around) for one in found.plans):
@@ -151,12 +157,14 @@ def planned_tables(
     misfits: Callable[[Table, Mapping[str, str]], dict[str, int]],
     around: Circumstances,
     pace: Pace | None = None,
+    mask_mark: str = "",
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
 
     Args:
         misfits: asks the source how many values of a table's columns some conditions are true of.
+        mask_mark: by which another key of masks will be noticed.
 
     Raises:
         UsageError: a table that was named is not there.
@@ -187,7 +195,7 @@ def planned_tables(
             there, known = standings[name].published, remembered.get(name)
             doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
             counts = misfits(catalog[name], doubts) if doubts else {}
-            one = plan.table_plan(catalog[name], settings, there, known, counts, bytes_)
+            one = plan.table_plan(catalog[name], settings, there, known, counts, bytes_, mask_mark)
             as_of = standings[name].warehouse.as_of
             if as_of and as_of.without_key and as_of.structure == modes.structure(one) and one.key_postgres:
                 one = plan.without_key(one)

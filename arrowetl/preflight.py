@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from arrowetl import drivers, limits, sql
+from arrowetl import config, drivers, limits, sql
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
 from arrowetl.route import Endpoint
-from arrowetl.tables_file import problems_of
+from arrowetl.tables_file import problems_of, read_tables
 
 
 @dataclass(frozen=True)
@@ -241,6 +241,11 @@ def test_connections(settings: Settings) -> list[Examined]:
 def validate(settings: Settings, offline: bool) -> list[str]:
     """Every problem of tables.yml and the servers at once; empty is good."""
     problems = problems_of(settings.tables_file)
+    try:
+        if not problems and (hashed := read_tables(settings.tables_file).hashed()):
+            config.require_mask_key(settings, hashed)
+    except ConfigurationError as error:
+        problems.append(str(error))
     if offline:
         return problems
     for examined in test_connections(settings):

@@ -113,6 +113,7 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     staged = sql.staging_name(plan.name) if plan.mode is Mode.INCREMENTAL else None
     all_of_it = staged is None or plan.table.rows <= limits.whole_rows_checksum_max
     fields = plan.fields if all_of_it else plan.key_fields
+    fields = tuple(field for field in fields if not field.mask)
     grouped = Grouped(key, fields, part, max(1, part.rows // limits.checksum_group_rows))
     here = source.groups(grouped, plan.name)
     there = [replica.groups(grouped, plan.name, staged), *([replica.groups(grouped, staged)] if staged else [])]

@@ -86,6 +86,8 @@ class Route:
     choices: Choices = DEFAULT_CHOICES
     to: str = "both"
     """One of `DESTINATIONS`."""
+    mask_key: bytes | None = field(default=b"", repr=False)
+    """Of the masks that hash; empty where there is none. None where what is read is masked already."""
 
     @property
     def ends(self) -> tuple[str, ...]:
@@ -98,4 +100,4 @@ class Route:
         """The way from the replica to the warehouse, on which the source is left alone."""
         if self.replica is None:
             return self
-        return Route(self.run_id, self.replica, None, self.warehouse, None)
+        return Route(self.run_id, self.replica, None, self.warehouse, None, mask_key=None)

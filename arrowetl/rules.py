@@ -100,13 +100,13 @@ def _as_text(column: Column) -> str:
     """
     if column.charset not in _UTF8:
         return "{c}"
-    declared = _characters(column)
+    declared = characters(column)
     # No server's max_allowed_packet is below 1024 bytes.
     is_short = column.data_type == "tinytext" or (declared is not None and declared <= 255)
     return "CAST({c} AS BINARY)" if is_short else _LONG_BYTES
 
 
-def _characters(column: Column) -> int | None:
+def characters(column: Column) -> int | None:
     """How long a char or varchar may be; None of other types."""
     declared = re.fullmatch(r"(?:var)?char\((\d+)\)", column.column_type)
     return int(declared[1]) if declared else None
@@ -131,7 +131,7 @@ def _beyond(type_: str) -> Callable[[Column, Asked], str | None]:
 
 
 def _longer(column: Column, asked: Asked) -> str | None:
-    declared = _characters(column)
+    declared = characters(column)
     if not asked or (declared is not None and declared <= asked[0]):
         return None
     return f"CHAR_LENGTH({{c}}) > {asked[0]}"
@@ -170,11 +170,12 @@ _GEOMETRY = (
     "multipolygon", "geometrycollection", "geomcollection",
 )  # fmt: skip
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
-_TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
+LETTERS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
+"""MySQL's types of texts that may be any."""
 _HAS_TEXT = (*INTEGERS, "year", "decimal", "date", "datetime", "timestamp", "time", "json", "uuid", "inet4", "inet6")
 _ZERO_DATE = "zero, partial and impossible dates become NULL, counted"
 _NUL = "NUL characters removed, counted"
-_SIZED = (("varchar", _TEXTS, _NUL), ("char", ("char",), "padded by PostgreSQL"))
+_SIZED = (("varchar", LETTERS, _NUL), ("char", ("char",), "padded by PostgreSQL"))
 
 # What a type becomes at a replica whose flavour lacks it.
 REPLICA_TYPES: dict[str, dict[Flavour, str]] = {
@@ -209,9 +210,9 @@ RULES: tuple[Rule, ...] = (
          note="read and written in UTC; " + _ZERO_DATE),
     Rule("time", ("time",), "interval", pa.duration("us"), select=_TIME, prints="time",
          note="-838:59:59.999999 to 838:59:59.999999, exact"),
-    Rule("char, varchar, text", _TEXTS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES, converts="text",
+    Rule("char, varchar, text", LETTERS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES, converts="text",
          canonical=_TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
-    Rule(TOLD_BY_BYTES, _TEXTS, "text", pa.string(), select=_TOLD, never_empty=True, converts="told", prints="told",
+    Rule(TOLD_BY_BYTES, LETTERS, "text", pa.string(), select=_TOLD, never_empty=True, converts="told", prints="told",
          load="UNHEX({v})", canonical=_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
     Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT, when=_is_unicode),
@@ -257,11 +258,17 @@ RULES: tuple[Rule, ...] = (
          canonical=_TEXT, when=_is_unicode, refuses=_longer),
     Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, never_empty=True,
          canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
-    Rule("bytea on request", _TEXTS, "bytea", pa.large_binary(), request=True, select=_TOLD, never_empty=True,
+    Rule("bytea on request", LETTERS, "bytea", pa.large_binary(), request=True, select=_TOLD, never_empty=True,
          converts="bytes", prints="told", load="UNHEX({v})", canonical=("HEX(CAST({c} AS BINARY))", _HEX[1]),
          note="in the column's own character set: NUL and all"),
-    *(Rule(f"{type_} on request", _TEXTS, type_, pa.binary(), request=True, adoptable=False, select=_as_text,
+    *(Rule(f"{type_} on request", LETTERS, type_, pa.binary(), request=True, adoptable=False, select=_as_text,
            converts=type_, canonical=None, when=_is_unicode, note=note)
       for type_, note in (("jsonb", "as PostgreSQL spells it: of equal keys the last; what is none is refused"),
                           ("json", "what is none is refused"))),
 )  # fmt: skip
+
+# What `mask` makes of columns that tables.yml wants masked; no column has them otherwise.
+MASKED_TEXT = Rule(
+    "masked text", (), "text", pa.string(), select="CAST(CONVERT({c} USING utf8mb4) AS BINARY)", converts="text"
+)
+NULLIFIED = Rule("nullified", (), "", pa.null(), select="CAST(NULL AS CHAR)", converts="nothing")

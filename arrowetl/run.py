@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from arrowetl import overrides, plan, planning, preflight, workers
+from arrowetl import config, overrides, plan, planning, preflight, workers
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
 from arrowetl.ledger import Ledger
@@ -124,6 +124,8 @@ def route(settings: Settings, request: Request, tables_file: TablesFile, run_id:
     """
     read, warehouse = settings.endpoint(request.read_from), settings.endpoint("warehouse")
     has_replica = request.read_from == "source" and request.to != "warehouse"
+    if request.read_from == "source" and (hashed := tables_file.hashed()):
+        config.require_mask_key(settings, hashed)
     replica = settings.endpoint("replica") if has_replica else None
     preflight.reach(*(endpoint for endpoint in (read, replica, warehouse) if endpoint))
     with ExitStack() as held:
@@ -133,7 +135,9 @@ def route(settings: Settings, request: Request, tables_file: TablesFile, run_id:
             preflight.require_local_infile(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
         choices = _connections_shared_out(tables_file.choices, request)
-        found = Route(run_id, read, replica, warehouse, spills, choices, request.to)
+        # The replica's rows have been masked on their way there.
+        mask_key = settings.mask_key if request.read_from == "source" else None
+        found = Route(run_id, read, replica, warehouse, spills, choices, request.to, mask_key)
         held.callback(workers.leave, found)
         yield found
 

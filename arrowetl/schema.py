@@ -18,9 +18,9 @@ import pyarrow as pa
 from arrowetl import limits
 from arrowetl.errors import DataError, DataExtractionError
 from arrowetl.model import INTEGERS, Column, Field, Flavour
-from arrowetl.rules import BITS, REPLICA_TYPES, RULES, Asked, Rule
+from arrowetl.rules import BITS, MASKED_TEXT, NULLIFIED, REPLICA_TYPES, RULES, Asked, Rule
 
-_BY_NAME = {rule.name: rule for rule in RULES}
+_BY_NAME = {rule.name: rule for rule in (*RULES, MASKED_TEXT, NULLIFIED)}
 # The eight IEEE bytes: a float's text has too few digits, and a double's is another on MySQL and MariaDB.
 _IMAGE_OF_BITS = BITS[0]
 
@@ -118,7 +118,9 @@ def expression(field: Field) -> str:
 
 
 def canonical(field: Field) -> tuple[str, str] | None:
-    """Its canonical text in MySQL's SQL and in PostgreSQL's; `{c}` is its quoted name."""
+    """Its canonical text in MySQL's SQL and in PostgreSQL's; `{c}` is its quoted name. None of what is masked."""
+    if field.mask:
+        return None
     texts = rule_of(field).canonical
     if texts and "zerofill" in field.column.column_type and texts == ("{c}", "{c}::text"):
         # As a number it has no zeros before it.

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, limits, modes, partition, schema, sql
+from arrowetl import coerce, drivers, limits, mask, modes, partition, schema, sql
 from arrowetl.checksum import Grouped, Groups, table_checksums
 from arrowetl.errors import ArrowetlError, DataExtractionError
 from arrowetl.model import Column, Flavour, Index, Partition, Reading, Table, TablePlan
@@ -32,12 +32,20 @@ class Source:
     One server and database to read from.
     """
 
-    def __init__(self, endpoint: Endpoint, choices: Choices = DEFAULT_CHOICES, run_id: str = "") -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        choices: Choices = DEFAULT_CHOICES,
+        run_id: str = "",
+        mask_key: bytes | None = b"",
+    ) -> None:
         """
         Args:
             run_id: by which the long statements of a run, of all its processes, can be known at the server.
+            mask_key: of the masks that hash; None where the server's rows are masked already.
         """
         self.endpoint = endpoint
+        self._mask_key = mask_key
         self._mark = f" /* arrowetl {run_id} */" if run_id else ""
         self.choices = choices
         seconds = choices.statement_seconds
@@ -83,7 +91,7 @@ class Source:
         """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
             rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
-        checksum = self.checksums([plan]).get(plan.name) if modes.checksum_tells(plan.table) else None
+        checksum = self.checksums([plan]).get(plan.name) if modes.checksum_tells(plan) else None
         return Reading(int(rows), update_time, now, checksum)
 
     def checksums(self, plans: Sequence[TablePlan]) -> dict[str, int]:
@@ -196,7 +204,7 @@ class Source:
         The rows of one partition; read again by the fallbacks of the rules where texts had bytes that are no character.
 
         Returns:
-            The plan with its fields as they were read, and the rows.
+            The plan with its fields as they were read, and the rows, with their masks on.
 
         Raises:
             DataExtractionError: the read ended before its end, or a text is none.
@@ -213,7 +221,7 @@ class Source:
                 self._odd[plan.name] = self._odd.get(plan.name, frozenset()) | odd
             plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, odd))
             table, _ = coerce.as_read(plan.name, self._read(plan, part), plan.fields, key)
-        return plan, table
+        return plan, mask.applied(table, plan.fields, self._mask_key)
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None

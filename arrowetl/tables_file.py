@@ -18,6 +18,7 @@ import yaml
 
 from arrowetl import limits
 from arrowetl.errors import ConfigurationError, ValidationError, counted, nearest
+from arrowetl.mask import MASKS
 from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, TableSettings
 from arrowetl.route import COMPARISONS, DEFAULT_CHOICES, Choices
 
@@ -84,6 +85,7 @@ MONITORING: dict[str, Check] = {
 COLUMN_OVERRIDES: dict[str, Check] = {
     "type": _TEXT,
     "exclude": _TRUTH,
+    "mask": _one_of(*MASKS),
 }
 METADATA: dict[str, Check] = {
     "generated_at": (lambda v: v is not None, "a time"),
@@ -115,6 +117,14 @@ class TablesFile:
     def of(self, table: str) -> TableSettings:
         """A table's settings; defaults for one the file does not know."""
         return self.tables.get(table, TableSettings())
+
+    def hashed(self) -> tuple[str, ...]:
+        """The columns that are to be masked by a key, with their tables."""
+        chosen = ((name, settings) for name, settings in self.tables.items() if not settings.excluded)
+        return tuple(
+            f"{name}.{column}" for name, settings in chosen for column, mask in settings.masks().items()
+            if mask == "hash" and column not in settings.excluded_columns()
+        )  # fmt: skip
 
 
 def read_tables(path: Path) -> TablesFile:

@@ -110,9 +110,8 @@ def servers_of(route: Route) -> Servers:
             replica, spills = None, route.spill_directory
             if route.replica and spills:
                 replica = Replica(route.replica, spills, partial(spilled, spills))
-            _SERVERS[route] = Servers(
-                Source(route.source, route.choices, route.run_id), replica, Warehouse(route.warehouse), route.ends
-            )
+            source = Source(route.source, route.choices, route.run_id, route.mask_key)
+            _SERVERS[route] = Servers(source, replica, Warehouse(route.warehouse), route.ends)
         return _SERVERS[route]
 
 

@@ -24,6 +24,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "schema",
         "partition",
         "texts",
+        "mask",
         "coerce",
         "infile",
         "sql",
@@ -33,7 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "modes",
         "pace",
     ),
-    "door": ("drivers", "cutover"),
+    "door": ("memory", "drivers", "cutover"),
     "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger"),
     "journey": (
         "preflight",

@@ -234,7 +234,14 @@ def add_indexes(database: str, name: str, plan: TablePlan, present: Collection[s
 
 def _secondary(plan: TablePlan, present: Collection[str] = ()) -> list[str]:
     kept, there = {field.column.name for field in plan.fields}, {"PRIMARY", *present}
-    indexes = [i for i in plan.table.indexes if i.name not in there and kept.issuperset(dict(i.columns))]
+    # Values that are masked in part are the same more often.
+    shown = {field.column.name for field in plan.fields if field.mask == "partial"}
+    indexes = [
+        index for index in plan.table.indexes
+        if index.name not in there
+        and kept.issuperset(dict(index.columns))
+        and not (index.unique and shown.intersection(dict(index.columns)))
+    ]  # fmt: skip
     return [clause for clause in map(_index_clause, indexes) if clause]
 
 
