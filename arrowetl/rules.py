@@ -267,8 +267,9 @@ RULES: tuple[Rule, ...] = (
                           ("json", "what is none is refused"))),
 )  # fmt: skip
 
-# What `mask` makes of columns that tables.yml wants masked; no column has them otherwise.
+# What `mask` makes of columns that tables.yml wants masked; no column has these otherwise.
 MASKED_TEXT = Rule(
     "masked text", (), "text", pa.string(), select="CAST(CONVERT({c} USING utf8mb4) AS BINARY)", converts="text"
 )
 NULLIFIED = Rule("nullified", (), "", pa.null(), select="CAST(NULL AS CHAR)", converts="nothing")
+MASKED = (MASKED_TEXT, NULLIFIED)

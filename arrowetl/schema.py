@@ -18,9 +18,9 @@ import pyarrow as pa
 from arrowetl import limits
 from arrowetl.errors import DataError, DataExtractionError
 from arrowetl.model import INTEGERS, Column, Field, Flavour
-from arrowetl.rules import BITS, MASKED_TEXT, NULLIFIED, REPLICA_TYPES, RULES, Asked, Rule
+from arrowetl.rules import BITS, MASKED, REPLICA_TYPES, RULES, Asked, Rule
 
-_BY_NAME = {rule.name: rule for rule in (*RULES, MASKED_TEXT, NULLIFIED)}
+_BY_NAME = {rule.name: rule for rule in (*RULES, *MASKED)}
 # The eight IEEE bytes: a float's text has too few digits, and a double's is another on MySQL and MariaDB.
 _IMAGE_OF_BITS = BITS[0]
 

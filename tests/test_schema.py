@@ -176,10 +176,11 @@ def test_every_pair_of_types_is_one_that_arrives() -> None:
 
 def test_rules_have_names_of_their_own() -> None:
     """A plan names its rule, and finds it again."""
-    names = [rule.name for rule in rules.RULES]
+    every = (*rules.RULES, *rules.MASKED)
+    names = [rule.name for rule in every]
 
     assert len(set(names)) == len(names)
-    assert {rule.converts for rule in rules.RULES} == coerce.CONVERSIONS.keys()
+    assert {rule.converts for rule in every} == coerce.CONVERSIONS.keys()
     assert {rule.prints for rule in rules.RULES} == infile.PRINTERS.keys()
     assert {rule.fallback for rule in rules.RULES} - set(names) == {None}
 
