@@ -304,8 +304,8 @@ def merge_replica(database: str, plan: TablePlan, row_checksums: tuple[str, str]
     """
     Make staged rows and keys those of the published table, for one transaction.
 
-    A row goes out before it comes in: REPLACE would take other rows along
-    where a second unique key has changed hands among them.
+    A row is changed where it stands, so that no index is touched but those of columns that changed. Where there is a
+    second unique key, which may have changed hands, all rows go out before they come in.
 
     Args:
         row_checksums: of a published row `t` and a staged row `s`.
@@ -323,13 +323,30 @@ def merge_replica(database: str, plan: TablePlan, row_checksums: tuple[str, str]
     # Rows that were staged by their stamp, and went while the rest was compared. Of other keys than integers, what is
     # gone may be the same to a collation as what has come in its place.
     unstaged = {"unstaged": f"DELETE t FROM {staged} t JOIN {gone} g ON {matching('g')}"}
+    if has_other_unique_keys(plan):
+        written = {
+            "updated": f"DELETE t FROM {target} t JOIN {staged} s ON {matching('s')}",
+            "inserted": f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}",
+        }
+    else:
+        names = [mysql_name(field.column.name) for field in plan.fields]
+        new = f"NOT EXISTS (SELECT 1 FROM {target} t WHERE {matching('s')})"
+        written = {
+            "updated": f"UPDATE {target} t JOIN {staged} s ON {matching('s')} "
+            f"SET {', '.join(f't.{name} = s.{name}' for name in names)}",
+            "inserted": f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged} s WHERE {new}",
+        }
     return {
         **(unstaged if plan.mode is Mode.INCREMENTAL else {}),
         "equal": f"DELETE s FROM {staged} s JOIN {target} t ON {matching('s')} WHERE {same}",
         "deleted": f"DELETE t FROM {target} t JOIN {gone} g ON {matching('g')}",
-        "updated": f"DELETE t FROM {target} t JOIN {staged} s ON {matching('s')}",
-        "inserted": f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}",
+        **written,
     }
+
+
+def has_other_unique_keys(plan: TablePlan) -> bool:
+    """Whether the replica's table has unique keys beside its primary one."""
+    return any(clause.startswith("UNIQUE") for clause in _secondary(plan))
 
 
 def swap_replica(database: str, table: str, exists: bool) -> str:
