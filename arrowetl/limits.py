@@ -146,6 +146,10 @@ whole_rows_checksum_max = 200_000
 # 16 cost 1.5 bytes a row for all, and 8% of the keys; larger ones name too many keys, smaller ones are too many.
 checksum_group_rows = 16
 
+# What is compared by checksums, or read by a watermark, is cut into ranges of so many bytes as the source stores them,
+# of which few travel: each range costs 0.1 s whatever is found in it.
+compared_bytes = 16 * MIB
+
 # A table of fewer bytes is sooner read than asked about.
 reading_bytes_min = 16 * 1024
 

@@ -217,7 +217,7 @@ class Replica:
                 done = {step: session.execute(statement) for step, statement in statements.items()}
                 went_out = done["updated"] if sql.has_other_unique_keys(plan) else 0
                 changes = Changes(done["inserted"] - went_out, done["updated"], done["deleted"])
-                rows = int(session.rows(sql.mysql_count(database, plan.name))[0][0])
+                rows = int(session.rows(sql.mysql_count_changed(database, plan.name))[0][0])
                 if rows != staged.expected:
                     raise VerificationError(
                         f"{plan.name}: the replica would have {rows:,} rows, and must have {staged.expected:,}; "

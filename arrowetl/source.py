@@ -166,9 +166,9 @@ class Source:
         found = chain.from_iterable(self._ranges(plan.table, rows, *gap) for gap in partition.gaps(done))
         return (replace(part, index=index, since=plan.since) for index, part in enumerate(found))
 
-    def ranges(self, plan: TablePlan) -> Iterator[Partition]:
-        """The whole table as ranges, to be compared."""
-        return self._ranges(plan.table, lambda: plan.rows_per_partition)
+    def ranges(self, plan: TablePlan, rows: Callable[[], int]) -> Iterator[Partition]:
+        """The whole table as ranges of so many rows, to be compared."""
+        return self._ranges(plan.table, rows)
 
     def _ranges(
         self, table: Table, rows: Callable[[], int], lower: int | None = None, upper: int | None = None

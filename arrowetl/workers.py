@@ -143,10 +143,15 @@ class Job:
 
     @property
     def bytes(self) -> int:
-        """About how many its rows have, as the source stores them; none of those of which few are read."""
-        by_checksum = self.plan.is_delta and self.plan.comparison is Comparison.CHECKSUM
+        """
+        About how many its rows have, as the source stores them: twice where two ends are read and compared, none of
+        those of which few are read.
+        """
+        plan = self.plan
+        by_checksum = plan.is_delta and not plan.proves and plan.comparison is Comparison.CHECKSUM
         reads_few = self.part.since is not None or by_checksum
-        return 0 if reads_few else self.part.rows * self.plan.table.row_bytes
+        copies = 0 if reads_few else 2 if plan.is_delta else 1
+        return copies * self.part.rows * plan.table.row_bytes
 
 
 class Workers:
