@@ -4,6 +4,8 @@ What we say: names and values quoted whatever they are, ranges half-open.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from nouns import PATIENT, column, fields, planned, table
 
@@ -152,3 +154,39 @@ def test_staging_has_a_name_that_both_ends_can_hold(length: int) -> None:
     assert len(staging.encode()) <= 63
     assert staging.startswith(sql.STAGING)
     assert staging != sql.staging_name(other)
+
+
+@pytest.mark.parametrize(
+    ("other_key", "updated", "inserted"),
+    [
+        (
+            Index("name", (("LName", None),), unique=False),
+            "UPDATE `d`.`patient` t JOIN `d`.`arrowetl_staging_patient` s ON t.`PatNum` = s.`PatNum` "
+            "SET t.`PatNum` = s.`PatNum`, t.`LName` = s.`LName`",
+            " s WHERE NOT EXISTS (SELECT 1 FROM `d`.`patient` t WHERE t.`PatNum` = s.`PatNum`)",
+        ),
+        (
+            Index("name", (("LName", None),), unique=True),
+            "DELETE t FROM `d`.`patient` t JOIN `d`.`arrowetl_staging_patient` s ON t.`PatNum` = s.`PatNum`",
+            "FROM `d`.`arrowetl_staging_patient`",
+        ),
+    ],
+    ids=["in place", "all out before they come in"],
+)
+def test_a_row_is_changed_where_it_stands(other_key: Index, updated: str, inserted: str) -> None:
+    """At the replica, where no second unique key may have changed hands among the rows."""
+    statements = sql.merge_replica("d", planned(replace(PATIENT, indexes=(other_key,))), ("a", "b"))
+
+    assert statements["updated"] == updated
+    assert statements["inserted"].endswith(inserted)
+    assert list(statements) == ["equal", "deleted", "updated", "inserted"]
+
+
+def test_a_unique_key_of_values_masked_in_part_is_none_at_the_replica() -> None:
+    """They are the same more often."""
+    unique = Index("name", (("LName", None),), unique=True)
+    shown = planned(replace(PATIENT, indexes=(unique,)), columns={"LName": {"mask": "partial"}})
+    hashed = planned(replace(PATIENT, indexes=(unique,)), columns={"LName": {"mask": "hash"}})
+
+    assert sql.add_indexes("d", "patient", shown) is None
+    assert "UNIQUE INDEX `name`" in (sql.add_indexes("d", "patient", hashed) or "")

@@ -5,20 +5,21 @@ The journey of one table, with ends that write down what they are asked: the ord
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from nouns import PATIENT, planned
 
-from arrowetl import workers
+from arrowetl import limits, workers
 from arrowetl.errors import DataLoadingError, VerificationError
-from arrowetl.model import Partition, Reading, Standing
+from arrowetl.model import Comparison, Mode, Partition, Reading, Standing
 from arrowetl.outcome import Changes, Outcome, Status, Taken
 from arrowetl.route import Endpoint, Route
-from arrowetl.transfer import Shared, transfer
+from arrowetl.transfer import Shared, rows_of_the_next, transfer
 from arrowetl.workers import Servers, Workers
 
 PLAN = planned(PATIENT)
@@ -186,3 +187,29 @@ def test_a_table_that_is_written_to_meanwhile(monkeypatch: pytest.MonkeyPatch) -
     world = World(counts={"source": 7, "replica": 4, "warehouse": 4}, changes_while_read=True)
 
     assert carried(world, monkeypatch).settled is False
+
+
+@pytest.mark.parametrize(
+    ("more", "bytes_"),
+    [
+        ({}, 4 * limits.MIB),
+        ({"scans": True, "rows_per_partition": 10_240}, 10 * limits.MIB),
+        ({"scans": True, "rows_per_partition": 10_240, "mode": Mode.RECONCILE}, 5 * limits.MIB),
+        ({"scans": True, "rows_per_partition": 10_240, "proves": True}, 5 * limits.MIB),
+        ({"mode": Mode.RECONCILE}, 4 * limits.MIB),
+        ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, limits.compared_bytes),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, limits.compared_bytes),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "partition_bytes": limits.MIB}, limits.MIB),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "batch_size": 1_000}, 1_000 * 1024),
+    ],
+    ids=[
+        "as the run has learned", "scanned", "scanned at two ends", "proven", "read at two ends", "by checksums",
+        "by a watermark", "as tables.yml chooses", "rows that tables.yml caps",
+    ],
+)  # fmt: skip
+def test_how_much_the_next_partition_holds(more: dict[str, Any], bytes_: int) -> None:
+    """Ranges are large where little of them travels, and halved where two ends' rows are held."""
+    learned: Any = SimpleNamespace(workers=SimpleNamespace(pace=SimpleNamespace(partition_bytes=4 * limits.MIB)))
+    plan = replace(planned(replace(PATIENT, row_bytes=1024, rows=10**6)), **more)
+
+    assert rows_of_the_next(plan, learned) * 1024 == bytes_ // 1024 * 1024

@@ -14,11 +14,11 @@ import psutil
 import pytest
 from conftest import Clinic
 from independent import differences
-from nouns import PATIENT
+from nouns import PATIENT, planned
 
 from arrowetl import limits
 from arrowetl.errors import Interrupted
-from arrowetl.model import Partition
+from arrowetl.model import Comparison, Mode, Partition
 from arrowetl.outcome import PartitionOutcome
 from arrowetl.route import Route
 from arrowetl.workers import Job, Workers
@@ -115,6 +115,24 @@ PLAN: Any = _Plan()
 
 def _jobs(count: int) -> list[Job]:
     return [Job(JOB.route, PLAN, Partition(i, None, None)) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("more", "since", "bytes_"),
+    [
+        ({}, None, 1000),
+        ({"mode": Mode.RECONCILE, "comparison": Comparison.READING}, None, 2000),
+        ({"mode": Mode.FULL, "proves": True}, None, 2000),
+        ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, None, 0),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, "2026-01-01", 0),
+    ],
+    ids=["whole", "two ends read", "proven", "by checksums", "by a watermark"],
+)
+def test_room_is_taken_for_what_is_held(more: dict[str, Any], since: str | None, bytes_: int) -> None:
+    """Twice where two ends are read and compared; for what few rows travel of, none."""
+    plan = replace(planned(replace(PATIENT, row_bytes=10)), **more)
+
+    assert Job(JOB.route, plan, Partition(0, None, None, since=since, rows=100)).bytes == bytes_
 
 
 def test_no_partition_is_begun_after_a_failure() -> None:
