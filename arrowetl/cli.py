@@ -258,12 +258,16 @@ def analyze(output: Path | None) -> None:
     help="Which ends are written; for the warehouse alone no replica is needed.",
 )
 @click.option("--max-source-connections", type=int, help="Connections to the source at once, at most.")
+@click.option(
+    "--strict", is_flag=True, help="Exit 1 for what is only flagged, too: coercions, unsettled reads, slow tables."
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
 @json_option
 @shared
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
-    read_from: str, executor: str, to: str, max_source_connections: int | None, dry_run: bool, as_json: bool,
+    read_from: str, executor: str, to: str, max_source_connections: int | None, strict: bool, dry_run: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""
     asked: dict[str, Any] = {
@@ -284,7 +288,7 @@ def run(
         try:
             summary = etl.run(
                 **asked, max_workers=max_workers, executor=executor, max_source_connections=max_source_connections,
-                tell=watch,
+                strict=strict, tell=watch,
             )  # fmt: skip
         finally:
             watch.close()

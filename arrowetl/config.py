@@ -16,7 +16,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from arrowetl import limits
+from arrowetl import limits, webhook
 from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
 from arrowetl.mask import KEY_CHARACTERS_MIN, KEY_VARIABLE
 from arrowetl.route import VARIABLES, Endpoint
@@ -28,9 +28,13 @@ DEFAULT_TABLES = Path("conf/tables.yml")
 # Name → (default, what it is for); `validate` lists them.
 ARROWETL_VARIABLES = {
     "ARROWETL_SPILL_DIR": (tempfile.gettempdir(), "partitions wait for LOAD DATA in a private directory below it"),
+    webhook.VARIABLE: (
+        "not set",
+        "is sent JSON of tables that failed or were slow, as tables.yml chooses by `monitoring`",
+    ),
     KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
 }
-SECRETS = {KEY_VARIABLE}
+SECRETS = {KEY_VARIABLE, webhook.VARIABLE}
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Settings:
     spill_directory: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     mask_key: bytes = field(default=b"", repr=False)
     """Of columns that are hashed; empty where there is none."""
+    webhook: str = field(default="", repr=False)
+    """Where failures are told; empty where nowhere."""
 
     def endpoint(self, name: str) -> Endpoint:
         """
@@ -96,12 +102,15 @@ def settings_from_environment(
     mask_key = values.get(KEY_VARIABLE, "")
     if mask_key and len(mask_key) < KEY_CHARACTERS_MIN:
         problems.append(f"{KEY_VARIABLE}: must be {KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}")
+    address = values.get(webhook.VARIABLE, "").strip()
+    if address and not webhook.is_address(address):
+        problems.append(f"{webhook.VARIABLE}: must be an address like https://hooks.example.org/…")
     if problems:
         raise EnvironmentError(
             f"settings of the {chosen} environment: {counted(problems)}",
             f"set them in the environment or in {path}",
         )
-    return Settings(chosen, endpoints, tables_file, Path(spill), mask_key.encode())
+    return Settings(chosen, endpoints, tables_file, Path(spill), mask_key.encode(), address)
 
 
 def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, str]:

@@ -45,6 +45,7 @@ class Etl:
         executor: str = "thread",
         max_source_connections: int | None = None,
         to: str = "both",
+        strict: bool = False,
         tell: Callable[[Event], None] = lambda event: None,
     ) -> Summary:
         """
@@ -59,6 +60,7 @@ class Etl:
             executor: `thread` or `process`: who carries the partitions of tables that have several.
             max_source_connections: at once, at most; default what tables.yml chooses.
             to: `both`, `replica` or `warehouse`: which ends are written.
+            strict: whether what is only flagged, coercions and unsettled reads among it, makes the exit code 1.
             tell: is called, from several threads, with what happens meanwhile.
 
         Returns:
@@ -68,7 +70,7 @@ class Etl:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
         request = _request(
-            tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to
+            tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict
         )
         return running.run(self.settings, request, tell)
 
@@ -147,7 +149,7 @@ class Etl:
 def _request(
     tables: Sequence[str], category: str | None, all: bool, force_full: bool,
     max_workers: int = limits.workers_default, read_from: str = "source", executor: str = "thread",
-    max_source_connections: int | None = None, to: str = "both",
+    max_source_connections: int | None = None, to: str = "both", strict: bool = False,
 ) -> planning.Request:  # fmt: skip
     if sum([bool(tables), category is not None, all]) != 1:
         raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
@@ -164,7 +166,7 @@ def _request(
     if max_source_connections is not None and max_source_connections < 1:
         raise UsageError(f"--max-source-connections must be 1 or more, got {max_source_connections}")
     return planning.Request(
-        tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections, to
+        tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections, to, strict
     )
 
 

@@ -115,6 +115,15 @@ cutover_lock_seconds = 10
 alter_lock_milliseconds = 300
 alter_pause_seconds = 0.3
 
+# A table that is read whole is called slow, by its threshold, only where it took this long; it is said to have grown
+# or shrunk by this factor, where it has, or had, so many rows.
+slow_seconds_min = 1.0
+growth_max = 1.5
+growth_rows_min = 1_000
+
+# Whoever is told of failures must answer within this.
+webhook_seconds = 10
+
 # `status --watch` looks again so often.
 watch_seconds = 5
 

@@ -162,6 +162,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """Something a person should look at, although nothing failed."""
+
+    kind: str
+    """One of `monitor.KINDS`."""
+    message: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """One table's result."""
 
@@ -183,6 +195,7 @@ class Outcome:
     verdict: str | None = None
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     rows_planned: int = 0
     seconds_planned: float = 0.0
 
@@ -226,6 +239,7 @@ class Outcome:
             "settled": self.settled,
             "verdict": self.verdict,
             "notes": list(self.notes),
+            "flags": [flag.as_json() for flag in self.flags],
             "error": self.failure and self.failure.as_json(),
         }
 

@@ -37,6 +37,7 @@ class Request:
     executor: str = "thread"
     max_source_connections: int | None = None
     to: str = "both"
+    strict: bool = False
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,18 @@ def summary(run: Summary) -> RenderableType:
     unsettled = [outcome.table for outcome in done if outcome.settled is False]
     if unsettled:
         parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
+    for flag in (flag for outcome in done for flag in outcome.flags if flag.kind not in ("coerced", "unsettled")):
+        parts.append(Text(f"note: {flag.kind}: {flag.message}"))
     skipped = run.of(Status.SKIPPED)
-    words = "interrupted" if run.interrupted else "failed" if failed else "all equal"
+    words = (
+        "interrupted"
+        if run.interrupted
+        else "failed"
+        if failed
+        else "all equal"
+        if not run.exit_code
+        else "all equal, but flagged"
+    )
     counted = failed if words == "failed" else [*done, *skipped]
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
     head += f" ({count(len(skipped))} unchanged)" if skipped else ""

@@ -20,11 +20,11 @@ from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from arrowetl import config, overrides, plan, planning, preflight, workers
+from arrowetl import config, monitor, overrides, plan, planning, preflight, webhook, workers
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Mode, TablePlan
+from arrowetl.model import Mode, Standing, TablePlan
 from arrowetl.outcome import ConnectionCount, Event, Outcome, RunPlanned, Status, Summary, TableEnded
 from arrowetl.planning import Planned, Request, failure_of, way
 from arrowetl.route import Choices, Route
@@ -71,14 +71,32 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         work = tuple(plan for plan in planned.plans if not _needs_nothing(plan))
         outcomes = _carry(work, shared, request.max_workers, tables_file.choices.business_hours)
         connections = chain(workers.connections_of(way_there), book.connections(), *hands.connections.values())
+        everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *skipped, *outcomes)]
         summary = _summary(
-            settings, run_id, started_at, [*planned.failed, *skipped, *outcomes], planned.warnings,
-            _together(connections), hands.stopping.is_set(),
+            settings, run_id, started_at, everything, planned.warnings, _together(connections),
+            hands.stopping.is_set(), request.strict,
         )  # fmt: skip
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             book.end(summary, hands.learned, way(request))
-    return summary
+    return _told(settings, summary, tables_file)
+
+
+def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Outcome:
+    standing = planned.standings.get(outcome.table, Standing())
+    before = standing.warehouse if standing.warehouse.rows is not None else standing.replica
+    return replace(outcome, flags=monitor.flags(outcome, tables_file.of(outcome.table), before))
+
+
+def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summary:
+    """The summary, once whoever is to be told of failures was told."""
+    alerts = monitor.alerts(summary, tables_file.tables) if settings.webhook else []
+    if not alerts:
+        return summary
+    about = {"run_id": summary.run_id, "environment": summary.environment, "exit_code": summary.exit_code}
+    wrong = webhook.post(settings.webhook, {**about, "alerts": alerts})
+    words = f"nobody could be told of {len(alerts)} alerts at {webhook.VARIABLE}: {wrong}"
+    return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
 
 def dry_run(settings: Settings, request: Request) -> Planned:
@@ -259,9 +277,10 @@ def _summary(
     warnings: tuple[str, ...],
     connections: Mapping[str, Mapping[str, int]],
     interrupted: bool,
+    strict: bool,
 ) -> Summary:
     everything = sorted(outcomes, key=lambda outcome: outcome.table)
-    failed = any(outcome.status is Status.FAILED for outcome in everything)
+    failed = any(outcome.status is Status.FAILED or (strict and outcome.flags) for outcome in everything)
     return Summary(
         run_id=run_id,
         environment=settings.environment,

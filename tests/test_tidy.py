@@ -32,9 +32,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "compare",
         "plan",
         "modes",
+        "monitor",
         "pace",
     ),
-    "door": ("memory", "drivers", "cutover"),
+    "door": ("memory", "webhook", "drivers", "cutover"),
     "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger"),
     "journey": (
         "preflight",

@@ -1,0 +1,66 @@
+"""
+What a person should look at although nothing failed, and whom it is told to: by tables.yml's `monitoring`.
+
+Pure. `run` asks it once all tables have ended; `webhook` carries what is worth
+an alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from arrowetl import limits
+from arrowetl.model import Mode, Record, TableSettings
+from arrowetl.outcome import Flag, Outcome, Status, Summary
+
+KINDS = ("coerced", "unsettled", "slow", "grew", "shrank")
+
+
+def flags(outcome: Outcome, settings: TableSettings, before: Record) -> tuple[Flag, ...]:
+    """
+    Args:
+        before: what was recorded of the table when the run began.
+    """
+    if outcome.status is not Status.SUCCEEDED:
+        return ()
+    found = []
+    if counts := outcome.coerced():
+        words = ", ".join(f"{column} {count:,}" for column, count in counts.items())
+        found.append(Flag("coerced", f"{outcome.table}: values that the warehouse cannot hold: {words}"))
+    if outcome.settled is False:
+        found.append(Flag("unsettled", f"{outcome.table}: written to while it was read"))
+    return (*found, *_slow(outcome, settings), *_grown(outcome, before))
+
+
+def _slow(outcome: Outcome, settings: TableSettings) -> tuple[Flag, ...]:
+    """Of tables that were read whole, for so long that the rate says something."""
+    least = (settings.get("monitoring") or {}).get("performance_threshold_records_per_second")
+    if not least or outcome.mode is not Mode.FULL or outcome.seconds < limits.slow_seconds_min:
+        return ()
+    rate = outcome.rows_extracted / outcome.seconds
+    if rate >= least:
+        return ()
+    return (Flag("slow", f"{outcome.table}: {rate:,.0f} rows/s, its threshold is {least:,.0f}"),)
+
+
+def _grown(outcome: Outcome, before: Record) -> tuple[Flag, ...]:
+    rows, now = before.rows, outcome.rows_warehouse if outcome.rows_warehouse is not None else outcome.rows_replica
+    if not rows or now is None or max(rows, now) < limits.growth_rows_min:
+        return ()
+    for kind, is_so in (("grew", now > rows * limits.growth_max), ("shrank", now * limits.growth_max < rows)):
+        if is_so:
+            return (Flag(kind, f"{outcome.table}: {now:,} rows, there were {rows:,}"),)
+    return ()
+
+
+def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict[str, Any]]:
+    """What tables.yml wants to be told of: tables that failed, and those that were slow."""
+    told = []
+    for outcome in summary.outcomes:
+        wanted = settings.get(outcome.table, TableSettings()).get("monitoring") or {}
+        if outcome.failure and wanted.get("alert_on_failure", True):
+            told.append({"table": outcome.table, "kind": "failed", **outcome.failure.as_json()})
+        if wanted.get("alert_on_slow_extraction", False):
+            told += [{"table": outcome.table, **flag.as_json()} for flag in outcome.flags if flag.kind == "slow"]
+    return told

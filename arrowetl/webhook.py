@@ -1,0 +1,43 @@
+"""
+What is worth an alert → whoever listens at ARROWETL_WEBHOOK_URL: one POST of JSON.
+
+A run is not worse for an alert that did not arrive; it says so.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from arrowetl import limits
+
+VARIABLE = "ARROWETL_WEBHOOK_URL"
+
+
+def is_address(url: str) -> bool:
+    """
+    >>> is_address("https://hooks.example.org/T0/B0"), is_address("file:///etc/passwd")
+    (True, False)
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def post(url: str, document: Mapping[str, Any]) -> str | None:
+    """Send a document; what went wrong, in words that do not tell the address, of which a part is a password."""
+    body = json.dumps(document, default=str).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - is_address
+    try:
+        with urllib.request.urlopen(request, timeout=limits.webhook_seconds):  # noqa: S310
+            return None
+    except urllib.error.HTTPError as error:
+        return f"it answered {error.code}"
+    except (OSError, ValueError) as error:
+        return type(getattr(error, "reason", None) or error).__name__

@@ -1,0 +1,162 @@
+"""
+What is flagged although nothing failed, and who is told of what did.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from conftest import Clinic
+
+from arrowetl import monitor, webhook
+from arrowetl.model import Mode, Record, TableSettings
+from arrowetl.outcome import Coercion, Outcome, Status
+
+SLOW = {"monitoring": {"performance_threshold_records_per_second": 1000}}
+
+
+def outcome(**more: Any) -> Outcome:
+    facts = {"mode": Mode.FULL, "status": Status.SUCCEEDED, "rows_extracted": 10_000, "rows_warehouse": 10_000,
+             "seconds": 2.0, "settled": True}  # fmt: skip
+    return Outcome(table="t", category="small", reason="", **{**facts, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "rows_before", "kinds"),
+    [
+        ({}, SLOW, 10_000, []),
+        ({"coercions": (Coercion("d", "zero date", "NULL", 3),)}, SLOW, 10_000, ["coerced"]),
+        ({"settled": False}, SLOW, 10_000, ["unsettled"]),
+        ({"settled": None}, SLOW, 10_000, []),
+        ({"seconds": 11.0}, SLOW, 10_000, ["slow"]),
+        ({"seconds": 11.0}, {}, 10_000, []),
+        ({"seconds": 11.0, "mode": Mode.RECONCILE}, SLOW, 10_000, []),
+        ({"seconds": 0.9, "rows_extracted": 1}, SLOW, 10_000, []),
+        ({"rows_warehouse": 15_001}, SLOW, 10_000, ["grew"]),
+        ({"rows_warehouse": 15_000}, SLOW, 10_000, []),
+        ({"rows_warehouse": 0}, SLOW, 10_000, ["shrank"]),
+        ({"rows_warehouse": 900}, SLOW, 10, []),
+        ({}, SLOW, None, []),
+        ({"status": Status.FAILED, "settled": False}, SLOW, 10, []),
+        ({"status": Status.SKIPPED, "rows_extracted": 0, "seconds": 0.0}, SLOW, 10_000, []),
+    ],
+)
+def test_what_is_flagged(
+    more: dict[str, Any], settings: dict[str, Any], rows_before: int | None, kinds: list[str]
+) -> None:
+    found = monitor.flags(outcome(**more), TableSettings(settings), Record(rows=rows_before))
+
+    assert [flag.kind for flag in found] == kinds
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [("https://hooks.example.org/a", True), ("http://127.0.0.1:8080", True), ("file:///etc/passwd", False),
+     ("hooks.example.org", False), ("http://", False), ("http://[::1", False)],
+)  # fmt: skip
+def test_where_alerts_may_be_sent(url: str, good: bool) -> None:
+    assert webhook.is_address(url) is good
+
+
+# --- on real servers ----------------------------------------------------------------------------
+
+VISITS = """
+CREATE TABLE visit (Num bigint NOT NULL, D date NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
+INSERT INTO visit VALUES (1, '0000-00-00'), (2, '2024-02-29');
+CREATE TABLE calm (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
+INSERT INTO calm VALUES (1)
+"""
+BROKEN = "tables: {calm: {overrides: {columns: {Nun: {exclude: true}}}, monitoring: {alert_on_failure: %s}}}\n"
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An address, and the documents that were sent to it; paths that begin with /no are refused."""
+    heard: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(503 if self.path.startswith("/no") else 200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", heard
+    server.shutdown()
+    server.server_close()
+
+
+def test_strict_makes_a_failure_of_what_is_flagged(clinic: Clinic) -> None:
+    """The tables have arrived all the same."""
+    clinic.create(VISITS)
+
+    strict = clinic.arrowetl("run", "--all", "--strict")
+    lenient = clinic.run("--all", "--force-full")
+
+    (flagged,) = [table for table in lenient["tables"] if table["flags"]]
+    assert strict.returncode == 1
+    assert "all equal, but flagged: 2 of 2 tables" in strict.stdout
+    assert lenient["exit_code"] == 0
+    assert flagged["flags"] == [{"kind": "coerced", "message": "visit: values that the warehouse cannot hold: D 1"}]
+    assert clinic.published()["warehouse"] == {"visit", "calm"}
+
+
+def test_a_table_that_shrank_is_flagged(clinic: Clinic) -> None:
+    clinic.create("CREATE TABLE big (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+                  "INSERT INTO big SELECT seq FROM seq_1_to_2000")  # fmt: skip
+    clinic.run()
+    clinic.create("DELETE FROM big WHERE Num > 100")
+
+    (table,) = clinic.run()["tables"]
+
+    assert table["flags"] == [{"kind": "shrank", "message": "big: 100 rows, there were 2,000"}]
+
+
+@pytest.mark.parametrize(("wanted", "told"), [("true", ["calm"]), ("false", [])])
+def test_whoever_listens_is_told_of_failures(
+    clinic: Clinic, listener: tuple[str, list[dict[str, Any]]], wanted: str, told: list[str]
+) -> None:
+    """Of those that tables.yml wants told."""
+    address, heard = listener
+    clinic.create(VISITS)
+    clinic.tables_file.write_text(BROKEN % wanted)
+
+    run = clinic.run("--all", ARROWETL_WEBHOOK_URL=address)
+
+    assert run["exit_code"] == 1
+    assert [alert["table"] for document in heard for alert in document["alerts"]] == told
+    assert all(document["run_id"] == run["run_id"] for document in heard)
+    assert run["warnings"] == [w for w in run["warnings"] if "ARROWETL_WEBHOOK_URL" not in w]
+
+
+@pytest.mark.parametrize(("address", "said"), [("/no", "it answered 503"), ("", "ConnectionRefusedError")])
+def test_a_run_is_not_worse_for_an_alert_that_did_not_arrive(
+    clinic: Clinic, listener: tuple[str, list[dict[str, Any]]], address: str, said: str
+) -> None:
+    """It says so, and not where it was to go: a part of such an address is a password."""
+    clinic.create(VISITS)
+    clinic.tables_file.write_text(BROKEN % "true")
+    url = f"{listener[0]}{address}/secret" if address else "http://127.0.0.1:1/secret"
+
+    done = clinic.arrowetl("run", "--all", "--json", ARROWETL_WEBHOOK_URL=url)
+
+    document = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert f"nobody could be told of 1 alerts at ARROWETL_WEBHOOK_URL: {said}" in document["warnings"]
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_an_address_that_is_none_is_told_before_anything_is_done(clinic: Clinic) -> None:
+    done = clinic.arrowetl("run", "--all", ARROWETL_WEBHOOK_URL="file:///etc/passwd")
+
+    assert done.returncode == 3
+    assert "ARROWETL_WEBHOOK_URL: must be an address like https://hooks.example.org/" in done.stderr
