@@ -1,8 +1,9 @@
 """
 The source's catalog → tables.yml: how each table is to be treated.
 
-It reads dictionary tables and nothing else, and writes one file. A person's
-`overrides:` are carried over as they are; `config` reads what is written here.
+It reads dictionary tables and nothing else, and writes tables.yml, what the
+schema was beside it, and what changed since (`changes`). A person's `overrides:`
+are carried over as they are; `tables_file` reads what is written here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from arrowetl import __version__, limits, modes, partition, plan, preflight
+from arrowetl import __version__, changes, limits, modes, partition, plan, preflight
+from arrowetl.changes import Change
 from arrowetl.config import Settings
 from arrowetl.ledger import TRACKING
 from arrowetl.model import Table
@@ -66,11 +68,19 @@ class Analysis:
     path: Path
     document: Mapping[str, Any]
     vanished: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
+    """Since the last analysis, where its schema is known."""
+    changelog: Path | None = None
+    """Where they were written down; None where nothing changed."""
+
+    @property
+    def is_breaking(self) -> bool:
+        return any(change.severity == "breaking" for change in self.changes)
 
 
 def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     """
-    Write tables.yml from the source's catalog.
+    Write tables.yml from the source's catalog, and what changed since the last time under the log directory.
 
     Raises:
         DatabaseError: the source cannot be read.
@@ -89,13 +99,47 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     document = tables_document(
         catalog.values(), settings.environment, endpoint.database, before, document_before.get("settings")
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
+    known = path.with_suffix(".schema.json")
+    strategies = {name: document["tables"][name]["extraction_strategy"] for name in catalog}
+    schema_before, schema_now = _remembered(known), changes.facts(catalog.values(), strategies)
+    found = changes.found(schema_before, schema_now) if schema_before else []
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text = yaml.dump(dict(document), Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
-    unfinished.write_text(f"{_HEADING}\n{text}", encoding="utf-8")
+    moment = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
+    reports = settings.log_directory / "schema_analysis" / "reports"
+    if path.exists() and _without_time(document_before) != _without_time(document):
+        _write(reports / f"{path.stem}_{moment}{path.suffix}", path.read_text(encoding="utf-8"))
+    since, now = (one.get("metadata", {}).get("generated_at") for one in (document_before, document))
+    changelog = reports / f"schema_changelog_{moment}.md" if found else None
+    if changelog:
+        _write(changelog, changes.as_markdown(found, since, now))
+        _write(changelog.with_suffix(".json"), json.dumps(changes.as_json(found, since, now), indent=1) + "\n")
+    _write(path, f"{_HEADING}\n{text}")
+    # A line for each table, so that a diff shows only what changed.
+    lines = (f"{json.dumps(name)}: {json.dumps(one)}" for name, one in schema_now.items())
+    _write(known, "{\n" + ",\n".join(lines) + "\n}\n")
+    return Analysis(path, document, tuple(sorted(before.keys() - catalog.keys())), tuple(found), changelog)
+
+
+def _remembered(path: Path) -> changes.Facts:
+    """The schema as the last analysis had it; nothing where that is not known."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _without_time(document: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: value for key, value in (document.get("metadata") or {}).items() if key != "generated_at"}
+    return {**document, "metadata": metadata}
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
-    return Analysis(path, document, tuple(sorted(before.keys() - catalog.keys())))
 
 
 def tables_document(

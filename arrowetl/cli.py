@@ -210,8 +210,11 @@ def validate(offline: bool) -> None:
 
 @commands.command()
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write; default the file of --config.")
+@click.option(
+    "--fail-on", type=click.Choice(["breaking"]), help="Exit 1 where a change at the source breaks what reads raw."
+)
 @shared
-def analyze(output: Path | None) -> None:
+def analyze(output: Path | None, fail_on: str | None) -> None:
     """Write tables.yml from the source's catalog; your overrides stay."""
     with _open("source") as etl:
         analysis = etl.analyze(output)
@@ -221,6 +224,8 @@ def analyze(output: Path | None) -> None:
     click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
     if analysis.vanished:
         click.echo(f"no more at the source: {', '.join(analysis.vanished)}")
+    _show(report.changed(analysis.changes, analysis.changelog))
+    sys.exit(int(fail_on is not None and analysis.is_breaking))
 
 
 @commands.command()

@@ -32,6 +32,7 @@ ARROWETL_VARIABLES = {
         "not set",
         "is sent JSON of tables that failed or were slow, as tables.yml chooses by `monitoring`",
     ),
+    "ARROWETL_LOG_DIR": ("logs", "analyze writes what changed at the source below it, and the tables.yml there was"),
     KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
 }
 SECRETS = {KEY_VARIABLE, webhook.VARIABLE}
@@ -47,6 +48,7 @@ class Settings:
     spill_directory: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     mask_key: bytes = field(default=b"", repr=False)
     """Of columns that are hashed; empty where there is none."""
+    log_directory: Path = Path("logs")
     webhook: str = field(default="", repr=False)
     """Where failures are told; empty where nowhere."""
 
@@ -110,7 +112,8 @@ def settings_from_environment(
             f"settings of the {chosen} environment: {counted(problems)}",
             f"set them in the environment or in {path}",
         )
-    return Settings(chosen, endpoints, tables_file, Path(spill), mask_key.encode(), address)
+    logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
+    return Settings(chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address)
 
 
 def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, str]:

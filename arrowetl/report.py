@@ -9,6 +9,7 @@ to a server or decides anything; `cli` chooses what is shown and where, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from arrowetl import modes
 from arrowetl.bench import Benched, Trial
+from arrowetl.changes import Change
 from arrowetl.errors import ArrowetlError
 from arrowetl.model import Comparison, TablePlan
 from arrowetl.outcome import (
@@ -32,6 +34,7 @@ from arrowetl.verify import Verdict
 
 _SLOWEST_SHOWN = 5
 _COERCIONS_SHOWN = 12
+_CHANGES_SHOWN = 12
 
 
 def count(number: int | float) -> str:
@@ -253,6 +256,14 @@ def verdicts(found: Sequence[Verdict]) -> RenderableType:
             ends = " and ".join(verdict.differing)
             parts.append(Text(f"✗ {verdict.table}: {ends} not as the source: {said}", style="red"))
     return Group(*parts)
+
+
+def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType:
+    """What is another one at the source than at the last analysis, in short."""
+    lines = [f"{change.severity}: {change.words}" for change in changes[:_CHANGES_SHOWN]]
+    if len(changes) > _CHANGES_SHOWN:
+        lines.append(f"and {count(len(changes) - _CHANGES_SHOWN)} more")
+    return Group(*map(Text, [*lines, f"all of it: {changelog}"] if changelog else lines))
 
 
 def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -33,6 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "plan",
         "modes",
         "monitor",
+        "changes",
         "pace",
     ),
     "door": ("memory", "webhook", "drivers", "cutover"),
