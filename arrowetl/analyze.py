@@ -18,13 +18,13 @@ from typing import Any
 
 import yaml
 
-from arrowetl import __version__, changes, limits, modes, partition, plan, preflight
+from arrowetl import __version__, changes, limits, modes, partition, phi, plan, preflight
 from arrowetl.changes import Change
 from arrowetl.config import Settings
 from arrowetl.ledger import TRACKING
 from arrowetl.model import Table
 from arrowetl.source import Source
-from arrowetl.tables_file import load_yaml
+from arrowetl.tables_file import load_yaml, read_tables
 
 _GAP_DAYS = {"large": 60, "medium": 30, "small": 30, "tiny": 7}
 _SLOW_ROWS_PER_SECOND = {"large": 3000, "medium": 2000, "small": 1000, "tiny": 500}
@@ -140,6 +140,25 @@ def _write(path: Path, text: str) -> None:
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def suggested_policy(settings: Settings) -> dict[str, Any]:
+    """
+    What `overrides.columns` of OpenDental's personal columns could be, as tables.yml would have it; nothing is written.
+
+    Raises:
+        DatabaseError: the source cannot be read.
+        ConfigurationError: the tables.yml that is there is broken.
+    """
+    endpoint = settings.endpoint("source")
+    preflight.reach(endpoint)
+    decided = read_tables(settings.tables_file).tables if settings.tables_file.exists() else {}
+    source = Source(endpoint)
+    try:
+        found = phi.suggested(source.catalog().values(), decided)
+    finally:
+        source.close()
+    return {"tables": {name: {"overrides": {"columns": columns}} for name, columns in found.items()}}
 
 
 def tables_document(

@@ -213,10 +213,14 @@ def validate(offline: bool) -> None:
 @click.option(
     "--fail-on", type=click.Choice(["breaking"]), help="Exit 1 where a change at the source breaks what reads raw."
 )
+@click.option("--suggest-phi", is_flag=True, help="Print masks for OpenDental's personal columns; write nothing.")
 @shared
-def analyze(output: Path | None, fail_on: str | None) -> None:
+def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None:
     """Write tables.yml from the source's catalog; your overrides stay."""
     with _open("source") as etl:
+        if suggest_phi:
+            click.echo(report.policy(etl.suggest_phi()), nl=False)
+            return
         analysis = etl.analyze(output)
     tables = {name: entry for name, entry in analysis.document["tables"].items() if name not in analysis.vanished}
     by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}

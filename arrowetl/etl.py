@@ -85,6 +85,10 @@ class Etl:
         """Write tables.yml from the source's catalog."""
         return analyze.analyze(self.settings, output)
 
+    def suggest_phi(self) -> dict[str, Any]:
+        """A policy to begin with for OpenDental's personal columns, as tables.yml would have it; nothing is written."""
+        return analyze.suggested_policy(self.settings)
+
     def verify(
         self, tables: Sequence[str] = (), tell: Callable[[verify.Verdict], None] = lambda verdict: None
     ) -> list[verify.Verdict]:

@@ -17,9 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowetl.errors import EnvironmentError
+from arrowetl.errors import DataExtractionError, EnvironmentError
 from arrowetl.model import Column, Field
-from arrowetl.rules import LETTERS, MASKED_TEXT, NULLIFIED, characters
+from arrowetl.rules import LETTERS, MASKED_TEXT, NULLIFIED, UNSAID, characters
+from arrowetl.schema import rule_of
 
 MASKS = ("hash", "nullify", "partial")
 KEY_VARIABLE = "ARROWETL_MASK_KEY"
@@ -61,6 +62,15 @@ def refused(column: Column, mask: str, key: Sequence[str]) -> str | None:
     return None
 
 
+def refused_type(field: Field, mask: str) -> str | None:
+    """Why a column that is carried as a type somebody asked for cannot be masked so; None where it can."""
+    rule, kind = rule_of(field), field.type_postgres.partition("(")[0]
+    stays_text = field.column.data_type in LETTERS and kind in ("text", "varchar", "char")
+    if mask == "nullify" or not rule.request or stays_text or rule.converts == "datetime":
+        return None
+    return f"not as {field.type_postgres}; leave out its type, or nullify it"
+
+
 def masked(field: Field, mask: str) -> Field:
     """The field as both ends get it; its SQL and type at the warehouse stay, where the mask is of the same kind."""
     if mask == "nullify":
@@ -83,13 +93,26 @@ def applied(table: pa.Table, fields: Sequence[Field], key: bytes | None) -> pa.T
     """
     for index, field in enumerate(fields):
         if field.mask in ("hash", "partial"):
-            column = table.column(index)
-            if key is not None:
-                column = _masked(column, field, key)
-            if field.rule == MASKED_TEXT.name:
-                column = column.cast(pa.string())
+            try:
+                column = _as_carried(table.column(index), field, key)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError):
+                # Their words hold the value.
+                raise DataExtractionError(
+                    f"{field.column.name}: a value cannot be masked by {field.mask}",
+                    "exclude the column, or nullify it",
+                ) from None
             table = table.set_column(index, table.schema.field(index).name, column)
     return table
+
+
+def _as_carried(column: pa.ChunkedArray, field: Field, key: bytes | None) -> pa.ChunkedArray:
+    if field.rule == MASKED_TEXT.name and pc.any(pc.equal(column, pa.scalar(UNSAID, column.type))).as_py():
+        raise DataExtractionError(
+            f"{field.column.name}: a text too large for the source to say", "raise max_allowed_packet there"
+        )
+    if key is not None:
+        column = _masked(column, field, key)
+    return column.cast(pa.string()) if field.rule == MASKED_TEXT.name else column
 
 
 def mark(key: bytes) -> str:
@@ -138,4 +161,7 @@ def _year(column: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
     below, january = (10_000, 101) if field.column.data_type == "date" else (10_000_000_000, 101_000_000)
     year = pc.divide(column.cast(pa.int64(), safe=False), below)
     first = pc.add(pc.multiply(year, below), january)
+    if field.column.data_type == "timestamp":
+        # Which begins a second after its year.
+        first = pc.if_else(pc.equal(year, 1970), pc.add(first, 1), first)
     return pc.if_else(pc.greater(year, 0), first, pa.scalar(0, pa.int64())).cast(column.type)

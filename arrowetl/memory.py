@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
 
 import psutil
 import pyarrow as pa
@@ -40,7 +41,7 @@ def _glibc() -> ctypes.CDLL | None:
     return library
 
 
-_LIBRARY, _PROCESS = _glibc(), psutil.Process()
+_LIBRARY = _glibc()
 
 
 def share() -> None:
@@ -53,6 +54,7 @@ def share() -> None:
 def give_back() -> None:
     """Return to the system what was freed, from the middle of the arenas as well, where the process has grown."""
     grown = max(limits.resident_bytes_calm, _Seen.bytes + limits.resident_bytes_grown)
-    if _LIBRARY and _PROCESS.memory_info().rss > grown:
-        _LIBRARY.malloc_trim(0)
-        _Seen.bytes = _PROCESS.memory_info().rss
+    with suppress(psutil.Error):  # nothing hangs on it
+        if _LIBRARY and psutil.Process().memory_info().rss > grown:
+            _LIBRARY.malloc_trim(0)
+            _Seen.bytes = psutil.Process().memory_info().rss

@@ -149,6 +149,8 @@ class AsOf:
     """None where the table was written to meanwhile, or may have been."""
     without_key: bool = False
     """Whether the warehouse could not hold the primary key."""
+    masks: str = ""
+    """A digest of the columns that were masked, and how."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from arrowetl import limits, schema
+from arrowetl.errors import DataError
 from arrowetl.model import (
     INTEGERS,
     REPLICATED_INDEXES,
@@ -102,6 +103,12 @@ def structure(plan: TablePlan) -> str:
     return hashlib.sha256(json.dumps([columns, plan.table.primary_key, *masks]).encode()).hexdigest()[:16]
 
 
+def masks_of(plan: TablePlan) -> str:
+    """A digest of which columns are masked, and how; empty where none is."""
+    masks = [(field.column.name, field.mask) for field in plan.fields if field.mask]
+    return hashlib.sha256(json.dumps(masks).encode()).hexdigest()[:16] if masks else ""
+
+
 def in_step(plan: TablePlan, standing: Standing) -> bool:
     """Whether both ends hold the same, so that what will have changed at the one is all that the other lacks."""
     same = standing.replica.version is not None and standing.replica.version == standing.warehouse.version
@@ -174,6 +181,13 @@ def _drift_words(plan: TablePlan) -> str:
 
 
 def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) -> TablePlan:
+    as_of = standing.replica.as_of
+    if plan.masked and (as_of is None or as_of.masks != masks_of(plan)):
+        raise DataError(
+            f"{plan.name}: the replica's rows are not known to be masked as tables.yml has it "
+            f"({', '.join(plan.masked)}); nothing was carried",
+            "carry the table from the source first: without --from replica",
+        )
     plan = replace(plan, from_replica=True)
     if around.force_full:
         return replace(plan, mode=Mode.FULL, reason="--force-full, from the replica")
@@ -325,7 +339,7 @@ def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str
     table, link, chosen = plan.table, around.link, around.choices.reconcile_by
     if table.integer_key is None:
         return Comparison.READING, "compared by reading both, having no integer key"
-    if plan.masked and chosen != "checksum":
+    if plan.masked:
         return Comparison.READING, "compared by reading both, for the sake of its masked columns"
     if chosen != "auto":
         return Comparison(chosen), f"compared by {chosen}, as tables.yml chooses"

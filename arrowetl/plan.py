@@ -71,6 +71,7 @@ def table_plan(
     coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered or ()}
     fields = schema.told_by_bytes(table.name, fields, {column for column, found in coerced if found == NO_CHARACTER})
     masks = settings.masks()
+    _refuse_masked_types(table, fields, masks)
     fields = tuple(mask.masked(f, masks[f.column.name]) if f.column.name in masks else f for f in fields)
     key_postgres, notes = _key(table, fields, {column for (column, _), became in coerced.items() if became == "NULL"})
     name_postgres = schema.postgres_name(table.name)
@@ -128,6 +129,14 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
             f"{table.name}: a {published.kind} of that name stands at the warehouse, and cannot be written into",
             "rename or drop it there, or exclude the table: overrides: {exclude: true}",
         )
+
+
+def _refuse_masked_types(table: Table, fields: Iterable[Field], masks: Mapping[str, str]) -> None:
+    for field in fields:
+        name = field.column.name
+        if name in masks and (why := mask.refused_type(field, masks[name])):
+            place = f"tables.{table.name}.overrides.columns.{name}"
+            raise DataError(f"{table.name}.{name}: cannot be masked by {masks[name]}: {why}", f"correct {place}")
 
 
 def _refuse_masks(table: Table, settings: TableSettings) -> None:

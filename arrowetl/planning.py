@@ -193,6 +193,7 @@ def planned_tables(
             continue
         try:
             _refuse_tracking(name)
+            _refuse_other_spelling(name, vanished, tables_file)
             there, known = standings[name].published, remembered.get(name)
             doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
             counts = misfits(catalog[name], doubts) if doubts else {}
@@ -216,6 +217,17 @@ def _refuse_tracking(table: str) -> None:
             f"{table}: arrowetl keeps its own records under this name",
             f"exclude it: tables.{table}.overrides: {{exclude: true}}",
         )
+
+
+def _refuse_other_spelling(table: str, vanished: list[str], tables_file: TablesFile) -> None:
+    """What was meant to stay at the source is not carried for want of a capital letter."""
+    for other in vanished:
+        chosen = tables_file.of(other)
+        if other.lower() == table.lower() and (chosen.excluded or chosen.get("columns")):
+            raise DataError(
+                f"{table}: tables.yml leaves out or masks columns of {other}, which the source spells {table}",
+                f"rename tables.{other} to {table} in tables.yml",
+            )
 
 
 def failure_of(table: str, category: str, error: ArrowetlError) -> Outcome:

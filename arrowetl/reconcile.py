@@ -59,6 +59,8 @@ def difference(source: Source, replica: Source, plan: TablePlan, part: Partition
         found = _by_checksum(source, replica, plan, part)
         if found is not None:
             return found
+        # So large a range is looked for by its key.
+        plan = replace(plan, scans=False)
     return _by_reading(source, replica, plan, part)
 
 

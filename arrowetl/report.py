@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -264,6 +265,20 @@ def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType
     if len(changes) > _CHANGES_SHOWN:
         lines.append(f"and {count(len(changes) - _CHANGES_SHOWN)} more")
     return Group(*map(Text, [*lines, f"all of it: {changelog}"] if changelog else lines))
+
+
+def policy(suggested: Mapping[str, Any]) -> str:
+    """
+    Overrides as they stand in tables.yml.
+
+    >>> print(policy({"tables": {"patient": {"overrides": {"columns": {"LName": {"mask": "hash"}}}}}}), end="")
+    tables:
+      patient:
+        overrides:
+          columns:
+            LName: {mask: hash}
+    """
+    return yaml.safe_dump(suggested, sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 
 def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -25,7 +25,8 @@ Held = tuple[Partition, tuple[Coercion, ...]]
 def held(plan: TablePlan, ends: Sequence[End], source: Source, replica: Source) -> list[Held]:
     """The partitions of a table that both ends have in staging, and that are as the source has them now."""
     possible = plan.is_whole and plan.is_split and partition.can_be_split(plan.table) and bool(plan.key_fields)
-    if not possible or len(ends) < 2:
+    # What is masked cannot be told by a checksum.
+    if not possible or plan.masked or len(ends) < 2:
         return []
     at_first, *others = (end.done(plan) for end in ends)
     common = [token for token in at_first if all(token in other for other in others)]

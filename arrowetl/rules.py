@@ -268,8 +268,11 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 # What `mask` makes of columns that tables.yml wants masked; no column has these otherwise.
+UNSAID = b"\xff"
+"""What stands for a text that the server had no room to say; a byte that is in none."""
 MASKED_TEXT = Rule(
-    "masked text", (), "text", pa.string(), select="CAST(CONVERT({c} USING utf8mb4) AS BINARY)", converts="text"
-)
+    "masked text", (), "text", pa.string(), converts="text",
+    select="COALESCE(CAST(CONVERT({c} USING utf8mb4) AS BINARY), IF({c} IS NULL, NULL, X'FF'))",
+)  # fmt: skip
 NULLIFIED = Rule("nullified", (), "", pa.null(), select="CAST(NULL AS CHAR)", converts="nothing")
 MASKED = (MASKED_TEXT, NULLIFIED)

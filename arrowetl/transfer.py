@@ -285,17 +285,23 @@ def entry_of(
 ) -> Entry:
     """What is to be recorded of a table that was carried from the source."""
     before = recorded(plan, shared)
+    told = {field.column.name for field in plan.fields if not field.mask}
     moved = not plan.is_delta or bool(staged)
-    compared_whole = plan.mode is not Mode.INCREMENTAL or plan.table.rows <= limits.whole_rows_checksum_max
+    # What is masked is in no checksum.
+    by_checksum = plan.table.rows <= limits.whole_rows_checksum_max and not plan.masked
+    compared_whole = plan.mode is not Mode.INCREMENTAL or by_checksum
     compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
     return Entry(
         table=plan.name,
         run_id=shared.route.run_id,
         rows=staged.expected,
         version=shared.route.run_id if moved else before.version,
-        as_of=AsOf(shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key),
+        as_of=AsOf(
+            shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key, modes.masks_of(plan)
+        ),
         watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
         watermark_column=plan.watermark,
+        forgets_watermark=before.watermark_column is not None and before.watermark_column not in told,
     )
 
 

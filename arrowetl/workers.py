@@ -144,13 +144,13 @@ class Job:
     @property
     def bytes(self) -> int:
         """
-        About how many its rows have, as the source stores them: twice where two ends are read and compared, none of
-        those of which few are read.
+        About how many its rows have, as the source stores them: twice where two ends are read and compared, none where
+        checksums are.
         """
         plan = self.plan
         by_checksum = plan.is_delta and not plan.proves and plan.comparison is Comparison.CHECKSUM
-        reads_few = self.part.since is not None or by_checksum
-        copies = 0 if reads_few else 2 if plan.is_delta else 1
+        # By a watermark it may be all of them, where a statement touched every row.
+        copies = 1 if self.part.since is not None else 0 if by_checksum else 2 if plan.is_delta else 1
         return copies * self.part.rows * plan.table.row_bytes
 
 

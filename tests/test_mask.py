@@ -11,10 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from conftest import Clinic
 from nouns import column, fields
 
-from arrowetl import drivers, mask
+from arrowetl import drivers, mask, phi
+from arrowetl.errors import DataExtractionError
+from arrowetl.sandbox import opendental
 
 KEY = b"a key of sixteen characters and more"
 
@@ -292,3 +295,104 @@ def test_a_column_that_cannot_be_masked_so_fails_its_table_alone(people: Clinic)
     failed = {table["table"]: table["error"]["message"] for table in run["tables"] if table["error"]}
     assert failed == {"person": "person.Fee (double): cannot be masked by hash: only texts and bigint can be hashed"}
     assert "person" not in people.published()["replica"]
+
+
+def failures(run: dict[str, Any]) -> dict[str, str]:
+    return {table["table"]: table["error"]["message"] for table in run["tables"] if table["error"]}
+
+
+def test_rows_that_were_not_masked_do_not_come_from_the_replica(people: Clinic) -> None:
+    """A policy that is younger than the replica's rows."""
+    people.tables_file.write_text("tables: {}\n")
+    people.run()
+    people.warehouse_execute("DROP TABLE raw.person, raw.visit, raw.referral")
+    people.tables_file.write_text(POLICY)
+
+    refused = people.run("--all", "--from", "replica")
+
+    assert set(failures(refused)) == {"person", "visit", "referral"}
+    assert "not known to be masked as tables.yml has it" in failures(refused)["person"]
+    assert people.published()["warehouse"] == set()
+
+
+@pytest.mark.parametrize("chosen", ["exclude: true", "columns: {LName: {mask: hash}}"])
+def test_a_table_that_is_spelled_otherwise_is_not_carried_as_it_is(people: Clinic, chosen: str) -> None:
+    people.tables_file.write_text(f"tables: {{Person: {{overrides: {{{chosen}}}}}}}\n")
+
+    run = people.run()
+
+    assert failures(run) == {
+        "person": "person: tables.yml leaves out or masks columns of Person, which the source spells person"
+    }
+
+
+@pytest.mark.parametrize("choice", ["{type: text, mask: partial}", "{type: text, mask: hash}"])
+def test_a_mask_does_not_go_with_every_type_asked_for(people: Clinic, choice: str) -> None:
+    column = "Birthdate" if "partial" in choice else "PatNumber"
+    people.create("ALTER TABLE person ADD PatNumber bigint")
+    people.tables_file.write_text(f"tables: {{person: {{overrides: {{columns: {{{column}: {choice}}}}}}}}}\n")
+
+    run = people.run("--table", "person")
+
+    assert "not as text; leave out its type, or nullify it" in failures(run)["person"]
+
+
+def test_a_watermark_of_a_column_that_is_masked_is_forgotten(people: Clinic) -> None:
+    people.tables_file.write_text(POLICY)
+    people.run()
+    known = "SELECT last_primary_value, primary_column_name FROM {}etl_{}_status WHERE table_name = 'person'"
+    before = people.warehouse(known.format("raw.", "load"))
+    people.tables_file.write_text(POLICY.replace("LName: {mask: hash}\n", "LName: {mask: hash}\n"
+                                                 "        Edited: {mask: nullify}\n", 1))  # fmt: skip
+    people.run()
+    replica = drivers.MySQL(people.sandbox.replica)
+    after = [people.warehouse(known.format("raw.", "load")), replica.rows(known.format("", "copy"))]
+    replica.close()
+
+    assert before[0][1] == "Edited"
+    assert after == [[(None, None)], [(None, None)]]
+
+
+def test_the_first_year_of_timestamps_begins_a_second_late() -> None:
+    assert masked("timestamp", "partial", [19700501120000, 19710501120000], pa.int64()) == [
+        19700101000001, 19710101000000
+    ]  # fmt: skip
+
+
+def test_a_value_that_cannot_be_masked_is_not_told() -> None:
+    with pytest.raises(DataExtractionError) as raised:
+        masked("date", "partial", ["1980-05-12"], pa.string())
+
+    assert "1980" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+# --- what is known of OpenDental ----------------------------------------------------------------
+
+
+def test_what_is_suggested_is_there_and_can_be_masked() -> None:
+    """Every column named is OpenDental's; keys are left, and what does not fit is left out."""
+    tables = {name: one for name, one in opendental.tables(0.001).items() if name in phi.PERSONAL}
+    known = {name: {column.name for column in one.columns} for name, one in tables.items()}
+    named = {name: {n for names in wanted.values() for n in names} for name, wanted in phi.PERSONAL.items()}
+
+    assert {name: there for name, columns in named.items() if (there := columns - known.get(name, set()))} == {}
+
+
+def test_a_suggestion_leaves_what_a_person_decided(people: Clinic) -> None:
+    """It can be put into tables.yml as it is, and works."""
+    people.create("CREATE TABLE patient (PatNum bigint NOT NULL, LName varchar(100), FName varchar(10), "
+                  "SSN varchar(9), Birthdate date, Zip varchar(3), PRIMARY KEY (PatNum)) ENGINE=MyISAM;\n"
+                  "INSERT INTO patient VALUES (1, 'Plantedlast', 'Amy', 'planted-1', '1967-04-12', '123')")  # fmt: skip
+    people.tables_file.write_text("tables: {patient: {overrides: {columns: {SSN: {mask: nullify}}}}}\n")
+
+    suggested = people.arrowetl("analyze", "--suggest-phi")
+    people.tables_file.write_text(suggested.stdout)
+    run = people.run("--table", "patient")
+
+    columns = yaml.safe_load(suggested.stdout)["tables"]["patient"]["overrides"]["columns"]
+    assert columns == {
+        "LName": {"mask": "hash"}, "FName": {"exclude": True}, "Birthdate": {"mask": "partial"},
+        "Zip": {"exclude": True},
+    }  # fmt: skip
+    assert run["exit_code"] == 0

@@ -25,6 +25,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "partition",
         "texts",
         "mask",
+        "phi",
         "coerce",
         "infile",
         "sql",

@@ -124,12 +124,12 @@ def _jobs(count: int) -> list[Job]:
         ({"mode": Mode.RECONCILE, "comparison": Comparison.READING}, None, 2000),
         ({"mode": Mode.FULL, "proves": True}, None, 2000),
         ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, None, 0),
-        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, "2026-01-01", 0),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, "2026-01-01", 1000),
     ],
     ids=["whole", "two ends read", "proven", "by checksums", "by a watermark"],
 )
 def test_room_is_taken_for_what_is_held(more: dict[str, Any], since: str | None, bytes_: int) -> None:
-    """Twice where two ends are read and compared; for what few rows travel of, none."""
+    """Twice where two ends are read and compared; none where checksums are."""
     plan = replace(planned(replace(PATIENT, row_bytes=10)), **more)
 
     assert Job(JOB.route, plan, Partition(0, None, None, since=since, rows=100)).bytes == bytes_

@@ -244,13 +244,13 @@ def add_indexes(database: str, name: str, plan: TablePlan, present: Collection[s
 
 def _secondary(plan: TablePlan, present: Collection[str] = ()) -> list[str]:
     kept, there = {field.column.name for field in plan.fields}, {"PRIMARY", *present}
-    # Values that are masked in part are the same more often.
-    shown = {field.column.name for field in plan.fields if field.mask == "partial"}
+    # Values that are masked in part are the same more often, and so are the beginnings of hashes.
+    masks = {field.column.name: field.mask for field in plan.fields}
     indexes = [
         index for index in plan.table.indexes
         if index.name not in there
         and kept.issuperset(dict(index.columns))
-        and not (index.unique and shown.intersection(dict(index.columns)))
+        and not (index.unique and any(masks[n] == "partial" or (masks[n] and p) for n, p in index.columns))
     ]  # fmt: skip
     return [clause for clause in map(_index_clause, indexes) if clause]
 
@@ -310,7 +310,9 @@ def create_gone_replica(database: str, plan: TablePlan) -> str:
     return f"CREATE TABLE {gone} ENGINE=InnoDB AS SELECT {key} FROM {mysql_table(database, plan.name)} LIMIT 0"
 
 
-def merge_replica(database: str, plan: TablePlan, row_checksums: tuple[str, str]) -> Mapping[str, str]:
+def merge_replica(
+    database: str, plan: TablePlan, row_checksums: tuple[str, str], in_place: bool = True
+) -> Mapping[str, str]:
     """
     Make staged rows and keys those of the published table, for one transaction.
 
@@ -319,6 +321,7 @@ def merge_replica(database: str, plan: TablePlan, row_checksums: tuple[str, str]
 
     Args:
         row_checksums: of a published row `t` and a staged row `s`.
+        in_place: whether the published table has no other unique key.
     """
     target, staged, gone = (
         mysql_table(database, name) for name in (plan.name, staging_name(plan.name), gone_name(plan.name))
@@ -333,7 +336,7 @@ def merge_replica(database: str, plan: TablePlan, row_checksums: tuple[str, str]
     # Rows that were staged by their stamp, and went while the rest was compared. Of other keys than integers, what is
     # gone may be the same to a collation as what has come in its place.
     unstaged = {"unstaged": f"DELETE t FROM {staged} t JOIN {gone} g ON {matching('g')}"}
-    if has_other_unique_keys(plan):
+    if not in_place:
         written = {
             "updated": f"DELETE t FROM {target} t JOIN {staged} s ON {matching('s')}",
             "inserted": f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}",
@@ -354,9 +357,13 @@ def merge_replica(database: str, plan: TablePlan, row_checksums: tuple[str, str]
     }
 
 
-def has_other_unique_keys(plan: TablePlan) -> bool:
-    """Whether the replica's table has unique keys beside its primary one."""
-    return any(clause.startswith("UNIQUE") for clause in _secondary(plan))
+def other_unique_keys(database: str, table: str) -> str:
+    """How many unique keys a table has beside its primary one."""
+    return (
+        f"SELECT COUNT(DISTINCT INDEX_NAME) FROM information_schema.STATISTICS WHERE NON_UNIQUE = 0 "
+        f"AND TABLE_SCHEMA = {mysql_literal(database)} AND TABLE_NAME = {mysql_literal(table)} "
+        "AND INDEX_NAME <> 'PRIMARY'"
+    )
 
 
 def swap_replica(database: str, table: str, exists: bool) -> str:

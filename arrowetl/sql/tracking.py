@@ -158,6 +158,8 @@ class Entry:
     as_of: AsOf | None
     watermark: str | None = None
     watermark_column: str | None = None
+    forgets_watermark: bool = False
+    """Whether the column of the recorded watermark is left out or masked now."""
     coerced: tuple[Coercion, ...] = ()
 
 
@@ -183,9 +185,9 @@ def recorded_copy(entry: Entry, changes: Changes) -> str:
 
 
 def _watermark(entry: Entry) -> dict[str, Any]:
-    """What stands there stays where a table has none."""
+    """What stands there stays where a table has none; but nothing of a column that is not to be known any more."""
     if entry.watermark_column is None:
-        return {}
+        return {"last_primary_value": None, "primary_column_name": None} if entry.forgets_watermark else {}
     return {"last_primary_value": entry.watermark, "primary_column_name": entry.watermark_column}
 
 
@@ -365,6 +367,7 @@ def as_of_text(as_of: AsOf | None) -> str | None:
             "compared_at": as_of.compared_at.isoformat(),
             "reading": reading,
             "without_key": as_of.without_key,
+            "masks": as_of.masks,
         }
     )
 
@@ -390,6 +393,7 @@ def as_of_from(text: str | None) -> AsOf | None:
             datetime.fromisoformat(said["compared_at"]),
             reading,
             said["without_key"],
+            said.get("masks", ""),
         )
     except (ValueError, KeyError, TypeError):
         return None
