@@ -137,7 +137,8 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
         replica_rows |= replica.row_checksums(grouped, staged, among)
     changed, gone = checksum.keys_differing(source_rows, replica_rows)
     pieces = _named(source, plan, part, changed)
-    found = {value for _, rows in pieces for value in rows.column(key).to_pylist()}
+    # A key that was asked for as text is read as one.
+    found = {int(value) for _, rows in pieces for value in rows.column(key).to_pylist()}
     # Rows that went between the question and the reading of them.
     vanished = [value for value in changed if value not in found]
     gone += [value for value in vanished if value in replica_rows]

@@ -266,6 +266,21 @@ def test_the_warehouse_is_filled_from_what_the_replica_has(people: Clinic) -> No
     assert names(people) == before
 
 
+@pytest.mark.parametrize(
+    "options", [("--executor", "process", "--max-workers", "2"), ("--to", "warehouse")], ids=["processes", "no replica"]
+)
+def test_every_way_masks(people: Clinic, options: tuple[str, ...]) -> None:
+    """Worker processes, which get partitions of a row each; and the warehouse alone."""
+    people.tables_file.write_text(POLICY.replace("  person:\n", "  person:\n    batch_size: 1\n"))
+
+    assert people.run("--all", *options)["exit_code"] == 0
+
+    rows = people.warehouse('SELECT "LName", "FName", "Note" FROM raw.person ORDER BY "PatNum"')
+    assert [len(name) for name, *_ in rows] == [32, 32]
+    assert [rest for _, *rest in rows] == [["P***", None], ["***", None]]
+    assert planted(people.sandbox.directory / "warehouse") == {}
+
+
 def test_without_a_key_nothing_is_begun(people: Clinic) -> None:
     done = people.arrowetl("run", "--all", ARROWETL_MASK_KEY="")
     offline = people.arrowetl("validate", "--offline", ARROWETL_MASK_KEY="")

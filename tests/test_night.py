@@ -612,3 +612,19 @@ def test_a_unique_key_that_the_source_has_dropped_is_in_nobodys_way(clinic: Clin
 
     assert (table["error"], table["rows_updated"]) == (None, 3)
     assert differences(clinic.sandbox, "seat") == ([], {})
+
+
+def test_a_key_that_is_carried_as_text_is_found_again(clinic: Clinic) -> None:
+    """Rows that are named by their numbers come with texts for keys."""
+    clinic.create("CREATE TABLE seat (Num tinyint NOT NULL, Chair varchar(9), PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+                  "INSERT INTO seat VALUES (-128, 'a'), (7, 'b')")  # fmt: skip
+    clinic.tables_file.write_text(
+        "settings: {reconcile_by: checksum}\ntables: {seat: {overrides: {columns: {Num: {type: text}}}}}\n"
+    )
+    clinic.run()
+    clinic.create("UPDATE seat SET Chair = 'c' WHERE Num = -128;\nINSERT INTO seat VALUES (8, 'd')")
+
+    (table,) = clinic.run()["tables"]
+
+    assert (table["error"], table["rows_inserted"], table["rows_updated"]) == (None, 1, 1)
+    assert differences(clinic.sandbox, "seat", asked={"Num": "text"}) == ([], {})
