@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from arrowetl.changes import Change
 from arrowetl.config import Settings
 from arrowetl.ledger import TRACKING
 from arrowetl.model import Table
+from arrowetl.route import Endpoint
 from arrowetl.source import Source
 from arrowetl.tables_file import load_yaml, read_tables
 
@@ -75,7 +77,7 @@ class Analysis:
 
     @property
     def is_breaking(self) -> bool:
-        return any(change.severity == "breaking" for change in self.changes)
+        return changes.are_breaking(self.changes)
 
 
 def analyze(settings: Settings, output: Path | None = None) -> Analysis:
@@ -87,15 +89,9 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
         ConfigurationError: the file that is there is broken, so that its overrides cannot be kept.
     """
     endpoint = settings.endpoint("source")
-    preflight.reach(endpoint)
-    path = output or settings.tables_file
+    catalog, path = _catalog(endpoint), output or settings.tables_file
     document_before = load_yaml(path) if path.exists() else {}
     before = document_before.get("tables") or {}
-    source = Source(endpoint)
-    try:
-        catalog = {name: table for name, table in source.catalog().items() if name not in TRACKING}
-    finally:
-        source.close()
     document = tables_document(
         catalog.values(), settings.environment, endpoint.database, before, document_before.get("settings")
     )
@@ -109,7 +105,7 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     reports = settings.log_directory / "schema_analysis" / "reports"
     if path.exists() and _without_time(document_before) != _without_time(document):
         _write(reports / f"{path.stem}_{moment}{path.suffix}", path.read_text(encoding="utf-8"))
-    since, now = (one.get("metadata", {}).get("generated_at") for one in (document_before, document))
+    since, now = ((one.get("metadata") or {}).get("generated_at") for one in (document_before, document))
     changelog = reports / f"schema_changelog_{moment}.md" if found else None
     if changelog:
         _write(changelog, changes.as_markdown(found, since, now))
@@ -121,11 +117,18 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     return Analysis(path, document, tuple(sorted(before.keys() - catalog.keys())), tuple(found), changelog)
 
 
+def _catalog(endpoint: Endpoint) -> dict[str, Table]:
+    """The source's tables; none of our own records."""
+    preflight.reach(endpoint)
+    with closing(Source(endpoint)) as source:
+        return {name: table for name, table in source.catalog().items() if name not in TRACKING}
+
+
 def _remembered(path: Path) -> changes.Facts:
     """The schema as the last analysis had it; nothing where that is not known."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 
@@ -150,14 +153,9 @@ def suggested_policy(settings: Settings) -> dict[str, Any]:
         DatabaseError: the source cannot be read.
         ConfigurationError: the tables.yml that is there is broken.
     """
-    endpoint = settings.endpoint("source")
-    preflight.reach(endpoint)
+    catalog = _catalog(settings.endpoint("source"))
     decided = read_tables(settings.tables_file).tables if settings.tables_file.exists() else {}
-    source = Source(endpoint)
-    try:
-        found = phi.suggested(source.catalog().values(), decided)
-    finally:
-        source.close()
+    found = phi.suggested(catalog.values(), decided)
     return {"tables": {name: {"overrides": {"columns": columns}} for name, columns in found.items()}}
 
 

@@ -41,9 +41,12 @@ class Change:
         return f"{self.table}.{self.column}" if self.column else self.table
 
     @property
+    def what(self) -> str:
+        return f"{self.place}: {self.kind.replace('_', ' ')}"
+
+    @property
     def words(self) -> str:
-        became = f": {self.before} → {self.after}" if self.before and self.after else ""
-        return f"{self.place}: {self.kind.replace('_', ' ')}{became}"
+        return self.what + (f": {self.before} → {self.after}" if self.before and self.after else "")
 
     def as_json(self) -> dict[str, str | None]:
         return {
@@ -152,12 +155,17 @@ def _retyped(table: str, column: str, before: Sequence[str | None], after: Seque
     return Change("column_retyped", severity, table, column, was, is_, next_run, readers)
 
 
+def are_breaking(changes: Sequence[Change]) -> bool:
+    """Whether one of them breaks what reads the warehouse."""
+    return any(change.severity == "breaking" for change in changes)
+
+
 def as_json(changes: Sequence[Change], since: str | None, now: str) -> dict[str, Any]:
     return {
         "generated_at": now,
         "since": since,
         "has_changes": bool(changes),
-        "has_breaking_changes": any(change.severity == "breaking" for change in changes),
+        "has_breaking_changes": are_breaking(changes),
         "changes": [change.as_json() for change in changes],
     }
 
@@ -170,7 +178,7 @@ def as_markdown(changes: Sequence[Change], since: str | None, now: str) -> str:
             lines += ["", f"## {severity.capitalize()}", "", "| what | before | after | next run | readers of raw |"]
             lines += ["|---|---|---|---|---|"]
             lines += [
-                f"| {change.place}: {change.kind.replace('_', ' ')} | {_cell(change.before)} | {_cell(change.after)} "
+                f"| {change.what} | {_cell(change.before)} | {_cell(change.after)} "
                 f"| {change.next_run} | {change.readers} |"
                 for change in those
             ]

@@ -99,7 +99,7 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
 def structure(plan: TablePlan) -> str:
     """A digest of the columns that are carried, of their masks, and of the key."""
     columns = [[c.name, c.column_type, c.nullable, c.charset, c.collation] for c in (f.column for f in plan.fields)]
-    masks = [[(f.column.name, f.mask) for f in plan.fields if f.mask], plan.mask_mark] if plan.masked else []
+    masks = [masks_of(plan), plan.mask_mark] if plan.masked else []
     return hashlib.sha256(json.dumps([columns, plan.table.primary_key, *masks]).encode()).hexdigest()[:16]
 
 
