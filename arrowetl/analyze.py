@@ -105,7 +105,7 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     reports = settings.log_directory / "schema_analysis" / "reports"
     if path.exists() and _without_time(document_before) != _without_time(document):
         _write(reports / f"{path.stem}_{moment}{path.suffix}", path.read_text(encoding="utf-8"))
-    since, now = ((one.get("metadata") or {}).get("generated_at") for one in (document_before, document))
+    since, now = (document_before.get("metadata") or {}).get("generated_at"), document["metadata"]["generated_at"]
     changelog = reports / f"schema_changelog_{moment}.md" if found else None
     if changelog:
         _write(changelog, changes.as_markdown(found, since, now))
