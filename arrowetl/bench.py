@@ -14,7 +14,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -104,7 +104,21 @@ def bench(settings: Settings, table: str, to: str, seconds: float, tell: Callabl
     Raises:
         UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
     """
-    deadline = time.monotonic() + seconds
+    with trials(settings, table, to, time.monotonic() + seconds, tell) as at:
+        return _tried(at, to)
+
+
+@contextmanager
+def trials(settings: Settings, table: str, to: str, deadline: float, tell: Callable[[Trial], None]) -> Iterator[Trials]:
+    """
+    Where a table's ways can be tried.
+
+    Args:
+        deadline: of `time.monotonic`; trials share the time until then.
+
+    Raises:
+        As `bench` does.
+    """
     tables_file = read_tables(settings.tables_file)
     request = Request(tables=(table,), force_full=True, to=to)
     with running.route(settings, request, tables_file, "bench") as route, closing(running.ledger_of(route)) as book:
@@ -117,17 +131,17 @@ def bench(settings: Settings, table: str, to: str, seconds: float, tell: Callabl
                 end.open(kept)
             # As a run does: a partition of a large table is noted where it is staged.
             book.open()
-            return _tried(_Bench(plan, route, deadline, tell), to)
+            yield Trials(plan, route, deadline, tell)
 
 
-def _tried(at: _Bench, to: str) -> Benched:
+def _tried(at: Trials, to: str) -> Benched:
     begin = at.begin
     at.trial(begin)  # the first one finds cold caches, and is not counted
     first = at.trial(begin, indexes=True)
     notes = []
     if not partition.can_be_split(at.plan.table):
         notes.append("its primary key is no integer: it is carried in one partition, whatever is chosen")
-    sizes = [size for size in _sizes(at.plan) if size != begin.partition_bytes]
+    sizes = [size for size in at.sizes() if size != begin.partition_bytes]
     if at.plan.scans:
         notes.append(f"in partitions of {first.partition_bytes / 2**20:.1f} MiB the source scans it for each of them")
     if not sizes and not notes:
@@ -146,11 +160,11 @@ def _tried(at: _Bench, to: str) -> Benched:
     )
 
 
-class _Bench:
+class Trials:
     """What the trials of one table share, and how one is made."""
 
     def __init__(self, plan: TablePlan, route: Route, deadline: float, tell: Callable[[Trial], None]) -> None:
-        self.plan, self._route, self._deadline, self._tell = plan, route, deadline, tell
+        self.plan, self._route, self.deadline, self._tell = plan, route, deadline, tell
         cores = max(limits.partitions_at_a_time_min, os.cpu_count() or 1)
         chosen = plan.partition_bytes or plan.rows_per_partition * max(plan.table.row_bytes, 1)
         self.begin = Pace(chosen, plan.workers or min(cores, self._most))
@@ -161,20 +175,28 @@ class _Bench:
     def _most(self) -> int:
         return min(limits.bench_workers_max, self._route.choices.source_connections or limits.bench_workers_max)
 
+    def sizes(self) -> list[int]:
+        """Sizes of partitions worth trying: those of which the table has several, and that tables.yml allows."""
+        table = self.plan.table
+        if not partition.can_be_split(table):
+            return []
+        most = min(table.rows, (self.plan.batch_size or table.rows) + 1) * max(table.row_bytes, 1)
+        return [size for size in limits.bench_partition_bytes if size < most]
+
     def counts(self, partition_bytes: int) -> list[int]:
         """Numbers of workers worth trying with partitions of a size."""
         return list(range(1, 1 + min(self._most, max(1, limits.bytes_in_flight_max // partition_bytes))))
 
     def trial_in_time(self, pace: Pace, left: int) -> list[Trial]:
         """One more trial, if there is time for it; so many are to come."""
-        return [self.trial(pace, left)] if time.monotonic() < self._deadline - limits.bench_trial_seconds else []
+        return [self.trial(pace, left)] if time.monotonic() < self.deadline - limits.bench_trial_seconds else []
 
     def compared(self, begin: Pace, found: Pace, first: Trial) -> tuple[Trial, Trial]:
         """Both once more in turn, as often as there is time for; the default's median, and that of the better one."""
         if found == begin:
             return first, first
         pairs = [(self.trial(begin), self.trial(found))]
-        while len(pairs) < limits.bench_pairs and time.monotonic() < self._deadline:
+        while len(pairs) < limits.bench_pairs and time.monotonic() < self.deadline:
             pairs.append((self.trial(begin), self.trial(found)))
         default, other = (_median([pair[side] for pair in pairs]) for side in (0, 1))
         gain = statistics.median(b.rows_per_second / max(a.rows_per_second, 1e-9) for a, b in pairs)
@@ -182,7 +204,7 @@ class _Bench:
 
     def trial(self, pace: Pace, left: int = 8, indexes: bool = False) -> Trial:
         """Stage what can be carried in a share of the time that is left."""
-        share = max((self._deadline - time.monotonic()) / left, limits.bench_trial_seconds)
+        share = max((self.deadline - time.monotonic()) / left, limits.bench_trial_seconds)
         until, ends = time.monotonic() + share, ends_of(self.plan, workers.servers_of(self._route))
         rows = partition.rows_per_partition(self.plan.table, self.plan.batch_size, pace.partition_bytes)
         scans = self.plan.scans and pace.partition_bytes == self.begin.partition_bytes
@@ -237,14 +259,6 @@ def _refuse_business_hours(hours: str | None) -> None:
             f"not begun, these being business hours ({hours})",
             "try again when they have ended; settings.business_hours of tables.yml sets them",
         )
-
-
-def _sizes(plan: TablePlan) -> list[int]:
-    """Sizes of partitions worth trying: those of which the table has several, and that tables.yml allows."""
-    if not partition.can_be_split(plan.table):
-        return []
-    most = min(plan.table.rows, (plan.batch_size or plan.table.rows) + 1) * max(plan.table.row_bytes, 1)
-    return [size for size in limits.bench_partition_bytes if size < most]
 
 
 def _until(deadline: float, parts: Iterator[Partition], least: int) -> Iterator[Partition]:

@@ -285,11 +285,11 @@ def run(
     }  # fmt: skip
     with _open(*_servers_used(read_from, to)) as etl:
         if dry_run:
-            planned = etl.plan(**asked)
+            planned = etl.plan(**asked, max_workers=max_workers)
             if as_json:
-                _show_json(report.plans_json(planned.plans, planned.failed, planned.warnings))
+                _show_json(report.plans_json(planned))
             else:
-                _show(report.plans(planned.plans))
+                _show(report.plans(planned))
                 for outcome in planned.failed:
                     click.echo(f"cannot be carried: {outcome.failure.message}\n  {outcome.failure.remedy}", err=True)
             sys.exit(int(bool(planned.failed)))

@@ -76,10 +76,12 @@ class Etl:
 
     def plan(
         self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
-        read_from: str = "source", to: str = "both",
+        read_from: str = "source", to: str = "both", max_workers: int = limits.workers_default,
     ) -> planning.Planned:  # fmt: skip
         """What `run` would do with the same arguments; nothing is written anywhere."""
-        return running.dry_run(self.settings, _request(tables, category, all, force_full, read_from=read_from, to=to))
+        return running.dry_run(
+            self.settings, _request(tables, category, all, force_full, max_workers, read_from=read_from, to=to)
+        )
 
     def analyze(self, output: Path | None = None) -> analyze.Analysis:
         """Write tables.yml from the source's catalog."""

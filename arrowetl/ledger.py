@@ -12,20 +12,23 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
+from statistics import median
 from typing import Any
 
 from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError, DatabaseTransactionError
-from arrowetl.model import Record
+from arrowetl.estimate import NO_HISTORY, History, Past, PastRun
+from arrowetl.model import Journey, Record
 from arrowetl.outcome import Coercion, ConnectionCount, Outcome, Recorded, Summary
 from arrowetl.pace import Pace
 from arrowetl.route import Endpoint
-from arrowetl.sql import tracking
+from arrowetl.sql import history, tracking
 from arrowetl.sql.tracking import Entry
 
 OURS = frozenset(
@@ -158,7 +161,7 @@ class Ledger:
             with self._warehouse.session() as session, session.transaction():
                 if self._writes_warehouse:
                     session.execute(tracking.failed_load(self.namespace, outcome.table, run_id))
-                session.execute(tracking.history(self.namespace, run_id, [(outcome, started_at)]))
+                session.execute(history.history(self.namespace, run_id, [(outcome, started_at)]))
 
     def history(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
         """Write down what happened to a table whose ends have been recorded; of many tables at once."""
@@ -168,7 +171,7 @@ class Ledger:
                 return
             happened, self._happened = self._happened, []
         try:
-            self._warehouse_execute(tracking.history(self.namespace, run_id, happened))
+            self._warehouse_execute(history.history(self.namespace, run_id, happened))
         except ArrowetlError:
             # No failure of the table that is the last of them: at the run's end it is tried once more.
             with self._lock:
@@ -185,20 +188,35 @@ class Ledger:
         with self._warehouse.session() as session, session.transaction():
             if self._writes_warehouse:
                 session.execute(tracking.checked_load(self.namespace, names, run_id))
-            session.execute(tracking.history(self.namespace, run_id, [(o, started_at) for o in outcomes]))
+            session.execute(history.history(self.namespace, run_id, [(o, started_at) for o in outcomes]))
 
-    def end(self, summary: Summary, pace: Pace | None, way: str) -> None:
-        """Write down what a run did, and the pace it found on its way."""
+    def end(self, summary: Summary, pace: Pace | None, way: str, makespan: float) -> None:
+        """
+        Write down what a run did, and the pace it found on its way.
+
+        Args:
+            makespan: what its tables took by themselves, as its workers shared them.
+        """
         if self._happened:
-            self._warehouse_execute(tracking.history(self.namespace, summary.run_id, self._happened))
-        totals, learned = summary.totals(), pace and json.dumps(asdict(pace))
-        self._warehouse_execute(
-            f"UPDATE {self._quoted}.etl_run_history SET ended_at = {tracking.postgres_values(summary.ended_at)}, "
-            f"exit_code = {summary.exit_code}, tables = {totals['tables']}, failed = {totals['failed']}, "
-            f"rows_extracted = {totals['rows_extracted']}, bytes_extracted = {totals['bytes_extracted']}, "
-            f"way = {tracking.postgres_values(way)}, pace = {tracking.postgres_values(learned)} "
-            f"WHERE run_id = {tracking.postgres_values(summary.run_id)}"
-        )
+            self._warehouse_execute(history.history(self.namespace, summary.run_id, self._happened))
+        learned = json.dumps(asdict(pace)) if pace else None
+        planned = {**summary.estimate, "makespan": makespan}
+        self._warehouse_execute(history.ended(self.namespace, summary, learned, way, planned))
+        if any(outcome.flags for outcome in summary.outcomes):
+            self._warehouse_execute(history.flagged(self.namespace, summary.run_id, summary.outcomes))
+
+    def past(self, way: str = "") -> History:
+        """What tables took in the last runs, and these runs themselves that went the same way."""
+        with self._warehouse.session() as session:
+            there = _warehouse_columns(session)
+            if "journey" not in there.get("etl_table_history", ()):
+                return NO_HISTORY
+            tables: dict[tuple[str, Journey], list[Past]] = defaultdict(list)
+            for table, journey, seconds, rows in session.rows(history.past_tables(self.namespace)):
+                if journey in Journey:
+                    tables[table, Journey(journey)].append(Past(seconds, rows))
+            runs = [PastRun(*row) for row in session.rows(history.past_runs(self.namespace, way))]
+        return History(tables, runs)
 
     def records(self) -> tuple[dict[str, Record], dict[str, Record]]:
         """Table → what is recorded of it: at the replica, and at the warehouse."""
@@ -234,6 +252,14 @@ class Ledger:
                 f"WHERE way = {sql.postgres_literal(way)} AND pace IS NOT NULL ORDER BY started_at DESC LIMIT 1"
             )
         return Pace(*rows[0]) if rows else None
+
+    def seconds_whole(self) -> dict[str, float]:
+        """Table → the median of what the last runs took that read it whole."""
+        took: dict[str, list[float]] = defaultdict(list)
+        for (table, journey), past in self.past().tables.items():
+            if journey.reads_all:
+                took[table] += [one.seconds for one in past]
+        return {table: median(seconds) for table, seconds in took.items()}
 
     def tables(self) -> list[Mapping[str, Any]]:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""

@@ -134,6 +134,24 @@ progress_line_seconds = 10
 # thousand on two cores shared with the servers.
 rows_per_second_expected = 60_000
 
+# What a table takes besides its rows, and a run besides its tables, where there is no history.
+table_seconds_expected = 0.02
+run_seconds_expected = 1.5
+
+# What runs took: remembered for so many days, of a table on one journey the last few; a table of fewer rows takes as
+# long as before, a larger one longer as it grows.
+estimate_days = 90
+estimate_runs = 5
+estimate_rows_min = 10_000
+
+# An estimate is one where most of it is remembered, and a guess otherwise: a third of it, or thrice. By so many runs it
+# is as sure as they were alike, within these bounds.
+estimate_share_min = 0.5
+estimate_runs_sure = 3
+estimate_width_min = 0.25
+estimate_width_max = 0.5
+guess_factor = 3
+
 # How far below the recorded watermark an incremental read begins again. A stamp is the time at which a statement
 # began: one that runs for an hour, or commits so late, has rows with stamps older than what was read meanwhile.
 # Stamps in local time repeat an hour in autumn. Rows read twice are equal and cost only their reading.
@@ -171,6 +189,14 @@ reading_rows_per_second = 800_000
 
 # What is sent once to find out how quick the link to the source is.
 link_probe_bytes = 256 * 1024
+
+# `analyze` looks at so many rows of a table, in so many bytes, half of them at either end of its key; so many tables
+# in one statement, which holds their locks for some milliseconds. The rows of a table whose engine only estimates them
+# are counted up to so many bytes.
+probe_rows = 1_000
+probe_bytes = 4 * MIB
+probes_per_statement = 16
+counted_bytes_max = 16 * MIB
 
 # Keys named in one statement: 20 digits each, within the smallest max_allowed_packet in use (1 MiB).
 keys_per_statement = 10_000

@@ -255,6 +255,25 @@ class Mode(StrEnum):
     """Source and replica are compared; only what differs is staged."""
 
 
+class Journey(StrEnum):
+    """What is done to a table, as far as one takes longer than another."""
+
+    FIRST_LOAD = "first load"
+    FULL = "full"
+    PROOF = "proof"
+    FROM_REPLICA = "from replica"
+    INCREMENTAL = "incremental"
+    READING = "compared by reading"
+    CHECKSUM = "compared by checksums"
+    CATCHING_UP = "catching up"
+    SKIPPED = "skipped"
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether its time follows the number of rows."""
+        return self in (Journey.FIRST_LOAD, Journey.FULL, Journey.PROOF)
+
+
 class Cutover(StrEnum):
     """How staged rows become published ones at the warehouse."""
 
@@ -298,6 +317,22 @@ class Drift:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.retyped or self.dropped or self.adds_key or self.drops_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a table will take."""
+
+    rows: int = 0
+    """That will be read of the source."""
+    seconds: float = 0.0
+    spread: float = 0.0
+    """Seconds, more or less, by which the runs before differed."""
+    runs: int = 0
+    """By how many runs before; 0 is a guess."""
+
+
+NOTHING_EXPECTED = Expected()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +384,21 @@ class TablePlan:
     adopted: Mapping[str, str] = field(default_factory=dict)
     """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
+    expected: Expected = NOTHING_EXPECTED
+
+    @property
+    def journey(self) -> Journey:
+        if self.mode is Mode.SKIPPED:
+            return Journey.CATCHING_UP if self.catches_up else Journey.SKIPPED
+        if self.mode is Mode.INCREMENTAL:
+            return Journey.INCREMENTAL
+        if self.mode is Mode.RECONCILE:
+            return Journey.READING if self.comparison is Comparison.READING else Journey.CHECKSUM
+        if self.from_replica:
+            return Journey.FROM_REPLICA
+        if self.proves:
+            return Journey.PROOF
+        return Journey.FIRST_LOAD if self.cutover is Cutover.SWAP else Journey.FULL
 
     @property
     def name(self) -> str:

@@ -352,15 +352,3 @@ def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str
     if summing - reading > limits.checksum_patience_seconds:
         return Comparison.READING, f"compared by reading both ({reading:.1f} s; checksums {summing:.1f} s)"
     return Comparison.CHECKSUM, f"compared by checksums ({summing:.1f} s; reading {reading:.1f} s)"
-
-
-def expected(plan: TablePlan) -> tuple[int, float]:
-    """Rows that will be read of the source, and seconds; by what servers do, until there is a history to go by."""
-    rows = plan.table.rows
-    if plan.mode is Mode.SKIPPED:
-        return 0, rows / limits.rows_per_second_expected if plan.catches_up else 0.0
-    if plan.mode is Mode.FULL:
-        return rows, rows / limits.rows_per_second_expected
-    if plan.comparison is Comparison.READING:
-        return rows, rows / limits.reading_rows_per_second
-    return 0, rows / limits.checksum_rows_per_second

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from arrowetl.errors import ArrowetlError
-from arrowetl.model import CATEGORIES, Mode, Partition, TablePlan
+from arrowetl.model import CATEGORIES, NOTHING_EXPECTED, Expected, Journey, Mode, Partition, TablePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +196,9 @@ class Outcome:
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
-    rows_planned: int = 0
-    seconds_planned: float = 0.0
+    journey: Journey = Journey.SKIPPED
+    expected: Expected = NOTHING_EXPECTED
+    """As it was planned."""
 
     def followed_by(self, second: Outcome) -> Outcome:
         """The outcome of a table that the warehouse took from the replica afterwards."""
@@ -233,6 +234,7 @@ class Outcome:
             "rows_deleted": self.changes.deleted,
             "bytes_extracted": self.bytes_extracted,
             "seconds": round(self.seconds, 3),
+            "seconds_expected": round(self.expected.seconds, 3),
             "rows_per_second": round(self.rows_extracted / self.seconds) if self.seconds else 0,
             "coerced": self.coerced(),
             "coercions": [coercion.as_json() for coercion in self.coercions],
@@ -258,6 +260,8 @@ class Summary:
     """Server's name → `opened` and `peak`."""
     warnings: tuple[str, ...] = ()
     interrupted: bool = False
+    estimate: Mapping[str, Any] = field(default_factory=dict)
+    """How long it was expected to take; nothing where it was not."""
 
     @property
     def seconds(self) -> float:
@@ -287,6 +291,7 @@ class Summary:
             "exit_code": self.exit_code,
             "totals": {**self.totals(), "by_category": categories},
             "connections": {name: dict(counts) for name, counts in self.connections.items()},
+            "planned": dict(self.estimate) or None,
             "tables": [outcome.as_json() for outcome in self.outcomes],
             "warnings": list(self.warnings),
         }

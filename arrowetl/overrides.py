@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from arrowetl.errors import ConfigurationError
+from arrowetl.files import write_whole
 
 
 def record_types(path: Path, types: Mapping[str, Mapping[str, str]]) -> None:
@@ -52,15 +53,13 @@ def record(path: Path, wanted: Mapping[str, Mapping[str, Any]], by_hand: str) ->
     Raises:
         ConfigurationError: the file cannot be read or written; it is as it was.
     """
-    unfinished = path.with_name(path.name + ".unfinished")
     try:
         before = path.read_text(encoding="utf-8")
         after = _with(before, wanted)
         # Two libraries, two editions of the language: what was meant must be what is read.
         if yaml.safe_load(after) != _expected(yaml.safe_load(before), wanted):
             raise ConfigurationError(f"{path}: cannot be rewritten: anchors, or names that are no text", by_hand)
-        unfinished.write_text(after, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, after)
     except (OSError, YAMLError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ConfigurationError(f"{path}: cannot be rewritten: {reason}", by_hand) from error

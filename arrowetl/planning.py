@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from arrowetl import config, ledger, limits, mask, modes, plan, schema, workers
+from arrowetl import config, estimate, ledger, limits, mask, modes, plan, schema, workers
 from arrowetl.errors import ArrowetlError, DataError
+from arrowetl.estimate import Estimate, History
 from arrowetl.ledger import Ledger
 from arrowetl.model import NO_RECORD, Mode, PublishedTable, Record, Standing, Table, TablePlan
 from arrowetl.modes import Circumstances
@@ -52,6 +53,8 @@ class Planned:
     """Table → what the last run of it that succeeded had to coerce."""
     pace: Pace | None = None
     """What the last run on the same way learned."""
+    estimate: Estimate | None = None
+    """How long it will take."""
 
 
 def way(request: Request) -> str:
@@ -90,11 +93,18 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         mask.mark(route.mask_key or b""),
     )
     found = _decided_anew(found, tables_file, servers.source, around)
+    found = _estimated(found, request.max_workers, book.past(way(request)))
     gone = sorted(set(records[0]) - set(catalog)) if request.read_from == "source" else []
     listed = [name for name in gone if name not in tables_file.tables]
     if listed:
         found = replace(found, warnings=(*found.warnings, _vanished("source", listed)))
     return found
+
+
+def _estimated(found: Planned, workers: int, history: History) -> Planned:
+    each = zip(found.plans, estimate.of_tables(found.plans, history), strict=True)
+    plans = tuple(replace(one, expected=expected) for one, expected in each)
+    return replace(found, plans=plans, estimate=estimate.of_run(plans, workers, history))
 
 
 def _may_prove(request: Request) -> bool:
@@ -134,7 +144,7 @@ def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, aroun
     plans = []
     for one in found.plans:
         one = replace(one, table=replace(one.table, checksum=checksums.get(one.name)))
-        plans.append(modes.with_mode(one, tables_file.of(one.name), found.standings[one.name], around))
+        plans.append(modes.with_mode(one, tables_file.of_table(one.table), found.standings[one.name], around))
     return replace(found, plans=tuple(plans))
 
 
@@ -174,14 +184,16 @@ def planned_tables(
         catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
     unlisted, vanished = plan.unlisted(catalog, tables_file.tables)
     warnings = []
-    if unlisted:
+    if waiting := _quarantined(catalog, tables_file):
+        warnings.append(waiting)
+    elif unlisted:
         warnings.append(f"not in tables.yml, carried in full: {', '.join(unlisted)}; `arrowetl analyze` adds them")
     if vanished:
         warnings.append(_vanished(request.read_from, vanished))
     chosen = config.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
     plans, failed, bytes_ = [], [], pace.partition_bytes if pace else limits.partition_bytes
     for name in chosen:
-        settings = tables_file.of(name)
+        settings = tables_file.of_table(catalog[name])
         if request.read_from == "replica":
             settings = plan.without_absent(settings, catalog[name])
         if settings.excluded:
@@ -205,6 +217,20 @@ def planned_tables(
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))
     return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), standings, remembered, pace)
+
+
+def _quarantined(catalog: Mapping[str, Table], tables_file: TablesFile) -> str | None:
+    """What is left out until a person has chosen."""
+    places = []
+    for name, table in catalog.items():
+        columns = tables_file.quarantined(table)
+        places += [name] if len(columns) == len(table.columns) else [f"{name}.{column}" for column in columns]
+    if not places:
+        return None
+    return (
+        f"in quarantine, and left out: {', '.join(places)}; choose of each under overrides.columns, or take it off "
+        "the table's quarantined_columns, which `arrowetl analyze` lists"
+    )
 
 
 def _vanished(where: str, names: list[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from arrowetl import limits, modes
+from arrowetl import limits
 from arrowetl.outcome import Event, Outcome, PartitionCarried, RunPlanned, Status, TableEnded, TableStarted
 from arrowetl.report import count, duration, size
 
@@ -45,7 +45,7 @@ class Tally:
         match event:
             case RunPlanned(plans):
                 self.tables += len(plans)
-                self.rows_expected = sum(modes.expected(plan)[0] for plan in plans)
+                self.rows_expected = sum(plan.expected.rows for plan in plans)
             case TableStarted(table, partitions):
                 self.busy[table] = [0, partitions]
             case PartitionCarried(table, rows, bytes_):

@@ -17,18 +17,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from arrowetl import modes
 from arrowetl.bench import Benched, Trial
 from arrowetl.changes import Change
 from arrowetl.errors import ArrowetlError
+from arrowetl.estimate import Estimate
 from arrowetl.model import Comparison, TablePlan
 from arrowetl.outcome import (
     Coercion,
     Failure,
-    Outcome,
     Status,
     Summary,
 )
+from arrowetl.planning import Planned
 from arrowetl.preflight import Examined
 from arrowetl.rules import REPLICA_TYPES, Rule
 from arrowetl.verify import Verdict
@@ -36,6 +36,7 @@ from arrowetl.verify import Verdict
 _SLOWEST_SHOWN = 5
 _COERCIONS_SHOWN = 12
 _CHANGES_SHOWN = 12
+_CHAIN_SHOWN = 4
 
 
 def count(number: int | float) -> str:
@@ -86,7 +87,9 @@ def summary(run: Summary) -> RenderableType:
     parts: list[RenderableType] = []
     slowest = sorted(done, key=lambda outcome: -outcome.seconds)[:_SLOWEST_SHOWN]
     if slowest:
-        table = _grid("slowest tables", "rows", "size", "partitions", "seconds", "rows/s", right=(1, 2, 3, 4, 5))
+        table = _grid(
+            "slowest tables", "rows", "size", "partitions", "seconds", "expected", "rows/s", right=(1, 2, 3, 4, 5, 6)
+        )
         for o in slowest:
             rate = count(o.rows_extracted / o.seconds) if o.seconds else ""
             table.add_row(
@@ -95,6 +98,7 @@ def summary(run: Summary) -> RenderableType:
                 size(o.bytes_extracted),
                 str(o.partitions),
                 f"{o.seconds:.2f}",
+                f"{o.expected.seconds:.2f}",
                 rate,
             )
         parts += [table, Text()]
@@ -121,7 +125,7 @@ def summary(run: Summary) -> RenderableType:
     counted = failed if words == "failed" else [*done, *skipped]
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
     head += f" ({count(len(skipped))} unchanged)" if skipped else ""
-    facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}"
+    facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
     for failure in _worth_telling([outcome.failure for outcome in failed if outcome.failure]):
@@ -129,6 +133,11 @@ def summary(run: Summary) -> RenderableType:
         if failure.remedy:
             parts.append(Text("  " + failure.remedy.replace("\n", "\n  ")))
     return Group(*parts)
+
+
+def _expected(run: Summary) -> str:
+    low, high = run.estimate.get("low", 0.0), run.estimate.get("high", 0.0)
+    return "" if low <= run.seconds <= high else f" ({duration(low)} to {duration(high)} were expected)"
 
 
 def _worth_telling(failures: Sequence[Failure]) -> list[Failure]:
@@ -152,28 +161,42 @@ def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
     return table
 
 
-def plans(planned: Sequence[TablePlan]) -> RenderableType:
+def plans(planned: Planned) -> RenderableType:
     """The plan of a run, in the order of work."""
     table = _grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4))
-    for plan in planned:
-        rows, seconds = modes.expected(plan)
+    for plan in planned.plans:
         table.add_row(
-            plan.name, plan.mode, _about(plan, rows), size(_bytes(plan, rows)), duration(seconds), plan.reason
+            plan.name, plan.mode, _about(plan), size(_bytes(plan)), duration(plan.expected.seconds), plan.reason
         )
-    return Group(table, *(Text(f"note: {plan.name}: {note}") for plan in planned for note in plan.notes))
+    parts: list[RenderableType] = [table]
+    parts += [Text(f"note: {plan.name}: {note}") for plan in planned.plans for note in plan.notes]
+    if planned.estimate:
+        parts.append(Text(_estimate(planned.estimate, sum(map(_bytes, planned.plans))), style="bold"))
+    return Group(*parts)
 
 
-def _about(plan: TablePlan, rows: int) -> str:
+def _estimate(one: Estimate, bytes_: int) -> str:
+    words = f"about {duration(one.seconds)}, {duration(one.low)} to {duration(one.high)} ({one.basis})"
+    words += f", {size(bytes_)} to be read" if bytes_ else ""
+    if not one.critical:
+        return words
+    chain = " → ".join(one.critical[:_CHAIN_SHOWN])
+    more = len(one.critical) - _CHAIN_SHOWN
+    return f"{words}; ends with: {chain}" + (f" and {count(more)} more" if more > 0 else "")
+
+
+def _about(plan: TablePlan) -> str:
     changed = plan.is_delta and plan.comparison is Comparison.CHECKSUM
-    return "what changed" if changed else count(rows)
+    return "what changed" if changed else count(plan.expected.rows)
 
 
-def _bytes(plan: TablePlan, rows: int) -> int:
-    return plan.table.data_bytes * rows // max(plan.table.rows, 1)
+def _bytes(plan: TablePlan) -> int:
+    return plan.table.data_bytes * plan.expected.rows // max(plan.table.rows, 1)
 
 
-def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings: Sequence[str]) -> dict[str, Any]:
+def plans_json(planned: Planned) -> dict[str, Any]:
     return {
+        "planned": planned.estimate and planned.estimate.as_json(),
         "tables": [
             {
                 "table": plan.name,
@@ -181,15 +204,16 @@ def plans_json(planned: Sequence[TablePlan], failed: Sequence[Outcome], warnings
                 "mode": plan.mode.value,
                 "reason": plan.reason,
                 "rows": plan.table.rows,
-                "rows_expected": rows,
-                "bytes_expected": _bytes(plan, rows),
-                "seconds_expected": round(seconds, 3),
+                "rows_expected": plan.expected.rows,
+                "bytes_expected": _bytes(plan),
+                "seconds_expected": round(plan.expected.seconds, 3),
+                "seconds_spread": round(plan.expected.spread, 3) if plan.expected.runs else None,
+                "runs_remembered": plan.expected.runs,
             }
-            for plan in planned
-            for rows, seconds in [modes.expected(plan)]
+            for plan in planned.plans
         ],
-        "failed": [{"table": o.table, "error": o.failure and o.failure.as_json()} for o in failed],
-        "warnings": list(warnings),
+        "failed": [{"table": o.table, "error": o.failure and o.failure.as_json()} for o in planned.failed],
+        "warnings": list(planned.warnings),
     }
 
 

@@ -40,6 +40,7 @@ class Endpoint:
 
 DESTINATIONS = ("both", "replica", "warehouse")
 COMPARISONS = ("auto", "reading", "checksum")
+NEW_COLUMNS = ("carry", "quarantine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Choices:
     """Between two ranges of a table read from the source."""
     business_hours: str | None = None
     """`07:00-18:00`, by this machine's clock: no table of the source is begun in them."""
+    new_columns: str = "carry"
+    """One of `NEW_COLUMNS`: what becomes of columns that the last analysis did not know."""
 
 
 DEFAULT_CHOICES = Choices()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from arrowetl import config, monitor, overrides, plan, planning, preflight, webhook, workers
+from arrowetl import config, estimate, monitor, overrides, plan, planning, preflight, webhook, workers
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
 from arrowetl.ledger import Ledger
@@ -76,10 +76,16 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
             settings, run_id, started_at, everything, planned.warnings, _together(connections),
             hands.stopping.is_set(), request.strict,
         )  # fmt: skip
+        summary = replace(summary, estimate=planned.estimate.as_json() if planned.estimate else {})
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
-            book.end(summary, hands.learned, way(request))
+            book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
     return _told(settings, summary, tables_file)
+
+
+def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: int) -> float:
+    took = {outcome.table: outcome.seconds for outcome in outcomes}
+    return estimate.shared([took.get(plan.name, 0.0) for plan in work], workers)[0]
 
 
 def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Outcome:
@@ -126,6 +132,7 @@ def _skipped(plan: TablePlan, planned: Planned) -> Outcome:
         mode=plan.mode,
         reason=plan.reason,
         status=Status.SKIPPED,
+        journey=plan.journey,
         rows_replica=standing.replica.rows,
         rows_warehouse=standing.warehouse.rows,
         notes=plan.notes,
@@ -266,7 +273,14 @@ def _where(error: Exception) -> str:
 
 
 def _failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:
-    return replace(failure_of(one.name, one.category, error), mode=one.mode, reason=one.reason, seconds=seconds)
+    return replace(
+        failure_of(one.name, one.category, error),
+        mode=one.mode,
+        reason=one.reason,
+        seconds=seconds,
+        journey=one.journey,
+        expected=one.expected,
+    )
 
 
 def _summary(

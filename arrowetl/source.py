@@ -22,9 +22,10 @@ import pyarrow as pa
 
 from arrowetl import coerce, drivers, limits, mask, modes, partition, schema, sql
 from arrowetl.checksum import Grouped, Groups, table_checksums
-from arrowetl.errors import ArrowetlError, DataExtractionError
+from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataExtractionError
 from arrowetl.model import Column, Flavour, Index, Partition, Reading, Table, TablePlan
 from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
+from arrowetl.sql.probe import Probed, probe, probed
 
 
 class Source:
@@ -81,6 +82,30 @@ class Source:
             for row in answers["tables"]
             if not row[0].startswith(sql.OURS)
         }
+
+    def probes(self, tables: Sequence[Table], columns: Mapping[str, Sequence[Column]]) -> dict[str, Probed]:
+        """
+        Table → what one bounded look at it finds; nothing of one that cannot be read, which its run will tell.
+
+        Args:
+            columns: table → those of its columns that hold times.
+        """
+        found = dict[str, Probed]()
+        size = limits.probes_per_statement
+        for some in (tables[start : start + size] for start in range(0, len(tables), size)):
+            try:
+                found |= self._probed(some, columns)
+            except DatabaseQueryError:
+                for table in some:
+                    with suppress(DatabaseQueryError):
+                        found |= self._probed([table], columns)
+        return found
+
+    def _probed(self, tables: Sequence[Table], columns: Mapping[str, Sequence[Column]]) -> dict[str, Probed]:
+        questions = (probe(self.endpoint.database, table, columns[table.name]) for table in tables)
+        with self.pool.session() as session:
+            answers = session.rows(" UNION ALL ".join(questions))
+        return {name: probed(columns[name], answer) for name, answer in answers}
 
     @property
     def place(self) -> str:

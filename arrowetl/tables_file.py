@@ -8,6 +8,7 @@ hold is one table, `KEYS`; `analyze` writes the file this module reads, and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -19,8 +20,8 @@ import yaml
 from arrowetl import limits
 from arrowetl.errors import ConfigurationError, ValidationError, counted, nearest
 from arrowetl.mask import MASKS
-from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, TableSettings
-from arrowetl.route import COMPARISONS, DEFAULT_CHOICES, Choices
+from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, Table, TableSettings
+from arrowetl.route import COMPARISONS, DEFAULT_CHOICES, NEW_COLUMNS, Choices
 
 # The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -56,6 +57,7 @@ Check = tuple[Callable[[Any], bool], str]
 KEYS: dict[str, Check] = {
     "table_name": _TEXT,
     "extraction_strategy": _one_of(*STRATEGIES),
+    "strategy_reason": _TEXT,
     "incremental_columns": _NAMES,
     "primary_incremental_column": _TEXT_OR_NULL,
     "batch_size": _integer(1, 10_000_000),
@@ -68,7 +70,27 @@ KEYS: dict[str, Check] = {
     "memory_requirements_mb": _NUMBER,
     "monitoring": _MAPPING,
     "primary_key": _KEY,
+    "quarantined_columns": _NAMES,
 }
+MEANINGS = {
+    "table_name": "as the source spells it",
+    "extraction_strategy": "full_table; incremental where every change can be known; chunked: in several partitions",
+    "strategy_reason": "why",
+    "incremental_columns": "the server stamps every change in them",
+    "primary_incremental_column": "the one by which changed rows are found",
+    "batch_size": "rows of a partition at most",
+    "performance_category": "large from a million rows, medium from 100,000, small from 10,000, or tiny",
+    "processing_priority": "high before medium before low, the largest first within",
+    "time_gap_threshold_days": "compared whole, and called overdue, when its last success is older",
+    "estimated_rows": "exact where the engine counts them, or they are few",
+    "estimated_size_mb": "as the source stores it",
+    "estimated_processing_time_minutes": "of reading it whole: what the last runs took, or a guess before the first",
+    "memory_requirements_mb": "of one partition at work",
+    "monitoring": "whom to tell: of failures, of slow reads, and what is slow",
+    "primary_key": "a name, several, or null",
+    "quarantined_columns": "left out until you choose of them under overrides.columns, or take them off this list",
+}
+"""What each key of a table is for, as tables.yml explains it."""
 OVERRIDES: dict[str, Check] = {
     **KEYS,
     "exclude": _TRUTH,
@@ -101,6 +123,7 @@ SETTINGS: dict[str, Check] = {
     "statement_seconds": _integer(0, 86_400),
     "source_connections": _integer(1, limits.workers_max),
     "pause_milliseconds": _integer(0, 60_000),
+    "new_columns": _one_of(*NEW_COLUMNS),
     "business_hours": (lambda v: isinstance(v, str) and _hours(v) is not None, "hours like 07:00-18:00"),
 }
 DOCUMENT: dict[str, Check] = {"metadata": _MAPPING, "settings": _MAPPING_OR_NULL, "tables": _MAPPING}
@@ -113,10 +136,31 @@ class TablesFile:
     metadata: Mapping[str, Any]
     tables: Mapping[str, TableSettings]
     choices: Choices = DEFAULT_CHOICES
+    known: Mapping[str, Mapping[str, Any]] | None = None
+    """The schema of the last analysis, where `new_columns: quarantine` asks for it."""
 
     def of(self, table: str) -> TableSettings:
         """A table's settings; defaults for one the file does not know."""
         return self.tables.get(table, TableSettings())
+
+    def of_table(self, table: Table) -> TableSettings:
+        """The same, but for what is in quarantine, which is left out as if a person had said so."""
+        settings, waiting = self.of(table.name), self.quarantined(table)
+        if len(waiting) == len(table.columns):
+            return TableSettings({**settings.values, "exclude": True}) if waiting else settings
+        columns = {**settings.get("columns", {}), **{name: {"exclude": True} for name in waiting}}
+        return TableSettings({**settings.values, "columns": columns}) if waiting else settings
+
+    def quarantined(self, table: Table) -> tuple[str, ...]:
+        """The columns that appeared after the last analysis, or are listed as such, and nobody has decided about."""
+        if self.known is None:
+            return ()
+        settings, known = self.of(table.name), self.known.get(table.name, {}).get("columns", {})
+        listed = {*settings.get("quarantined_columns", ())}
+        return tuple(
+            column.name for column in table.columns
+            if (column.name in listed or column.name not in known) and column.name not in settings.get("columns", {})
+        )  # fmt: skip
 
     def hashed(self) -> tuple[str, ...]:
         """The columns that are to be masked by a key, with their tables."""
@@ -145,7 +189,36 @@ def read_tables(path: Path) -> TablesFile:
         name: TableSettings({**entry, **(entry.get("overrides") or {})})
         for name, entry in (document.get("tables") or {}).items()
     }
-    return TablesFile(document.get("metadata") or {}, tables, Choices(**(document.get("settings") or {})))
+    choices = Choices(**(document.get("settings") or {}))
+    known = _known(path) if choices.new_columns == "quarantine" else None
+    return TablesFile(document.get("metadata") or {}, tables, choices, known)
+
+
+SCHEMA_SUFFIX = ".schema.json"
+"""Of the file beside tables.yml that has the schema of the last analysis."""
+
+
+def remembered(path: Path) -> dict[str, Mapping[str, Any]]:
+    """The schema as the last analysis had it, of the tables.yml at `path`; nothing where that is not known."""
+    try:
+        said = json.loads(path.with_suffix(SCHEMA_SUFFIX).read_text(encoding="utf-8"))
+        return {name: one for name, one in said.items() if isinstance(one["columns"], dict)}
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return {}
+
+
+def _known(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """
+    Raises:
+        ConfigurationError: nobody knows which columns are new.
+    """
+    if not (known := remembered(path)):
+        raise ConfigurationError(
+            f"{path}: `new_columns: quarantine` needs {path.with_suffix(SCHEMA_SUFFIX).name} beside it, by which new "
+            "columns are known; it is not there, or broken",
+            "bring it back, or write it anew with: arrowetl analyze",
+        )
+    return known
 
 
 def problems_of(path: Path) -> list[str]:

@@ -331,7 +331,6 @@ def carried_outcome(
 ) -> Outcome:
     """What is to be told of a table that arrived."""
     how = changes["warehouse"].how if "warehouse" in changes else ""
-    rows_planned, seconds_planned = modes.expected(plan)
     return Outcome(
         table=plan.name,
         category=plan.category,
@@ -350,8 +349,8 @@ def carried_outcome(
         coercions=coercions,
         settled=settled,
         verdict="equal",
-        rows_planned=rows_planned,
-        seconds_planned=seconds_planned,
+        journey=plan.journey,
+        expected=plan.expected,
         notes=(*plan.notes, *([f"written at the warehouse: {how}"] if how else [])),
     )
 

@@ -79,7 +79,7 @@ def verify(
             closing.callback(end.close)
         catalog = {name: table for name, table in source.catalog().items() if name not in TRACKING}
         chosen = config.chosen_tables(tables, catalog) if tables else tuple(catalog)
-        chosen = tuple(name for name in chosen if tables or not tables_file.of(name).excluded)
+        chosen = tuple(name for name in chosen if tables or not tables_file.of_table(catalog[name]).excluded)
         pool = closing.enter_context(ThreadPoolExecutor(workers))
 
         def one(name: str) -> Verdict:
@@ -94,7 +94,7 @@ def _verify_one(
     table: Table, tables_file: TablesFile, source: Source, replica: Source, warehouse: Warehouse
 ) -> Verdict:
     try:
-        settings = tables_file.of(table.name)
+        settings = tables_file.of_table(table)
         excluded = settings.excluded_columns()
         columns = [column for column in table.columns if column.name not in excluded]
         translated = schema.translate(table.name, columns, settings.column_types())

@@ -2,9 +2,9 @@
 The tracking tables: how they are made, and what is written into them.
 
 Pure, and in both languages: `etl_copy_status` at the replica and
-`etl_load_status` at the warehouse hold one row per table, the history tables
-every run. `ledger` says it, or an end in the transaction in which it changes
-the rows that are told of.
+`etl_load_status` at the warehouse hold one row per table; what the history
+tables are told is in `history`. `ledger` says it, or an end in the transaction
+in which it changes the rows that are told of.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from arrowetl.model import AsOf, Partition, Reading
-from arrowetl.outcome import Changes, Coercion, Outcome
+from arrowetl.outcome import Changes, Coercion
 from arrowetl.sql.names import mysql_literal, postgres_literal, postgres_name
 
 COPY_STATUS = """
@@ -97,7 +97,8 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
     rows_extracted bigint,
     bytes_extracted bigint,
     way varchar(64),
-    pace jsonb
+    pace jsonb,
+    planned jsonb
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
@@ -120,6 +121,8 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
     reason text,
     rows_planned bigint,
     seconds_planned double precision,
+    journey varchar(32),
+    flags jsonb,
     PRIMARY KEY (run_id, table_name)
 )""",
 )
@@ -142,8 +145,14 @@ ADDED_WAREHOUSE = {
         "version": "varchar(64)",
         "as_of": "jsonb",
     },
-    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb"},
-    "etl_table_history": {"reason": "text", "rows_planned": "bigint", "seconds_planned": "double precision"},
+    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb", "planned": "jsonb"},
+    "etl_table_history": {
+        "reason": "text",
+        "rows_planned": "bigint",
+        "seconds_planned": "double precision",
+        "journey": "varchar(32)",
+        "flags": "jsonb",
+    },
 }
 
 
@@ -320,30 +329,6 @@ def load_in_doubt(namespace: str, table: str) -> str:
         f"UPDATE {postgres_name(namespace)}.etl_load_status SET version = NULL "
         f"WHERE table_name = {postgres_literal(table)}"
     )
-
-
-_HISTORY = (
-    "run_id, table_name, mode, status, started_at, seconds, partitions, rows_extracted, rows_inserted, rows_updated, "
-    "rows_deleted, bytes_extracted, coerced, settled, verdict, error, reason, rows_planned, seconds_planned"
-)
-
-
-def history(namespace: str, run_id: str, outcomes: Iterable[tuple[Outcome, datetime]]) -> str:
-    """What happened to tables in a run, and what had been planned."""
-    rows = [f"({_history_values(run_id, outcome, started_at)})" for outcome, started_at in outcomes]
-    return f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)}"
-
-
-def _history_values(run_id: str, outcome: Outcome, started_at: datetime) -> str:
-    failure = outcome.failure
-    return postgres_values(
-        run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),
-        f"{outcome.seconds:.6f}", outcome.partitions, outcome.rows_extracted, outcome.changes.inserted,
-        outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted,
-        json.dumps([coercion.as_json() for coercion in outcome.coercions]), outcome.settled, outcome.verdict,
-        failure and f"{failure.kind}: {failure.message}", outcome.reason, outcome.rows_planned,
-        f"{outcome.seconds_planned:.3f}",
-    )  # fmt: skip
 
 
 def postgres_values(*values: Any) -> str:

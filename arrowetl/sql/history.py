@@ -1,0 +1,92 @@
+"""
+What every run leaves behind at the warehouse, and what is asked of it later.
+
+Pure, in PostgreSQL's language: `etl_run_history` has a row for each run,
+`etl_table_history` one for each table of it, both made by `tracking`. `ledger`
+says it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from arrowetl import limits
+from arrowetl.outcome import Outcome, Summary
+from arrowetl.sql.names import postgres_literal, postgres_name
+from arrowetl.sql.tracking import postgres_values
+
+_HISTORY = (
+    "run_id, table_name, mode, status, started_at, seconds, partitions, rows_extracted, rows_inserted, rows_updated, "
+    "rows_deleted, bytes_extracted, coerced, settled, verdict, error, reason, rows_planned, seconds_planned, "
+    "journey"
+)
+
+
+def history(namespace: str, run_id: str, outcomes: Iterable[tuple[Outcome, datetime]]) -> str:
+    """What happened to tables in a run, and what had been planned."""
+    rows = [f"({_history_values(run_id, outcome, started_at)})" for outcome, started_at in outcomes]
+    return f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)}"
+
+
+def _history_values(run_id: str, outcome: Outcome, started_at: datetime) -> str:
+    failure = outcome.failure
+    return postgres_values(
+        run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),
+        f"{outcome.seconds:.6f}", outcome.partitions, outcome.rows_extracted, outcome.changes.inserted,
+        outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted,
+        json.dumps([coercion.as_json() for coercion in outcome.coercions]), outcome.settled, outcome.verdict,
+        failure and f"{failure.kind}: {failure.message}", outcome.reason, outcome.expected.rows,
+        f"{outcome.expected.seconds:.3f}", outcome.journey.value,
+    )  # fmt: skip
+
+
+def ended(namespace: str, summary: Summary, pace: str | None, way: str, planned: Mapping[str, Any]) -> str:
+    """What a run did, in its row."""
+    totals = summary.totals()
+    values = {
+        "ended_at": summary.ended_at, "exit_code": summary.exit_code, "tables": totals["tables"],
+        "failed": totals["failed"], "rows_extracted": totals["rows_extracted"],
+        "bytes_extracted": totals["bytes_extracted"], "way": way, "pace": pace, "planned": json.dumps(planned),
+    }  # fmt: skip
+    said = ", ".join(f"{name} = {postgres_values(value)}" for name, value in values.items())
+    table = f"{postgres_name(namespace)}.etl_run_history"
+    return f"UPDATE {table} SET {said} WHERE run_id = {postgres_literal(summary.run_id)}"
+
+
+def flagged(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
+    """What a person should look at, beside what happened; some outcome must have a flag."""
+    rows = ", ".join(
+        f"({postgres_values(one.table, json.dumps([flag.as_json() for flag in one.flags]))})"
+        for one in outcomes if one.flags
+    )  # fmt: skip
+    return (
+        f"UPDATE {postgres_name(namespace)}.etl_table_history h SET flags = f.flags::jsonb "
+        f"FROM (VALUES {rows}) f (name, flags) WHERE h.run_id = {postgres_literal(run_id)} AND h.table_name = f.name"
+    )
+
+
+def past_tables(namespace: str) -> str:
+    """Table, journey, seconds and rows read, of the last few runs of each that succeeded; the latest first."""
+    # The key begins with the moment at which a run began.
+    since = f"to_char(now() - interval '{limits.estimate_days} days', 'YYYYMMDD')"
+    return (
+        "SELECT table_name, journey, seconds, rows_extracted FROM ("
+        "SELECT table_name::text, journey::text, seconds, rows_extracted, row_number() OVER ("
+        "PARTITION BY table_name, journey ORDER BY started_at DESC) AS nth "
+        f"FROM {postgres_name(namespace)}.etl_table_history "
+        f"WHERE run_id > {since} AND status = 'succeeded' AND journey IS NOT NULL) h "
+        f"WHERE nth <= {limits.estimate_runs} ORDER BY table_name, journey, nth"
+    )
+
+
+def past_runs(namespace: str, way: str) -> str:
+    """Seconds of the last few runs that went one way, and of their tables by themselves; the latest first."""
+    return (
+        "SELECT extract(epoch FROM ended_at - started_at)::double precision, (planned->>'makespan')::double precision "
+        f"FROM {postgres_name(namespace)}.etl_run_history WHERE way = {postgres_literal(way)} "
+        "AND planned->>'makespan' IS NOT NULL AND exit_code = 0 "
+        f"ORDER BY started_at DESC LIMIT {limits.estimate_runs}"
+    )
