@@ -126,7 +126,7 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     write_whole(reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in seen.items()}))
     write_whole(path, _text(document, path))
     write_whole(path.with_suffix(SCHEMA_SUFFIX), _lines(schema_now))
-    return Analysis(path, document, tuple(sorted(before.keys() - seen.keys())), tuple(found), changelog)
+    return Analysis(path, document, tuple(sorted(map(str, before.keys() - seen.keys()))), tuple(found), changelog)
 
 
 @dataclass(frozen=True, slots=True)

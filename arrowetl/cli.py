@@ -68,11 +68,12 @@ def _show_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, default=str))
 
 
-def _open(*needs: str) -> Any:
+def _open(*needs: str, wants: tuple[str, ...] = ()) -> Any:
     return arrowetl.open(
         tables_file=chosen().get("tables_file"),
         env_file=chosen().get("env_file"),
         needs=needs or ("source", "replica", "warehouse"),
+        wants=wants,
     )
 
 
@@ -217,7 +218,7 @@ def validate(offline: bool) -> None:
 @shared
 def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None:
     """Write tables.yml from the source's catalog; your overrides stay."""
-    with _open("source") as etl:
+    with _open("source", wants=("warehouse",)) as etl:
         if suggest_phi:
             click.echo(report.policy(etl.suggest_phi()), nl=False)
             return

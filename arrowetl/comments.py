@@ -40,7 +40,10 @@ def kept(before: str, after: str, heading: str) -> str:
         after: what would be written.
         heading: how the comment begins that is arrowetl's own, up to the first blank line.
     """
-    old_places, places = _places(before), {place.path: place for place in _places(after)}
+    try:
+        old_places, places = _places(before), {place.path: place for place in _places(after)}
+    except (yaml.YAMLError, RecursionError):
+        return after
     old, lines = before.splitlines(), after.splitlines()
     own = _own_lines(old, heading)
     verbatim = [place for place in old_places if place.path in places and _is_a_persons(place.path)]
@@ -161,5 +164,5 @@ def _shifted(lines: Sequence[str], columns: int) -> list[str]:
 def _reads_as(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_LOADER)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         return None

@@ -67,6 +67,7 @@ def settings_from_environment(
     tables_file: Path | None = None,
     env_file: Path | None = None,
     needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+    wants: tuple[str, ...] = (),
 ) -> Settings:
     """
     Settings from variables and the file `.env_<environment>` beside tables.yml.
@@ -76,6 +77,7 @@ def settings_from_environment(
             blank value is unset.
         env_file: instead of the file beside tables.yml; must exist.
         needs: the servers that are going to be used.
+        wants: those that are used where there are settings of them.
 
     Raises:
         EnvironmentError: ETL_ENVIRONMENT is missing or unknown, or a variable
@@ -98,6 +100,10 @@ def settings_from_environment(
     endpoints = {
         name: endpoint for name in needs if (endpoint := _endpoint(name, values, problems, chosen)) is not None
     }
+    unheard: list[str] = []
+    for name in wants:
+        if endpoint := _endpoint(name, values, unheard, chosen):
+            endpoints[name] = endpoint
     spill = values.get("ARROWETL_SPILL_DIR") or tempfile.gettempdir()
     if not Path(spill).is_dir():
         problems.append(f"ARROWETL_SPILL_DIR: {spill} is no directory")

@@ -24,7 +24,7 @@ exception is the cause (`raise … from`), never the text; `drivers` makes them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ArrowetlError(Exception):
@@ -130,6 +130,14 @@ class OutOfStepError(DataLoadingError):
 
 class VerificationError(DataError):
     exit_code = 5
+
+
+def together(problems: Sequence[DataError]) -> DataError:
+    """Several problems of one table as one; there is one at least."""
+    if len(problems) == 1:
+        return problems[0]
+    remedies = "\n".join(dict.fromkeys(problem.remedy for problem in problems if problem.remedy))
+    return DataError("\n".join(problem.message for problem in problems), remedies or None)
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

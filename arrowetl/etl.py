@@ -10,19 +10,21 @@ The command line has no other way in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from arrowetl import analyze, config, limits, overrides, planning, preflight, verify
+from arrowetl import analyze, config, limits, monitor, overrides, planning, preflight, verify
 from arrowetl import bench as benching
 from arrowetl import run as running
 from arrowetl.config import Settings
-from arrowetl.errors import UsageError
+from arrowetl.errors import ArrowetlError, UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import CATEGORIES
+from arrowetl.model import CATEGORIES, TableSettings
 from arrowetl.outcome import Event, Summary
 from arrowetl.route import DESTINATIONS
+from arrowetl.tables_file import read_tables
 from arrowetl.workers import EXECUTORS
 
 
@@ -134,22 +136,30 @@ class Etl:
             The problems, of which none is good; and what a run would keep of tables that somebody else made.
         """
         problems = preflight.validate(self.settings, offline)
-        if offline or problems:
-            return problems, []
-        planned = running.dry_run(self.settings, planning.Request(all=True))
+        if offline:
+            return problems, [] if problems else list(read_tables(self.settings.tables_file).notes)
+        try:
+            planned = running.dry_run(self.settings, planning.Request(all=True))
+        except ArrowetlError as error:
+            # Where nothing can be planned, that was told above, or is the one thing to tell.
+            return problems or [str(error)], []
         failures = [outcome.failure for outcome in planned.failed if outcome.failure]
-        problems = [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
-        return problems, [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
+        problems += [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
+        notes = [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
+        return problems, [*planned.warnings, *notes]
 
     def status(self) -> list[Mapping[str, Any]]:
-        """Each table's last record at the warehouse."""
-        endpoint = self.settings.endpoint("warehouse")
+        """Each table's last record at the warehouse, with its flags; overdue ones by tables.yml, where there is one."""
+        endpoint, path = self.settings.endpoint("warehouse"), self.settings.tables_file
         preflight.reach(endpoint)
-        book = Ledger(None, endpoint)
-        try:
-            return book.tables()
-        finally:
-            book.close()
+        with closing(Ledger(None, endpoint)) as book:
+            rows = book.tables()
+        chosen = read_tables(path).of if path.exists() else lambda table: TableSettings()
+        now = datetime.now(UTC)
+        return [
+            {**row, "overdue": bool(monitor.overdue(row["table"], row["checked_at"], chosen(row["table"]), now))}
+            for row in rows
+        ]
 
 
 def _request(
@@ -187,6 +197,7 @@ def open(
     tables_file: Path | None = None,
     env_file: Path | None = None,
     needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+    wants: tuple[str, ...] = (),
 ) -> Iterator[Etl]:
     """
     arrowetl with its settings read.
@@ -196,10 +207,11 @@ def open(
         tables_file: default conf/tables.yml.
         env_file: default `.env_<environment>` beside it.
         needs: the servers that will be used; the others need no settings.
+        wants: those that will be used where there are settings of them.
 
     Raises:
         EnvironmentError: every problem of the settings, at once.
     """
     if not isinstance(settings, Settings):
-        settings = config.settings_from_environment(settings, tables_file, env_file, needs)
+        settings = config.settings_from_environment(settings, tables_file, env_file, needs, wants)
     yield Etl(settings)

@@ -13,7 +13,7 @@ import json
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,9 +24,10 @@ from typing import Any
 from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError, DatabaseTransactionError
 from arrowetl.estimate import NO_HISTORY, History, Past, PastRun
-from arrowetl.model import Journey, Record
+from arrowetl.model import Journey
 from arrowetl.outcome import Coercion, ConnectionCount, Outcome, Recorded, Summary
 from arrowetl.pace import Pace
+from arrowetl.record import Record
 from arrowetl.route import Endpoint
 from arrowetl.sql import history, tracking
 from arrowetl.sql.tracking import Entry
@@ -261,34 +262,15 @@ class Ledger:
                 took[table] += [one.seconds for one in past]
         return {table: median(seconds) for table, seconds in took.items()}
 
-    def tables(self) -> list[Mapping[str, Any]]:
+    def tables(self) -> list[dict[str, Any]]:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
-        names = (
-            "table",
-            "load_status",
-            "rows",
-            "loaded_at",
-            "checked_at",
-            "run_id",
-            "mode",
-            "seconds",
-            "error",
-        )
         with self._warehouse.session() as session:
-            schema = sql.postgres_literal(session.endpoint.namespace)
-            standing = session.rows(
-                f"SELECT count(*) FROM pg_tables WHERE schemaname = {schema} "
-                "AND tablename IN ('etl_load_status', 'etl_table_history')"
-            )[0][0]
-            if standing < 2:
+            there = _warehouse_columns(session)
+            if not there.keys() >= {"etl_load_status", "etl_table_history"}:
                 return []
-            rows = session.rows(
-                "SELECT s.table_name::text, s.load_status::text, s.rows_total, s._loaded_at, s._checked_at, "
-                "s.run_id::text, h.mode::text, h.seconds, h.error "
-                f"FROM {self._quoted}.etl_load_status s LEFT JOIN {self._quoted}.etl_table_history h "
-                "ON h.run_id = s.run_id AND h.table_name = s.table_name ORDER BY s.table_name"
-            )
-        return [dict(zip(names, row, strict=True)) for row in rows]
+            rows = session.rows(history.last(self.namespace, "flags" in there["etl_table_history"]))
+        found = [dict(zip(history.LAST, row, strict=True)) for row in rows]
+        return [{**one, "flags": json.loads(one["flags"] or "[]")} for one in found]
 
     def close(self) -> None:
         for pool in self._pools():

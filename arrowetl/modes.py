@@ -19,18 +19,15 @@ from arrowetl.errors import DataError
 from arrowetl.model import (
     INTEGERS,
     REPLICATED_INDEXES,
-    AsOf,
     Column,
     Comparison,
     Cutover,
     Mode,
-    Reading,
-    Record,
-    Standing,
     Table,
     TablePlan,
     TableSettings,
 )
+from arrowetl.record import AsOf, Reading, Record, Standing
 from arrowetl.route import DEFAULT_CHOICES, Choices, Link
 
 

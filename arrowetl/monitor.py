@@ -8,20 +8,24 @@ an alert.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from arrowetl import limits
-from arrowetl.model import Mode, Record, TableSettings
+from arrowetl.model import Mode, TableSettings
 from arrowetl.outcome import Flag, Outcome, Status, Summary
+from arrowetl.record import Record
 
-KINDS = ("coerced", "unsettled", "slow", "grew", "shrank")
+KINDS = ("coerced", "unsettled", "slow", "grew", "shrank", "overdue")
 
 
-def flags(outcome: Outcome, settings: TableSettings, before: Record) -> tuple[Flag, ...]:
+def flags(outcome: Outcome, settings: TableSettings, before: Record, now: datetime) -> tuple[Flag, ...]:
     """
     Args:
         before: what was recorded of the table when the run began.
     """
+    if outcome.status is Status.FAILED:
+        return overdue(outcome.table, before.checked_at, settings, now)
     if outcome.status is not Status.SUCCEEDED:
         return ()
     found = []
@@ -31,6 +35,17 @@ def flags(outcome: Outcome, settings: TableSettings, before: Record) -> tuple[Fl
     if outcome.settled is False:
         found.append(Flag("unsettled", f"{outcome.table}: written to while it was read"))
     return (*found, *_slow(outcome, settings), *_grown(outcome, before))
+
+
+def overdue(table: str, checked_at: datetime | None, settings: TableSettings, now: datetime) -> tuple[Flag, ...]:
+    """Of a table that was proven current once: its last success is older than tables.yml allows."""
+    days = settings.get("time_gap_threshold_days", limits.time_gap_days)
+    if checked_at is None or settings.excluded:
+        return ()
+    age = now - checked_at.replace(tzinfo=checked_at.tzinfo or UTC)
+    if age <= timedelta(days=days):
+        return ()
+    return (Flag("overdue", f"{table}: its last success is {age.days} days old, {days} are allowed"),)
 
 
 def _slow(outcome: Outcome, settings: TableSettings) -> tuple[Flag, ...]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from arrowetl import limits, mask, partition, schema
+from arrowetl import limits, mask, partition, policy, schema
 from arrowetl.coerce import NO_CHARACTER
-from arrowetl.errors import DataError, nearest
+from arrowetl.errors import DataError, together
 from arrowetl.model import (
     CATEGORIES,
     PRIORITIES,
@@ -71,7 +71,8 @@ def table_plan(
     coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered or ()}
     fields = schema.told_by_bytes(table.name, fields, {column for column, found in coerced if found == NO_CHARACTER})
     masks = settings.masks()
-    _refuse_masked_types(table, fields, masks)
+    if problems := policy.problems_of_types(table.name, fields, masks):
+        raise together(problems)
     fields = tuple(mask.masked(f, masks[f.column.name]) if f.column.name in masks else f for f in fields)
     key_postgres, notes = _key(table, fields, {column for (column, _), became in coerced.items() if became == "NULL"})
     name_postgres = schema.postgres_name(table.name)
@@ -112,7 +113,8 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
         raise DataError(
             f"{table.name}: the source shows no column of it", "see what CHECK TABLE says of it there, or exclude it"
         )
-    _refuse_unknown_columns(table, settings)
+    if problems := policy.problems(table, settings):
+        raise together(problems)
     for column in _columns(table, settings):
         if column.data_type in ("enum", "set") and "\ufffd" in column.column_type:
             raise DataError(
@@ -123,36 +125,11 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
         raise DataError(
             f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"
         )
-    _refuse_masks(table, settings)
     if published and published.kind != "table":
         raise DataError(
             f"{table.name}: a {published.kind} of that name stands at the warehouse, and cannot be written into",
             "rename or drop it there, or exclude the table: overrides: {exclude: true}",
         )
-
-
-def _refuse_masked_types(table: Table, fields: Iterable[Field], masks: Mapping[str, str]) -> None:
-    for field in fields:
-        name = field.column.name
-        if name in masks and (why := mask.refused_type(field, masks[name])):
-            place = f"tables.{table.name}.overrides.columns.{name}"
-            raise DataError(f"{table.name}.{name}: cannot be masked by {masks[name]}: {why}", f"correct {place}")
-
-
-def _refuse_masks(table: Table, settings: TableSettings) -> None:
-    """
-    Raises:
-        DataError: a column cannot be masked as tables.yml has it; it is not carried as it is instead.
-    """
-    masks = settings.masks()
-    for column in _columns(table, settings):
-        why = mask.refused(column, masks[column.name], table.primary_key) if column.name in masks else None
-        if why:
-            place = f"tables.{table.name}.overrides.columns.{column.name}"
-            raise DataError(
-                f"{table.name}.{column.name} ({column.column_type}): cannot be masked by {masks[column.name]}: {why}",
-                f"correct {place}.mask, or leave the column out with {place}: {{exclude: true}}",
-            )
 
 
 def _key(table: Table, fields: Iterable[Field], become_null: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -194,23 +171,6 @@ def doubts(table: Table, settings: TableSettings, published: PublishedTable | No
     standing = _adoptable(columns, settings, published)
     questions = {c.name: schema.refused_values(c, standing[c.name]) for c in columns if c.name in standing}
     return {name: question for name, question in questions.items() if question}
-
-
-def _refuse_unknown_columns(table: Table, settings: TableSettings) -> None:
-    """
-    Raises:
-        DataError: tables.yml says something of a column that is not there: it might have been meant to stay here.
-    """
-    names = [column.name for column in table.columns]
-    unknown = [str(name) for name in settings.get("columns", {}) if name not in names]
-    if unknown:
-        by_lower = {name.lower(): name for name in names}
-        hints = {name: nearest(name.lower(), by_lower) for name in unknown}
-        told = [f"{name} (did you mean {by_lower[hint[0]]}?)" if hint else name for name, hint in hints.items()]
-        raise DataError(
-            f"{table.name}: tables.yml has overrides of columns that the source has not: {', '.join(told)}",
-            f"correct tables.{table.name}.overrides.columns",
-        )
 
 
 def without_absent(settings: TableSettings, replica: Table) -> TableSettings:

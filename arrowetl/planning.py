@@ -16,10 +16,11 @@ from arrowetl import config, estimate, ledger, limits, mask, modes, plan, schema
 from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.estimate import Estimate, History
 from arrowetl.ledger import Ledger
-from arrowetl.model import NO_RECORD, Mode, PublishedTable, Record, Standing, Table, TablePlan
+from arrowetl.model import Mode, PublishedTable, Table, TablePlan
 from arrowetl.modes import Circumstances
 from arrowetl.outcome import Coercion, Failure, Outcome, Status
 from arrowetl.pace import Pace
+from arrowetl.record import NO_RECORD, Record, Standing
 from arrowetl.route import Route
 from arrowetl.source import Source
 from arrowetl.tables_file import TablesFile
@@ -183,10 +184,11 @@ def planned_tables(
     if request.read_from == "replica":
         catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
     unlisted, vanished = plan.unlisted(catalog, tables_file.tables)
-    warnings = []
+    warnings = [*tables_file.notes]
     if waiting := _quarantined(catalog, tables_file):
         warnings.append(waiting)
-    elif unlisted:
+    unlisted = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
+    if unlisted:
         warnings.append(f"not in tables.yml, carried in full: {', '.join(unlisted)}; `arrowetl analyze` adds them")
     if vanished:
         warnings.append(_vanished(request.read_from, vanished))

@@ -309,15 +309,21 @@ def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """The ledger's last word on each table; failures last."""
     if not rows:
         return Text("nothing has been loaded yet: arrowetl run --all")
-    table = _grid("table", "last", "rows", "data of", "checked", "error", right=(2,))
+    table = _grid("table", "last", "rows", "data of", "checked", "error, or flags", right=(2,))
     for row in sorted(rows, key=lambda row: (row["load_status"] != "success", row["table"])):
         moments = [
             moment.strftime("%Y-%m-%d %H:%M:%S") if (moment := row[key]) else "" for key in ("loaded_at", "checked_at")
         ]
         known = "" if row["rows"] is None else count(row["rows"])
-        table.add_row(row["table"], row["load_status"], known, *moments, row["error"] or "")
+        table.add_row(row["table"], row["load_status"], known, *moments, row["error"] or _flags(row))
     failed = sum(row["load_status"] != "success" for row in rows)
-    return Group(table, Text(f"{count(len(rows))} tables, {failed} failed; times are UTC", style="bold"))
+    overdue = sum(row["overdue"] for row in rows)
+    words = f"{count(len(rows))} tables, {failed} failed" + (f", {overdue} overdue" if overdue else "")
+    return Group(table, Text(f"{words}; times are UTC", style="bold"))
+
+
+def _flags(row: Mapping[str, Any]) -> str:
+    return ", ".join([flag["kind"] for flag in row["flags"]] + ["overdue"] * row["overdue"])
 
 
 def examined(found: Sequence[Examined]) -> RenderableType:

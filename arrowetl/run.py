@@ -24,9 +24,10 @@ from arrowetl import config, estimate, monitor, overrides, plan, planning, prefl
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Mode, Standing, TablePlan
+from arrowetl.model import Mode, TablePlan
 from arrowetl.outcome import ConnectionCount, Event, Outcome, RunPlanned, Status, Summary, TableEnded
 from arrowetl.planning import Planned, Request, failure_of, way
+from arrowetl.record import Standing
 from arrowetl.route import Choices, Route
 from arrowetl.spill import run_directory
 from arrowetl.tables_file import TablesFile, is_within, read_tables
@@ -73,7 +74,8 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         connections = chain(workers.connections_of(way_there), book.connections(), *hands.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *skipped, *outcomes)]
         summary = _summary(
-            settings, run_id, started_at, everything, planned.warnings, _together(connections),
+            settings, run_id, started_at, everything,
+            (*planned.warnings, *_left_behind(planned, everything, tables_file)), _together(connections),
             hands.stopping.is_set(), request.strict,
         )  # fmt: skip
         summary = replace(summary, estimate=planned.estimate.as_json() if planned.estimate else {})
@@ -91,7 +93,18 @@ def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: i
 def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Outcome:
     standing = planned.standings.get(outcome.table, Standing())
     before = standing.warehouse if standing.warehouse.rows is not None else standing.replica
-    return replace(outcome, flags=monitor.flags(outcome, tables_file.of(outcome.table), before))
+    return replace(outcome, flags=monitor.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC)))
+
+
+def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: TablesFile) -> tuple[str, ...]:
+    """What is to be told of tables that the run was not asked for, and that none has carried for too long."""
+    asked, now = {outcome.table for outcome in outcomes}, datetime.now(UTC)
+    return tuple(
+        f"overdue: {flag.message}"
+        for name, standing in planned.standings.items()
+        if name not in asked
+        for flag in monitor.overdue(name, standing.warehouse.checked_at, tables_file.of(name), now)
+    )
 
 
 def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summary:

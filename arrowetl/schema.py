@@ -16,7 +16,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.errors import DataError, DataExtractionError
+from arrowetl.errors import DataError, DataExtractionError, together
 from arrowetl.model import INTEGERS, Column, Field, Flavour
 from arrowetl.rules import BITS, MASKED, REPLICA_TYPES, RULES, Asked, Rule
 
@@ -220,12 +220,13 @@ def translate(table: str, columns: Iterable[Column], overrides: Mapping[str, str
         DataError: a column has no rule, or none that gives the type asked for.
     """
     taken: set[str] = set()
-    fields = []
+    fields, problems = [], []
     for column in columns:
         asked = overrides.get(column.name)
         rule = rule_for(column, asked)
         if rule is None:
-            raise _no_rule(table, column, asked)
+            problems.append(_no_rule(table, column, asked))
+            continue
         name = postgres_name(column.name, taken | _SYSTEM_COLUMNS)
         taken.add(name)
         fields.append(
@@ -237,6 +238,8 @@ def translate(table: str, columns: Iterable[Column], overrides: Mapping[str, str
                 arrow=rule.arrow(column) if callable(rule.arrow) else rule.arrow,
             )
         )
+    if problems:
+        raise together(problems)
     return tuple(fields)
 
 

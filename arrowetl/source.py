@@ -23,7 +23,8 @@ import pyarrow as pa
 from arrowetl import coerce, drivers, limits, mask, modes, partition, schema, sql
 from arrowetl.checksum import Grouped, Groups, table_checksums
 from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataExtractionError
-from arrowetl.model import Column, Flavour, Index, Partition, Reading, Table, TablePlan
+from arrowetl.model import Column, Flavour, Index, Partition, Table, TablePlan
+from arrowetl.record import Reading
 from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
 from arrowetl.sql.probe import Probed, probe, probed
 

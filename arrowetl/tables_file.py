@@ -17,14 +17,26 @@ from typing import Any
 
 import yaml
 
-from arrowetl import limits
+from arrowetl import limits, predecessor
 from arrowetl.errors import ConfigurationError, ValidationError, counted, nearest
 from arrowetl.mask import MASKS
 from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, Table, TableSettings
 from arrowetl.route import COMPARISONS, DEFAULT_CHOICES, NEW_COLUMNS, Choices
 
+
 # The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A key that stands twice would silently have its last value: the first may have been what keeps a column here."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def _one_of(*words: str) -> tuple[Callable[[Any], bool], str]:
@@ -42,7 +54,10 @@ def _is_text_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-_NUMBER = (lambda v: isinstance(v, int | float) and not isinstance(v, bool) and v >= 0, "a number from 0")
+_NUMBER = (
+    lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < float("inf"),
+    "a number from 0",
+)
 _TEXT = (lambda v: isinstance(v, str), "a text")
 _TEXT_OR_NULL = (lambda v: v is None or isinstance(v, str), "a name or null")
 _TRUTH = (lambda v: isinstance(v, bool), "true or false")
@@ -138,6 +153,8 @@ class TablesFile:
     choices: Choices = DEFAULT_CHOICES
     known: Mapping[str, Mapping[str, Any]] | None = None
     """The schema of the last analysis, where `new_columns: quarantine` asks for it."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the file, although it can be read."""
 
     def of(self, table: str) -> TableSettings:
         """A table's settings; defaults for one the file does not know."""
@@ -179,7 +196,7 @@ def read_tables(path: Path) -> TablesFile:
         ConfigurationError: there is none, or it is no YAML.
         ValidationError: unknown keys or impossible values; all at once.
     """
-    document = load_yaml(path)
+    document, notes = predecessor.modernized(load_yaml(path))
     problems = check_tables(document)
     if problems:
         raise ValidationError(
@@ -191,7 +208,7 @@ def read_tables(path: Path) -> TablesFile:
     }
     choices = Choices(**(document.get("settings") or {}))
     known = _known(path) if choices.new_columns == "quarantine" else None
-    return TablesFile(document.get("metadata") or {}, tables, choices, known)
+    return TablesFile(document.get("metadata") or {}, tables, choices, known, tuple(f"{path}: {n}" for n in notes))
 
 
 SCHEMA_SUFFIX = ".schema.json"
@@ -236,12 +253,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
         ConfigurationError: no such file, or no YAML mapping in it.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path}: no such file", "write it with: arrowetl analyze") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(
@@ -266,24 +283,26 @@ def check_tables(document: Mapping[str, Any]) -> list[str]:
     for name, entry in tables.items() if isinstance(tables, dict) else ():
         where = f"tables.{name}"
         if not isinstance(entry, dict):
-            problems.append(f"{where}: must be a mapping, got {entry!r}")
+            problems.append(f"{where}: must be a mapping, got {_shown(entry)}")
             continue
         if not isinstance(name, str):
             problems.append(f"{where}: the name must be a text; put it in quotes")
         overrides = {} if entry.get("overrides") is None else entry["overrides"]
         _check({k: v for k, v in entry.items() if k != "overrides"}, KEYS, f"{where}.", problems, "overrides")
         if not isinstance(overrides, dict):
-            problems.append(f"{where}.overrides: must be a mapping, got {overrides!r}")
+            problems.append(f"{where}.overrides: must be a mapping, got {_shown(overrides)}")
             continue
         _check(overrides, OVERRIDES, f"{where}.overrides.", problems)
         if isinstance(entry.get("monitoring"), dict):
             _check(entry["monitoring"], MONITORING, f"{where}.monitoring.", problems)
         columns = overrides.get("columns")
         for column, choice in columns.items() if isinstance(columns, dict) else ():
+            if not isinstance(column, str):
+                problems.append(f"{where}.overrides.columns.{column}: the name must be a text; put it in quotes")
             if isinstance(choice, dict):
                 _check(choice, COLUMN_OVERRIDES, f"{where}.overrides.columns.{column}.", problems)
             else:
-                problems.append(f"{where}.overrides.columns.{column}: must be a mapping, got {choice!r}")
+                problems.append(f"{where}.overrides.columns.{column}: must be a mapping, got {_shown(choice)}")
     return problems
 
 
@@ -295,7 +314,19 @@ def _check(values: Mapping[str, Any], keys: Mapping[str, Check], where: str, pro
         else:
             fits, words = keys[key]
             if not fits(value):
-                problems.append(f"{where}{key}: must be {words}, got {value!r}")
+                problems.append(f"{where}{key}: must be {words}, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """
+    >>> _shown("half past seven"), _shown([1] * 100)
+    ("'half past seven'", '[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, …')
+    """
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+_SHOWN_CHARACTERS = 61
 
 
 def _hours(text: str) -> tuple[time, time] | None:

@@ -30,7 +30,7 @@ from arrowetl.errors import (
     VerificationError,
 )
 from arrowetl.ledger import Ledger
-from arrowetl.model import AsOf, Comparison, Mode, Partition, Reading, Record, Standing, TablePlan
+from arrowetl.model import Comparison, Mode, Partition, TablePlan
 from arrowetl.outcome import (
     Changes,
     Coercion,
@@ -42,6 +42,7 @@ from arrowetl.outcome import (
     Status,
     TableStarted,
 )
+from arrowetl.record import AsOf, Reading, Record, Standing
 from arrowetl.route import Route
 from arrowetl.sql.tracking import Entry
 from arrowetl.workers import End, Job, Servers, Workers, servers_of

@@ -12,8 +12,9 @@ import pytest
 from nouns import column, planned, table
 
 from arrowetl import modes
-from arrowetl.model import AsOf, Column, Comparison, PublishedTable, Reading, Record, Standing, TableSettings
+from arrowetl.model import Column, Comparison, PublishedTable, TableSettings
 from arrowetl.modes import Circumstances
+from arrowetl.record import AsOf, Reading, Record, Standing
 from arrowetl.route import Choices, Link
 
 NOON = datetime(2026, 1, 2, 12)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from conftest import Clinic
 
 from arrowetl import monitor, webhook
-from arrowetl.model import Mode, Record, TableSettings
+from arrowetl.model import Mode, TableSettings
 from arrowetl.outcome import Coercion, Outcome, Status
+from arrowetl.record import Record
 
+NOW = datetime(2026, 1, 9, tzinfo=UTC)
 SLOW = {"monitoring": {"performance_threshold_records_per_second": 1000}}
 
 
@@ -43,13 +46,17 @@ def outcome(**more: Any) -> Outcome:
         ({"rows_warehouse": 900}, SLOW, 10, []),
         ({}, SLOW, None, []),
         ({"status": Status.FAILED, "settled": False}, SLOW, 10, []),
+        ({"status": Status.FAILED}, {"time_gap_threshold_days": 6}, 10, ["overdue"]),
+        ({"status": Status.FAILED}, {"time_gap_threshold_days": 7}, 10, []),
+        ({"status": Status.FAILED}, {"time_gap_threshold_days": 6, "exclude": True}, 10, []),
         ({"status": Status.SKIPPED, "rows_extracted": 0, "seconds": 0.0}, SLOW, 10_000, []),
     ],
 )
 def test_what_is_flagged(
     more: dict[str, Any], settings: dict[str, Any], rows_before: int | None, kinds: list[str]
 ) -> None:
-    found = monitor.flags(outcome(**more), TableSettings(settings), Record(rows=rows_before))
+    before = Record(rows=rows_before, checked_at=NOW - timedelta(days=7))
+    found = monitor.flags(outcome(**more), TableSettings(settings), before, NOW)
 
     assert [flag.kind for flag in found] == kinds
 
@@ -160,3 +167,36 @@ def test_an_address_that_is_none_is_told_before_anything_is_done(clinic: Clinic)
 
     assert done.returncode == 3
     assert "ARROWETL_WEBHOOK_URL: must be an address like https://hooks.example.org/" in done.stderr
+
+
+def test_a_table_that_was_left_behind_is_told(clinic: Clinic) -> None:
+    """By a run that was not asked for it, and by `status`, with the flags of the last run."""
+    clinic.create(
+        "CREATE TABLE visit (Num bigint NOT NULL, Seen datetime, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "CREATE TABLE bill (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO visit VALUES (1, '0000-00-00')"
+    )
+    clinic.run()
+    clinic.warehouse_execute("UPDATE raw.etl_load_status SET _checked_at = now() - interval '31 days' "
+                             "WHERE table_name = 'bill'")  # fmt: skip
+
+    run = clinic.run("--table", "visit")
+    status = clinic.arrowetl("status")
+    told = {table["table"]: table for table in json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]}
+
+    assert run["warnings"][-1] == "overdue: bill: its last success is 31 days old, 30 are allowed"
+    assert {name: one["overdue"] for name, one in told.items()} == {"bill": True, "visit": False}
+    assert [flag["kind"] for flag in told["visit"]["flags"]] == []
+    assert "2 tables, 0 failed, 1 overdue; times are UTC" in status.stdout
+
+
+def test_the_flags_of_the_last_run_are_in_status(clinic: Clinic) -> None:
+    clinic.create(
+        "CREATE TABLE visit (Num bigint NOT NULL, Seen datetime, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO visit VALUES (1, '0000-00-00')"
+    )
+    clinic.run()
+
+    (told,) = json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]
+
+    assert told["flags"] == [{"kind": "coerced", "message": "visit: values that the warehouse cannot hold: Seen 1"}]

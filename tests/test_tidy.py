@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lowest first. A module may import from its own layer only what stands before it, and from any layer below;
 # those of the edge are blind to each other.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "ground": ("errors", "limits", "model", "route", "outcome"),
+    "ground": ("errors", "limits", "model", "record", "route", "outcome"),
     "core": (
         "rules",
         "schema",
@@ -31,13 +31,18 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "sql",
         "checksum",
         "compare",
+        "policy",
         "plan",
         "modes",
+        "watermarks",
+        "estimate",
         "monitor",
         "changes",
+        "comments",
+        "predecessor",
         "pace",
     ),
-    "door": ("memory", "webhook", "drivers", "cutover"),
+    "door": ("files", "memory", "webhook", "drivers", "cutover"),
     "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger"),
     "journey": (
         "preflight",

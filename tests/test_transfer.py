@@ -16,8 +16,9 @@ from nouns import PATIENT, planned
 
 from arrowetl import limits, workers
 from arrowetl.errors import DataLoadingError, VerificationError
-from arrowetl.model import Comparison, Mode, Partition, Reading, Standing
+from arrowetl.model import Comparison, Mode, Partition
 from arrowetl.outcome import Changes, Outcome, Status, Taken
+from arrowetl.record import Reading, Standing
 from arrowetl.route import Endpoint, Route
 from arrowetl.transfer import Shared, rows_of_the_next, transfer
 from arrowetl.workers import Servers, Workers

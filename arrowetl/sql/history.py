@@ -90,3 +90,18 @@ def past_runs(namespace: str, way: str) -> str:
         "AND planned->>'makespan' IS NOT NULL AND exit_code = 0 "
         f"ORDER BY started_at DESC LIMIT {limits.estimate_runs}"
     )
+
+
+LAST = ("table", "load_status", "rows", "loaded_at", "checked_at", "run_id", "mode", "seconds", "error", "flags")
+"""What `last` tells of each table."""
+
+
+def last(namespace: str, has_flags: bool) -> str:
+    """Each table's record, joined with its last outcome."""
+    place, flags = postgres_name(namespace), "h.flags::text" if has_flags else "NULL"
+    return (
+        "SELECT s.table_name::text, s.load_status::text, s.rows_total, s._loaded_at, s._checked_at, "
+        f"s.run_id::text, h.mode::text, h.seconds, h.error, {flags} "
+        f"FROM {place}.etl_load_status s LEFT JOIN {place}.etl_table_history h "
+        "ON h.run_id = s.run_id AND h.table_name = s.table_name ORDER BY s.table_name"
+    )

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from arrowetl.model import AsOf, Partition, Reading
+from arrowetl.model import Partition
 from arrowetl.outcome import Changes, Coercion
+from arrowetl.record import AsOf, Reading
 from arrowetl.sql.names import mysql_literal, postgres_literal, postgres_name
 
 COPY_STATUS = """

@@ -1,0 +1,71 @@
+"""
+The nouns of what is recorded: what the source said of a table when it was read, and what the ends say they hold.
+
+Frozen values, as in `model`, which has what is found and planned. `ledger` and
+the ends write and read them; `modes` goes by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from arrowetl.model import PublishedTable
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the source says of a table at one moment, to tell whether it moved while it was read, or since."""
+
+    rows: int
+    update_time: datetime | None
+    now: datetime
+    """The server's own clock."""
+    checksum: int | None = None
+    """Of all rows, of small tables whose engine cannot tell when they changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """What was known of the source when an end was last brought level with it."""
+
+    source: str
+    """Which server and database was read."""
+    structure: str
+    """A digest of the columns and the key that were carried."""
+    compared_at: datetime
+    """When every row was last read, or compared."""
+    reading: Reading | None = None
+    """None where the table was written to meanwhile, or may have been."""
+    without_key: bool = False
+    """Whether the warehouse could not hold the primary key."""
+    masks: str = ""
+    """A digest of the columns that were masked, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger of one end says of a table."""
+
+    version: str | None = None
+    """The run that last changed the end's rows: two ends of one version hold the same. None is in doubt."""
+    rows: int | None = None
+    checked_at: datetime | None = None
+    """When it was last proven current."""
+    watermark: str | None = None
+    watermark_column: str | None = None
+    as_of: AsOf | None = None
+
+
+NO_RECORD = Record()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands at the ends by a table's name, and what is recorded of it there."""
+
+    replica: Record = NO_RECORD
+    warehouse: Record = NO_RECORD
+    at_replica: bool = False
+    """Whether the replica has the table at all."""
+    published: PublishedTable | None = None
