@@ -214,7 +214,7 @@ class Ledger:
                 return NO_HISTORY
             tables: dict[tuple[str, Journey], list[Past]] = defaultdict(list)
             for table, journey, seconds, rows in session.rows(history.past_tables(self.namespace)):
-                if journey in Journey:
+                if journey in _JOURNEYS:
                     tables[table, Journey(journey)].append(Past(seconds, rows))
             runs = [PastRun(*row) for row in session.rows(history.past_runs(self.namespace, way))]
         return History(tables, runs)
@@ -295,6 +295,8 @@ def _locked(endpoint: Endpoint, holders: Sequence[tuple[Any, ...]]) -> DatabaseT
     )
 
 
+# A later version may know others.
+_JOURNEYS = frozenset(journey.value for journey in Journey)
 _RECORD = "table_name, version, rows_total, _checked_at, last_primary_value, primary_column_name, as_of"
 
 

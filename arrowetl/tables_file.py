@@ -87,25 +87,6 @@ KEYS: dict[str, Check] = {
     "primary_key": _KEY,
     "quarantined_columns": _NAMES,
 }
-MEANINGS = {
-    "table_name": "as the source spells it",
-    "extraction_strategy": "full_table; incremental where every change can be known; chunked: in several partitions",
-    "strategy_reason": "why",
-    "incremental_columns": "the server stamps every change in them",
-    "primary_incremental_column": "the one by which changed rows are found",
-    "batch_size": "rows of a partition at most",
-    "performance_category": "large from a million rows, medium from 100,000, small from 10,000, or tiny",
-    "processing_priority": "high before medium before low, the largest first within",
-    "time_gap_threshold_days": "compared whole, and called overdue, when its last success is older",
-    "estimated_rows": "exact where the engine counts them, or they are few",
-    "estimated_size_mb": "as the source stores it",
-    "estimated_processing_time_minutes": "of reading it whole: what the last runs took, or a guess before the first",
-    "memory_requirements_mb": "of one partition at work",
-    "monitoring": "whom to tell: of failures, of slow reads, and what is slow",
-    "primary_key": "a name, several, or null",
-    "quarantined_columns": "left out until you choose of them under overrides.columns, or take them off this list",
-}
-"""What each key of a table is for, as tables.yml explains it."""
 OVERRIDES: dict[str, Check] = {
     **KEYS,
     "exclude": _TRUTH,

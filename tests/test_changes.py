@@ -119,7 +119,7 @@ def test_analyze_says_what_changed_since_the_last_time(clinic: Clinic) -> None:
     told = changed.stdout.splitlines()
     assert "breaking: visit.Kind: column removed" in told
     assert "info: visit.Note: column retyped: varchar(20) → varchar(100)" in told
-    (document,) = (clinic.directory / "logs/schema_analysis/reports").glob("*.json")
+    (document,) = (clinic.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
     changelog = json.loads(document.read_text())
     assert changelog["has_breaking_changes"] is True
     assert {(change["kind"], change["column"]) for change in changelog["changes"]} == {

@@ -35,6 +35,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "plan",
         "modes",
         "watermarks",
+        "treatment",
         "estimate",
         "monitor",
         "changes",
@@ -62,7 +63,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 BLIND = {"edge"}
 # `--version` and the package's own name are everybody's; the sandbox stands beside, and only the command line asks it.
-EXCEPTIONS = {("analyze", "__init__"), ("cli", "sandbox")}
+EXCEPTIONS = {("treatment", "__init__"), ("cli", "sandbox")}
 
 DRIVERS = {"connectorx", "mysql", "adbc_driver_manager", "adbc_driver_postgresql", "pgpq", "psycopg"}
 IO_FREE = {"os", "io", "socket", "time", "threading", "subprocess", "pathlib", "tempfile", "shutil", "psutil"}

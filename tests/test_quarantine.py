@@ -1,0 +1,125 @@
+"""
+`new_columns: quarantine`: what appears after the policy was written is left out until a person has chosen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Clinic
+from nouns import column, table
+
+from arrowetl.model import TableSettings
+from arrowetl.tables_file import TablesFile
+
+VISIT = table("visit", column("Num", "bigint(20)"), column("Note", "varchar(20)"), key=("Num",))
+KNOWN = {"visit": {"columns": {"Num": []}}}
+ALL_KNOWN = {"visit": {"columns": {"Num": [], "Note": []}}}
+
+
+@pytest.mark.parametrize(
+    ("known", "entry", "waiting"),
+    [
+        (None, {}, ()),
+        (KNOWN, {}, ("Note",)),
+        (ALL_KNOWN, {}, ()),
+        (ALL_KNOWN, {"quarantined_columns": ["Note", "Gone"]}, ("Note",)),
+        (KNOWN, {"columns": {"Note": {"exclude": False}}}, ()),
+        (KNOWN, {"columns": {"Note": {"mask": "hash"}}}, ()),
+        ({}, {}, ("Num", "Note")),
+    ],
+)
+def test_what_waits_for_a_person(known: dict[str, Any] | None, entry: dict[str, Any], waiting: tuple[str, ...]) -> None:
+    """What the last analysis did not know, or listed, and nobody has chosen of."""
+    file = TablesFile({}, {"visit": TableSettings(entry)}, known=known)
+
+    assert file.quarantined(VISIT) == waiting
+
+
+@pytest.mark.parametrize(("known", "excluded", "left_out"), [(KNOWN, False, {"Note"}), ({}, True, set())])
+def test_it_is_left_out_as_if_a_person_had_said_so(known: dict[str, Any], excluded: bool, left_out: set[str]) -> None:
+    """A table of which nothing is known as a whole."""
+    settings = TablesFile({}, {}, known=known).of_table(VISIT)
+
+    assert (settings.excluded, settings.excluded_columns()) == (excluded, left_out)
+
+
+# --- on real servers ----------------------------------------------------------------------------
+
+SECRET = "nobody chose this"
+
+
+@pytest.fixture
+def careful(clinic: Clinic) -> Iterator[Clinic]:
+    """A clinic with a policy, one night after which a column and a table appeared."""
+    clinic.create(
+        "CREATE TABLE visit (Num bigint NOT NULL, Note varchar(20), PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO visit VALUES (1, 'a')"
+    )
+    clinic.tables_file.write_text("settings: {new_columns: quarantine}\ntables: {}\n")
+    assert clinic.arrowetl("analyze").returncode == 0
+    assert clinic.run()["exit_code"] == 0
+    clinic.create(
+        f"ALTER TABLE visit ADD Scan varchar(40) DEFAULT '{SECRET}' AFTER Num;\n"
+        "CREATE TABLE news (Num bigint NOT NULL, Text varchar(40), PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        f"INSERT INTO news VALUES (1, '{SECRET}');\nINSERT INTO visit (Num, Note) VALUES (2, 'b')"
+    )
+    yield clinic
+
+
+def columns(clinic: Clinic, name: str) -> list[str]:
+    found = clinic.warehouse(f"SELECT column_name::text FROM information_schema.columns WHERE table_name = '{name}'")
+    return sorted(one for (one,) in found)
+
+
+def test_what_is_new_stays_at_the_source_and_is_told(careful: Clinic) -> None:
+    """Before the next analysis, and after it, and the one after that; the rows of what is known are carried."""
+    told = []
+    for _ in range(3):
+        run = careful.run()
+        told.append((run["exit_code"], [table["table"] for table in run["tables"]], run["warnings"]))
+        assert careful.arrowetl("analyze").returncode == 0
+
+    for code, names, (warning,) in told:
+        assert (code, names) == (0, ["visit"])
+        assert warning.startswith("in quarantine, and left out: news, visit.Scan; choose of each")
+    assert careful.warehouse("SELECT * FROM raw.visit ORDER BY 1") == [(1, "a"), (2, "b")]
+    assert columns(careful, "news") == []
+    written = yaml.safe_load(careful.tables_file.read_text())["tables"]
+    assert written["visit"]["quarantined_columns"] == ["Scan"]
+    assert written["news"]["quarantined_columns"] == ["Num", "Text"]
+    assert careful.arrowetl("verify", "--all").returncode == 0
+
+
+def test_who_takes_it_off_the_list_lets_it_through(careful: Clinic) -> None:
+    """And who chooses under overrides has what they chose."""
+    careful.arrowetl("analyze")
+    document = yaml.safe_load(careful.tables_file.read_text())
+    del document["tables"]["news"]["quarantined_columns"]
+    document["tables"]["visit"]["overrides"] = {"columns": {"Scan": {"exclude": False}}}
+    careful.tables_file.write_text(yaml.safe_dump(document))
+
+    run = careful.run()
+    careful.arrowetl("analyze")
+    again = yaml.safe_load(careful.tables_file.read_text())["tables"]
+
+    assert (run["exit_code"], run["warnings"]) == (0, [])
+    assert careful.warehouse('SELECT "Scan" FROM raw.visit ORDER BY "Num"') == [(SECRET,), (SECRET,)]
+    assert careful.warehouse("SELECT * FROM raw.news") == [(1, SECRET)]
+    assert [name for name in again if "quarantined_columns" in again[name]] == []
+
+
+def test_without_what_was_known_nothing_is_carried(careful: Clinic) -> None:
+    """Nobody could tell what is new: refused before anything moves, with what to do."""
+    careful.tables_file.with_suffix(".schema.json").write_text("{")
+
+    refused = careful.arrowetl("run", "--all", "--json")
+    validated = careful.arrowetl("validate")
+
+    assert (refused.returncode, validated.returncode) == (3, 3)
+    assert "tables.schema.json beside it" in json.loads(refused.stdout)["error"]["message"]
+    assert "tables.schema.json" in validated.stdout
