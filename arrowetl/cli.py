@@ -200,8 +200,7 @@ def validate(offline: bool) -> None:
             problems, notes = etl.validate(offline)
     except EnvironmentError as error:
         # Without settings there is no server to ask; the file can be judged all the same.
-        problems = [str(error), *problems_of(chosen().get("tables_file") or config.DEFAULT_TABLES)]
-        notes = []
+        problems, notes = [str(error), *problems_of(chosen().get("tables_file") or config.DEFAULT_TABLES)], []
     for line in (*notes, *problems):
         click.echo(line)
     if problems:

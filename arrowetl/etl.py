@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,16 @@ class Etl:
         Returns:
             The problems, of which none is good; and what a run would keep of tables that somebody else made.
         """
-        problems = preflight.validate(self.settings, offline)
+        file, problems = preflight.validate_tables(self.settings)
         if offline:
-            return problems, [] if problems else list(read_tables(self.settings.tables_file).notes)
+            return problems, list(file.notes) if file else []
+        problems += preflight.validate_servers(self.settings)
+        if file is None:
+            return problems, []
+        # That there is no key of masks was told above; what else is wrong is to be told with it.
+        settings = replace(self.settings, mask_key=self.settings.mask_key or b"nobody's")
         try:
-            planned = running.dry_run(self.settings, planning.Request(all=True))
+            planned = running.dry_run(settings, planning.Request(all=True), file)
         except ArrowetlError as error:
             # Where nothing can be planned, that was told above, or is the one thing to tell.
             return problems or [str(error)], []

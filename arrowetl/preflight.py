@@ -18,7 +18,7 @@ from arrowetl import config, drivers, limits, sql
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
 from arrowetl.route import Endpoint
-from arrowetl.tables_file import problems_of, read_tables
+from arrowetl.tables_file import TablesFile, examined_tables
 
 
 @dataclass(frozen=True)
@@ -238,16 +238,24 @@ def test_connections(settings: Settings) -> list[Examined]:
         return list(pool.map(examine, settings.endpoints.values()))
 
 
-def validate(settings: Settings, offline: bool) -> list[str]:
-    """Every problem of tables.yml and the servers at once; empty is good."""
-    problems = problems_of(settings.tables_file)
+def validate_tables(settings: Settings) -> tuple[TablesFile | None, list[str]]:
+    """What of tables.yml can be gone by, and every problem of it; None where nothing can."""
     try:
-        if not problems and (hashed := read_tables(settings.tables_file).hashed()):
+        found, problem = examined_tables(settings.tables_file)
+    except ConfigurationError as error:
+        return None, [str(error)]
+    problems = [str(problem)] if problem else []
+    try:
+        if hashed := found.hashed():
             config.require_mask_key(settings, hashed)
     except ConfigurationError as error:
         problems.append(str(error))
-    if offline:
-        return problems
+    return found, problems
+
+
+def validate_servers(settings: Settings) -> list[str]:
+    """Every problem of the servers at once; empty is good."""
+    problems = []
     for examined in test_connections(settings):
         if examined.error:
             problems.append(str(examined.error))

@@ -118,12 +118,18 @@ def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summ
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
 
-def dry_run(settings: Settings, request: Request) -> Planned:
+def dry_run(settings: Settings, request: Request, examined: TablesFile | None = None) -> Planned:
     """
     What `run` would do; nothing is written anywhere.
+
+    Args:
+        examined: tables.yml, where it was examined, and the servers: what is wrong with them has been told.
     """
-    tables_file = read_tables(settings.tables_file)
-    with route(settings, request, tables_file, "dry run") as there, closing(ledger_of(there)) as book:
+    tables_file = examined or read_tables(settings.tables_file)
+    with (
+        route(settings, request, tables_file, "dry run", writes=examined is None) as there,
+        closing(ledger_of(there)) as book,
+    ):
         return planning.planned(request, tables_file, there, book)
 
 
@@ -153,9 +159,14 @@ def _skipped(plan: TablePlan, planned: Planned) -> Outcome:
 
 
 @contextmanager
-def route(settings: Settings, request: Request, tables_file: TablesFile, run_id: str) -> Iterator[Route]:
+def route(
+    settings: Settings, request: Request, tables_file: TablesFile, run_id: str, writes: bool = True
+) -> Iterator[Route]:
     """
     The way from server to server, for as long as it is used.
+
+    Args:
+        writes: whether the replica must take what it is to be sent.
 
     Raises:
         ConfigurationError, DatabaseError: some server cannot be reached, or is not one to write to; nothing was done.
@@ -170,7 +181,8 @@ def route(settings: Settings, request: Request, tables_file: TablesFile, run_id:
         spills = None
         if replica:
             preflight.refuse_same_server(read, replica)
-            preflight.require_local_infile(replica)
+            if writes:
+                preflight.require_local_infile(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
         choices = _connections_shared_out(tables_file.choices, request)
         # The replica's rows have been masked on their way there.

@@ -177,19 +177,46 @@ def read_tables(path: Path) -> TablesFile:
         ConfigurationError: there is none, or it is no YAML.
         ValidationError: unknown keys or impossible values; all at once.
     """
+    found, problem = examined_tables(path)
+    if problem:
+        raise problem
+    return found
+
+
+def examined_tables(path: Path) -> tuple[TablesFile, ValidationError | None]:
+    """
+    What of tables.yml can be gone by, and what is wrong with the rest: for who wants to know of all that is wrong.
+
+    Raises:
+        ConfigurationError: there is none, or it is no YAML.
+    """
     document, notes = predecessor.modernized(load_yaml(path))
-    problems = check_tables(document)
-    if problems:
-        raise ValidationError(
-            f"{path}: {counted(problems)}", "correct them; an `overrides:` that is wrong stays so until you do"
-        )
-    tables = {
-        name: TableSettings({**entry, **(entry.get("overrides") or {})})
-        for name, entry in (document.get("tables") or {}).items()
-    }
-    choices = Choices(**(document.get("settings") or {}))
+    kept, problems = sound(document)
+    tables = {name: TableSettings(_chosen(entry)) for name, entry in kept["tables"].items()}
+    choices = Choices(**(kept.get("settings") or {}))
     known = _known(path) if choices.new_columns == "quarantine" else None
-    return TablesFile(document.get("metadata") or {}, tables, choices, known, tuple(f"{path}: {n}" for n in notes))
+    told = tuple(f"{path}: {note}" for note in notes)
+    found = TablesFile(kept.get("metadata") or {}, tables, choices, known, told)
+    remedy = "correct them; an `overrides:` that is wrong stays so until you do"
+    return found, ValidationError(f"{path}: {counted(problems)}", remedy) if problems else None
+
+
+def problems_of(path: Path) -> list[str]:
+    """What is wrong with a tables.yml, in words; empty is good."""
+    try:
+        read_tables(path)
+    except ConfigurationError as error:
+        return [str(error)]
+    return []
+
+
+def _chosen(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A table's entry, with a person's choices in the place of the others."""
+    overrides = entry["overrides"]
+    chosen = {**entry, **overrides}
+    if "monitoring" in overrides:
+        chosen["monitoring"] = {**entry.get("monitoring", {}), **overrides["monitoring"]}
+    return chosen
 
 
 SCHEMA_SUFFIX = ".schema.json"
@@ -219,15 +246,6 @@ def _known(path: Path) -> Mapping[str, Mapping[str, Any]]:
     return known
 
 
-def problems_of(path: Path) -> list[str]:
-    """What is wrong with a tables.yml, in words; empty is good."""
-    try:
-        read_tables(path)
-    except ConfigurationError as error:
-        return [str(error)]
-    return []
-
-
 def load_yaml(path: Path) -> dict[str, Any]:
     """
     Raises:
@@ -255,47 +273,70 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 def check_tables(document: Mapping[str, Any]) -> list[str]:
     """Every problem of a tables.yml, in words; pure."""
+    return sound(document)[1]
+
+
+def sound(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What of a tables.yml can be gone by, and every problem of it, in words; pure."""
     problems: list[str] = []
-    _check(document, DOCUMENT, "", problems)
+    kept = _sound(document, DOCUMENT, "", problems)
     for part, keys in (("metadata", METADATA), ("settings", SETTINGS)):
-        if isinstance(document.get(part), dict):
-            _check(document[part], keys, f"{part}.", problems)
-    tables = document.get("tables")
-    for name, entry in tables.items() if isinstance(tables, dict) else ():
-        where = f"tables.{name}"
-        if not isinstance(entry, dict):
-            problems.append(f"{where}: must be a mapping, got {_shown(entry)}")
-            continue
-        if not isinstance(name, str):
-            problems.append(f"{where}: the name must be a text; put it in quotes")
-        overrides = {} if entry.get("overrides") is None else entry["overrides"]
-        _check({k: v for k, v in entry.items() if k != "overrides"}, KEYS, f"{where}.", problems, "overrides")
-        if not isinstance(overrides, dict):
-            problems.append(f"{where}.overrides: must be a mapping, got {_shown(overrides)}")
-            continue
-        _check(overrides, OVERRIDES, f"{where}.overrides.", problems)
-        if isinstance(entry.get("monitoring"), dict):
-            _check(entry["monitoring"], MONITORING, f"{where}.monitoring.", problems)
-        columns = overrides.get("columns")
-        for column, choice in columns.items() if isinstance(columns, dict) else ():
-            if not isinstance(column, str):
-                problems.append(f"{where}.overrides.columns.{column}: the name must be a text; put it in quotes")
-            if isinstance(choice, dict):
-                _check(choice, COLUMN_OVERRIDES, f"{where}.overrides.columns.{column}.", problems)
-            else:
-                problems.append(f"{where}.overrides.columns.{column}: must be a mapping, got {_shown(choice)}")
-    return problems
+        if kept.get(part):
+            kept[part] = _sound(kept[part], keys, f"{part}.", problems)
+    tables = kept.get("tables") or {}
+    kept["tables"] = {name: _sound_table(f"tables.{name}", name, entry, problems) for name, entry in tables.items()}
+    return kept, problems
 
 
-def _check(values: Mapping[str, Any], keys: Mapping[str, Check], where: str, problems: list[str], *more: str) -> None:
+def _sound_table(where: str, name: Any, entry: Any, problems: list[str]) -> dict[str, Any]:
+    if not isinstance(name, str):
+        problems.append(f"{where}: the name must be a text; put it in quotes")
+    if not isinstance(entry, dict):
+        problems.append(f"{where}: must be a mapping, got {_shown(entry)}")
+        return {"overrides": {}}
+    overrides = {} if entry.get("overrides") is None else entry["overrides"]
+    kept = _sound({k: v for k, v in entry.items() if k != "overrides"}, KEYS, f"{where}.", problems, "overrides")
+    if isinstance(overrides, dict):
+        chosen = _sound(overrides, OVERRIDES, f"{where}.overrides.", problems)
+    else:
+        problems.append(f"{where}.overrides: must be a mapping, got {_shown(overrides)}")
+        chosen = {}
+    for of, place in ((kept, where), (chosen, f"{where}.overrides")):
+        if "monitoring" in of:
+            of["monitoring"] = _sound(of["monitoring"], MONITORING, f"{place}.monitoring.", problems)
+    if "columns" in chosen:
+        chosen["columns"] = _sound_columns(f"{where}.overrides.columns", chosen["columns"], problems)
+    return {**kept, "overrides": chosen}
+
+
+def _sound_columns(where: str, columns: Mapping[Any, Any], problems: list[str]) -> dict[str, Any]:
+    kept = {}
+    for column, choice in columns.items():
+        if not isinstance(column, str):
+            problems.append(f"{where}.{column}: the name must be a text; put it in quotes")
+        elif not isinstance(choice, dict):
+            problems.append(f"{where}.{column}: must be a mapping, got {_shown(choice)}")
+        else:
+            kept[column] = _sound(choice, COLUMN_OVERRIDES, f"{where}.{column}.", problems)
+    return kept
+
+
+def _sound(
+    values: Mapping[str, Any], keys: Mapping[str, Check], where: str, problems: list[str], *more: str
+) -> dict[str, Any]:
+    """Those of the values that may be; of the others, what is wrong."""
+    kept = {}
     for key, value in values.items():
         if key not in keys:
             hint = nearest(str(key), [*keys, *more])
             problems.append(f"{where}{key}: unknown key" + (f" (did you mean {hint[0]}?)" if hint else ""))
+            continue
+        fits, words = keys[key]
+        if fits(value):
+            kept[key] = value
         else:
-            fits, words = keys[key]
-            if not fits(value):
-                problems.append(f"{where}{key}: must be {words}, got {_shown(value)}")
+            problems.append(f"{where}{key}: must be {words}, got {_shown(value)}")
+    return kept
 
 
 def _shown(value: Any) -> str:

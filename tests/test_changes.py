@@ -156,3 +156,63 @@ def test_the_next_run_does_what_the_changelog_says(clinic: Clinic) -> None:
     assert [t["table"] for t in refused["tables"] if t["error"]] == ["visit"]
     assert followed["exit_code"] == 0
     assert clinic.warehouse("SELECT * FROM raw.visit") == [(1, "x")]
+
+
+# What an upgrade of OpenDental may do to a table, the entry of the changelog, and what the next run plans.
+NEXT: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
+    "a column more": ("ADD IsMirrored tinyint NOT NULL DEFAULT 0", ("column_added", "info"),
+                      ("full", "added IsMirrored")),
+    "a column wider": ("MODIFY Note varchar(100)", ("column_retyped", "info"), ("full", "the source's table changed")),
+    "tinyint to smallint": ("MODIFY Kind smallint", ("column_retyped", "info"), ("full", "the source's table changed")),
+    "smallint unsigned to int": ("MODIFY Room int", ("column_retyped", "info"), ("full", "the source's table changed")),
+    "int to bigint": ("MODIFY Number bigint", ("column_retyped", "warning"), ("full", "retyped Number")),
+    "a text instead of a number": ("MODIFY Number varchar(20)", ("column_retyped", "breaking"),
+                                   ("full", "retyped Number")),
+    "a column less": ("DROP Kind", ("column_removed", "breaking"), ("full", "dropped Kind")),
+    "a stamp of the server's": ("MODIFY Stamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP",
+                                ("strategy_changed", "info"), ("skipped", "unchanged since")),
+    "another engine": ("ENGINE = InnoDB", ("engine_changed", "warning"), ("reconcile", "")),
+    "another key": ("DROP PRIMARY KEY, ADD PRIMARY KEY (Num, Number)", ("key_changed", "breaking"),
+                    ("full", "another primary key")),
+    "another character set": ("CONVERT TO CHARACTER SET utf8mb4", ("", ""), ("full", "the source's table changed")),
+    "an index": ("ADD INDEX (Note)", ("", ""), ("reconcile", "")),
+}  # fmt: skip
+
+
+def test_every_upgrade_has_its_entry_its_severity_and_its_next_plan(clinic: Clinic) -> None:
+    """And the run that was planned succeeds, over both ends."""
+    for number in range(len(NEXT)):
+        clinic.create(
+            f"CREATE TABLE visit{number} (Num bigint NOT NULL, Note varchar(20), Kind tinyint, Room smallint unsigned, "
+            "Number int NOT NULL, Stamp timestamp NOT NULL DEFAULT '2020-01-01', PRIMARY KEY (Num)) "
+            "ENGINE=MyISAM CHARACTER SET latin1;\n"
+            f"INSERT INTO visit{number} VALUES (1, 'x', 2, 3, 4, '2020-01-01')"
+        )
+    clinic.create("CREATE TABLE gone (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM")
+    clinic.arrowetl("analyze")
+    assert clinic.run()["exit_code"] == 0
+    for number, (alter, _, _) in enumerate(NEXT.values()):
+        clinic.create(f"ALTER TABLE visit{number} {alter}")
+    clinic.create(
+        "DROP TABLE gone;\nCREATE TABLE news (Num bigint NOT NULL, Text text, PRIMARY KEY (Num)) ENGINE=MyISAM"
+    )
+
+    assert clinic.arrowetl("analyze").returncode == 0
+    plan = json.loads(clinic.arrowetl("run", "--all", "--dry-run", "--json").stdout)["tables"]
+    run = clinic.run()
+
+    (document,) = (clinic.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
+    told = {(one["table"], one["kind"], one["severity"]) for one in json.loads(document.read_text())["changes"]}
+    planned = {one["table"]: (one["mode"], one["reason"]) for one in plan}
+    expected = {("gone", "table_removed", "breaking"), ("news", "table_added", "info")}
+    for number, (_, (kind, severity), (mode, reason)) in enumerate(NEXT.values()):
+        name = f"visit{number}"
+        expected |= {(name, kind, severity)} if kind else set()
+        assert planned[name][0] == mode, (name, planned[name])
+        assert reason in planned[name][1]
+    assert told == expected
+    assert planned["news"] == ("full", "first load")
+    assert [table["table"] for table in run["tables"] if table["error"]] == []
+    assert (
+        clinic.arrowetl("verify", "--table", "news," + ",".join(f"visit{n}" for n in range(len(NEXT)))).returncode == 0
+    )

@@ -5,7 +5,9 @@ The main job on the whole synthetic OpenDental, compared value by value.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -130,6 +132,76 @@ def test_analyze_writes_what_is_true(carried: tuple[Clinic, dict]) -> None:
     assert again["metadata"]["schema_hash"] == document["metadata"]["schema_hash"]
 
 
+# Table → the column in which the server stamps every change; every other table of OpenDental is read whole.
+STAMPED = {
+    "DateTStamp": """allergy allergydef appointment commlog deletedobject disease diseasedef document erxlog
+        histappointment hl7msg icd9 inseditlog inseditpatlog labcase labpanel labresult medication medicationpat
+        operatory patient pharmacy procedurecode procedurelog provider recall refattach referral rxpat schedule
+        statement""",
+    "SecDateTEdit": """adjustment benefit carrier claim claimpayment claimproc emailmessage emailsecure
+        emailsecureattach fee feesched insplan inssub insverify insverifyhist journalentry orthocase orthoschedule
+        patfield patientnote patplan payment payplancharge paysplit periomeasure procmultivisit proctp smsfrommobile
+        smstomobile task taskhist toothinitial transaction treatplan""",
+    "DateTimeEntry": "claimtracking",
+}
+KEYLESS = {"tempprocedurecode_bak_20240617", "tempscheduleop_bak_20200424"}
+# Names that look like stamps, and that a predecessor went by: times of visits, of entry, of the log itself.
+NO_WATERMARKS = {("appointment", "AptDateTime"), ("appointment", "DateTimeArrived"), ("securitylog", "LogDateTime"),
+                 ("payment", "SecDateEntry"), ("sheet", "DateTimeSheet")}  # fmt: skip
+
+
+def test_each_table_has_the_strategy_that_is_correct_for_it(carried: tuple[Clinic, dict]) -> None:
+    """And says why: incremental by a stamp of the server's own, whole where there is none, or no key."""
+    clinic, _ = carried
+    expected = {name: ("incremental", [column]) for column, names in STAMPED.items() for name in names.split()}
+
+    tables = yaml.safe_load(clinic.tables_file.read_text())["tables"]
+
+    found = {name: (entry["extraction_strategy"], entry["incremental_columns"]) for name, entry in tables.items()}
+    assert {name: one for name, one in found.items() if one != ("full_table", [])} == expected
+    reasons = {name: entry["strategy_reason"] for name, entry in tables.items()}
+    assert {name for name, reason in reasons.items() if reason.startswith("no primary key")} == KEYLESS
+    assert [name for name in expected if not reasons[name].startswith("the server stamps every change in ")] == []
+    whole = tables.keys() - expected.keys() - KEYLESS
+    assert [name for name in whole if not reasons[name].startswith("no column tells every change: ")] == []
+    analysis = json.loads((clinic.directory / "logs/schema_analysis/reports/schema_analysis.json").read_text())
+    refused = {(name, one["column"]) for name, table in analysis.items() for one in table["candidates"]
+               if not one["stamped_by_server"]}  # fmt: skip
+    assert refused >= NO_WATERMARKS
+
+
+def test_an_analysis_asks_little_and_takes_little(carried: tuple[Clinic, dict], tmp_path: Path) -> None:
+    """Of 381 tables: some thirty statements, all of them SELECT or SHOW, in less than ten seconds."""
+    clinic, _ = carried
+    began = time.monotonic()
+    with general_log(clinic, tmp_path) as statements:
+        assert clinic.arrowetl("analyze").returncode == 0
+    seconds = time.monotonic() - began
+
+    asked = [one for one in statements() if not one.startswith("SET ")]
+    assert len(asked) <= 45, asked
+    assert [one for one in asked if not one.startswith(("SELECT", "(SELECT", "SHOW"))] == []
+    assert seconds < 10
+
+
+@contextmanager
+def general_log(clinic: Clinic, directory: Path) -> Iterator[Callable[[], list[str]]]:
+    """What the source was told meanwhile."""
+    log = directory / "general.log"
+    admin = drivers.MySQL(clinic.sandbox.admin("source"))
+    admin.execute(f"SET GLOBAL general_log_file = '{log}'")
+    admin.execute("SET GLOBAL general_log = 1")
+    try:
+        yield lambda: [
+            line.split("\t")[-1].strip().upper()
+            for line in log.read_text(errors="replace").splitlines()
+            if "\tQuery\t" in line.replace(" Query\t", "\tQuery\t") or " Execute\t" in line
+        ]
+    finally:
+        admin.execute("SET GLOBAL general_log = 0")
+        admin.close()
+
+
 def test_the_same_seed_gives_the_same_data() -> None:
     """Two makings of a table are equal; another seed's is not."""
     table = opendental.tables(0.001)["patient"]
@@ -151,22 +223,11 @@ def test_foreign_keys_point_to_rows_that_exist() -> None:
 def test_the_source_is_only_read(carried: tuple[Clinic, dict], tmp_path: Path) -> None:
     """The source's general log of a whole run holds nothing but reads and session settings."""
     clinic, _ = carried
-    log = tmp_path / "general.log"
-    admin = drivers.MySQL(clinic.sandbox.admin("source"))
-    admin.execute(f"SET GLOBAL general_log_file = '{log}'")
-    admin.execute("SET GLOBAL general_log = 1")
-    try:
+    with general_log(clinic, tmp_path) as statements:
         run = clinic.run("--all", "--force-full")
-    finally:
-        admin.execute("SET GLOBAL general_log = 0")
-        admin.close()
 
-    statements = [
-        line.split("\t")[-1].strip().upper()
-        for line in log.read_text(errors="replace").splitlines()
-        if "\tQuery\t" in line.replace(" Query\t", "\tQuery\t") or " Execute\t" in line
-    ]
     assert run["totals"]["failed"] == 0
-    assert len(statements) > 1000
+    told = statements()
+    assert len(told) > 1000
     reads = ("SELECT", "SHOW", "SET SESSION", "SET NAMES", "SET @@SESSION", "SET CHARACTER", "SET GLOBAL GENERAL_LOG")
-    assert [one for one in statements if not one.startswith(reads)] == []
+    assert [one for one in told if not one.startswith(reads)] == []

@@ -182,6 +182,7 @@ EVERYWHERE = {
     "tables.visit.overrides": OVERRIDES,
     "tables.visit.monitoring": MONITORING,
     "tables.visit.overrides.columns.Note": COLUMN_OVERRIDES,
+    "tables.visit.overrides.monitoring": MONITORING,
 }
 
 
@@ -286,3 +287,37 @@ def test_analyze_survives_what_can_be_read(tmp_path: Path) -> None:
             continue
         path.write_text(text)
         assert yaml.safe_load(path.read_text())["tables"]["visit"]["table_name"] == "visit"
+
+
+def test_what_is_chosen_of_monitoring_leaves_the_rest(tmp_path: Path) -> None:
+    text = FIRST.replace("exclude: false", "monitoring: {alert_on_failure: true}")
+
+    assert read_tables(written(tmp_path, text)).of("visit").get("monitoring") == {
+        "alert_on_failure": True, "alert_on_slow_extraction": False, "performance_threshold_records_per_second": 500
+    }  # fmt: skip
+
+
+def test_validate_tells_everything_at_once(clinic: Clinic) -> None:
+    """Of the file, of its choices, of the mask key, of the servers; each with its place; and offline what it can."""
+    clinic.create("CREATE TABLE visit (Num bigint NOT NULL, Note varchar(20), Fee double, PRIMARY KEY (Num))")
+    clinic.tables_file.write_text(
+        "settings: {reconcile_dais: 3}\ntables:\n  visit:\n    batch_size: many\n    overrides:\n"
+        "      primary_incremental_column: Stamp\n      columns:\n"
+        "        note: {exclude: true}\n        Fee: {mask: hash}\n        Num: {mask: nullify}\n"
+        "        Note: {type: tsvector, mask: hash}\n"
+    )
+    clinic.create("SET GLOBAL local_infile = 0", "replica")
+    clinic.undo.append(lambda: clinic.create("SET GLOBAL local_infile = 1", "replica"))
+
+    done = clinic.arrowetl("validate", ARROWETL_MASK_KEY="")
+    offline = clinic.arrowetl("validate", "--offline", ARROWETL_MASK_KEY="")
+
+    assert (done.returncode, offline.returncode) == (3, 3)
+    of_the_file = ["settings.reconcile_dais: unknown key (did you mean reconcile_days?)",
+                   "tables.visit.batch_size: must be a whole number from 1 to 10000000, got 'many'",
+                   "ARROWETL_MASK_KEY is not set"]  # fmt: skip
+    of_the_servers = ["note (did you mean Note?)", "visit.Fee (double): cannot be masked by hash",
+                      "visit.Num (bigint(20)): cannot be masked by nullify", "local_infile",
+                      "primary_incremental_column that the source has not: Stamp"]  # fmt: skip
+    assert [line for line in of_the_file if line not in done.stdout or line not in offline.stdout] == []
+    assert [line for line in of_the_servers if line not in done.stdout] == []
