@@ -70,12 +70,19 @@ def _grown(outcome: Outcome, before: Record) -> tuple[Flag, ...]:
 
 
 def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict[str, Any]]:
-    """What tables.yml wants to be told of: tables that failed, and those that were slow."""
-    told = []
+    """What tables.yml wants to be told of: tables that failed or that nobody carries, and those that were slow."""
+    told: list[dict[str, Any]] = []
+    for name, flag in summary.overdue.items():
+        if _wanted(name, settings).get("alert_on_failure", True):
+            told.append({"table": name, **flag.as_json()})
     for outcome in summary.outcomes:
-        wanted = settings.get(outcome.table, TableSettings()).get("monitoring") or {}
+        wanted = _wanted(outcome.table, settings)
         if outcome.failure and wanted.get("alert_on_failure", True):
             told.append({"table": outcome.table, "kind": "failed", **outcome.failure.as_json()})
         if wanted.get("alert_on_slow_extraction", False):
             told += [{"table": outcome.table, **flag.as_json()} for flag in outcome.flags if flag.kind == "slow"]
     return told
+
+
+def _wanted(table: str, settings: Mapping[str, TableSettings]) -> Mapping[str, Any]:
+    return settings.get(table, TableSettings()).get("monitoring") or {}

@@ -262,6 +262,8 @@ class Summary:
     interrupted: bool = False
     estimate: Mapping[str, Any] = field(default_factory=dict)
     """How long it was expected to take; nothing where it was not."""
+    overdue: Mapping[str, Flag] = field(default_factory=dict)
+    """Tables that the run was not asked for, and that none has carried for too long."""
 
     @property
     def seconds(self) -> float:
@@ -293,6 +295,7 @@ class Summary:
             "connections": {name: dict(counts) for name, counts in self.connections.items()},
             "planned": dict(self.estimate) or None,
             "tables": [outcome.as_json() for outcome in self.outcomes],
+            "overdue": [{"table": name, "message": flag.message} for name, flag in self.overdue.items()],
             "warnings": list(self.warnings),
         }
 

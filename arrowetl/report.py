@@ -112,6 +112,8 @@ def summary(run: Summary) -> RenderableType:
         parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
     for flag in (flag for outcome in done for flag in outcome.flags if flag.kind not in ("coerced", "unsettled")):
         parts.append(Text(f"note: {flag.kind}: {flag.message}"))
+    for flag in run.overdue.values():
+        parts.append(Text(f"note: overdue: {flag.message}"))
     skipped = run.of(Status.SKIPPED)
     words = (
         "interrupted"

@@ -25,7 +25,7 @@ from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
 from arrowetl.ledger import Ledger
 from arrowetl.model import Mode, TablePlan
-from arrowetl.outcome import ConnectionCount, Event, Outcome, RunPlanned, Status, Summary, TableEnded
+from arrowetl.outcome import ConnectionCount, Event, Flag, Outcome, RunPlanned, Status, Summary, TableEnded
 from arrowetl.planning import Planned, Request, failure_of, way
 from arrowetl.record import Standing
 from arrowetl.route import Choices, Route
@@ -74,11 +74,9 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         connections = chain(workers.connections_of(way_there), book.connections(), *hands.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *skipped, *outcomes)]
         summary = _summary(
-            settings, run_id, started_at, everything,
-            (*planned.warnings, *_left_behind(planned, everything, tables_file)), _together(connections),
-            hands.stopping.is_set(), request.strict,
+            settings, run_id, started_at, everything, planned, _together(connections),
+            _left_behind(planned, everything, tables_file), hands.stopping.is_set(), request.strict,
         )  # fmt: skip
-        summary = replace(summary, estimate=planned.estimate.as_json() if planned.estimate else {})
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
@@ -96,15 +94,15 @@ def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Out
     return replace(outcome, flags=monitor.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC)))
 
 
-def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: TablesFile) -> tuple[str, ...]:
-    """What is to be told of tables that the run was not asked for, and that none has carried for too long."""
+def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: TablesFile) -> dict[str, Flag]:
+    """Tables that the run was not asked for, and that none has carried for too long."""
     asked, now = {outcome.table for outcome in outcomes}, datetime.now(UTC)
-    return tuple(
-        f"overdue: {flag.message}"
+    return {
+        name: flag
         for name, standing in planned.standings.items()
         if name not in asked
         for flag in monitor.overdue(name, standing.warehouse.checked_at, tables_file.of(name), now)
-    )
+    }
 
 
 def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summary:
@@ -313,13 +311,15 @@ def _summary(
     run_id: str,
     started_at: datetime,
     outcomes: Iterable[Outcome],
-    warnings: tuple[str, ...],
+    planned: Planned,
     connections: Mapping[str, Mapping[str, int]],
+    overdue: Mapping[str, Flag],
     interrupted: bool,
     strict: bool,
 ) -> Summary:
     everything = sorted(outcomes, key=lambda outcome: outcome.table)
     failed = any(outcome.status is Status.FAILED or (strict and outcome.flags) for outcome in everything)
+    failed = failed or (strict and bool(overdue))
     return Summary(
         run_id=run_id,
         environment=settings.environment,
@@ -328,8 +328,10 @@ def _summary(
         outcomes=tuple(everything),
         exit_code=Interrupted.exit_code if interrupted else int(failed),
         connections=connections,
-        warnings=warnings,
+        warnings=planned.warnings,
         interrupted=interrupted,
+        estimate=planned.estimate.as_json() if planned.estimate else {},
+        overdue=overdue,
     )
 
 

@@ -16,7 +16,7 @@ from conftest import Clinic
 
 from arrowetl import monitor, webhook
 from arrowetl.model import Mode, TableSettings
-from arrowetl.outcome import Coercion, Outcome, Status
+from arrowetl.outcome import Coercion, Flag, Outcome, Status, Summary
 from arrowetl.record import Record
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
@@ -174,20 +174,32 @@ def test_a_table_that_was_left_behind_is_told(clinic: Clinic) -> None:
     clinic.create(
         "CREATE TABLE visit (Num bigint NOT NULL, Seen datetime, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
         "CREATE TABLE bill (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
-        "INSERT INTO visit VALUES (1, '0000-00-00')"
+        "INSERT INTO visit VALUES (1, '2020-01-01')"
     )
     clinic.run()
     clinic.warehouse_execute("UPDATE raw.etl_load_status SET _checked_at = now() - interval '31 days' "
                              "WHERE table_name = 'bill'")  # fmt: skip
 
     run = clinic.run("--table", "visit")
+    strict = clinic.run("--table", "visit", "--strict")
     status = clinic.arrowetl("status")
     told = {table["table"]: table for table in json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]}
 
-    assert run["warnings"][-1] == "overdue: bill: its last success is 31 days old, 30 are allowed"
+    assert run["overdue"] == [{"table": "bill", "message": "bill: its last success is 31 days old, 30 are allowed"}]
+    assert (run["exit_code"], strict["exit_code"]) == (0, 1)
     assert {name: one["overdue"] for name, one in told.items()} == {"bill": True, "visit": False}
     assert [flag["kind"] for flag in told["visit"]["flags"]] == []
     assert "2 tables, 0 failed, 1 overdue; times are UTC" in status.stdout
+
+
+@pytest.mark.parametrize(("wanted", "told"), [({}, ["bill"]), ({"alert_on_failure": False}, [])])
+def test_whoever_is_to_know_of_failures_knows_of_overdue_tables(wanted: dict[str, bool], told: list[str]) -> None:
+    late = Flag("overdue", "bill: its last success is 31 days old, 30 are allowed")
+    summary = Summary("r", "test", NOW, NOW, (), 0, overdue={"bill": late})
+
+    found = monitor.alerts(summary, {"bill": TableSettings({"monitoring": wanted})})
+
+    assert [alert["table"] for alert in found] == told
 
 
 def test_the_flags_of_the_last_run_are_in_status(clinic: Clinic) -> None:
