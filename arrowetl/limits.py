@@ -121,6 +121,9 @@ slow_seconds_min = 1.0
 growth_max = 1.5
 growth_rows_min = 1_000
 
+# Ten thousand tables with a hundred values each; a few aliases of aliases can stand for more than any machine holds.
+yaml_values_max = 1_000_000
+
 # Whoever is told of failures must answer within this.
 webhook_seconds = 10
 

@@ -264,11 +264,27 @@ def load_yaml(path: Path) -> dict[str, Any]:
             f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
             "correct it; `arrowetl analyze` keeps what is in it, and must read it for that",
         ) from error
+    if _values(document, {}) > limits.yaml_values_max:
+        raise ConfigurationError(
+            f"{path}: its aliases (*name) stand for each other, or for more than "
+            f"{limits.yaml_values_max:,} values", "write out what is meant",
+        )  # fmt: skip
     if not isinstance(document, dict):
         raise ConfigurationError(
             f"{path}: must be a mapping with `metadata` and `tables`", "write it with: arrowetl analyze"
         )
     return document
+
+
+def _values(value: Any, known: dict[int, float]) -> float:
+    """How many values there are with every alias written out; infinitely many where one stands for itself."""
+    if not isinstance(value, dict | list | set | tuple):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = float("inf")  # until it is known: what is met in itself has no end
+        inner = [*value.values()] if isinstance(value, dict) else [*value]
+        known[id(value)] = 1 + sum(_values(one, known) for one in inner)
+    return known[id(value)]
 
 
 def check_tables(document: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ tables.yml as it may be found: of a predecessor, of an earlier version, broken i
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,10 @@ def test_a_predecessors_file_carries_its_tables(clinic: Clinic) -> None:
     assert read_tables(clinic.tables_file).notes == ()
 
 
+LETTERS = "abcdefghi"
+BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise(LETTERS))
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
@@ -156,6 +161,8 @@ def test_a_predecessors_file_carries_its_tables(clinic: Clinic) -> None:
         ("tables: {a: {batch_size: 2026-09-09}}", "batch_size: must be a whole number"),
         ("tables: {a: {estimated_rows: .inf}}", "estimated_rows: must be a number from 0"),
         ("tables: {a: {overrides: {columns: {On: {exclude: true}}}}}", "True: the name must be a text; put it in"),
+        ("tables: &a {b: *a}", "its aliases (*name) stand for each other"),
+        (BOMB, "or for more than 1,000,000 values"),
         ("tables: {1: {}}", "tables.1: the name must be a text"),
     ],
 )  # fmt: skip
