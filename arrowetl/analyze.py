@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +18,26 @@ from typing import Any
 
 import yaml
 
-from arrowetl import changes, comments, phi, preflight, treatment, watermarks
+from arrowetl import changes, comments, limits, phi, planning, predecessor, preflight, treatment
 from arrowetl.changes import Change
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError
+from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, counted
 from arrowetl.files import write_whole
+from arrowetl.keys import persons_part, sound
 from arrowetl.ledger import TRACKING, Ledger
 from arrowetl.model import Table, TableSettings
+from arrowetl.route import Choices
 from arrowetl.source import Source
 from arrowetl.sql.probe import is_counted
-from arrowetl.tables_file import SCHEMA_SUFFIX, TablesFile, load_yaml, read_tables, remembered
+from arrowetl.tables_file import (
+    SCHEMA_SUFFIX,
+    TablesFile,
+    load_yaml,
+    read_tables,
+    remembered,
+    settings_of,
+    unknown_columns,
+)
 from arrowetl.treatment import Seen, seen
 
 
@@ -42,10 +52,56 @@ class Analysis:
     """Since the last analysis, where its schema is known."""
     changelog: Path | None = None
     """Where they were written down; None where nothing changed."""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_breaking(self) -> bool:
         return changes.are_breaking(self.changes)
+
+
+@dataclass(frozen=True)
+class Before:
+    """The tables.yml that is there, and what was known when it was written; empty where there is none."""
+
+    text: str
+    document: Mapping[str, Any]
+    chosen: TablesFile
+    """What a person chose in it."""
+    known: changes.Facts
+    """The schema of then."""
+
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        tables = self.document.get("tables")
+        return tables if isinstance(tables, dict) else {}
+
+    @property
+    def written_at(self) -> str | None:
+        """None of a file that no analysis wrote."""
+        metadata = self.document.get("metadata")
+        moment = metadata.get("generated_at") if isinstance(metadata, dict) else None
+        return None if moment is None else str(moment)
+
+
+def before(path: Path) -> Before:
+    """
+    Raises:
+        ConfigurationError: it cannot be read, or what a person chose in it cannot be meant: it would be lost, or stay
+            wrong.
+    """
+    if not path.exists():
+        return Before("", {}, TablesFile({}, {}), {})
+    document, known = load_yaml(path), remembered(path)
+    kept, problems = sound(persons_part(predecessor.modernized(document)[0]))
+    choices = Choices(**(kept.get("settings") or {}))
+    found = Before(path.read_text(encoding="utf-8"), document, TablesFile({}, settings_of(kept), choices, known), known)
+    if choices.new_columns == "quarantine" and not known and found.written_at:
+        problems.append(unknown_columns(path))
+    if problems:
+        raise ValidationError(
+            f"{path}: {counted(problems)}", "correct them, and analyze again; nothing was written meanwhile"
+        )
+    return found
 
 
 def analyze(settings: Settings, output: Path | None = None) -> Analysis:
@@ -54,87 +110,117 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
 
     Raises:
         DatabaseError: the source cannot be read.
-        ConfigurationError: the file that is there is broken, so that what is in it cannot be kept.
+        ConfigurationError: the file that is there is broken, so that what is in it cannot be kept; or none can be
+            written.
     """
     path, database = output or settings.tables_file, settings.endpoint("source").database
-    was = load_yaml(path) if path.exists() else {}
-    tables = _looked_at(settings, _mapping(was.get("tables")))
-    known, now = remembered(path), changes.facts((one.table for one in tables.values()), _strategies(tables))
-    document, text = written_anew(tables, was, path, settings.environment, database)
-    found = changes.found(known, now) if known else []
+    was = before(path)
+    tables, notes = _looked_at(settings, was)
+    now = changes.facts((one.table for one in tables.values()), _strategies(tables))
+    document, text, lost = written_anew(tables, was, settings.environment, database)
+    found = changes.found(was.known, now, _left_out_now(tables, was)) if was.known else []
     reports = settings.log_directory / "schema_analysis" / "reports"
     moment = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
-    if path.exists() and _without_time(was) != _without_time(document):
-        write_whole(reports / f"{path.stem}_{moment}{path.suffix}", path.read_text(encoding="utf-8"))
     changelog = reports / f"schema_changelog_{moment}.md" if found else None
-    if changelog:
-        since, until = (_mapping(one.get("metadata")).get("generated_at") for one in (was, document))
-        write_whole(changelog, changes.as_markdown(found, since, str(until)))
-        told = json.dumps(changes.as_json(found, since, str(until)), indent=1, default=str)
-        write_whole(changelog.with_suffix(".json"), told + "\n")
-    write_whole(reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()}))
-    write_whole(path, text)
-    write_whole(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
-    vanished = tuple(sorted(map(str, _mapping(was.get("tables")).keys() - tables.keys())))
-    return Analysis(path, document, vanished, tuple(found), changelog)
+    try:
+        if was.text and _without_time(was.text) != _without_time(text):
+            write_whole(reports / f"{path.stem}_{moment}{path.suffix}", was.text)
+        if changelog:
+            until = document["metadata"]["generated_at"]
+            write_whole(changelog, changes.as_markdown(found, was.written_at, until))
+            told = json.dumps(changes.as_json(found, was.written_at, until), indent=1)
+            write_whole(changelog.with_suffix(".json"), told + "\n")
+        write_whole(reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()}))
+        write_whole(path, text)
+        write_whole(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
+    except OSError as error:
+        place = error.filename or reports
+        raise ConfigurationError(
+            f"{place}: cannot be written: {error.strerror}", "ARROWETL_LOG_DIR chooses another place for the reports"
+        ) from error
+    if lost:
+        notes.append(f"comments that found no place: {', '.join(lost)}; the file as it was is in {reports}")
+    if was.written_at and not was.known:
+        notes.append(f"{path.with_suffix(SCHEMA_SUFFIX)} was not there: what changed since then is not known")
+    vanished = tuple(sorted(was.tables.keys() - tables.keys()))
+    return Analysis(path, document, vanished, tuple(found), changelog, tuple(notes))
 
 
 def written_anew(
-    tables: Mapping[str, Seen], was: Mapping[str, Any], path: Path, environment: str, database: str
-) -> tuple[dict[str, Any], str]:
+    tables: Mapping[str, Seen], was: Before, environment: str, database: str
+) -> tuple[dict[str, Any], str, tuple[str, ...]]:
     """
-    tables.yml, as a document and as its text, with what a person wrote into the one that is there.
-
-    Args:
-        was: the document that is there; empty where none is.
-        path: where it is.
+    tables.yml, as a document and as its text, with what a person wrote into the one that is there; and comments that
+    found no place in it.
     """
-    before, choices = _mapping(was.get("tables")), was.get("settings")
-    waiting = _in_quarantine(tables, before, remembered(path), _mapping(choices))
-    document = treatment.document(tables, datetime.now(UTC), environment, database, before, choices, waiting)
+    waiting = _in_quarantine(tables, was)
+    choices = was.document.get("settings")
+    document = treatment.document(tables, datetime.now(UTC), environment, database, was.tables, choices, waiting)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
     text = f"{treatment.heading()}\n{text}"
-    return document, comments.kept(path.read_text(encoding="utf-8"), text, treatment.FIRST_LINE) if was else text
+    return document, *(comments.kept(was.text, text, treatment.FIRST_LINE) if was.text else (text, ()))
+
+
+def _in_quarantine(tables: Mapping[str, Seen], was: Before) -> dict[str, tuple[str, ...]]:
+    """Table → the columns that are to wait for a person; a first analysis finds nothing new."""
+    if was.chosen.choices.new_columns != "quarantine" or not was.known:
+        return {}
+    return {name: waiting for name, one in tables.items() if (waiting := was.chosen.quarantined(one.table))}
+
+
+def _left_out_now(tables: Mapping[str, Seen], was: Before) -> changes.LeftOut:
+    """What the next run will not carry, and why, in words."""
+    waiting, found = _in_quarantine(tables, was), dict[tuple[str, str | None], str]()
+    for name, one in tables.items():
+        chosen = was.chosen.of(name)
+        columns = dict.fromkeys(chosen.excluded_columns(), "left out, as tables.yml says")
+        columns |= dict.fromkeys(waiting.get(name, ()), "left out until you choose of it (`new_columns: quarantine`)")
+        found |= {(name, column): words for column, words in columns.items()}
+        if chosen.excluded:
+            found[name, None] = "left out, as tables.yml says"
+        elif columns.keys() >= {column.name for column in one.table.columns}:
+            found[name, None] = columns[one.table.columns[0].name] if columns else "nothing"
+    return found
 
 
 def _strategies(tables: Mapping[str, Seen]) -> dict[str, str]:
     return {name: one.strategy.name for name, one in tables.items()}
 
 
-def _looked_at(settings: Settings, before: Mapping[str, Any]) -> dict[str, Seen]:
-    """The source's tables, each looked at; none of our own records."""
-    left_out = {name: _left_out(before.get(name)) for name in before}
+def _looked_at(settings: Settings, was: Before) -> tuple[dict[str, Seen], list[str]]:
+    """The source's tables, each looked at, none of our own records; and what is to be told of it."""
     endpoint = settings.endpoint("source")
     preflight.reach(endpoint)
     with closing(Source(endpoint)) as source:
         catalog = _catalog(source)
-        columns = {name: watermarks.times(table, left_out.get(name, _NONE)) for name, table in catalog.items()}
-        asked = [t for name, t in catalog.items() if (t.rows or is_counted(t)) and (columns[name] or t.row_bytes)]
-        found = source.probes(asked, columns)
-    took = _took(settings)
+    left_out = {name: frozenset(_personal(was.chosen.of(name))) for name in catalog}
+    with closing(Source(endpoint, Choices(statement_seconds=limits.probe_seconds))) as source:
+        asked = [table for table in catalog.values() if table.rows or is_counted(table)]
+        found = source.probes(asked, left_out)
+    took, notes = _took(settings)
     return {
-        name: seen(table, found.get(name), left_out.get(name, _NONE), took.get(name)) for name, table in catalog.items()
-    }
+        name: seen(table, found.get(name), left_out[name], (took or {}).get(name), took is not None)
+        for name, table in catalog.items()
+    }, notes
 
 
-_NONE: frozenset[str] = frozenset()
-
-
-def _left_out(entry: Any) -> frozenset[str]:
+def _personal(chosen: TableSettings) -> set[str]:
     """The columns of a table whose values are nobody's business."""
-    columns = _mapping(_mapping(_mapping(entry).get("overrides")).get("columns"))
-    return frozenset(name for name, one in columns.items() if _mapping(one).get("exclude") or _mapping(one).get("mask"))
+    return {*chosen.excluded_columns(), *chosen.masks()}
 
 
-def _took(settings: Settings) -> Mapping[str, float]:
-    """Table → seconds of reading it whole, as the warehouse remembers; nothing where it does not answer."""
+def _took(settings: Settings) -> tuple[Mapping[str, float] | None, list[str]]:
+    """Table → seconds of reading it whole, as the warehouse remembers; None where it does not answer, which is told."""
     warehouse = settings.endpoints.get("warehouse")
-    if warehouse:
-        with suppress(ArrowetlError), closing(Ledger(None, warehouse)) as book:
-            preflight.reach(warehouse)
-            return book.seconds_whole()
-    return {}
+    if warehouse is None:
+        return None, []
+    try:
+        preflight.reach(warehouse)
+        with closing(Ledger(None, warehouse)) as book:
+            return book.seconds_whole(planning.way(planning.Request())), []
+    except ArrowetlError as error:
+        return None, [f"how long tables take is told as before: {error.message}"]
 
 
 def _catalog(source: Source) -> dict[str, Table]:
@@ -147,33 +233,14 @@ def _lines(document: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """What is no mapping, where one belongs, is nothing: `validate` tells it."""
-    return value if isinstance(value, dict) else {}
+def _without_time(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("  generated_at:")]
 
 
-def _in_quarantine(
-    tables: Mapping[str, Seen], before: Mapping[str, Any], known: changes.Facts, choices: Mapping[str, Any]
-) -> dict[str, tuple[str, ...]]:
-    """Table → the columns that are to wait for a person; a first analysis finds nothing new."""
-    if choices.get("new_columns") != "quarantine" or not known:
-        return {}
-    entries = {
-        name: TableSettings({**_mapping(entry), **_mapping(_mapping(entry).get("overrides"))})
-        for name, entry in before.items()
-    }
-    file = TablesFile({}, entries, known=known)
-    return {name: waiting for name, one in tables.items() if (waiting := file.quarantined(one.table))}
-
-
-def _without_time(document: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = {key: value for key, value in _mapping(document.get("metadata")).items() if key != "generated_at"}
-    return {**document, "metadata": metadata}
-
-
-def suggested_policy(settings: Settings) -> dict[str, Any]:
+def suggested_policy(settings: Settings) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """
-    What `overrides.columns` of OpenDental's personal columns could be, as tables.yml would have it; nothing is written.
+    What `overrides.columns` of OpenDental's personal columns could be, as tables.yml would have it, and table → other
+    columns that may be personal by their names; nothing is written.
 
     Raises:
         DatabaseError: the source cannot be read.
@@ -185,4 +252,5 @@ def suggested_policy(settings: Settings) -> dict[str, Any]:
         catalog = _catalog(source)
     decided = read_tables(settings.tables_file).tables if settings.tables_file.exists() else {}
     found = phi.suggested(catalog.values(), decided)
-    return {"tables": {name: {"overrides": {"columns": columns}} for name, columns in found.items()}}
+    suggested = {"tables": {name: {"overrides": {"columns": columns}} for name, columns in found.items()}}
+    return suggested, phi.doubtful(catalog.values(), decided)

@@ -7,7 +7,7 @@ Pure: `analyze` keeps what `facts` gives beside tables.yml, and writes what is f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from arrowetl import schema
@@ -18,6 +18,9 @@ SEVERITIES = ("breaking", "warning", "info")
 
 Facts = Mapping[str, Mapping[str, Any]]
 """Table → engine, key, strategy, and column → its type at the source and at the warehouse."""
+
+LeftOut = Mapping[tuple[str, str | None], str]
+"""Table and column, or the table whole → in words, why the next run will not carry it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,18 @@ def _at_warehouse(table: str, column: Column) -> str | None:
     return field.type_postgres
 
 
-def found(before: Facts, after: Facts) -> list[Change]:
-    """Everything that changed, the gravest first."""
+def found(before: Facts, after: Facts, left_out: LeftOut | None = None) -> list[Change]:
+    """Everything that changed, the gravest first; of what is left out it is told that nothing will come of it."""
     changes = [*_tables(before, after)]
     for table in sorted(before.keys() & after.keys()):
         changes += _table(table, before[table], after[table])
+    changes = [_told(change, left_out or {}) for change in changes]
     return sorted(changes, key=lambda change: (SEVERITIES.index(change.severity), change.table, change.column or ""))
+
+
+def _told(change: Change, left_out: LeftOut) -> Change:
+    why = left_out.get((change.table, None)) or left_out.get((change.table, change.column))
+    return replace(change, severity="info", next_run=why, readers="nothing: they have it not") if why else change
 
 
 def _tables(before: Facts, after: Facts) -> Iterator[Change]:

@@ -219,11 +219,13 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     """Write tables.yml from the source's catalog; your overrides stay."""
     with _open("source", wants=("warehouse",)) as etl:
         if suggest_phi:
-            click.echo(report.policy(etl.suggest_phi()), nl=False)
+            click.echo(report.policy(*etl.suggest_phi()), nl=False)
             return
         analysis = etl.analyze(output)
     tables = {name: entry for name, entry in analysis.document["tables"].items() if name not in analysis.vanished}
     by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}
+    for note in analysis.notes:
+        click.echo(f"note: {note}")
     words = ", ".join(f"{number} {category}" for category, number in by_category.items() if number)
     click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
     if analysis.vanished:

@@ -2,7 +2,8 @@
 What a person wrote into tables.yml, carried over into the text that `analyze` writes anew: comments, and the very
 lines of `settings:` and of each table's `overrides:`.
 
-Pure text. Where what comes out would not be read as what was meant, the new text is left as it is.
+Pure text. What comes out is read as what was meant, or the new text is left as it is; a comment that found no place
+is told.
 """
 
 from __future__ import annotations
@@ -31,28 +32,43 @@ class _Place:
     """The line after its last."""
 
 
-def kept(before: str, after: str, heading: str) -> str:
+def kept(before: str, after: str, heading: str) -> tuple[str, tuple[str, ...]]:
     """
-    The new text with a person's comments and lines in it.
+    The new text with a person's comments and lines in it, and the comments that are not in it.
 
     Args:
         before: the file as it is.
         after: what would be written.
-        heading: how the comment begins that is arrowetl's own, up to the first blank line.
+        heading: how the comment begins that is arrowetl's own, up to the first line that is none.
     """
-    try:
-        old_places, places = _places(before), {place.path: place for place in _places(after)}
-    except (yaml.YAMLError, RecursionError):
-        return after
-    old, lines = before.splitlines(), after.splitlines()
+    old = before.splitlines()
     own = _own_lines(old, heading)
+    try:
+        text = _merged(old, after, own) if not _has_aliases(before) else after
+        text = text if _reads_as(text) == _reads_as(after) else after
+    except (yaml.YAMLError, RecursionError):
+        text = after
+    there = {line.strip() for line in text.splitlines()}
+    said = [line.strip() for number, line in enumerate(old) if number not in own and line.lstrip().startswith("#")]
+    said += [_behind(line).strip() for line in old if not line.lstrip().startswith("#")]
+    return text, tuple(one for one in said if one and one not in there and not any(one in line for line in there))
+
+
+def _has_aliases(text: str) -> bool:
+    """What stands for something elsewhere has no lines of its own."""
+    return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER))
+
+
+def _merged(old: Sequence[str], after: str, own: set[int]) -> str:
+    before = "\n".join(old) + "\n"
+    old_places, places = _places(before), {place.path: place for place in _places(after)}
     verbatim = [place for place in old_places if place.path in places and _is_a_persons(place.path)]
     inside = {number for place in verbatim for number in range(place.line + 1, place.end)}
     whole, trailing = _comments(old, old_places, own | inside)
     replaced = {places[place.path].line: (place, places[place.path]) for place in verbatim}
     at_line = {place.line: place for place in places.values()}
     out: list[str] = []
-    number = 0
+    number, lines = 0, after.splitlines()
     while number < len(lines):
         place = at_line.get(number)
         if place:
@@ -60,12 +76,11 @@ def kept(before: str, after: str, heading: str) -> str:
         if number in replaced:
             was, is_ = replaced[number]
             out += _shifted(old[was.line : was.end], is_.column - was.column)
-            number = is_.end
+            number = max(is_.end, number + 1)
             continue
         out.append(lines[number] + (trailing.get(place.path, "") if place else ""))
         number += 1
-    text = "\n".join([*out, *whole.get(_END, [])]) + "\n"
-    return text if _reads_as(text) == _reads_as(after) else after
+    return "\n".join([*out, *whole.get(_END, [])]) + "\n"
 
 
 def _is_a_persons(path: Path) -> bool:
@@ -73,7 +88,7 @@ def _is_a_persons(path: Path) -> bool:
 
 
 def _places(text: str) -> list[_Place]:
-    """Keys of the document, of each table, and of each table's entry, in the order of their lines."""
+    """Every key that has lines of its own, in their order; of what a person chose only where it begins."""
     root = yaml.compose(text, Loader=_LOADER)
     lines = text.splitlines()
     return list(_walked(root, _END, lines)) if isinstance(root, yaml.MappingNode) else []
@@ -86,13 +101,16 @@ def _walked(node: yaml.MappingNode, path: Path, lines: Sequence[str]) -> Iterato
         inner = (*path, str(key.value))
         column = key.start_mark.column
         yield _Place(inner, key.start_mark.line, column, _end(key.start_mark.line, column, value, lines))
-        if isinstance(value, yaml.MappingNode) and (inner == ("tables",) or (len(inner) == 2 and path == ("tables",))):
+        if isinstance(value, yaml.MappingNode) and not _is_a_persons(inner):
             yield from _walked(value, inner, lines)
 
 
 def _end(line: int, column: int, value: yaml.Node, lines: Sequence[str]) -> int:
-    """The line after a value's last: blank lines and comments that are no deeper than its key are not its own."""
+    """The line after a value's last."""
     end = min(value.end_mark.line + 1, len(lines))
+    if not isinstance(value, yaml.CollectionNode) or value.flow_style:
+        return max(end, line + 1)
+    # A block ends where the next thing begins: blank lines, and comments no deeper than its key, are not its own.
     while end > line + 1:
         last = lines[end - 1]
         deeper = len(last) - len(last.lstrip()) > column
@@ -140,8 +158,10 @@ def _behind(line: str) -> str:
     >>> _behind("    batch_size: 5000  # half"), _behind("    name: 'a # b'"), _behind("    text: a # b # c")
     ('  # half', '', ' # b # c')
     """
-    for event in _scanned(line):
-        rest = line[event.end_mark.column :]
+    if "#" not in line:
+        return ""
+    for token in _scanned(line):
+        rest = line[token.end_mark.column :]
         if rest.strip().startswith("#"):
             return rest
     return ""

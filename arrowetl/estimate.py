@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from arrowetl import limits
-from arrowetl.model import Comparison, Expected, Journey, Mode, TablePlan
+from arrowetl.model import Comparison, Expected, Journey, Mode, Table, TablePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Past:
 
     seconds: float
     rows: int
-    """That were read of the source."""
+    """That were to be read of the source, as the catalog had them then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Estimate:
     basis: str
     """By what it was estimated, in words."""
     critical: tuple[str, ...]
-    """The tables of the worker that will end last, in their order."""
+    """The longest tables of the worker that will end last, in their order."""
     makespan: float
 
     def as_json(self) -> dict[str, Any]:
@@ -67,29 +67,47 @@ class Estimate:
 NO_HISTORY = History({})
 
 
+def seconds_whole(table: Table) -> float:
+    """What it takes to bring a table to both ends, by what servers usually do."""
+    return max(table.rows / limits.rows_per_second_expected, table.data_bytes / limits.bytes_per_second_expected)
+
+
 def usual(plan: TablePlan) -> Expected:
     """Rows that will be read of the source, and seconds, by what servers usually do."""
-    rows = plan.table.rows
+    table, rows = plan.table, plan.table.rows
     if plan.mode is Mode.SKIPPED:
-        return Expected(0, rows / limits.rows_per_second_expected if plan.catches_up else 0.0)
+        return Expected(0, seconds_whole(table) if plan.catches_up else 0.0)
     if plan.mode is Mode.FULL:
-        return Expected(rows, limits.table_seconds_expected + rows / limits.rows_per_second_expected)
+        return Expected(rows, limits.table_seconds_expected + seconds_whole(table))
     if plan.comparison is Comparison.READING:
-        return Expected(rows, limits.table_seconds_expected + rows / limits.reading_rows_per_second)
+        reading = max(rows / limits.reading_rows_per_second, table.data_bytes / limits.reading_bytes_per_second)
+        return Expected(rows, limits.table_seconds_expected + reading)
     return Expected(0, limits.table_seconds_expected + rows / limits.checksum_rows_per_second)
 
 
 def of_tables(plans: Iterable[TablePlan], history: History) -> list[Expected]:
     """
     What each table will take: the median of what it took on the same journey, by rows where all are read; of those
-    that are not remembered what servers usually do, times what these did of that.
+    that are not remembered what servers usually do, times what these did of that to tables of their kind, small ones
+    or large ones.
     """
     plans = list(plans)
     guesses = [usual(plan) for plan in plans]
     known = [_known(plan, guess, history) for plan, guess in zip(plans, guesses, strict=True)]
-    usually = sum(guess.seconds for guess, one in zip(guesses, known, strict=True) if one)
-    factor = sum(one.seconds for one in known if one) / usually if usually else 1.0
-    return [one or Expected(guess.rows, guess.seconds * factor) for one, guess in zip(known, guesses, strict=True)]
+    factor = dict[bool, float]()
+    for large in (False, True):
+        pairs = [(one.seconds, guess.seconds) for plan, guess, one in zip(plans, guesses, known, strict=True)
+                 if one and _is_large(plan) is large]  # fmt: skip
+        took, usually = (sum(seconds) for seconds in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
+        factor[large] = took / usually if usually else 1.0
+    return [
+        one or Expected(guess.rows, guess.seconds * factor[_is_large(plan)])
+        for plan, guess, one in zip(plans, guesses, known, strict=True)
+    ]
+
+
+def _is_large(plan: TablePlan) -> bool:
+    return plan.table.rows >= limits.estimate_rows_min
 
 
 def _known(plan: TablePlan, guess: Expected, history: History) -> Expected | None:
@@ -98,8 +116,8 @@ def _known(plan: TablePlan, guess: Expected, history: History) -> Expected | Non
     past = history.tables.get((plan.name, plan.journey))
     if not past:
         return None
-    scales = plan.journey.reads_all and plan.table.rows >= limits.estimate_rows_min
-    took = sorted(one.seconds * (plan.table.rows / one.rows if scales and one.rows else 1.0) for one in past)
+    scales = plan.journey.reads_all and _is_large(plan)
+    took = sorted(one.seconds * (guess.rows / one.rows if scales and one.rows else 1.0) for one in past)
     return Expected(guess.rows, median(took), (took[-1] - took[0]) / 2, len(past))
 
 
@@ -112,22 +130,26 @@ def of_run(plans: Sequence[TablePlan], workers: int, history: History) -> Estima
     beside = median(run.seconds - run.makespan for run in history.runs) if history.runs else limits.run_seconds_expected
     total = busy + max(beside, 0.0)
     remembered = [plan.expected for plan in plans if plan.expected.runs]
-    share = sum(one.seconds for one in remembered) / sum(seconds) if sum(seconds) else float(bool(history.runs))
-    spread = sum(one.spread for one in remembered) / max(sum(one.seconds for one in remembered), 1e-9)
+    surely = sum(one.seconds for one in remembered)
+    share = surely / sum(seconds) if sum(seconds) else float(bool(history.runs))
     runs = min((one.runs for one in remembered), default=len(history.runs))
-    critical = tuple(plans[number].name for number in chain)
-    if share < limits.estimate_share_min:
-        why = "nothing like it is remembered" if not share else f"{share:.0%} of it is remembered"
-        return Estimate(
-            total, total / limits.guess_factor, total * limits.guess_factor,
-            f"a guess: {why}", critical, busy,
-        )  # fmt: skip
     width = limits.estimate_width_max
     if runs >= limits.estimate_runs_sure:
-        width = max(limits.estimate_width_min, min(width, 2 * spread))
-    # What is over in no time varies by what is not its own.
-    low = max(0.0, total * (1 - width))
-    return Estimate(total, low, total * (1 + width), f"by {runs} run{'s' * (runs != 1)} like it", critical, busy)
+        width = max(
+            limits.estimate_width_min, min(width, 2 * sum(one.spread for one in remembered) / max(surely, 1e-9))
+        )
+    known, guessed = total * share, total * (1 - share)
+    low = known * (1 - width) + guessed / limits.guess_factor
+    high = known * (1 + width) + guessed * limits.guess_factor
+    longest = tuple(plans[number].name for number in chain if seconds[number] >= limits.critical_share_min * busy)
+    return Estimate(total, low, high, _basis(share, runs), longest, busy)
+
+
+def _basis(share: float, runs: int) -> str:
+    if share < limits.estimate_share_min:
+        return "a guess: " + (f"{share:.0%} of it is remembered" if share else "nothing like it is remembered")
+    like = f"by {runs} run{'s' * (runs != 1)} like it"
+    return like if share > limits.estimate_share_whole else f"{like}, {1 - share:.0%} of it guessed"
 
 
 def shared(seconds: Sequence[float], workers: int) -> tuple[float, list[int]]:

@@ -20,12 +20,12 @@ from arrowetl import analyze, config, limits, monitor, overrides, planning, pref
 from arrowetl import bench as benching
 from arrowetl import run as running
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, UsageError
+from arrowetl.errors import ArrowetlError, ConfigurationError, UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import CATEGORIES, TableSettings
+from arrowetl.model import CATEGORIES
 from arrowetl.outcome import Event, Summary
 from arrowetl.route import DESTINATIONS
-from arrowetl.tables_file import read_tables
+from arrowetl.tables_file import TablesFile, examined_tables
 from arrowetl.workers import EXECUTORS
 
 
@@ -90,8 +90,11 @@ class Etl:
         """Write tables.yml from the source's catalog."""
         return analyze.analyze(self.settings, output)
 
-    def suggest_phi(self) -> dict[str, Any]:
-        """A policy to begin with for OpenDental's personal columns, as tables.yml would have it; nothing is written."""
+    def suggest_phi(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """
+        A policy to begin with for OpenDental's personal columns, as tables.yml would have it, and table → other columns
+        that may be personal by their names; nothing is written.
+        """
         return analyze.suggested_policy(self.settings)
 
     def verify(
@@ -160,7 +163,10 @@ class Etl:
         preflight.reach(endpoint)
         with closing(Ledger(None, endpoint)) as book:
             rows = book.tables()
-        chosen = read_tables(path).of if path.exists() else lambda table: TableSettings()
+        try:
+            chosen = examined_tables(path)[0].of
+        except ConfigurationError:  # what is in the warehouse can be told without it
+            chosen = TablesFile({}, {}).of
         now = datetime.now(UTC)
         return [
             {**row, "overdue": bool(monitor.overdue(row["table"], row["checked_at"], chosen(row["table"]), now))}

@@ -206,14 +206,14 @@ class Ledger:
         if any(outcome.flags for outcome in summary.outcomes):
             self._warehouse_execute(history.flagged(self.namespace, summary.run_id, summary.outcomes))
 
-    def past(self, way: str = "") -> History:
-        """What tables took in the last runs, and these runs themselves that went the same way."""
+    def past(self, way: str) -> History:
+        """What tables took in the last runs that went a way, and what these took themselves."""
         with self._warehouse.session() as session:
             there = _warehouse_columns(session)
             if "journey" not in there.get("etl_table_history", ()):
                 return NO_HISTORY
             tables: dict[tuple[str, Journey], list[Past]] = defaultdict(list)
-            for table, journey, seconds, rows in session.rows(history.past_tables(self.namespace)):
+            for table, journey, seconds, rows in session.rows(history.past_tables(self.namespace, way)):
                 if journey in _JOURNEYS:
                     tables[table, Journey(journey)].append(Past(seconds, rows))
             runs = [PastRun(*row) for row in session.rows(history.past_runs(self.namespace, way))]
@@ -254,11 +254,11 @@ class Ledger:
             )
         return Pace(*rows[0]) if rows else None
 
-    def seconds_whole(self) -> dict[str, float]:
-        """Table → the median of what the last runs took that read it whole."""
+    def seconds_whole(self, way: str) -> dict[str, float]:
+        """Table → the median of what the last runs that went a way took to read it whole."""
         took: dict[str, list[float]] = defaultdict(list)
-        for (table, journey), past in self.past().tables.items():
-            if journey.reads_all:
+        for (table, journey), past in self.past(way).tables.items():
+            if journey.is_whole_load:
                 took[table] += [one.seconds for one in past]
         return {table: median(seconds) for table, seconds in took.items()}
 

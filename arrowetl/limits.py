@@ -115,9 +115,10 @@ cutover_lock_seconds = 10
 alter_lock_milliseconds = 300
 alter_pause_seconds = 0.3
 
-# A table that is read whole is called slow, by its threshold, only where it took this long; it is said to have grown
-# or shrunk by this factor, where it has, or had, so many rows.
+# A table that is read whole is called slow, by its threshold, only where it took this long for so many rows; it is said
+# to have grown or shrunk by this factor, where it has, or had, so many rows.
 slow_seconds_min = 1.0
+slow_rows_min = 1_000
 growth_max = 1.5
 growth_rows_min = 1_000
 
@@ -137,8 +138,12 @@ progress_line_seconds = 10
 # thousand on two cores shared with the servers.
 rows_per_second_expected = 60_000
 
+# The same of rows so wide that their bytes are what takes time (documentmisc, 1.3 MB a row).
+bytes_per_second_expected = 20 * MIB
+reading_bytes_per_second = 100 * MIB
+
 # What a table takes besides its rows, and a run besides its tables, where there is no history.
-table_seconds_expected = 0.02
+table_seconds_expected = 0.05
 run_seconds_expected = 1.5
 
 # What runs took: remembered for so many days, of a table on one journey the last few; a table of fewer rows takes as
@@ -147,9 +152,13 @@ estimate_days = 90
 estimate_runs = 5
 estimate_rows_min = 10_000
 
-# An estimate is one where most of it is remembered, and a guess otherwise: a third of it, or thrice. By so many runs it
-# is as sure as they were alike, within these bounds.
+# An estimate is one where most of it is remembered, and a guess otherwise; what is guessed may be a third of that, or
+# thrice. By so many runs it is as sure as they were alike, within these bounds. Of the tables it will end with those
+# are told that are so much of it. `analyze` writes another time of a table only where it is another by so much.
 estimate_share_min = 0.5
+estimate_share_whole = 0.95
+estimate_near = 0.3
+critical_share_min = 0.05
 estimate_runs_sure = 3
 estimate_width_min = 0.25
 estimate_width_max = 0.5
@@ -193,13 +202,18 @@ reading_rows_per_second = 800_000
 # What is sent once to find out how quick the link to the source is.
 link_probe_bytes = 256 * 1024
 
-# `analyze` looks at so many rows of a table, in so many bytes, half of them at either end of its key; so many tables
-# in one statement, which holds their locks for some milliseconds. The rows of a table whose engine only estimates them
-# are counted up to so many bytes.
-probe_rows = 1_000
+# `analyze` looks at so many rows of a table, half of them at either end of its key: fewer where a row may be of a
+# megabyte, or of 64 KiB, and no more than make so many bytes by the average. For so long at the most. The rows of a
+# table whose engine only estimates them are counted up to so many, and so many bytes.
+probe_rows = (
+    ({"mediumtext", "longtext", "mediumblob", "longblob", "json"}, 20),
+    ({"text", "blob"}, 200),
+    (set[str](), 1_000),
+)
 probe_bytes = 4 * MIB
-probes_per_statement = 16
+probe_seconds = 5
 counted_bytes_max = 16 * MIB
+counted_rows_max = 200_000
 
 # Keys named in one statement: 20 digits each, within the smallest max_allowed_packet in use (1 MiB).
 keys_per_statement = 10_000

@@ -210,6 +210,13 @@ class Journey(StrEnum):
     @property
     def reads_all(self) -> bool:
         """Whether its time follows the number of rows."""
+        return self in (
+            Journey.FIRST_LOAD, Journey.FULL, Journey.PROOF, Journey.FROM_REPLICA, Journey.READING
+        )  # fmt: skip
+
+    @property
+    def is_whole_load(self) -> bool:
+        """Whether its time is what is meant by reading a table whole."""
         return self in (Journey.FIRST_LOAD, Journey.FULL, Journey.PROOF)
 
 

@@ -160,7 +160,9 @@ def _is_alike(plan: TablePlan, there: Table) -> bool:
 def _read_otherwise(plan: TablePlan, as_of: AsOf | None, around: Circumstances) -> str | None:
     """Why what was read last is no measure of what is read now."""
     if as_of and as_of.structure != plan.structure:
-        return f"the source's table changed{_drift_words(plan)}"
+        if as_of.masks != masks_of(plan):
+            return "tables.yml masks other columns, or masks them otherwise"
+        return f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
     if as_of and as_of.source != around.source:
         return "read from another server or database than the last time"
     return None

@@ -40,7 +40,7 @@ def flags(outcome: Outcome, settings: TableSettings, before: Record, now: dateti
 def overdue(table: str, checked_at: datetime | None, settings: TableSettings, now: datetime) -> tuple[Flag, ...]:
     """Of a table that was proven current once: its last success is older than tables.yml allows."""
     days = settings.get("time_gap_threshold_days", limits.time_gap_days)
-    if checked_at is None or settings.excluded:
+    if checked_at is None or settings.excluded or not days:  # 0 asks for comparisons, and nobody for alarms
         return ()
     age = now - checked_at.replace(tzinfo=checked_at.tzinfo or UTC)
     if age <= timedelta(days=days):
@@ -51,7 +51,8 @@ def overdue(table: str, checked_at: datetime | None, settings: TableSettings, no
 def _slow(outcome: Outcome, settings: TableSettings) -> tuple[Flag, ...]:
     """Of tables that were read whole, for so long that the rate says something."""
     least = (settings.get("monitoring") or {}).get("performance_threshold_records_per_second")
-    if not least or outcome.mode is not Mode.FULL or outcome.seconds < limits.slow_seconds_min:
+    long = outcome.seconds >= limits.slow_seconds_min and outcome.rows_extracted >= limits.slow_rows_min
+    if not least or outcome.mode is not Mode.FULL or not long:
         return ()
     rate = outcome.rows_extracted / outcome.seconds
     if rate >= least:

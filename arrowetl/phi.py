@@ -8,11 +8,13 @@ notes, messages and scanned documents are left out altogether.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from arrowetl import mask
 from arrowetl.model import Table, TableSettings
+from arrowetl.rules import LETTERS
 
 # Table → what is to become of which columns: a mask, or `exclude`. Names are hashed, so that they can still be told
 # apart and joined; days of birth keep their year.
@@ -20,7 +22,7 @@ PERSONAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "patient": {
         "hash": ("LName", "FName", "ChartNumber", "MedicaidID", "Email"),
         "partial": ("Birthdate", "DateTimeDeceased", "Zip"),
-        "nullify": ("MiddleI", "Preferred", "Address", "Address2", "Salutation", "AddrNote", "FamFinUrgNote",
+        "nullify": ("MiddleI", "Preferred", "Address", "Address2", "City", "Salutation", "AddrNote", "FamFinUrgNote",
                     "ApptModNote", "MedUrgNote", "HmPhone", "WkPhone", "WirelessPhone"),
         # Folders are called by the name.
         "exclude": ("SSN", "ImageFolder", "TrophyFolder", "EmploymentNote"),
@@ -29,7 +31,7 @@ PERSONAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
                                 "ICEName", "ICEPhone")},
     "ehrpatient": {"nullify": ("MotherMaidenFname", "MotherMaidenLname"), "exclude": ("MedicaidState",)},
     "referral": {"hash": ("LName", "FName"),
-                 "nullify": ("MName", "Address", "Address2", "EMail", "Telephone", "Phone2"),
+                 "nullify": ("MName", "Address", "Address2", "City", "Zip", "EMail", "Telephone", "Phone2"),
                  "exclude": ("SSN", "Note")},
     "provider": {"exclude": ("SSN",), "partial": ("Birthdate",)},
     "employee": {"hash": ("LName", "FName"),
@@ -51,10 +53,29 @@ PERSONAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "documentmisc": {"exclude": ("RawBase64",)},
     "eobattach": {"exclude": ("RawBase64",)},
     "emailmessage": {"exclude": ("ToAddress", "FromAddress", "Subject", "BodyText", "RawEmailIn", "CcAddress",
-                                 "BccAddress")},
+                                 "BccAddress", "RecipientAddress")},
     "sheetfield": {"exclude": ("FieldValue",)},
     "smsfrommobile": {"exclude": ("MobilePhoneNumber", "SmsPhoneNumber", "MsgText")},
     "smstomobile": {"exclude": ("MobilePhoneNumber", "SmsPhoneNumber", "MsgText")},
+    "claim": {"exclude": ("ClaimNote",)},
+    "procedurelog": {"exclude": ("ClaimNote", "BillingNote")},
+    "payment": {"exclude": ("PayNote",)},
+    "disease": {"exclude": ("PatNote",)},
+    "medicationpat": {"exclude": ("PatNote",)},
+    "medlab": {"exclude": ("NotePat",)},
+    "task": {"exclude": ("Descript",)},
+    "tasknote": {"exclude": ("Note",)},
+    "popup": {"exclude": ("Description",)},
+    "patfield": {"exclude": ("FieldValue",)},
+    "orthochart": {"exclude": ("FieldValue",)},
+    "securitylog": {"exclude": ("LogText",)},
+    "apptthankyousent": {"exclude": ("PhonePat", "MsgTextToMobile", "EmailSubj", "EmailText")},
+    "confirmationrequest": {"exclude": ("PhonePat", "MsgTextToMobile", "EmailSubj", "EmailText")},
+    "emailaddress": {"exclude": ("EmailPassword",)},
+    "clearinghouse": {"exclude": ("Password",)},
+    "centralconnection": {"exclude": ("MySqlPassword",)},
+    "ebill": {"exclude": ("ElectPassword",)},
+    "supplier": {"exclude": ("Password",)},
     "webschedrecall": {"exclude": ("PhonePat", "EmailPat", "EmailText")},
     "hl7msg": {"exclude": ("MsgText",)},
     "etransmessagetext": {"exclude": ("MessageText",)},
@@ -83,4 +104,26 @@ def suggested(tables: Iterable[Table], settings: Mapping[str, TableSettings]) ->
             chosen[column.name] = {"mask": what} if fits else {"exclude": True}
         if chosen:
             found[table.name] = chosen
+    return found
+
+
+_TELLING = re.compile(
+    "note|name|phone|email|address|birth|ssn|password|descript|comment|message|text|value|city|zip|signature", re.I
+)
+
+
+def doubtful(tables: Iterable[Table], settings: Mapping[str, TableSettings]) -> dict[str, list[str]]:
+    """
+    Table → texts that by their names may say something of a person, of which nothing is suggested or decided.
+    """
+    found = {}
+    for table in sorted(tables, key=lambda table: table.name):
+        decided = {*(settings.get(table.name, TableSettings()).get("columns") or {})}
+        known = {name for names in PERSONAL.get(table.name, {}).values() for name in names}
+        names = [
+            column.name for column in table.columns
+            if column.data_type in LETTERS and column.name not in known | decided and _TELLING.search(column.name)
+        ]  # fmt: skip
+        if names:
+            found[table.name] = names
     return found

@@ -178,7 +178,9 @@ def without_absent(settings: TableSettings, replica: Table) -> TableSettings:
     there = {column.name for column in replica.columns}
     columns = settings.get("columns", {})
     kept = {name: entry for name, entry in columns.items() if name in there or not entry.get("exclude")}
-    return TableSettings({**settings.values, "columns": kept}) if columns else settings
+    # Nothing is read by a watermark there.
+    overrides = {**(settings.get("overrides") or {}), "primary_incremental_column": None}
+    return TableSettings({**settings.values, "columns": kept, "overrides": overrides}) if columns else settings
 
 
 def _columns(table: Table, settings: TableSettings) -> list[Column]:

@@ -200,7 +200,7 @@ def planned_tables(
             settings = plan.without_absent(settings, catalog[name])
         if settings.excluded:
             if request.tables:
-                warnings.append(f"{name}: excluded in tables.yml")
+                warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in tables.yml"]
             continue
         category = settings.get("performance_category") or plan.category_of(catalog[name].rows)
         if request.category and category != request.category:

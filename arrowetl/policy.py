@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from arrowetl import mask
 from arrowetl.errors import DataError, nearest
-from arrowetl.model import Field, Table, TableSettings
+from arrowetl.model import INTEGERS, Field, Table, TableSettings
 
 
 def problems(table: Table, settings: TableSettings) -> list[DataError]:
@@ -44,7 +44,14 @@ def _no_watermark(table: Table, settings: TableSettings) -> Iterator[DataError]:
     """One that a person named; what `analyze` found may have gone since."""
     name = str((settings.get("overrides") or {}).get("primary_incremental_column") or "none")
     names = [column.name for column in table.columns]
-    if name not in ("none", *names):
+    column = next((column for column in table.columns if column.name == name), None)
+    if column and column.data_type not in (*INTEGERS, "timestamp", "datetime", "date"):
+        yield DataError(
+            f"{table.name}: tables.yml has a primary_incremental_column that is neither a number nor a moment: "
+            f"{name} ({column.column_type})",
+            f"correct {_place(table.name)}.primary_incremental_column",
+        )
+    if column is None and name != "none":
         yield DataError(
             f"{table.name}: tables.yml has a primary_incremental_column that the source has not: "
             f"{_hinted([name], names)}",
@@ -59,7 +66,9 @@ def _masks(table: Table, settings: TableSettings) -> Iterator[DataError]:
             place = f"{_place(table.name)}.columns.{column.name}"
             yield DataError(
                 f"{table.name}.{column.name} ({column.column_type}): cannot be masked by {masks[column.name]}: {why}",
-                f"correct {place}.mask, or leave the column out with {place}: {{exclude: true}}",
+                f"take {place}.mask out; leave the whole table out where its key is personal"
+                if column.name in table.primary_key
+                else f"correct {place}.mask, or leave the column out with {place}: {{exclude: true}}",
             )
 
 

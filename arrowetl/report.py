@@ -172,6 +172,7 @@ def plans(planned: Planned) -> RenderableType:
         )
     parts: list[RenderableType] = [table]
     parts += [Text(f"note: {plan.name}: {note}") for plan in planned.plans for note in plan.notes]
+    parts += [Text(f"note: {warning}") for warning in planned.warnings]
     if planned.estimate:
         parts.append(Text(_estimate(planned.estimate, sum(map(_bytes, planned.plans))), style="bold"))
     return Group(*parts)
@@ -293,18 +294,23 @@ def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType
     return Group(*map(Text, [*lines, f"all of it: {changelog}"] if changelog else lines))
 
 
-def policy(suggested: Mapping[str, Any]) -> str:
+def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) -> str:
     """
-    Overrides as they stand in tables.yml.
+    Overrides as they stand in tables.yml, and in comments what nothing is suggested for.
 
-    >>> print(policy({"tables": {"patient": {"overrides": {"columns": {"LName": {"mask": "hash"}}}}}}), end="")
+    >>> print(policy({"tables": {"patient": {"overrides": {"columns": {"LName": {"mask": "hash"}}}}}}, {}), end="")
+    # What is known of OpenDental, and surely not all. Put what you want beside what stands in tables.yml.
     tables:
       patient:
         overrides:
           columns:
             LName: {mask: hash}
     """
-    return yaml.safe_dump(suggested, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    head = "# What is known of OpenDental, and surely not all. Put what you want beside what stands in tables.yml.\n"
+    text = yaml.safe_dump(suggested, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    lines = [f"#   {table}: {', '.join(columns)}\n" for table, columns in doubtful.items()]
+    more = "\n# By their names these may be personal as well; nothing is suggested for them:\n" if lines else ""
+    return head + text + more + "".join(lines)
 
 
 def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -84,29 +84,21 @@ class Source:
             if not row[0].startswith(sql.OURS)
         }
 
-    def probes(self, tables: Sequence[Table], columns: Mapping[str, Sequence[Column]]) -> dict[str, Probed]:
+    def probes(self, tables: Sequence[Table], left_out: Mapping[str, frozenset[str]]) -> dict[str, Probed]:
         """
         Table → what one bounded look at it finds; nothing of one that cannot be read, which its run will tell.
 
+        One table in a statement: it would hold the locks of those it has while it waits for the next one.
+
         Args:
-            columns: table → those of its columns that hold times.
+            left_out: table → the columns that nobody is to look at.
         """
         found = dict[str, Probed]()
-        size = limits.probes_per_statement
-        for some in (tables[start : start + size] for start in range(0, len(tables), size)):
-            try:
-                found |= self._probed(some, columns)
-            except DatabaseQueryError:
-                for table in some:
-                    with suppress(DatabaseQueryError):
-                        found |= self._probed([table], columns)
+        for table in tables:
+            with suppress(DatabaseQueryError), self.pool.session() as session:
+                ((answer,),) = session.rows(probe(self.endpoint.database, table, left_out[table.name]))
+                found[table.name] = probed(table, left_out[table.name], answer)
         return found
-
-    def _probed(self, tables: Sequence[Table], columns: Mapping[str, Sequence[Column]]) -> dict[str, Probed]:
-        questions = (probe(self.endpoint.database, table, columns[table.name]) for table in tables)
-        with self.pool.session() as session:
-            answers = session.rows(" UNION ALL ".join(questions))
-        return {name: probed(columns[name], answer) for name, answer in answers}
 
     @property
     def place(self) -> str:

@@ -9,19 +9,18 @@ hold is one table, `KEYS`; `analyze` writes the file this module reads, and
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from arrowetl import limits, predecessor
-from arrowetl.errors import ConfigurationError, ValidationError, counted, nearest
-from arrowetl.mask import MASKS
-from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES, Table, TableSettings
-from arrowetl.route import COMPARISONS, DEFAULT_CHOICES, NEW_COLUMNS, Choices
+from arrowetl import keys, limits, predecessor
+from arrowetl.errors import ConfigurationError, ValidationError, counted
+from arrowetl.model import Table, TableSettings
+from arrowetl.route import DEFAULT_CHOICES, Choices
 
 
 # The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
@@ -37,92 +36,6 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                 seen.add((key.tag, key.value))
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
-
-
-def _one_of(*words: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in words, f"one of {', '.join(words)}"
-
-
-def _integer(lower: int, upper: int) -> tuple[Callable[[Any], bool], str]:
-    return (
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and lower <= value <= upper,
-        f"a whole number from {lower} to {upper}",
-    )
-
-
-def _is_text_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-_NUMBER = (
-    lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < float("inf"),
-    "a number from 0",
-)
-_TEXT = (lambda v: isinstance(v, str), "a text")
-_TEXT_OR_NULL = (lambda v: v is None or isinstance(v, str), "a name or null")
-_TRUTH = (lambda v: isinstance(v, bool), "true or false")
-_NAMES = (_is_text_list, "a list of names")
-_KEY = (lambda v: v is None or isinstance(v, str) or _is_text_list(v), "a name, a list of names, or null")
-_MAPPING_OR_NULL = (lambda v: v is None or isinstance(v, dict), "a mapping")
-_MAPPING = (lambda v: isinstance(v, dict), "a mapping")
-
-Check = tuple[Callable[[Any], bool], str]
-
-# What each key of a table may hold. What a person may set stands under `overrides:` as well.
-KEYS: dict[str, Check] = {
-    "table_name": _TEXT,
-    "extraction_strategy": _one_of(*STRATEGIES),
-    "strategy_reason": _TEXT,
-    "incremental_columns": _NAMES,
-    "primary_incremental_column": _TEXT_OR_NULL,
-    "batch_size": _integer(1, 10_000_000),
-    "performance_category": _one_of(*CATEGORIES),
-    "processing_priority": _one_of(*PRIORITIES),
-    "time_gap_threshold_days": _integer(0, 36_500),
-    "estimated_rows": _NUMBER,
-    "estimated_size_mb": _NUMBER,
-    "estimated_processing_time_minutes": _NUMBER,
-    "memory_requirements_mb": _NUMBER,
-    "monitoring": _MAPPING,
-    "primary_key": _KEY,
-    "quarantined_columns": _NAMES,
-}
-OVERRIDES: dict[str, Check] = {
-    **KEYS,
-    "exclude": _TRUTH,
-    "partition_bytes": _integer(65_536, 2_000_000_000),
-    "workers": _integer(1, limits.workers_max),
-    "columns": _MAPPING,
-    "views": _one_of("refuse", "rebuild"),
-}
-MONITORING: dict[str, Check] = {
-    "alert_on_failure": _TRUTH,
-    "alert_on_slow_extraction": _TRUTH,
-    "performance_threshold_records_per_second": _NUMBER,
-}
-COLUMN_OVERRIDES: dict[str, Check] = {
-    "type": _TEXT,
-    "exclude": _TRUTH,
-    "mask": _one_of(*MASKS),
-}
-METADATA: dict[str, Check] = {
-    "generated_at": (lambda v: v is not None, "a time"),
-    "analyzer_version": _TEXT,
-    "environment": _TEXT,
-    "source_database": _TEXT,
-    "total_tables": _integer(0, 10**9),
-    "schema_hash": _TEXT,
-}
-SETTINGS: dict[str, Check] = {
-    "reconcile_days": _integer(0, 36_500),
-    "reconcile_by": _one_of(*COMPARISONS),
-    "statement_seconds": _integer(0, 86_400),
-    "source_connections": _integer(1, limits.workers_max),
-    "pause_milliseconds": _integer(0, 60_000),
-    "new_columns": _one_of(*NEW_COLUMNS),
-    "business_hours": (lambda v: isinstance(v, str) and _hours(v) is not None, "hours like 07:00-18:00"),
-}
-DOCUMENT: dict[str, Check] = {"metadata": _MAPPING, "settings": _MAPPING_OR_NULL, "tables": _MAPPING}
 
 
 @dataclass(frozen=True)
@@ -191,14 +104,21 @@ def examined_tables(path: Path) -> tuple[TablesFile, ValidationError | None]:
         ConfigurationError: there is none, or it is no YAML.
     """
     document, notes = predecessor.modernized(load_yaml(path))
-    kept, problems = sound(document)
-    tables = {name: TableSettings(_chosen(entry)) for name, entry in kept["tables"].items()}
-    choices = Choices(**(kept.get("settings") or {}))
-    known = _known(path) if choices.new_columns == "quarantine" else None
+    kept, problems = keys.sound(document)
+    tables = settings_of(kept)
+    choices, known = Choices(**(kept.get("settings") or {})), None
+    if choices.new_columns == "quarantine":
+        known = remembered(path) or None
+        problems += [] if known else [unknown_columns(path)]
     told = tuple(f"{path}: {note}" for note in notes)
     found = TablesFile(kept.get("metadata") or {}, tables, choices, known, told)
     remedy = "correct them; an `overrides:` that is wrong stays so until you do"
     return found, ValidationError(f"{path}: {counted(problems)}", remedy) if problems else None
+
+
+def settings_of(kept: Mapping[str, Any]) -> dict[str, TableSettings]:
+    """Table → its settings, of what is sound."""
+    return {name: TableSettings(_chosen(entry)) for name, entry in kept["tables"].items()}
 
 
 def problems_of(path: Path) -> list[str]:
@@ -232,22 +152,24 @@ def remembered(path: Path) -> dict[str, Mapping[str, Any]]:
         return {}
 
 
-def _known(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """
-    Raises:
-        ConfigurationError: nobody knows which columns are new.
-    """
-    if not (known := remembered(path)):
-        raise ConfigurationError(
-            f"{path}: `new_columns: quarantine` needs {path.with_suffix(SCHEMA_SUFFIX).name} beside it, by which new "
-            "columns are known; it is not there, or broken",
-            "bring it back, or write it anew with: arrowetl analyze",
-        )
-    return known
+def unknown_columns(path: Path) -> str:
+    """What is wrong where nobody can tell which columns are new."""
+    name = path.with_suffix(SCHEMA_SUFFIX).name
+    return (
+        f"settings.new_columns: quarantine needs {name} beside it, by which new columns are known; it is not there, or "
+        "broken: bring it back (from git, or a backup). Where all that the source has now may be carried, take "
+        "`new_columns` out, run `arrowetl analyze`, and put it in again"
+    )
+
+
+# What the library raises of values that are not what their tags say, and of nesting without end.
+_NO_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """
+    The document of a file; nothing of one that has nothing in it but comments.
+
     Raises:
         ConfigurationError: no such file, or no YAML mapping in it.
     """
@@ -257,13 +179,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: no such file", "write it with: arrowetl analyze") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _NO_YAML as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(
             f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
             "correct it; `arrowetl analyze` keeps what is in it, and must read it for that",
         ) from error
+    document = {} if document is None else document
     if _values(document, {}) > limits.yaml_values_max:
         raise ConfigurationError(
             f"{path}: its aliases (*name) stand for each other, or for more than "
@@ -287,98 +210,6 @@ def _values(value: Any, known: dict[int, float]) -> float:
     return known[id(value)]
 
 
-def check_tables(document: Mapping[str, Any]) -> list[str]:
-    """Every problem of a tables.yml, in words; pure."""
-    return sound(document)[1]
-
-
-def sound(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What of a tables.yml can be gone by, and every problem of it, in words; pure."""
-    problems: list[str] = []
-    kept = _sound(document, DOCUMENT, "", problems)
-    for part, keys in (("metadata", METADATA), ("settings", SETTINGS)):
-        if kept.get(part):
-            kept[part] = _sound(kept[part], keys, f"{part}.", problems)
-    tables = kept.get("tables") or {}
-    kept["tables"] = {name: _sound_table(f"tables.{name}", name, entry, problems) for name, entry in tables.items()}
-    return kept, problems
-
-
-def _sound_table(where: str, name: Any, entry: Any, problems: list[str]) -> dict[str, Any]:
-    if not isinstance(name, str):
-        problems.append(f"{where}: the name must be a text; put it in quotes")
-    if not isinstance(entry, dict):
-        problems.append(f"{where}: must be a mapping, got {_shown(entry)}")
-        return {"overrides": {}}
-    overrides = {} if entry.get("overrides") is None else entry["overrides"]
-    kept = _sound({k: v for k, v in entry.items() if k != "overrides"}, KEYS, f"{where}.", problems, "overrides")
-    if isinstance(overrides, dict):
-        chosen = _sound(overrides, OVERRIDES, f"{where}.overrides.", problems)
-    else:
-        problems.append(f"{where}.overrides: must be a mapping, got {_shown(overrides)}")
-        chosen = {}
-    for of, place in ((kept, where), (chosen, f"{where}.overrides")):
-        if "monitoring" in of:
-            of["monitoring"] = _sound(of["monitoring"], MONITORING, f"{place}.monitoring.", problems)
-    if "columns" in chosen:
-        chosen["columns"] = _sound_columns(f"{where}.overrides.columns", chosen["columns"], problems)
-    return {**kept, "overrides": chosen}
-
-
-def _sound_columns(where: str, columns: Mapping[Any, Any], problems: list[str]) -> dict[str, Any]:
-    kept = {}
-    for column, choice in columns.items():
-        if not isinstance(column, str):
-            problems.append(f"{where}.{column}: the name must be a text; put it in quotes")
-        elif not isinstance(choice, dict):
-            problems.append(f"{where}.{column}: must be a mapping, got {_shown(choice)}")
-        else:
-            kept[column] = _sound(choice, COLUMN_OVERRIDES, f"{where}.{column}.", problems)
-    return kept
-
-
-def _sound(
-    values: Mapping[str, Any], keys: Mapping[str, Check], where: str, problems: list[str], *more: str
-) -> dict[str, Any]:
-    """Those of the values that may be; of the others, what is wrong."""
-    kept = {}
-    for key, value in values.items():
-        if key not in keys:
-            hint = nearest(str(key), [*keys, *more])
-            problems.append(f"{where}{key}: unknown key" + (f" (did you mean {hint[0]}?)" if hint else ""))
-            continue
-        fits, words = keys[key]
-        if fits(value):
-            kept[key] = value
-        else:
-            problems.append(f"{where}{key}: must be {words}, got {_shown(value)}")
-    return kept
-
-
-def _shown(value: Any) -> str:
-    """
-    >>> _shown("half past seven"), _shown([1] * 100)
-    ("'half past seven'", '[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, …')
-    """
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-_SHOWN_CHARACTERS = 61
-
-
-def _hours(text: str) -> tuple[time, time] | None:
-    """
-    >>> _hours("07:00-18:30")
-    (datetime.time(7, 0), datetime.time(18, 30))
-    """
-    begin, _, end = text.partition("-")
-    try:
-        return time.fromisoformat(begin.strip()), time.fromisoformat(end.strip())
-    except ValueError:
-        return None
-
-
 def is_within(hours: str | None, moment: datetime) -> bool:
     """
     Whether a moment lies in some hours of the day, which may pass midnight.
@@ -386,7 +217,7 @@ def is_within(hours: str | None, moment: datetime) -> bool:
     >>> is_within("22:00-02:00", datetime(2026, 1, 2, 1, 0)), is_within("07:00-18:00", datetime(2026, 1, 2, 18, 0))
     (True, False)
     """
-    if not hours or not (span := _hours(hours)):
+    if not hours or not (span := keys.hours(hours)):
         return False
     begin, end = span
     now = moment.time()

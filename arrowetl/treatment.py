@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from arrowetl import __version__, limits, partition, plan, watermarks
+from arrowetl import __version__, estimate, limits, partition, plan, watermarks
 from arrowetl.model import Table
 from arrowetl.sql.probe import Probed
 from arrowetl.watermarks import Candidate, Strategy
@@ -28,7 +28,7 @@ _URGENT = frozenset({"patient", "appointment", "procedurelog", "claimproc", "pay
 
 MEANINGS = {
     "table_name": "as the source spells it",
-    "extraction_strategy": "full_table; incremental where every change can be known; chunked: in several partitions",
+    "extraction_strategy": "full_table; incremental, incremental_chunked if large: every change can be known",
     "strategy_reason": "why",
     "incremental_columns": "the server stamps every change in them",
     "primary_incremental_column": "the one by which changed rows are found",
@@ -99,6 +99,8 @@ class Seen:
     candidates: tuple[Candidate, ...]
     seconds: float | None = None
     """What a run took to read it whole, where one did."""
+    remembers: bool = True
+    """Whether what runs took could be asked at all."""
 
     @property
     def category(self) -> str:
@@ -123,15 +125,20 @@ class Seen:
         return self.table.engine != "MyISAM" and (self.probed is None or self.probed.rows is None)
 
 
-def seen(table: Table, probed: Probed | None, left_out: frozenset[str], seconds: float | None = None) -> Seen:
+def seen(
+    table: Table,
+    probed: Probed | None,
+    left_out: frozenset[str] = frozenset(),
+    seconds: float | None = None,
+    remembers: bool = True,
+) -> Seen:
     """
     Args:
         left_out: columns that nobody is to look at.
     """
     if probed and probed.rows is not None:
         table = replace(table, rows=probed.rows)
-    those = watermarks.candidates(table, watermarks.times(table, left_out), probed)
-    return Seen(table, probed, tuple(those), seconds)
+    return Seen(table, probed, tuple(watermarks.candidates(table, left_out, probed)), seconds, remembers)
 
 
 def document(
@@ -188,7 +195,6 @@ def _entry(seen: Seen, before: Any, waiting: tuple[str, ...]) -> dict[str, Any]:
     batch_rows = partition.rows_per_partition(table, None, limits.scan_bytes_max)
     held_rows = partition.scanned(table, None) or partition.rows_per_partition(table, None, limits.partition_bytes_max)
     held = max(min(table.rows, held_rows) * table.row_bytes, seen.probed.widest if seen.probed else 0)
-    seconds = table.rows / limits.rows_per_second_expected if seen.seconds is None else seen.seconds
     key = table.primary_key
     entry = {
         "table_name": table.name,
@@ -202,7 +208,7 @@ def _entry(seen: Seen, before: Any, waiting: tuple[str, ...]) -> dict[str, Any]:
         "time_gap_threshold_days": _GAP_DAYS[category],
         "estimated_rows": table.rows,
         "estimated_size_mb": round(table.data_bytes / limits.MIB, 2),
-        "estimated_processing_time_minutes": round(seconds / 60, 1),
+        "estimated_processing_time_minutes": _minutes(seen, before),
         # The rows as Arrow, their text, and an encoded batch.
         "memory_requirements_mb": max(1, round(3 * held / limits.MIB)),
         "monitoring": {
@@ -217,3 +223,14 @@ def _entry(seen: Seen, before: Any, waiting: tuple[str, ...]) -> dict[str, Any]:
     if isinstance(before, dict) and before.get("overrides"):
         entry["overrides"] = before["overrides"]
     return entry
+
+
+def _minutes(seen: Seen, before: Any) -> float:
+    """How long a table takes to be read whole; what the file says, while that is near, or nothing better is known."""
+    seconds = estimate.seconds_whole(seen.table) if seen.seconds is None else seen.seconds
+    minutes = round(seconds / 60, 1)
+    said = before.get("estimated_processing_time_minutes") if isinstance(before, dict) else None
+    if not isinstance(said, int | float) or isinstance(said, bool):
+        return minutes
+    near = abs(said - minutes) <= max(0.1, limits.estimate_near * minutes)
+    return said if near or not seen.remembers else minutes

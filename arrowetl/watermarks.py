@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from arrowetl import modes
-from arrowetl.model import Column, Table
-from arrowetl.sql.probe import Probed, Stamps
+from arrowetl.model import Table
+from arrowetl.sql.probe import Probed, Stamps, times
 
 _NAMES_TOLD = 3
 # Of a sample: beyond it a column follows the key.
@@ -38,7 +38,8 @@ class Candidate:
     def verdict(self) -> str:
         """In words."""
         if self.stamped:
-            return "the server stamps every change in it"
+            ahead = ", by a clock that was ahead" if self.stamps and self.stamps.future else ""
+            return f"the server stamps every change in it{ahead}"
         if self.stamps and self.stamps.future:
             return "no watermark: it holds times that are yet to come"
         return "no watermark: clients write it, or nobody does when the row changes"
@@ -65,15 +66,12 @@ class Strategy:
     reason: str
 
 
-def times(table: Table, left_out: frozenset[str] = frozenset()) -> list[Column]:
-    """The columns that could be watermarks, but for those that nobody is to look at."""
-    return [c for c in table.columns if c.data_type in ("timestamp", "datetime") and c.name not in left_out]
-
-
-def candidates(table: Table, columns: Sequence[Column], found: Probed | None) -> list[Candidate]:
+def candidates(table: Table, left_out: frozenset[str], found: Probed | None) -> list[Candidate]:
     """
-    Every column that holds times; those first that tell every change, of them those first that an index finds.
+    Every column that holds moments, but for those that nobody is to look at; those first that tell every change, of
+    them those first that an index finds.
     """
+    columns = times(table, left_out)
     leading = {index.columns[0][0] for index in table.indexes if index.columns}
     stamps = {one.column: one for one in found.stamps} if found else {}
     all_ = [
@@ -98,6 +96,8 @@ def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strateg
     words += ", which is indexed" if best.indexed else "; no index finds them, so a night looks through the table"
     if best.stamps and best.stamps.unset + best.stamps.missing:
         words += "; rows without a stamp are found by checksums"
+    if best.stamps and best.stamps.future:
+        words += "; some are stamped by a clock ahead of the server's, and read every night"
     return Strategy("incremental_chunked" if category == "large" else "incremental", stamped, words)
 
 

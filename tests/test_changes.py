@@ -159,12 +159,13 @@ def test_the_next_run_does_what_the_changelog_says(clinic: Clinic) -> None:
 
 
 # What an upgrade of OpenDental may do to a table, the entry of the changelog, and what the next run plans.
+CHANGED = "its columns or its key changed"
 NEXT: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
     "a column more": ("ADD IsMirrored tinyint NOT NULL DEFAULT 0", ("column_added", "info"),
                       ("full", "added IsMirrored")),
-    "a column wider": ("MODIFY Note varchar(100)", ("column_retyped", "info"), ("full", "the source's table changed")),
-    "tinyint to smallint": ("MODIFY Kind smallint", ("column_retyped", "info"), ("full", "the source's table changed")),
-    "smallint unsigned to int": ("MODIFY Room int", ("column_retyped", "info"), ("full", "the source's table changed")),
+    "a column wider": ("MODIFY Note varchar(100)", ("column_retyped", "info"), ("full", CHANGED)),
+    "tinyint to smallint": ("MODIFY Kind smallint", ("column_retyped", "info"), ("full", CHANGED)),
+    "smallint unsigned to int": ("MODIFY Room int", ("column_retyped", "info"), ("full", CHANGED)),
     "int to bigint": ("MODIFY Number bigint", ("column_retyped", "warning"), ("full", "retyped Number")),
     "a text instead of a number": ("MODIFY Number varchar(20)", ("column_retyped", "breaking"),
                                    ("full", "retyped Number")),
@@ -174,7 +175,7 @@ NEXT: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
     "another engine": ("ENGINE = InnoDB", ("engine_changed", "warning"), ("reconcile", "")),
     "another key": ("DROP PRIMARY KEY, ADD PRIMARY KEY (Num, Number)", ("key_changed", "breaking"),
                     ("full", "another primary key")),
-    "another character set": ("CONVERT TO CHARACTER SET utf8mb4", ("", ""), ("full", "the source's table changed")),
+    "another character set": ("CONVERT TO CHARACTER SET utf8mb4", ("", ""), ("full", CHANGED)),
     "an index": ("ADD INDEX (Note)", ("", ""), ("reconcile", "")),
 }  # fmt: skip
 

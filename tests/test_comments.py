@@ -97,12 +97,37 @@ tables:
 
 def test_comments_and_overrides_stay_as_they_were_written() -> None:
     """And arrowetl's own heading is the new one."""
-    assert comments.kept(A_PERSONS, OURS, FIRST) == BOTH
-    assert comments.kept(BOTH, OURS, FIRST) == BOTH
+    assert comments.kept(A_PERSONS, OURS, FIRST) == (BOTH, ())
+    assert comments.kept(BOTH, OURS, FIRST) == (BOTH, ())
 
 
 def test_nothing_of_a_person_is_nothing_more() -> None:
-    assert comments.kept(OURS, OURS, FIRST) == OURS
+    assert comments.kept(OURS, OURS, FIRST) == (OURS, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "lost"),
+    [
+        (OURS.replace("    - DateTStamp", "    - DateTStamp  # the best"), ("# the best",)),
+        (OURS.replace("  zebra:", "  # they are gone\n  yak:  # all of them\n    batch_size: 1\n  zebra:"),
+         ("# they are gone", "# all of them")),
+        (OURS.replace("alert_on_failure: true", "alert_on_failure: true  # agreed"), ()),
+        (OURS.replace("total_tables: 2", "total_tables: 2  # two"), ()),
+        (OURS.replace("reconcile_days: 3", "reconcile_days: 3  # weekly"), ()),
+        (OURS.replace("    overrides:\n      columns:\n        SSN:\n          exclude: true\n",
+                      "    overrides: {\n      columns: {SSN: {exclude: true}}  # the law\n    }\n"), ()),
+        (OURS.replace("settings:\n  reconcile_days: 3\n", "settings: {  # every one\n  reconcile_days: 3\n}\n"), ()),
+        (OURS.replace("  zebra:\n", "  yak: &a\n    batch_size: 7  # seven\n  yeti: *a\n  zebra:\n"), ("# seven",)),
+    ],
+)  # fmt: skip
+def test_a_comment_is_kept_or_told(before: str, lost: tuple[str, ...]) -> None:
+    """Wherever it stands; but those of list items, of tables that are gone, and beside aliases."""
+    text, told = comments.kept(before, OURS, FIRST)
+
+    assert told == lost
+    assert all(comment in text for comment in ("# agreed", "# two", "# weekly", "# the law", "# every one")
+               if comment in before and comment not in lost)  # fmt: skip
+    assert yaml.safe_load(text) == yaml.safe_load(OURS)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +145,16 @@ def test_nothing_of_a_person_is_nothing_more() -> None:
 )
 def test_what_would_be_read_as_something_else_is_left(before: str) -> None:
     """The document that is to be written is the one that is read."""
-    assert yaml.safe_load(comments.kept(before, OURS, FIRST)) == yaml.safe_load(OURS)
+    assert yaml.safe_load(comments.kept(before, OURS, FIRST)[0]) == yaml.safe_load(OURS)
+
+
+def test_aliases_are_no_riddle() -> None:
+    """What several tables share is one value in memory, and an alias in the text that is written."""
+    shared = {"workers": 2}
+    after = yaml.safe_dump({"tables": {name: {"overrides": shared} for name in "abc"}})
+    before = "tables:\n  c:\n    overrides: &o {workers: 2}  # why\n  a:\n    overrides: *o\n  b: {overrides: *o}\n"
+
+    assert comments.kept(before, after, FIRST) == (after, ("# why",))
 
 
 WORDS = st.text("ab: #'\"{}[]-,&*|>\\éß", max_size=8)
@@ -147,7 +181,7 @@ def test_whatever_was_there_the_new_document_is_what_is_read(
         lines.insert(place, comment)
 
     text = yaml.safe_dump(after, sort_keys=False, allow_unicode=True)
-    kept = comments.kept("\n".join(lines) + "\n", text, FIRST)
+    kept, _ = comments.kept("\n".join(lines) + "\n", text, FIRST)
 
     assert yaml.safe_load(kept) == after
-    assert comments.kept(kept, text, FIRST) == kept
+    assert comments.kept(kept, text, FIRST) == (kept, ())

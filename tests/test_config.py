@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from arrowetl import config, errors
 from arrowetl.errors import ConfigurationError, EnvironmentError
-from arrowetl.tables_file import check_tables, read_tables
+from arrowetl.keys import check_tables
+from arrowetl.tables_file import read_tables
 
 KEYS = [
     f"{server}_{key}"

@@ -14,9 +14,9 @@ import pytest
 from test_tidy import MODULES, PACKAGE
 
 from arrowetl import cli, config, report, rules
+from arrowetl.keys import COLUMN_OVERRIDES, KEYS, OVERRIDES
 from arrowetl.route import VARIABLES
 from arrowetl.sandbox import programs
-from arrowetl.tables_file import COLUMN_OVERRIDES, KEYS, OVERRIDES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

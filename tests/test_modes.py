@@ -63,7 +63,7 @@ def read(**more: Any) -> Standing:
         ({"standing": Standing(published=THERE)}, "full", "the replica has no such table"),
         ({"standing": replace(STANDING, replica=Record())}, "full", "the replica's rows are of unknown origin"),
         ({"standing": recorded(version=None)}, "full", "of a run that was killed"),
-        ({"standing": read(structure="other")}, "full", "the source's table changed"),
+        ({"standing": read(structure="other")}, "full", "its columns or its key changed"),
         ({"standing": read(source="another:3306/opendental")}, "full", "read from another server or database"),
         ({"force_full": True}, "full", "--force-full"),
         ({"of": VISIT}, "skipped", "unchanged since 2026-01-02 12:00:00"),

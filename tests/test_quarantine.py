@@ -93,6 +93,35 @@ def test_what_is_new_stays_at_the_source_and_is_told(careful: Clinic) -> None:
     assert written["visit"]["quarantined_columns"] == ["Scan"]
     assert written["news"]["quarantined_columns"] == ["Num", "Text"]
     assert careful.arrowetl("verify", "--all").returncode == 0
+    places = [careful.directory, *(careful.sandbox.directory / end for end in ("replica", "warehouse"))]
+    files = [path for place in places for path in place.rglob("*") if path.is_file()]
+    assert len(files) > 100
+    assert [str(path) for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_the_changelog_says_that_nothing_will_come_of_it(careful: Clinic) -> None:
+    """Neither at the ends nor for readers."""
+    careful.arrowetl("analyze")
+
+    (document,) = (careful.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
+    told = {(one["table"], one["column"]): (one["next_run"], one["readers"])
+            for one in json.loads(document.read_text())["changes"]}  # fmt: skip
+
+    nothing = ("left out until you choose of it (`new_columns: quarantine`)", "nothing: they have it not")
+    assert told == {("visit", "Scan"): nothing, ("news", None): nothing}
+
+
+@pytest.mark.parametrize("typed", ["quarantined_columns:\n", "quarantined_columns: Scan\n", "exclude: true\n"])
+def test_a_slip_of_the_pen_lets_nothing_through(careful: Clinic, typed: str) -> None:
+    """`analyze` refuses to write over what may have been meant otherwise."""
+    careful.arrowetl("analyze")
+    text = careful.tables_file.read_text()
+    careful.tables_file.write_text(text.replace("quarantined_columns:\n    - Scan\n", typed))
+
+    refused = careful.arrowetl("analyze")
+
+    assert refused.returncode == 3
+    assert f"tables.visit.{typed.partition(':')[0]}" in refused.stderr
 
 
 def test_who_takes_it_off_the_list_lets_it_through(careful: Clinic) -> None:
@@ -117,9 +146,13 @@ def test_without_what_was_known_nothing_is_carried(careful: Clinic) -> None:
     """Nobody could tell what is new: refused before anything moves, with what to do."""
     careful.tables_file.with_suffix(".schema.json").write_text("{")
 
+    before = careful.tables_file.read_text()
     refused = careful.arrowetl("run", "--all", "--json")
     validated = careful.arrowetl("validate")
+    analyzed = careful.arrowetl("analyze")
 
-    assert (refused.returncode, validated.returncode) == (3, 3)
+    assert (refused.returncode, validated.returncode, analyzed.returncode) == (3, 3, 3)
+    assert "bring it back (from git, or a backup)" in analyzed.stderr
+    assert careful.tables_file.read_text() == before
     assert "tables.schema.json beside it" in json.loads(refused.stdout)["error"]["message"]
     assert "tables.schema.json" in validated.stdout

@@ -17,17 +17,9 @@ from hypothesis import strategies as st
 from nouns import column, table
 
 from arrowetl import analyze, plan, treatment
-from arrowetl.errors import ArrowetlError, ConfigurationError, DataError
-from arrowetl.tables_file import (
-    COLUMN_OVERRIDES,
-    KEYS,
-    METADATA,
-    MONITORING,
-    OVERRIDES,
-    SETTINGS,
-    load_yaml,
-    read_tables,
-)
+from arrowetl.errors import ConfigurationError, DataError
+from arrowetl.keys import COLUMN_OVERRIDES, KEYS, METADATA, MONITORING, OVERRIDES, SETTINGS
+from arrowetl.tables_file import read_tables
 
 # As a predecessor's analyzer wrote it; the values are made up.
 PREDECESSORS = """
@@ -163,6 +155,16 @@ BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a
         ("tables: {a: {overrides: {columns: {On: {exclude: true}}}}}", "True: the name must be a text; put it in"),
         ("tables: &a {b: *a}", "its aliases (*name) stand for each other"),
         (BOMB, "or for more than 1,000,000 values"),
+        ("tables: !!map [1]", "no YAML"),
+        ("tables: !!timestamp foo", "no YAML"),
+        ("tables: !!bool maybe", "no YAML"),
+        ("tables: !!int ''", "no YAML"),
+        ("tables: {a: {batch_size: 0x" + "f" * 5000 + "}}", "got a number without end"),
+        ("settings: {business_hours: '07:00Z-18:00'}", "hours like 07:00-18:00"),
+        ("settings: {new_columns: quarantine}\ntables: {a: {batch_size: x}}", "tables.schema.json beside it"),
+        ("settings: {new_columns: quarantine}\ntables: {a: {batch_size: x}}", "batch_size: must be"),
+        ("tables: {a: {exclude: true}}", "tables.a.exclude: unknown key: it belongs under `overrides:`"),
+        ("tables: {a: {overrides: {quarantined_columns: []}}}", "quarantined_columns: unknown key"),
         ("tables: {1: {}}", "tables.1: the name must be a text"),
     ],
 )  # fmt: skip
@@ -240,6 +242,11 @@ ANYTHING = st.recursive(
 
 def survives(path: Path) -> None:
     """What reads the file either can or says what is wrong, with its name; and so does what goes by it."""
+    path.with_suffix(".schema.json").write_text('{"visit": {"columns": {"VisitNum": []}}}')
+    try:
+        analyze.written_anew({"visit": treatment.seen(VISIT, None)}, analyze.before(path), "test", "opendental")
+    except ConfigurationError as error:
+        assert str(path) in error.message
     try:
         found = read_tables(path)
     except ConfigurationError as error:
@@ -266,8 +273,16 @@ def test_any_value_at_any_place_is_read_or_refused(
     survives(written(tmp_path_factory.mktemp("fuzz"), yaml.safe_dump(document)))
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from("{}[]:-#&*!|>'\"%@`\t \n\0é,?")),
-                min_size=1, max_size=8), st.sampled_from([FIRST, PREDECESSORS]))  # fmt: skip
+TAGS = ("!!map ", "!!set ", "!!timestamp ", "!!bool ", "!!int ", "!!float ", "!!omap ", "!!binary ", "&a ", "*a ")
+QUARANTINED = FIRST.replace("tables:", "settings: {new_columns: quarantine}\ntables:").replace(
+    "    overrides:", "    quarantined_columns: [Note]\n    overrides:"
+)
+
+
+SLIPS = st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from([*"{}[]:-#&*!|>'\"%@`\t \n\0é,?", *TAGS]))
+
+
+@given(st.lists(SLIPS, min_size=1, max_size=8), st.sampled_from([FIRST, PREDECESSORS, QUARANTINED]))
 def test_any_slip_of_the_pen_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, slips: list[tuple[float, int, str]], text: str
 ) -> None:
@@ -280,7 +295,7 @@ def test_any_slip_of_the_pen_is_read_or_refused(
 def test_analyze_survives_what_can_be_read(tmp_path: Path) -> None:
     """A hundred files, each with some line lost or doubled: written anew, or refused as no YAML."""
     chance = random.Random(7)
-    seen = {"visit": treatment.seen(VISIT, None, frozenset())}
+    seen = {"visit": treatment.seen(VISIT, None)}
     for _ in range(100):
         lines = PREDECESSORS.splitlines(keepends=True)
         for _ in range(3):
@@ -288,9 +303,9 @@ def test_analyze_survives_what_can_be_read(tmp_path: Path) -> None:
             lines[place : place + 1] = chance.choice([[], [lines[place]] * 2, [" " + lines[place]]])
         path = written(tmp_path, "".join(lines))
         try:
-            _, text = analyze.written_anew(seen, load_yaml(path), path, "test", "opendental")
-        except ArrowetlError as error:
-            assert "no YAML" in str(error) or "must be a mapping" in str(error)
+            _, text, _ = analyze.written_anew(seen, analyze.before(path), "test", "opendental")
+        except ConfigurationError as error:
+            assert str(path) in error.message
             continue
         path.write_text(text)
         assert yaml.safe_load(path.read_text())["tables"]["visit"]["table_name"] == "visit"

@@ -5,6 +5,7 @@ How each table is to be treated, and why: a table of what is expected, made by n
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -51,17 +52,31 @@ LOOKED_FOR = "the server stamps every change in DateTStamp; no index finds them,
 def test_incremental_only_where_the_server_tells_every_change(
     of: Table, category: str, strategy: str, columns: tuple[str, ...], reason: str
 ) -> None:
-    found = watermarks.strategy(of, category, watermarks.candidates(of, watermarks.times(of), None))
+    found = watermarks.strategy(of, category, watermarks.candidates(of, frozenset(), None))
 
     assert (found.name, found.columns, found.reason) == (strategy, columns, reason)
 
 
 def test_nobody_looks_at_a_column_that_is_left_out_or_masked() -> None:
-    of = visits(STAMP, APPOINTED)
-    columns = watermarks.times(of, frozenset({"AptDateTime"}))
+    of = visits(STAMP, APPOINTED, column("SSN", "varchar(9)"))
+    left_out = frozenset({"AptDateTime", "SSN"})
 
-    assert [one.name for one in columns] == ["DateTStamp"]
-    assert "AptDateTime" not in probe("clinic", of, columns)
+    asked = probe("clinic", of, left_out)
+
+    assert [one.column for one in watermarks.candidates(of, left_out, None)] == ["DateTStamp"]
+    assert "DateTStamp" in asked
+    assert [name for name in left_out if name in asked] == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "row_bytes", "rows"),
+    [("varchar(9)", 100, 500), ("text", 100, 100), ("longtext", 100, 10), ("varchar(9)", 1_000_000, 2)],
+)
+def test_no_more_is_read_than_may_be_read_in_no_time(type_: str, row_bytes: int, rows: int) -> None:
+    """At either end of the key: fewer rows where one of them may be of a megabyte, whatever the average says."""
+    asked = probe("clinic", visits(column("Note", type_), row_bytes=row_bytes, rows=10_000))
+
+    assert re.findall(r"LIMIT (\d+)", asked) == [str(rows)] * 2
 
 
 @pytest.mark.parametrize(
@@ -75,7 +90,7 @@ def test_nobody_looks_at_a_column_that_is_left_out_or_masked() -> None:
 )
 def test_what_an_answer_says(answer: str, stamps: Stamps) -> None:
     """Shares of the sample; and whether the times follow the key."""
-    assert probed([APPOINTED], answer).stamps == (stamps,)
+    assert probed(visits(APPOINTED), frozenset(), answer).stamps == (stamps,)
 
 
 @pytest.mark.parametrize(

@@ -68,16 +68,20 @@ def flagged(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
     )
 
 
-def past_tables(namespace: str) -> str:
-    """Table, journey, seconds and rows read, of the last few runs of each that succeeded; the latest first."""
+def past_tables(namespace: str, way: str) -> str:
+    """
+    Table, journey, seconds and rows that were to be read, of the last few runs of each that went one way and succeeded;
+    the latest first.
+    """
     # The key begins with the moment at which a run began.
     since = f"to_char(now() - interval '{limits.estimate_days} days', 'YYYYMMDD')"
     return (
-        "SELECT table_name, journey, seconds, rows_extracted FROM ("
-        "SELECT table_name::text, journey::text, seconds, rows_extracted, row_number() OVER ("
-        "PARTITION BY table_name, journey ORDER BY started_at DESC) AS nth "
-        f"FROM {postgres_name(namespace)}.etl_table_history "
-        f"WHERE run_id > {since} AND status = 'succeeded' AND journey IS NOT NULL) h "
+        "SELECT table_name, journey, seconds, rows_planned FROM ("
+        "SELECT t.table_name::text, t.journey::text, t.seconds, t.rows_planned, row_number() OVER ("
+        "PARTITION BY t.table_name, t.journey ORDER BY t.started_at DESC) AS nth "
+        f"FROM {postgres_name(namespace)}.etl_table_history t "
+        f"JOIN {postgres_name(namespace)}.etl_run_history r ON r.run_id = t.run_id AND r.way = {postgres_literal(way)} "
+        f"WHERE t.run_id > {since} AND t.status = 'succeeded' AND t.journey IS NOT NULL) h "
         f"WHERE nth <= {limits.estimate_runs} ORDER BY table_name, journey, nth"
     )
 

@@ -1,8 +1,8 @@
 """
 What a table is asked before it is decided how to treat it: one bounded look at both ends of its key, as one line.
 
-Pure: the statement, and what its answer means. `source` asks it of several
-tables at once; `watermarks` judges what is found. No value of a row is in an
+Pure: the statement, and what its answer means. `source` asks it; `watermarks`
+judges what is found. No value of a row is in an
 answer, but for the lowest and the highest key.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from arrowetl import limits
 from arrowetl.model import Column, Table
-from arrowetl.sql.names import mysql_literal, mysql_name, mysql_table
+from arrowetl.sql.names import mysql_name, mysql_table
 
 # Before this no stamp was written by a computer: it stands for none, as 0001-01-01 does in OpenDental.
 _FIRST_STAMP = "'1971-01-01'"
@@ -50,17 +50,17 @@ class Probed:
     stamps: tuple[Stamps, ...]
 
 
-def probe(database: str, table: Table, columns: Sequence[Column]) -> str:
-    """
-    The look at a table: its name, and numbers with blanks between.
+def times(table: Table, left_out: frozenset[str] = frozenset()) -> list[Column]:
+    """The columns that hold moments, but for those that nobody is to look at."""
+    return [c for c in table.columns if c.data_type in ("timestamp", "datetime") and c.name not in left_out]
 
-    Args:
-        columns: of them, those that hold times.
-    """
+
+def probe(database: str, table: Table, left_out: frozenset[str] = frozenset()) -> str:
+    """The look at a table: one text, of numbers with blanks between."""
     counted = f"(SELECT COUNT(*) FROM {mysql_table(database, table.name)})" if is_counted(table) else "'-'"
     key = table.integer_key
     numbers = [counted, "COUNT(*)", *(("MIN(k)", "MAX(k)") if key else ("'-'", "'-'")), "COALESCE(MAX(w), 0)"]
-    for number in range(len(columns)):
+    for number in range(len(times(table, left_out))):
         c, y = f"c{number}", f"y{number}"
         x = f"IF({y} IS NULL, NULL, k * 1e0)" if key else "NULL"
         numbers += [
@@ -68,24 +68,29 @@ def probe(database: str, table: Table, columns: Sequence[Column]) -> str:
             f"COUNT({y})", f"SUM({x})", f"SUM({y})", f"SUM({x} * {y})", f"SUM({x} * {x})", f"SUM({y} * {y})",
         ]  # fmt: skip
     told = ", ".join(f"COALESCE({number}, '-')" for number in numbers)
-    return (
-        f"SELECT {mysql_literal(table.name)}, CONCAT_WS(' ', {told}) FROM ({_sample(database, table, columns)}) sample"
-    )
+    return f"SELECT CONCAT_WS(' ', {told}) FROM ({_sample(database, table, left_out)}) sample"
 
 
 def is_counted(table: Table) -> bool:
     """Whether the catalog's number of rows is an estimate, and counting them costs little."""
-    return table.engine != "MyISAM" and table.data_bytes <= limits.counted_bytes_max
+    small = table.data_bytes <= limits.counted_bytes_max and table.rows <= limits.counted_rows_max
+    return table.engine == "InnoDB" and small
 
 
-def _sample(database: str, table: Table, columns: Sequence[Column]) -> str:
+def _sample(database: str, table: Table, left_out: frozenset[str]) -> str:
     """Rows at both ends of the key, as many as are read in no time; of a table without one, some."""
-    rows = max(1, min(limits.probe_rows, limits.probe_bytes // max(table.row_bytes, 1)) // 2)
+    kinds = {column.data_type for column in table.columns}
+    # A row is read with all that is in it, and the newest may be wider than the average.
+    most = next((rows for kind, rows in limits.probe_rows if kinds & kind or not kind))
+    rows = max(1, min(most, limits.probe_bytes // max(table.row_bytes, 1)) // 2)
     key = table.integer_key
-    long = [c.name for c in table.columns if c.data_type.endswith(("text", "blob", "char", "binary"))]
+    long = [
+        c.name for c in table.columns
+        if c.data_type.endswith(("text", "blob", "char", "binary")) and c.name not in left_out
+    ]  # fmt: skip
     width = " + ".join(f"COALESCE(LENGTH({mysql_name(name)}), 0)" for name in long) or "0"
     parts = [f"{mysql_name(key)} AS k" if key else "0 AS k", f"{width} AS w"]
-    for number, column in enumerate(columns):
+    for number, column in enumerate(times(table, left_out)):
         name = mysql_name(column.name)
         # Seconds of some year nearby, so that their squares are still told apart.
         seconds = f"IF({name} >= {_FIRST_STAMP}, TO_SECONDS({name}) - 6.3e10, NULL)"
@@ -97,16 +102,15 @@ def _sample(database: str, table: Table, columns: Sequence[Column]) -> str:
     return f"({selected} ORDER BY {order} LIMIT {rows}) UNION ALL ({selected} ORDER BY {order} DESC LIMIT {rows})"
 
 
-def probed(columns: Sequence[Column], answer: str) -> Probed:
+def probed(table: Table, left_out: frozenset[str], answer: str) -> Probed:
     """What an answer to `probe` says."""
     numbers = [None if word == "-" else word for word in answer.split(" ")]
     rows, sampled, lowest, highest, widest = (None if word is None else int(word) for word in numbers[:5])
     stamps = []
-    for number, column in enumerate(columns):
+    for number, column in enumerate(times(table, left_out)):
         start = 5 + number * _NUMBERS_PER_COLUMN
-        stamps.append(
-            _stamps(column.name, sampled or 0, [float(w or 0) for w in numbers[start:][:_NUMBERS_PER_COLUMN]])
-        )
+        some = [float(word or 0) for word in numbers[start : start + _NUMBERS_PER_COLUMN]]
+        stamps.append(_stamps(column.name, sampled or 0, some))
     return Probed(rows, sampled or 0, lowest, highest, widest or 0, tuple(stamps))
 
 
