@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowetl import texts
+from arrowetl import limits, texts
 from arrowetl.model import Field
 from arrowetl.rules import TOLD
 from arrowetl.schema import rule_of
@@ -38,13 +38,15 @@ def write(table: pa.Table, fields: Sequence[Field], file: IO[bytes]) -> None:
     Args:
         table: the columns of `fields`, in order, as the source's select gave them.
     """
-    columns = []
-    for index, field in enumerate(fields):
-        column = table.column(index)
-        printed = PRINTERS[rule_of(field).prints](column, field)
-        columns.append(_escaped(printed, column).alias(str(index)))
-    frame = pl.DataFrame(columns)
-    frame.write_csv(file, include_header=False, separator="\t", quote_style="never", null_value=NULL)
+    rows = max(1, limits.infile_bytes * table.num_rows // max(table.nbytes, 1))
+    for start in range(0, table.num_rows, rows):
+        columns = []
+        for index, field in enumerate(fields):
+            column = table.column(index).slice(start, rows)
+            printed = PRINTERS[rule_of(field).prints](column, field)
+            columns.append(_escaped(printed, column).alias(str(index)))
+        frame = pl.DataFrame(columns)
+        frame.write_csv(file, include_header=False, separator="\t", quote_style="never", null_value=NULL)
 
 
 def _escaped(printed: pl.Series, column: pa.ChunkedArray) -> pl.Series:
