@@ -42,7 +42,9 @@ def _unknown(table: Table, settings: TableSettings) -> Iterator[DataError]:
 
 def _no_watermark(table: Table, settings: TableSettings) -> Iterator[DataError]:
     """One that a person named; what `analyze` found may have gone since."""
-    name = str((settings.get("overrides") or {}).get("primary_incremental_column") or "none")
+    name = (settings.get("overrides") or {}).get("primary_incremental_column")
+    if name is None:
+        return
     names = [column.name for column in table.columns]
     column = next((column for column in table.columns if column.name == name), None)
     if column and column.data_type not in (*INTEGERS, "timestamp", "datetime", "date"):
@@ -51,6 +53,7 @@ def _no_watermark(table: Table, settings: TableSettings) -> Iterator[DataError]:
             f"{name} ({column.column_type})",
             f"correct {_place(table.name)}.primary_incremental_column",
         )
+    # A predecessor's word for no column.
     if column is None and name != "none":
         yield DataError(
             f"{table.name}: tables.yml has a primary_incremental_column that the source has not: "

@@ -98,6 +98,11 @@ class Warehouse:
             staged = sql.staging_name(plan.name_postgres)
             if not session.rows(sql.exists_postgres(self.namespace, staged)):
                 return {}
+            try:
+                # By it each partition is counted, and what is no part of one is taken out.
+                self._give_key(session, plan)
+            except KeyNotHeldError:
+                return {}
             question = tracking.staged_partitions(self.namespace, plan.name, plan.staging_id)
             done = tracking.partitions_from(session.rows(question))
             key = sql.postgres_name(plan.key_fields[0].name_postgres)
@@ -192,17 +197,33 @@ class Warehouse:
 
     def finish(self, plan: TablePlan) -> None:
         """
-        Let the server learn staging's keys, by which it is joined.
+        Give a large table its key, and let the server learn staging's keys, by which it is joined.
 
         The rest, and all of a table that is only renamed, it learns by itself within a minute of the cutover, where it
         is allowed to: all 67 columns of procedurelog took 1.1 s, however few the rows, a key takes 0.1 to 0.2 s.
+
+        Raises:
+            KeyNotHeldError: the server refused the key.
         """
-        if plan.cutover is Cutover.SWAP and self._learns:
-            return
         with self.pool.session() as session:
+            if plan.cutover is Cutover.SWAP and plan.is_split:
+                self._give_key(session, plan)
+            if plan.cutover is Cutover.SWAP and self._learns:
+                return
             columns = ", ".join(map(sql.postgres_name, plan.key_postgres)) if self._learns else ""
             staging = sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres))
             session.execute(f"ANALYZE {staging}" + (f" ({columns})" if columns else ""))
+
+    def _give_key(self, session: drivers.Postgres, plan: TablePlan) -> None:
+        has_key, give_key = sql.staging_key(self.namespace, plan)
+        if not plan.key_postgres or session.rows(has_key)[0][0]:
+            return
+        try:
+            session.execute(give_key)
+        except DatabaseQueryError as error:
+            if error.code in _KEY_REFUSED:
+                raise KeyNotHeldError(f"{plan.name}: {error.message}") from error
+            raise
 
     def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes:
         """

@@ -79,6 +79,7 @@ from arrowetl.sql.postgres import (
     rows_back,
     shortened_key,
     stage_again,
+    staging_key,
     swap_warehouse,
     unstage,
 )
@@ -149,6 +150,7 @@ __all__ = [
     "rows_back",
     "shortened_key",
     "stage_again",
+    "staging_key",
     "staging_name",
     "statements_with",
     "swap_replica",
