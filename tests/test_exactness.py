@@ -367,3 +367,20 @@ def test_a_bad_row_fails_the_load_and_leaves_nothing(clinic: Clinic, tmp_path: P
     said = ["Out of range value for column 't' at row 2 (1264)"]
     assert session.load(load.format("IGNORE ")) == (2, 1, said)
     session.close()
+
+
+def test_a_key_that_the_warehouse_cannot_hold_is_found_when_all_rows_are_there(clinic: Clinic) -> None:
+    """Of a table in several partitions, which gets its key last: it is carried once more, and published without."""
+    clinic.create(
+        "CREATE TABLE visit (Num int NOT NULL, Code varchar(9) NOT NULL, PRIMARY KEY (Num, Code)) "
+        "ENGINE=MyISAM CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;\n"
+        "INSERT INTO visit VALUES (1, 'a'), (2, 'a'), (2, CONCAT('a', CHAR(0))), (3, 'a')"
+    )
+    clinic.tables_file.write_text("tables: {visit: {batch_size: 1}}\n")
+
+    run = clinic.run()
+
+    assert run["exit_code"] == 0
+    assert any("without its primary key" in note for note in run["tables"][0]["notes"])
+    assert clinic.warehouse("SELECT * FROM raw.visit ORDER BY 1") == [(1, "a"), (2, "a"), (2, "a"), (3, "a")]
+    assert clinic.leftovers() == []
