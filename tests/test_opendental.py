@@ -147,7 +147,7 @@ STAMPED = {
 KEYLESS = {"tempprocedurecode_bak_20240617", "tempscheduleop_bak_20200424"}
 # Names that look like stamps, and that a predecessor went by: times of visits, of entry, of the log itself.
 NO_WATERMARKS = {("appointment", "AptDateTime"), ("appointment", "DateTimeArrived"), ("securitylog", "LogDateTime"),
-                 ("payment", "SecDateEntry"), ("sheet", "DateTimeSheet")}  # fmt: skip
+                 ("commlog", "CommDateTime"), ("sheet", "DateTimeSheet")}  # fmt: skip
 
 
 def test_each_table_has_the_strategy_that_is_correct_for_it(carried: tuple[Clinic, dict]) -> None:
@@ -171,7 +171,7 @@ def test_each_table_has_the_strategy_that_is_correct_for_it(carried: tuple[Clini
 
 
 def test_an_analysis_asks_little_and_takes_little(carried: tuple[Clinic, dict], tmp_path: Path) -> None:
-    """Of 381 tables: some thirty statements, all of them SELECT or SHOW, in less than ten seconds."""
+    """A statement for each table that has rows, some ten for all; none but SELECT and SHOW; less than ten seconds."""
     clinic, _ = carried
     began = time.monotonic()
     with general_log(clinic, tmp_path) as statements:
@@ -179,7 +179,8 @@ def test_an_analysis_asks_little_and_takes_little(carried: tuple[Clinic, dict], 
     seconds = time.monotonic() - began
 
     asked = [one for one in statements() if not one.startswith("SET ")]
-    assert len(asked) <= 45, asked
+    filled = sum(table.rows > 0 for table in opendental.tables(opendental.factor_of(SCALE)).values())
+    assert len(asked) <= filled + 15
     assert [one for one in asked if not one.startswith(("SELECT", "(SELECT", "SHOW"))] == []
     assert seconds < 10
 
