@@ -200,7 +200,9 @@ class Trials:
             pairs.append((self.trial(begin), self.trial(found)))
         default, other = (_median([pair[side] for pair in pairs]) for side in (0, 1))
         gain = statistics.median(b.rows_per_second / max(a.rows_per_second, 1e-9) for a, b in pairs)
-        return default, other if gain >= limits.bench_gain_min else default
+        # Where the machine wavers, pairs may say the one and medians the other: then nothing is known to be better.
+        better = gain >= limits.bench_gain_min and other.rows_per_second >= default.rows_per_second
+        return default, other if better else default
 
     def trial(self, pace: Pace, left: int = 8, indexes: bool = False) -> Trial:
         """Stage what can be carried in a share of the time that is left."""
