@@ -13,7 +13,8 @@ import yaml
 from conftest import Clinic
 
 from arrowetl import bench, limits
-from arrowetl.bench import Trial
+from arrowetl.bench import Trial, Trials
+from arrowetl.pace import Pace
 
 ROWS = 30_000
 TABLES = f"""
@@ -38,6 +39,33 @@ def benched(clinic: Clinic, table: str, *options: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+@pytest.mark.parametrize(
+    ("default", "other", "recommended"),
+    [
+        ([100, 100, 100], [104, 104, 104], 104),
+        ([100, 100, 100], [102, 102, 102], 100),
+        ([100, 50, 110], [90, 53, 115], 100),
+        ([100, 100, 60], [90, 104, 100], 100),
+    ],
+)
+def test_what_is_recommended_was_better_by_pairs_and_by_medians(
+    monkeypatch: pytest.MonkeyPatch, default: list[int], other: list[int], recommended: int
+) -> None:
+    """By 3% at least in the median of the pairs, and no worse than the default by itself."""
+    rates = {Pace(1, 1): iter(default), Pace(2, 1): iter(other)}
+
+    def trial(self: Trials, pace: Pace) -> Trial:
+        return Trial(1, pace.partition_bytes, 1, next(rates[pace]), 0, 1.0, {"extract": 1.0})
+
+    monkeypatch.setattr(Trials, "trial", trial)
+    at = Trials.__new__(Trials)
+    at.deadline = float("inf")
+
+    _, best = at.compared(Pace(1, 1), Pace(2, 1), trial)  # type: ignore[arg-type]
+
+    assert best.rows_per_second == recommended
 
 
 @pytest.mark.parametrize("to", ["both", "warehouse", "replica"])
