@@ -71,9 +71,10 @@ def clinic(found: dict[str, Any]) -> list[str]:
             f"{one['cpu_client']:.1f} + {one['cpu_servers']:.1f} | {one['memory_mb']:,} |"
         )
     large, whole = (one["bytes"] / one["seconds"] for one in found["runs"][:2])
-    first, last = (one["seconds_per_million"] for one in found["growing"])
     parts.append(f"\nAll tables by {whole / large:.2f} of the bytes per second of the largest ones alone.")
-    parts.append(f"\nA million rows of the table that grew took {last / first:.2f} × what the first million took.")
+    if found["growing"]:
+        first, last = (one["seconds_per_million"] for one in found["growing"])
+        parts.append(f"\nA million rows of the table that grew took {last / first:.2f} × what the first million took.")
     return parts
 
 
