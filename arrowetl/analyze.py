@@ -94,8 +94,11 @@ def before(path: Path) -> Before:
     document, known = load_yaml(path), remembered(path)
     kept, problems = sound(persons_part(predecessor.modernized(document)[0]))
     choices = Choices(**(kept.get("settings") or {}))
-    found = Before(path.read_text(encoding="utf-8"), document, TablesFile({}, settings_of(kept), choices, known), known)
-    if choices.new_columns == "quarantine" and not known and found.written_at:
+    quarantines = choices.new_columns == "quarantine"
+    # A first analysis finds nothing new.
+    chosen = TablesFile({}, settings_of(kept), choices, (known or None) if quarantines else None)
+    found = Before(path.read_text(encoding="utf-8"), document, chosen, known)
+    if quarantines and not known and found.written_at:
         problems.append(unknown_columns(path))
     if problems:
         raise ValidationError(
@@ -117,8 +120,9 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     was = before(path)
     tables, notes = _looked_at(settings, was)
     now = changes.facts((one.table for one in tables.values()), _strategies(tables))
-    document, text, lost = written_anew(tables, was, settings.environment, database)
-    found = changes.found(was.known, now, _left_out_now(tables, was)) if was.known else []
+    waiting = _in_quarantine(tables, was)
+    document, text, lost = written_anew(tables, was, settings.environment, database, waiting)
+    found = changes.found(was.known, now, _left_out_now(tables, was, waiting)) if was.known else []
     reports = settings.log_directory / "schema_analysis" / "reports"
     moment = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
     changelog = reports / f"schema_changelog_{moment}.md" if found else None
@@ -147,13 +151,12 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
 
 
 def written_anew(
-    tables: Mapping[str, Seen], was: Before, environment: str, database: str
+    tables: Mapping[str, Seen], was: Before, environment: str, database: str, waiting: Waiting
 ) -> tuple[dict[str, Any], str, tuple[str, ...]]:
     """
     tables.yml, as a document and as its text, with what a person wrote into the one that is there; and comments that
     found no place in it.
     """
-    waiting = _in_quarantine(tables, was)
     choices = was.document.get("settings")
     document = treatment.document(tables, datetime.now(UTC), environment, database, was.tables, choices, waiting)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -162,16 +165,17 @@ def written_anew(
     return document, *(comments.kept(was.text, text, treatment.FIRST_LINE) if was.text else (text, ()))
 
 
-def _in_quarantine(tables: Mapping[str, Seen], was: Before) -> dict[str, tuple[str, ...]]:
-    """Table → the columns that are to wait for a person; a first analysis finds nothing new."""
-    if was.chosen.choices.new_columns != "quarantine" or not was.known:
-        return {}
+Waiting = Mapping[str, tuple[str, ...]]
+"""Table → the columns that are to wait for a person."""
+
+
+def _in_quarantine(tables: Mapping[str, Seen], was: Before) -> Waiting:
     return {name: waiting for name, one in tables.items() if (waiting := was.chosen.quarantined(one.table))}
 
 
-def _left_out_now(tables: Mapping[str, Seen], was: Before) -> changes.LeftOut:
+def _left_out_now(tables: Mapping[str, Seen], was: Before, waiting: Waiting) -> changes.LeftOut:
     """What the next run will not carry, and why, in words."""
-    waiting, found = _in_quarantine(tables, was), dict[tuple[str, str | None], str]()
+    found = dict[tuple[str, str | None], str]()
     for name, one in tables.items():
         chosen = was.chosen.of(name)
         columns = dict.fromkeys(chosen.excluded_columns(), "left out, as tables.yml says")

@@ -2,8 +2,8 @@
 What a table is asked before it is decided how to treat it: one bounded look at both ends of its key, as one line.
 
 Pure: the statement, and what its answer means. `source` asks it; `watermarks`
-judges what is found. No value of a row is in an
-answer, but for the lowest and the highest key.
+judges what is found. No value of a row is in an answer, but for the lowest and
+the highest key.
 """
 
 from __future__ import annotations
