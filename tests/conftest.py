@@ -47,6 +47,11 @@ def _limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+def settle() -> None:
+    """Until MyISAM's stamps, which have no fractions, tell what was written from what will be."""
+    time.sleep(2.1)
+
+
 @dataclass
 class Clinic:
     """The sandbox with nothing in it, and `arrowetl` set to it."""

@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 import yaml
-from conftest import Clinic
+from conftest import Clinic, settle
 
 from arrowetl import bench, limits
 from arrowetl.bench import Trial, Trials
@@ -104,7 +103,7 @@ def test_an_empty_table(tables: Clinic) -> None:
 
 def test_published_tables_stand(tables: Clinic) -> None:
     """With their rows and records, whatever is tried beside them."""
-    time.sleep(2.1)  # MyISAM's stamps have no fractions
+    settle()
     assert tables.run()["exit_code"] == 0
     before = tables.warehouse("SELECT count(*), 'raw.large'::regclass::oid FROM raw.large")
     benched(tables, "large", "--seconds", "2")

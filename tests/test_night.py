@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import slow
 import yaml
-from conftest import Clinic
+from conftest import Clinic, settle
 from independent import differences
 
 from arrowetl import drivers
@@ -34,11 +34,6 @@ FULL = {"extraction_strategy": "full_table"}
 
 def configure(clinic: Clinic, settings: dict[str, Any] | None = None, **tables: Any) -> None:
     clinic.tables_file.write_text(yaml.safe_dump({"settings": settings or {}, "tables": tables}))
-
-
-def settle() -> None:
-    """Until MyISAM's stamps, which have no fractions, tell what was written from what will be."""
-    time.sleep(2.1)
 
 
 def only(run: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Clinic
+from conftest import Clinic, settle
 from independent import differences
 
 from arrowetl import drivers
@@ -56,6 +56,7 @@ def made(clinic: Clinic) -> tuple[Any, Any]:
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_equal_ends_are_read_and_not_written(visits: Clinic, executor: str) -> None:
     """Every row is read, every coercion counted, and nothing else done."""
+    settle()
     before = made(visits)
     table = again(visits, "--executor", executor)
 
