@@ -2,10 +2,10 @@
 What each end says of a table's contents, and what to conclude from it.
 
 A checksum is the number of rows and an order-free sum of 60 bits of each
-row's SHA-256: over the canonical text of its values (`schema.canonical`)
-where a warehouse answers as well, over their stored images (`schema.image`)
-where source and replica are compared, group by group. The servers compute
-it; this module phrases the questions and compares the answers.
+row's SHA-256, here over its stored images (`schema.image`), by which source
+and replica are compared, group by group. The servers compute it; this module
+phrases a run's questions and compares the answers. What `verify` asks is in
+`sql.sums`.
 """
 
 from __future__ import annotations
@@ -14,58 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from arrowetl.model import Field, Partition
-from arrowetl.schema import canonical, image, is_of_letters
-from arrowetl.sql import mysql_name, mysql_table, postgres_name, postgres_table, within
-
-
-@dataclass(frozen=True, slots=True)
-class Checksum:
-    rows: int
-    sum: int
-
-
-def comparable(fields: Sequence[Field]) -> tuple[Field, ...]:
-    """The fields whose canonical text is the same on every server."""
-    return tuple(field for field in fields if canonical(field) is not None)
-
-
-def mysql_checksum(database: str, table: str, fields: Sequence[Field]) -> str:
-    """The question for the source and the replica."""
-    texts = [c[0].replace("{c}", mysql_name(f.column.name)) for f in fields if (c := canonical(f))]
-    if not texts:
-        return f"SELECT COUNT(*), 0 FROM {mysql_table(database, table)}"
-    # CONCAT_WS leaves NULLs out: which they were is said behind.
-    nulls = ", ".join(f"ISNULL({text})" for text in texts)
-    row = f"CONCAT_WS('#', {', '.join(texts)}, CONCAT({nulls}))"
-    return (
-        f"SELECT COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(SHA2({row}, 256), 15), 16, 10) AS UNSIGNED)), 0) "
-        f"FROM {mysql_table(database, table)}"
-    )
-
-
-def postgres_checksum(namespace: str, table: str, fields: Sequence[Field]) -> str:
-    """The same question for the warehouse."""
-    texts = [c[1].replace("{c}", postgres_name(f.name_postgres)) for f in fields if (c := canonical(f))]
-    if not texts:
-        return f"SELECT count(*), 0 FROM {postgres_table(namespace, table)}"
-    nulls = ", ".join(f"({text} IS NULL)::int" for text in texts)
-    row = f"concat_ws('#', {', '.join(texts)}, concat({nulls}))"
-    bits = f"('x' || left(encode(sha256(convert_to({row}, 'UTF8')), 'hex'), 15))::bit(60)::bigint"
-    return f"SELECT count(*), coalesce(sum({bits}), 0)::text FROM {postgres_table(namespace, table)}"
-
-
-_BITS = "CAST(CONV(LEFT(SHA2({row}, 256), 15), 16, 10) AS UNSIGNED)"
-
-
-def row_checksum(fields: Sequence[Field], alias: str = "t") -> str:
-    """60 bits of a row's images, in MySQL's SQL; NULL where the server has no room to say them."""
-    columns = [f"{alias}.{mysql_name(field.column.name)}" for field in fields]
-    images = [image(field).replace("{c}", column) for field, column in zip(fields, columns, strict=True)]
-    # CONCAT_WS leaves NULLs out, and its separator may be in a text: which are NULL, and how long texts are, is
-    # said behind.
-    lengths = [f"LENGTH({column})" for field, column in zip(fields, columns, strict=True) if is_of_letters(field)]
-    nulls = f"CONCAT({', '.join(f'ISNULL({column})' for column in columns)})"
-    return _BITS.format(row=f"CONCAT_WS('#', {', '.join([*images, *lengths, nulls])})")
+from arrowetl.sql import mysql_name, mysql_table, row_checksum, within
 
 
 def table_checksums(database: str, tables: Sequence[tuple[str, Sequence[Field]]]) -> str:
@@ -160,11 +109,6 @@ def keys_differing(source: Mapping[int, int], replica: Mapping[int, int]) -> tup
     """
     changed = sorted(key for key, checksum in source.items() if replica.get(key) != checksum)
     return changed, sorted(replica.keys() - source.keys())
-
-
-def differing(checksums: Mapping[str, Checksum], of: str) -> tuple[str, ...]:
-    """The ends whose checksum is not that of the end named."""
-    return tuple(end for end, checksum in checksums.items() if checksum != checksums[of])
 
 
 def miscounted(rows_extracted: int, counts: Mapping[str, int]) -> str | None:

@@ -338,14 +338,16 @@ def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> Non
 @commands.command("verify")
 @all_option
 @table_option
+@click.option("--deep", is_flag=True, help="Compare every value, and not checksums.")
+@click.option("--show-values", is_flag=True, help="Tell the values that differ; else only their digests.")
 @json_option
 @shared
-def verify_(all_: bool, tables: tuple[str, ...], as_json: bool) -> None:
-    """Compare source, replica and warehouse by checksums; say which tables differ."""
+def verify_(all_: bool, tables: tuple[str, ...], deep: bool, show_values: bool, as_json: bool) -> None:
+    """Compare source, replica and warehouse by checksums; say which rows and columns differ."""
     if all_ == bool(tables):
         raise click.UsageError("name tables with --table, or ask for --all")
     with _open() as etl:
-        found = etl.verify(tables)
+        found = etl.verify(tables, deep, show_values)
     code = verify.exit_code(found)
     if as_json:
         _show_json({"exit_code": code, "tables": [verdict.as_json() for verdict in found]})

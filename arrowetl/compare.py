@@ -48,6 +48,25 @@ def differing(left: pa.Table, right: pa.Table, key: Sequence[str]) -> tuple[pa.A
     return changed.sort().to_arrow(), right.select(list(key)).take(gone.sort().to_arrow())
 
 
+def apart(left: pa.Table, right: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """Where the rows are that only the left, and only the right table has; equal rows are counted."""
+    if left.num_rows == right.num_rows and as_bits(left).equals(as_bits(right)):
+        return pa.array([], pa.uint32()), pa.array([], pa.uint32())
+    frames = [_numbered(left), _numbered(right)]
+    on = [name for name in frames[0].columns if name != _ROW]
+    only = [
+        ours.join(theirs, on=on, how="anti", nulls_equal=True)[_ROW].sort().to_arrow()
+        for ours, theirs in (frames, frames[::-1])
+    ]
+    return only[0], only[1]
+
+
+def _numbered(table: pa.Table) -> pl.DataFrame:
+    """A table's rows, each with its place, and its number among those that are equal."""
+    frame = _frame(table)
+    return frame.with_columns(pl.int_range(pl.len()).over(frame.columns).alias("number")).with_row_index(_ROW)
+
+
 def ordered(table: pa.Table, key: str) -> pa.Table:
     """The table by its key: servers give rows as they lie."""
     keys = table.column(key).combine_chunks()

@@ -26,6 +26,7 @@ from arrowetl.model import CATEGORIES
 from arrowetl.outcome import Event, Summary
 from arrowetl.route import DESTINATIONS
 from arrowetl.tables_file import TablesFile, examined_tables
+from arrowetl.verdict import Verdict
 from arrowetl.workers import EXECUTORS
 
 
@@ -98,10 +99,21 @@ class Etl:
         return analyze.suggested_policy(self.settings)
 
     def verify(
-        self, tables: Sequence[str] = (), tell: Callable[[verify.Verdict], None] = lambda verdict: None
-    ) -> list[verify.Verdict]:
-        """Compare the three ends, table by table."""
-        return verify.verify(self.settings, tuple(tables), tell=tell)
+        self,
+        tables: Sequence[str] = (),
+        deep: bool = False,
+        show_values: bool = False,
+        tell: Callable[[Verdict], None] = lambda verdict: None,
+    ) -> list[Verdict]:
+        """
+        Compare the three ends, table by table.
+
+        Args:
+            tables: their names; all, where none is named.
+            deep: compare every value, instead of checksums.
+            show_values: tell the values that differ, and not their digests alone.
+        """
+        return verify.verify(self.settings, verify.Wanted(tuple(tables), deep, show_values), tell=tell)
 
     def bench(
         self,

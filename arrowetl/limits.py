@@ -192,6 +192,14 @@ checksum_group_rows = 16
 # of which few travel: each range costs 0.1 s whatever is found in it.
 compared_bytes = 16 * MIB
 
+# `verify` asks for the sums of ranges of so many rows, which hold no lock at the source for longer than a third of a
+# second; of those that differ, for groups of so many rows; and tells of so many rows which columns differ, and with
+# --show-values of so many characters what is in them.
+verified_rows = 100_000
+verified_group_rows = 64
+differences_shown = 100
+shown_characters = 200
+
 # A table of fewer bytes is sooner read than asked about.
 reading_bytes_min = 16 * 1024
 

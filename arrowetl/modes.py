@@ -141,7 +141,7 @@ def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -
         and plan.table.integer_key is not None
         and bool(plan.key_fields)
         and all(field.type_postgres in ("smallint", "integer", "bigint") for field in plan.key_fields)
-        and not any(schema.is_a_place(field) or schema.read_back(field) is None for field in plan.fields)
+        and not any(schema.is_a_place(field) or schema.is_a_document(field) for field in plan.fields)
         and _is_alike(plan, there)
     )
 

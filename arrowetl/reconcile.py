@@ -71,7 +71,7 @@ def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job)
     """
     plan, part = job.plan, job.part
     key = plan.table.primary_key[0]
-    read, rows, at_replica = _both(source, replica, plan, part)
+    read, rows, at_replica = both(source, replica, plan, part)
     rows = compare.ordered(rows, key)
     changed, gone = compare.lacking(rows, compare.ordered(at_replica, key), plan.table.primary_key)
     lacks = {"replica": Difference(((read, changed),), gone, read, rows.num_rows, rows.num_rows, rows.nbytes)}
@@ -87,11 +87,11 @@ def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job)
 
 def whole(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[bool, int, int]:
     """Whether a table without a key has the same rows at both; and how many, in how many bytes."""
-    _, rows, at_replica = _both(source, replica, plan, part)
+    _, rows, at_replica = both(source, replica, plan, part)
     return compare.same_rows(rows, at_replica), rows.num_rows, rows.nbytes
 
 
-def _both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table, pa.Table]:
+def both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table, pa.Table]:
     """The range as both have it, read by the same expressions: texts may have to be told by their bytes at either."""
     read, rows = source.extract(plan, part)
     # The replica's tables are told by their key in any case.
@@ -103,7 +103,7 @@ def _both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> 
 
 
 def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
-    read, rows, at_replica = _both(source, replica, plan, part)
+    read, rows, at_replica = both(source, replica, plan, part)
     changed, gone = compare.lacking(rows, at_replica, plan.table.primary_key)
     return Difference(((read, changed),), gone, read, rows.num_rows, rows.num_rows, rows.nbytes)
 

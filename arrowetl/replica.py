@@ -16,7 +16,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from arrowetl import checksum, drivers, infile, limits, schema, sql
+from arrowetl import drivers, infile, limits, schema, sql
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, VerificationError
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
@@ -207,7 +207,7 @@ class Replica:
 
     def _merge(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
         """Staged rows into the published table and gone ones out of it, in one transaction with the record."""
-        checksums = (checksum.row_checksum(plan.fields, "t"), checksum.row_checksum(plan.fields, "s"))
+        checksums = (sql.row_checksum(plan.fields, "t"), sql.row_checksum(plan.fields, "s"))
         database = self.endpoint.database
         with self.pool.session() as session:
             changes = Changes()

@@ -17,6 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from arrowetl import limits
 from arrowetl.bench import Benched, Trial
 from arrowetl.changes import Change
 from arrowetl.errors import ArrowetlError
@@ -31,7 +32,7 @@ from arrowetl.outcome import (
 from arrowetl.planning import Planned
 from arrowetl.preflight import Examined
 from arrowetl.rules import REPLICA_TYPES, Rule
-from arrowetl.verify import Verdict
+from arrowetl.verdict import Verdict
 
 _SLOWEST_SHOWN = 5
 _COERCIONS_SHOWN = 12
@@ -266,7 +267,7 @@ _WORTH_TELLING_SECONDS = 0.05
 def verdicts(found: Sequence[Verdict]) -> RenderableType:
     """The comparison of the three ends; what is not equal last."""
     equal = [verdict for verdict in found if verdict.verdict == "equal"]
-    rows = sum(verdict.checksums["source"].rows for verdict in equal)
+    rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
     parts: list[RenderableType] = [
         Text(
             f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows",
@@ -277,13 +278,37 @@ def verdicts(found: Sequence[Verdict]) -> RenderableType:
     for table, columns in left_out.items():
         parts.append(Text(f"note: {table}: not compared: {', '.join(columns)}"))
     for verdict in found:
+        if verdict.note:
+            parts.append(Text(f"note: {verdict.table}: {verdict.note}"))
         if verdict.failure:
-            parts.append(Text(f"✗ {verdict.table}: could not be compared: {verdict.failure.message}", style="red"))
-        elif verdict.differing:
-            said = ", ".join(f"{end} {count(one.rows)} rows {one.sum:x}" for end, one in verdict.checksums.items())
-            ends = " and ".join(verdict.differing)
-            parts.append(Text(f"✗ {verdict.table}: {ends} not as the source: {said}", style="red"))
+            parts.append(Text(f"✗ could not be compared: {verdict.failure.message}", style="red"))
+            parts.append(Text(f"  {verdict.failure.remedy}") if verdict.failure.remedy else Text())
+        elif verdict.verdict == "differs":
+            parts += _differences(verdict)
     return Group(*parts)
+
+
+def _differences(verdict: Verdict) -> list[RenderableType]:
+    rows = ", ".join(f"{end} {count(rows)}" for end, rows in verdict.rows.items() if rows is not None)
+    words = "1 row differs" if verdict.differences == 1 else f"{count(verdict.differences)} rows differ"
+    parts: list[RenderableType] = [Text(f"✗ {verdict.table}: {words}; rows: {rows}", style="red")]
+    if not verdict.differing:
+        return parts
+    table = _grid("end", "row", "key", "column", "source", "there")
+    for one in verdict.differing[:_DIFFERENCES_SHOWN]:
+        key = ", ".join(f"{name} {value}" for name, value in one.key.items()) or "(no key)"
+        shown = one.digests if one.values is None else one.values
+        for number, (column, (ours, theirs)) in enumerate(shown.items() or [("", ("", ""))]):
+            place = (one.end, one.kind, key) if number == 0 else ("", "", "")
+            table.add_row(*place, column, *(Text("NULL" if value is None else str(value)) for value in (ours, theirs)))
+    parts.append(table)
+    if verdict.differences > len(verdict.differing[:_DIFFERENCES_SHOWN]):
+        more = verdict.differences - len(verdict.differing[:_DIFFERENCES_SHOWN])
+        parts.append(Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}"))
+    return parts
+
+
+_DIFFERENCES_SHOWN = 10
 
 
 def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType:

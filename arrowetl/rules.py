@@ -146,7 +146,7 @@ BITS = (
 )
 # By way of UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
 _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"
-_TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", "{c}::text")
+TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", "{c}::text")
 # A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
 _WHOLE = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
 # The column's own bytes, whether the text tells all of them, and the text.
@@ -162,7 +162,8 @@ _LONG_BYTES = _STORED.replace("''", "X'FF'")
 TOLD_BY_BYTES = "text told by its bytes"
 TOLD = r"(?s)^([0-9A-F]*)([=!])(.*)$"
 """What that gives: the bytes in hexadecimal, `=` or `!`, the text."""
-_HEX = ("HEX({c})", "upper(encode({c}, 'hex'))")
+# Of bytes their digest is text enough: no server's max_allowed_packet is outgrown.
+_BYTES = ("SHA2({c}, 256)", "encode(sha256({c}), 'hex')")
 # FROM_DAYS knows no zero, partial or impossible date.
 _REAL_DATE = "IF(FROM_DAYS(TO_DAYS({c})) = DATE({c}) AND YEAR({c}) > 0, {c}, NULL)"
 _GEOMETRY = (
@@ -211,17 +212,17 @@ RULES: tuple[Rule, ...] = (
     Rule("time", ("time",), "interval", pa.duration("us"), select=_TIME, prints="time",
          note="-838:59:59.999999 to 838:59:59.999999, exact"),
     Rule("char, varchar, text", LETTERS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES, converts="text",
-         canonical=_TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
+         canonical=TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
     Rule(TOLD_BY_BYTES, LETTERS, "text", pa.string(), select=_TOLD, never_empty=True, converts="told", prints="told",
-         load="UNHEX({v})", canonical=_TEXT,
+         load="UNHEX({v})", canonical=TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
-    Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=_TEXT, when=_is_unicode),
+    Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=TEXT, when=_is_unicode),
     Rule("enum, set of other character sets", ("enum", "set"), "text", pa.string(), select=_TOLD, never_empty=True,
-         converts="label", prints="label", canonical=_TEXT, note="a label that is no text is refused"),
+         converts="label", prints="label", canonical=TEXT, note="a label that is no text is refused"),
     Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, never_empty=True, converts="jsonb",
          canonical=None,
          note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
-    Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), prints="hex", load="UNHEX({v})", canonical=_HEX),
+    Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), prints="hex", load="UNHEX({v})", canonical=_BYTES),
     Rule("bit(1)", ("bit",), "boolean", pa.bool_(), select="CAST({c} AS UNSIGNED)", converts="boolean",
          load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::integer::text"), when=_type_is("bit(1)")),
     Rule("bit(64)", ("bit",), "numeric(20,0)", pa.uint64(), select="CAST({c} AS UNSIGNED)",
@@ -229,10 +230,10 @@ RULES: tuple[Rule, ...] = (
     Rule("bit(n)", ("bit",), "bigint", pa.int64(), select="CAST({c} AS UNSIGNED)", load="CAST({v} AS UNSIGNED)",
          canonical=("{c} + 0", "{c}::text")),
     Rule("geometry and kin", _GEOMETRY, "bytea", pa.large_binary(), select=_STORED, never_empty=True, converts="wkb",
-         prints="hex", load="UNHEX({v})", canonical=("HEX(SUBSTR(CAST({c} AS BINARY), 5))", _HEX[1]),
+         prints="hex", load="UNHEX({v})", canonical=("SHA2(SUBSTR(CAST({c} AS BINARY), 5), 256)", _BYTES[1]),
          note="WKB, axis order as stored; an SRID goes into the column's comment, several are counted"),
     Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", prints="hex",
-         load="UNHEX({v})", canonical=_HEX),
+         load="UNHEX({v})", canonical=_BYTES),
     Rule("uuid", ("uuid",), "uuid", pa.binary(16), select="CAST({c} AS CHAR)", converts="uuid"),
     Rule("inet4, inet6", ("inet4", "inet6"), "inet", pa.binary(), select="CAST({c} AS CHAR)", converts="inet",
          canonical=("{c}", "host({c})")),
@@ -249,17 +250,17 @@ RULES: tuple[Rule, ...] = (
     Rule("time on request", ("time",), "time", pa.time64("us"), request=True, select=_TIME, prints="time",
          converts="time", refuses=lambda *_: "{c} < '00:00:00' OR {c} >= '24:00:00'", note="of one day"),
     *(Rule(f"{type_}(n) on request", mysql, type_, pa.string(), request=True, select=_as_text, fallback=TOLD_BY_BYTES,
-           converts="text", canonical=_TEXT, when=_is_unicode, refuses=_longer, note=note)
+           converts="text", canonical=TEXT, when=_is_unicode, refuses=_longer, note=note)
       for type_, mysql, note in _SIZED),
     *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), request=True, select=_TOLD,
-           never_empty=True, converts="told", prints="told", load="UNHEX({v})", canonical=_TEXT, refuses=_longer,
+           never_empty=True, converts="told", prints="told", load="UNHEX({v})", canonical=TEXT, refuses=_longer,
            note=note) for type_, mysql, note in _SIZED),
     Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), request=True, converts="text",
-         canonical=_TEXT, when=_is_unicode, refuses=_longer),
+         canonical=TEXT, when=_is_unicode, refuses=_longer),
     Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, never_empty=True,
          canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
     Rule("bytea on request", LETTERS, "bytea", pa.large_binary(), request=True, select=_TOLD, never_empty=True,
-         converts="bytes", prints="told", load="UNHEX({v})", canonical=("HEX(CAST({c} AS BINARY))", _HEX[1]),
+         converts="bytes", prints="told", load="UNHEX({v})", canonical=("SHA2(CAST({c} AS BINARY), 256)", _BYTES[1]),
          note="in the column's own character set: NUL and all"),
     *(Rule(f"{type_} on request", LETTERS, type_, pa.binary(), request=True, adoptable=False, select=_as_text,
            converts=type_, canonical=None, when=_is_unicode, note=note)

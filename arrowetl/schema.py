@@ -18,7 +18,7 @@ import pyarrow as pa
 from arrowetl import limits
 from arrowetl.errors import DataError, DataExtractionError, together
 from arrowetl.model import INTEGERS, Column, Field, Flavour
-from arrowetl.rules import BITS, MASKED, REPLICA_TYPES, RULES, Asked, Rule
+from arrowetl.rules import BITS, MASKED, REPLICA_TYPES, RULES, TEXT, Asked, Rule, characters
 
 _BY_NAME = {rule.name: rule for rule in (*RULES, *MASKED)}
 # The eight IEEE bytes: a float's text has too few digits, and a double's is another on MySQL and MariaDB.
@@ -118,19 +118,51 @@ def expression(field: Field) -> str:
 
 
 def canonical(field: Field) -> tuple[str, str] | None:
-    """Its canonical text in MySQL's SQL and in PostgreSQL's; `{c}` is its quoted name. None of what is masked."""
+    """
+    Its canonical text in MySQL's SQL and in PostgreSQL's, `{c}` being its quoted name; of long texts and of bytes their
+    SHA-256. None of what is masked, and of documents, of which PostgreSQL keeps the meaning alone.
+    """
     if field.mask:
         return None
     texts = rule_of(field).canonical
     if texts and "zerofill" in field.column.column_type and texts == ("{c}", "{c}::text"):
         # As a number it has no zeros before it.
         return "({c} + 0)", texts[1]
+    if texts and is_long(field) and (texts == TEXT or field.column.data_type == "json"):
+        return f"SHA2({texts[0]}, 256)", f"encode(sha256(convert_to({texts[1]}, 'UTF8')), 'hex')"
     if texts is None or not (field.column.precision and field.column.data_type in ("datetime", "timestamp", "time")):
         return texts
     if field.arrow == pa.string():
         return texts
     # MySQL writes all digits of a fraction, PostgreSQL those that are not zero.
     return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {texts[0]}))", texts[1]
+
+
+_LONG = ("text", "mediumtext", "longtext", "json", "blob", "mediumblob", "longblob", "vector")
+
+
+def is_long(field: Field) -> bool:
+    """Whether its values may be longer than what is compared as it stands."""
+    longest = characters(field.column)
+    return field.column.data_type in _LONG or is_a_place(field) or (longest is not None and longest > _SHORT_MAX)
+
+
+_SHORT_MAX = 255
+
+
+def may_hold_a_mark(field: Field) -> bool:
+    """Whether its canonical text may hold whatever separates texts from each other."""
+    return rule_of(field).canonical == TEXT and not is_long(field)
+
+
+def shown(field: Field) -> tuple[str, str]:
+    """Its value for a person's eyes, in MySQL's SQL and in PostgreSQL's; of long ones the beginning."""
+    kind, most = field.column.data_type, limits.shown_characters
+    if field.arrow == pa.large_binary():
+        return f"HEX(LEFT(CAST({{c}} AS BINARY), {most}))", f"upper(encode(substr({{c}}, 1, {most}), 'hex'))"
+    if rule_of(field).canonical == TEXT:
+        return f"LEFT({TEXT[0]}, {most})", f"left({TEXT[1]}, {most})"
+    return "{c} + 0" if kind in ("bit", "float", "double") else "CAST({c} AS CHAR)", "{c}::text"
 
 
 # PostgreSQL type → how it is selected to be compared, and as what it then comes. Not those that the warehouse spells
@@ -145,6 +177,9 @@ _READ_BACK: dict[str, tuple[str, pa.DataType]] = {
     "numeric": ("{c}::text", pa.string()),
     "text": ("{c}", pa.string()),
     "varchar": ("{c}", pa.string()),
+    "char": ("{c}::text", pa.string()),
+    "json": ("{c}::text", pa.string()),
+    "jsonb": ("{c}::text", pa.string()),
     "bytea": ("{c}", pa.binary()),
     "date": ("{c}", pa.date32()),
     "time": ("{c}", pa.time64("us")),
@@ -156,15 +191,17 @@ _READ_BACK: dict[str, tuple[str, pa.DataType]] = {
 }
 
 
-# Beyond so many digits Arrow writes small decimals as 1E-7.
-_PLAIN_SCALE_MAX = 6
-
-
-def read_back(field: Field) -> tuple[str, pa.DataType] | None:
+def read_back(field: Field) -> tuple[str, pa.DataType]:
     """How a field is read from the warehouse to be compared (`{c}` is its quoted name), and the Arrow type of it."""
-    if pa.types.is_decimal(field.arrow) and field.arrow.scale > _PLAIN_SCALE_MAX:
-        return None
-    return _READ_BACK.get(field.type_postgres.partition("(")[0])
+    if pa.types.is_decimal(field.arrow):
+        # All of its digits as one number: Arrow would write some as 1E-7.
+        return f"trunc({{c}} * 1{'0' * field.arrow.scale})::text", pa.string()
+    return _READ_BACK[field.type_postgres.partition("(")[0]]
+
+
+def is_a_document(field: Field) -> bool:
+    """Whether the warehouse keeps what its values mean, and not as they are written."""
+    return field.type_postgres in ("json", "jsonb")
 
 
 def is_read_as_text(field: Field) -> bool:

@@ -276,11 +276,10 @@ class Source:
         with self.pool.session() as session:
             session.rows("SELECT 1")
 
-    def checksum(self, question: str) -> tuple[int, int]:
-        """Answer one of `checksum`'s questions: rows and sum."""
+    def answers(self, question: str) -> list[tuple[Any, ...]]:
+        """What the server says to one of `sql.sums`' questions."""
         with self.pool.session() as session:
-            rows, total = session.rows(question)[0]
-        return int(rows), int(total)
+            return session.rows(question)
 
     def close(self) -> None:
         self.pool.close()

@@ -1,122 +1,288 @@
 """
-Source = replica = warehouse, or which tables differ.
+Source = replica = warehouse, or which rows and columns differ.
 
-Each end computes its own checksum, where the data lies; `checksum` phrases
-the question and compares the answers. Nothing is written and no row leaves a
-server.
+Each end adds up checksums of its rows where they lie, range by range of the
+primary key: source and replica of their stored images, replica and warehouse
+of canonical texts. Of ranges that differ `bisect` finds the rows; `deep`
+compares values where checksums cannot. Nothing is written here; `repair` and
+`receipt` follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
-from arrowetl import checksum, config, limits, preflight, schema
-from arrowetl.checksum import Checksum
+from arrowetl import bisect, config, deep, limits, partition, plan, preflight, schema
+from arrowetl.bisect import Asked, Telling
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, VerificationError
+from arrowetl.errors import ArrowetlError, DataError, VerificationError
 from arrowetl.ledger import TRACKING
-from arrowetl.model import Table
+from arrowetl.model import Field, Partition, PublishedTable, Table, TablePlan
 from arrowetl.outcome import Failure
 from arrowetl.source import Source
+from arrowetl.sql.sums import IMAGES, TEXTS, mysql_side, postgres_side
 from arrowetl.tables_file import TablesFile, read_tables
+from arrowetl.verdict import ENDS, Difference, Ranged, Sum, Verdict
 from arrowetl.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What came of comparing one table."""
+class Wanted:
+    """What a person asked for."""
 
-    table: str
-    verdict: str
-    """equal, differs or failed."""
-    checksums: Mapping[str, Checksum]
-    differing: tuple[str, ...] = ()
-    """The ends that are not as the source is."""
-    left_out: tuple[str, ...] = ()
-    """Columns that cannot be compared in this way."""
-    failure: Failure | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        rows = {f"rows_{end}": self.checksums[end].rows if end in self.checksums else None for end in _ENDS}
-        return {
-            "table": self.table,
-            "verdict": self.verdict,
-            **rows,
-            # How many rows differ, and which, is not looked for yet: the ends are named.
-            "differences": 0 if self.verdict == "equal" else None,
-            "differing": [{"end": end, "kind": "changed", "key": {}, "columns": []} for end in self.differing],
-            "columns_left_out": list(self.left_out),
-            "error": self.failure and self.failure.as_json(),
-        }
+    tables: tuple[str, ...] = ()
+    """All, where none is named."""
+    deep: bool = False
+    """Whether every value is to be compared, and not checksums."""
+    shows: bool = False
+    """Whether values may be told."""
 
 
-_ENDS = ("source", "replica", "warehouse")
+@dataclass(frozen=True)
+class Ends:
+    """The three servers, and what stands at two of them."""
+
+    source: Source
+    replica: Source
+    warehouse: Warehouse
+    at_replica: Mapping[str, Table]
+    published: Mapping[str, PublishedTable]
+    tables_file: TablesFile
+    asking: ThreadPoolExecutor
+    """Who asks them, so that none waits for another."""
 
 
 def verify(
     settings: Settings,
-    tables: tuple[str, ...] = (),
+    wanted: Wanted,
     workers: int = limits.workers_default,
     tell: Callable[[Verdict], None] = lambda verdict: None,
 ) -> list[Verdict]:
     """
-    Compare the tables named, or all.
+    Compare the tables asked for, several at a time.
 
     Raises:
         UsageError: a table that was named is not there.
         DatabaseConnectionError: one of the three cannot be reached.
     """
-    tables_file = read_tables(settings.tables_file)
-    preflight.reach(*(settings.endpoint(end) for end in _ENDS))
-    with ExitStack() as closing:
-        source, replica = Source(settings.endpoint("source")), Source(settings.endpoint("replica"))
-        warehouse = Warehouse(settings.endpoint("warehouse"))
-        for end in (source, replica, warehouse):
-            closing.callback(end.close)
-        catalog = {name: table for name, table in source.catalog().items() if name not in TRACKING}
-        chosen = config.chosen_tables(tables, catalog) if tables else tuple(catalog)
-        chosen = tuple(name for name in chosen if tables or not tables_file.of_table(catalog[name]).excluded)
-        pool = closing.enter_context(ThreadPoolExecutor(workers))
+    with _ends(settings, workers) as ends, ThreadPoolExecutor(workers) as pool:
+        catalog = {name: table for name, table in ends.source.catalog().items() if name not in TRACKING}
+        chosen = config.chosen_tables(wanted.tables, catalog) if wanted.tables else tuple(catalog)
+        chosen = tuple(
+            name for name in chosen if wanted.tables or not ends.tables_file.of_table(catalog[name]).excluded
+        )
 
         def one(name: str) -> Verdict:
-            verdict = _verify_one(catalog[name], tables_file, source, replica, warehouse)
+            verdict = _one(catalog[name], ends, wanted)
             tell(verdict)
             return verdict
 
-        return list(pool.map(one, chosen))
+        # The largest first, so that none is left to work alone in the end.
+        largest_first = sorted(chosen, key=lambda name: -catalog[name].data_bytes)
+        found = {verdict.table: verdict for verdict in pool.map(one, largest_first)}
+    return [found[name] for name in chosen]
 
 
-def _verify_one(
-    table: Table, tables_file: TablesFile, source: Source, replica: Source, warehouse: Warehouse
-) -> Verdict:
+@contextmanager
+def _ends(settings: Settings, workers: int) -> Iterator[Ends]:
+    tables_file = read_tables(settings.tables_file)
+    preflight.reach(*(settings.endpoint(end) for end in ENDS))
+    with ExitStack() as closing:
+        source = Source(settings.endpoint("source"), tables_file.choices)
+        replica = Source(settings.endpoint("replica"), mask_key=None)
+        warehouse = Warehouse(settings.endpoint("warehouse"))
+        for end in (source, replica, warehouse):
+            closing.callback(end.close)
+        asking = closing.enter_context(ThreadPoolExecutor(len(ENDS) * workers, "asking"))
+        yield Ends(source, replica, warehouse, replica.catalog(), warehouse.published(), tables_file, asking)
+
+
+def _one(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
+    """One table, and if it cannot be compared, why."""
+    began = time.monotonic()
     try:
-        settings = tables_file.of_table(table)
-        excluded = settings.excluded_columns()
-        columns = [column for column in table.columns if column.name not in excluded]
-        translated = schema.translate(table.name, columns, settings.column_types())
-        # What is masked is not what the source has.
-        fields = tuple(field for field in translated if field.column.name not in settings.masks())
-        checksums = {
-            end.endpoint.name: Checksum(
-                *end.checksum(checksum.mysql_checksum(end.endpoint.database, table.name, fields))
-            )
-            for end in (source, replica)
-        }
-        question = checksum.postgres_checksum(warehouse.namespace, schema.postgres_name(table.name), fields)
-        checksums["warehouse"] = Checksum(*warehouse.checksum(question))
+        verdict = _compared(table, ends, wanted)
     except ArrowetlError as error:
-        return Verdict(table.name, "failed", {}, failure=Failure.of(error, table.name))
-    differing = checksum.differing(checksums, of="source")
-    compared = {field.column.name for field in checksum.comparable(fields)}
-    left_out = tuple(column.name for column in table.columns if column.name not in compared)
-    return Verdict(table.name, "differs" if differing else "equal", checksums, differing, left_out)
+        verdict = Verdict(table.name, "failed", failure=Failure.of(error, table.name))
+    return replace(verdict, seconds=time.monotonic() - began)
 
 
-def exit_code(verdicts: list[Verdict]) -> int:
+def _compared(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
+    settings, published = ends.tables_file.of_table(table), ends.published.get(schema.postgres_name(table.name))
+    planned = plan.table_plan(table, settings, published, remembered=())
+    absent = [end for end, there in (("replica", table.name in ends.at_replica), ("warehouse", published)) if not there]
+    if absent:
+        rows = int(ends.source.answers(_sides(planned, ends)[0].side.sums(Partition(0, None, None), ()))[0][0])
+        note = f"not at all at the {' and the '.join(absent)}: arrowetl run --table {table.name}"
+        return Verdict(table.name, "differs", rows={"source": rows}, differences=rows * len(absent), note=note)
+    _refuse_other_columns(planned, ends)
+    asked = _sides(planned, ends)
+    parts = list(ends.source.ranges(planned, lambda: limits.verified_rows)) if asked[0].side.key else [_ALL]
+    fields = tuple(field for field in planned.fields if not field.mask)
+    telling = Telling.of(fields, _naming(planned), wanted.shows)
+    planned = replace(planned, fields=fields)
+    reads = wanted.deep or any(map(schema.is_a_document, fields))
+    compare = partial(_read, planned, ends) if reads else partial(_summed, planned, ends, asked, telling)
+    found = compare(parts, telling) if reads else compare(parts)
+    left_out = tuple(column.name for column in table.columns if column.name not in {f.column.name for f in fields})
+    return replace(found, table=table.name, left_out=left_out)
+
+
+_ALL = Partition(0, None, None)
+
+
+def _refuse_other_columns(planned: TablePlan, ends: Ends) -> None:
+    """
+    Raises:
+        DataError: an end's table has not the columns that the source's has now.
+    """
+    wanted = {field.column.name for field in planned.fields}
+    there = {column.name for column in ends.at_replica[planned.name].columns}
+    changes = [f"the replica lacks {name}" for name in sorted(wanted - there)]
+    changes += [f"only the replica has {name}" for name in sorted(there - wanted)]
+    drift = planned.drift
+    changes += [f"the warehouse lacks {field.name_postgres}" for field in drift.added]
+    changes += [f"only the warehouse has {name}" for name in drift.dropped]
+    changes += [f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped]
+    if changes:
+        raise DataError(
+            f"{planned.name}: its columns changed since it was carried: {'; '.join(changes)}",
+            f"carry it first: arrowetl run --table {planned.name}",
+        )
+
+
+def _naming(planned: TablePlan) -> tuple[Field, ...]:
+    """The fields that tell rows apart; none where a part of the key is masked, or no server can say it."""
+    key = planned.key_fields
+    return key if all(schema.canonical(field) for field in key) else ()
+
+
+def _sides(planned: TablePlan, ends: Ends) -> tuple[Asked, Asked, Asked]:
+    fields = [field for field in planned.fields if not field.mask]
+    named, ranged = _naming(planned), None
+    if named and partition.can_be_split(planned.table) and _is_a_number(named[0]):
+        ranged = named[0]
+    key, key_there = (ranged.column.name, ranged.name_postgres) if ranged else (None, None)
+    at_source, at_replica = (
+        Asked(end.endpoint.name, end, mysql_side(end.endpoint.database, planned.name, fields, key, named))
+        for end in (ends.source, ends.replica)
+    )
+    there = postgres_side(ends.warehouse.namespace, planned.name_postgres, fields, key_there, named)
+    return at_source, at_replica, Asked("warehouse", ends.warehouse, there)
+
+
+def _is_a_number(field: Field) -> bool:
+    return field.type_postgres.partition("(")[0] in ("smallint", "integer", "bigint", "numeric")
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What one end said of a range."""
+
+    sum: Sum
+    unsaid: bool
+    """Whether it had no room to say some row."""
+
+
+def _asked_of(one: Asked, parts: Sequence[Partition], ways: Sequence[str], pause_seconds: float) -> list[_Said]:
+    found = []
+    for part in parts:
+        if part.index:
+            time.sleep(pause_seconds)
+        rows, *answers = one.end.answers(one.side.sums(part, ways))[0]
+        totals = dict(zip(ways, map(int, answers[::2]), strict=True))
+        unsaid = any(int(count or 0) for count in answers[1::2])
+        found.append(_Said(Sum(int(rows), totals.get(IMAGES), totals.get(TEXTS)), unsaid))
+    return found
+
+
+_WAYS = {"source": (IMAGES,), "replica": (IMAGES, TEXTS), "warehouse": (TEXTS,)}
+
+
+def _summed(
+    planned: TablePlan, ends: Ends, asked: tuple[Asked, Asked, Asked], telling: Telling, parts: Sequence[Partition]
+) -> Verdict:
+    """By checksums; all three ends add up at the same time."""
+    pause = ends.source.choices.pause_milliseconds / 1000
+    adding = [
+        ends.asking.submit(_asked_of, one, parts, _WAYS[one.name], pause if one.name == "source" else 0.0)
+        for one in asked
+    ]
+    said = [future.result() for future in adding]
+    found = Verdict(planned.name, "equal")
+    for part, *answers in zip(parts, *said, strict=True):
+        if any(answer.unsaid for answer in answers):
+            found = _with(found, _read(planned, ends, [part], telling, room=_room(found)))
+            continue
+        sums = {one.name: answer.sum for one, answer in zip(asked, answers, strict=True)}
+        number, differing = _apart(asked, part, sums, telling, _room(found))
+        found = _with(found, _of_range(planned.name, Ranged(part, sums), number, differing))
+    return found
+
+
+def _apart(
+    asked: tuple[Asked, Asked, Asked], part: Partition, sums: Mapping[str, Sum], telling: Telling, room: int
+) -> tuple[int, list[Difference]]:
+    """How many rows of a range differ, at both ends together, and the first of them."""
+    source, replica, warehouse = asked
+    alike = (sums["source"].rows, sums["source"].images) == (sums["replica"].rows, sums["replica"].images)
+    number, found, reference, texts = 0, list[Difference](), replica, (sums["replica"].rows, sums["replica"].texts)
+    if not alike:
+        only = bisect.apart(source, replica, IMAGES, part, sums["source"].rows)
+        number, found = bisect.told(source, replica, IMAGES, part, only, telling, room)
+        # What the replica says is no measure here.
+        (said,) = _asked_of(source, [replace(part, index=0)], (TEXTS,), 0.0)
+        reference, texts = source, (said.sum.rows, said.sum.texts)
+    if texts != (sums["warehouse"].rows, sums["warehouse"].texts):
+        only = bisect.apart(reference, warehouse, TEXTS, part, sums["warehouse"].rows)
+        more, others = bisect.told(reference, warehouse, TEXTS, part, only, telling, room - len(found))
+        number, found = number + more, found + others
+    return number, found
+
+
+def _read(planned: TablePlan, ends: Ends, parts: Sequence[Partition], telling: Telling, room: int = 0) -> Verdict:
+    """By reading all three."""
+    found, room = Verdict(planned.name, "equal"), room or limits.differences_shown
+    for part in parts:
+        left = max(0, room - len(found.differing))
+        one = deep.compared(ends.source, ends.replica, ends.warehouse, planned, part, telling, left)
+        sums = {end: Sum(rows) for end, rows in one.rows.items()}
+        found = _with(found, _of_range(planned.name, Ranged(part, sums), one.differences, one.differing))
+    return found
+
+
+def _room(found: Verdict) -> int:
+    return max(0, limits.differences_shown - len(found.differing))
+
+
+def _of_range(table: str, ranged: Ranged, differences: int, differing: Sequence[Difference]) -> Verdict:
+    rows = {end: one.rows for end, one in ranged.sums.items()}
+    return Verdict(
+        table, "differs" if differences else "equal", (ranged,), rows, differences, tuple(differing),
+        (ranged.part,) if differences else (), rows_read=sum(rows.values()),
+    )  # fmt: skip
+
+
+def _with(found: Verdict, more: Verdict) -> Verdict:
+    """The verdict upon one range more."""
+    return replace(
+        found,
+        verdict="differs" if "differs" in (found.verdict, more.verdict) else "equal",
+        ranges=found.ranges + more.ranges,
+        rows={end: (found.rows.get(end) or 0) + (more.rows.get(end) or 0) for end in ENDS},
+        differences=found.differences + more.differences,
+        differing=found.differing + more.differing,
+        ranges_differing=found.ranges_differing + more.ranges_differing,
+        rows_read=found.rows_read + more.rows_read,
+    )
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
     """0, 5 where something differs, 1 where something could not be compared."""
     words = {verdict.verdict for verdict in verdicts}
     return VerificationError.exit_code if "differs" in words else int("failed" in words)

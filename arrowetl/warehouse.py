@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -188,7 +189,7 @@ class Warehouse:
     def rows(self, plan: TablePlan, part: Partition) -> pa.Table:
         """The published rows of a partition, as `coerce.as_read_back` has them."""
         with self.arrow.session() as session:
-            return session.read_arrow(sql.rows_back(self.namespace, plan, part))
+            return coerce.comparable(session.read_arrow(sql.rows_back(self.namespace, plan, part)), plan.fields)
 
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
@@ -253,11 +254,10 @@ class Warehouse:
             session.execute(sql.drop_postgres(self.namespace, name(plan.name_postgres)))
         session.execute(tracking.forget_partitions(self.namespace, plan.name))
 
-    def checksum(self, question: str) -> tuple[int, int]:
-        """Answer one of `checksum`'s questions: rows and sum."""
+    def answers(self, question: str) -> list[tuple[Any, ...]]:
+        """What the server says to one of `sql.sums`' questions."""
         with self.pool.session() as session:
-            rows, total = session.rows(question)[0]
-        return int(rows), int(total)
+            return session.rows(question)
 
     def close(self) -> None:
         self.pool.close()

@@ -83,6 +83,7 @@ from arrowetl.sql.postgres import (
     swap_warehouse,
     unstage,
 )
+from arrowetl.sql.sums import row_checksum
 from arrowetl.sql.tracking import in_doubt, load_in_doubt, no_doubt
 
 __all__ = [
@@ -147,6 +148,7 @@ __all__ = [
     "reading",
     "replace_all",
     "retired_name",
+    "row_checksum",
     "rows_back",
     "shortened_key",
     "stage_again",

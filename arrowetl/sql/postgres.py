@@ -79,11 +79,10 @@ def rows_back(namespace: str, plan: TablePlan, part: Partition) -> str:
     """The published rows of a partition, each column as it can be compared."""
     columns = []
     for field in plan.fields:
-        back, name = read_back(field), postgres_name(field.name_postgres)
-        assert back is not None, "the plan sees to that"
-        columns.append(f"{back[0].replace('{c}', name)} AS {name}")
-    key = postgres_name(plan.key_postgres[0])
-    return f"SELECT {', '.join(columns)} FROM {_target(namespace, plan)}{inside(key, part)}"
+        (select, _), name = read_back(field), postgres_name(field.name_postgres)
+        columns.append(f"{select.replace('{c}', name)} AS {name}")
+    where = inside(postgres_name(plan.key_fields[0].name_postgres), part) if plan.key_fields else ""
+    return f"SELECT {', '.join(columns)} FROM {_target(namespace, plan)}{where}"
 
 
 def swap_warehouse(namespace: str, plan: TablePlan) -> list[str]:
