@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 import arrowetl
-from arrowetl import config, drivers, limits, memory, progress, report, rules, verify
+from arrowetl import config, drivers, limits, memory, progress, proof, report, rules, verify
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
 from arrowetl.options import all_option, chosen, json_option, shared, table_option
@@ -339,20 +339,21 @@ def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> Non
 @all_option
 @table_option
 @click.option("--deep", is_flag=True, help="Compare every value, and not checksums.")
+@click.option("--repair", is_flag=True, help="Carry anew what differs, and compare it again.")
 @click.option("--show-values", is_flag=True, help="Tell the values that differ; else only their digests.")
 @json_option
 @shared
-def verify_(all_: bool, tables: tuple[str, ...], deep: bool, show_values: bool, as_json: bool) -> None:
+def verify_(all_: bool, tables: tuple[str, ...], deep: bool, repair: bool, show_values: bool, as_json: bool) -> None:
     """Compare source, replica and warehouse by checksums; say which rows and columns differ."""
     if all_ == bool(tables):
         raise click.UsageError("name tables with --table, or ask for --all")
     with _open() as etl:
-        found = etl.verify(tables, deep, show_values)
+        found = etl.verify(tables, deep, show_values, repair)
     code = verify.exit_code(found)
     if as_json:
         _show_json({"exit_code": code, "tables": [verdict.as_json() for verdict in found]})
     else:
-        _show(report.verdicts(found))
+        _show(proof.verdicts(found))
     sys.exit(code)
 
 
@@ -364,15 +365,15 @@ def status(watch: bool, as_json: bool) -> None:
     """What is in the warehouse, as of when, from which run."""
     with _open("warehouse") as etl:
         if watch and not as_json:
-            with Live(report.status(etl.status()), auto_refresh=False) as live:
+            with Live(proof.status(etl.status()), auto_refresh=False) as live:
                 while True:
                     time.sleep(limits.watch_seconds)
-                    live.update(report.status(etl.status()), refresh=True)
+                    live.update(proof.status(etl.status()), refresh=True)
         rows = etl.status()
     if as_json:
         _show_json({"tables": rows})
     else:
-        _show(report.status(rows))
+        _show(proof.status(rows))
 
 
 @commands.command()

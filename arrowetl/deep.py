@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, compare, reconcile
+from arrowetl import coerce, compare, readback, reconcile
 from arrowetl.bisect import Telling
 from arrowetl.model import Partition, TablePlan
 from arrowetl.source import Source
@@ -47,7 +47,9 @@ def compared(
     wanted, _ = coerce.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
     there = warehouse.rows(read, part)
     counts["warehouse"] = there.num_rows
-    more, others = _told("warehouse", coerce.as_read_back(wanted, read.fields), there, read, telling, room - len(found))
+    more, others = _told(
+        "warehouse", readback.as_read_back(wanted, read.fields), there, read, telling, room - len(found)
+    )
     return Deep(counts, number + more, found + others)
 
 

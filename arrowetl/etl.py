@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from arrowetl import analyze, config, limits, monitor, overrides, planning, preflight, verify
+from arrowetl import analyze, config, limits, monitor, overrides, planning, preflight, repair, verify
 from arrowetl import bench as benching
 from arrowetl import run as running
 from arrowetl.config import Settings
@@ -103,6 +103,8 @@ class Etl:
         tables: Sequence[str] = (),
         deep: bool = False,
         show_values: bool = False,
+        repairs: bool = False,
+        max_workers: int = limits.workers_default,
         tell: Callable[[Verdict], None] = lambda verdict: None,
     ) -> list[Verdict]:
         """
@@ -112,8 +114,11 @@ class Etl:
             tables: their names; all, where none is named.
             deep: compare every value, instead of checksums.
             show_values: tell the values that differ, and not their digests alone.
+            repairs: carry what differs anew, and compare it again.
         """
-        return verify.verify(self.settings, verify.Wanted(tuple(tables), deep, show_values), tell=tell)
+        wanted = verify.Wanted(tuple(tables), deep, show_values)
+        found = verify.verify(self.settings, wanted, max_workers, tell)
+        return repair.repair(self.settings, wanted, found, max_workers, lambda event: None) if repairs else found
 
     def bench(
         self,

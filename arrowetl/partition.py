@@ -15,6 +15,10 @@ from itertools import count
 from arrowetl import limits
 from arrowetl.model import INTEGERS, Partition, Table
 
+Bounds = tuple[int | None, int | None]
+"""Of a range of keys: from where on, and up to where; None is open."""
+EVERYTHING: tuple[Bounds, ...] = ((None, None),)
+
 
 def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: int) -> int:
     """
@@ -64,7 +68,7 @@ def widths_edge(widths: Sequence[tuple[int, int]], bytes_: int) -> int | None:
     return None
 
 
-def gaps(done: Sequence[Partition]) -> tuple[tuple[int | None, int | None], ...]:
+def gaps(done: Sequence[Partition]) -> tuple[Bounds, ...]:
     """
     The ranges that are left when some partitions are done, which do not overlap.
 
@@ -73,7 +77,7 @@ def gaps(done: Sequence[Partition]) -> tuple[tuple[int | None, int | None], ...]
     >>> gaps([])
     ((None, None),)
     """
-    found: list[tuple[int | None, int | None]] = []
+    found: list[Bounds] = []
     lower: int | None = None
     begun = False
     for part in sorted(done, key=lambda part: (part.lower is not None, part.lower or 0)):

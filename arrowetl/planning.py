@@ -20,7 +20,7 @@ from arrowetl.model import Mode, PublishedTable, Table, TablePlan
 from arrowetl.modes import Circumstances
 from arrowetl.outcome import Coercion, Failure, Outcome, Status
 from arrowetl.pace import Pace
-from arrowetl.record import NO_RECORD, Record, Standing
+from arrowetl.record import NO_RECORD, Compared, Record, Standing
 from arrowetl.route import Route
 from arrowetl.source import Source
 from arrowetl.tables_file import TablesFile
@@ -40,6 +40,8 @@ class Request:
     max_source_connections: int | None = None
     to: str = "both"
     strict: bool = False
+    compared: Mapping[str, Compared] = field(default_factory=dict)
+    """Table → what a comparison found of it just now; only what differs is to be read of these."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from arrowetl import checksum, coerce, compare, limits, sql
+from arrowetl import checksum, coerce, compare, limits, readback, sql
 from arrowetl.checksum import Grouped
 from arrowetl.model import Comparison, Mode, Partition, TablePlan
 from arrowetl.outcome import Coercion
@@ -78,7 +78,7 @@ def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job)
     del at_replica  # one end at a time: so large a part of the table is held twice, not three times
     wanted, coercions = coerce.to_warehouse(plan.name, rows, read.fields, key)
     there = compare.ordered(warehouse.rows(read, part), plan.key_postgres[0])
-    places, gone = compare.differing(coerce.as_read_back(wanted, read.fields), there, plan.key_postgres)
+    places, gone = compare.differing(readback.as_read_back(wanted, read.fields), there, plan.key_postgres)
     lost = _keys(plan, [int(value) for value in gone.column(0).to_pylist()])
     pieces = ((read, rows.take(places)),)
     lacks["warehouse"] = Difference(pieces, lost, read, rows.num_rows, rows.num_rows, rows.nbytes, coercions)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from arrowetl.model import PublishedTable
+from arrowetl.model import Partition, PublishedTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,17 @@ class Record:
 
 
 NO_RECORD = Record()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison found of a table a moment ago: only some ranges differ, the others need not be read again."""
+
+    differing: tuple[Partition, ...]
+    rows_equal: int
+    """The source's rows in all the others."""
+    reading: Reading
+    """What the source said of the table before it was compared."""
 
 
 @dataclass(frozen=True, slots=True)

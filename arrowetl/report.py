@@ -17,7 +17,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from arrowetl import limits
 from arrowetl.bench import Benched, Trial
 from arrowetl.changes import Change
 from arrowetl.errors import ArrowetlError
@@ -32,7 +31,6 @@ from arrowetl.outcome import (
 from arrowetl.planning import Planned
 from arrowetl.preflight import Examined
 from arrowetl.rules import REPLICA_TYPES, Rule
-from arrowetl.verdict import Verdict
 
 _SLOWEST_SHOWN = 5
 _COERCIONS_SHOWN = 12
@@ -72,7 +70,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _grid(*headings: str, right: Iterable[int] = ()) -> Table:
+def grid(*headings: str, right: Iterable[int] = ()) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index in set(right) else "left", overflow="fold")
@@ -88,7 +86,7 @@ def summary(run: Summary) -> RenderableType:
     parts: list[RenderableType] = []
     slowest = sorted(done, key=lambda outcome: -outcome.seconds)[:_SLOWEST_SHOWN]
     if slowest:
-        table = _grid(
+        table = grid(
             "slowest tables", "rows", "size", "partitions", "seconds", "expected", "rows/s", right=(1, 2, 3, 4, 5, 6)
         )
         for o in slowest:
@@ -154,7 +152,7 @@ def _worth_telling(failures: Sequence[Failure]) -> list[Failure]:
 
 
 def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
-    table = _grid("coerced in the warehouse", "from", "to", "values", "for example", "", right=(3,))
+    table = grid("coerced in the warehouse", "from", "to", "values", "for example", "", right=(3,))
     for name, coercion in sorted(coerced, key=lambda pair: (not pair[1].news, -pair[1].count))[:_COERCIONS_SHOWN]:
         keys = ", ".join(map(str, coercion.example_keys))
         news = "new" if coercion.news else ""
@@ -166,7 +164,7 @@ def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
 
 def plans(planned: Planned) -> RenderableType:
     """The plan of a run, in the order of work."""
-    table = _grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4))
+    table = grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4))
     for plan in planned.plans:
         table.add_row(
             plan.name, plan.mode, _about(plan), size(_bytes(plan)), duration(plan.expected.seconds), plan.reason
@@ -232,7 +230,7 @@ def trial(one: Trial) -> str:
 def benched(found: Benched, save: bool = False) -> RenderableType:
     """The curve over sizes and workers, where the time goes, and what is recommended."""
     most = max(one.rows_per_second for one in found.trials)
-    curve = _grid("workers", "partition", "rows/s", "", right=(0, 1, 2))
+    curve = grid("workers", "partition", "rows/s", "", right=(0, 1, 2))
     by_setting: dict[tuple[int, int], list[Trial]] = {}
     for one in found.trials:
         by_setting.setdefault((one.workers, one.partition_bytes), []).append(one)
@@ -241,7 +239,7 @@ def benched(found: Benched, save: bool = False) -> RenderableType:
         chosen = (workers, bytes_) == (found.best.workers, found.best.partition_bytes)
         bar = "█" * max(1, round(rate / most * _BAR_WIDTH)) if most else ""
         curve.add_row(str(workers), size(bytes_), count(rate), bar + (" ◄" if chosen else ""))
-    legs = _grid("leg", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
+    legs = grid("leg", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
     whole, rows = sum(found.best.legs.values()), max(found.best.rows, 1)
     for leg, seconds in found.best.legs.items():
         quick = max(seconds, 1e-9)
@@ -262,53 +260,6 @@ def benched(found: Benched, save: bool = False) -> RenderableType:
 
 
 _WORTH_TELLING_SECONDS = 0.05
-
-
-def verdicts(found: Sequence[Verdict]) -> RenderableType:
-    """The comparison of the three ends; what is not equal last."""
-    equal = [verdict for verdict in found if verdict.verdict == "equal"]
-    rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
-    parts: list[RenderableType] = [
-        Text(
-            f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows",
-            style="bold",
-        )
-    ]
-    left_out = {verdict.table: verdict.left_out for verdict in found if verdict.left_out}
-    for table, columns in left_out.items():
-        parts.append(Text(f"note: {table}: not compared: {', '.join(columns)}"))
-    for verdict in found:
-        if verdict.note:
-            parts.append(Text(f"note: {verdict.table}: {verdict.note}"))
-        if verdict.failure:
-            parts.append(Text(f"✗ could not be compared: {verdict.failure.message}", style="red"))
-            parts.append(Text(f"  {verdict.failure.remedy}") if verdict.failure.remedy else Text())
-        elif verdict.verdict == "differs":
-            parts += _differences(verdict)
-    return Group(*parts)
-
-
-def _differences(verdict: Verdict) -> list[RenderableType]:
-    rows = ", ".join(f"{end} {count(rows)}" for end, rows in verdict.rows.items() if rows is not None)
-    words = "1 row differs" if verdict.differences == 1 else f"{count(verdict.differences)} rows differ"
-    parts: list[RenderableType] = [Text(f"✗ {verdict.table}: {words}; rows: {rows}", style="red")]
-    if not verdict.differing:
-        return parts
-    table = _grid("end", "row", "key", "column", "source", "there")
-    for one in verdict.differing[:_DIFFERENCES_SHOWN]:
-        key = ", ".join(f"{name} {value}" for name, value in one.key.items()) or "(no key)"
-        shown = one.digests if one.values is None else one.values
-        for number, (column, (ours, theirs)) in enumerate(shown.items() or [("", ("", ""))]):
-            place = (one.end, one.kind, key) if number == 0 else ("", "", "")
-            table.add_row(*place, column, *(Text("NULL" if value is None else str(value)) for value in (ours, theirs)))
-    parts.append(table)
-    if verdict.differences > len(verdict.differing[:_DIFFERENCES_SHOWN]):
-        more = verdict.differences - len(verdict.differing[:_DIFFERENCES_SHOWN])
-        parts.append(Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}"))
-    return parts
-
-
-_DIFFERENCES_SHOWN = 10
 
 
 def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType:
@@ -338,27 +289,6 @@ def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) 
     return head + text + more + "".join(lines)
 
 
-def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """The ledger's last word on each table; failures last."""
-    if not rows:
-        return Text("nothing has been loaded yet: arrowetl run --all")
-    table = _grid("table", "last", "rows", "data of", "checked", "error, or flags", right=(2,))
-    for row in sorted(rows, key=lambda row: (row["load_status"] != "success", row["table"])):
-        moments = [
-            moment.strftime("%Y-%m-%d %H:%M:%S") if (moment := row[key]) else "" for key in ("loaded_at", "checked_at")
-        ]
-        known = "" if row["rows"] is None else count(row["rows"])
-        table.add_row(row["table"], row["load_status"], known, *moments, row["error"] or _flags(row))
-    failed = sum(row["load_status"] != "success" for row in rows)
-    overdue = sum(row["overdue"] for row in rows)
-    words = f"{count(len(rows))} tables, {failed} failed" + (f", {overdue} overdue" if overdue else "")
-    return Group(table, Text(f"{words}; times are UTC", style="bold"))
-
-
-def _flags(row: Mapping[str, Any]) -> str:
-    return ", ".join([flag["kind"] for flag in row["flags"]] + ["overdue"] * row["overdue"])
-
-
 def examined(found: Sequence[Examined]) -> RenderableType:
     """The three servers, and what is wrong with them."""
     parts: list[RenderableType] = []
@@ -379,7 +309,7 @@ _TYPES_HEADINGS = ("MySQL, MariaDB", "warehouse", "read as", "replica", "note")
 
 def types(rules: Sequence[Rule]) -> RenderableType:
     """The type rules."""
-    table = _grid(*_TYPES_HEADINGS)
+    table = grid(*_TYPES_HEADINGS)
     for rule in rules:
         table.add_row(*_type_words(rule))
     return table

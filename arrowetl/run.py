@@ -68,7 +68,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
             tell(TableEnded(outcome))
         hands = Workers(request.executor, request.max_workers, planned.pace)
         held.callback(hands.close)
-        shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell)
+        shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell, request.compared)
         work = tuple(plan for plan in planned.plans if not _needs_nothing(plan))
         outcomes = _carry(work, shared, request.max_workers, tables_file.choices.business_hours)
         connections = chain(workers.connections_of(way_there), book.connections(), *hands.connections.values())

@@ -171,17 +171,20 @@ class Source:
         return counts
 
     def partitions(
-        self, plan: TablePlan, done: Sequence[Partition] = (), rows: Callable[[], int] | None = None
+        self,
+        plan: TablePlan,
+        between: Sequence[tuple[int | None, int | None]] = ((None, None),),
+        rows: Callable[[], int] | None = None,
     ) -> Iterator[Partition]:
         """
         The table as ranges, by walking its primary key's index; each is made when it is asked for.
 
         Args:
-            done: ranges that are left out.
+            between: the bounds within which they lie; by default all of it.
             rows: how many the next one is to have; by default as many as the plan says.
         """
         rows = rows or (lambda: plan.rows_per_partition)
-        found = chain.from_iterable(self._ranges(plan.table, rows, *gap) for gap in partition.gaps(done))
+        found = chain.from_iterable(self._ranges(plan.table, rows, *gap) for gap in between)
         return (replace(part, index=index, since=plan.since) for index, part in enumerate(found))
 
     def ranges(self, plan: TablePlan, rows: Callable[[], int]) -> Iterator[Partition]:

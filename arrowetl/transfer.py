@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
@@ -42,7 +42,7 @@ from arrowetl.outcome import (
     Status,
     TableStarted,
 )
-from arrowetl.record import AsOf, Reading, Record, Standing
+from arrowetl.record import AsOf, Compared, Reading, Record, Standing
 from arrowetl.route import Route
 from arrowetl.sql.tracking import Entry
 from arrowetl.workers import End, Job, Servers, Workers, servers_of
@@ -60,6 +60,8 @@ class Shared:
     """Table → what the last run of it that succeeded had to coerce."""
     workers: Workers
     tell: Callable[[Event], None]
+    compared: Mapping[str, Compared] = field(default_factory=dict)
+    """Table → what a comparison found of it just now."""
 
 
 def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tuple[Outcome, Entry]:
@@ -79,7 +81,8 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
     source, started_at, clock = shared.servers.source, datetime.now(UTC), time.monotonic()
 
     with _staging_discarded_on_failure(plan, shared):
-        before = source.reading(plan)
+        compared = shared.compared.get(plan.name) if plan.proves else None
+        before = compared.reading if compared else source.reading(plan)
         high = source.high(plan, before)
         plan, carried = whole_if_it_differs(plan, shared)
         ends, counts = ends_of(plan, shared.servers), dict[str, int]()
@@ -91,13 +94,14 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
                 end.prepare(plan, kept)
             # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
             rows = partial(rows_of_the_next, plan, shared)
-            partitions = source.partitions(plan, kept, rows) if before.rows or plan.is_delta else ()
+            left = [(part.lower, part.upper) for part in compared.differing] if compared else partition.gaps(kept)
+            partitions = source.partitions(plan, left, rows) if before.rows or plan.is_delta else ()
             carried = resume.outcomes(held) + carry_all(plan, partitions, shared)
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan, partial(rows_of_the_next, plan, shared)), shared)
             carried, counts = finish(plan, ends, carried, shared)
 
-        staged = together(carried)
+        staged = together(carried, compared.rows_equal if compared else 0)
         settled = compare(plan, staged, counts, before, source.reading(plan))
         coercions, comments = coerced(plan, carried, shared)
         entry = known or entry_of(plan, staged, shared, high, before if settled else None, started_at)
@@ -210,10 +214,15 @@ def finished(plan: TablePlan, end: End) -> dict[str, int]:
     return {} if plan.is_delta else {end.name: end.count(plan)}
 
 
-def together(carried: Sequence[PartitionOutcome]) -> Staged:
-    """What all partitions staged, and how many rows the published tables are to have."""
+def together(carried: Sequence[PartitionOutcome], equal: int) -> Staged:
+    """
+    What all partitions staged, and how many rows the published tables are to have.
+
+    Args:
+        equal: rows that stand in no partition, since they were found equal before.
+    """
     rows, gone, standing = (sum(getattr(part, what) for part in carried) for what in ("staged", "gone", "standing"))
-    return Staged(rows, gone, standing)
+    return Staged(rows, gone, standing + equal)
 
 
 def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: Reading, after: Reading) -> bool | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from arrowetl.model import Partition
 from arrowetl.outcome import Failure
+from arrowetl.record import Reading
 
 ENDS = ("source", "replica", "warehouse")
 
@@ -97,8 +98,10 @@ class Verdict:
     rows_read: int = 0
     """Rows that were read, or added up, at all ends together."""
     failure: Failure | None = None
-    repaired: bool = False
-    """Whether it was otherwise before it was repaired."""
+    repaired: int = 0
+    """Rows that differed before they were carried anew."""
+    reading: Reading | None = None
+    """What the source said of the table before it was compared."""
 
     @property
     def ends_differing(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from functools import partial
 from arrowetl import bisect, config, deep, limits, partition, plan, preflight, schema
 from arrowetl.bisect import Asked, Telling
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, DataError, VerificationError
+from arrowetl.errors import ArrowetlError, VerificationError
 from arrowetl.ledger import TRACKING
 from arrowetl.model import Field, Partition, PublishedTable, Table, TablePlan
 from arrowetl.outcome import Failure
@@ -115,12 +115,13 @@ def _one(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
 def _compared(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
     settings, published = ends.tables_file.of_table(table), ends.published.get(schema.postgres_name(table.name))
     planned = plan.table_plan(table, settings, published, remembered=())
+    reading = ends.source.reading(planned)
     absent = [end for end, there in (("replica", table.name in ends.at_replica), ("warehouse", published)) if not there]
-    if absent:
-        rows = int(ends.source.answers(_sides(planned, ends)[0].side.sums(Partition(0, None, None), ()))[0][0])
-        note = f"not at all at the {' and the '.join(absent)}: arrowetl run --table {table.name}"
-        return Verdict(table.name, "differs", rows={"source": rows}, differences=rows * len(absent), note=note)
-    _refuse_other_columns(planned, ends)
+    if note := "; ".join(
+        [*(f"not at all at the {end}" for end in absent), *([] if absent else _altered(planned, ends))]
+    ):
+        note += f" (arrowetl run --table {table.name})"
+        return Verdict(table.name, "differs", rows={"source": reading.rows}, differences=reading.rows, note=note)
     asked = _sides(planned, ends)
     parts = list(ends.source.ranges(planned, lambda: limits.verified_rows)) if asked[0].side.key else [_ALL]
     fields = tuple(field for field in planned.fields if not field.mask)
@@ -130,30 +131,24 @@ def _compared(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
     compare = partial(_read, planned, ends) if reads else partial(_summed, planned, ends, asked, telling)
     found = compare(parts, telling) if reads else compare(parts)
     left_out = tuple(column.name for column in table.columns if column.name not in {f.column.name for f in fields})
-    return replace(found, table=table.name, left_out=left_out)
+    return replace(found, table=table.name, left_out=left_out, reading=reading)
 
 
 _ALL = Partition(0, None, None)
 
 
-def _refuse_other_columns(planned: TablePlan, ends: Ends) -> None:
-    """
-    Raises:
-        DataError: an end's table has not the columns that the source's has now.
-    """
+def _altered(planned: TablePlan, ends: Ends) -> list[str]:
+    """In what the columns of an end's table are not those that the source's has now, in words."""
     wanted = {field.column.name for field in planned.fields}
     there = {column.name for column in ends.at_replica[planned.name].columns}
-    changes = [f"the replica lacks {name}" for name in sorted(wanted - there)]
-    changes += [f"only the replica has {name}" for name in sorted(there - wanted)]
     drift = planned.drift
-    changes += [f"the warehouse lacks {field.name_postgres}" for field in drift.added]
-    changes += [f"only the warehouse has {name}" for name in drift.dropped]
-    changes += [f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped]
-    if changes:
-        raise DataError(
-            f"{planned.name}: its columns changed since it was carried: {'; '.join(changes)}",
-            f"carry it first: arrowetl run --table {planned.name}",
-        )
+    return [
+        *(f"the replica lacks {name}" for name in sorted(wanted - there)),
+        *(f"only the replica has {name}" for name in sorted(there - wanted)),
+        *(f"the warehouse lacks {field.name_postgres}" for field in drift.added),
+        *(f"only the warehouse has {name}" for name in drift.dropped),
+        *(f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped),
+    ]
 
 
 def _naming(planned: TablePlan) -> tuple[Field, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, cutover, drivers, limits, schema, sql
+from arrowetl import coerce, cutover, drivers, limits, readback, schema, sql
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldError
 from arrowetl.model import Cutover, Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
@@ -187,9 +187,9 @@ class Warehouse:
                 session.ingest(self.namespace, name, converted.to_reader(limits.copy_batch_rows))
 
     def rows(self, plan: TablePlan, part: Partition) -> pa.Table:
-        """The published rows of a partition, as `coerce.as_read_back` has them."""
+        """The published rows of a partition, as `readback.as_read_back` has them."""
         with self.arrow.session() as session:
-            return coerce.comparable(session.read_arrow(sql.rows_back(self.namespace, plan, part)), plan.fields)
+            return readback.comparable(session.read_arrow(sql.rows_back(self.namespace, plan, part)), plan.fields)
 
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lowest first. A module may import from its own layer only what stands before it, and from any layer below;
 # those of the edge are blind to each other.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "ground": ("errors", "limits", "model", "record", "route", "outcome"),
+    "ground": ("errors", "limits", "model", "record", "route", "outcome", "verdict"),
     "core": (
         "rules",
         "schema",
@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "mask",
         "phi",
         "coerce",
+        "readback",
         "infile",
         "sql",
         "checksum",
@@ -57,10 +58,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "run",
         "bench",
         "analyze",
+        "bisect",
+        "deep",
         "verify",
+        "repair",
         "etl",
     ),
-    "face": ("report", "progress", "__init__", "options", "cli", "__main__"),
+    "face": ("report", "proof", "progress", "__init__", "options", "cli", "__main__"),
 }
 BLIND = {"edge"}
 # `--version` and the package's own name are everybody's; the sandbox stands beside, and only the command line asks it.

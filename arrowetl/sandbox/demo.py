@@ -18,7 +18,7 @@ import click
 from rich.console import RenderableType
 
 import arrowetl
-from arrowetl import progress, report, verify
+from arrowetl import progress, proof, report, verify
 from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.model import CATEGORIES
 from arrowetl.sandbox import opendental, servers
@@ -63,7 +63,7 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
                 tell(f"{sum(v.verdict == 'equal' for v in verdicts)} of {len(verdicts)} tables equal")
         click.echo()
         show(report.summary(summary))
-        show(report.verdicts(verdicts))
+        show(proof.verdicts(verdicts))
         click.echo(f"demo: {report.duration(time.monotonic() - began)}")
         if keep:
             click.echo("the servers run on; to reach them:")

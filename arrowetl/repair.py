@@ -1,0 +1,63 @@
+"""
+What `verify` found to differ is carried anew: of a table that can be told by its key, only the ranges that differ.
+
+It is a run like any other, with its lock, its comparison and its records, and
+is verified once more. What differs is found by `verify`, and written by `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from arrowetl import run as running
+from arrowetl import verify
+from arrowetl.config import Settings
+from arrowetl.outcome import Event, Failure
+from arrowetl.planning import Request
+from arrowetl.record import Compared
+from arrowetl.verdict import Verdict
+from arrowetl.verify import Wanted
+
+
+def repair(
+    settings: Settings, wanted: Wanted, found: Sequence[Verdict], max_workers: int, tell: Callable[[Event], None]
+) -> list[Verdict]:
+    """
+    Carry what differs, and compare it again.
+
+    Args:
+        wanted: how it was found.
+
+    Returns:
+        The verdicts as they are then, those that needed no repair among them.
+
+    Raises:
+        ConfigurationError, DatabaseError: nothing was repaired.
+    """
+    before = {verdict.table: verdict for verdict in found if verdict.verdict == "differs"}
+    if not before:
+        return list(found)
+    compared = {name: known for name, verdict in before.items() if (known := _compared(verdict))}
+    request = Request(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
+    summary = running.run(settings, request, tell)
+    failures = {outcome.table: outcome.failure for outcome in summary.outcomes if outcome.failure}
+    again = {verdict.table: verdict for verdict in verify.verify(settings, replace(wanted, tables=tuple(before)))}
+    return [
+        _judged(verdict, again[verdict.table], failures) if verdict.table in again else verdict for verdict in found
+    ]
+
+
+def _compared(verdict: Verdict) -> Compared | None:
+    """What need not be read again; None where all of the table must be."""
+    if verdict.reading is None or not verdict.ranges_differing:
+        return None
+    differing = set(verdict.ranges_differing)
+    equal = sum(ranged.sums["source"].rows for ranged in verdict.ranges if ranged.part not in differing)
+    return Compared(verdict.ranges_differing, equal, verdict.reading)
+
+
+def _judged(before: Verdict, after: Verdict, failures: Mapping[str, Failure]) -> Verdict:
+    if failure := failures.get(after.table):
+        return replace(after, note=f"could not be repaired: {failure.message}")
+    return replace(after, repaired=before.differences) if after.verdict == "equal" else after

@@ -1,0 +1,245 @@
+"""
+What `verify` says: every value that is another one, by its row and its column; of equal ends, nothing.
+
+A thousand values are planted, one by one in rows of every type, at either end; each is told, repaired, and told no
+more.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import Clinic, chosen
+from independent import differences
+
+import arrowetl
+from arrowetl import drivers
+from arrowetl.verdict import Verdict
+
+ROWS = 120
+
+# Column, MySQL type, a value of row `seq`; what a neighbour of a value is in MySQL's words, and in PostgreSQL's.
+SMALL = ("IF({c} % 2, {c} - 1, {c} + 1)", '"{c}" # 1')
+LETTER = ("CONCAT({c}, 'x')", """"{c}" || 'x'""")
+SPACE = ("CONCAT({c}, ' ')", """"{c}" || ' '""")
+CASE = ("UPPER({c})", 'upper("{c}")')
+DAY = ("{c} + INTERVAL 1 DAY", """"{c}" + interval '1 day'""")
+MICROSECOND = ("{c} + INTERVAL 1 MICROSECOND", """"{c}" + interval '1 microsecond'""")
+SMALLEST = "0.{zeros}1"
+BYTE = ("CONCAT({c}, X'00')", """"{c}" || '\\x00'::bytea""")
+EVERY: tuple[tuple[str, str, str, tuple[str, str]], ...] = (
+    ("ti", "tinyint(1)", "seq % 2", SMALL),
+    ("tu", "tinyint unsigned", "seq + 100", SMALL),
+    ("si", "smallint", "-seq", SMALL),
+    ("mi", "mediumint", "seq - 8388608", SMALL),
+    ("iu", "int unsigned", "4294967295 - seq", SMALL),
+    ("bi", "bigint", "-9223372036854775807 + seq", SMALL),
+    ("bu", "bigint unsigned", "18446744073709551615 - seq", (SMALL[0], '"{c}" - 1')),
+    ("f", "float", "seq / 7", ("{c} * 1.0000002", '"{c}" * 1.0000002::real')),
+    ("zero", "double", "0", ("5e-324", '-"{c}"')),
+    ("d", "double", "seq / 7", ("{c} * 1.0000000000000003e0", '"{c}" * 1.0000000000000003::float8')),
+    ("d12", "decimal(12,2)", "seq / 4", ("{c} + 0.01", '"{c}" + 0.01')),
+    ("d65", "decimal(65,30)", "-seq", (f"{{c}} + 0.{'0' * 29}1", f'"{{c}}" + 0.{"0" * 29}1')),
+    ("day", "date", "'2024-02-28'", DAY),
+    ("dt", "datetime", "'2024-02-28 23:59:59'", ("{c} + INTERVAL 1 SECOND", """"{c}" + interval '1 second'""")),
+    ("dt6", "datetime(6)", "'9999-12-31 00:00:00.999998'", MICROSECOND),
+    ("ts6", "timestamp(6) NULL", "'2001-02-03 04:05:06.000007'", MICROSECOND),
+    ("t6", "time(6)", "'-838:59:58.999998'", ("ADDTIME({c}, '00:00:00.000001')", MICROSECOND[1])),
+    ("y", "year", "1999", ("{c} + 1", '"{c}" + 1')),
+    ("ch", "char(9)", "CONCAT('c', seq)", LETTER),
+    ("v", "varchar(40)", "CONCAT('v', seq)", SPACE),
+    ("low", "varchar(40)", "'straße'", CASE),
+    ("mark", "varchar(40)", "'a#b'", ("'a##b'", "'a##b'")),
+    ("lat", "varchar(40) CHARACTER SET latin1", "CONCAT('Zürich ', seq)", CASE),
+    ("cyr", "varchar(40) CHARACTER SET cp1251", "'Привет'", LETTER),
+    ("tt", "tinytext", "'tiny'", SPACE),
+    ("tx", "text", "REPEAT('long ', seq)", LETTER),
+    ("mt", "mediumtext", "REPEAT('😀', 900)", SPACE),
+    ("lt", "longtext", "''", LETTER),
+    ("en", "enum('yes','no','No#')", "1 + seq % 2", ("3", "'No#'")),
+    ("st", "set('a','b','c')", "seq % 4", ("{c} + 4", """"{c}" || ',c'""")),
+    ("bin", "binary(4)", "'ab'", ("X'61620001'", """'\\x61620001'::bytea""")),
+    ("vb", "varbinary(40)", "X'00ff'", BYTE),
+    ("bl", "blob", "REPEAT('b', seq)", BYTE),
+    ("lb", "longblob", "X''", BYTE),
+    ("b1", "bit(1)", "seq % 2", ("1 - {c}", 'NOT "{c}"')),
+    ("b9", "bit(9)", "seq", SMALL),
+    ("b64", "bit(64)", "18446744073709551615 - seq", (SMALL[0], '"{c}" - 1')),
+    ("empty", "varchar(40)", "''", ("NULL", "NULL")),
+    ("none", "varchar(40)", "NULL", ("''", "''")),
+    ("nought", "int", "NULL", ("0", "0")),
+)
+if chosen("source") == "mariadb":
+    EVERY += (
+        ("uu", "uuid", "'11111111-2222-3333-4444-555555555555'", ("'11111111-2222-3333-4444-555555555556'",) * 2),
+        ("i4", "inet4", "'10.0.0.1'", ("'10.0.0.2'",) * 2),
+        ("i6", "inet6", "'::1'", ("'::2'",) * 2),
+    )
+# What the replica holds and the warehouse cannot: only there can it be another one.
+AT_REPLICA = (
+    ("nul", "varchar(40)", "CONCAT('n', CHAR(0), 'l')", "'nl'"),
+    ("zd", "date", "'0000-00-00'", "NULL"),
+    ("pd", "date", "'2024-02-00'", "'2024-00-02'"),
+)
+
+
+def every_type() -> str:
+    columns = [(name, type_, value) for name, type_, value, *_ in (*EVERY, *AT_REPLICA)]
+    listed = ", ".join(f"`{name}` {type_}" for name, type_, _ in columns)
+    values = ", ".join(value for _, _, value in columns)
+    return (
+        f"CREATE TABLE every (Num int NOT NULL, {listed}, PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8mb4;\n"
+        f"INSERT INTO every SELECT seq - 3, {values} FROM (SELECT CAST(seq AS SIGNED) AS seq FROM seq_1_to_{ROWS}) s"
+    )
+
+
+def planted(clinic: Clinic, at: dict[int, tuple[str, str]]) -> None:
+    """Change one value of each row: row → end and column."""
+    changes = {name: change for name, _, _, change in EVERY} | {name: (c, c) for name, _, _, c in AT_REPLICA}
+    replica, warehouse = drivers.MySQL(clinic.sandbox.admin("replica")), drivers.Postgres(clinic.sandbox.warehouse)
+    for row, (end, column) in at.items():
+        by_mysql, by_postgres = changes[column]
+        if end == "replica":
+            assert replica.execute(f"UPDATE every SET `{column}` = {by_mysql.format(c=column)} WHERE Num = {row}") == 1
+        else:
+            warehouse.execute(f'UPDATE raw.every SET "{column}" = {by_postgres.format(c=column)} WHERE "Num" = {row}')
+    replica.close()
+    warehouse.close()
+
+
+def told(verdict: Verdict) -> set[tuple[str, str, Any, tuple[str, ...]]]:
+    return {(one.end, one.kind, one.key["Num"], one.columns) for one in verdict.differing}
+
+
+@pytest.fixture
+def every(clinic: Clinic) -> Clinic:
+    """One table with a column of each type, at all three ends."""
+    clinic.tables_file.write_text("tables: {every: {batch_size: 50}}\n")
+    clinic.create(every_type())
+    run = clinic.run()
+    assert run["exit_code"] == 0, run["tables"][0]["error"]
+    return clinic
+
+
+def test_a_thousand_planted_values_are_found_and_repaired(every: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by its end, row and column, whatever the type; repaired, none is left, and none was told but these."""
+    monkeypatch.setattr("arrowetl.limits.verified_rows", 37)
+    monkeypatch.setattr("arrowetl.limits.verified_group_rows", 4)
+    monkeypatch.setattr("arrowetl.limits.differences_shown", 1_000)
+    places = [("replica", name) for name, *_ in (*EVERY, *AT_REPLICA)] + [("warehouse", name) for name, *_ in EVERY]
+    number = 0
+    with arrowetl.open(every.environment, every.tables_file) as etl:
+        for turn in range(9):
+            at = {row - 3: places[(row + turn * ROWS) % len(places)] for row in range(1, ROWS + 1)}
+            planted(every, at)
+            ways = {"deep": bool(turn % 3 == 2)}
+            (verdict,) = etl.verify(["every"], **ways)
+            assert verdict.differences == ROWS
+            assert told(verdict) == {(end, "changed", row, (column,)) for row, (end, column) in at.items()}
+            number += verdict.differences
+            (repaired,) = etl.verify(["every"], repairs=True, **ways)
+            assert (repaired.verdict, repaired.repaired) == ("equal", ROWS)
+    assert number >= 1_000
+    assert differences(every.sandbox, "every")[0] == []
+
+
+@pytest.mark.parametrize("way", [[], ["--deep"]])
+def test_only_the_ranges_that_differ_are_read_again(
+    every: Clinic, monkeypatch: pytest.MonkeyPatch, way: list[str]
+) -> None:
+    """Of 120 rows in ranges of 40, one differs: 40 are read to repair it."""
+    monkeypatch.setattr("arrowetl.limits.verified_rows", 40)
+    planted(every, {50: ("warehouse", "d12")})
+    with arrowetl.open(every.environment, every.tables_file) as etl:
+        etl.verify(["every"], deep=bool(way), repairs=True)
+    (read,) = every.warehouse(
+        "SELECT rows_extracted, rows_updated FROM raw.etl_table_history ORDER BY started_at DESC LIMIT 1"
+    )
+
+    assert read == (40, 1)
+
+
+KEYS = {
+    "an integer": "Num int NOT NULL, v varchar(20), PRIMARY KEY (Num)",
+    "two columns": "Num int NOT NULL, v varchar(20) NOT NULL, PRIMARY KEY (v, Num)",
+    "a text": "Num int NOT NULL, v varchar(20) NOT NULL, PRIMARY KEY (v)",
+    "none": "Num int NOT NULL, v varchar(20)",
+}
+
+
+@pytest.mark.parametrize("way", [[], ["--deep"]], ids=["by checksums", "deep"])
+@pytest.mark.parametrize("key", KEYS)
+def test_rows_that_went_and_rows_that_came(clinic: Clinic, key: str, way: list[str]) -> None:
+    """Are told by their key, where there is one; of a table without, each copy counts."""
+    clinic.create(f"CREATE TABLE t ({KEYS[key]});\nINSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')")
+    assert clinic.run()["exit_code"] == 0
+    clinic.create("DELETE FROM t WHERE Num = 2", "replica")
+    clinic.warehouse_execute("""INSERT INTO raw.t ("Num", v) VALUES (4, 'four')""")
+    if key == "none":
+        clinic.warehouse_execute("""INSERT INTO raw.t ("Num", v) VALUES (1, 'one')""")
+    found = clinic.arrowetl("verify", "--all", "--json", *way)
+    (table,) = json.loads(found.stdout)["tables"]
+
+    assert found.returncode == 5
+    assert (table["rows_source"], table["rows_replica"], table["rows_warehouse"]) == (3, 2, 5 if key == "none" else 4)
+    kinds = {"replica": ["missing"], "warehouse": ["extra", "extra"] if key == "none" else ["extra"]}
+    assert {end: [d["kind"] for d in table["differing"] if d["end"] == end] for end in kinds} == kinds
+    assert {tuple(d["key"]) for d in table["differing"]} == {
+        {"an integer": ("Num",), "two columns": ("v", "Num"), "a text": ("v",), "none": ()}[key]
+    }
+    assert "four" not in found.stdout, "a text is shown as its digest"
+    repaired = clinic.arrowetl("verify", "--all", "--repair", "--json")
+    assert (repaired.returncode, json.loads(repaired.stdout)["tables"][0]["repaired"]) == (0, table["differences"])
+    assert differences(clinic.sandbox, "t")[0] == []
+
+
+def test_values_are_shown_to_who_asks(clinic: Clinic) -> None:
+    """Else their digests, which are others each time: a name cannot be looked up in a list of names."""
+    clinic.create("CREATE TABLE p (Num int PRIMARY KEY, LName varchar(20));\nINSERT INTO p VALUES (1, 'Verne')")
+    clinic.run()
+    clinic.warehouse_execute("UPDATE raw.p SET \"LName\" = 'Poe'")
+    silent, again = (clinic.arrowetl("verify", "--all", "--json").stdout for _ in range(2))
+    shown = clinic.arrowetl("verify", "--all", "--show-values").stdout
+
+    digests = [json.loads(said)["tables"][0]["differing"][0]["digests"]["LName"] for said in (silent, again)]
+    assert len({digest for pair in digests for digest in pair.values()}) == 4
+    assert "Verne" not in silent and "Poe" not in silent
+    assert "Verne" in shown and "Poe" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "server", "words"),
+    [
+        ("ALTER TABLE t ADD w int", "source", "the replica lacks w; the warehouse lacks w"),
+        ("DROP TABLE t", "replica", "not at all at the replica"),
+    ],
+)
+def test_a_table_that_is_another_one(clinic: Clinic, change: str, server: str, words: str) -> None:
+    """Altered at the source since, or gone from an end: that is told, and what to do; --repair does it."""
+    clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1), (2)")
+    clinic.run()
+    clinic.create(change, server)
+    found = clinic.arrowetl("verify", "--all")
+    repaired = clinic.arrowetl("verify", "--all", "--repair")
+
+    assert found.returncode == 5
+    assert f"t: {words} (arrowetl run --table t)" in found.stdout
+    assert (repaired.returncode, differences(clinic.sandbox, "t")[0]) == (0, [])
+
+
+def test_documents_are_compared_by_what_they_mean(clinic: Clinic) -> None:
+    """Of other spelling they are equal; of other content not: no checksum tells that, so they are read."""
+    clinic.tables_file.write_text("tables: {j: {overrides: {columns: {Doc: {type: jsonb}}}}}\n")
+    clinic.create(
+        "CREATE TABLE j (Num int PRIMARY KEY, Doc longtext);\n"
+        """INSERT INTO j VALUES (1, '{"b": 1.10, "a": [1e2, null]}'), (2, '"x"'), (3, '1')"""
+    )
+    assert clinic.run()["exit_code"] == 0
+    equal = clinic.arrowetl("verify", "--all")
+    clinic.warehouse_execute("""UPDATE raw.j SET "Doc" = '"1"' WHERE "Num" = 3""")
+    found = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)["tables"][0]
+
+    assert equal.returncode == 0
+    assert [(d["end"], d["key"], d["columns"]) for d in found["differing"]] == [("warehouse", {"Num": 3}, ["Doc"])]
