@@ -82,12 +82,19 @@ class Telling:
         return text if self.shows or text is None else f"#{self.digest(text)}"
 
 
+class UnsaidError(Exception):
+    """An end has no room to say some row: no checksum tells what is in the range."""
+
+
 def apart(left: Asked, right: Asked, way: str, part: Partition, rows: int) -> tuple[list[Row], list[Row]]:
     """
     The rows of a range that only the one, and only the other end has.
 
     Args:
         rows: about how many the range has.
+
+    Raises:
+        UnsaidError: of some row there is no checksum.
     """
     count, among = max(1, rows // limits.verified_group_rows), None
     if count > 1:
@@ -101,13 +108,17 @@ def apart(left: Asked, right: Asked, way: str, part: Partition, rows: int) -> tu
 
 def _groups(one: Asked, way: str, part: Partition, count: int) -> dict[int, tuple[int, int]]:
     answers = one.end.answers(one.side.groups(part, way, count))
-    return {int(group): (int(rows), int(total)) for group, rows, total, _ in answers}
+    if any(group is None for group, *_ in answers):
+        raise UnsaidError
+    return {int(group): (int(rows), int(total)) for group, rows, total in answers}
 
 
 def _rows(one: Asked, way: str, part: Partition, count: int, among: Sequence[int] | None) -> Counter[Row]:
     if among == []:
         return Counter()
     answers = one.end.answers(one.side.rows(part, way, count, among))
+    if any(bits is None for bits, *_ in answers):
+        raise UnsaidError
     return Counter((int(bits), tuple(map(_text, key))) for bits, *key in answers)
 
 

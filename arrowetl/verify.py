@@ -10,12 +10,12 @@ compares values where checksums cannot. Nothing is written here; `repair` and
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 from arrowetl import bisect, config, deep, limits, partition, plan, preflight, schema
 from arrowetl.bisect import Asked, Telling
@@ -128,8 +128,10 @@ def _compared(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
     telling = Telling.of(fields, _naming(planned), wanted.shows)
     planned = replace(planned, fields=fields)
     reads = wanted.deep or any(map(schema.is_a_document, fields))
-    compare = partial(_read, planned, ends) if reads else partial(_summed, planned, ends, asked, telling)
-    found = compare(parts, telling) if reads else compare(parts)
+    if reads:
+        found = _read(planned, ends, parts, telling, limits.differences_shown)
+    else:
+        found = _summed(planned, ends, asked, telling, parts)
     left_out = tuple(column.name for column in table.columns if column.name not in {f.column.name for f in fields})
     return replace(found, table=table.name, left_out=left_out, reading=reading)
 
@@ -175,24 +177,16 @@ def _is_a_number(field: Field) -> bool:
     return field.type_postgres.partition("(")[0] in ("smallint", "integer", "bigint", "numeric")
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What one end said of a range."""
-
-    sum: Sum
-    unsaid: bool
-    """Whether it had no room to say some row."""
-
-
-def _asked_of(one: Asked, parts: Sequence[Partition], ways: Sequence[str], pause_seconds: float) -> list[_Said]:
+def _added_up(one: Asked, parts: Sequence[Partition], ways: Sequence[str], pause_seconds: float = 0.0) -> list[Sum]:
+    """What one end says of each range."""
     found = []
     for part in parts:
         if part.index:
             time.sleep(pause_seconds)
-        rows, *answers = one.end.answers(one.side.sums(part, ways))[0]
-        totals = dict(zip(ways, map(int, answers[::2]), strict=True))
-        unsaid = any(int(count or 0) for count in answers[1::2])
-        found.append(_Said(Sum(int(rows), totals.get(IMAGES), totals.get(TEXTS)), unsaid))
+        unsaid = secrets.randbits(58)
+        rows, *totals = one.end.answers(one.side.sums(part, ways, unsaid))[0]
+        by_way = dict(zip(ways, map(int, totals), strict=True))
+        found.append(Sum(int(rows), by_way.get(IMAGES), by_way.get(TEXTS)))
     return found
 
 
@@ -205,18 +199,19 @@ def _summed(
     """By checksums; all three ends add up at the same time."""
     pause = ends.source.choices.pause_milliseconds / 1000
     adding = [
-        ends.asking.submit(_asked_of, one, parts, _WAYS[one.name], pause if one.name == "source" else 0.0)
+        ends.asking.submit(_added_up, one, parts, _WAYS[one.name], pause if one.name == "source" else 0.0)
         for one in asked
     ]
     said = [future.result() for future in adding]
     found = Verdict(planned.name, "equal")
     for part, *answers in zip(parts, *said, strict=True):
-        if any(answer.unsaid for answer in answers):
-            found = _with(found, _read(planned, ends, [part], telling, room=_room(found)))
-            continue
-        sums = {one.name: answer.sum for one, answer in zip(asked, answers, strict=True)}
-        number, differing = _apart(asked, part, sums, telling, _room(found))
-        found = _with(found, _of_range(planned.name, Ranged(part, sums), number, differing))
+        sums = {one.name: answer for one, answer in zip(asked, answers, strict=True)}
+        try:
+            number, differing = _apart(asked, part, sums, telling, _room(found))
+        except bisect.UnsaidError:
+            found = _with(found, _read(planned, ends, [part], telling, _room(found)))
+        else:
+            found = _with(found, _of_range(planned.name, Ranged(part, sums), number, differing))
     return found
 
 
@@ -231,8 +226,8 @@ def _apart(
         only = bisect.apart(source, replica, IMAGES, part, sums["source"].rows)
         number, found = bisect.told(source, replica, IMAGES, part, only, telling, room)
         # What the replica says is no measure here.
-        (said,) = _asked_of(source, [replace(part, index=0)], (TEXTS,), 0.0)
-        reference, texts = source, (said.sum.rows, said.sum.texts)
+        (said,) = _added_up(source, [part], (TEXTS,))
+        reference, texts = source, (said.rows, said.texts)
     if texts != (sums["warehouse"].rows, sums["warehouse"].texts):
         only = bisect.apart(reference, warehouse, TEXTS, part, sums["warehouse"].rows)
         more, others = bisect.told(reference, warehouse, TEXTS, part, only, telling, room - len(found))
@@ -240,9 +235,9 @@ def _apart(
     return number, found
 
 
-def _read(planned: TablePlan, ends: Ends, parts: Sequence[Partition], telling: Telling, room: int = 0) -> Verdict:
+def _read(planned: TablePlan, ends: Ends, parts: Sequence[Partition], telling: Telling, room: int) -> Verdict:
     """By reading all three."""
-    found, room = Verdict(planned.name, "equal"), room or limits.differences_shown
+    found = Verdict(planned.name, "equal")
     for part in parts:
         left = max(0, room - len(found.differing))
         one = deep.compared(ends.source, ends.replica, ends.warehouse, planned, part, telling, left)

@@ -37,13 +37,18 @@ class Side:
     """Whether the server may have no room to say a row."""
     modulo: str = "MOD"
 
-    def sums(self, part: Partition, ways: Sequence[str]) -> str:
-        """Rows; and for each way their sum, and how many could not be said."""
-        asked = ", ".join(self._sum(self.bits[way]) for way in ways)
-        return f"SELECT COUNT(*), {asked} FROM {self.table} t{self._where(part)}"
+    def sums(self, part: Partition, ways: Sequence[str], unsaid: int) -> str:
+        """
+        Rows, and for each way the sum of their checksums.
+
+        Args:
+            unsaid: what a row counts that cannot be said; another one each time, so that no such sum equals another.
+        """
+        bits = (f"COALESCE({self.bits[way]}, {unsaid})" if self.may_be_unsaid else self.bits[way] for way in ways)
+        return f"SELECT COUNT(*){''.join(f', {self._sum(one)}' for one in bits)} FROM {self.table} t{self._where(part)}"
 
     def groups(self, part: Partition, way: str, count: int) -> str:
-        """Group, rows, sum, unsaid: the rows told apart by their checksum's remainder."""
+        """Group, rows, sum: the rows told apart by their checksum's remainder; those that cannot be said are one."""
         return (
             f"SELECT {self._text(f'b {self.modulo} {count}')}, COUNT(*), {self._sum('b')} "
             f"FROM {self._rows(part, way)} GROUP BY 1"
@@ -71,8 +76,7 @@ class Side:
         return "".join(f", k{number}" for number in range(len(self.named)))
 
     def _sum(self, bits: str) -> str:
-        unsaid = f"SUM({bits} IS NULL)" if self.may_be_unsaid else "0"
-        return f"{self._text(f'COALESCE(SUM({bits}), 0)')}, {unsaid}"
+        return self._text(f"COALESCE(SUM({bits}), 0)")
 
     def _text(self, number: str) -> str:
         return f"({number})::text" if self.modulo == "%" else f"CAST({number} AS CHAR)"
@@ -96,9 +100,10 @@ def row_checksum(fields: Sequence[Field], alias: str = "t") -> str:
     images = [image(field).replace("{c}", column) for field, column in zip(fields, columns, strict=True)]
     # CONCAT_WS leaves NULLs out, and its separator may be in a text: which are NULL, and how long texts are, is
     # said behind.
-    lengths = [f"LENGTH({column})" for field, column in zip(fields, columns, strict=True) if is_of_letters(field)]
-    nulls = f"CONCAT({', '.join(f'ISNULL({column})' for column in columns)})"
-    return _BITS["MOD"].format(row=f"CONCAT_WS('#', {', '.join([*images, *lengths, nulls])})")
+    behind = [f"LENGTH({column})" for field, column in zip(fields, columns, strict=True) if is_of_letters(field)]
+    nulls = [f"ISNULL({col})" for field, col in zip(fields, columns, strict=True) if field.column.nullable]
+    behind += [f"CONCAT({', '.join(nulls)})"] if nulls else []
+    return _BITS["MOD"].format(row=f"CONCAT_WS('#', {', '.join([*images, *behind])})")
 
 
 def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | None, named: Sequence[Field]) -> Side:
@@ -113,10 +118,13 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
     told = [field for field in fields if canonical(field)]
     texts = [_mysql_text(field) for field in told]
     # CONCAT_WS leaves NULLs out: which they were is said behind; and how long a text is, where the separator is in it.
-    nulls = [f"ISNULL({text if is_a_date(f) else _mysql(f)})" for f, text in zip(told, texts, strict=True)]
+    # A date may become one.
+    nulls = [f"ISNULL({_mysql(field)})" for field in told if field.column.nullable and not is_a_date(field)]
+    texts = [f"COALESCE({text}, '')" if is_a_date(f) else text for f, text in zip(told, texts, strict=True)]
     lengths = [
         f"IF(LOCATE('#', {_mysql(field)}), CHAR_LENGTH({text}), '')"
-        for field, text in zip(told, texts, strict=True) if may_hold_a_mark(field)
+        for field, text in zip(told, texts, strict=True)
+        if may_hold_a_mark(field)
     ]  # fmt: skip
     row = _row("CONCAT_WS", [*texts, *lengths], "CONCAT", nulls)
     return Side(
@@ -132,7 +140,8 @@ def postgres_side(namespace: str, table: str, fields: Sequence[Field], key: str 
     """The same table at the warehouse; its columns have their names there."""
     told = [field for field in fields if canonical(field)]
     texts = [_postgres_text(field) for field in told]
-    nulls = [f"({_postgres(field)} IS NULL)::int" for field in told]
+    nulls = [f"({_postgres(field)} IS NULL)::int" for field in told if field.column.nullable and not is_a_date(field)]
+    texts = [f"coalesce({text}, '')" if is_a_date(f) else text for f, text in zip(told, texts, strict=True)]
     lengths = [
         f"CASE WHEN position('#' in {_postgres(field)}) > 0 THEN char_length({_postgres(field)})::text ELSE '' END"
         for field in told if may_hold_a_mark(field)
