@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 import arrowetl
-from arrowetl import config, drivers, limits, memory, progress, proof, report, rules, verify
+from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
 from arrowetl.options import all_option, chosen, json_option, shared, table_option
@@ -339,22 +339,24 @@ def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> Non
 @all_option
 @table_option
 @click.option("--deep", is_flag=True, help="Compare every value, and not checksums.")
+@click.option("--changed", is_flag=True, help="Read only what changed since the last verify, and believe the rest.")
 @click.option("--repair", is_flag=True, help="Carry anew what differs, and compare it again.")
 @click.option("--show-values", is_flag=True, help="Tell the values that differ; else only their digests.")
 @json_option
 @shared
-def verify_(all_: bool, tables: tuple[str, ...], deep: bool, repair: bool, show_values: bool, as_json: bool) -> None:
+def verify_(
+    all_: bool, tables: tuple[str, ...], deep: bool, changed: bool, repair: bool, show_values: bool, as_json: bool
+) -> None:
     """Compare source, replica and warehouse by checksums; say which rows and columns differ."""
     if all_ == bool(tables):
         raise click.UsageError("name tables with --table, or ask for --all")
     with _open() as etl:
-        found = etl.verify(tables, deep, show_values, repair)
-    code = verify.exit_code(found)
+        found = etl.verify(tables, deep, show_values, repair, changed)
     if as_json:
-        _show_json({"exit_code": code, "tables": [verdict.as_json() for verdict in found]})
+        _show_json(found.as_json())
     else:
         _show(proof.verdicts(found))
-    sys.exit(code)
+    sys.exit(found.exit_code)
 
 
 @commands.command()

@@ -24,6 +24,7 @@ exception is the cause (`raise … from`), never the text; `drivers` makes them.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Sequence
 
 
@@ -138,6 +139,13 @@ def together(problems: Sequence[DataError]) -> DataError:
         return problems[0]
     remedies = "\n".join(dict.fromkeys(problem.remedy for problem in problems if problem.remedy))
     return DataError("\n".join(problem.message for problem in problems), remedies or None)
+
+
+def unexpected(table: str, error: Exception) -> DataError:
+    """A fault of ours: what was raised, and the line that did; not its text, which might hold a row's values."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{type(error).__name__} at {frame.filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.lineno}"
+    return DataError(f"{table}: unexpected {place}", "this is a fault in arrowetl; please report it")
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 from arrowetl import analyze, config, limits, monitor, overrides, planning, preflight, repair, verify
 from arrowetl import bench as benching
 from arrowetl import run as running
+from arrowetl.audit import Wanted
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, UsageError
 from arrowetl.ledger import Ledger
@@ -104,9 +105,10 @@ class Etl:
         deep: bool = False,
         show_values: bool = False,
         repairs: bool = False,
+        changed: bool = False,
         max_workers: int = limits.workers_default,
         tell: Callable[[Verdict], None] = lambda verdict: None,
-    ) -> list[Verdict]:
+    ) -> verify.Verified:
         """
         Compare the three ends, table by table.
 
@@ -115,8 +117,9 @@ class Etl:
             deep: compare every value, instead of checksums.
             show_values: tell the values that differ, and not their digests alone.
             repairs: carry what differs anew, and compare it again.
+            changed: read only what changed since the last verification, and believe the checksums of the rest.
         """
-        wanted = verify.Wanted(tuple(tables), deep, show_values)
+        wanted = Wanted(tuple(tables), deep, show_values, changed)
         found = verify.verify(self.settings, wanted, max_workers, tell)
         return repair.repair(self.settings, wanted, found, max_workers, lambda event: None) if repairs else found
 

@@ -29,11 +29,19 @@ from arrowetl.outcome import Coercion, ConnectionCount, Outcome, Recorded, Summa
 from arrowetl.pace import Pace
 from arrowetl.record import Record
 from arrowetl.route import Endpoint
-from arrowetl.sql import history, tracking
+from arrowetl.sql import history, tables, tracking
 from arrowetl.sql.tracking import Entry
 
 OURS = frozenset(
-    {"etl_load_status", "etl_transform_status", "etl_run_history", "etl_table_history", "etl_partition_status"}
+    {
+        "etl_load_status",
+        "etl_transform_status",
+        "etl_run_history",
+        "etl_table_history",
+        "etl_partition_status",
+        "etl_receipts",
+        "etl_verified",
+    }
 )
 """The tracking tables at the warehouse."""
 TRACKING = (
@@ -107,10 +115,10 @@ class Ledger:
                     f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(self.namespace)}"
                 ):
                     session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
-                for statement in tracking.WAREHOUSE_TABLES:
+                for statement in tables.WAREHOUSE_TABLES:
                     session.execute(statement.format(namespace=self._quoted))
                 standing = _warehouse_columns(session)
-            for table, columns in tracking.ADDED_WAREHOUSE.items():
+            for table, columns in tables.ADDED_WAREHOUSE.items():
                 missing = [
                     f"ADD COLUMN {name} {type_}" for name, type_ in columns.items() if name not in standing[table]
                 ]
@@ -119,12 +127,10 @@ class Ledger:
         if self._replica and self._writes_replica:
             with self._replica.session() as replica:
                 database = replica.endpoint.database
-                replica.execute(tracking.COPY_STATUS.format(table=sql.mysql_table(database, "etl_copy_status")))
-                replica.execute(
-                    tracking.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status"))
-                )
+                replica.execute(tables.COPY_STATUS.format(table=sql.mysql_table(database, "etl_copy_status")))
+                replica.execute(tables.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status")))
                 there = _copy_columns(replica)
-                changes = [f"ADD COLUMN {n} {t}" for n, t in tracking.ADDED_COPY.items() if n not in there]
+                changes = [f"ADD COLUMN {n} {t}" for n, t in tables.ADDED_COPY.items() if n not in there]
                 # What is recorded in the transaction of the rows must come and go with it.
                 engine = replica.rows(
                     "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_NAME = 'etl_copy_status' "

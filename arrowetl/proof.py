@@ -15,10 +15,12 @@ from rich.text import Text
 from arrowetl import limits
 from arrowetl.report import count, grid
 from arrowetl.verdict import Verdict
+from arrowetl.verify import Verified
 
 
-def verdicts(found: Sequence[Verdict]) -> RenderableType:
+def verdicts(verified: Verified) -> RenderableType:
     """The comparison of the three ends; what is not equal last."""
+    found = verified.tables
     equal = [verdict for verdict in found if verdict.verdict == "equal"]
     rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
     parts: list[RenderableType] = [
@@ -41,6 +43,9 @@ def verdicts(found: Sequence[Verdict]) -> RenderableType:
             parts.append(Text(f"  {verdict.failure.remedy}") if verdict.failure.remedy else Text())
         elif verdict.verdict == "differs":
             parts += _differences(verdict)
+    parts += [Text(f"note: {warning}") for warning in verified.warnings]
+    if verified.receipt:
+        parts.append(Text(f"receipt {verified.run_id}, sha256 {verified.receipt[:16]}…"))
     return Group(*parts)
 
 

@@ -72,6 +72,37 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRange:
+    """A range that was the same at all three ends, and its sums there."""
+
+    part: Partition
+    rows: int
+    images: int
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of a table's last verification, which found it equal."""
+
+    run_id: str
+    """Of the verification."""
+    verified_at: datetime
+    version: str | None
+    """That both ends held."""
+    structure: str
+    """A digest of the columns that were compared, and of the key."""
+    reading: Reading
+    watermark: str | None
+    """That had been reached when it began."""
+    ranges: tuple[KnownRange, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(one.rows for one in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What stands at the ends by a table's name, and what is recorded of it there."""
 

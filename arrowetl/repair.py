@@ -7,22 +7,23 @@ is verified once more. What differs is found by `verify`, and written by `run`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from arrowetl import run as running
 from arrowetl import verify
+from arrowetl.audit import Wanted
 from arrowetl.config import Settings
 from arrowetl.outcome import Event, Failure
 from arrowetl.planning import Request
 from arrowetl.record import Compared
 from arrowetl.verdict import Verdict
-from arrowetl.verify import Wanted
+from arrowetl.verify import Verified
 
 
 def repair(
-    settings: Settings, wanted: Wanted, found: Sequence[Verdict], max_workers: int, tell: Callable[[Event], None]
-) -> list[Verdict]:
+    settings: Settings, wanted: Wanted, found: Verified, max_workers: int, tell: Callable[[Event], None]
+) -> Verified:
     """
     Carry what differs, and compare it again.
 
@@ -30,22 +31,21 @@ def repair(
         wanted: how it was found.
 
     Returns:
-        The verdicts as they are then, those that needed no repair among them.
+        What is found then; of tables that needed no repair, what was found before.
 
     Raises:
         ConfigurationError, DatabaseError: nothing was repaired.
     """
-    before = {verdict.table: verdict for verdict in found if verdict.verdict == "differs"}
+    before = {verdict.table: verdict for verdict in found.tables if verdict.verdict == "differs"}
     if not before:
-        return list(found)
+        return found
     compared = {name: known for name, verdict in before.items() if (known := _compared(verdict))}
     request = Request(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
     summary = running.run(settings, request, tell)
     failures = {outcome.table: outcome.failure for outcome in summary.outcomes if outcome.failure}
-    again = {verdict.table: verdict for verdict in verify.verify(settings, replace(wanted, tables=tuple(before)))}
-    return [
-        _judged(verdict, again[verdict.table], failures) if verdict.table in again else verdict for verdict in found
-    ]
+    after = verify.verify(settings, replace(wanted, tables=tuple(before)), max_workers)
+    again = {verdict.table: _judged(before[verdict.table], verdict, failures) for verdict in after.tables}
+    return replace(after, tables=tuple(again.get(verdict.table, verdict) for verdict in found.tables))
 
 
 def _compared(verdict: Verdict) -> Compared | None:

@@ -45,6 +45,12 @@ class Replica:
         self._server: tuple[Flavour, dict[str, str]] | None = None
         self._tables: frozenset[str] = frozenset()
 
+    @property
+    def version(self) -> str:
+        """Of the server."""
+        with self.pool.session() as session:
+            return str(session.rows("SELECT VERSION()")[0][0])
+
     def open(self, kept: Collection[str] = ()) -> None:
         """
         Learn what is there, and drop the staging tables of a run that was killed.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -20,9 +19,10 @@ from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from arrowetl import config, estimate, monitor, overrides, plan, planning, preflight, webhook, workers
+from arrowetl import config, estimate, monitor, overrides, plan, planning, preflight, receipt, webhook, workers
+from arrowetl.archive import Archive, versions
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, DataError, Interrupted, KeyNotHeldError, UsageError
+from arrowetl.errors import ArrowetlError, Interrupted, KeyNotHeldError, UsageError, unexpected
 from arrowetl.ledger import Ledger
 from arrowetl.model import Mode, TablePlan
 from arrowetl.outcome import ConnectionCount, Event, Flag, Outcome, RunPlanned, Status, Summary, TableEnded
@@ -80,7 +80,21 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
+            _sign(summary, book, way_there)
     return _told(settings, summary, tables_file)
+
+
+def _sign(summary: Summary, book: Ledger, route: Route) -> None:
+    """Keep a receipt of the run at the warehouse."""
+    servers = workers.servers_of(route)
+    there = {servers.source.name: servers.source.version, **{end.name: end.version for end in servers.ends}}
+    at_replica, at_warehouse = book.records()
+    with closing(Archive(route.warehouse)) as archive:
+        said = receipt.of_run(
+            summary, {**at_replica, **at_warehouse}, archive.remembered(), {**versions(), **there},
+            archive.last_digest(),
+        )  # fmt: skip
+        archive.keep(summary.run_id, said, receipt.digest(said), {})
 
 
 def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: int) -> float:
@@ -279,20 +293,11 @@ def _one(one: TablePlan, shared: Shared, business_hours: str | None) -> Outcome:
     except ArrowetlError as error:
         outcome = _failed(one, error, time.monotonic() - clock)
     except Exception as error:  # a fault of ours is a table's failure too, not the night's
-        unexpected = DataError(
-            f"{one.name}: unexpected {_where(error)}", "this is a fault in arrowetl; please report it"
-        )
-        outcome = _failed(one, unexpected, time.monotonic() - clock)
+        outcome = _failed(one, unexpected(one.name, error), time.monotonic() - clock)
     # The end that cannot be told of a failure is most likely the cause of it.
     with suppress(ArrowetlError):
         shared.ledger.failed(shared.route.run_id, outcome, started_at)
     return outcome
-
-
-def _where(error: Exception) -> str:
-    """What was raised, and the line that did; not its text, which might hold a row's values."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:

@@ -101,6 +101,10 @@ class Source:
         return found
 
     @property
+    def name(self) -> str:
+        return self.endpoint.name
+
+    @property
     def place(self) -> str:
         """Which server and database it is."""
         return f"{self.endpoint.host}:{self.endpoint.port}/{self.endpoint.database}"
@@ -160,6 +164,12 @@ class Source:
         with self.pool.session() as session:
             answers = session.rows(grouped.rows_question(self.endpoint.database, table, among, staged) + self._mark)
         return {int(key): int(checksum) for key, checksum in answers}
+
+    def changed_keys(self, plan: TablePlan, since: str) -> list[int]:
+        """The keys of rows whose watermark is at a value or past it."""
+        question = sql.changed_keys(self.endpoint.database, plan.name, plan.table.primary_key[0], plan.watermark, since)
+        with self.pool.session() as session:
+            return [int(key) for (key,) in session.rows(question + self._mark)]
 
     def misfits(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
         """Column → how many of its values the condition is true of; in short ranges, as rows are read."""
@@ -278,6 +288,11 @@ class Source:
         """
         with self.pool.session() as session:
             session.rows("SELECT 1")
+
+    @property
+    def version(self) -> str:
+        """Of the server."""
+        return str(self.answers("SELECT VERSION()")[0][0])
 
     def answers(self, question: str) -> list[tuple[Any, ...]]:
         """What the server says to one of `sql.sums`' questions."""

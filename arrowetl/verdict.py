@@ -102,6 +102,10 @@ class Verdict:
     """Rows that differed before they were carried anew."""
     reading: Reading | None = None
     """What the source said of the table before it was compared."""
+    watermark: str | None = None
+    """That had been reached then."""
+    structure: str = ""
+    """A digest of what was compared."""
 
     @property
     def ends_differing(self) -> tuple[str, ...]:

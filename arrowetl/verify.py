@@ -1,60 +1,61 @@
 """
 Source = replica = warehouse, or which rows and columns differ.
 
-Each end adds up checksums of its rows where they lie, range by range of the
-primary key: source and replica of their stored images, replica and warehouse
-of canonical texts. Of ranges that differ `bisect` finds the rows; `deep`
-compares values where checksums cannot. Nothing is written here; `repair` and
-`receipt` follow.
+The journey of many tables through `audit`, and the receipt of what was found.
+No table is changed; what differs is mended by `repair`.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
-from arrowetl import bisect, config, deep, limits, partition, plan, preflight, schema
-from arrowetl.bisect import Asked, Telling
+from arrowetl import config, limits, preflight, recall, receipt
+from arrowetl.archive import Archive, versions
+from arrowetl.audit import Ends, Wanted, audit
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, VerificationError
-from arrowetl.ledger import TRACKING
-from arrowetl.model import Field, Partition, PublishedTable, Table, TablePlan
+from arrowetl.errors import ArrowetlError, VerificationError, unexpected
+from arrowetl.ledger import TRACKING, Ledger
+from arrowetl.model import Table
 from arrowetl.outcome import Failure
+from arrowetl.record import NO_RECORD, Standing
 from arrowetl.source import Source
-from arrowetl.sql.sums import IMAGES, TEXTS, mysql_side, postgres_side
-from arrowetl.tables_file import TablesFile, read_tables
-from arrowetl.verdict import ENDS, Difference, Ranged, Sum, Verdict
+from arrowetl.tables_file import read_tables
+from arrowetl.verdict import ENDS, Verdict
 from arrowetl.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a person asked for."""
+class Verified:
+    """What came of it."""
 
-    tables: tuple[str, ...] = ()
-    """All, where none is named."""
-    deep: bool = False
-    """Whether every value is to be compared, and not checksums."""
-    shows: bool = False
-    """Whether values may be told."""
+    run_id: str
+    tables: tuple[Verdict, ...]
+    receipt: str | None = None
+    """Digest of the receipt; None where none could be kept."""
+    warnings: tuple[str, ...] = ()
 
+    @property
+    def exit_code(self) -> int:
+        """0, 5 where something differs, 1 where something could not be compared."""
+        words = {verdict.verdict for verdict in self.tables}
+        return VerificationError.exit_code if "differs" in words else int("failed" in words)
 
-@dataclass(frozen=True)
-class Ends:
-    """The three servers, and what stands at two of them."""
-
-    source: Source
-    replica: Source
-    warehouse: Warehouse
-    at_replica: Mapping[str, Table]
-    published: Mapping[str, PublishedTable]
-    tables_file: TablesFile
-    asking: ThreadPoolExecutor
-    """Who asks them, so that none waits for another."""
+    def as_json(self) -> dict[str, Any]:
+        """The document `verify --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "exit_code": self.exit_code,
+            "tables": [verdict.as_json() for verdict in self.tables],
+            "receipt": self.receipt,
+            "warnings": list(self.warnings),
+        }
 
 
 def verify(
@@ -62,15 +63,17 @@ def verify(
     wanted: Wanted,
     workers: int = limits.workers_default,
     tell: Callable[[Verdict], None] = lambda verdict: None,
-) -> list[Verdict]:
+) -> Verified:
     """
-    Compare the tables asked for, several at a time.
+    Compare the tables asked for, several at a time; what was found is written down at the warehouse, with a receipt.
 
     Raises:
         UsageError: a table that was named is not there.
         DatabaseConnectionError: one of the three cannot be reached.
     """
-    with _ends(settings, workers) as ends, ThreadPoolExecutor(workers) as pool:
+    started_at = datetime.now(UTC)
+    run_id = f"verify-{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    with _ends(settings, wanted, workers) as ends, ThreadPoolExecutor(workers) as pool:
         catalog = {name: table for name, table in ends.source.catalog().items() if name not in TRACKING}
         chosen = config.chosen_tables(wanted.tables, catalog) if wanted.tables else tuple(catalog)
         chosen = tuple(
@@ -85,194 +88,87 @@ def verify(
         # The largest first, so that none is left to work alone in the end.
         largest_first = sorted(chosen, key=lambda name: -catalog[name].data_bytes)
         found = {verdict.table: verdict for verdict in pool.map(one, largest_first)}
-    return [found[name] for name in chosen]
+        verdicts = _still(tuple(found[name] for name in chosen), ends)
+        return _signed(settings, Verified(run_id, verdicts), ends, started_at)
+
+
+def _still(verdicts: tuple[Verdict, ...], ends: Ends) -> tuple[Verdict, ...]:
+    """The verdicts, but for tables that a run changed meanwhile: of these nothing is known."""
+    after = _standings(ends.book)
+    return tuple(
+        verdict
+        if _versions(ends.standings, verdict.table) == _versions(after, verdict.table)
+        else Verdict(
+            verdict.table, "failed", failure=Failure("VerificationError", f"{verdict.table}: a run changed it while it "
+            "was compared", "wait for the run to end, and verify again"),
+        )
+        for verdict in verdicts
+    )  # fmt: skip
+
+
+def _versions(standings: Mapping[str, Standing], table: str) -> tuple[str | None, str | None]:
+    standing = standings.get(table, Standing())
+    return standing.replica.version, standing.warehouse.version
+
+
+def _standings(book: Ledger) -> dict[str, Standing]:
+    """What is recorded of each table at both ends."""
+    at_replica, at_warehouse = book.records()
+    return {
+        name: Standing(at_replica.get(name, NO_RECORD), at_warehouse.get(name, NO_RECORD))
+        for name in at_replica.keys() | at_warehouse.keys()
+    }
+
+
+def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetime) -> Verified:
+    """With a receipt kept at the warehouse; where that cannot be, the verdicts stand all the same."""
+    ended_at = datetime.now(UTC)
+    records = {name: standing.warehouse for name, standing in ends.standings.items()}
+    known = recall.known_of(found.tables, ends.standings, found.run_id, ended_at)
+    try:
+        with closing(Archive(settings.endpoint("warehouse"))) as archive:
+            said = receipt.of_verification(
+                found.run_id, settings.environment, started_at, ended_at, found.tables, records, _versions_of(ends),
+                archive.last_digest(),
+            )  # fmt: skip
+            archive.keep(found.run_id, said, receipt.digest(said), known)
+    except ArrowetlError as error:
+        return replace(found, warnings=(*found.warnings, f"no receipt could be kept: {error.message}"))
+    return replace(found, receipt=receipt.digest(said))
+
+
+def _versions_of(ends: Ends) -> dict[str, str]:
+    servers = {one.name: one.version for one in (ends.source, ends.replica, ends.warehouse)}
+    return {**versions(), **servers}
 
 
 @contextmanager
-def _ends(settings: Settings, workers: int) -> Iterator[Ends]:
+def _ends(settings: Settings, wanted: Wanted, workers: int) -> Iterator[Ends]:
     tables_file = read_tables(settings.tables_file)
     preflight.reach(*(settings.endpoint(end) for end in ENDS))
-    with ExitStack() as closing:
+    with ExitStack() as held:
         source = Source(settings.endpoint("source"), tables_file.choices)
         replica = Source(settings.endpoint("replica"), mask_key=None)
         warehouse = Warehouse(settings.endpoint("warehouse"))
         for end in (source, replica, warehouse):
-            closing.callback(end.close)
-        asking = closing.enter_context(ThreadPoolExecutor(len(ENDS) * workers, "asking"))
-        yield Ends(source, replica, warehouse, replica.catalog(), warehouse.published(), tables_file, asking)
+            held.callback(end.close)
+        asking = held.enter_context(ThreadPoolExecutor(len(ENDS) * workers, "asking"))
+        book = held.enter_context(closing(Ledger(settings.endpoint("replica"), settings.endpoint("warehouse"))))
+        archive = held.enter_context(closing(Archive(settings.endpoint("warehouse"))))
+        known = archive.remembered() if wanted.changed else {}
+        yield Ends(
+            source, replica, warehouse, replica.catalog(), warehouse.published(), tables_file, asking, book,
+            _standings(book), known,
+        )  # fmt: skip
 
 
 def _one(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
     """One table, and if it cannot be compared, why."""
     began = time.monotonic()
     try:
-        verdict = _compared(table, ends, wanted)
+        verdict = audit(table, ends, wanted)
     except ArrowetlError as error:
         verdict = Verdict(table.name, "failed", failure=Failure.of(error, table.name))
+    except Exception as error:  # a fault of ours is this table's, not all of them
+        verdict = Verdict(table.name, "failed", failure=Failure.of(unexpected(table.name, error)))
     return replace(verdict, seconds=time.monotonic() - began)
-
-
-def _compared(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
-    settings, published = ends.tables_file.of_table(table), ends.published.get(schema.postgres_name(table.name))
-    planned = plan.table_plan(table, settings, published, remembered=())
-    reading = ends.source.reading(planned)
-    absent = [end for end, there in (("replica", table.name in ends.at_replica), ("warehouse", published)) if not there]
-    if note := "; ".join(
-        [*(f"not at all at the {end}" for end in absent), *([] if absent else _altered(planned, ends))]
-    ):
-        note += f" (arrowetl run --table {table.name})"
-        return Verdict(table.name, "differs", rows={"source": reading.rows}, differences=reading.rows, note=note)
-    asked = _sides(planned, ends)
-    parts = list(ends.source.ranges(planned, lambda: limits.verified_rows)) if asked[0].side.key else [_ALL]
-    fields = tuple(field for field in planned.fields if not field.mask)
-    telling = Telling.of(fields, _naming(planned), wanted.shows)
-    planned = replace(planned, fields=fields)
-    reads = wanted.deep or any(map(schema.is_a_document, fields))
-    if reads:
-        found = _read(planned, ends, parts, telling, limits.differences_shown)
-    else:
-        found = _summed(planned, ends, asked, telling, parts)
-    left_out = tuple(column.name for column in table.columns if column.name not in {f.column.name for f in fields})
-    return replace(found, table=table.name, left_out=left_out, reading=reading)
-
-
-_ALL = Partition(0, None, None)
-
-
-def _altered(planned: TablePlan, ends: Ends) -> list[str]:
-    """In what the columns of an end's table are not those that the source's has now, in words."""
-    wanted = {field.column.name for field in planned.fields}
-    there = {column.name for column in ends.at_replica[planned.name].columns}
-    drift = planned.drift
-    return [
-        *(f"the replica lacks {name}" for name in sorted(wanted - there)),
-        *(f"only the replica has {name}" for name in sorted(there - wanted)),
-        *(f"the warehouse lacks {field.name_postgres}" for field in drift.added),
-        *(f"only the warehouse has {name}" for name in drift.dropped),
-        *(f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped),
-    ]
-
-
-def _naming(planned: TablePlan) -> tuple[Field, ...]:
-    """The fields that tell rows apart; none where a part of the key is masked, or no server can say it."""
-    key = planned.key_fields
-    return key if all(schema.canonical(field) for field in key) else ()
-
-
-def _sides(planned: TablePlan, ends: Ends) -> tuple[Asked, Asked, Asked]:
-    fields = [field for field in planned.fields if not field.mask]
-    named, ranged = _naming(planned), None
-    if named and partition.can_be_split(planned.table) and _is_a_number(named[0]):
-        ranged = named[0]
-    key, key_there = (ranged.column.name, ranged.name_postgres) if ranged else (None, None)
-    at_source, at_replica = (
-        Asked(end.endpoint.name, end, mysql_side(end.endpoint.database, planned.name, fields, key, named))
-        for end in (ends.source, ends.replica)
-    )
-    there = postgres_side(ends.warehouse.namespace, planned.name_postgres, fields, key_there, named)
-    return at_source, at_replica, Asked("warehouse", ends.warehouse, there)
-
-
-def _is_a_number(field: Field) -> bool:
-    return field.type_postgres.partition("(")[0] in ("smallint", "integer", "bigint", "numeric")
-
-
-def _added_up(one: Asked, parts: Sequence[Partition], ways: Sequence[str], pause_seconds: float = 0.0) -> list[Sum]:
-    """What one end says of each range."""
-    found = []
-    for part in parts:
-        if part.index:
-            time.sleep(pause_seconds)
-        unsaid = secrets.randbits(58)
-        rows, *totals = one.end.answers(one.side.sums(part, ways, unsaid))[0]
-        by_way = dict(zip(ways, map(int, totals), strict=True))
-        found.append(Sum(int(rows), by_way.get(IMAGES), by_way.get(TEXTS)))
-    return found
-
-
-_WAYS = {"source": (IMAGES,), "replica": (IMAGES, TEXTS), "warehouse": (TEXTS,)}
-
-
-def _summed(
-    planned: TablePlan, ends: Ends, asked: tuple[Asked, Asked, Asked], telling: Telling, parts: Sequence[Partition]
-) -> Verdict:
-    """By checksums; all three ends add up at the same time."""
-    pause = ends.source.choices.pause_milliseconds / 1000
-    adding = [
-        ends.asking.submit(_added_up, one, parts, _WAYS[one.name], pause if one.name == "source" else 0.0)
-        for one in asked
-    ]
-    said = [future.result() for future in adding]
-    found = Verdict(planned.name, "equal")
-    for part, *answers in zip(parts, *said, strict=True):
-        sums = {one.name: answer for one, answer in zip(asked, answers, strict=True)}
-        try:
-            number, differing = _apart(asked, part, sums, telling, _room(found))
-        except bisect.UnsaidError:
-            found = _with(found, _read(planned, ends, [part], telling, _room(found)))
-        else:
-            found = _with(found, _of_range(planned.name, Ranged(part, sums), number, differing))
-    return found
-
-
-def _apart(
-    asked: tuple[Asked, Asked, Asked], part: Partition, sums: Mapping[str, Sum], telling: Telling, room: int
-) -> tuple[int, list[Difference]]:
-    """How many rows of a range differ, at both ends together, and the first of them."""
-    source, replica, warehouse = asked
-    alike = (sums["source"].rows, sums["source"].images) == (sums["replica"].rows, sums["replica"].images)
-    number, found, reference, texts = 0, list[Difference](), replica, (sums["replica"].rows, sums["replica"].texts)
-    if not alike:
-        only = bisect.apart(source, replica, IMAGES, part, sums["source"].rows)
-        number, found = bisect.told(source, replica, IMAGES, part, only, telling, room)
-        # What the replica says is no measure here.
-        (said,) = _added_up(source, [part], (TEXTS,))
-        reference, texts = source, (said.rows, said.texts)
-    if texts != (sums["warehouse"].rows, sums["warehouse"].texts):
-        only = bisect.apart(reference, warehouse, TEXTS, part, sums["warehouse"].rows)
-        more, others = bisect.told(reference, warehouse, TEXTS, part, only, telling, room - len(found))
-        number, found = number + more, found + others
-    return number, found
-
-
-def _read(planned: TablePlan, ends: Ends, parts: Sequence[Partition], telling: Telling, room: int) -> Verdict:
-    """By reading all three."""
-    found = Verdict(planned.name, "equal")
-    for part in parts:
-        left = max(0, room - len(found.differing))
-        one = deep.compared(ends.source, ends.replica, ends.warehouse, planned, part, telling, left)
-        sums = {end: Sum(rows) for end, rows in one.rows.items()}
-        found = _with(found, _of_range(planned.name, Ranged(part, sums), one.differences, one.differing))
-    return found
-
-
-def _room(found: Verdict) -> int:
-    return max(0, limits.differences_shown - len(found.differing))
-
-
-def _of_range(table: str, ranged: Ranged, differences: int, differing: Sequence[Difference]) -> Verdict:
-    rows = {end: one.rows for end, one in ranged.sums.items()}
-    return Verdict(
-        table, "differs" if differences else "equal", (ranged,), rows, differences, tuple(differing),
-        (ranged.part,) if differences else (), rows_read=sum(rows.values()),
-    )  # fmt: skip
-
-
-def _with(found: Verdict, more: Verdict) -> Verdict:
-    """The verdict upon one range more."""
-    return replace(
-        found,
-        verdict="differs" if "differs" in (found.verdict, more.verdict) else "equal",
-        ranges=found.ranges + more.ranges,
-        rows={end: (found.rows.get(end) or 0) + (more.rows.get(end) or 0) for end in ENDS},
-        differences=found.differences + more.differences,
-        differing=found.differing + more.differing,
-        ranges_differing=found.ranges_differing + more.ranges_differing,
-        rows_read=found.rows_read + more.rows_read,
-    )
-
-
-def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0, 5 where something differs, 1 where something could not be compared."""
-    words = {verdict.verdict for verdict in verdicts}
-    return VerificationError.exit_code if "differs" in words else int("failed" in words)

@@ -254,6 +254,11 @@ class Warehouse:
             session.execute(sql.drop_postgres(self.namespace, name(plan.name_postgres)))
         session.execute(tracking.forget_partitions(self.namespace, plan.name))
 
+    @property
+    def version(self) -> str:
+        """Of the server."""
+        return str(self.answers("SHOW server_version")[0][0])
+
     def answers(self, question: str) -> list[tuple[Any, ...]]:
         """What the server says to one of `sql.sums`' questions."""
         with self.pool.session() as session:

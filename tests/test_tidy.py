@@ -44,9 +44,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "predecessor",
         "keys",
         "pace",
+        "receipt",
     ),
     "door": ("files", "memory", "webhook", "drivers", "cutover"),
-    "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger"),
+    "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger", "archive"),
     "journey": (
         "preflight",
         "workers",
@@ -60,6 +61,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "analyze",
         "bisect",
         "deep",
+        "recall",
+        "audit",
         "verify",
         "repair",
         "etl",
@@ -68,7 +71,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 BLIND = {"edge"}
 # `--version` and the package's own name are everybody's; the sandbox stands beside, and only the command line asks it.
-EXCEPTIONS = {("treatment", "__init__"), ("cli", "sandbox")}
+EXCEPTIONS = {("treatment", "__init__"), ("archive", "__init__"), ("cli", "sandbox")}
 
 DRIVERS = {"connectorx", "mysql", "adbc_driver_manager", "adbc_driver_postgresql", "pgpq", "psycopg"}
 IO_FREE = {"os", "io", "socket", "time", "threading", "subprocess", "pathlib", "tempfile", "shutil", "psutil"}

@@ -11,12 +11,13 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Clinic, chosen
+from conftest import Clinic, chosen, settle
 from independent import differences
 
 import arrowetl
 from arrowetl import drivers
-from arrowetl.verdict import Verdict
+from arrowetl.receipt import digest as receipt_digest
+from arrowetl.verdict import ENDS, Verdict
 
 ROWS = 120
 
@@ -135,11 +136,11 @@ def test_a_thousand_planted_values_are_found_and_repaired(every: Clinic, monkeyp
             at = {row - 3: places[(row + turn * ROWS) % len(places)] for row in range(1, ROWS + 1)}
             planted(every, at)
             ways = {"deep": bool(turn % 3 == 2)}
-            (verdict,) = etl.verify(["every"], **ways)
+            (verdict,) = etl.verify(["every"], **ways).tables
             assert verdict.differences == ROWS
             assert told(verdict) == {(end, "changed", row, (column,)) for row, (end, column) in at.items()}
             number += verdict.differences
-            (repaired,) = etl.verify(["every"], repairs=True, **ways)
+            (repaired,) = etl.verify(["every"], repairs=True, **ways).tables
             assert (repaired.verdict, repaired.repaired) == ("equal", ROWS)
     assert number >= 1_000
     assert differences(every.sandbox, "every")[0] == []
@@ -243,3 +244,66 @@ def test_documents_are_compared_by_what_they_mean(clinic: Clinic) -> None:
 
     assert equal.returncode == 0
     assert [(d["end"], d["key"], d["columns"]) for d in found["differing"]] == [("warehouse", {"Num": 3}, ["Doc"])]
+
+
+STAMPED = (
+    "CREATE TABLE s (Num int NOT NULL AUTO_INCREMENT, v varchar(20), DateTStamp timestamp NOT NULL "
+    "DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (Num), KEY (DateTStamp)) ENGINE=MyISAM;\n"
+    "INSERT INTO s SELECT seq, CONCAT('v', seq), NOW() - INTERVAL 2 DAY FROM seq_1_to_1000"
+)
+INCREMENTAL = """
+tables:
+  s: {extraction_strategy: incremental, primary_incremental_column: DateTStamp}
+"""
+
+
+def test_only_what_changed_is_read(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for `--changed`: nothing of a table that stands still, the range of an edit, and that of a deleted row."""
+    monkeypatch.setattr("arrowetl.limits.verified_rows", 100)
+    clinic.tables_file.write_text(INCREMENTAL)
+    clinic.create(STAMPED)
+    clinic.create("CREATE TABLE still (Num int PRIMARY KEY) ENGINE=MyISAM;\nINSERT INTO still VALUES (1), (2)")
+    settle()
+
+    def night(*changes: str) -> dict[str, Verdict]:
+        for change in changes:
+            clinic.create(change)
+        with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
+            assert etl.run(all=True).exit_code == 0
+            return {verdict.table: verdict for verdict in etl.verify(changed=True).tables}
+
+    first, quiet = night(), night()
+    edited = night("UPDATE s SET v = 'new' WHERE Num = 250")
+    deleted = night("DELETE FROM s WHERE Num = 555")
+
+    assert {one.verdict for found in (first, quiet, edited, deleted) for one in found.values()} == {"equal"}
+    assert [found["s"].rows_read for found in (first, quiet, edited)] == [3_000, 0, 300]
+    # The edit of the night before lies within what is looked at twice.
+    assert deleted["s"].rows_read == 300 + 297
+    assert [found["still"].rows_read for found in (first, quiet, edited)] == [6, 0, 0]
+    assert [found["s"].rows for found in (edited, deleted)] == [dict.fromkeys(ENDS, 1_000), dict.fromkeys(ENDS, 999)]
+    with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
+        (whole,) = etl.verify(["s"]).tables
+    assert whole.sums == deleted["s"].sums, "what is remembered adds up to what is there"
+
+
+def test_a_run_and_a_verification_sign_for_what_is_there(clinic: Clinic) -> None:
+    """Each receipt has a digest of itself and of the one before; what was verified is signed for until it changes."""
+    clinic.create("CREATE TABLE t (Num int PRIMARY KEY, D date);\nINSERT INTO t VALUES (1, '0000-00-00'), (2, NULL)")
+    clinic.run()
+    clinic.arrowetl("verify", "--all")
+    clinic.run()
+    kept = clinic.warehouse("SELECT receipt::text, digest FROM raw.etl_receipts ORDER BY written_at")
+    receipts = [json.loads(text) for text, _ in kept]
+
+    assert [said["kind"] for said in receipts] == ["run", "verification", "run"]
+    assert [receipt_digest(said) for said in receipts] == [digest for _, digest in kept]
+    assert [said["previous"] for said in receipts] == [None, *(digest for _, digest in kept[:-1])]
+    assert all(said["signed_off"] for said in receipts)
+    first, verified, second = (said["tables"][0] for said in receipts)
+    assert (first["rows"], first["checksums"]) == (dict.fromkeys(ENDS, 2), None)
+    assert [(one["column"], one["count"]) for one in first["coercions"]] == [("D", 1)]
+    assert verified["checksums"]["source"]["stored"] == verified["checksums"]["replica"]["stored"] is not None
+    assert verified["checksums"]["replica"]["canonical"] == verified["checksums"]["warehouse"]["canonical"] is not None
+    assert (second["status"], second["checksums"]) == ("skipped", verified["checksums"])
+    assert receipts[0]["versions"].keys() >= {"arrowetl", "python", "source", "replica", "warehouse"}

@@ -18,7 +18,7 @@ import click
 from rich.console import RenderableType
 
 import arrowetl
-from arrowetl import progress, proof, report, verify
+from arrowetl import progress, proof, report
 from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.model import CATEGORIES
 from arrowetl.sandbox import opendental, servers
@@ -60,7 +60,7 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
                 tell(f"{report.count(sum(o.rows_extracted for o in summary.outcomes))} rows to both ends")
             with _phase("arrowetl verify --all: source, replica and warehouse") as tell:
                 verdicts = etl.verify()
-                tell(f"{sum(v.verdict == 'equal' for v in verdicts)} of {len(verdicts)} tables equal")
+                tell(f"{sum(v.verdict == 'equal' for v in verdicts.tables)} of {len(verdicts.tables)} tables equal")
         click.echo()
         show(report.summary(summary))
         show(proof.verdicts(verdicts))
@@ -70,7 +70,7 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
             for line in _exports(sandbox):
                 click.echo(f"  {line}")
             click.echo(f"  (their data: {sandbox.directory})")
-        return summary.exit_code or verify.exit_code(verdicts)
+        return summary.exit_code or verdicts.exit_code
     finally:
         if not keep:
             servers.stop(name, delete=True)

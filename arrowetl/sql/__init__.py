@@ -18,6 +18,7 @@ from arrowetl.sql.drift import (
 from arrowetl.sql.mysql import (
     add_indexes,
     catalog,
+    changed_keys,
     create_gone_replica,
     create_replica,
     drop_mysql,
@@ -94,6 +95,7 @@ __all__ = [
     "add_indexes",
     "add_key",
     "catalog",
+    "changed_keys",
     "comment",
     "comment_of",
     "comments_of",

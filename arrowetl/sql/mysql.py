@@ -114,6 +114,15 @@ def extract(database: str, table: str, fields: Sequence[Field], key: str | None,
     return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{hint}{_where(key, part, watermark)}"
 
 
+def changed_keys(database: str, table: str, key: str, watermark: str | None, since: str) -> str:
+    """The keys of rows whose watermark is at a value or past it."""
+    assert watermark is not None, "asked of tables that have one"
+    return (
+        f"SELECT {mysql_name(key)} FROM {mysql_table(database, table)} "
+        f"WHERE {mysql_name(watermark)} >= {mysql_literal(since)}"
+    )
+
+
 def within(key: str, part: Partition) -> list[str]:
     """The conditions that hold for the keys of a partition; the key as SQL has it."""
     conditions = []

@@ -1,5 +1,5 @@
 """
-The tracking tables: how they are made, and what is written into them.
+What is written into the tracking tables, and read of them.
 
 Pure, and in both languages: `etl_copy_status` at the replica and
 `etl_load_status` at the warehouse hold one row per table; what the history
@@ -10,7 +10,7 @@ in which it changes the rows that are told of.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,142 +19,6 @@ from arrowetl.model import Partition
 from arrowetl.outcome import Changes, Coercion
 from arrowetl.record import AsOf, Reading
 from arrowetl.sql.names import mysql_literal, postgres_literal, postgres_name
-
-COPY_STATUS = """
-CREATE TABLE IF NOT EXISTS {table} (
-    id INT AUTO_INCREMENT PRIMARY KEY,
-    table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-    last_copied TIMESTAMP NULL DEFAULT NULL,
-    last_primary_value VARCHAR(255) NULL,
-    primary_column_name VARCHAR(255) NULL,
-    rows_copied BIGINT DEFAULT 0,
-    copy_status VARCHAR(50) DEFAULT 'pending',
-    _checked_at TIMESTAMP NULL DEFAULT NULL,
-    rows_total BIGINT NULL,
-    run_id VARCHAR(64) NULL,
-    version VARCHAR(96) NULL,
-    as_of TEXT NULL,
-    UNIQUE KEY table_name (table_name(190))
-) ENGINE=InnoDB"""
-
-PARTITION_STATUS = """
-CREATE TABLE IF NOT EXISTS {table} (
-    table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-    plan VARCHAR(64) NOT NULL,
-    lower_key VARCHAR(32) NULL,
-    upper_key VARCHAR(32) NULL,
-    token VARCHAR(64) NOT NULL,
-    rows_staged BIGINT NOT NULL,
-    coerced TEXT NULL
-) ENGINE=InnoDB"""
-
-WAREHOUSE_TABLES = (
-    """
-CREATE TABLE IF NOT EXISTS {namespace}.etl_load_status (
-    id serial PRIMARY KEY,
-    table_name varchar(255) NOT NULL UNIQUE,
-    last_primary_value varchar(255),
-    primary_column_name varchar(255),
-    rows_loaded bigint DEFAULT 0,
-    load_status varchar(50) DEFAULT 'pending',
-    _loaded_at timestamp,
-    _checked_at timestamp,
-    rows_total bigint,
-    run_id varchar(64),
-    coerced jsonb,
-    version varchar(64),
-    as_of jsonb
-)""",
-    """
-CREATE TABLE IF NOT EXISTS {namespace}.etl_transform_status (
-    id serial PRIMARY KEY,
-    table_name varchar(255) NOT NULL UNIQUE,
-    last_transformed timestamp NOT NULL DEFAULT '1970-01-01 00:00:01',
-    last_primary_value varchar(255),
-    primary_column_name varchar(255),
-    rows_transformed bigint DEFAULT 0,
-    transform_status varchar(50) DEFAULT 'pending',
-    _transformed_at timestamp
-)""",
-    """
-CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
-    table_name varchar(255) NOT NULL,
-    plan varchar(64) NOT NULL,
-    lower_key varchar(32),
-    upper_key varchar(32),
-    token varchar(64) NOT NULL,
-    rows_staged bigint NOT NULL,
-    coerced text
-)""",
-    """
-CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
-    run_id varchar(64) PRIMARY KEY,
-    environment varchar(32) NOT NULL,
-    started_at timestamptz NOT NULL,
-    ended_at timestamptz,
-    exit_code integer,
-    tables integer,
-    failed integer,
-    rows_extracted bigint,
-    bytes_extracted bigint,
-    way varchar(64),
-    pace jsonb,
-    planned jsonb
-)""",
-    """
-CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
-    run_id varchar(64) NOT NULL,
-    table_name varchar(255) NOT NULL,
-    mode varchar(32) NOT NULL,
-    status varchar(32) NOT NULL,
-    started_at timestamptz NOT NULL,
-    seconds double precision,
-    partitions integer,
-    rows_extracted bigint,
-    rows_inserted bigint,
-    rows_updated bigint,
-    rows_deleted bigint,
-    bytes_extracted bigint,
-    coerced jsonb,
-    settled boolean,
-    verdict varchar(32),
-    error text,
-    reason text,
-    rows_planned bigint,
-    seconds_planned double precision,
-    journey varchar(32),
-    flags jsonb,
-    PRIMARY KEY (run_id, table_name)
-)""",
-)
-
-# Columns that the tables of a predecessor, or of an earlier version, may lack: they are adopted, not replaced.
-ADDED_COPY = {
-    "_checked_at": "TIMESTAMP NULL DEFAULT NULL",
-    "rows_total": "BIGINT NULL",
-    "run_id": "VARCHAR(64) NULL",
-    "version": "VARCHAR(96) NULL",
-    "as_of": "TEXT NULL",
-}
-ADDED_WAREHOUSE = {
-    "etl_load_status": {
-        "_loaded_at": "timestamp",
-        "_checked_at": "timestamp",
-        "rows_total": "bigint",
-        "run_id": "varchar(64)",
-        "coerced": "jsonb",
-        "version": "varchar(64)",
-        "as_of": "jsonb",
-    },
-    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb", "planned": "jsonb"},
-    "etl_table_history": {
-        "reason": "text",
-        "rows_planned": "bigint",
-        "seconds_planned": "double precision",
-        "journey": "varchar(32)",
-        "flags": "jsonb",
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,18 +204,12 @@ def as_of_text(as_of: AsOf | None) -> str | None:
     """As JSON."""
     if as_of is None:
         return None
-    reading = as_of.reading and {
-        "rows": as_of.reading.rows,
-        "update_time": as_of.reading.update_time and as_of.reading.update_time.isoformat(),
-        "now": as_of.reading.now.isoformat(),
-        "checksum": as_of.reading.checksum,
-    }
     return json.dumps(
         {
             "source": as_of.source,
             "structure": as_of.structure,
             "compared_at": as_of.compared_at.isoformat(),
-            "reading": reading,
+            "reading": as_of.reading and reading_said(as_of.reading),
             "without_key": as_of.without_key,
             "masks": as_of.masks,
         }
@@ -366,20 +224,37 @@ def as_of_from(text: str | None) -> AsOf | None:
         said = json.loads(text or "null")
         if said is None:
             return None
-        seen = said["reading"]
-        reading = seen and Reading(
-            seen["rows"],
-            seen["update_time"] and datetime.fromisoformat(seen["update_time"]),
-            datetime.fromisoformat(seen["now"]),
-            seen["checksum"],
-        )
         return AsOf(
             said["source"],
             said["structure"],
             datetime.fromisoformat(said["compared_at"]),
-            reading,
+            said["reading"] and reading_of(said["reading"]),
             said["without_key"],
             said.get("masks", ""),
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def reading_said(reading: Reading) -> dict[str, Any]:
+    return {
+        "rows": reading.rows,
+        "update_time": reading.update_time and reading.update_time.isoformat(),
+        "now": reading.now.isoformat(),
+        "checksum": reading.checksum,
+    }
+
+
+def reading_of(said: Mapping[str, Any]) -> Reading:
+    """
+    What `reading_said` made.
+
+    Raises:
+        KeyError, ValueError, TypeError: it is something else.
+    """
+    return Reading(
+        said["rows"],
+        said["update_time"] and datetime.fromisoformat(said["update_time"]),
+        datetime.fromisoformat(said["now"]),
+        said["checksum"],
+    )

@@ -1,0 +1,77 @@
+"""
+Receipts of runs and verifications, and what was verified, kept at the warehouse.
+
+Beside the ledger, whose tables tell what is there: here is what proves it.
+What a receipt says is `receipt`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from arrowetl import __version__, drivers
+from arrowetl.record import Known
+from arrowetl.route import Endpoint
+from arrowetl.sql import archive, tables
+from arrowetl.sql.names import postgres_literal, postgres_name, postgres_table
+
+
+def versions() -> dict[str, str]:
+    """Of the program and of what it stands on."""
+    return {"arrowetl": __version__, "python": platform.python_version(), **drivers.versions()}
+
+
+class Archive:
+    """
+    The tables `etl_receipts` and `etl_verified` of a warehouse.
+    """
+
+    def __init__(self, warehouse: Endpoint) -> None:
+        self._pool = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
+        self.namespace = warehouse.namespace
+
+    def remembered(self) -> dict[str, Known]:
+        """Table → what its last verification found; nothing where none was kept."""
+        with self._pool.session() as session:
+            if not self._is_there(session):
+                return {}
+            return archive.known_from(session.rows(archive.verified(self.namespace)))
+
+    def last_digest(self) -> str | None:
+        """Of the last receipt; None where there is none."""
+        with self._pool.session() as session:
+            rows = session.rows(archive.last_digest(self.namespace)) if self._is_there(session) else []
+        return rows[0][0] if rows else None
+
+    def receipt(self, run_id: str | None = None) -> tuple[dict[str, Any], str] | None:
+        """A run's receipt and its digest, or the last one's; None where there is none."""
+        with self._pool.session() as session:
+            rows = session.rows(archive.receipt(self.namespace, run_id)) if self._is_there(session) else []
+        return (json.loads(rows[0][0]), rows[0][1]) if rows else None
+
+    def keep(self, run_id: str, receipt: Mapping[str, Any], digest: str, known: Mapping[str, Known]) -> None:
+        """
+        Write a receipt down, and what was verified.
+
+        Raises:
+            DatabaseError: nothing of it was.
+        """
+        with self._pool.session() as session, session.transaction():
+            if not self._is_there(session):
+                for statement in tables.WAREHOUSE_TABLES:
+                    session.execute(statement.format(namespace=postgres_name(self.namespace)))
+            session.execute(archive.kept(self.namespace, run_id, receipt, digest, datetime.now(UTC)))
+            if known:
+                session.execute(archive.remember(self.namespace, known))
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _is_there(self, session: drivers.Postgres) -> bool:
+        places = [postgres_table(self.namespace, name) for name in ("etl_receipts", "etl_verified")]
+        asked = " AND ".join(f"to_regclass({postgres_literal(place)}) IS NOT NULL" for place in places)
+        return bool(session.rows(f"SELECT {asked}")[0][0])

@@ -1,0 +1,78 @@
+"""
+Receipts, and what was verified: how they are written down at the warehouse, and asked for.
+
+Pure, in PostgreSQL's language; the tables are made by `tracking`, and the edge
+that speaks to them is `archive`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from arrowetl.model import Partition
+from arrowetl.record import Known, KnownRange
+from arrowetl.sql.names import postgres_literal, postgres_name
+from arrowetl.sql.tracking import postgres_values, reading_of, reading_said
+
+
+def kept(namespace: str, run_id: str, receipt: Mapping[str, Any], digest: str, now: datetime) -> str:
+    """A receipt, beside the others."""
+    values = postgres_values(run_id, now, json.dumps(receipt), digest)
+    return f"INSERT INTO {postgres_name(namespace)}.etl_receipts VALUES ({values})"
+
+
+def last_digest(namespace: str) -> str:
+    """Of the receipt before, by which this one is tied to it."""
+    return f"SELECT digest::text FROM {postgres_name(namespace)}.etl_receipts ORDER BY written_at DESC LIMIT 1"
+
+
+def receipt(namespace: str, run_id: str | None) -> str:
+    """The receipt of a run, or the last one."""
+    where = f" WHERE run_id = {postgres_literal(run_id)}" if run_id else ""
+    place = f"{postgres_name(namespace)}.etl_receipts"
+    return f"SELECT receipt::text, digest::text FROM {place}{where} ORDER BY written_at DESC LIMIT 1"
+
+
+_VERIFIED = "table_name, run_id, verified_at, version, structure, reading, watermark, ranges"
+
+
+def verified(namespace: str) -> str:
+    """What is remembered of each table's last verification."""
+    return f"SELECT {_VERIFIED} FROM {postgres_name(namespace)}.etl_verified"
+
+
+def remember(namespace: str, found: Mapping[str, Known]) -> str:
+    """What a verification found of some tables, in the place of what was remembered."""
+    rows = ", ".join(f"({_values(table, known)})" for table, known in found.items())
+    taken = ", ".join(f"{name} = excluded.{name}" for name in _VERIFIED.split(", ")[1:])
+    return (
+        f"INSERT INTO {postgres_name(namespace)}.etl_verified ({_VERIFIED}) VALUES {rows} "
+        f"ON CONFLICT (table_name) DO UPDATE SET {taken}"
+    )
+
+
+def _values(table: str, known: Known) -> str:
+    ranges = [[r.part.lower, r.part.upper, r.rows, f"{r.images:x}", f"{r.texts:x}"] for r in known.ranges]
+    return postgres_values(
+        table, known.run_id, known.verified_at, known.version, known.structure,
+        json.dumps(reading_said(known.reading)), known.watermark, json.dumps(ranges, separators=(",", ":")),
+    )  # fmt: skip
+
+
+def known_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, Known]:
+    """Table → what is remembered of it; nothing of what cannot be read, which another version may have written."""
+    found = {}
+    for table, run_id, verified_at, version, structure, reading, watermark, ranges in rows:
+        try:
+            each = tuple(
+                KnownRange(Partition(n, lower, upper, rows=count), count, int(images, 16), int(texts, 16))
+                for n, (lower, upper, count, images, texts) in enumerate(json.loads(ranges))
+            )
+            seen = reading_of(json.loads(reading))
+        except (ValueError, KeyError, TypeError):
+            continue
+        found[table] = Known(run_id, verified_at.astimezone(UTC), version, structure, seen, watermark, each)
+    return found

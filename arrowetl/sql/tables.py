@@ -1,0 +1,159 @@
+"""
+The tracking tables as they are made: at the replica in MySQL's words, at the warehouse in PostgreSQL's.
+
+Pure. What is written into them is in `tracking`, `history` and `archive`.
+"""
+
+COPY_STATUS = """
+CREATE TABLE IF NOT EXISTS {table} (
+    id INT AUTO_INCREMENT PRIMARY KEY,
+    table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    last_copied TIMESTAMP NULL DEFAULT NULL,
+    last_primary_value VARCHAR(255) NULL,
+    primary_column_name VARCHAR(255) NULL,
+    rows_copied BIGINT DEFAULT 0,
+    copy_status VARCHAR(50) DEFAULT 'pending',
+    _checked_at TIMESTAMP NULL DEFAULT NULL,
+    rows_total BIGINT NULL,
+    run_id VARCHAR(64) NULL,
+    version VARCHAR(96) NULL,
+    as_of TEXT NULL,
+    UNIQUE KEY table_name (table_name(190))
+) ENGINE=InnoDB"""
+
+PARTITION_STATUS = """
+CREATE TABLE IF NOT EXISTS {table} (
+    table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    plan VARCHAR(64) NOT NULL,
+    lower_key VARCHAR(32) NULL,
+    upper_key VARCHAR(32) NULL,
+    token VARCHAR(64) NOT NULL,
+    rows_staged BIGINT NOT NULL,
+    coerced TEXT NULL
+) ENGINE=InnoDB"""
+
+WAREHOUSE_TABLES = (
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_load_status (
+    id serial PRIMARY KEY,
+    table_name varchar(255) NOT NULL UNIQUE,
+    last_primary_value varchar(255),
+    primary_column_name varchar(255),
+    rows_loaded bigint DEFAULT 0,
+    load_status varchar(50) DEFAULT 'pending',
+    _loaded_at timestamp,
+    _checked_at timestamp,
+    rows_total bigint,
+    run_id varchar(64),
+    coerced jsonb,
+    version varchar(64),
+    as_of jsonb
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_transform_status (
+    id serial PRIMARY KEY,
+    table_name varchar(255) NOT NULL UNIQUE,
+    last_transformed timestamp NOT NULL DEFAULT '1970-01-01 00:00:01',
+    last_primary_value varchar(255),
+    primary_column_name varchar(255),
+    rows_transformed bigint DEFAULT 0,
+    transform_status varchar(50) DEFAULT 'pending',
+    _transformed_at timestamp
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
+    table_name varchar(255) NOT NULL,
+    plan varchar(64) NOT NULL,
+    lower_key varchar(32),
+    upper_key varchar(32),
+    token varchar(64) NOT NULL,
+    rows_staged bigint NOT NULL,
+    coerced text
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
+    run_id varchar(64) PRIMARY KEY,
+    environment varchar(32) NOT NULL,
+    started_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    exit_code integer,
+    tables integer,
+    failed integer,
+    rows_extracted bigint,
+    bytes_extracted bigint,
+    way varchar(64),
+    pace jsonb,
+    planned jsonb
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
+    run_id varchar(64) NOT NULL,
+    table_name varchar(255) NOT NULL,
+    mode varchar(32) NOT NULL,
+    status varchar(32) NOT NULL,
+    started_at timestamptz NOT NULL,
+    seconds double precision,
+    partitions integer,
+    rows_extracted bigint,
+    rows_inserted bigint,
+    rows_updated bigint,
+    rows_deleted bigint,
+    bytes_extracted bigint,
+    coerced jsonb,
+    settled boolean,
+    verdict varchar(32),
+    error text,
+    reason text,
+    rows_planned bigint,
+    seconds_planned double precision,
+    journey varchar(32),
+    flags jsonb,
+    PRIMARY KEY (run_id, table_name)
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_receipts (
+    run_id varchar(64) PRIMARY KEY,
+    written_at timestamptz NOT NULL,
+    receipt jsonb NOT NULL,
+    digest varchar(64) NOT NULL
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_verified (
+    table_name varchar(255) PRIMARY KEY,
+    run_id varchar(64) NOT NULL,
+    verified_at timestamptz NOT NULL,
+    version varchar(64),
+    structure varchar(64) NOT NULL,
+    reading text NOT NULL,
+    watermark text,
+    ranges text NOT NULL
+)""",
+)
+
+# Columns that the tables of a predecessor, or of an earlier version, may lack: they are adopted, not replaced.
+ADDED_COPY = {
+    "_checked_at": "TIMESTAMP NULL DEFAULT NULL",
+    "rows_total": "BIGINT NULL",
+    "run_id": "VARCHAR(64) NULL",
+    "version": "VARCHAR(96) NULL",
+    "as_of": "TEXT NULL",
+}
+ADDED_WAREHOUSE = {
+    "etl_load_status": {
+        "_loaded_at": "timestamp",
+        "_checked_at": "timestamp",
+        "rows_total": "bigint",
+        "run_id": "varchar(64)",
+        "coerced": "jsonb",
+        "version": "varchar(64)",
+        "as_of": "jsonb",
+    },
+    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb", "planned": "jsonb"},
+    "etl_table_history": {
+        "reason": "text",
+        "rows_planned": "bigint",
+        "seconds_planned": "double precision",
+        "journey": "varchar(32)",
+        "flags": "jsonb",
+    },
+}
