@@ -69,7 +69,6 @@ def recalled(
         return None
     keys = source.changed_keys(planned, since)
     touched = {number for number, one in enumerate(known.ranges) if _has(one.part, keys) or not _counted(one, asked)}
-    rows = lambda: limits.verified_rows
     bounds = [(known.ranges[number].part.lower, known.ranges[number].part.upper) for number in sorted(touched)]
     parts = tuple(source.partitions(planned, bounds, lambda: limits.verified_rows))
     kept = tuple(one for number, one in enumerate(known.ranges) if number not in touched)
