@@ -8,9 +8,10 @@ chosen of those is `tables_file`'s to read.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ ARROWETL_VARIABLES = {
     "ARROWETL_LOG_DIR": ("logs", "analyze writes what changed at the source below it, and the tables.yml there was"),
     KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
 }
+# Name → (default, what it is for, whether it may have a fraction): how long is waited, and how often tried again.
+PATIENCE = {
+    "ARROWETL_CONNECT_SECONDS": (limits.connect_seconds, "in which a server must answer a connection", False),
+    "ARROWETL_SILENCE_SECONDS": (limits.silence_seconds, "in which a statement must be answered; 0: never", False),
+    "ARROWETL_RETRIES": (limits.retries, "how often a table is tried again after what may pass", False),
+    "ARROWETL_RETRY_SECONDS": (
+        limits.retry_seconds,
+        "before the first of these; twice as long before each other",
+        True,
+    ),
+}
+ARROWETL_VARIABLES |= {name: (str(default), purpose) for name, (default, purpose, _) in PATIENCE.items()}
 SECRETS = {KEY_VARIABLE, webhook.VARIABLE}
 
 
@@ -51,6 +64,9 @@ class Settings:
     log_directory: Path = Path("logs")
     webhook: str = field(default="", repr=False)
     """Where failures are told; empty where nowhere."""
+    retries: int = limits.retries
+    """How often a table is tried again after what may go by itself."""
+    retry_seconds: float = limits.retry_seconds
 
     def endpoint(self, name: str) -> Endpoint:
         """
@@ -97,6 +113,7 @@ def settings_from_environment(
         raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
     values = _values(chosen, path, outside)
     problems: list[str] = []
+    patience = {name: _seconds(name, values, problems) for name in PATIENCE}
     endpoints = {
         name: endpoint for name in needs if (endpoint := _endpoint(name, values, problems, chosen)) is not None
     }
@@ -104,6 +121,11 @@ def settings_from_environment(
     for name in wants:
         if endpoint := _endpoint(name, values, unheard, chosen):
             endpoints[name] = endpoint
+    connect, silence, retries, retry_seconds = patience.values()
+    endpoints = {
+        name: replace(endpoint, connect_seconds=int(connect), silence_seconds=int(silence))
+        for name, endpoint in endpoints.items()
+    }
     spill = values.get("ARROWETL_SPILL_DIR") or tempfile.gettempdir()
     if not Path(spill).is_dir():
         problems.append(f"ARROWETL_SPILL_DIR: {spill} is no directory")
@@ -119,7 +141,20 @@ def settings_from_environment(
             f"set them in the environment or in {path}",
         )
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
-    return Settings(chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address)
+    return Settings(
+        chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds
+    )
+
+
+def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float:
+    """A number of `PATIENCE`, or its default."""
+    default, _, may_be_part = PATIENCE[name]
+    said = values.get(name, "").strip() or str(default)
+    number = re.fullmatch(r"\d{1,6}(\.\d{1,6})?" if may_be_part else r"\d{1,6}", said)
+    if number is None or (name == "ARROWETL_CONNECT_SECONDS" and not float(said)):
+        problems.append(f"{name}: must be a number, like {default}, got {said!r}")
+        return default
+    return float(said)
 
 
 def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, str]:

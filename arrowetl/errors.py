@@ -34,11 +34,19 @@ class ArrowetlError(Exception):
     """
 
     exit_code = 1
+    transient = False
+    """Whether it may well go by itself: the same again may succeed."""
 
-    def __init__(self, message: str, remedy: str | None = None) -> None:
+    def __init__(self, message: str, remedy: str | None = None, transient: bool | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        if transient is not None:
+            self.transient = transient
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Those of worker processes come home pickled.
+        return type(self), (self.message, self.remedy), self.__dict__
 
     def __str__(self) -> str:
         if self.remedy is None:
@@ -71,7 +79,7 @@ class DatabaseError(ArrowetlError):
 
 
 class DatabaseConnectionError(DatabaseError):
-    pass
+    transient = True
 
 
 class DatabaseQueryError(DatabaseError):
@@ -88,8 +96,9 @@ class DatabaseQueryError(DatabaseError):
         code: int | str | None = None,
         refused: tuple[int, str | None] | None = None,
         said: str = "",
+        transient: bool | None = None,
     ) -> None:
-        super().__init__(message, remedy)
+        super().__init__(message, remedy, transient)
         self.code = code
         self.refused = refused
         self.said = said

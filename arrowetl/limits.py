@@ -88,6 +88,26 @@ workers_max = 64
 # The first connection must answer within this, so that a server that is down is told within 5 seconds.
 connect_seconds = 4
 
+# A statement that is not answered within this is given up: a stalled way looks like a server at work. The longest is
+# the building of a large table's indexes: 21 of procedurelog's take 15 s a million rows. Of the source, statements have
+# a limit at the server (`statement_seconds`), after which this much more is waited. A connection in a library's hands
+# is cut only after so much silence, and again each time.
+silence_seconds = 3_600
+silence_grace_seconds = 15
+silence_again_seconds = 5
+
+# What was sent, and not acknowledged within this, is taken for lost.
+unacknowledged_seconds = 120
+
+# Who waits for another's lock gives up after this, and is tried again; the switch of a published table far sooner.
+lock_seconds = 60
+
+# What may go by itself is tried again: so often, after a second, two, four …, each shorter by a random share, so that
+# not all come again at once. Together that is longer than a server takes to start again.
+retries = 4
+retry_seconds = 1.0
+retry_seconds_max = 30.0
+
 # A server whose machine is gone answers nothing, not even that: asked after 30 seconds of silence, given up
 # after two minutes. By the names of the socket options.
 tcp_keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 6}

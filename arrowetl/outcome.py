@@ -199,6 +199,8 @@ class Outcome:
     journey: Journey = Journey.SKIPPED
     expected: Expected = NOTHING_EXPECTED
     """As it was planned."""
+    attempts: int = 1
+    """How often it was tried, the last time included."""
 
     def followed_by(self, second: Outcome) -> Outcome:
         """The outcome of a table that the warehouse took from the replica afterwards."""
@@ -240,6 +242,7 @@ class Outcome:
             "coercions": [coercion.as_json() for coercion in self.coercions],
             "settled": self.settled,
             "verdict": self.verdict,
+            "attempts": self.attempts,
             "notes": list(self.notes),
             "flags": [flag.as_json() for flag in self.flags],
             "error": self.failure and self.failure.as_json(),
@@ -317,6 +320,7 @@ def _totals(outcomes: Iterable[Outcome]) -> dict[str, int]:
 @dataclass(frozen=True, slots=True)
 class RunPlanned:
     plans: tuple[TablePlan, ...]
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +337,26 @@ class PartitionCarried:
 
 
 @dataclass(frozen=True, slots=True)
+class TableRetried:
+    """A table failed, and will be tried again."""
+
+    table: str
+    attempt: int
+    """Which one failed, from 1."""
+    seconds: float
+    """Until the next."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableEnded:
     outcome: Outcome
 
 
-Event = RunPlanned | TableStarted | PartitionCarried | TableEnded
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    exit_code: int
+    seconds: float
+
+
+Event = RunPlanned | TableStarted | PartitionCarried | TableRetried | TableEnded | RunEnded

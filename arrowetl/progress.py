@@ -18,7 +18,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from arrowetl import limits
-from arrowetl.outcome import Event, Outcome, PartitionCarried, RunPlanned, Status, TableEnded, TableStarted
+from arrowetl.outcome import (
+    Event,
+    Outcome,
+    PartitionCarried,
+    RunEnded,
+    RunPlanned,
+    Status,
+    TableEnded,
+    TableRetried,
+    TableStarted,
+)
 from arrowetl.report import count, duration, size
 
 _BUSY_SHOWN = 6
@@ -138,6 +148,9 @@ class Lines:
             self._tally.add(event)
             if isinstance(event, TableEnded) and (self._verbose or event.outcome.status is Status.FAILED):
                 self._console.print(_table_line(event.outcome), markup=False, highlight=False, soft_wrap=True)
+            if isinstance(event, TableRetried):
+                words = f"{event.message}; again in {duration(event.seconds)}"
+                self._console.print(words, markup=False, highlight=False, soft_wrap=True)
             if time.monotonic() - self._told >= limits.progress_line_seconds:
                 self._told = time.monotonic()
                 tally = self._tally
@@ -153,13 +166,19 @@ class JsonLines:
 
     def __init__(self, console: Console, verbose: bool) -> None:
         self._console, self._verbose, self._lock = console, verbose, threading.Lock()
+        self._run_id: str | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
-            case RunPlanned(plans):
+            case RunPlanned(plans, run_id):
+                self._run_id = run_id or None
                 self._write("run planned", tables=len(plans))
+            case RunEnded(exit_code, seconds):
+                self._write("run ended", exit_code=exit_code, seconds=round(seconds, 3))
             case TableStarted(table, partitions) if self._verbose:
                 self._write("table started", table=table, partitions=partitions)
+            case TableRetried(table, attempt, seconds, message):
+                self._write("table retried", table=table, attempt=attempt, seconds=round(seconds, 3), error=message)
             case TableEnded(outcome):
                 error = outcome.failure.message if outcome.failure else None
                 self._write(
@@ -168,7 +187,8 @@ class JsonLines:
                 )  # fmt: skip
 
     def _write(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "run_id": self._run_id, "event": event, **fields})
         with self._lock:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -68,6 +68,10 @@ class Replica:
                     session.execute(sql.drop_mysql(self.endpoint.database, name))
         self._tables = self.published()
 
+    def look_again(self) -> None:
+        """Learn what stands there by now: a failed attempt may have left, or done, more than it knew."""
+        self._tables = self.published()
+
     def published(self) -> frozenset[str]:
         """The names of the tables there."""
         schema = sql.mysql_literal(self.endpoint.database)

@@ -32,6 +32,10 @@ class Endpoint:
     """PostgreSQL's schema; empty for MySQL."""
     ssl_mode: str = "preferred"
     ssl_ca: str | None = None
+    connect_seconds: int = limits.connect_seconds
+    """In which a connection must stand."""
+    silence_seconds: int = limits.silence_seconds
+    """In which a statement must be answered, where the server knows no limit of its own; 0 is never."""
 
     def __str__(self) -> str:
         place = f"{self.database}/{self.namespace}" if self.namespace else self.database

@@ -9,29 +9,28 @@ by events and by the summary returned here.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
-from arrowetl import config, estimate, monitor, overrides, plan, planning, preflight, receipt, webhook, workers
+from arrowetl import config, estimate, monitor, overrides, planning, preflight, receipt, webhook, workers
 from arrowetl.archive import Archive, versions
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, Interrupted, KeyNotHeldError, UsageError, unexpected
+from arrowetl.errors import ArrowetlError, Interrupted, UsageError
 from arrowetl.ledger import Ledger
-from arrowetl.model import Mode, TablePlan
-from arrowetl.outcome import ConnectionCount, Event, Flag, Outcome, RunPlanned, Status, Summary, TableEnded
-from arrowetl.planning import Planned, Request, failure_of, way
+from arrowetl.model import TablePlan
+from arrowetl.night import Night, carry_tables, needs_nothing, skipped
+from arrowetl.outcome import ConnectionCount, Event, Flag, Outcome, RunEnded, RunPlanned, Status, Summary, TableEnded
+from arrowetl.planning import Planned, Request, way
 from arrowetl.record import Standing
+from arrowetl.retry import Retries
 from arrowetl.route import Choices, Route
 from arrowetl.spill import run_directory
-from arrowetl.tables_file import TablesFile, is_within, read_tables
-from arrowetl.transfer import Shared, carry_table
+from arrowetl.tables_file import TablesFile, read_tables
+from arrowetl.transfer import Shared
 from arrowetl.workers import Workers
 
 
@@ -58,21 +57,29 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
             end.open(whole)
         book.open()
         book.begin(run_id, settings.environment, started_at)
-        tell(RunPlanned(planned.plans))
+        tell(RunPlanned(planned.plans, run_id))
         for outcome in planned.failed:
             book.failed(run_id, outcome, started_at)
             tell(TableEnded(outcome))
-        skipped = [_skipped(plan, planned) for plan in planned.plans if _needs_nothing(plan)]
-        book.skipped(run_id, skipped, started_at)
-        for outcome in skipped:
+        current = [skipped(plan, planned) for plan in planned.plans if needs_nothing(plan)]
+        book.skipped(run_id, current, started_at)
+        for outcome in current:
             tell(TableEnded(outcome))
         hands = Workers(request.executor, request.max_workers, planned.pace)
         held.callback(hands.close)
         shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell, request.compared)
-        work = tuple(plan for plan in planned.plans if not _needs_nothing(plan))
-        outcomes = _carry(work, shared, request.max_workers, tables_file.choices.business_hours)
+        work = tuple(plan for plan in planned.plans if not needs_nothing(plan))
+
+        def planned_again(name: str) -> Planned:
+            only = replace(request, tables=(name,), category=None, all=False)
+            return planning.planned(only, tables_file, way_there, book)
+
+        night = Night(
+            shared, tables_file.choices.business_hours, Retries(settings.retries, settings.retry_seconds), planned_again
+        )
+        outcomes = carry_tables(work, night, request.max_workers)
         connections = chain(workers.connections_of(way_there), book.connections(), *hands.connections.values())
-        everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *skipped, *outcomes)]
+        everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *current, *outcomes)]
         summary = _summary(
             settings, run_id, started_at, everything, planned, _together(connections),
             _left_behind(planned, everything, tables_file), hands.stopping.is_set(), request.strict,
@@ -81,6 +88,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         with suppress(ArrowetlError):
             book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
             _sign(summary, book, way_there)
+    tell(RunEnded(summary.exit_code, summary.seconds))
     return _told(settings, summary, tables_file)
 
 
@@ -151,25 +159,6 @@ def ledger_of(route: Route) -> Ledger:
     return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.ends)
 
 
-def _needs_nothing(plan: TablePlan) -> bool:
-    return plan.mode is Mode.SKIPPED and not plan.catches_up
-
-
-def _skipped(plan: TablePlan, planned: Planned) -> Outcome:
-    standing = planned.standings[plan.name]
-    return Outcome(
-        table=plan.name,
-        category=plan.category,
-        mode=plan.mode,
-        reason=plan.reason,
-        status=Status.SKIPPED,
-        journey=plan.journey,
-        rows_replica=standing.replica.rows,
-        rows_warehouse=standing.warehouse.rows,
-        notes=plan.notes,
-    )
-
-
 @contextmanager
 def route(
     settings: Settings, request: Request, tables_file: TablesFile, run_id: str, writes: bool = True
@@ -229,86 +218,6 @@ def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
     adopted = {plan.name: plan.adopted for plan in plans if plan.adopted}
     if adopted:
         overrides.record_types(path, adopted)
-
-
-def _carry(plans: tuple[TablePlan, ...], shared: Shared, max_workers: int, business_hours: str | None) -> list[Outcome]:
-    """
-    Every table through `transfer`, several at a time; Ctrl-C lets those at work end their partitions.
-    """
-    outcomes: list[Outcome] = []
-    with _table_threads(max_workers, shared.workers) as threads:
-        pending: dict[Future[Outcome], TablePlan] = {
-            threads.submit(_one, one, shared, business_hours): one for one in plans
-        }
-        ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
-        for future in pending:
-            # `concurrent.futures.wait` would look at each of hundreds for each that ended.
-            future.add_done_callback(ended.put)
-        try:
-            while pending:
-                # A wait without end would not let a Ctrl-C through everywhere.
-                with suppress(Empty):
-                    future = ended.get(timeout=0.5)
-                    del pending[future]
-                    outcomes.append(future.result())
-                    shared.tell(TableEnded(outcomes[-1]))
-        except KeyboardInterrupt:
-            shared.workers.stopping.set()
-            with suppress(ArrowetlError):
-                shared.servers.source.interrupt()
-            begun = {future: one for future, one in pending.items() if not future.cancel()}
-            outcomes += [future.result() for future in begun]
-            stopped = Interrupted("the run was stopped before it began with this table", "run again")
-            outcomes += [_failed(one, stopped) for future, one in pending.items() if future not in begun]
-    return outcomes
-
-
-@contextmanager
-def _table_threads(max_workers: int, hands: Workers) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers, "table") as threads:
-        try:
-            yield threads
-        except BaseException:
-            hands.stopping.set()
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one(one: TablePlan, shared: Shared, business_hours: str | None) -> Outcome:
-    """One table, and if it fails, its failure."""
-    started_at, clock = datetime.now(UTC), time.monotonic()
-    try:
-        if shared.workers.stopping.is_set():
-            raise Interrupted(f"{one.name}: the run was stopped", "run again")
-        reads_source = not one.from_replica and one.mode is not Mode.SKIPPED
-        if reads_source and is_within(business_hours, datetime.now()):
-            raise Interrupted(
-                f"{one.name}: not begun, these being business hours ({business_hours})",
-                "run again when they have ended; settings.business_hours of tables.yml sets them",
-            )
-        try:
-            return carry_table(one, shared)
-        except KeyNotHeldError:
-            return carry_table(plan.without_key(one), shared)
-    except ArrowetlError as error:
-        outcome = _failed(one, error, time.monotonic() - clock)
-    except Exception as error:  # a fault of ours is a table's failure too, not the night's
-        outcome = _failed(one, unexpected(one.name, error), time.monotonic() - clock)
-    # The end that cannot be told of a failure is most likely the cause of it.
-    with suppress(ArrowetlError):
-        shared.ledger.failed(shared.route.run_id, outcome, started_at)
-    return outcome
-
-
-def _failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:
-    return replace(
-        failure_of(one.name, one.category, error),
-        mode=one.mode,
-        reason=one.reason,
-        seconds=seconds,
-        journey=one.journey,
-        expected=one.expected,
-    )
 
 
 def _summary(

@@ -51,10 +51,18 @@ class Warehouse:
         with self.pool.session() as session:
             learns = "SELECT current_setting('autovacuum') = 'on' AND current_setting('track_counts') = 'on'"
             self._learns = session.rows(learns)[0][0]
-            self._left = {name for (name,) in session.rows(sql.leftovers_postgres(self.namespace))}
+            self._left = self._leftovers(session)
             for name in self._left:
                 if name not in staged:
                     session.execute(sql.drop_postgres(self.namespace, name))
+
+    def _leftovers(self, session: drivers.Postgres) -> set[str]:
+        return {name for (name,) in session.rows(sql.leftovers_postgres(self.namespace))}
+
+    def look_again(self) -> None:
+        """Learn what stands there by now: an attempt that failed may have left some of it."""
+        with self.pool.session() as session:
+            self._left = self._leftovers(session)
 
     def published(self) -> dict[str, PublishedTable]:
         """What stands in the namespace: columns and types, primary keys, the views upon them; in three queries."""

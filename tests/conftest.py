@@ -181,7 +181,11 @@ def clinic(sandbox: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
     (tmp_path / "tables.yml").write_text("tables: {}\n")
     spills = tmp_path / "spills"
     spills.mkdir()
-    clinic = Clinic(sandbox, tmp_path, {**sandbox.environment(), "ARROWETL_SPILL_DIR": str(spills)})
+    clinic = Clinic(
+        sandbox,
+        tmp_path,
+        {**sandbox.environment(), "ARROWETL_SPILL_DIR": str(spills), "ARROWETL_RETRY_SECONDS": "0.02"},
+    )
     yield clinic
     for undo in clinic.undo:
         undo()

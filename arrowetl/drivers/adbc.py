@@ -14,6 +14,7 @@ from importlib import import_module
 import pyarrow as pa
 
 from arrowetl import limits
+from arrowetl.drivers.patience import patience
 from arrowetl.drivers.postgres import conninfo, postgres_error
 from arrowetl.errors import DatabaseError
 from arrowetl.route import Endpoint
@@ -26,7 +27,7 @@ class PostgresArrow:
 
     def __init__(self, endpoint: Endpoint) -> None:
         """
-        Connect, or fail within `limits.connect_seconds`.
+        Connect, or fail within the endpoint's `connect_seconds`.
 
         Raises:
             DatabaseConnectionError: the server is down or refuses.
@@ -89,6 +90,7 @@ class PostgresArrow:
     def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
         try:
-            yield
+            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds):
+                yield
         except self._adbc.Error as error:
             raise postgres_error(str(error), getattr(error, "sqlstate", None), self.endpoint, doing) from error

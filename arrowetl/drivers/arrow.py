@@ -17,8 +17,9 @@ import connectorx
 import pyarrow as pa
 
 from arrowetl import limits
+from arrowetl.drivers.patience import patience, patience_seconds
 from arrowetl.drivers.refusals import clean, statement_limit
-from arrowetl.errors import DataExtractionError
+from arrowetl.errors import DatabaseConnectionError, DataExtractionError
 from arrowetl.route import Endpoint
 
 # The session in which partitions are read: UTC (TIMESTAMP is session-local), nothing but reads.
@@ -43,7 +44,7 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     # prefer_socket: it would otherwise follow a loopback server's socket path to whoever has it on this machine.
     options = {
         "prefer_socket": "false",
-        "tcp_connect_timeout_ms": str(limits.connect_seconds * 1000),
+        "tcp_connect_timeout_ms": str(endpoint.connect_seconds * 1000),
         "tcp_keepalive_time_ms": str(limits.tcp_keepalive["TCP_KEEPIDLE"] * 1000),
         "tcp_keepalive_probe_interval_secs": str(limits.tcp_keepalive["TCP_KEEPINTVL"]),
         "tcp_keepalive_probe_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
@@ -56,8 +57,11 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     url = f"mysql://{user}:{password}@{_url_host(endpoint.host)}:{endpoint.port}/{database}?{query}"
     session = [words.replace("{limit}", statement_limit(statement_seconds)) for words in _EXTRACT_SESSION]
     try:
-        return connectorx.read_sql(url, statement, return_type="arrow", protocol="binary", pre_execution_query=session)
-    except (KeyboardInterrupt, SystemExit):
+        with patience(endpoint, patience_seconds(endpoint, statement_seconds)):
+            return connectorx.read_sql(
+                url, statement, return_type="arrow", protocol="binary", pre_execution_query=session
+            )
+    except (KeyboardInterrupt, SystemExit, DatabaseConnectionError):
         raise
     except BaseException as error:  # a Rust panic is no Exception
         # Neither text is passed on: a panic's holds the cell's value.
@@ -66,7 +70,18 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
         raise DataExtractionError(
             f"{endpoint}: the read was ended: {said}",
             "run again; if it stays, `arrowetl test-connections` shows how the server is",
+            transient=int(reason[1]) in _CHANGED_MEANWHILE if reason else not _is_of_values(error),
         ) from None
+
+
+# Lock timeouts and deadlocks, what somebody killed, a connection that was lost; a table or column that is not there any
+# more: planned anew, the table may be carried as it is now.
+_CHANGED_MEANWHILE = {1205, 1213, 1317, 1927, 2006, 2013, 1054, 1146, 1412}
+
+
+def _is_of_values(error: BaseException) -> bool:
+    """Whether it is what was read that the driver stumbled over, and not the way there."""
+    return any(words in str(error) for words in ("Couldn't convert", "packet"))
 
 
 def _words(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import mysql.connector
 from mysql.connector import errorcode
 
 from arrowetl import limits
+from arrowetl.drivers.patience import belongs, patience, patience_seconds
 from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, statement_limit, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.model import Flavour
@@ -28,6 +29,14 @@ _CONNECTION_CODES = {
     errorcode.ER_BAD_DB_ERROR, errorcode.ER_CON_COUNT_ERROR, errorcode.ER_HOST_NOT_PRIVILEGED,
     errorcode.ER_HOST_IS_BLOCKED, errorcode.ER_SERVER_SHUTDOWN, errorcode.ER_TOO_MANY_USER_CONNECTIONS,
 }  # fmt: skip
+
+# Of these the ones that will be no other in a moment.
+_REFUSED = {
+    errorcode.ER_ACCESS_DENIED_ERROR, errorcode.ER_DBACCESS_DENIED_ERROR, errorcode.ER_BAD_DB_ERROR,
+    errorcode.ER_HOST_NOT_PRIVILEGED, errorcode.ER_HOST_IS_BLOCKED, errorcode.CR_SSL_CONNECTION_ERROR,
+}  # fmt: skip
+# Others had the locks, or the memory for them.
+_TRANSIENT = {errorcode.ER_LOCK_WAIT_TIMEOUT, errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_TABLE_FULL}
 
 LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
 _REMEDIES_MYSQL = {
@@ -63,7 +72,7 @@ class MySQL:
         statement_seconds: int = 0,
     ) -> None:
         """
-        Connect, or fail within `limits.connect_seconds`.
+        Connect, or fail within the endpoint's `connect_seconds`.
 
         Args:
             infile_directory: the only place LOAD DATA LOCAL may read from.
@@ -74,6 +83,8 @@ class MySQL:
         """
         self.endpoint = endpoint
         self._used = time.monotonic()
+        self._patience_seconds = patience_seconds(endpoint, statement_seconds)
+        self._fd: int | None = None
         arguments: dict[str, Any] = {
             "host": endpoint.host,
             "port": endpoint.port,
@@ -85,7 +96,7 @@ class MySQL:
             "charset": "utf8mb4",
             # Otherwise it asks every server that says 8.0 or later for a collation that MariaDB may lack.
             "collation": "utf8mb4_general_ci",
-            "connection_timeout": limits.connect_seconds,
+            "connection_timeout": endpoint.connect_seconds,
             "autocommit": True,
             "allow_local_infile": False,
         }
@@ -96,20 +107,24 @@ class MySQL:
             # MySQL 8 and later tell of tables from a cache of up to a day; only they read what stands in the comment.
             self._connection.cmd_query(
                 f"SET SESSION time_zone = '+00:00', sql_mode = '{self.SQL_MODE}' "
+                f", lock_wait_timeout = {limits.lock_seconds}"
                 f"/*!80003 , information_schema_stats_expiry = 0 */{statement_limit(statement_seconds)}"
             )
             if read_only:
                 self._connection.cmd_query("SET SESSION TRANSACTION READ ONLY")
         with suppress(AttributeError):
-            # From here on statements may take their time; a server that is gone is found out by its silence to probes.
+            # From here on statements may take their time, until `patience` ends.
             connected = self._connection._socket.sock
             connected.settimeout(None)
+            self._fd = connected.fileno()
+            belongs(self._fd)
             for option, value in limits.tcp_keepalive.items():
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             # LOAD DATA sends a file's end by itself, which otherwise waits 40 ms for the server to have acknowledged
             # what came before.
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.unacknowledged_seconds * 1000)
 
     @property
     def flavour(self) -> Flavour:
@@ -169,14 +184,18 @@ class MySQL:
         return bool(self._connection.is_connected())
 
     def close(self) -> None:
-        with suppress(Exception):
+        if self._fd is not None:
+            belongs(self._fd, to_us=False)
+        with suppress(Exception), patience(self.endpoint, self.endpoint.connect_seconds, self._fd):
             self._connection.close()
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
         try:
-            yield
+            # Until there is a connection, the driver has patience of its own.
+            with patience(self.endpoint, 0 if doing == "connect" else self._patience_seconds, self._fd):
+                yield
         except mysql.connector.Error as error:
             raise _mysql_error(error, self.endpoint, doing) from error
         except (OSError, IndexError) as error:  # the pure driver lets a torn connection through as one of these
@@ -218,7 +237,8 @@ def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -
     remedy = remedy_for(_REMEDIES_MYSQL.get(code), endpoint)
     if doing == "connect" or code in _CONNECTION_CODES:
         remedy = remedy or remedy_for(UNREACHABLE, endpoint)
-        return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy)
+        return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy, code not in _REFUSED)
     if code in (1148, 3948, 4166) or "LOAD DATA LOCAL" in said:
         said, remedy = "local_infile is off there", remedy_for(LOCAL_INFILE, endpoint)
-    return DatabaseQueryError(f"{endpoint}: the {doing} was refused: {said} ({code})", remedy, code)
+    words = f"{endpoint}: the {doing} was refused: {said} ({code})"
+    return DatabaseQueryError(words, remedy, code, transient=code in _TRANSIENT)

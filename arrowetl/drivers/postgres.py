@@ -20,6 +20,7 @@ import psycopg
 import pyarrow as pa
 
 from arrowetl import limits
+from arrowetl.drivers.patience import belongs, patience
 from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.route import Endpoint
@@ -59,16 +60,18 @@ def conninfo(endpoint: Endpoint) -> str:
         "dbname": endpoint.database,
         "user": endpoint.user,
         "password": endpoint.password,
-        "connect_timeout": str(limits.connect_seconds),
+        "connect_timeout": str(endpoint.connect_seconds),
         "sslmode": _SSL_POSTGRES[endpoint.ssl_mode],
         "keepalives_idle": str(limits.tcp_keepalive["TCP_KEEPIDLE"]),
         "keepalives_interval": str(limits.tcp_keepalive["TCP_KEEPINTVL"]),
         "keepalives_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
+        "tcp_user_timeout": str(limits.unacknowledged_seconds * 1000),
         "application_name": "arrowetl",
         # Whatever PGCLIENTENCODING says, and of a SQL_ASCII database as well.
         "client_encoding": "UTF8",
         # jit off: our long statements are joins and scans it only delays.
-        "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off",
+        "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off "
+        f"-c lock_timeout={limits.lock_seconds}s",
     }
     if endpoint.ssl_ca:
         settings["sslrootcert"] = endpoint.ssl_ca
@@ -96,16 +99,19 @@ class Postgres:
 
     def __init__(self, endpoint: Endpoint) -> None:
         """
-        Connect, or fail within `limits.connect_seconds`.
+        Connect, or fail within the endpoint's `connect_seconds`.
 
         Raises:
             DatabaseConnectionError: the server is down or refuses.
         """
         self.endpoint = endpoint
         self._used = time.monotonic()
+        self._fd: int | None = None
         with self._translated("connect"):
             # A prepared statement would outlive the columns of the table it was prepared for.
             self._connection = psycopg.connect(conninfo(endpoint), autocommit=True, prepare_threshold=None)
+        self._fd = self._connection.pgconn.socket
+        belongs(self._fd)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
@@ -148,6 +154,8 @@ class Postgres:
             return False
 
     def close(self) -> None:
+        if self._fd is not None:
+            belongs(self._fd, to_us=False)
         with suppress(Exception):
             self._connection.close()
 
@@ -155,7 +163,9 @@ class Postgres:
     def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
         try:
-            yield
+            # Until there is a connection, libpq has patience of its own.
+            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
+                yield
         except psycopg.Error as error:
             # What the server said, in the form in which libpq says it.
             said = f"ERROR:  {error}" if error.diag.message_primary else str(error)
@@ -174,7 +184,9 @@ def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) 
     remedy = remedy_for(_REMEDIES_POSTGRES.get(code or ""), endpoint)
     if doing == "connect" or (code or "").startswith(("08", "57P")) or ("connection" in said and code is None):
         return DatabaseConnectionError(
-            f"{endpoint}: {verb(doing)}: {said}", remedy or remedy_for(UNREACHABLE, endpoint)
+            f"{endpoint}: {verb(doing)}: {said}",
+            remedy or remedy_for(UNREACHABLE, endpoint),
+            not (code or "").startswith(_REFUSED),
         )
     place = re.search(r"^COPY .*, line (\d+)(?:, column (.+))?$", text, re.MULTILINE)
     return DatabaseQueryError(
@@ -183,8 +195,13 @@ def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) 
         code,
         (int(place[1]) - 1, place[2]) if place else None,
         said,
+        transient=code in _TRANSIENT,
     )
 
+
+# Connections that will be refused in a moment, too; and what others had the locks, or the memory for them.
+_REFUSED = ("28", "3D", "42")
+_TRANSIENT = {"40001", "40P01", "55P03", "53200"}
 
 # RAISE: whoever wrote the trigger chose the words, and a value may be among them.
 _RAISED = "P0001"

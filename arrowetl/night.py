@@ -1,0 +1,185 @@
+"""
+Many tables through `transfer`, several at a time, each tried again where that may help.
+
+One table's failure is its own; the others go on. Which tables there are was
+planned before, by `run`, which gathers what came of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+
+from arrowetl import plan
+from arrowetl.errors import (
+    ArrowetlError,
+    DataError,
+    DataExtractionError,
+    Interrupted,
+    KeyNotHeldError,
+    UsageError,
+    unexpected,
+)
+from arrowetl.model import Mode, TablePlan
+from arrowetl.outcome import Outcome, Status, TableEnded, TableRetried
+from arrowetl.planning import Planned, failure_of
+from arrowetl.retry import Retries
+from arrowetl.tables_file import is_within
+from arrowetl.transfer import Shared, carry_table
+from arrowetl.workers import Workers
+
+
+@dataclass(frozen=True)
+class Night:
+    """What holds for all tables of a run, from the first to the last."""
+
+    shared: Shared
+    business_hours: str | None
+    """In which no table of the source is begun."""
+    retries: Retries
+    planned_again: Callable[[str], Planned]
+    """A table's name → its plan, as things are now."""
+
+
+def carry_tables(plans: tuple[TablePlan, ...], night: Night, max_workers: int) -> list[Outcome]:
+    """
+    Every table through `transfer`, several at a time; Ctrl-C lets those at work end their partitions.
+    """
+    shared = night.shared
+    outcomes: list[Outcome] = []
+    with _table_threads(max_workers, shared.workers) as threads:
+        pending: dict[Future[Outcome], TablePlan] = {threads.submit(_one, one, night): one for one in plans}
+        ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        for future in pending:
+            # `concurrent.futures.wait` would look at each of hundreds for each that ended.
+            future.add_done_callback(ended.put)
+        try:
+            while pending:
+                # A wait without end would not let a Ctrl-C through everywhere.
+                with suppress(Empty):
+                    future = ended.get(timeout=0.5)
+                    del pending[future]
+                    outcomes.append(future.result())
+                    shared.tell(TableEnded(outcomes[-1]))
+        except KeyboardInterrupt:
+            shared.workers.stopping.set()
+            with suppress(ArrowetlError):
+                shared.servers.source.interrupt()
+            begun = {future: one for future, one in pending.items() if not future.cancel()}
+            outcomes += [future.result() for future in begun]
+            stopped = Interrupted("the run was stopped before it began with this table", "run again")
+            outcomes += [_failed(one, stopped) for future, one in pending.items() if future not in begun]
+    return outcomes
+
+
+@contextmanager
+def _table_threads(max_workers: int, hands: Workers) -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(max_workers, "table") as threads:
+        try:
+            yield threads
+        except BaseException:
+            hands.stopping.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one(one: TablePlan, night: Night) -> Outcome:
+    """One table, tried again where that may help; and if it fails, its failure."""
+    shared, started_at, clock = night.shared, datetime.now(UTC), time.monotonic()
+    attempts = 0
+
+    def attempt(number: int) -> Outcome:
+        nonlocal attempts
+        attempts = number + 1
+        return _again(one, night) if number else _carried(one, night)
+
+    def wait(error: ArrowetlError, seconds: float) -> bool:
+        shared.tell(TableRetried(one.name, attempts, seconds, error.message))
+        return not shared.workers.stopping.wait(seconds)
+
+    try:
+        return replace(night.retries.call(attempt, wait), attempts=attempts)
+    except ArrowetlError as error:
+        outcome = _failed(one, error, time.monotonic() - clock)
+    except Exception as error:  # a fault of ours is a table's failure too, not the night's
+        outcome = _failed(one, unexpected(one.name, error), time.monotonic() - clock)
+    outcome = replace(outcome, attempts=attempts)
+    # The end that cannot be told of a failure is most likely the cause of it.
+    with suppress(ArrowetlError):
+        shared.ledger.failed(shared.route.run_id, outcome, started_at)
+    return outcome
+
+
+def _carried(one: TablePlan, night: Night) -> Outcome:
+    if night.shared.workers.stopping.is_set():
+        raise Interrupted(f"{one.name}: the run was stopped", "run again")
+    reads_source = not one.from_replica and one.mode is not Mode.SKIPPED
+    if reads_source and is_within(night.business_hours, datetime.now()):
+        raise Interrupted(
+            f"{one.name}: not begun, these being business hours ({night.business_hours})",
+            "run again when they have ended; settings.business_hours of tables.yml sets them",
+        )
+    try:
+        return carry_table(one, night.shared)
+    except KeyNotHeldError:
+        return carry_table(plan.without_key(one), night.shared)
+
+
+def _again(one: TablePlan, night: Night) -> Outcome:
+    """
+    A table once more, planned anew: what the attempt before may have brought about is known only now.
+    """
+    for end in night.shared.servers.ends:
+        end.look_again()
+    try:
+        planned = night.planned_again(one.name)
+    except UsageError as error:
+        raise DataExtractionError(
+            f"{one.name}: no more at the source: it was dropped, or renamed, while it was carried",
+            "run `arrowetl analyze`, which tells what changed",
+        ) from error
+    for outcome in planned.failed:
+        assert outcome.failure is not None
+        raise DataError(outcome.failure.message, outcome.failure.remedy)
+    (now,) = planned.plans
+    if needs_nothing(now):
+        # It had arrived; that was all that could not be said any more.
+        return replace(skipped(now, planned), mode=one.mode, status=Status.SUCCEEDED, verdict="equal")
+    standings = {**night.shared.standings, **planned.standings}
+    shared = replace(night.shared, standings=standings, compared={})
+    return _carried(now, replace(night, shared=shared))
+
+
+def needs_nothing(plan: TablePlan) -> bool:
+    return plan.mode is Mode.SKIPPED and not plan.catches_up
+
+
+def skipped(plan: TablePlan, planned: Planned) -> Outcome:
+    standing = planned.standings[plan.name]
+    return Outcome(
+        table=plan.name,
+        category=plan.category,
+        mode=plan.mode,
+        reason=plan.reason,
+        status=Status.SKIPPED,
+        journey=plan.journey,
+        rows_replica=standing.replica.rows,
+        rows_warehouse=standing.warehouse.rows,
+        notes=plan.notes,
+    )
+
+
+def _failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:
+    return replace(
+        failure_of(one.name, one.category, error),
+        mode=one.mode,
+        reason=one.reason,
+        seconds=seconds,
+        journey=one.journey,
+        expected=one.expected,
+    )
