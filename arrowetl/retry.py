@@ -64,6 +64,6 @@ class Retries:
                 if attempt == self.most:
                     self.lost += [error] if connection else []
                     raise
-                if not wait(error, delay(attempt + 1, self.seconds, random.random())):
+                if not wait(error, delay(attempt + 1, self.seconds, random.random())):  # noqa: S311 - no secret
                     raise
         raise AssertionError("range() had an end")
