@@ -21,11 +21,13 @@ from rich.live import Live
 
 import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
+from arrowetl.beside import sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
-from arrowetl.options import all_option, chosen, json_option, shared, table_option
+from arrowetl.options import all_option, chosen, json_option, shared, split_names, table_option
 from arrowetl.route import DESTINATIONS
 from arrowetl.tables_file import problems_of
+from arrowetl.verdict import ENDS
 from arrowetl.workers import EXECUTORS
 
 
@@ -126,54 +128,7 @@ def demo(scale: str, keep: bool) -> None:
     sys.exit(sandbox_demo.demo(scale, keep, _show, _watch))
 
 
-@commands.group()
-def sandbox() -> None:
-    """The demo's servers, step by step."""
-
-
-@sandbox.command()
-@click.option("--ports", metavar="S,R,W", help="Ports of source, replica and warehouse; default unusual fixed ones.")
-@click.option(
-    "--postgres",
-    type=click.Path(path_type=Path),
-    help="A directory with initdb and postgres, instead of the wheel.",
-)
-@shared
-def up(ports: str | None, postgres: Path | None) -> None:
-    """Start them, or those that do not run; print the settings that lead there."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    for line in sandbox_demo.up(ports, postgres):
-        click.echo(line)
-
-
-@sandbox.command()
-@click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
-@shared
-def seed(scale: str) -> None:
-    """Fill the source with the synthetic OpenDental, anew."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    click.echo(sandbox_demo.seed(scale), err=True)
-
-
-@sandbox.command()
-@click.option("--delete", is_flag=True, help="Remove their data, too.")
-@shared
-def down(delete: bool) -> None:
-    """Stop them."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    click.echo(sandbox_demo.down(delete), err=True)
-
-
-@sandbox.command("status")
-@shared
-def sandbox_status() -> None:
-    """Where they listen."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    click.echo(sandbox_demo.status())
+commands.add_command(sandbox)
 
 
 @commands.command("test-connections")
@@ -357,6 +312,31 @@ def verify_(
     else:
         _show(proof.verdicts(found))
     sys.exit(found.exit_code)
+
+
+@commands.command()
+@click.argument("tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...")
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it.")
+@click.option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these.")
+@click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")
+@click.option("--since", default="", metavar="WATERMARK", help="Only rows stamped then or later.")
+@click.option(
+    "--from", "read_from", type=click.Choice(ENDS), default="warehouse", show_default=True, help="What is read."
+)
+@click.option("--namespace", default="", metavar="SCHEMA", help="Of the warehouse, such as marts; default the raw one.")
+@json_option
+@shared
+def snapshot(
+    tables: tuple[str, ...], to: Path, columns: tuple[str, ...], where: str, since: str, read_from: str,
+    namespace: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Write tables as Parquet files, for analysis elsewhere."""
+    with _open(read_from) as etl:
+        found = etl.snapshot(tables, to, columns, where, since, read_from, namespace)
+    if as_json:
+        _show_json({"exit_code": 0, **found})
+    else:
+        _show(proof.snapshot(found))
 
 
 @commands.command()

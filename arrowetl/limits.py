@@ -148,6 +148,11 @@ growth_rows_min = 1_000
 # Ten thousand tables with a hundred values each; a few aliases of aliases can stand for more than any machine holds.
 yaml_values_max = 1_000_000
 
+# A file of a snapshot has about so many bytes as Arrow, of which zstd leaves a fifth to a tenth; what is read from the
+# warehouse comes in so many rows at a time.
+snapshot_file_bytes = 256 * MIB
+snapshot_batch_rows = 65_536
+
 # Whoever is told of failures must answer within this.
 webhook_seconds = 10
 

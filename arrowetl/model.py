@@ -166,6 +166,8 @@ class Partition:
     """AND watermark >= since"""
     keys: tuple[int, ...] | None = None
     """AND key IN (…)"""
+    condition: str = ""
+    """AND whatever else, in the server's own words."""
     rows: int = 0
     """About how many the source has in it."""
     token: str | None = None

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from arrowetl import limits
-from arrowetl.report import count, grid
+from arrowetl.report import count, grid, size
 from arrowetl.verdict import Verdict
 from arrowetl.verify import Verified
 
@@ -70,6 +70,16 @@ def _differences(verdict: Verdict) -> list[RenderableType]:
 
 
 _DIFFERENCES_SHOWN = 10
+
+
+def snapshot(found: Mapping[str, Any]) -> RenderableType:
+    """What was written where."""
+    table = grid("table", "rows", "files", "size", "coerced", right=(1, 2, 3))
+    for name, entry in found["tables"].items():
+        bytes_ = sum(part["bytes"] for part in entry["files"])
+        coerced = ", ".join(f"{one['column']} {count(one['count'])}" for one in entry["coercions"])
+        table.add_row(name, count(entry["rows"]), count(len(entry["files"])), size(bytes_), coerced)
+    return Group(table, Text(f"in {found['directory']}, with manifest.json", style="bold"))
 
 
 def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

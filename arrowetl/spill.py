@@ -27,25 +27,26 @@ from arrowetl import limits
 from arrowetl.errors import ConfigurationError, DataLoadingError
 
 _PREFIX = "arrowetl-spill-"
+_REMEDY = "free some space there, or choose another place in ARROWETL_SPILL_DIR"
 
 
 @contextmanager
-def run_directory(parent: Path) -> Iterator[Path]:
+def run_directory(parent: Path, prefix: str = _PREFIX, remedy: str = _REMEDY) -> Iterator[Path]:
     """
     A private directory below `parent` for as long as a run lasts; those of runs that are no more are removed.
+
+    Args:
+        prefix: what its name begins with, and that of the others.
 
     Raises:
         ConfigurationError: nothing can be written there.
     """
-    _remove_abandoned(parent)
+    _remove_abandoned(parent, prefix)
     started = int(psutil.Process().create_time())
     try:
-        directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{started}-", dir=parent))
+        directory = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-{started}-", dir=parent))
     except OSError as error:
-        raise ConfigurationError(
-            f"no directory for spills can be made in {parent}: {_words(error)}",
-            "free some space there, or choose another place in ARROWETL_SPILL_DIR",
-        ) from error
+        raise ConfigurationError(f"no directory can be made in {parent}: {_words(error)}", remedy) from error
     try:
         yield directory
     finally:
@@ -133,9 +134,9 @@ def _words(error: OSError) -> str:
     return "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
 
 
-def _remove_abandoned(parent: Path) -> None:
-    for directory in parent.glob(f"{_PREFIX}*-*-*"):
-        pid, started = directory.name.removeprefix(_PREFIX).split("-")[:2]
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    for directory in parent.glob(f"{prefix}*-*-*"):
+        pid, started = directory.name.removeprefix(prefix).split("-")[:2]
         with contextlib.suppress(ValueError, OSError):
             if not _runs(int(pid), int(started)):
                 shutil.rmtree(directory, ignore_errors=True)

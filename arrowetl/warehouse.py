@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -198,6 +198,11 @@ class Warehouse:
         """The published rows of a partition, as `readback.as_read_back` has them."""
         with self.arrow.session() as session:
             return readback.comparable(session.read_arrow(sql.rows_back(self.namespace, plan, part)), plan.fields)
+
+    def batches(self, statement: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a query, never all of them at once."""
+        with self.arrow.session() as session:
+            yield from session.batches(statement)
 
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""

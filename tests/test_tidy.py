@@ -28,8 +28,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "phi",
         "coerce",
         "readback",
+        "parquet",
         "infile",
         "sql",
+        "condition",
         "checksum",
         "compare",
         "policy",
@@ -67,13 +69,20 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "audit",
         "verify",
         "repair",
+        "snapshot",
         "etl",
     ),
-    "face": ("report", "proof", "progress", "__init__", "options", "cli", "__main__"),
+    "face": ("report", "proof", "progress", "__init__", "options", "beside", "cli", "__main__"),
 }
 BLIND = {"edge"}
-# `--version` and the package's own name are everybody's; the sandbox stands beside, and only the command line asks it.
-EXCEPTIONS = {("treatment", "__init__"), ("archive", "__init__"), ("cli", "sandbox")}
+# `--version` and the package's own name are everybody's; the sandbox stands beside, and only commands ask it.
+EXCEPTIONS = {
+    ("treatment", "__init__"),
+    ("archive", "__init__"),
+    ("snapshot", "__init__"),
+    ("cli", "sandbox"),
+    ("beside", "sandbox"),
+}
 
 DRIVERS = {"connectorx", "mysql", "adbc_driver_manager", "adbc_driver_postgresql", "pgpq", "psycopg"}
 IO_FREE = {"os", "io", "socket", "time", "threading", "subprocess", "pathlib", "tempfile", "shutil", "psutil"}

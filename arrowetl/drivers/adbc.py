@@ -44,6 +44,12 @@ class PostgresArrow:
             cursor.execute(statement)
             return cursor.fetch_arrow_table()
 
+    def batches(self, statement: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a query as they come, some thousands at a time."""
+        with self._translated("query"), self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            yield from cursor.fetch_record_batch()
+
     def execute(self, statement: str) -> None:
         """Run a statement."""
         with self._translated("statement"), self._connection.cursor() as cursor:

@@ -151,6 +151,8 @@ def _where(key: str | None, part: Partition, watermark: str | None = None) -> st
     conditions = within(mysql_name(key), part) if key is not None else []
     if watermark is not None and part.since is not None:
         conditions.append(f"{mysql_name(watermark)} >= {mysql_literal(part.since)}")
+    if part.condition:
+        conditions.append(f"({part.condition})")
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 

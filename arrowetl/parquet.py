@@ -1,0 +1,105 @@
+"""
+What stands in a Parquet file for a value of the warehouse, and what is told of it there.
+
+Pure Arrow. A file opens in DuckDB, polars and pandas with the types of here:
+where Parquet, or one of these, has no type for a value, the table says what
+stands for it. `snapshot` writes the files.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arrowetl.model import Field
+
+# PostgreSQL's type → Parquet's, in Arrow's words; how the warehouse's value is selected (`{c}` is its quoted name); and
+# what is to be known of it.
+_STANDS: Mapping[str, tuple[pa.DataType, str, str]] = {
+    "smallint": (pa.int16(), "{c}", ""),
+    "integer": (pa.int32(), "{c}", ""),
+    "bigint": (pa.int64(), "{c}", ""),
+    "real": (pa.float32(), "{c}", ""),
+    "double precision": (pa.float64(), "{c}", ""),
+    "boolean": (pa.bool_(), "{c}", ""),
+    "date": (pa.date32(), "{c}", ""),
+    "timestamp": (pa.timestamp("us"), "{c}", ""),
+    "timestamptz": (pa.timestamp("us", "UTC"), "{c}", ""),
+    "time": (pa.time64("us"), "{c}", ""),
+    "interval": (pa.int64(), "(extract(epoch FROM {c}) * 1000000)::bigint", "microseconds"),
+    "bytea": (pa.binary(), "{c}", ""),
+    "inet": (pa.string(), "host({c})", ""),
+}
+TEXT: tuple[pa.DataType, str, str] = (pa.string(), "{c}::text", "")
+# DuckDB and polars read no decimal of more digits.
+_DIGITS_MAX = 38
+
+
+def stands(type_postgres: str, digits: Sequence[int]) -> tuple[pa.DataType, str, str]:
+    """
+    What stands for a type of the warehouse: Arrow's type, how it is selected there, its unit.
+
+    >>> stands("numeric(10,2)", (10, 2))[0], stands("numeric(65,30)", (65, 30))[0], stands("jsonb", ())[0]
+    (Decimal128Type(decimal128(10, 2)), DataType(string), DataType(string))
+    """
+    name = type_postgres.partition("(")[0]
+    name = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}.get(name, name)
+    if name == "numeric" and len(digits) == 2 and digits[0] <= _DIGITS_MAX:
+        return pa.decimal128(digits[0], digits[1]), "{c}::text", ""
+    if name == "numeric":
+        return (*TEXT[:2], "a decimal number")
+    return _STANDS.get(name, TEXT)
+
+
+def from_arrow(column: pa.ChunkedArray, type_postgres: str, wanted: pa.DataType) -> pa.ChunkedArray:
+    """
+    What COPY would have been given, as the file has it.
+
+    Args:
+        wanted: what `stands` for the type.
+    """
+    if column.type == wanted:
+        return column
+    if type_postgres == "jsonb":
+        # Its wire form begins with a byte of its version.
+        column = pc.binary_replace_slice(column, 0, 1, b"")
+    elif type_postgres == "uuid":
+        return _each(column, lambda value: str(uuid.UUID(bytes=value)))
+    elif type_postgres == "inet":
+        # Its wire form begins with the family, the length of the mask, a flag and the address's length.
+        return _each(column, lambda value: _address(value[4:]))
+    elif pa.types.is_decimal(column.type) and wanted == pa.string():
+        return _each(column, lambda value: f"{value:f}")
+    elif pa.types.is_uint64(column.type):
+        return column.cast(pa.decimal128(20, 0)).cast(wanted)
+    return column.cast(wanted)
+
+
+def _address(packed: bytes) -> str:
+    """As PostgreSQL writes it."""
+    address = ip_address(packed)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return f"::ffff:{mapped}" if mapped else str(address)
+
+
+def _each(column: pa.ChunkedArray, said: object) -> pa.ChunkedArray:
+    assert callable(said)
+    return pa.chunked_array([pa.array([None if v is None else said(v) for v in column.to_pylist()], pa.string())])
+
+
+def field_of(name: str, type_postgres: str, digits: Sequence[int], field: Field | None) -> pa.Field:
+    """A column of a file, with what it is at the warehouse and at its origin in its metadata."""
+    type_, _, unit = stands(type_postgres, digits)
+    told = {"postgres": type_postgres}
+    if unit:
+        told["unit"] = unit
+    if field:
+        told["mysql"] = field.column.column_type
+        told["rule"] = field.rule
+        told["mask"] = field.mask or ""
+    return pa.field(name, type_, metadata={"arrowetl": json.dumps({k: v for k, v in told.items() if v})})

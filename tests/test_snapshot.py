@@ -1,0 +1,285 @@
+"""
+Parquet files for analysts: every value as the source has it, whatever opens them; and nothing half written.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import date, datetime, time
+from decimal import Decimal
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import Clinic
+from independent import Column, _number, expected, mysql_rows
+from test_cases import CASES
+
+import arrowetl
+
+ENDS = ("source", "replica", "warehouse")
+
+
+def rows_of(directory: Path) -> list[dict[str, Any]]:
+    """All files of a table's directory, read by pyarrow alone."""
+    return [row for path in sorted(directory.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def _micros(text: str) -> int:
+    sign = -1 if text.startswith("-") else 1
+    hours, minutes, seconds = text.lstrip("-").split(":")
+    whole, _, fraction = seconds.partition(".")
+    return sign * ((int(hours) * 3600 + int(minutes) * 60 + int(whole)) * 1_000_000 + int(fraction.ljust(6, "0") or 0))
+
+
+def _moment(text: str) -> datetime:
+    zone = "+00:00" if text.endswith("+00") else ""
+    return datetime.fromisoformat(text.removesuffix("+00") + zone)
+
+
+def wanted(text: str | None, column: Column, asked: str) -> object:
+    """A source's value, as its text must be at the warehouse → what Python gets of the file."""
+    if text is None:
+        return None
+    kind = asked or column.type
+    if column.is_("float") and asked != "text":
+        return struct.unpack("f", struct.pack("f", float(text)))[0]
+    if kind.startswith("double"):
+        return float(text)
+    if kind.startswith("bit(1)") or asked == "boolean":
+        return text in ("t", "1")
+    if text.startswith("\\x"):
+        return bytes.fromhex(text[2:])
+    if asked in ("text",) or asked.startswith(("varchar", "char")):
+        return text.rstrip(" ") if asked.startswith("char") else text
+    if column.is_("timestamp", "datetime"):
+        return _moment(text)
+    if column.is_("date"):
+        return date.fromisoformat(text)
+    if column.is_("time"):
+        return time.fromisoformat(text) if asked == "time" else _micros(text)
+    if column.is_("decimal"):
+        return Decimal(text) if int(column.type[8:].split(",")[0].rstrip(")")) <= 38 else text
+    if not asked and ((column.is_("bigint") and "unsigned" in column.type) or column.is_("bit(64)")):
+        return Decimal(text)
+    if column.is_("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit") and not column.is_("inet"):
+        return int(text)
+    return text
+
+
+def _comparable(value: object, asked: str) -> object:
+    if isinstance(value, float):
+        return struct.pack(">d", value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if asked in ("jsonb", "json") and isinstance(value, str):
+        with suppress(ValueError):
+            return json.dumps(json.loads(value, parse_float=_number, parse_int=_number), sort_keys=True)
+    if isinstance(value, str) and ":" in value:
+        with suppress(ValueError):
+            return ip_address(value)
+    return value
+
+
+def differences(clinic: Clinic, table: str, directory: Path, asked: Mapping[str, str], renamed: bool) -> list[str]:
+    """In what a snapshot is not what the source has."""
+    columns, source = mysql_rows(clinic.sandbox.admin("source"), table)
+    kinds = [asked.get(c.name, "") for c in columns]
+    right = [
+        [_comparable(wanted(expected(v, c, k)[0], c, k), k) for v, c, k in zip(row, columns, kinds, strict=True)]
+        for row in source
+    ]
+    files = [pq.read_table(path) for path in sorted(directory.glob("*.parquet"))]
+    names = files[0].column_names
+    if not renamed and names != [c.name for c in columns]:
+        return [f"{table}: columns {names}"]
+    found = [
+        [_comparable(v, asked.get(c.name, "")) for v, c in zip(row.values(), columns, strict=True)]
+        for file in files
+        for row in file.to_pylist()
+    ]
+    left, other = sorted(map(repr, found)), sorted(map(repr, right))
+    return [f"{table}: {a:.600} | {b:.600}" for a, b in zip(left, other, strict=False) if a != b] + (
+        [f"{table}: {len(left)} rows, {len(other)} at the source"] if len(left) != len(other) else []
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_snapshot_of_each_end_is_what_the_source_has(clinic: Clinic, case: Path) -> None:
+    """Value by value, in each scenario of the types; and it opens in DuckDB, polars and pandas."""
+    clinic.create((case / "create.sql").read_text())
+    if (case / "rows.sql").exists():
+        clinic.create((case / "rows.sql").read_text())
+    if (case / "tables.yml").exists():
+        clinic.tables_file.write_text((case / "tables.yml").read_text())
+    chosen = yaml.safe_load(clinic.tables_file.read_text())["tables"]
+    with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
+        run = etl.run(all=True)
+        assert run.exit_code == 0
+        tables = [outcome.table for outcome in run.outcomes]
+        for end in ENDS:
+            there = {name: name for name in tables}
+            if end == "warehouse":
+                there = {name: arrowetl.schema.postgres_name(name) for name in tables}
+            etl.snapshot(list(there.values()), clinic.directory / end, read_from=end)
+            for name, place in there.items():
+                columns = ((chosen.get(name) or {}).get("overrides") or {}).get("columns") or {}
+                asked = {column: entry["type"] for column, entry in columns.items() if "type" in entry}
+                assert differences(clinic, name, clinic.directory / end / place, asked, end == "warehouse") == [], end
+                files = [str(path) for path in sorted((clinic.directory / end / place).glob("*.parquet"))]
+                rows = sum(pq.read_metadata(path).num_rows for path in files)
+                assert duckdb.read_parquet(files).aggregate("count(*)").fetchall() == [(rows,)]
+                assert polars.read_parquet(files).height == len(pandas.read_parquet(files)) == rows
+
+
+PATIENTS = """
+CREATE TABLE patient (PatNum bigint NOT NULL, LName varchar(100), SSN varchar(20), Birthdate date, Fee decimal(9,2),
+  DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (PatNum))
+  ENGINE=MyISAM;
+INSERT INTO patient SELECT seq, CONCAT('Name ', seq % 10), CONCAT('SSN-', seq), '1970-01-01', seq / 4,
+  '2024-01-01 00:00:00' + INTERVAL seq HOUR FROM seq_1_to_1000
+"""
+MASKED = """
+tables:
+  patient:
+    extraction_strategy: incremental
+    primary_incremental_column: DateTStamp
+    overrides: {columns: {SSN: {exclude: true}, LName: {mask: hash}}}
+"""
+
+
+@pytest.fixture
+def patients(clinic: Clinic) -> Clinic:
+    clinic.environment["ARROWETL_MASK_KEY"] = "sixteen characters or more"
+    clinic.tables_file.write_text(MASKED)
+    clinic.create(PATIENTS)
+    assert clinic.run()["exit_code"] == 0
+    return clinic
+
+
+def taken(clinic: Clinic, *arguments: str) -> dict[str, Any]:
+    done = clinic.arrowetl("snapshot", "patient", "--to", str(clinic.directory / "out"), "--json", *arguments)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == 0, document
+    return dict(document["tables"]["patient"])
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_policy_holds(patients: Clinic, end: str) -> None:
+    """What is excluded is in no file, what is masked is masked in the same way at every end."""
+    taken(patients, "--from", end)
+    rows = rows_of(patients.directory / "out" / "patient")
+    (masked,) = patients.warehouse('SELECT "LName" FROM raw.patient WHERE "PatNum" = 7')
+
+    assert "SSN" not in rows[0]
+    assert next(row for row in rows if row["PatNum"] == 7)["LName"] == masked[0]
+    everything = b"".join(path.read_bytes() for path in (patients.directory / "out").rglob("*") if path.is_file())
+    assert b"Name 7" not in everything and b"SSN-7" not in everything
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_is_asked_for_and_no_more(patients: Clinic, end: str) -> None:
+    """Columns, a condition, and what is stamped later; the manifest says so, and how each file can be checked."""
+    entry = taken(
+        patients, "--from", end, "--columns", "PatNum,Fee", "--where", "PatNum BETWEEN 5 and 20 AND NOT Fee = 2.5",
+        "--since", "2024-01-01T10:00:00+00:00",
+    )  # fmt: skip
+    manifest = json.loads((patients.directory / "out" / "manifest.json").read_text())["tables"]["patient"]
+    (file,) = entry["files"]
+    rows = rows_of(patients.directory / "out" / "patient")
+
+    assert manifest == entry
+    assert sorted(row["PatNum"] for row in rows) == list(range(11, 21))
+    assert [column["name"] for column in entry["columns"]] == ["PatNum", "Fee"]
+    assert (entry["rows"], file["rows"], rows[0].keys()) == (10, 10, {"PatNum", "Fee"})
+    assert rows[0]["Fee"] == Decimal(rows[0]["PatNum"]) / 4
+
+
+def test_the_next_increment_begins_where_this_one_ends(patients: Clinic) -> None:
+    """`until` of the one is `--since` of the other."""
+    until = taken(patients, "--from", "source")["until"]
+    patients.create("UPDATE patient SET Fee = 0 WHERE PatNum IN (3, 4)")
+    taken(patients, "--from", "source", "--since", until)
+
+    assert sorted(row["PatNum"] for row in rows_of(patients.directory / "out" / "patient")) == [3, 4]
+
+
+REFUSED = {
+    "1; DROP TABLE patient": "more than a condition",
+    "PatNum IN (SELECT 1)": "cannot be asked",
+    "SLEEP(5)": "cannot be asked",
+    "PatNum = 1 UNION SELECT 1": "more than a condition",
+    "PatNum = (": "no condition",
+    "PatNum = 1 ORDER BY 1": "more than a condition",
+    "PatNum = 1 INTO OUTFILE '/tmp/x'": "no condition",
+    "PatNumm = 1": "did you mean PatNum",
+    "LName = 'Name 7'": "no column LName that may be asked about",
+    "mysql.user.PatNum = 1": "cannot be asked",
+}
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_a_condition_is_checked(patients: Clinic, where: str) -> None:
+    """Comparisons of columns with values, and nothing else; what is masked may not be asked about."""
+    done = patients.arrowetl("snapshot", "patient", "--to", str(patients.directory / "out"), "--from", "source",
+                             "--where", where)  # fmt: skip
+
+    assert done.returncode == 2, done.stderr
+    assert REFUSED[where] in done.stderr
+
+
+def test_names_and_values_are_quoted(clinic: Clinic) -> None:
+    """Whatever characters they have: in the condition, in the files' columns, in the server's words."""
+    clinic.create("""CREATE TABLE odd (`x"; DROP TABLE odd` int PRIMARY KEY, v varchar(50));
+INSERT INTO odd VALUES (1, 'it''s \\\\ "quoted"'), (2, 'no')""")
+    clinic.run()
+    for end in ENDS:
+        done = clinic.arrowetl("snapshot", "odd", "--to", str(clinic.directory / end), "--from", end,
+                               "--where", """v = 'it''s \\\\ "quoted"' AND `x"; DROP TABLE odd` < 9""")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert [row['x"; DROP TABLE odd'] for row in rows_of(clinic.directory / end / "odd")] == [1]
+
+
+def test_many_files_and_none_half_written(patients: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of about the size that was chosen; where the second snapshot fails, the first one stands."""
+    monkeypatch.setattr("arrowetl.limits.snapshot_file_bytes", 20_000)
+    monkeypatch.setattr("arrowetl.limits.partition_rows_max", 100)
+    place = patients.directory / "out"
+    with arrowetl.open(patients.environment, patients.tables_file) as etl:
+        first = etl.snapshot(["patient"], place, read_from="source")["tables"]["patient"]
+        before = {path.name: path.read_bytes() for path in (place / "patient").iterdir()}
+        monkeypatch.setattr("pyarrow.parquet.read_metadata", lambda path: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(arrowetl.errors.DataError, match="nothing was replaced"):
+            etl.snapshot(["patient"], place, read_from="replica")
+
+    assert (len(first["files"]) > 1, first["rows"]) == (True, 1_000)
+    assert {path.name: path.read_bytes() for path in (place / "patient").iterdir()} == before
+    assert sorted(path.name for path in place.iterdir()) == ["manifest.json", "patient"]
+
+
+def test_other_namespaces_of_the_warehouse(clinic: Clinic) -> None:
+    """A view of dbt's, with whatever types PostgreSQL has."""
+    clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1)")
+    clinic.run()
+    clinic.warehouse_execute("CREATE SCHEMA IF NOT EXISTS marts")
+    clinic.undo.append(lambda: clinic.warehouse_execute("DROP SCHEMA marts CASCADE"))
+    clinic.warehouse_execute(
+        """CREATE VIEW marts.m AS SELECT "Num", 1.5::numeric(5,2) d, ARRAY[1,2] a, now()::timestamptz t FROM raw.t"""
+    )
+    done = clinic.arrowetl("snapshot", "m", "--to", str(clinic.directory / "m"), "--namespace", "marts")
+
+    assert done.returncode == 0, done.stderr
+    (row,) = rows_of(clinic.directory / "m" / "m")
+    assert (row["Num"], row["d"], row["a"]) == (1, Decimal("1.50"), "{1,2}")
+    schema = pq.read_schema(next((clinic.directory / "m" / "m").glob("*.parquet")))
+    assert (schema.field("t").type, schema.field("d").type) == (pa.timestamp("us", "UTC"), pa.decimal128(5, 2))
