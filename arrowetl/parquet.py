@@ -48,7 +48,6 @@ def stands(type_postgres: str, digits: Sequence[int]) -> tuple[pa.DataType, str,
     (Decimal128Type(decimal128(10, 2)), DataType(string), DataType(string))
     """
     name = type_postgres.partition("(")[0]
-    name = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}.get(name, name)
     if name == "numeric" and len(digits) == 2 and digits[0] <= _DIGITS_MAX:
         return pa.decimal128(digits[0], digits[1]), "{c}::text", ""
     if name == "numeric":

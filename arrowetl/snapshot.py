@@ -185,7 +185,7 @@ class _OfWarehouse:
     def read(self, name: str, request: Request, tree: Any) -> Read:
         settings = self._tables_file.of(name)
         _refuse_excluded(name, settings.excluded)
-        columns = dict(self._published[name].columns)
+        columns = {column: schema.spelled(type_) for column, type_ in self._published[name].columns}
         chosen = _named(name, list(columns), request.columns)
         words = condition.in_postgres(tree, {column: column for column in columns}) if tree else ""
         watermark = settings.get("primary_incremental_column")
