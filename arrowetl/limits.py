@@ -96,6 +96,9 @@ silence_seconds = 3_600
 silence_grace_seconds = 15
 silence_again_seconds = 5
 
+# connectorx takes half a minute to find out that a server is gone: one that has been silent for so long is asked first.
+answered_seconds = 0.2
+
 # What was sent, and not acknowledged within this, is taken for lost.
 unacknowledged_seconds = 120
 

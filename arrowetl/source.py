@@ -58,6 +58,8 @@ class Source:
         )
         self._lock = threading.Lock()
         self._tls: bool | None = None
+        self._answered = 0.0
+        """When the server last did."""
         # Columns whose texts had bytes that are no character: the next partition need not try.
         self._odd: dict[str, frozenset[str]] = {}
 
@@ -113,6 +115,7 @@ class Source:
         """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
             rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
+        self._answered = time.monotonic()
         checksum = self.checksums([plan]).get(plan.name) if modes.checksum_tells(plan) else None
         return Reading(int(rows), update_time, now, checksum)
 
@@ -241,8 +244,9 @@ class Source:
             DataExtractionError: the read ended before its end, or a text is none.
             DatabaseConnectionError: the server is gone.
         """
-        if part.index:
+        if part.index or time.monotonic() - self._answered > limits.answered_seconds:
             self._answers()
+        if part.index:
             time.sleep(self.choices.pause_milliseconds / 1000)
         key = plan.table.integer_key
         plan = replace(plan, fields=schema.told_by_bytes(plan.name, plan.fields, self._odd.get(plan.name, frozenset())))
@@ -266,6 +270,7 @@ class Source:
         except DataExtractionError:
             self._answers()
             raise
+        self._answered = time.monotonic()
         # The server takes what cannot be printed off the beginning of an alias.
         return table.rename_columns([field.column.name for field in plan.fields])
 
@@ -288,6 +293,7 @@ class Source:
         """
         with self.pool.session() as session:
             session.rows("SELECT 1")
+        self._answered = time.monotonic()
 
     @property
     def version(self) -> str:

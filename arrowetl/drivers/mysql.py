@@ -28,6 +28,8 @@ _CONNECTION_CODES = {
     errorcode.CR_SSL_CONNECTION_ERROR, errorcode.ER_ACCESS_DENIED_ERROR, errorcode.ER_DBACCESS_DENIED_ERROR,
     errorcode.ER_BAD_DB_ERROR, errorcode.ER_CON_COUNT_ERROR, errorcode.ER_HOST_NOT_PRIVILEGED,
     errorcode.ER_HOST_IS_BLOCKED, errorcode.ER_SERVER_SHUTDOWN, errorcode.ER_TOO_MANY_USER_CONNECTIONS,
+    # What the driver says of a session that has been lost before.
+    -1,
 }  # fmt: skip
 
 # Of these the ones that will be no other in a moment.
@@ -37,6 +39,9 @@ _REFUSED = {
 }  # fmt: skip
 # Others had the locks, or the memory for them.
 _TRANSIENT = {errorcode.ER_LOCK_WAIT_TIMEOUT, errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_TABLE_FULL}
+# A MyISAM table that was open when its server was killed; the server mends it itself, where it may.
+_CRASHED = {126, 127, 144, 145, errorcode.ER_CRASHED_ON_USAGE, errorcode.ER_CRASHED_ON_REPAIR}
+_TRANSIENT |= _CRASHED
 
 LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
 _REMEDIES_MYSQL = {
@@ -49,6 +54,7 @@ _REMEDIES_MYSQL = {
     errorcode.ER_NOT_ALLOWED_COMMAND: LOCAL_INFILE,
     3948: LOCAL_INFILE,
     4166: LOCAL_INFILE,
+    **dict.fromkeys(_CRASHED, "have it repaired there, by an administrator: REPAIR TABLE"),
 }
 
 

@@ -1,0 +1,72 @@
+"""
+`arrowetl`, run as a program that stops at a step of its journey until it is told to go on.
+
+Set by the environment: ARROWETL_FAULT_AT names the step, ARROWETL_FAULT_DIR where it says that it was reached
+(`reached`, with its process number) and looks for leave to go on (`go`). Worker processes import it as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+# Step → where it begins: module, class or nothing, function; and the endpoint it must be about.
+STEPS: dict[str, tuple[str, str, str, str]] = {
+    "plan": ("arrowetl.planning", "", "planned", ""),
+    "prepare": ("arrowetl.warehouse", "Warehouse", "prepare", ""),
+    "extract": ("arrowetl.source", "Source", "extract", "source"),
+    "load": ("arrowetl.replica", "Replica", "_load", ""),
+    "ingest": ("arrowetl.warehouse", "Warehouse", "take", ""),
+    "finish": ("arrowetl.transfer", "", "finish", ""),
+    "compare": ("arrowetl.transfer", "", "compare", ""),
+    # Its rows are written, and neither recorded nor committed.
+    "warehouse's cutover": ("arrowetl.sql.tracking", "", "recorded_load", ""),
+    "between the cutovers": ("arrowetl.replica", "Replica", "cutover", ""),
+    "replica's cutover": ("arrowetl.sql.tracking", "", "recorded_copy", ""),
+    "record": ("arrowetl.ledger", "Ledger", "end", ""),
+}
+
+
+def reached(directory: Path) -> None:
+    """Once, in whatever process it is first: say so, and wait."""
+    try:
+        with (directory / "reached").open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return
+    deadline = time.monotonic() + 60
+    while not (directory / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def install(step: str, directory: Path) -> None:
+    module_name, class_name, function, about = STEPS[step]
+    module = importlib.import_module(module_name)
+    place = getattr(module, class_name) if class_name else module
+    original = getattr(place, function)
+
+    @functools.wraps(original)
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        if not about or arguments[0].endpoint.name == about:
+            reached(directory)
+        return original(*arguments, **named)
+
+    setattr(place, function, stopped)
+
+
+def impatient() -> None:
+    """Waits of seconds where they are minutes otherwise."""
+    limits = importlib.import_module("arrowetl.limits")
+    limits.silence_grace_seconds, limits.silence_again_seconds, limits.lock_seconds = 1, 1, 3  # type: ignore[attr-defined]
+
+
+impatient()
+if os.environ.get("ARROWETL_FAULT_AT"):
+    install(os.environ["ARROWETL_FAULT_AT"], Path(os.environ["ARROWETL_FAULT_DIR"]))
+
+if __name__ == "__main__":
+    importlib.import_module("arrowetl.cli").main()
