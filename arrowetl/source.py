@@ -271,6 +271,11 @@ class Source:
             self._answers()
             raise
         self._answered = time.monotonic()
+        if table.num_columns != len(plan.fields):
+            raise DataExtractionError(
+                f"{plan.name}: {len(plan.fields)} columns were asked for, {table.num_columns} came",
+                "the server, or something that stands between, answers what it was not asked; see what it is",
+            )
         # The server takes what cannot be printed off the beginning of an alias.
         return table.rename_columns([field.column.name for field in plan.fields])
 

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ def run_directory(parent: Path, prefix: str = _PREFIX, remedy: str = _REMEDY) ->
     Raises:
         ConfigurationError: nothing can be written there.
     """
+    _refuse_others(parent, remedy)
     _remove_abandoned(parent, prefix)
     started = int(psutil.Process().create_time())
     try:
@@ -63,7 +65,7 @@ def spilled(directory: Path, write: Callable[[IO[bytes]], None]) -> Iterator[Pat
     """
     path = directory / f"{uuid4().hex}.tsv"
     try:
-        with _disk_told(directory), path.open("wb") as file:
+        with _disk_told(directory), open(path, "wb", opener=_privately) as file:
             write(file)
         yield path
     finally:
@@ -78,7 +80,11 @@ def keep(directory: Path, table: str, rows: pa.Table) -> Path:
         DataLoadingError: the disk is full, or cannot be written.
     """
     path = directory / f"{_mark(table)}-{uuid4().hex}.arrow"
-    with _disk_told(directory), pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+    with (
+        _disk_told(directory),
+        open(path, "wb", opener=_privately) as file,
+        pa.ipc.new_file(file, rows.schema) as writer,
+    ):
         writer.write_table(rows)
     return path
 
@@ -132,6 +138,24 @@ def _disk_told(directory: Path) -> Iterator[None]:
 
 def _words(error: OSError) -> str:
     return "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
+
+
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _refuse_others(parent: Path, remedy: str) -> None:
+    """
+    Raises:
+        ConfigurationError: others may rename what is made there, and put something else in its place.
+    """
+    with contextlib.suppress(OSError):
+        found = parent.stat()
+        if os.name == "posix" and found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            raise ConfigurationError(
+                f"{parent}: others may write there, and what is spilled there is patients' data",
+                f"chmod o-w {parent}, or {remedy.partition(', or ')[2] or remedy}",
+            )
 
 
 def _remove_abandoned(parent: Path, prefix: str) -> None:

@@ -73,7 +73,8 @@ def conninfo(endpoint: Endpoint) -> str:
         "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off "
         f"-c lock_timeout={limits.lock_seconds}s",
     }
-    if endpoint.ssl_ca:
+    # libpq verifies by an authority it is given whatever the mode, and `prefer` then falls back to plain text.
+    if endpoint.ssl_ca and endpoint.ssl_mode.startswith("verify"):
         settings["sslrootcert"] = endpoint.ssl_ca
     escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in settings.items()}
     return " ".join(f"{key}='{value}'" for key, value in escaped.items())
