@@ -341,21 +341,24 @@ def snapshot(
 
 @commands.command()
 @click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
+@click.option("--alert", is_flag=True, help="Tell the webhook of tables that failed or are overdue.")
 @json_option
 @shared
-def status(watch: bool, as_json: bool) -> None:
+def status(watch: bool, alert: bool, as_json: bool) -> None:
     """What is in the warehouse, as of when, from which run."""
+    if watch and (as_json or alert):
+        raise click.UsageError("--watch is for people: without it, ask again as often as you like")
     with _open("warehouse") as etl:
-        if watch and not as_json:
+        if watch:
             with Live(proof.status(etl.status()), auto_refresh=False) as live:
                 while True:
                     time.sleep(limits.watch_seconds)
                     live.update(proof.status(etl.status()), refresh=True)
-        rows = etl.status()
+        found = etl.status(alert)
     if as_json:
-        _show_json({"tables": rows})
+        _show_json(found.as_json())
     else:
-        _show(proof.status(rows))
+        _show(proof.status(found))
 
 
 @commands.command()

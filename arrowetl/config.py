@@ -34,6 +34,7 @@ ARROWETL_VARIABLES = {
         "is sent JSON of tables that failed or were slow, as tables.yml chooses by `monitoring`",
     ),
     "ARROWETL_LOG_DIR": ("logs", "analyze writes what changed at the source below it, and the tables.yml there was"),
+    "ARROWETL_METRICS_FILE": ("not set", "gets metrics for Prometheus' textfile collector, from `run` and `status`"),
     KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
 }
 # Name → (default, what it is for, whether it may have a fraction): how long is waited, and how often tried again.
@@ -67,6 +68,8 @@ class Settings:
     retries: int = limits.retries
     """How often a table is tried again after what may go by itself."""
     retry_seconds: float = limits.retry_seconds
+    metrics_file: Path | None = None
+    """Where metrics are written; None where nowhere."""
 
     def endpoint(self, name: str) -> Endpoint:
         """
@@ -141,9 +144,11 @@ def settings_from_environment(
             f"set them in the environment or in {path}",
         )
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
+    measured = values.get("ARROWETL_METRICS_FILE", "").strip()
     return Settings(
-        chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds
-    )
+        chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
+        Path(measured) if measured else None,
+    )  # fmt: skip
 
 
 def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float:

@@ -10,23 +10,22 @@ The command line has no other way in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from arrowetl import analyze, config, limits, monitor, overrides, planning, preflight, repair, verify
+from arrowetl import analyze, config, limits, overrides, planning, preflight, repair, verify
 from arrowetl import bench as benching
 from arrowetl import run as running
+from arrowetl import status as standing
 from arrowetl.audit import Wanted
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, ConfigurationError, UsageError
-from arrowetl.ledger import Ledger
+from arrowetl.errors import ArrowetlError, UsageError
 from arrowetl.model import CATEGORIES
 from arrowetl.outcome import Event, Summary
 from arrowetl.route import DESTINATIONS
-from arrowetl.tables_file import TablesFile, examined_tables
+from arrowetl.status import Status
 from arrowetl.verdict import ENDS, Verdict
 from arrowetl.workers import EXECUTORS
 
@@ -77,7 +76,13 @@ class Etl:
         request = _request(
             tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict
         )
-        return running.run(self.settings, request, tell)
+        summary = running.run(self.settings, request, tell)
+        if self.settings.metrics_file:
+            # A warehouse that was lost is told by the run's tables.
+            with suppress(ArrowetlError):
+                if wrong := standing.measured(self.settings, standing.status(self.settings)):
+                    summary = replace(summary, warnings=(*summary.warnings, wrong))
+        return summary
 
     def plan(
         self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
@@ -211,21 +216,16 @@ class Etl:
         notes = [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
         return problems, [*planned.warnings, *notes]
 
-    def status(self) -> list[Mapping[str, Any]]:
-        """Each table's last record at the warehouse, with its flags; overdue ones by tables.yml, where there is one."""
-        endpoint, path = self.settings.endpoint("warehouse"), self.settings.tables_file
-        preflight.reach(endpoint)
-        with closing(Ledger(None, endpoint)) as book:
-            rows = book.tables()
-        try:
-            chosen = examined_tables(path)[0].of
-        except ConfigurationError:  # what is in the warehouse can be told without it
-            chosen = TablesFile({}, {}).of
-        now = datetime.now(UTC)
-        return [
-            {**row, "overdue": bool(monitor.overdue(row["table"], row["checked_at"], chosen(row["table"]), now))}
-            for row in rows
-        ]
+    def status(self, alert: bool = False) -> Status:
+        """
+        What is in the warehouse, as of when, from which run; metrics are written where they are wanted.
+
+        Args:
+            alert: tell the webhook of what failed or is overdue.
+        """
+        found = standing.status(self.settings)
+        wrong = [standing.measured(self.settings, found), standing.alert(self.settings, found) if alert else None]
+        return replace(found, warnings=tuple(words for words in wrong if words))
 
 
 def _request(

@@ -272,11 +272,19 @@ class Ledger:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
         with self._warehouse.session() as session:
             there = _warehouse_columns(session)
-            if not there.keys() >= {"etl_load_status", "etl_table_history"}:
+            if not there.keys() >= OURS or "flags" not in there["etl_table_history"]:
                 return []
-            rows = session.rows(history.last(self.namespace, "flags" in there["etl_table_history"]))
+            rows = session.rows(history.last(self.namespace))
         found = [dict(zip(history.LAST, row, strict=True)) for row in rows]
         return [{**one, "flags": json.loads(one["flags"] or "[]")} for one in found]
+
+    def last_run(self) -> dict[str, Any] | None:
+        """The last run that there was; None where there was none."""
+        with self._warehouse.session() as session:
+            if "etl_run_history" not in _warehouse_columns(session):
+                return None
+            rows = session.rows(history.last_run(self.namespace))
+        return dict(zip(history.RUN, rows[0], strict=True)) if rows else None
 
     def close(self) -> None:
         for pool in self._pools():

@@ -7,7 +7,7 @@ an alert.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,6 +82,21 @@ def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict
             told.append({"table": outcome.table, "kind": "failed", **outcome.failure.as_json()})
         if wanted.get("alert_on_slow_extraction", False):
             told += [{"table": outcome.table, **flag.as_json()} for flag in outcome.flags if flag.kind == "slow"]
+    return told
+
+
+def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings]) -> list[dict[str, Any]]:
+    """The same of what the warehouse says, where no run may have come to tell of it."""
+    told: list[dict[str, Any]] = []
+    for row in rows:
+        if not _wanted(row["table"], settings).get("alert_on_failure", True):
+            continue
+        if row["load_status"] == "failed":
+            told.append({"table": row["table"], "kind": "failed", "message": row["error"] or "", "remedy": None})
+        if row["overdue"]:
+            days = (row["lag_seconds"] or 0) // 86_400
+            told.append({"table": row["table"], "kind": "overdue",
+                         "message": f"{row['table']}: its last success is {days} days old"})  # fmt: skip
     return told
 
 

@@ -6,14 +6,16 @@ Like `report`, it asks no server and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from arrowetl import limits
-from arrowetl.report import count, grid, size
+from arrowetl.report import count, duration, grid, size
+from arrowetl.status import Status
 from arrowetl.verdict import Verdict
 from arrowetl.verify import Verified
 
@@ -82,21 +84,55 @@ def snapshot(found: Mapping[str, Any]) -> RenderableType:
     return Group(table, Text(f"in {found['directory']}, with manifest.json", style="bold"))
 
 
-def status(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """The ledger's last word on each table; failures last."""
-    if not rows:
+def status(found: Status) -> RenderableType:
+    """The ledger's last word on each table; failures first."""
+    if not found.tables:
         return Text("nothing has been loaded yet: arrowetl run --all")
-    table = grid("table", "last", "rows", "data of", "checked", "error, or flags", right=(2,))
-    for row in sorted(rows, key=lambda row: (row["load_status"] != "success", row["table"])):
-        moments = [
-            moment.strftime("%Y-%m-%d %H:%M:%S") if (moment := row[key]) else "" for key in ("loaded_at", "checked_at")
-        ]
-        known = "" if row["rows"] is None else count(row["rows"])
-        table.add_row(row["table"], row["load_status"], known, *moments, row["error"] or _flags(row))
-    failed = sum(row["load_status"] != "success" for row in rows)
-    overdue = sum(row["overdue"] for row in rows)
-    words = f"{count(len(rows))} tables, {failed} failed" + (f", {overdue} overdue" if overdue else "")
-    return Group(table, Text(f"{words}; times are UTC", style="bold"))
+    table = grid("table", "last", "rows", "change", "lag", "usual", "verified", "expected", "error, or flags",
+                 right=(2, 3, 4, 5))  # fmt: skip
+    for row in found.tables:
+        table.add_row(
+            row["table"],
+            row["load_status"],
+            "" if row["rows"] is None else count(row["rows"]),
+            f"{row['rows_changed']:+,}" if row["rows_changed"] else "",
+            "" if row["lag_seconds"] is None else _lag(row["lag_seconds"]),
+            "" if row["seconds_usual"] is None else duration(row["seconds_usual"]),
+            _moment(row["verified_at"]),
+            _moment(row["expected_at"]),
+            Text(row["error"] or _flags(row), overflow="fold"),
+        )
+    failed = sum(row["load_status"] != "success" for row in found.tables)
+    overdue = sum(row["overdue"] for row in found.tables)
+    words = f"{count(len(found.tables))} tables, {failed} failed" + (f", {overdue} overdue" if overdue else "")
+    notes = [Text(f"note: {warning}") for warning in found.warnings]
+    return Group(Text(_last_run(found), style="bold"), table, *notes, Text(f"{words}; times are UTC", style="bold"))
+
+
+def _last_run(found: Status) -> str:
+    if not (run := found.run):
+        return "no run is recorded"
+    began = f"{run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if run["ended_at"] is None:
+        return f"last run {run['run_id']}: began {began}, and has not ended: it is at work, or was killed"
+    took = duration((run["ended_at"] - run["started_at"]).total_seconds())
+    words = "all good" if run["exit_code"] == 0 else f"exit code {run['exit_code']}"
+    return f"last run {run['run_id']}: {began}, {took}, {count(run['tables'])} tables, {words}"
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%m-%d %H:%M}" if moment else ""
+
+
+def _lag(seconds: float) -> str:
+    """
+    >>> _lag(90), _lag(7_300), _lag(200_000)
+    ('2 min', '2 h', '2 days')
+    """
+    for size_, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 1.5 * size_ or unit == "min":
+            return f"{round(seconds / size_)} {unit}"
+    raise AssertionError("the last unit fits all")
 
 
 def _flags(row: Mapping[str, Any]) -> str:

@@ -41,6 +41,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "estimate",
         "treatment",
         "monitor",
+        "metrics",
         "changes",
         "comments",
         "predecessor",
@@ -53,6 +54,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger", "archive"),
     "journey": (
         "preflight",
+        "status",
         "workers",
         "reconcile",
         "carry",

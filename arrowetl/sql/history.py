@@ -96,16 +96,44 @@ def past_runs(namespace: str, way: str) -> str:
     )
 
 
-LAST = ("table", "load_status", "rows", "loaded_at", "checked_at", "run_id", "mode", "seconds", "error", "flags")
+LAST = (
+    "table", "load_status", "rows", "loaded_at", "checked_at", "run_id", "mode", "seconds", "verdict", "settled",
+    "error", "flags", "rows_changed", "seconds_usual", "interval_seconds", "verified_at",
+)  # fmt: skip
 """What `last` tells of each table."""
 
 
-def last(namespace: str, has_flags: bool) -> str:
-    """Each table's record, joined with its last outcome."""
-    place, flags = postgres_name(namespace), "h.flags::text" if has_flags else "NULL"
+def last(namespace: str) -> str:
+    """Each table's record, joined with its last outcome, what its last runs took, and when it was last verified."""
+    place = postgres_name(namespace)
+    since = f"to_char(now() - interval '{limits.estimate_days} days', 'YYYYMMDD')"
+    past = (
+        "SELECT table_name, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS seconds, "
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap FROM (SELECT table_name, seconds, "
+        "extract(epoch FROM lag(started_at) OVER w - started_at) AS gap, row_number() OVER w AS nth "
+        f"FROM {place}.etl_table_history WHERE run_id > {since} AND status <> 'failed' "
+        "WINDOW w AS (PARTITION BY table_name ORDER BY started_at DESC)) each_run "
+        f"WHERE nth <= {limits.estimate_runs + 1} GROUP BY 1"
+    )
     return (
         "SELECT s.table_name::text, s.load_status::text, s.rows_total, s._loaded_at, s._checked_at, "
-        f"s.run_id::text, h.mode::text, h.seconds, h.error, {flags} "
+        "s.run_id::text, h.mode::text, h.seconds, h.verdict::text, h.settled, h.error, h.flags::text, "
+        "h.rows_inserted - h.rows_deleted, p.seconds, p.gap::double precision, "
+        "CASE WHEN v.version = s.version THEN v.verified_at END "
         f"FROM {place}.etl_load_status s LEFT JOIN {place}.etl_table_history h "
-        "ON h.run_id = s.run_id AND h.table_name = s.table_name ORDER BY s.table_name"
+        "ON h.run_id = s.run_id AND h.table_name = s.table_name "
+        f"LEFT JOIN ({past}) p ON p.table_name = s.table_name "
+        f"LEFT JOIN {place}.etl_verified v ON v.table_name = s.table_name ORDER BY s.table_name"
+    )
+
+
+RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed")
+"""What `last_run` tells."""
+
+
+def last_run(namespace: str) -> str:
+    """The last run that there was, be it at its end or not."""
+    return (
+        "SELECT run_id::text, started_at, ended_at, exit_code, tables, failed "
+        f"FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC LIMIT 1"
     )

@@ -1,0 +1,112 @@
+"""
+What is in the warehouse, as of when, from which run; and who is told of it: metrics, a webhook.
+
+It asks the warehouse alone, and writes nothing there. What is shown is
+`proof`'s business; what is worth an alert, `monitor`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from arrowetl import files, metrics, monitor, preflight, webhook
+from arrowetl.config import Settings
+from arrowetl.errors import ConfigurationError
+from arrowetl.ledger import Ledger
+from arrowetl.tables_file import TablesFile, examined_tables
+
+
+@dataclass(frozen=True)
+class Status:
+    """The ledger's last word on everything."""
+
+    environment: str
+    now: datetime
+    run: Mapping[str, Any] | None
+    """The last run; None where there was none."""
+    tables: tuple[Mapping[str, Any], ...]
+    """Those that failed first, then those that are overdue."""
+    warnings: tuple[str, ...] = ()
+    """Who could not be told of it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The document `status --json` prints."""
+        return {
+            "environment": self.environment,
+            "now": self.now.isoformat(),
+            "run": self.run and {name: _said(value) for name, value in self.run.items()},
+            "tables": [{name: _said(value) for name, value in row.items()} for row in self.tables],
+            "warnings": list(self.warnings),
+        }
+
+
+def _said(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def status(settings: Settings) -> Status:
+    """
+    What the warehouse says; overdue tables by tables.yml, where there is one.
+
+    Raises:
+        DatabaseError: it cannot be asked.
+    """
+    endpoint = settings.endpoint("warehouse")
+    preflight.reach(endpoint)
+    with closing(Ledger(None, endpoint)) as book:
+        rows, run = book.tables(), book.last_run()
+    try:
+        chosen = examined_tables(settings.tables_file)[0]
+    except ConfigurationError:  # what is in the warehouse can be told without it
+        chosen = TablesFile({}, {})
+    now = datetime.now(UTC)
+    tables = [_told(row, chosen, now) for row in rows]
+    tables.sort(key=lambda row: (row["load_status"] == "success", not row["overdue"], row["table"]))
+    return Status(settings.environment, now, run, tuple(tables))
+
+
+def _told(row: Mapping[str, Any], chosen: TablesFile, now: datetime) -> dict[str, Any]:
+    checked, loaded = (_in_utc(row[name]) for name in ("checked_at", "loaded_at"))
+    every = row["interval_seconds"]
+    return {
+        **row,
+        "loaded_at": loaded,
+        "checked_at": checked,
+        "lag_seconds": round((now - checked).total_seconds()) if checked else None,
+        "expected_at": checked + timedelta(seconds=every) if checked and every else None,
+        "overdue": bool(monitor.overdue(row["table"], checked, chosen.of(row["table"]), now)),
+    }
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment and moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+def measured(settings: Settings, found: Status) -> str | None:
+    """Write the metrics where they are wanted; what went wrong, in words."""
+    if settings.metrics_file is None:
+        return None
+    try:
+        files.write_whole(settings.metrics_file, metrics.text(found.run, found.tables))
+    except OSError as error:
+        return f"metrics cannot be written to {settings.metrics_file}: {error.strerror}"
+    return None
+
+
+def alert(settings: Settings, found: Status) -> str | None:
+    """Tell the webhook of tables that failed or are overdue, as tables.yml chooses; what went wrong, in words."""
+    try:
+        chosen = examined_tables(settings.tables_file)[0].tables
+    except ConfigurationError:
+        chosen = {}
+    alerts = monitor.late(found.tables, chosen)
+    if not settings.webhook or not alerts:
+        return None
+    run_id = found.run["run_id"] if found.run else None
+    about = {"run_id": run_id, "environment": found.environment, "exit_code": None}
+    wrong = webhook.post(settings.webhook, {**about, "alerts": alerts})
+    return f"nobody could be told of {len(alerts)} alerts at {webhook.VARIABLE}: {wrong}" if wrong else None
