@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from arrowetl import __version__, drivers
+from arrowetl.receipt import digest
 from arrowetl.record import Known
 from arrowetl.route import Endpoint
 from arrowetl.sql import archive, tables
@@ -41,21 +42,29 @@ class Archive:
                 return {}
             return archive.known_from(session.rows(archive.verified(self.namespace)))
 
-    def last_digest(self) -> str | None:
-        """Of the last receipt; None where there is none."""
-        with self._pool.session() as session:
-            rows = session.rows(archive.last_digest(self.namespace)) if self._is_there(session) else []
-        return rows[0][0] if rows else None
-
     def receipt(self, run_id: str | None = None) -> tuple[dict[str, Any], str] | None:
         """A run's receipt and its digest, or the last one's; None where there is none."""
         with self._pool.session() as session:
             rows = session.rows(archive.receipt(self.namespace, run_id)) if self._is_there(session) else []
         return (json.loads(rows[0][0]), rows[0][1]) if rows else None
 
-    def keep(self, run_id: str, receipt: Mapping[str, Any], digest: str, known: Mapping[str, Known]) -> None:
+    def keep(
+        self,
+        run_id: str,
+        receipt: Callable[[str | None], Mapping[str, Any]],
+        known: Mapping[str, Known] | None = None,
+        forgotten: Collection[str] = (),
+    ) -> str:
         """
         Write a receipt down, and what was verified.
+
+        Args:
+            receipt: digest of the receipt before → what this one says.
+            known: table → what is to be remembered of it.
+            forgotten: tables of which nothing is to be remembered.
+
+        Returns:
+            Its digest.
 
         Raises:
             DatabaseError: nothing of it was.
@@ -64,9 +73,15 @@ class Archive:
             if not self._is_there(session):
                 for statement in tables.WAREHOUSE_TABLES:
                     session.execute(statement.format(namespace=postgres_name(self.namespace)))
-            session.execute(archive.kept(self.namespace, run_id, receipt, digest, datetime.now(UTC)))
+            session.execute(archive.one_at_a_time(self.namespace))
+            before = session.rows(archive.last_digest(self.namespace))
+            said = receipt(before[0][0] if before else None)
+            session.execute(archive.kept(self.namespace, run_id, said, digest(said), datetime.now(UTC)))
             if known:
                 session.execute(archive.remember(self.namespace, known))
+            if forgotten:
+                session.execute(archive.forget(self.namespace, forgotten))
+        return digest(said)
 
     def close(self) -> None:
         self._pool.close()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from arrowetl import bisect, deep, limits, modes, partition, plan, recall, schema
 from arrowetl.bisect import Asked, Telling
@@ -69,6 +70,7 @@ def audit(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
         ArrowetlError: it could not be compared.
     """
     settings, published = ends.tables_file.of_table(table), ends.published.get(schema.postgres_name(table.name))
+    began = datetime.now(UTC)
     planned = plan.table_plan(table, settings, published, remembered=())
     planned = replace(planned, watermark=modes.watermark_column(table, settings))
     reading = ends.source.reading(planned)
@@ -99,7 +101,7 @@ def audit(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
     left_out = tuple(column.name for column in table.columns if column.name not in {f.column.name for f in fields})
     return replace(
         found, table=table.name, left_out=left_out, reading=reading, watermark=watermark,
-        structure=recall.structure(planned),
+        structure=recall.structure(planned), began=began, recalled=recalled.as_of if recalled else None,
     )  # fmt: skip
 
 

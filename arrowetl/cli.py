@@ -52,7 +52,10 @@ _stderr = Console(stderr=True)
 
 
 def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
-    _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
+    if context.ensure_object(dict).get("log_format") == "json":
+        progress.JsonLines(_stderr, verbose=False).failed(problem)
+    else:
+        _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
     if context.ensure_object(dict).get("json"):
         _show_json(report.error_json(problem))
     sys.exit(problem.exit_code)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from arrowetl import limits
+from arrowetl.errors import ArrowetlError
 from arrowetl.outcome import (
     Event,
     Outcome,
@@ -185,6 +186,10 @@ class JsonLines:
                     "table ended", table=outcome.table, status=outcome.status.value, rows=outcome.rows_extracted,
                     seconds=round(outcome.seconds, 3), error=error,
                 )  # fmt: skip
+
+    def failed(self, problem: ArrowetlError) -> None:
+        """A command that did nothing, and why."""
+        self._write("failed", kind=problem.kind, error=problem.message, remedy=problem.remedy)
 
     def _write(self, event: str, **fields: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,6 +73,9 @@ def _spelled(document: str | None) -> str | None:
         return document
 
 
+_EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
+
+
 def _number(text: str) -> str:
     """
     A number of a document, which no text of one can be taken for.
@@ -80,4 +83,6 @@ def _number(text: str) -> str:
     >>> _number("1.10"), _number("11e-1")
     ('\\x00 1.1', '\\x00 1.1')
     """
-    return f"\0 {Decimal(text).normalize():f}"
+    # Of as many digits as it has: the usual context rounds to 28. Zero has no sign there.
+    number = Decimal(text).normalize(_EXACT)
+    return f"\0 {abs(number) if not number else number:f}"

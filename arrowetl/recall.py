@@ -27,8 +27,10 @@ class Recalled:
     """What is to be verified of a table, and what need not be."""
 
     parts: tuple[Partition, ...]
-    kept: tuple[KnownRange, ...] = ()
-    note: str = ""
+    kept: tuple[KnownRange, ...]
+    note: str
+    as_of: datetime
+    """When what is believed was read."""
 
 
 def structure(planned: TablePlan) -> str:
@@ -63,7 +65,10 @@ def recalled(
     before = Record(as_of=AsOf("", "", known.verified_at, known.reading))
     told = f"as it was found on {known.verified_at:%Y-%m-%d %H:%M} UTC"
     if version == known.version and (proof := modes.unchanged(seen, before)):
-        return Recalled((), known.ranges, f"{told}: {proof}")
+        # That nobody else emptied an end, or took rows out of it, is soon asked.
+        if all(_counted(one, asked) for one in known.ranges):
+            return Recalled((), known.ranges, f"{told}: {proof}", known.verified_at)
+        return None
     since = modes.since_of(known.watermark, planned.table.column(planned.watermark)) if planned.watermark else None
     if since is None or not asked[0].side.key:
         return None
@@ -72,7 +77,8 @@ def recalled(
     bounds = [(known.ranges[number].part.lower, known.ranges[number].part.upper) for number in sorted(touched)]
     parts = tuple(source.partitions(planned, bounds, lambda: limits.verified_rows))
     kept = tuple(one for number, one in enumerate(known.ranges) if number not in touched)
-    return Recalled(parts, kept, f"{len(kept)} of {len(known.ranges)} ranges {told}: no row of them is stamped later")
+    words = f"{len(kept)} of {len(known.ranges)} ranges {told}: no row of them is stamped later"
+    return Recalled(parts, kept, words, known.verified_at)
 
 
 def _has(part: Partition, keys: Sequence[int]) -> bool:
@@ -102,13 +108,17 @@ def as_found(kept: Sequence[KnownRange]) -> tuple[Ranged, ...]:
 def known_of(
     verdicts: Sequence[Verdict], standings: Mapping[str, Standing], run_id: str, now: datetime
 ) -> dict[str, Known]:
-    """Table → what is to be remembered of it: of those that are equal, and that no run changed meanwhile."""
+    """
+    Table → what is to be remembered of it: of those that are equal. What was believed stays as old as it was.
+    """
     found = {}
     for verdict in verdicts:
-        version, ranges = standings[verdict.table].replica.version, _known_ranges(verdict)
+        version = standings.get(verdict.table, Standing()).replica.version
+        ranges = _known_ranges(verdict)
         if verdict.verdict == "equal" and ranges and verdict.reading and version:
+            as_of = (verdict.recalled or now).astimezone(UTC)
             found[verdict.table] = Known(
-                run_id, now.astimezone(UTC), version, verdict.structure, verdict.reading, verdict.watermark, ranges
+                run_id, as_of, version, verdict.structure, verdict.reading, verdict.watermark, ranges
             )
     return found
 

@@ -104,6 +104,8 @@ def _verified(verdict: Verdict, record: Record) -> dict[str, Any]:
         "repaired": verdict.repaired,
         "checksums": checksums(verdict.sums),
         "columns_left_out": list(verdict.left_out),
+        "rows_read": verdict.rows_read,
+        "believed_of": verdict.recalled and verdict.recalled.isoformat(),
         "version": record.version,
         "as_of": record.checked_at and record.checked_at.isoformat(),
         "error": verdict.failure and verdict.failure.as_json(),

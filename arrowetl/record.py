@@ -69,6 +69,10 @@ class Compared:
     """The source's rows in all the others."""
     reading: Reading
     """What the source said of the table before it was compared."""
+    began: datetime
+    """When the comparison did."""
+    watermark: str | None = None
+    """That had been reached then."""
 
 
 @dataclass(frozen=True, slots=True)

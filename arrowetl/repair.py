@@ -50,11 +50,11 @@ def repair(
 
 def _compared(verdict: Verdict) -> Compared | None:
     """What need not be read again; None where all of the table must be."""
-    if verdict.reading is None or not verdict.ranges_differing:
+    if verdict.reading is None or verdict.began is None or not verdict.ranges_differing:
         return None
     differing = set(verdict.ranges_differing)
     equal = sum(ranged.sums["source"].rows for ranged in verdict.ranges if ranged.part not in differing)
-    return Compared(verdict.ranges_differing, equal, verdict.reading)
+    return Compared(verdict.ranges_differing, equal, verdict.reading, verdict.began, verdict.watermark)
 
 
 def _judged(before: Verdict, after: Verdict, failures: Mapping[str, Failure]) -> Verdict:

@@ -87,7 +87,11 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
+        try:
             _sign(summary, book, way_there)
+        except ArrowetlError as error:
+            words = f"no receipt could be kept: {error.message}"
+            summary = replace(summary, warnings=(*summary.warnings, words))
     tell(RunEnded(summary.exit_code, summary.seconds))
     return _told(settings, summary, tables_file)
 
@@ -97,12 +101,13 @@ def _sign(summary: Summary, book: Ledger, route: Route) -> None:
     servers = workers.servers_of(route)
     there = {servers.source.name: servers.source.version, **{end.name: end.version for end in servers.ends}}
     at_replica, at_warehouse = book.records()
+    everything = {**versions(), **there}
     with closing(Archive(route.warehouse)) as archive:
-        said = receipt.of_run(
-            summary, {**at_replica, **at_warehouse}, archive.remembered(), {**versions(), **there},
-            archive.last_digest(),
-        )  # fmt: skip
-        archive.keep(summary.run_id, said, receipt.digest(said), {})
+        known = archive.remembered()
+        archive.keep(
+            summary.run_id,
+            lambda previous: receipt.of_run(summary, {**at_replica, **at_warehouse}, known, everything, previous),
+        )
 
 
 def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: int) -> float:

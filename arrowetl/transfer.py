@@ -83,7 +83,8 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
     with _staging_discarded_on_failure(plan, shared):
         compared = shared.compared.get(plan.name) if plan.proves else None
         before = compared.reading if compared else source.reading(plan)
-        high = source.high(plan, before)
+        # What was read since the comparison began may have stamps that lie beyond what it found.
+        high = compared.watermark if compared else source.high(plan, before)
         plan, carried = whole_if_it_differs(plan, shared)
         ends, counts = ends_of(plan, shared.servers), dict[str, int]()
 
@@ -104,7 +105,8 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
         staged = together(carried, compared.rows_equal if compared else 0)
         settled = compare(plan, staged, counts, before, source.reading(plan))
         coercions, comments = coerced(plan, carried, shared)
-        entry = known or entry_of(plan, staged, shared, high, before if settled else None, started_at)
+        began = compared.began if compared else started_at
+        entry = known or entry_of(plan, staged, shared, high, before if settled else None, began)
         entry = replace(entry, rows=staged.expected, coerced=remembered_with(plan, coercions, shared))
         changes = switch(plan, staged, entry, comments, ends, shared)
 
@@ -297,6 +299,8 @@ def entry_of(
     before = recorded(plan, shared)
     told = {field.column.name for field in plan.fields if not field.mask}
     moved = not plan.is_delta or bool(staged)
+    # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
+    version = f"{shared.route.run_id}-{uuid4().hex[:8]}"
     # What is masked is in no checksum.
     by_checksum = plan.table.rows <= limits.whole_rows_checksum_max and not plan.masked
     compared_whole = plan.mode is not Mode.INCREMENTAL or by_checksum
@@ -305,7 +309,7 @@ def entry_of(
         table=plan.name,
         run_id=shared.route.run_id,
         rows=staged.expected,
-        version=shared.route.run_id if moved else before.version,
+        version=version if moved else before.version,
         as_of=AsOf(
             shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key, modes.masks_of(plan)
         ),

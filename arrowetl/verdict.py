@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from arrowetl.model import Partition
@@ -102,8 +103,12 @@ class Verdict:
     """Rows that differed before they were carried anew."""
     reading: Reading | None = None
     """What the source said of the table before it was compared."""
+    began: datetime | None = None
+    """When it was compared."""
     watermark: str | None = None
     """That had been reached then."""
+    recalled: datetime | None = None
+    """When what was believed of it was read; None where nothing was."""
     structure: str = ""
     """A digest of what was compared."""
 

@@ -125,16 +125,19 @@ def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetim
     ended_at = datetime.now(UTC)
     records = {name: standing.warehouse for name, standing in ends.standings.items()}
     known = recall.known_of(found.tables, ends.standings, found.run_id, ended_at)
+    differing = [verdict.table for verdict in found.tables if verdict.verdict != "equal"]
+
+    def said(previous: str | None) -> dict[str, Any]:
+        return receipt.of_verification(
+            found.run_id, settings.environment, started_at, ended_at, found.tables, records, versions_of, previous
+        )
+
     try:
+        versions_of = _versions_of(ends)
         with closing(Archive(settings.endpoint("warehouse"))) as archive:
-            said = receipt.of_verification(
-                found.run_id, settings.environment, started_at, ended_at, found.tables, records, _versions_of(ends),
-                archive.last_digest(),
-            )  # fmt: skip
-            archive.keep(found.run_id, said, receipt.digest(said), known)
+            return replace(found, receipt=archive.keep(found.run_id, said, known, differing))
     except ArrowetlError as error:
         return replace(found, warnings=(*found.warnings, f"no receipt could be kept: {error.message}"))
-    return replace(found, receipt=receipt.digest(said))
 
 
 def _versions_of(ends: Ends) -> dict[str, str]:

@@ -6,6 +6,7 @@ It is imported with the first session: most runs need none, and it takes 0.1 s.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +15,12 @@ from importlib import import_module
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.drivers.patience import patience
+from arrowetl.drivers.patience import opened_since, patience, sockets
 from arrowetl.drivers.postgres import conninfo, postgres_error
 from arrowetl.errors import DatabaseError
 from arrowetl.route import Endpoint
+
+_CONNECTING = threading.Lock()
 
 
 class PostgresArrow:
@@ -35,8 +38,12 @@ class PostgresArrow:
         self.endpoint = endpoint
         self._used = time.monotonic()
         self._adbc = import_module("adbc_driver_postgresql.dbapi")
-        with self._translated("connect"):
+        self._fd: int | None = None
+        # One at a time: what is opened meanwhile is this one.
+        with _CONNECTING, self._translated("connect"):
+            before = sockets()
             self._connection = self._adbc.connect(conninfo(endpoint), autocommit=True)
+            self._fd = opened_since(before, endpoint)
 
     def read_arrow(self, statement: str) -> pa.Table:
         """The rows of a query as Arrow: what is no type of Arrow's must be cast to one."""
@@ -96,7 +103,7 @@ class PostgresArrow:
     def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
         try:
-            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds):
+            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
                 yield
         except self._adbc.Error as error:
             raise postgres_error(str(error), getattr(error, "sqlstate", None), self.endpoint, doing) from error

@@ -15,7 +15,7 @@ import mysql.connector
 from mysql.connector import errorcode
 
 from arrowetl import limits
-from arrowetl.drivers.patience import belongs, patience, patience_seconds
+from arrowetl.drivers.patience import patience, patience_seconds
 from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, statement_limit, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.model import Flavour
@@ -123,7 +123,6 @@ class MySQL:
             connected = self._connection._socket.sock
             connected.settimeout(None)
             self._fd = connected.fileno()
-            belongs(self._fd)
             for option, value in limits.tcp_keepalive.items():
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -190,8 +189,6 @@ class MySQL:
         return bool(self._connection.is_connected())
 
     def close(self) -> None:
-        if self._fd is not None:
-            belongs(self._fd, to_us=False)
         with suppress(Exception), patience(self.endpoint, self.endpoint.connect_seconds, self._fd):
             self._connection.close()
 

@@ -34,8 +34,10 @@ _REMEDY = (
 class _Wait:
     endpoint: Endpoint
     deadline: float
-    fd: int | None
-    """Of its connection; None where a library keeps that to itself."""
+    copy: int | None
+    """A descriptor of its connection, of our own: the number of another may be somebody else's by then."""
+    others: frozenset[int]
+    """Where the connection is a library's: what this process had open before, of which none is it."""
     cut: bool = field(default=False)
 
 
@@ -43,8 +45,6 @@ _WAITS: set[_Wait] = set()
 _CHANGED = threading.Condition()
 _LOOKS = threading.Event()
 """Whether somebody looks after them."""
-_OWN: set[int] = set()
-"""Descriptors of connections that are known to belong to a session of ours."""
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> Itera
     A wait for a server, which is ended after so long; 0 is never.
 
     Args:
-        fd: the descriptor of the connection, where it is known.
+        fd: the descriptor of the connection, where it is known; else it is one that is opened meanwhile.
 
     Raises:
         DatabaseConnectionError: it was.
@@ -61,7 +61,7 @@ def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> Itera
     if not seconds:
         yield
         return
-    wait = _Wait(endpoint, time.monotonic() + seconds, fd)
+    wait = _Wait(endpoint, time.monotonic() + seconds, _copy(fd), frozenset() if fd is not None else sockets())
     with _CHANGED:
         if not _LOOKS.is_set():
             _LOOKS.set()
@@ -81,6 +81,8 @@ def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> Itera
     finally:
         with _CHANGED:
             _WAITS.discard(wait)
+            if wait.copy is not None:
+                os.close(wait.copy)
 
 
 def patience_seconds(endpoint: Endpoint, statement_seconds: int = 0) -> float:
@@ -88,9 +90,22 @@ def patience_seconds(endpoint: Endpoint, statement_seconds: int = 0) -> float:
     return statement_seconds + limits.silence_grace_seconds if statement_seconds else endpoint.silence_seconds
 
 
-def belongs(fd: int, to_us: bool = True) -> None:
-    """Say that a connection is a session's own, or no more: it is never taken for one that a library hides."""
-    (_OWN.add if to_us else _OWN.discard)(fd)
+def sockets() -> frozenset[int]:
+    """The sockets that this process has open, by numbers that are not used again; none where the system has no list."""
+    found = set()
+    with suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                target = os.readlink(f"/proc/self/fd/{name}")
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
+    return frozenset(found)
+
+
+def opened_since(before: frozenset[int], endpoint: Endpoint) -> int | None:
+    """The descriptor of the one connection to a server that was opened since; None where it cannot be told."""
+    found = _connections(endpoint, before)
+    return found[0] if before and len(found) == 1 else None
 
 
 def _look_after() -> None:
@@ -103,28 +118,37 @@ def _look_after() -> None:
                 wait.cut = True
                 # Whoever opens another connection in its stead is cut off again.
                 wait.deadline = time.monotonic() + limits.silence_again_seconds
+                if wait.copy is not None:
+                    _shut(wait.copy)
         for wait in overdue:
-            for fd in [wait.fd] if wait.fd is not None else _hidden(wait.endpoint):
-                _shut(fd)
+            # Whatever goes wrong here, others wait as well.
+            with suppress(Exception):
+                for fd in _connections(wait.endpoint, wait.others) if wait.copy is None else []:
+                    if _silent_seconds(fd) >= limits.silence_again_seconds:
+                        _shut(fd)
 
 
-def _hidden(endpoint: Endpoint) -> list[int]:
-    """Descriptors of this process's connections to a server that are no session's own, and silent."""
+def _connections(endpoint: Endpoint, others: frozenset[int]) -> list[int]:
+    """Descriptors of this process's connections to a server's port that were opened since."""
     with suppress(OSError, psutil.Error):
-        addresses = {info[4][0] for info in socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)}
-        return [
-            one.fd for one in psutil.Process().net_connections("tcp")
-            if one.raddr and one.raddr.port == endpoint.port and one.raddr.ip.removeprefix("::ffff:") in addresses
-            and one.fd not in _OWN and _silent_seconds(one.fd) >= limits.silence_again_seconds
-        ]  # fmt: skip
+        there = [
+            one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == endpoint.port
+        ]
+        return [one.fd for one in there if one.fd >= 0 and os.fstat(one.fd).st_ino not in others]
     return []
+
+
+def _copy(fd: int | None) -> int | None:
+    with suppress(OSError):
+        return None if fd is None else os.dup(fd)
+    return None
 
 
 def _silent_seconds(fd: int) -> float:
     """Since a connection last received something; for ever, where the system cannot tell."""
     if not hasattr(socket, "TCP_INFO"):
         return float("inf")
-    with suppress(OSError), socket.socket(fileno=os.dup(fd)) as one:
+    with suppress(OSError, struct.error), socket.socket(fileno=os.dup(fd)) as one:
         # tcpi_last_data_recv of Linux's struct tcp_info, in milliseconds.
         (milliseconds,) = struct.unpack_from("I", one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 64), 52)
         return int(milliseconds) / 1000

@@ -20,7 +20,7 @@ import psycopg
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.drivers.patience import belongs, patience
+from arrowetl.drivers.patience import patience
 from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.route import Endpoint
@@ -112,7 +112,6 @@ class Postgres:
             # A prepared statement would outlive the columns of the table it was prepared for.
             self._connection = psycopg.connect(conninfo(endpoint), autocommit=True, prepare_threshold=None)
         self._fd = self._connection.pgconn.socket
-        belongs(self._fd)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
@@ -131,7 +130,7 @@ class Postgres:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All statements of the block, or none."""
-        with self._translated("commit"), self._connection.transaction():
+        with self._translated("commit", waits=False), self._connection.transaction():
             yield
 
     def ingest(self, namespace: str, table: str, reader: pa.RecordBatchReader) -> None:
@@ -155,17 +154,20 @@ class Postgres:
             return False
 
     def close(self) -> None:
-        if self._fd is not None:
-            belongs(self._fd, to_us=False)
         with suppress(Exception):
             self._connection.close()
 
     @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
+    def _translated(self, doing: str, waits: bool = True) -> Iterator[None]:
+        """
+        Args:
+            waits: whether it is one answer that is waited for, and not what a block does.
+        """
         self._used = time.monotonic()
         try:
             # Until there is a connection, libpq has patience of its own.
-            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
+            seconds = self.endpoint.silence_seconds if waits and doing != "connect" else 0
+            with patience(self.endpoint, seconds, self._fd):
                 yield
         except psycopg.Error as error:
             # What the server said, in the form in which libpq says it.

@@ -21,19 +21,31 @@ from arrowetl.sql.tracking import postgres_values, reading_of, reading_said
 def kept(namespace: str, run_id: str, receipt: Mapping[str, Any], digest: str, now: datetime) -> str:
     """A receipt, beside the others."""
     values = postgres_values(run_id, now, json.dumps(receipt), digest)
-    return f"INSERT INTO {postgres_name(namespace)}.etl_receipts VALUES ({values})"
+    place = f"{postgres_name(namespace)}.etl_receipts"
+    return f"INSERT INTO {place} (run_id, written_at, receipt, digest) VALUES ({values})"
 
 
 def last_digest(namespace: str) -> str:
     """Of the receipt before, by which this one is tied to it."""
-    return f"SELECT digest::text FROM {postgres_name(namespace)}.etl_receipts ORDER BY written_at DESC LIMIT 1"
+    return f"SELECT digest::text FROM {postgres_name(namespace)}.etl_receipts ORDER BY number DESC LIMIT 1"
+
+
+def one_at_a_time(namespace: str) -> str:
+    """Nobody else adds a receipt until the transaction has ended."""
+    return f"LOCK TABLE {postgres_name(namespace)}.etl_receipts IN SHARE ROW EXCLUSIVE MODE"
+
+
+def forget(namespace: str, tables: Iterable[str]) -> str:
+    """Nothing is remembered of some tables."""
+    names = ", ".join(map(postgres_literal, tables))
+    return f"DELETE FROM {postgres_name(namespace)}.etl_verified WHERE table_name IN ({names})"
 
 
 def receipt(namespace: str, run_id: str | None) -> str:
     """The receipt of a run, or the last one."""
     where = f" WHERE run_id = {postgres_literal(run_id)}" if run_id else ""
     place = f"{postgres_name(namespace)}.etl_receipts"
-    return f"SELECT receipt::text, digest::text FROM {place}{where} ORDER BY written_at DESC LIMIT 1"
+    return f"SELECT receipt::text, digest::text FROM {place}{where} ORDER BY number DESC LIMIT 1"
 
 
 _VERIFIED = "table_name, run_id, verified_at, version, structure, reading, watermark, ranges"

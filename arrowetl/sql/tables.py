@@ -112,7 +112,8 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_receipts (
-    run_id varchar(64) PRIMARY KEY,
+    number bigserial PRIMARY KEY,
+    run_id varchar(64) NOT NULL UNIQUE,
     written_at timestamptz NOT NULL,
     receipt jsonb NOT NULL,
     digest varchar(64) NOT NULL
