@@ -153,13 +153,14 @@ class Etl:
             UsageError, ConfigurationError, DatabaseError, DataError: nothing that was there has been replaced.
         """
         # What reads conditions takes 0.1 s to import, and nobody else needs it.
+        from arrowetl import pieces
         from arrowetl import snapshot as snapshots
 
         if read_from not in ENDS:
             raise UsageError(f"no snapshot from {read_from!r}", f"one of: {', '.join(ENDS)}")
         if namespace and read_from != "warehouse":
             raise UsageError("--namespace is the warehouse's", "leave out --from, or --namespace")
-        asked = snapshots.Request(tuple(tables), directory, tuple(columns), where, since, read_from, namespace)
+        asked = pieces.Request(tuple(tables), directory, tuple(columns), where, since, read_from, namespace)
         return snapshots.snapshot(self.settings, asked)
 
     def bench(

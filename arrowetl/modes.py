@@ -102,8 +102,12 @@ def structure(plan: TablePlan) -> str:
 
 def masks_of(plan: TablePlan) -> str:
     """A digest of which columns are masked, and how; empty where none is."""
-    masks = [(field.column.name, field.mask) for field in plan.fields if field.mask]
-    return hashlib.sha256(json.dumps(masks).encode()).hexdigest()[:16] if masks else ""
+    return digest_of_masks({field.column.name: field.mask for field in plan.fields if field.mask})
+
+
+def digest_of_masks(masks: Mapping[str, str]) -> str:
+    """The same of columns and their masks."""
+    return hashlib.sha256(json.dumps(sorted(masks.items())).encode()).hexdigest()[:16] if masks else ""
 
 
 def in_step(plan: TablePlan, standing: Standing) -> bool:

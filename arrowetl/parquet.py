@@ -18,6 +18,11 @@ import pyarrow.compute as pc
 
 from arrowetl.model import Field
 
+# What no other program's days go back to, or on to, is NULL, and counted; so are numbers that are none.
+_FINITE = "CASE WHEN isfinite({c}) AND {c} >= '0001-01-01' THEN {c} END"
+_BEYOND = dict.fromkeys(("date", "timestamp", "timestamptz"), "NOT (isfinite({c}) AND {c} >= '0001-01-01')")
+_A_NUMBER = "{c}::text ~ '^-?[0-9.]+$'"
+
 # PostgreSQL's type → Parquet's, in Arrow's words; how the warehouse's value is selected (`{c}` is its quoted name); and
 # what is to be known of it.
 _STANDS: Mapping[str, tuple[pa.DataType, str, str]] = {
@@ -27,9 +32,9 @@ _STANDS: Mapping[str, tuple[pa.DataType, str, str]] = {
     "real": (pa.float32(), "{c}", ""),
     "double precision": (pa.float64(), "{c}", ""),
     "boolean": (pa.bool_(), "{c}", ""),
-    "date": (pa.date32(), "{c}", ""),
-    "timestamp": (pa.timestamp("us"), "{c}", ""),
-    "timestamptz": (pa.timestamp("us", "UTC"), "{c}", ""),
+    "date": (pa.date32(), _FINITE, ""),
+    "timestamp": (pa.timestamp("us"), _FINITE, ""),
+    "timestamptz": (pa.timestamp("us", "UTC"), _FINITE, ""),
     "time": (pa.time64("us"), "{c}", ""),
     "interval": (pa.int64(), "(extract(epoch FROM {c}) * 1000000)::bigint", "microseconds"),
     "bytea": (pa.binary(), "{c}", ""),
@@ -49,10 +54,18 @@ def stands(type_postgres: str, digits: Sequence[int]) -> tuple[pa.DataType, str,
     """
     name = type_postgres.partition("(")[0]
     if name == "numeric" and len(digits) == 2 and digits[0] <= _DIGITS_MAX:
-        return pa.decimal128(digits[0], digits[1]), "{c}::text", ""
+        return pa.decimal128(digits[0], digits[1]), f"CASE WHEN {_A_NUMBER} THEN {{c}}::text END", ""
     if name == "numeric":
         return (*TEXT[:2], "a decimal number")
     return _STANDS.get(name, TEXT)
+
+
+def beyond(type_postgres: str) -> str | None:
+    """SQL that is true of the warehouse's values that no file has; None where there are none."""
+    name = type_postgres.partition("(")[0]
+    if name == "numeric" and "(" in type_postgres:
+        return f"COALESCE(NOT ({_A_NUMBER}), FALSE)"
+    return f"COALESCE({_BEYOND[name]}, FALSE)" if name in _BEYOND else None
 
 
 def from_arrow(column: pa.ChunkedArray, type_postgres: str, wanted: pa.DataType) -> pa.ChunkedArray:

@@ -85,4 +85,4 @@ def _number(text: str) -> str:
     """
     # Of as many digits as it has: the usual context rounds to 28. Zero has no sign there.
     number = Decimal(text).normalize(_EXACT)
-    return f"\0 {abs(number) if not number else number:f}"
+    return f"\0 {number or 0}"

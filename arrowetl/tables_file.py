@@ -9,7 +9,7 @@ hold is one table, `KEYS`; `analyze` writes the file this module reads, and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,22 +56,28 @@ class TablesFile:
 
     def of_table(self, table: Table) -> TableSettings:
         """The same, but for what is in quarantine, which is left out as if a person had said so."""
-        settings, waiting = self.of(table.name), self.quarantined(table)
-        if len(waiting) == len(table.columns):
+        return self.of_columns(table.name, [column.name for column in table.columns])
+
+    def of_columns(self, table: str, names: Sequence[str]) -> TableSettings:
+        """The same of a table of which only the columns' names are known."""
+        settings, waiting = self.of(table), self._waiting(table, names)
+        if len(waiting) == len(names):
             return TableSettings({**settings.values, "exclude": True}) if waiting else settings
         columns = {**settings.get("columns", {}), **{name: {"exclude": True} for name in waiting}}
         return TableSettings({**settings.values, "columns": columns}) if waiting else settings
 
     def quarantined(self, table: Table) -> tuple[str, ...]:
         """The columns that appeared after the last analysis, or are listed as such, and nobody has decided about."""
+        return self._waiting(table.name, [column.name for column in table.columns])
+
+    def _waiting(self, table: str, names: Sequence[str]) -> tuple[str, ...]:
         if self.known is None:
             return ()
-        settings, known = self.of(table.name), self.known.get(table.name, {}).get("columns", {})
+        settings, known = self.of(table), self.known.get(table, {}).get("columns", {})
         listed = {*settings.get("quarantined_columns", ())}
         return tuple(
-            column.name for column in table.columns
-            if (column.name in listed or column.name not in known) and column.name not in settings.get("columns", {})
-        )  # fmt: skip
+            name for name in names if (name in listed or name not in known) and name not in settings.get("columns", {})
+        )
 
     def hashed(self) -> tuple[str, ...]:
         """The columns that are to be masked by a key, with their tables."""

@@ -4,6 +4,7 @@ The documents that other programs read, as they come from real runs; and what of
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from conftest import Clinic
+from rich.console import Console
 from test_security import listening
+
+from arrowetl import progress
+from arrowetl.outcome import TableRetried
 
 # Maps whose keys are names of the data's own: whatever stands there is told as `*`.
 NAMES_OF_DATA = (
@@ -20,7 +25,7 @@ NAMES_OF_DATA = (
     "versions", "tables", "connections", "totals.by_category",
 )  # fmt: skip
 WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--show-values", "--repair", "--since",
-         "status --alert", "etl_receipts", "digest"}  # fmt: skip
+         "status --alert", "--changed", "etl_receipts", "digest"}  # fmt: skip
 PAGE = Path(__file__).parent.parent / "docs" / "documents.md"
 
 
@@ -88,6 +93,10 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
         said("status --json", "status", "--json", "--alert")
         said("snapshot --json", "snapshot", "visit", "--to", str(clinic.directory / "s"), "--from", "source", "--json")
         said("error", "run", "--table", "nosuch", "--json", "--log-format", "json")
+    # What is rare is told to the log by hand.
+    console = Console(file=io.StringIO())
+    progress.JsonLines(console, verbose=True)(TableRetried("visit", 1, 0.5, "lost"))
+    found["--log-format json"].append(json.loads(console.file.getvalue()))  # type: ignore[attr-defined]
     found["manifest.json"] = [json.loads((clinic.directory / "s" / "manifest.json").read_text())]
     found["receipt"] = [json.loads(r) for (r,) in clinic.warehouse("SELECT receipt::text FROM raw.etl_receipts")]
     found["webhook"] = [json.loads(body) for body in heard]

@@ -283,3 +283,72 @@ def test_other_namespaces_of_the_warehouse(clinic: Clinic) -> None:
     assert (row["Num"], row["d"], row["a"]) == (1, Decimal("1.50"), "{1,2}")
     schema = pq.read_schema(next((clinic.directory / "m" / "m").glob("*.parquet")))
     assert (schema.field("t").type, schema.field("d").type) == (pa.timestamp("us", "UTC"), pa.decimal128(5, 2))
+
+
+@pytest.mark.parametrize("end", ["replica", "warehouse"])
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ("{mask: nullify}", "not known to be masked"), ("{mask: partial}", "not known to be masked"),
+        ("{exclude: true}", ""),
+    ],
+)  # fmt: skip
+def test_a_policy_that_is_newer_than_the_load(clinic: Clinic, end: str, choice: str, told: str) -> None:
+    """What an end holds in clear is left out where it is excluded, and refused where it is to be masked."""
+    clinic.create("CREATE TABLE t (Num int PRIMARY KEY, SSN varchar(20));\nINSERT INTO t VALUES (1, 'ssn-in-clear')")
+    clinic.run()
+    clinic.tables_file.write_text(f"tables: {{t: {{overrides: {{columns: {{SSN: {choice}}}}}}}}}\n")
+    done = clinic.arrowetl("snapshot", "t", "--to", str(clinic.directory / "s"), "--from", end)
+    asked = clinic.arrowetl("snapshot", "t", "--to", str(clinic.directory / "s"), "--from", end, "--where", "SSN = 'a'")
+
+    assert (done.returncode, told in done.stderr) == (1 if told else 0, True)
+    assert asked.returncode in (1, 2)
+    written = b"".join(path.read_bytes() for path in (clinic.directory / "s").rglob("*") if path.is_file())
+    assert b"ssn-in-clear" not in written
+
+
+def test_a_table_that_is_excluded_under_another_name(clinic: Clinic) -> None:
+    """PostgreSQL holds no name so long: it is known all the same."""
+    name = "a_table_with_a_name_of_more_than_sixty_three_characters_a_bit_mo"
+    clinic.create(f"CREATE TABLE {name} (Num int PRIMARY KEY)")
+    clinic.run()
+    clinic.tables_file.write_text(f"tables: {{{name}: {{overrides: {{exclude: true}}}}}}\n")
+    there = arrowetl.schema.postgres_name(name)
+
+    assert there != name
+    assert clinic.arrowetl("snapshot", there, "--to", str(clinic.directory / "s")).returncode == 2
+
+
+def test_what_others_keep_there_stays(patients: Clinic) -> None:
+    """A directory of a table's name with somebody's files: refused before anything is moved."""
+    place = patients.directory / "out"
+    (place / "patient").mkdir(parents=True)
+    (place / "patient" / "mine.parquet").write_text("mine")
+    done = patients.arrowetl("snapshot", "patient", "--to", str(place))
+
+    assert (done.returncode, (place / "patient" / "mine.parquet").read_text()) == (3, "mine")
+    assert sorted(path.name for path in place.iterdir()) == ["patient"]
+
+
+def test_names_that_lead_elsewhere(clinic: Clinic) -> None:
+    """Are no way out of the directory."""
+    for name in ("../up", "/tmp/elsewhere", ".hidden", "manifest.json"):
+        clinic.warehouse_execute(f'CREATE SCHEMA IF NOT EXISTS raw; CREATE TABLE raw."{name}" (a int)')
+        done = clinic.arrowetl("snapshot", name, "--to", str(clinic.directory / "s"))
+        assert done.returncode == 0, done.stderr
+    there = sorted(path.name for path in (clinic.directory / "s").iterdir())
+    assert there == ["%2E.%2Fup", "%2Ehidden", "%2Ftmp%2Felsewhere", "%6Danifest.json", "manifest.json"]
+
+
+def test_values_of_the_warehouse_that_no_file_has(clinic: Clinic) -> None:
+    """NaN and infinity are NULL, and counted: no row and no other value is lost for them."""
+    clinic.warehouse_execute(
+        "CREATE SCHEMA IF NOT EXISTS raw; CREATE TABLE raw.odd (n numeric(10,2), d date, t timestamptz); "
+        "INSERT INTO raw.odd VALUES ('NaN', 'infinity', '-infinity'), (1.5, '2024-02-29', '2024-01-01'), "
+        "(NULL, '0044-03-15 BC', NULL)"
+    )
+    done = clinic.arrowetl("snapshot", "odd", "--to", str(clinic.directory / "s"), "--json")
+    entry = json.loads(done.stdout)["tables"]["odd"]
+
+    assert {one["column"]: one["count"] for one in entry["coercions"]} == {"n": 1, "d": 2, "t": 1}
+    assert [row["n"] for row in rows_of(clinic.directory / "s" / "odd")] == [None, Decimal("1.50"), None]

@@ -71,6 +71,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "audit",
         "verify",
         "repair",
+        "pieces",
         "snapshot",
         "etl",
     ),

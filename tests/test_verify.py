@@ -307,3 +307,62 @@ def test_a_run_and_a_verification_sign_for_what_is_there(clinic: Clinic) -> None
     assert verified["checksums"]["replica"]["canonical"] == verified["checksums"]["warehouse"]["canonical"] is not None
     assert (second["status"], second["checksums"]) == ("skipped", verified["checksums"])
     assert receipts[0]["versions"].keys() >= {"arrowetl", "python", "source", "replica", "warehouse"}
+
+
+def test_what_is_believed_is_forgotten_where_it_was_found_otherwise(clinic: Clinic) -> None:
+    """`--changed` believes nothing of a table that the last verification found to differ, or that lost rows since."""
+    clinic.create(
+        "CREATE TABLE t (Num int PRIMARY KEY, v varchar(9)) ENGINE=MyISAM;\nINSERT INTO t VALUES (1, 'a'), (2, 'b')"
+    )
+    settle()
+    clinic.run()
+
+    def verified(*options: str) -> int:
+        return clinic.arrowetl("verify", "--all", *options).returncode
+
+    assert (verified(), verified("--changed")) == (0, 0)
+    clinic.warehouse_execute("UPDATE raw.t SET v = 'x' WHERE \"Num\" = 1")
+    assert (verified("--changed"), verified(), verified("--changed")) == (0, 5, 5)
+    assert verified("--repair") == 0
+    clinic.warehouse_execute("TRUNCATE raw.t")
+    assert verified("--changed") == 5
+
+
+def test_what_is_believed_stays_as_old_as_it_was(clinic: Clinic) -> None:
+    """However often it is believed: its age is that of the reading."""
+    clinic.create("CREATE TABLE t (Num int PRIMARY KEY) ENGINE=MyISAM;\nINSERT INTO t VALUES (1)")
+    settle()
+    clinic.run()
+    clinic.arrowetl("verify", "--all")
+    (first,) = clinic.warehouse("SELECT verified_at FROM raw.etl_verified")
+    clinic.arrowetl("verify", "--all", "--changed")
+
+    assert clinic.warehouse("SELECT verified_at FROM raw.etl_verified") == [first]
+
+
+def test_a_table_that_no_run_has_carried(clinic: Clinic) -> None:
+    """Differs, and does not keep the others from being compared."""
+    clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1)")
+    clinic.run()
+    clinic.create("CREATE TABLE u (Num int PRIMARY KEY);\nINSERT INTO u VALUES (1)")
+    found = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
+
+    assert {table["table"]: table["verdict"] for table in found["tables"]} == {"t": "equal", "u": "differs"}
+    assert found["receipt"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ("[12345678901234567890123456789012]", "[12345678901234567890123456789099]", "differs"),
+        ("[1e2, -0.0]", "[100, 0]", "equal"),
+        ('["1"]', "[1]", "differs"),
+    ],
+)
+def test_documents_to_the_last_digit(clinic: Clinic, ours: str, theirs: str, verdict: str) -> None:
+    clinic.tables_file.write_text("tables: {j: {overrides: {columns: {Doc: {type: jsonb}}}}}\n")
+    clinic.create(f"CREATE TABLE j (Num int PRIMARY KEY, Doc longtext);\nINSERT INTO j VALUES (1, '{ours}')")
+    assert clinic.run()["exit_code"] == 0
+    clinic.warehouse_execute(f"UPDATE raw.j SET \"Doc\" = '{theirs}'")
+
+    assert json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)["tables"][0]["verdict"] == verdict

@@ -200,6 +200,14 @@ def postgres_values(*values: Any) -> str:
     return ", ".join(postgres_literal(v.isoformat() if isinstance(v, datetime) else v) for v in values)
 
 
+def as_of_question(namespace: str | None, table: str) -> str:
+    """What was known of the source when a table was last brought level: at the warehouse, or the replica."""
+    if namespace is None:
+        return f"SELECT as_of FROM etl_copy_status WHERE table_name = {mysql_literal(table)}"
+    place = f"{postgres_name(namespace)}.etl_load_status"
+    return f"SELECT as_of::text FROM {place} WHERE table_name = {postgres_literal(table)}"
+
+
 def as_of_text(as_of: AsOf | None) -> str | None:
     """As JSON."""
     if as_of is None:
