@@ -65,7 +65,7 @@ def _show(what: RenderableType) -> None:
     # A pipe has no width of its own: nothing is cut there.
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=200)
+        console = Console(highlight=False, width=240)
     console.print(what)
 
 

@@ -9,6 +9,7 @@ stands for it. `snapshot` writes the files.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
@@ -58,6 +59,20 @@ def stands(type_postgres: str, digits: Sequence[int]) -> tuple[pa.DataType, str,
     if name == "numeric":
         return (*TEXT[:2], "a decimal number")
     return _STANDS.get(name, TEXT)
+
+
+def told(type_postgres: str) -> str:
+    """
+    What stands in a file for a rule's type, in words.
+
+    >>> told("numeric({p},{s})"), told("interval"), told("jsonb")
+    ('decimal128(p, s); string past 38 digits', 'int64, microseconds', 'string')
+    """
+    if "{" in type_postgres:
+        return f"decimal128(p, s); string past {_DIGITS_MAX} digits"
+    digits = [int(digit) for digit in re.findall(r"\d+", type_postgres.partition("(")[2])]
+    type_, _, unit = stands(type_postgres, digits)
+    return f"{type_}, {unit}" if unit else str(type_)
 
 
 def beyond(type_postgres: str) -> str | None:

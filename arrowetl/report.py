@@ -17,6 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from arrowetl import parquet
 from arrowetl.bench import Benched, Trial
 from arrowetl.changes import Change
 from arrowetl.errors import ArrowetlError
@@ -304,7 +305,7 @@ def examined(found: Sequence[Examined]) -> RenderableType:
     return Group(*parts)
 
 
-_TYPES_HEADINGS = ("MySQL, MariaDB", "warehouse", "read as", "replica", "note")
+_TYPES_HEADINGS = ("MySQL, MariaDB", "warehouse", "Parquet", "read as", "replica", "note")
 
 
 def types(rules: Sequence[Rule]) -> RenderableType:
@@ -330,7 +331,7 @@ def _type_words(rule: Rule) -> tuple[str, ...]:
     replica = "the same" if rule.request else ", ".join(there) or "the same"
     warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
     name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.request else rule.name
-    return name, warehouse, read, replica, rule.note
+    return name, warehouse, parquet.told(rule.postgres), read, replica, rule.note
 
 
 def _shorter(expression: str) -> str:

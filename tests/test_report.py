@@ -18,7 +18,7 @@ PLAN = planned(PATIENT)
 
 
 def shown(what: RenderableType) -> str:
-    console = Console(file=io.StringIO(), width=200, highlight=False)
+    console = Console(file=io.StringIO(), width=240, highlight=False)
     console.print(what)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
