@@ -67,9 +67,8 @@ def main() -> None:
                     )
                 copied, verified, deep = (median(one) for one in zip(*rounds, strict=True))
                 ratios = [median(one[n] / one[0] for one in rounds) for n in (1, 2)]
-                print(
-                    f"{name:<14}{copied:>7.1f} s {verified:>8.1f} s {deep:>6.1f} s {ratios[0]:>17.2f} {ratios[1]:>15.2f}"
-                )
+                seconds = f"{copied:>7.1f} s {verified:>8.1f} s {deep:>6.1f} s"
+                print(f"{name:<14}{seconds} {ratios[0]:>17.2f} {ratios[1]:>15.2f}")
 
 
 if __name__ == "__main__":
