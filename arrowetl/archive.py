@@ -16,7 +16,6 @@ from typing import Any
 from arrowetl import __version__, drivers
 from arrowetl.receipt import digest
 from arrowetl.record import Known
-from arrowetl.route import Endpoint
 from arrowetl.sql import archive, tables
 from arrowetl.sql.names import postgres_literal, postgres_name, postgres_table
 
@@ -31,9 +30,13 @@ class Archive:
     The tables `etl_receipts` and `etl_verified` of a warehouse.
     """
 
-    def __init__(self, warehouse: Endpoint) -> None:
-        self._pool = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
-        self.namespace = warehouse.namespace
+    def __init__(self, pool: drivers.Pool[drivers.Postgres]) -> None:
+        """
+        Args:
+            pool: sessions on the warehouse; somebody else's, who closes it.
+        """
+        self._pool = pool
+        self.namespace = pool.endpoint.namespace
 
     def remembered(self) -> dict[str, Known]:
         """Table → what its last verification found; nothing where none was kept."""
@@ -82,9 +85,6 @@ class Archive:
             if forgotten:
                 session.execute(archive.forget(self.namespace, forgotten))
         return digest(said)
-
-    def close(self) -> None:
-        self._pool.close()
 
     def _is_there(self, session: drivers.Postgres) -> bool:
         places = [postgres_table(self.namespace, name) for name in ("etl_receipts", "etl_verified")]

@@ -26,7 +26,7 @@ from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.model import CATEGORIES
 from arrowetl.options import all_option, chosen, json_option, shared, split_names, table_option
 from arrowetl.route import DESTINATIONS
-from arrowetl.tables_file import problems_of
+from arrowetl.tables_file import problems_of, run_wide
 from arrowetl.verdict import ENDS
 from arrowetl.workers import EXECUTORS
 
@@ -153,6 +153,9 @@ def validate(offline: bool) -> None:
         value = os.environ.get(name)
         shown = "set" if value and name in config.SECRETS else value
         click.echo(f"{name} = {shown or default}: {purpose}", err=True)
+    for name, (value, default) in run_wide(chosen().get("tables_file") or config.DEFAULT_TABLES).items():
+        told = f"{value}" + ("" if value == default else f" (default {default})")
+        click.echo(f"settings.{name} = {told}", err=True)
     try:
         with _open() as etl:
             problems, notes = etl.validate(offline)

@@ -68,7 +68,7 @@ class Ledger:
         self._writes_replica = "replica" in ends and replica is not None
         self._writes_warehouse = "warehouse" in ends
         self._replica = drivers.Pool(replica, lambda: drivers.MySQL(replica)) if replica else None
-        self._warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
+        self.warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
         self.namespace = warehouse.namespace
         self._quoted = sql.postgres_name(warehouse.namespace)
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Ledger:
         return tuple(pool.count for pool in self._pools())
 
     def _pools(self) -> tuple[drivers.Pool[Any], ...]:
-        return (*([self._replica] if self._replica else []), self._warehouse)
+        return (*([self._replica] if self._replica else []), self.warehouse)
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
@@ -89,7 +89,7 @@ class Ledger:
             DatabaseTransactionError: another run is at work, which is told.
         """
         with ExitStack() as held:
-            warehouse = held.enter_context(self._warehouse.session())
+            warehouse = held.enter_context(self.warehouse.session())
             number = sql.lock_number(f"arrowetl {warehouse.endpoint.database} {warehouse.endpoint.namespace}")
             if not warehouse.rows(f"SELECT pg_try_advisory_lock({number})")[0][0]:
                 raise _locked(warehouse.endpoint, warehouse.rows(sql.holder_of(number)))
@@ -107,7 +107,7 @@ class Ledger:
 
     def open(self) -> None:
         """Make the tracking tables and their namespace, or bring a predecessor's up to date; their rows stay."""
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             standing = _warehouse_columns(session)
             if not standing.keys() >= OURS:
                 # Whoever may not make one can still use the one that is there.
@@ -165,7 +165,7 @@ class Ledger:
                 with self._replica.session() as replica:
                     replica.execute(tracking.failed_copy(outcome.table, run_id))
         finally:
-            with self._warehouse.session() as session, session.transaction():
+            with self.warehouse.session() as session, session.transaction():
                 if self._writes_warehouse:
                     session.execute(tracking.failed_load(self.namespace, outcome.table, run_id))
                 session.execute(history.history(self.namespace, run_id, [(outcome, started_at)]))
@@ -192,7 +192,7 @@ class Ledger:
         if self._replica and self._writes_replica:
             with self._replica.session() as replica:
                 replica.execute(tracking.checked_copy(names, run_id))
-        with self._warehouse.session() as session, session.transaction():
+        with self.warehouse.session() as session, session.transaction():
             if self._writes_warehouse:
                 session.execute(tracking.checked_load(self.namespace, names, run_id))
             session.execute(history.history(self.namespace, run_id, [(o, started_at) for o in outcomes]))
@@ -214,7 +214,7 @@ class Ledger:
 
     def past(self, way: str) -> History:
         """What tables took in the last runs that went a way, and what these took themselves."""
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             there = _warehouse_columns(session)
             if "journey" not in there.get("etl_table_history", ()):
                 return NO_HISTORY
@@ -232,7 +232,7 @@ class Ledger:
             with self._replica.session() as replica:
                 if "as_of" in _copy_columns(replica):
                     at_replica = _records(replica.rows(f"SELECT {_RECORD} FROM etl_copy_status"))
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             if "as_of" not in _warehouse_columns(session).get("etl_load_status", ()):
                 return at_replica, {}
             columns = _RECORD.replace("as_of", "as_of::text")
@@ -240,7 +240,7 @@ class Ledger:
 
     def remembered(self) -> dict[str, tuple[Coercion, ...]]:
         """Table → what the last run of it that succeeded had to coerce; nothing of tables that none carried."""
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             if "coerced" not in _warehouse_columns(session).get("etl_load_status", ()):
                 return {}
             rows = session.rows(
@@ -250,7 +250,7 @@ class Ledger:
 
     def pace(self, way: str) -> Pace | None:
         """What the last run learned that went the same way, and carried enough to learn something."""
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             if "pace" not in _warehouse_columns(session).get("etl_run_history", ()):
                 return None
             rows = session.rows(
@@ -270,7 +270,7 @@ class Ledger:
 
     def tables(self) -> list[dict[str, Any]]:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             there = _warehouse_columns(session)
             if not there.keys() >= OURS or "flags" not in there["etl_table_history"]:
                 return []
@@ -280,7 +280,7 @@ class Ledger:
 
     def last_run(self) -> dict[str, Any] | None:
         """The last run that there was; None where there was none."""
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             if "etl_run_history" not in _warehouse_columns(session):
                 return None
             rows = session.rows(history.last_run(self.namespace))
@@ -291,7 +291,7 @@ class Ledger:
             pool.close()
 
     def _warehouse_execute(self, statement: str) -> None:
-        with self._warehouse.session() as session:
+        with self.warehouse.session() as session:
             session.execute(statement)
 
 

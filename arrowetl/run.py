@@ -102,12 +102,12 @@ def _sign(summary: Summary, book: Ledger, route: Route) -> None:
     there = {servers.source.name: servers.source.version, **{end.name: end.version for end in servers.ends}}
     at_replica, at_warehouse = book.records()
     everything = {**versions(), **there}
-    with closing(Archive(route.warehouse)) as archive:
-        known = archive.remembered()
-        archive.keep(
-            summary.run_id,
-            lambda previous: receipt.of_run(summary, {**at_replica, **at_warehouse}, known, everything, previous),
-        )
+    archive = Archive(book.warehouse)
+    known = archive.remembered()
+    archive.keep(
+        summary.run_id,
+        lambda previous: receipt.of_run(summary, {**at_replica, **at_warehouse}, known, everything, previous),
+    )
 
 
 def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: int) -> float:

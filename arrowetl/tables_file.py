@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,15 @@ def examined_tables(path: Path) -> tuple[TablesFile, ValidationError | None]:
 def settings_of(kept: Mapping[str, Any]) -> dict[str, TableSettings]:
     """Table → its settings, of what is sound."""
     return {name: TableSettings(_chosen(entry)) for name, entry in kept["tables"].items()}
+
+
+def run_wide(path: Path) -> dict[str, tuple[Any, Any]]:
+    """Name → what tables.yml chooses for all tables, and the default; the defaults where it cannot be read."""
+    try:
+        choices = examined_tables(path)[0].choices
+    except ConfigurationError:
+        choices = DEFAULT_CHOICES
+    return {f.name: (getattr(choices, f.name), getattr(DEFAULT_CHOICES, f.name)) for f in fields(Choices)}
 
 
 def problems_of(path: Path) -> list[str]:

@@ -134,8 +134,7 @@ def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetim
 
     try:
         versions_of = _versions_of(ends)
-        with closing(Archive(settings.endpoint("warehouse"))) as archive:
-            return replace(found, receipt=archive.keep(found.run_id, said, known, differing))
+        return replace(found, receipt=Archive(ends.book.warehouse).keep(found.run_id, said, known, differing))
     except ArrowetlError as error:
         return replace(found, warnings=(*found.warnings, f"no receipt could be kept: {error.message}"))
 
@@ -157,8 +156,7 @@ def _ends(settings: Settings, wanted: Wanted, workers: int) -> Iterator[Ends]:
             held.callback(end.close)
         asking = held.enter_context(ThreadPoolExecutor(len(ENDS) * workers, "asking"))
         book = held.enter_context(closing(Ledger(settings.endpoint("replica"), settings.endpoint("warehouse"))))
-        archive = held.enter_context(closing(Archive(settings.endpoint("warehouse"))))
-        known = archive.remembered() if wanted.changed else {}
+        known = Archive(book.warehouse).remembered() if wanted.changed else {}
         yield Ends(
             source, replica, warehouse, replica.catalog(), warehouse.published(), tables_file, asking, book,
             _standings(book), known,

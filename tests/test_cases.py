@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import parquet_files
 import pytest
 import yaml
 from conftest import Clinic, chosen
 from independent import differences
 
 import arrowetl
-from arrowetl import drivers
+from arrowetl import drivers, schema
 
 CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*/create.sql"))
 # Some scenarios are told in words that only MariaDB understands, or have values that only it can hold.
@@ -58,6 +59,10 @@ def test_case(clinic: Clinic, case: Path) -> None:
     assert clinic.arrowetl("verify", "--all").returncode == 0
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
         assert [found for found in etl.verify(deep=True).tables if found.verdict != "equal"] == []
+        for end in ("source", "replica", "warehouse"):
+            there = {name: schema.postgres_name(name) if end == "warehouse" else name for name in _tables(clinic)}
+            etl.snapshot(list(there.values()), clinic.directory / end, read_from=end)
+            assert [problem for name, place in there.items() for problem in copied(clinic, name, end, place)] == []
 
 
 def compare(clinic: Clinic, table: Mapping[str, Any]) -> tuple[list[str], dict[str, int]]:
@@ -69,10 +74,20 @@ def compare(clinic: Clinic, table: Mapping[str, Any]) -> tuple[list[str], dict[s
             there = other
         elif note.startswith("column "):
             renamed[what.removeprefix("column ").removesuffix(" ")] = other
-    settings = yaml.safe_load(clinic.tables_file.read_text())["tables"].get(table["table"]) or {}
+    return differences(clinic.sandbox, table["table"], there, renamed, _asked(clinic, table["table"]))
+
+
+def copied(clinic: Clinic, table: str, end: str, place: str) -> list[str]:
+    """In what a table's Parquet files are not what the source has; and whether some reader cannot open them."""
+    asked = _asked(clinic, table)
+    found = parquet_files.differences(clinic, table, clinic.directory / end / place, asked, end == "warehouse")
+    return found + ([] if parquet_files.opens_everywhere(clinic.directory / end / place) else [f"{table}: not opened"])
+
+
+def _asked(clinic: Clinic, table: str) -> dict[str, str]:
+    settings = yaml.safe_load(clinic.tables_file.read_text())["tables"].get(table) or {}
     columns = (settings.get("overrides") or {}).get("columns") or {}
-    asked = {name: entry["type"] for name, entry in columns.items() if "type" in entry}
-    return differences(clinic.sandbox, table["table"], there, renamed, asked)
+    return {name: entry["type"] for name, entry in columns.items() if "type" in entry}
 
 
 def _tables(clinic: Clinic) -> set[str]:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import Clinic, empty
 from independent import differences
-from test_snapshot import differences as snapshot_differences
+from parquet_files import differences as snapshot_differences
 
 import arrowetl
 from arrowetl import drivers

@@ -28,6 +28,7 @@ _CONNECTION_CODES = {
     errorcode.CR_SSL_CONNECTION_ERROR, errorcode.ER_ACCESS_DENIED_ERROR, errorcode.ER_DBACCESS_DENIED_ERROR,
     errorcode.ER_BAD_DB_ERROR, errorcode.ER_CON_COUNT_ERROR, errorcode.ER_HOST_NOT_PRIVILEGED,
     errorcode.ER_HOST_IS_BLOCKED, errorcode.ER_SERVER_SHUTDOWN, errorcode.ER_TOO_MANY_USER_CONNECTIONS,
+    errorcode.ER_USER_LIMIT_REACHED,
     # What the driver says of a session that has been lost before.
     -1,
 }  # fmt: skip
@@ -42,6 +43,8 @@ _TRANSIENT = {errorcode.ER_LOCK_WAIT_TIMEOUT, errorcode.ER_LOCK_DEADLOCK, errorc
 # A MyISAM table that was open when its server was killed; the server mends it itself, where it may.
 _CRASHED = {126, 127, 144, 145, errorcode.ER_CRASHED_ON_USAGE, errorcode.ER_CRASHED_ON_REPAIR}
 _TRANSIENT |= _CRASHED
+# A table or column that is not there any more, or another one: planned anew, it may be carried as it is now.
+_TRANSIENT |= {errorcode.ER_NO_SUCH_TABLE, errorcode.ER_BAD_FIELD_ERROR, errorcode.ER_TABLE_DEF_CHANGED}
 
 LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
 _REMEDIES_MYSQL = {
@@ -49,7 +52,10 @@ _REMEDIES_MYSQL = {
     errorcode.ER_DBACCESS_DENIED_ERROR: "grant the account its privileges on {database}",
     errorcode.ER_BAD_DB_ERROR: "check {variables}_DB; the database must exist",
     errorcode.ER_TABLEACCESS_DENIED_ERROR: "grant the account that privilege on {database}",
-    errorcode.ER_CON_COUNT_ERROR: "lower --max-workers, or raise max_connections at the server",
+    **dict.fromkeys(
+        (errorcode.ER_CON_COUNT_ERROR, errorcode.ER_TOO_MANY_USER_CONNECTIONS, errorcode.ER_USER_LIMIT_REACHED),
+        "lower --max-workers, or raise max_connections, or the account's own limit, at the server",
+    ),
     errorcode.ER_OPTION_PREVENTS_STATEMENT: LOCAL_INFILE,
     errorcode.ER_NOT_ALLOWED_COMMAND: LOCAL_INFILE,
     3948: LOCAL_INFILE,

@@ -214,6 +214,7 @@ _WITHOUT_STATE = {
     "28P01": "password authentication failed",
     "28000": "no pg_hba.conf entry",
     "3D000": "does not exist",
+    "53300": "too many c",
 }
 
 
