@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from arrowetl import __version__, drivers
+from arrowetl import __version__, drivers, limits
 from arrowetl.receipt import digest
 from arrowetl.record import Known
 from arrowetl.sql import archive, tables
@@ -51,12 +51,28 @@ class Archive:
             rows = session.rows(archive.receipt(self.namespace, run_id)) if self._is_there(session) else []
         return (json.loads(rows[0][0]), rows[0][1]) if rows else None
 
+    def broken(self) -> str | None:
+        """
+        Of the last receipts the first that is not as it was written, or whose one before is gone; None where all are.
+        """
+        with self._pool.session() as session:
+            if not self._is_there(session):
+                return None
+            rows = session.rows(archive.receipts(self.namespace, limits.receipts_checked))
+        before: str | None = None
+        for number, (run_id, text, kept) in enumerate(reversed(rows)):
+            said = json.loads(text)
+            if digest(said) != kept or (number and said["previous"] != before):
+                return str(run_id)
+            before = kept
+        return None
+
     def keep(
         self,
         run_id: str,
         receipt: Callable[[str | None], Mapping[str, Any]],
         known: Mapping[str, Known] | None = None,
-        forgotten: Collection[str] = (),
+        differing: Mapping[str, str | None] | None = None,
     ) -> str:
         """
         Write a receipt down, and what was verified.
@@ -64,7 +80,7 @@ class Archive:
         Args:
             receipt: digest of the receipt before → what this one says.
             known: table → what is to be remembered of it.
-            forgotten: tables of which nothing is to be remembered.
+            differing: tables that were found to differ → the version of them.
 
         Returns:
             Its digest.
@@ -82,8 +98,8 @@ class Archive:
             session.execute(archive.kept(self.namespace, run_id, said, digest(said), datetime.now(UTC)))
             if known:
                 session.execute(archive.remember(self.namespace, known))
-            if forgotten:
-                session.execute(archive.forget(self.namespace, forgotten))
+            if differing:
+                session.execute(archive.differing(self.namespace, run_id, differing, datetime.now(UTC)))
         return digest(said)
 
     def _is_there(self, session: drivers.Postgres) -> bool:

@@ -133,10 +133,12 @@ def _altered(planned: TablePlan, ends: Ends) -> list[str]:
     """In what the columns of an end's table are not those that the source's has now, in words."""
     wanted = {field.column.name for field in planned.fields}
     there = {column.name for column in ends.at_replica[planned.name].columns}
+    at_source = {column.name for column in planned.table.columns}
     drift = planned.drift
     return [
         *(f"the replica lacks {name}" for name in sorted(wanted - there)),
-        *(f"only the replica has {name}" for name in sorted(there - wanted)),
+        *(f"tables.yml leaves out {name}, which the replica has" for name in sorted((there - wanted) & at_source)),
+        *(f"only the replica has {name}" for name in sorted(there - wanted - at_source)),
         *(f"the warehouse lacks {field.name_postgres}" for field in drift.added),
         *(f"only the warehouse has {name}" for name in drift.dropped),
         *(f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped),

@@ -365,6 +365,9 @@ def status(watch: bool, alert: bool, as_json: bool) -> None:
         _show_json(found.as_json())
     else:
         _show(proof.status(found))
+    for warning in found.warnings:
+        _stderr.print(f"arrowetl: {warning}", highlight=False, soft_wrap=True)
+    sys.exit(int(bool(found.warnings)))
 
 
 @commands.command()

@@ -138,13 +138,15 @@ def settings_from_environment(
     address = values.get(webhook.VARIABLE, "").strip()
     if address and not webhook.is_address(address):
         problems.append(f"{webhook.VARIABLE}: must be an address like https://hooks.example.org/…")
+    measured = values.get("ARROWETL_METRICS_FILE", "").strip()
+    if measured and not Path(measured).parent.is_dir():
+        problems.append(f"ARROWETL_METRICS_FILE: no directory {Path(measured).parent}")
     if problems:
         raise EnvironmentError(
             f"settings of the {chosen} environment: {counted(problems)}",
             f"set them in the environment or in {path}",
         )
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
-    measured = values.get("ARROWETL_METRICS_FILE", "").strip()
     return Settings(
         chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
         Path(measured) if measured else None,
@@ -223,10 +225,12 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
 _SHOWN = 3
 
 
+_LISTED = "`arrowetl status` and conf/tables.yml list those there are"
+
 # --- names of tables ----------------------------------------------------------------------------
 
 
-def chosen_tables(names: tuple[str, ...], known: Any) -> tuple[str, ...]:
+def chosen_tables(names: tuple[str, ...], known: Any, remedy: str = _LISTED) -> tuple[str, ...]:
     """
     The tables a person named.
 
@@ -242,7 +246,7 @@ def chosen_tables(names: tuple[str, ...], known: Any) -> tuple[str, ...]:
         word = "table" if len(unknown) == 1 else "tables"
         raise UsageError(
             f"unknown {word}: {', '.join(lines)}",
-            "`arrowetl status` and conf/tables.yml list those there are",
+            remedy,
         )
     return tuple(dict.fromkeys(names))
 

@@ -124,6 +124,8 @@ class Etl:
             repairs: carry what differs anew, and compare it again.
             changed: read only what changed since the last verification, and believe the checksums of the rest.
         """
+        if deep and changed:
+            raise UsageError("--changed believes checksums, and --deep asks for values", "leave out one of them")
         wanted = Wanted(tuple(tables), deep, show_values, changed)
         found = verify.verify(self.settings, wanted, max_workers, tell)
         return repair.repair(self.settings, wanted, found, max_workers, lambda event: None) if repairs else found

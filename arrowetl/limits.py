@@ -151,6 +151,9 @@ growth_rows_min = 1_000
 # Ten thousand tables with a hundred values each; a few aliases of aliases can stand for more than any machine holds.
 yaml_values_max = 1_000_000
 
+# `verify` looks whether so many of the last receipts are as they were written: a fifth of a second.
+receipts_checked = 30
+
 # A file of a snapshot has about so many bytes as Arrow, of which zstd leaves a fifth to a tenth; what is read from the
 # warehouse comes in so many rows at a time.
 snapshot_file_bytes = 256 * MIB

@@ -22,6 +22,7 @@ RUN_METRICS = {
 TABLE_METRICS = {
     "arrowetl_table_rows": "Rows at the warehouse.",
     "arrowetl_table_failed": "1 where the last run of it failed.",
+    "arrowetl_table_differs": "1 where the last verification of what it holds found that it differs.",
     "arrowetl_table_overdue": "1 where its last success is older than tables.yml allows.",
     "arrowetl_table_last_success_timestamp_seconds": "When it was last proven current.",
     "arrowetl_table_changed_timestamp_seconds": "When its rows last changed.",
@@ -51,6 +52,7 @@ def _of_table(name: str, row: Mapping[str, Any]) -> Any:
     return {
         "arrowetl_table_rows": row["rows"],
         "arrowetl_table_failed": row["load_status"] == "failed",
+        "arrowetl_table_differs": row["differed_at"] is not None,
         "arrowetl_table_overdue": row["overdue"],
         "arrowetl_table_last_success_timestamp_seconds": row["checked_at"],
         "arrowetl_table_changed_timestamp_seconds": row["loaded_at"],

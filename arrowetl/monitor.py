@@ -79,7 +79,7 @@ def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict
     for outcome in summary.outcomes:
         wanted = _wanted(outcome.table, settings)
         if outcome.failure and wanted.get("alert_on_failure", True):
-            told.append({"table": outcome.table, "kind": "failed", **outcome.failure.as_json()})
+            told.append({"table": outcome.table, **outcome.failure.as_json(), "kind": "failed"})
         if wanted.get("alert_on_slow_extraction", False):
             told += [{"table": outcome.table, **flag.as_json()} for flag in outcome.flags if flag.kind == "slow"]
     return told
@@ -92,7 +92,10 @@ def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings
         if not _wanted(row["table"], settings).get("alert_on_failure", True):
             continue
         if row["load_status"] == "failed":
-            told.append({"table": row["table"], "kind": "failed", "message": row["error"] or "", "remedy": None})
+            # The record has the error's class before its words.
+            message = (row["error"] or "").partition(": ")[2]
+            remedy = f"arrowetl run --table {row['table']}, which tells what to do about it if it fails again"
+            told.append({"table": row["table"], "kind": "failed", "message": message, "remedy": remedy})
         if row["overdue"]:
             days = (row["lag_seconds"] or 0) // 86_400
             told.append({"table": row["table"], "kind": "overdue",

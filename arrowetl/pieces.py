@@ -89,7 +89,7 @@ class OfMySQL:
         if request.read_from == "replica":
             masks = {field.column.name: field.mask for field in planned.fields if field.mask}
             _require_masks(name, "replica", masks, self._as_of(name))
-        until = self._source.high(planned, self._source.reading(planned)) if watermark else None
+        until = _until(table, watermark, self._source.high(planned, self._source.reading(planned)))
         asked = {f.column.name: f.column.name for f in planned.fields if not f.mask}
         words = condition.in_mysql(tree, asked) if tree else ""
         fields = _chosen(name, planned.fields, request.columns)
@@ -168,7 +168,15 @@ class OfWarehouse:
         wanted = pa.schema([parquet.field_of(c, columns[c], schema.digits_of(columns[c]), None) for c in chosen])
         told: list[Coercion] = []
         pieces = self._pieces(name, self._statement(name, columns, chosen, conditions), wanted, told)
-        return Read(wanted, pieces, told, left_out=tuple(column for column in types if column not in chosen))
+        left_out = tuple(column for column in types if column not in chosen)
+        return Read(wanted, pieces, told, self._watermark(origin), left_out)
+
+    def _watermark(self, name: str) -> str | None:
+        """That the last run of it reached."""
+        with suppress(DatabaseQueryError):
+            rows = self._warehouse.answers(tracking.watermark_question(self._warehouse.namespace, name))
+            return rows[0][0] if rows else None
+        return None
 
     def _as_of(self, name: str) -> str | None:
         with suppress(DatabaseQueryError):
@@ -210,6 +218,13 @@ class OfWarehouse:
 
     def close(self) -> None:
         self._warehouse.close()
+
+
+def _until(table: Table, watermark: str | None, high: str | None) -> str | None:
+    """A watermark as the next `--since` takes it: a TIMESTAMP in UTC, and saying so."""
+    if watermark is None or high is None:
+        return None
+    return f"{high}+00:00" if table.column(watermark).data_type == "timestamp" and "+" not in high else high
 
 
 def _require_masks(name: str, end: str, masks: Mapping[str, str | None], as_of: str | None) -> None:

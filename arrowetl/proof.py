@@ -25,12 +25,12 @@ def verdicts(verified: Verified) -> RenderableType:
     found = verified.tables
     equal = [verdict for verdict in found if verdict.verdict == "equal"]
     rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
-    parts: list[RenderableType] = [
-        Text(
-            f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows",
-            style="bold",
-        )
-    ]
+    words = f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows"
+    believed = [verdict for verdict in equal if verdict.recalled]
+    if believed:
+        unread = sum(not verdict.rows_read for verdict in believed)
+        words += f"; {count(unread)} of them as they were found before: counted, and not read again"
+    parts: list[RenderableType] = [Text(words, style="bold")]
     for verdict in found:
         if verdict.repaired:
             parts.append(Text(f"{verdict.table}: {count(verdict.repaired)} rows differed, and were repaired"))
@@ -38,7 +38,7 @@ def verdicts(verified: Verified) -> RenderableType:
     for table, columns in left_out.items():
         parts.append(Text(f"note: {table}: not compared: {', '.join(columns)}"))
     for verdict in found:
-        if verdict.note:
+        if verdict.note and (verdict.rows_read or verdict.verdict != "equal"):
             parts.append(Text(f"note: {verdict.table}: {verdict.note}"))
         if verdict.failure:
             parts.append(Text(f"✗ could not be compared: {verdict.failure.message}", style="red"))
@@ -63,12 +63,21 @@ def _differences(verdict: Verdict) -> list[RenderableType]:
         shown = one.digests if one.values is None else one.values
         for number, (column, (ours, theirs)) in enumerate(shown.items() or [("", ("", ""))]):
             place = (one.end, one.kind, key) if number == 0 else ("", "", "")
-            table.add_row(*place, column, *(Text("NULL" if value is None else str(value)) for value in (ours, theirs)))
+            said = (ours, theirs) if one.values is None else (_quoted(ours), _quoted(theirs))
+            table.add_row(*place, column, *(Text(text) for text in said if column))
     parts.append(table)
     if verdict.differences > len(verdict.differing[:_DIFFERENCES_SHOWN]):
         more = verdict.differences - len(verdict.differing[:_DIFFERENCES_SHOWN])
         parts.append(Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}"))
     return parts
+
+
+def _quoted(value: Any) -> str:
+    """
+    >>> _quoted("NULL "), _quoted(None)
+    ("'NULL '", 'NULL')
+    """
+    return "NULL" if value is None else f"'{value}'"
 
 
 _DIFFERENCES_SHOWN = 10
@@ -98,15 +107,16 @@ def status(found: Status) -> RenderableType:
             f"{row['rows_changed']:+,}" if row["rows_changed"] else "",
             "" if row["lag_seconds"] is None else _lag(row["lag_seconds"]),
             "" if row["seconds_usual"] is None else duration(row["seconds_usual"]),
-            _moment(row["verified_at"]),
+            f"differs, {_moment(row['differed_at'])}" if row["differed_at"] else _moment(row["verified_at"]),
             _moment(row["expected_at"]),
             Text(row["error"] or _flags(row), overflow="fold"),
         )
     failed = sum(row["load_status"] != "success" for row in found.tables)
     overdue = sum(row["overdue"] for row in found.tables)
-    words = f"{count(len(found.tables))} tables, {failed} failed" + (f", {overdue} overdue" if overdue else "")
-    notes = [Text(f"note: {warning}") for warning in found.warnings]
-    return Group(Text(_last_run(found), style="bold"), table, *notes, Text(f"{words}; times are UTC", style="bold"))
+    differing = sum(row["differed_at"] is not None for row in found.tables)
+    words = f"{count(len(found.tables))} tables, {failed} failed"
+    words += (f", {differing} found to differ" if differing else "") + (f", {overdue} overdue" if overdue else "")
+    return Group(Text(_last_run(found), style="bold"), table, Text(f"{words}; times are UTC", style="bold"))
 
 
 def _last_run(found: Status) -> str:

@@ -120,13 +120,16 @@ def summary(run: Summary) -> RenderableType:
         if run.interrupted
         else "failed"
         if failed
+        # Of what is unchanged at the source, nothing was read at the ends.
+        else "all current"
+        if not run.exit_code and not done
         else "all equal"
         if not run.exit_code
         else "all equal, but flagged"
     )
     counted = failed if words == "failed" else [*done, *skipped]
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
-    head += f" ({count(len(skipped))} unchanged)" if skipped else ""
+    head += f" ({count(len(skipped))} unchanged at the source)" if skipped else ""
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))

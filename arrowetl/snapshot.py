@@ -13,9 +13,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from arrowetl import __version__, coerce, condition, config, files, limits, preflight
 from arrowetl.config import Settings
-from arrowetl.errors import ConfigurationError, DataError
+from arrowetl.errors import ConfigurationError, DatabaseQueryError, DataError, UsageError
 from arrowetl.pieces import OfMySQL, OfWarehouse, Read, Reader, Request
 from arrowetl.source import Source
 from arrowetl.spill import run_directory
@@ -36,6 +36,7 @@ FORM = 1
 """Of what a manifest looks like."""
 MANIFEST = "manifest.json"
 _PREFIX = ".arrowetl-snapshot-"
+_NAMES_SHOWN = 12
 
 
 def snapshot(settings: Settings, request: Request, workers: int = limits.workers_default) -> dict[str, Any]:
@@ -67,16 +68,23 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
             mask_key = settings.mask_key if request.read_from == "source" else None
             reader = OfMySQL(Source(endpoint, tables_file.choices, mask_key=mask_key), tables_file)
         held.callback(reader.close)
-        tables = config.chosen_tables(request.tables, reader.names())
+        there = reader.names()
+        if there:
+            names = [*sorted(there)[:_NAMES_SHOWN], *(["…"] if len(there) > _NAMES_SHOWN else [])]
+            remedy = f"those of {endpoint}: {', '.join(names)}"
+        else:
+            remedy = f"there is none in {endpoint} yet: `arrowetl run` carries them there, dbt makes its own"
+        tables = config.chosen_tables(request.tables, there, remedy)
         reads = {name: reader.read(name, request, tree) for name in tables}
         places = {name: _place(name) for name in tables}
         _make(request.directory)
         before = _manifest(request.directory)
         for place in places.values():
             _refuse_others(request.directory, place, before)
+        _refuse_increment_upon_whole(request, tables, before)
         remedy = "free some space there, or name another directory with --to"
         beside = held.enter_context(run_directory(request.directory, _PREFIX, remedy))
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(workers) as pool, _told_of_where(request):
             written = dict(
                 zip(tables, pool.map(lambda name: _write(beside / places[name], reads[name]), tables), strict=True)
             )
@@ -171,6 +179,32 @@ def _manifest(directory: Path) -> dict[str, Any]:
         return dict(json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["tables"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _refuse_increment_upon_whole(request: Request, tables: Sequence[str], before: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        UsageError: what was written there is all of a table, and would be replaced by a part of it.
+    """
+    whole = [name for name in tables if request.since and name in before and not before[name].get("since")]
+    if whole:
+        raise UsageError(
+            f"{request.directory}: holds all of {', '.join(whole)}, which the rows since {request.since} would replace",
+            "name another directory for the increment with --to",
+        )
+
+
+@contextmanager
+def _told_of_where(request: Request) -> Iterator[None]:
+    """A value that is none of its column's is the condition's fault, not the server's."""
+    try:
+        yield
+    except DatabaseQueryError as error:
+        if request.where and str(error.code or "")[:2] in ("22", "42"):
+            raise UsageError(
+                f"--where: {error.said or error.message}", "write values as their columns have them"
+            ) from error
+        raise
 
 
 def _refuse_others(directory: Path, place: str, before: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from arrowetl import files, metrics, monitor, preflight, webhook
 from arrowetl.config import Settings
-from arrowetl.errors import ConfigurationError
+from arrowetl.errors import ConfigurationError, EnvironmentError
 from arrowetl.ledger import Ledger
 from arrowetl.tables_file import TablesFile, examined_tables
 
@@ -29,7 +29,7 @@ class Status:
     run: Mapping[str, Any] | None
     """The last run; None where there was none."""
     tables: tuple[Mapping[str, Any], ...]
-    """Those that failed first, then those that are overdue."""
+    """Those that failed first, then those that were found to differ, then those that are overdue."""
     warnings: tuple[str, ...] = ()
     """Who could not be told of it."""
 
@@ -65,7 +65,9 @@ def status(settings: Settings) -> Status:
         chosen = TablesFile({}, {})
     now = datetime.now(UTC)
     tables = [_told(row, chosen, now) for row in rows]
-    tables.sort(key=lambda row: (row["load_status"] == "success", not row["overdue"], row["table"]))
+    tables.sort(
+        key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
+    )
     return Status(settings.environment, now, run, tuple(tables))
 
 
@@ -98,13 +100,22 @@ def measured(settings: Settings, found: Status) -> str | None:
 
 
 def alert(settings: Settings, found: Status) -> str | None:
-    """Tell the webhook of tables that failed or are overdue, as tables.yml chooses; what went wrong, in words."""
+    """
+    Tell the webhook of tables that failed or are overdue, as tables.yml chooses; what went wrong, in words.
+
+    Raises:
+        EnvironmentError: there is none.
+    """
     try:
         chosen = examined_tables(settings.tables_file)[0].tables
     except ConfigurationError:
         chosen = {}
     alerts = monitor.late(found.tables, chosen)
-    if not settings.webhook or not alerts:
+    if not settings.webhook:
+        raise EnvironmentError(
+            f"{webhook.VARIABLE} is not set, and nobody can be alerted", f"set {webhook.VARIABLE}, or leave out --alert"
+        )
+    if not alerts:
         return None
     run_id = found.run["run_id"] if found.run else None
     about = {"run_id": run_id, "environment": found.environment, "exit_code": None}

@@ -125,16 +125,20 @@ def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetim
     ended_at = datetime.now(UTC)
     records = {name: standing.warehouse for name, standing in ends.standings.items()}
     known = recall.known_of(found.tables, ends.standings, found.run_id, ended_at)
-    differing = [verdict.table for verdict in found.tables if verdict.verdict != "equal"]
+    differing = {v.table: _versions(ends.standings, v.table)[1] for v in found.tables if v.verdict != "equal"}
 
     def said(previous: str | None) -> dict[str, Any]:
         return receipt.of_verification(
             found.run_id, settings.environment, started_at, ended_at, found.tables, records, versions_of, previous
         )
 
+    archive = Archive(ends.book.warehouse)
     try:
+        if run_id := archive.broken():
+            words = f"receipt {run_id} was altered since it was written, or the one before it is gone"
+            found = replace(found, warnings=(*found.warnings, words))
         versions_of = _versions_of(ends)
-        return replace(found, receipt=Archive(ends.book.warehouse).keep(found.run_id, said, known, differing))
+        return replace(found, receipt=archive.keep(found.run_id, said, known, differing))
     except ArrowetlError as error:
         return replace(found, warnings=(*found.warnings, f"no receipt could be kept: {error.message}"))
 

@@ -86,9 +86,13 @@ def test_the_next_increment_begins_where_this_one_ends(patients: Clinic) -> None
     """`until` of the one is `--since` of the other."""
     until = taken(patients, "--from", "source")["until"]
     patients.create("UPDATE patient SET Fee = 0 WHERE PatNum IN (3, 4)")
-    taken(patients, "--from", "source", "--since", until)
+    since, place = ("patient", "--from", "source", "--since", until), patients.directory
+    refused = patients.arrowetl("snapshot", *since, "--to", str(place / "out"))
+    done = patients.arrowetl("snapshot", *since, "--to", str(place / "increment"))
 
-    assert sorted(row["PatNum"] for row in rows_of(patients.directory / "out" / "patient")) == [3, 4]
+    assert (refused.returncode, done.returncode) == (2, 0)
+    assert len(rows_of(place / "out" / "patient")) == 1_000
+    assert sorted(row["PatNum"] for row in rows_of(place / "increment" / "patient")) == [3, 4]
 
 
 REFUSED = {

@@ -48,6 +48,7 @@ EVERY: tuple[tuple[str, str, str, tuple[str, str]], ...] = (
     ("dt6", "datetime(6)", "'9999-12-31 00:00:00.999998'", MICROSECOND),
     ("ts6", "timestamp(6) NULL", "'2001-02-03 04:05:06.000007'", MICROSECOND),
     ("t6", "time(6)", "'-838:59:58.999998'", ("ADDTIME({c}, '00:00:00.000001')", MICROSECOND[1])),
+    ("tm", "time", "'09:37:00'", ("ADDTIME({c}, '00:00:01')", """"{c}" + interval '1 second'""")),
     ("y", "year", "1999", ("{c} + 1", '"{c}" + 1')),
     ("ch", "char(9)", "CONCAT('c', seq)", LETTER),
     ("v", "varchar(40)", "CONCAT('v', seq)", SPACE),
@@ -366,3 +367,19 @@ def test_documents_to_the_last_digit(clinic: Clinic, ours: str, theirs: str, ver
     clinic.warehouse_execute(f"UPDATE raw.j SET \"Doc\" = '{theirs}'")
 
     assert json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)["tables"][0]["verdict"] == verdict
+
+
+def test_receipts_that_were_altered_or_are_gone(clinic: Clinic) -> None:
+    """The next verification tells which."""
+    clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1)")
+    runs = [clinic.run()["run_id"] for _ in range(3)]
+    sound = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
+    clinic.warehouse_execute(f"DELETE FROM raw.etl_receipts WHERE run_id = '{runs[1]}'")
+    gone = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
+    clinic.warehouse_execute("UPDATE raw.etl_receipts SET receipt = jsonb_set(receipt, '{signed_off}', 'false') "
+                             f"WHERE run_id = '{runs[0]}'")  # fmt: skip
+    altered = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
+
+    assert sound["warnings"] == []
+    assert [f"receipt {runs[2]} was altered since it was written, or the one before it is gone"] == gone["warnings"]
+    assert [f"receipt {runs[0]} was altered since it was written, or the one before it is gone"] == altered["warnings"]

@@ -96,7 +96,8 @@ def _factor(scale: str) -> float:
 
 def up(ports: str | None, postgres: Path | None) -> list[str]:
     """Start the sandbox; the lines that a shell evaluates to reach it."""
-    chosen = servers.PORTS
+    # One that there is keeps the ports it has.
+    chosen = None if servers.status(_NAME) else servers.PORTS
     if ports:
         numbers = [port.strip() for port in ports.split(",")]
         if len(numbers) != 3 or not all(port.isdigit() and 0 < int(port) < 65_536 for port in numbers):

@@ -35,10 +35,23 @@ def one_at_a_time(namespace: str) -> str:
     return f"LOCK TABLE {postgres_name(namespace)}.etl_receipts IN SHARE ROW EXCLUSIVE MODE"
 
 
-def forget(namespace: str, tables: Iterable[str]) -> str:
-    """Nothing is remembered of some tables."""
-    names = ", ".join(map(postgres_literal, tables))
-    return f"DELETE FROM {postgres_name(namespace)}.etl_verified WHERE table_name IN ({names})"
+def differing(namespace: str, run_id: str, versions: Mapping[str, str | None], now: datetime) -> str:
+    """
+    That tables were found to differ: nothing else is remembered of them.
+
+    Args:
+        versions: table → what the warehouse held.
+    """
+    rows = ", ".join(
+        f"({postgres_values(table, run_id, now, version, '', '', None, '', now)})"
+        for table, version in versions.items()
+    )
+    names = [*_VERIFIED.split(", "), "differed_at"]
+    taken = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+    return (
+        f"INSERT INTO {postgres_name(namespace)}.etl_verified ({', '.join(names)}) VALUES {rows} "
+        f"ON CONFLICT (table_name) DO UPDATE SET {taken}"
+    )
 
 
 def receipt(namespace: str, run_id: str | None) -> str:
@@ -51,9 +64,15 @@ def receipt(namespace: str, run_id: str | None) -> str:
 _VERIFIED = "table_name, run_id, verified_at, version, structure, reading, watermark, ranges"
 
 
+def receipts(namespace: str, most: int) -> str:
+    """The last receipts, the latest first."""
+    place = f"{postgres_name(namespace)}.etl_receipts"
+    return f"SELECT run_id::text, receipt::text, digest::text FROM {place} ORDER BY number DESC LIMIT {most}"
+
+
 def verified(namespace: str) -> str:
     """What is remembered of each table's last verification."""
-    return f"SELECT {_VERIFIED} FROM {postgres_name(namespace)}.etl_verified"
+    return f"SELECT {_VERIFIED} FROM {postgres_name(namespace)}.etl_verified WHERE differed_at IS NULL"
 
 
 def remember(namespace: str, found: Mapping[str, Known]) -> str:
@@ -62,7 +81,7 @@ def remember(namespace: str, found: Mapping[str, Known]) -> str:
     taken = ", ".join(f"{name} = excluded.{name}" for name in _VERIFIED.split(", ")[1:])
     return (
         f"INSERT INTO {postgres_name(namespace)}.etl_verified ({_VERIFIED}) VALUES {rows} "
-        f"ON CONFLICT (table_name) DO UPDATE SET {taken}"
+        f"ON CONFLICT (table_name) DO UPDATE SET {taken}, differed_at = NULL"
     )
 
 

@@ -98,7 +98,7 @@ def past_runs(namespace: str, way: str) -> str:
 
 LAST = (
     "table", "load_status", "rows", "loaded_at", "checked_at", "run_id", "mode", "seconds", "verdict", "settled",
-    "error", "flags", "rows_changed", "seconds_usual", "interval_seconds", "verified_at",
+    "error", "flags", "rows_changed", "seconds_usual", "interval_seconds", "verified_at", "differed_at",
 )  # fmt: skip
 """What `last` tells of each table."""
 
@@ -119,7 +119,8 @@ def last(namespace: str) -> str:
         "SELECT s.table_name::text, s.load_status::text, s.rows_total, s._loaded_at, s._checked_at, "
         "s.run_id::text, h.mode::text, h.seconds, h.verdict::text, h.settled, h.error, h.flags::text, "
         "h.rows_inserted - h.rows_deleted, p.seconds, p.gap::double precision, "
-        "CASE WHEN v.version = s.version THEN v.verified_at END "
+        "CASE WHEN v.version = s.version AND v.differed_at IS NULL THEN v.verified_at END, "
+        "CASE WHEN v.version = s.version THEN v.differed_at END "
         f"FROM {place}.etl_load_status s LEFT JOIN {place}.etl_table_history h "
         "ON h.run_id = s.run_id AND h.table_name = s.table_name "
         f"LEFT JOIN ({past}) p ON p.table_name = s.table_name "

@@ -130,7 +130,7 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
     return Side(
         table=mysql_table(database, table),
         key=key and f"t.{mysql_name(key)}",
-        named=tuple(_mysql_text(field) for field in named),
+        named=tuple(f"CAST({_mysql_text(field)} AS CHAR)" for field in named),
         bits={IMAGES: row_checksum(fields), TEXTS: _BITS["MOD"].format(row=row)},
         may_be_unsaid=any(map(is_long, fields)),
     )
@@ -182,9 +182,9 @@ def columns_of(fields: Sequence[Field], way: str, at_warehouse: bool, shows: boo
     if at_warehouse:
         texts = [_postgres_text(field) for field in fields]
     else:
-        texts = [
-            _mysql_text(f) if way == TEXTS else f"CAST({image(f).replace('{c}', _mysql(f))} AS CHAR)" for f in fields
-        ]
+        # As text: the driver would make spans and days of some, and say them in its own way.
+        told = [_mysql_text(f) if way == TEXTS else image(f).replace("{c}", _mysql(f)) for f in fields]
+        texts = [f"CAST({text} AS CHAR)" for text in told]
     if not shows:
         return texts
     place = _postgres if at_warehouse else _mysql

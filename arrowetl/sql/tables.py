@@ -127,7 +127,8 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_verified (
     structure varchar(64) NOT NULL,
     reading text NOT NULL,
     watermark text,
-    ranges text NOT NULL
+    ranges text NOT NULL,
+    differed_at timestamptz
 )""",
 )
 

@@ -208,6 +208,12 @@ def as_of_question(namespace: str | None, table: str) -> str:
     return f"SELECT as_of::text FROM {place} WHERE table_name = {postgres_literal(table)}"
 
 
+def watermark_question(namespace: str, table: str) -> str:
+    """The watermark that the warehouse's rows have reached."""
+    place = f"{postgres_name(namespace)}.etl_load_status"
+    return f"SELECT last_primary_value::text FROM {place} WHERE table_name = {postgres_literal(table)}"
+
+
 def as_of_text(as_of: AsOf | None) -> str | None:
     """As JSON."""
     if as_of is None:
