@@ -24,7 +24,7 @@ from nouns import PATIENT, planned
 
 import arrowetl
 from arrowetl import drivers
-from arrowetl.errors import ArrowetlError, ConfigurationError, DataExtractionError
+from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DataExtractionError
 from arrowetl.model import Partition
 from arrowetl.route import Endpoint
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
@@ -88,6 +88,31 @@ def test_a_server_cannot_read_a_file(tmp_path: Path, role: str) -> None:
             with pytest.raises(ArrowetlError), closing(drivers.MySQL(endpoint, infile_directory=directory)) as session:
                 session.rows("SELECT 1")
         assert b"business" not in b"".join(received)
+
+
+def test_a_packet_that_never_ends() -> None:
+    """The largest packet there is, of which nothing comes: the wait ends, and little is held for it meanwhile."""
+
+    def talk(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client, suppress(OSError):
+            client.sendall(packet(0, GREETING))
+            client.recv(65_536)
+            client.sendall(packet(2, OK))
+            while (asked := client.recv(65_536)) and asked[5:8] == b"SET":
+                client.sendall(packet(1, OK))
+            client.sendall(b"\xff\xff\xff\x01")
+            client.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=talk, args=(listener,), daemon=True).start()
+        port = listener.getsockname()[1]
+        endpoint = Endpoint("replica", "127.0.0.1", port, "d", "u", "p", ssl_mode="disabled", silence_seconds=1)
+        before = psutil.Process().memory_info().rss
+        with pytest.raises(DatabaseConnectionError), closing(drivers.MySQL(endpoint)) as session:
+            session.rows("SELECT 1")
+
+    assert psutil.Process().memory_info().rss - before < 64 * 2**20
 
 
 def test_an_answer_to_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
