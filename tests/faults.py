@@ -161,7 +161,8 @@ def met(there: Ground, fault: str, step: str, directory: Path, *arguments: str) 
     if reached:
         FAULTS[fault](there, process, int((directory / "reached").read_text()))
     (directory / "go").touch()
-    stdout, stderr = process.communicate(timeout=60)
+    # Where a way is stalled, each attempt waits for seconds at each statement, and connectorx half a minute.
+    stdout, stderr = process.communicate(timeout=180)
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == [], "processes of it are left"
     assert PASSWORD not in stdout + stderr

@@ -68,17 +68,18 @@ class PostgresArrow:
         """All statements of the block, or none."""
         # A connection opened to commit by itself does nothing when it is asked to roll back: its lower half does.
         connection = self._connection.adbc_connection
-        connection.set_autocommit(False)
+        with self._translated("statement"):
+            connection.set_autocommit(False)
         try:
             yield
             with self._translated("commit"):
                 connection.commit()
         except BaseException:
-            with suppress(Exception):
+            with suppress(Exception), self._translated("statement"):
                 connection.rollback()
             raise
         finally:
-            with suppress(Exception):
+            with suppress(Exception), self._translated("statement"):
                 connection.set_autocommit(True)
 
     def ingest(self, namespace: str, table: str, reader: pa.RecordBatchReader) -> None:

@@ -192,7 +192,11 @@ class MySQL:
         """Whether the session still stands; asks the server only after a while of silence."""
         if time.monotonic() - self._used < limits.idle_seconds_unchecked:
             return True
-        return bool(self._connection.is_connected())
+        try:
+            with patience(self.endpoint, self.endpoint.connect_seconds, self._fd):
+                return bool(self._connection.is_connected())
+        except DatabaseError:
+            return False
 
     def close(self) -> None:
         with suppress(Exception), patience(self.endpoint, self.endpoint.connect_seconds, self._fd):

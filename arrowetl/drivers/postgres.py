@@ -130,8 +130,18 @@ class Postgres:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All statements of the block, or none."""
-        with self._translated("commit", waits=False), self._connection.transaction():
+        # Its ends are waited for; what a block does in between is no one wait.
+        transaction = self._connection.transaction()
+        with self._translated("statement"):
+            transaction.__enter__()
+        try:
             yield
+        except BaseException as error:
+            with self._translated("statement"):
+                transaction.__exit__(type(error), error, error.__traceback__)
+            raise
+        with self._translated("commit"):
+            transaction.__exit__(None, None, None)
 
     def ingest(self, namespace: str, table: str, reader: pa.RecordBatchReader) -> None:
         """COPY the reader's batches into a table that has columns of exactly their types; `can_copy` says which may."""
@@ -158,16 +168,11 @@ class Postgres:
             self._connection.close()
 
     @contextmanager
-    def _translated(self, doing: str, waits: bool = True) -> Iterator[None]:
-        """
-        Args:
-            waits: whether it is one answer that is waited for, and not what a block does.
-        """
+    def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
         try:
             # Until there is a connection, libpq has patience of its own.
-            seconds = self.endpoint.silence_seconds if waits and doing != "connect" else 0
-            with patience(self.endpoint, seconds, self._fd):
+            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
                 yield
         except psycopg.Error as error:
             # What the server said, in the form in which libpq says it.
