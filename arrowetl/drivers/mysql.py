@@ -206,8 +206,9 @@ class MySQL:
     def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
         try:
-            # Until there is a connection, the driver has patience of its own.
-            with patience(self.endpoint, 0 if doing == "connect" else self._patience_seconds, self._fd):
+            # The driver has patience of its own with the greeting, and none with what it asks after it.
+            seconds = 2 * self.endpoint.connect_seconds if doing == "connect" else self._patience_seconds
+            with patience(self.endpoint, seconds, self._fd):
                 yield
         except mysql.connector.Error as error:
             raise _mysql_error(error, self.endpoint, doing) from error
