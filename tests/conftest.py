@@ -43,6 +43,13 @@ def sandbox() -> Iterator[servers.Sandbox]:
         yield started
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What became of each fault at each step, where all of them were tried: as the README has it."""
+    faults = sys.modules.get("test_faults")
+    if faults and faults.PAIRS is faults.ALL and faults.OUTCOMES:
+        terminalreporter.write_line("\n" + faults.table(faults.OUTCOMES))
+
+
 def _limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 

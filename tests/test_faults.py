@@ -44,17 +44,6 @@ PAIRS = ALL if os.environ.get("ARROWETL_TEST_FAULTS") == "all" else SHORT
 OUTCOMES: dict[tuple[str, str], str] = {}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def told(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What became of each, as the README has it."""
-    yield
-    if PAIRS is ALL:
-        reporter = request.config.pluginmanager.getplugin("terminalreporter")
-        reporter.write_line("")
-        for line in table(OUTCOMES).splitlines():
-            reporter.write_line(line)
-
-
 def table(outcomes: dict[tuple[str, str], str]) -> str:
     steps = list(STEPS)
     lines = [f"| fault | {' | '.join(steps)} |", f"|---|{'---|' * len(steps)}"]
