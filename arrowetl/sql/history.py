@@ -108,8 +108,9 @@ def last(namespace: str) -> str:
     place = postgres_name(namespace)
     since = f"to_char(now() - interval '{limits.estimate_days} days', 'YYYYMMDD')"
     past = (
-        "SELECT table_name, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS seconds, "
-        "percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap FROM (SELECT table_name, seconds, "
+        "SELECT table_name, "
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE status = 'succeeded') AS seconds, "
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap FROM (SELECT table_name, status, seconds, "
         "extract(epoch FROM lag(started_at) OVER w - started_at) AS gap, row_number() OVER w AS nth "
         f"FROM {place}.etl_table_history WHERE run_id > {since} AND status <> 'failed' "
         "WINDOW w AS (PARTITION BY table_name ORDER BY started_at DESC)) each_run "
