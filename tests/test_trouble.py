@@ -53,6 +53,7 @@ def test_a_lock_at_the_replica(notes: Clinic) -> None:
     notes.create("SET GLOBAL innodb_lock_wait_timeout = 1", "replica")
     notes.undo.append(lambda: notes.create("SET GLOBAL innodb_lock_wait_timeout = 50", "replica"))
     session = drivers.MySQL(notes.sandbox.admin("replica"))
+    notes.undo.append(session.close)
     session.execute("START TRANSACTION")
     session.execute("UPDATE notes SET Note = Note WHERE Num = 600")
     session.rows("SELECT * FROM notes WHERE Num = 600 FOR UPDATE")
@@ -67,14 +68,15 @@ def test_a_lock_at_the_replica(notes: Clinic) -> None:
 
 def test_a_deadlock_at_the_replica(notes: Clinic) -> None:
     """Of two that wait for each other the server ends ours: it is tried again, and nothing of it was done."""
-    other = drivers.MySQL(notes.sandbox.admin("replica"))
+    other, watching = (drivers.MySQL(notes.sandbox.admin("replica")) for _ in range(2))
+    # Whatever becomes of the test, nobody waits for what it holds.
+    notes.undo += [other.close, watching.close, lambda: notes.create("DROP TABLE IF EXISTS weight", "replica")]
     other.execute("CREATE TABLE weight (Num int PRIMARY KEY) ENGINE=InnoDB")
     other.execute("START TRANSACTION")
     other.execute("INSERT INTO weight SELECT seq FROM seq_1_to_20000")
     # Our transaction locks the table's rows, and then this one.
     other.rows("SELECT * FROM etl_copy_status WHERE table_name = 'notes' FOR UPDATE")
     process = notes.start("run", "--all", "--json", ARROWETL_RETRY_SECONDS="1")
-    watching = drivers.MySQL(notes.sandbox.admin("replica"))
     waits = (
         "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' "
         "AND trx_query LIKE '%etl_copy_status%'"
@@ -86,8 +88,6 @@ def test_a_deadlock_at_the_replica(notes: Clinic) -> None:
     other.rows("SELECT * FROM notes WHERE Num = 600 FOR UPDATE")
     other.close()
     stdout, stderr = process.communicate(timeout=60)
-    watching.execute("DROP TABLE weight")
-    watching.close()
 
     assert process.returncode == 0, stdout + stderr
     assert '"attempts": 2' in stdout
