@@ -147,7 +147,10 @@ def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None
     assert (outcome.status, outcome.rows_extracted, outcome.partitions) == (Status.SUCCEEDED, 4, 2)
     assert (outcome.verdict, outcome.settled) == ("equal", True)
     assert [end for end, _ in world.recorded] == ["warehouse", "replica"]
-    assert {(entry.version, entry.rows) for _, entry in world.recorded} == {("run", 4)}
+    assert {
+        (version.partition("-")[0], rows)
+        for version, rows in {(entry.version, entry.rows) for _, entry in world.recorded}
+    } == {("run", 4)}
 
 
 @pytest.mark.parametrize("step", dict.fromkeys(ORDER))

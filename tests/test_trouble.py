@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -64,35 +63,6 @@ def test_a_lock_at_the_replica(notes: Clinic) -> None:
 
     assert (table["status"], table["attempts"] > 1) == ("succeeded", True), table["error"]
     assert differences(notes.sandbox, "notes")[0] == []
-
-
-def test_a_deadlock_at_the_replica(notes: Clinic) -> None:
-    """Of two that wait for each other the server ends ours: it is tried again, and nothing of it was done."""
-    other, watching = (drivers.MySQL(notes.sandbox.admin("replica")) for _ in range(2))
-    # Whatever becomes of the test, nobody waits for what it holds.
-    notes.undo += [other.close, watching.close, lambda: notes.create("DROP TABLE IF EXISTS weight", "replica")]
-    other.execute("CREATE TABLE weight (Num int PRIMARY KEY) ENGINE=InnoDB")
-    other.execute("START TRANSACTION")
-    other.execute("INSERT INTO weight SELECT seq FROM seq_1_to_20000")
-    # Our transaction locks the table's rows, and then this one.
-    other.rows("SELECT * FROM etl_copy_status WHERE table_name = 'notes' FOR UPDATE")
-    process = notes.start("run", "--all", "--json", ARROWETL_RETRY_SECONDS="1")
-    waits = (
-        "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' "
-        "AND trx_query LIKE '%etl_copy_status%'"
-    )
-    deadline = time.monotonic() + 60
-    while not int(watching.rows(waits)[0][0]):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.02)
-    other.rows("SELECT * FROM notes WHERE Num = 600 FOR UPDATE")
-    other.close()
-    stdout, stderr = process.communicate(timeout=60)
-
-    assert process.returncode == 0, stdout + stderr
-    assert '"attempts": 2' in stdout
-    assert differences(notes.sandbox, "notes")[0] == []
-    assert notes.leftovers() == []
 
 
 # --- connections --------------------------------------------------------------------------------
