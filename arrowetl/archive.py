@@ -45,12 +45,6 @@ class Archive:
                 return {}
             return archive.known_from(session.rows(archive.verified(self.namespace)))
 
-    def receipt(self, run_id: str | None = None) -> tuple[dict[str, Any], str] | None:
-        """A run's receipt and its digest, or the last one's; None where there is none."""
-        with self._pool.session() as session:
-            rows = session.rows(archive.receipt(self.namespace, run_id)) if self._is_there(session) else []
-        return (json.loads(rows[0][0]), rows[0][1]) if rows else None
-
     def broken(self) -> str | None:
         """
         Of the last receipts the first that is not as it was written, or whose one before is gone; None where all are.

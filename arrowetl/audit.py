@@ -75,10 +75,9 @@ def audit(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
     planned = replace(planned, watermark=modes.watermark_column(table, settings))
     reading = ends.source.reading(planned)
     absent = [end for end, there in (("replica", table.name in ends.at_replica), ("warehouse", published)) if not there]
-    if note := "; ".join(
-        [*(f"not at all at the {end}" for end in absent), *([] if absent else _altered(planned, ends))]
-    ):
-        note += f" (arrowetl run --table {table.name})"
+    wrong = [f"not at all at the {end}" for end in absent] or _altered(planned, ends)
+    if wrong:
+        note = f"{'; '.join(wrong)} (arrowetl run --table {table.name})"
         return Verdict(table.name, "differs", rows={"source": reading.rows}, differences=reading.rows, note=note)
     asked, standing = _sides(planned, ends), ends.standings.get(table.name, Standing())
     watermark = ends.source.high(planned, reading)

@@ -146,11 +146,10 @@ def told(
         _values(one, way, part, [pair[side][0] for pair in changed], telling) if changed else {}
         for side, one in enumerate((left, right))
     ]
-    found = []
+    names, found = [field.column.name for field in telling.fields_by(way)], []
     for ours, theirs in first:
         kind = "changed" if ours and theirs else "missing" if ours else "extra"
         key = telling.named((ours or theirs or (0, ()))[1])
-        names = [field.column.name for field in telling.fields_by(way)]
         columns = _columns(names, values[0].get(ours), values[1].get(theirs)) if ours and theirs else {}
         found.append(
             Difference(

@@ -69,14 +69,8 @@ def _told(
     found = []
     for mine, other in pairs[:room]:
         kind = "extra" if mine is None else "missing" if other is None else "changed"
-        at = (
-            keys[1][other]
-            if mine is None and other is not None and key
-            else keys[0][mine]
-            if key and mine is not None
-            else ()
-        )
-        named = telling.named([_text(value) for value in at]) if key else {}
+        at = () if not key else keys[0][mine] if mine is not None else keys[1][other or 0]
+        named = telling.named([_text(value) for value in at])
         found.append(Difference(end, kind, named, **_columns(rows, mine, other, telling)))
     return len(pairs), found
 

@@ -9,15 +9,16 @@ stands for it. `snapshot` writes the files.
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowetl.model import Field
+from arrowetl.schema import digits_of
 
 # What no other program's days go back to, or on to, is NULL, and counted; so are numbers that are none.
 _FINITE = "CASE WHEN isfinite({c}) AND {c} >= '0001-01-01' THEN {c} END"
@@ -46,14 +47,14 @@ TEXT: tuple[pa.DataType, str, str] = (pa.string(), "{c}::text", "")
 _DIGITS_MAX = 38
 
 
-def stands(type_postgres: str, digits: Sequence[int]) -> tuple[pa.DataType, str, str]:
+def stands(type_postgres: str) -> tuple[pa.DataType, str, str]:
     """
     What stands for a type of the warehouse: Arrow's type, how it is selected there, its unit.
 
-    >>> stands("numeric(10,2)", (10, 2))[0], stands("numeric(65,30)", (65, 30))[0], stands("jsonb", ())[0]
+    >>> stands("numeric(10,2)")[0], stands("numeric(65,30)")[0], stands("jsonb")[0]
     (Decimal128Type(decimal128(10, 2)), DataType(string), DataType(string))
     """
-    name = type_postgres.partition("(")[0]
+    name, digits = type_postgres.partition("(")[0], digits_of(type_postgres)
     if name == "numeric" and len(digits) == 2 and digits[0] <= _DIGITS_MAX:
         return pa.decimal128(digits[0], digits[1]), f"CASE WHEN {_A_NUMBER} THEN {{c}}::text END", ""
     if name == "numeric":
@@ -70,8 +71,7 @@ def told(type_postgres: str) -> str:
     """
     if "{" in type_postgres:
         return f"decimal128(p, s); string past {_DIGITS_MAX} digits"
-    digits = [int(digit) for digit in re.findall(r"\d+", type_postgres.partition("(")[2])]
-    type_, _, unit = stands(type_postgres, digits)
+    type_, _, unit = stands(type_postgres)
     return f"{type_}, {unit}" if unit else str(type_)
 
 
@@ -114,14 +114,13 @@ def _address(packed: bytes) -> str:
     return f"::ffff:{mapped}" if mapped else str(address)
 
 
-def _each(column: pa.ChunkedArray, said: object) -> pa.ChunkedArray:
-    assert callable(said)
+def _each(column: pa.ChunkedArray, said: Callable[[Any], str]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array([None if v is None else said(v) for v in column.to_pylist()], pa.string())])
 
 
-def field_of(name: str, type_postgres: str, digits: Sequence[int], field: Field | None) -> pa.Field:
+def field_of(name: str, type_postgres: str, field: Field | None) -> pa.Field:
     """A column of a file, with what it is at the warehouse and at its origin in its metadata."""
-    type_, _, unit = stands(type_postgres, digits)
+    type_, _, unit = stands(type_postgres)
     told = {"postgres": type_postgres}
     if unit:
         told["unit"] = unit

@@ -88,7 +88,7 @@ class OfMySQL:
         planned = replace(plan.table_plan(table, settings, None, remembered=()), watermark=watermark)
         if request.read_from == "replica":
             masks = {field.column.name: field.mask for field in planned.fields if field.mask}
-            _require_masks(name, "replica", masks, self._as_of(name))
+            _require_masks(name, "replica", masks, _recorded(self._source, tracking.as_of_question(None, name)))
         until = _until(table, watermark, self._source.high(planned, self._source.reading(planned)))
         asked = {f.column.name: f.column.name for f in planned.fields if not f.mask}
         words = condition.in_mysql(tree, asked) if tree else ""
@@ -97,27 +97,26 @@ class OfMySQL:
         part = Partition(0, None, None, since=_since(name, request.since, table, watermark), condition=words)
         told: list[Coercion] = []
         names = {f.column.name for f in fields}
+        wanted = pa.schema([parquet.field_of(f.column.name, f.type_postgres, f) for f in fields])
         return Read(
-            pa.schema([parquet.field_of(f.column.name, f.type_postgres, _digits(f), f) for f in fields]),
-            self._pieces(planned, part, told),
+            wanted,
+            self._pieces(planned, part, wanted, told),
             told,
             until,
             tuple(column.name for column in table.columns if column.name not in names),
         )
 
-    def _as_of(self, name: str) -> str | None:
-        with suppress(DatabaseQueryError):
-            rows = self._source.answers(tracking.as_of_question(None, name))
-            return rows[0][0] if rows else None
-        return None
-
-    def _pieces(self, planned: TablePlan, part: Partition, told: list[Coercion]) -> Iterator[pa.Table]:
+    def _pieces(
+        self, planned: TablePlan, part: Partition, wanted: pa.Schema, told: list[Coercion]
+    ) -> Iterator[pa.Table]:
         for one in self._source.partitions(planned):
             bounded = replace(one, since=part.since, condition=part.condition)
             read, rows = self._source.extract(planned, bounded)
-            wanted, coercions = coerce.to_warehouse(planned.name, rows, read.fields, None)
+            converted, coercions = coerce.to_warehouse(planned.name, rows, read.fields, None)
             told += coercions
-            yield _as_files_have_it(wanted, read.fields)
+            columns = zip(converted.columns, read.fields, wanted, strict=True)
+            arrays = [parquet.from_arrow(column, f.type_postgres, to.type) for column, f, to in columns]
+            yield pa.table(arrays, schema=wanted)
 
     def close(self) -> None:
         self._source.close()
@@ -154,7 +153,9 @@ class OfWarehouse:
         hidden = {schema.postgres_name(column) for column in settings.excluded_columns()}
         columns = {column: type_ for column, type_ in types.items() if column not in hidden}
         masks = {column: mask for column, mask in settings.masks().items() if schema.postgres_name(column) in columns}
-        _require_masks(name, "warehouse", masks, self._as_of(origin) if masks else None)
+        namespace = self._warehouse.namespace
+        as_of = _recorded(self._warehouse, tracking.as_of_question(namespace, origin)) if masks else None
+        _require_masks(name, "warehouse", masks, as_of)
         masked = set(map(schema.postgres_name, masks))
         chosen = _named(name, list(columns), request.columns)
         words = condition.in_postgres(tree, {c: c for c in columns if c not in masked}) if tree else ""
@@ -165,24 +166,12 @@ class OfWarehouse:
                 raise _no_watermark(name)
             since = sql.postgres_literal(_moment(request.since))
             conditions.append(f"{sql.postgres_name(str(watermark))} >= {since}")
-        wanted = pa.schema([parquet.field_of(c, columns[c], schema.digits_of(columns[c]), None) for c in chosen])
+        wanted = pa.schema([parquet.field_of(c, columns[c], None) for c in chosen])
         told: list[Coercion] = []
         pieces = self._pieces(name, self._statement(name, columns, chosen, conditions), wanted, told)
         left_out = tuple(column for column in types if column not in chosen)
-        return Read(wanted, pieces, told, self._watermark(origin), left_out)
-
-    def _watermark(self, name: str) -> str | None:
-        """That the last run of it reached."""
-        with suppress(DatabaseQueryError):
-            rows = self._warehouse.answers(tracking.watermark_question(self._warehouse.namespace, name))
-            return rows[0][0] if rows else None
-        return None
-
-    def _as_of(self, name: str) -> str | None:
-        with suppress(DatabaseQueryError):
-            rows = self._warehouse.answers(tracking.as_of_question(self._warehouse.namespace, name))
-            return rows[0][0] if rows else None
-        return None
+        reached = _recorded(self._warehouse, tracking.watermark_question(namespace, origin))
+        return Read(wanted, pieces, told, reached, left_out)
 
     def _statement(
         self, name: str, columns: Mapping[str, str], chosen: Sequence[str], conditions: Sequence[str]
@@ -191,7 +180,7 @@ class OfWarehouse:
         selected, odd = [], []
         for number, column in enumerate(chosen):
             place = sql.postgres_name(column)
-            _, select, _ = parquet.stands(columns[column], schema.digits_of(columns[column]))
+            _, select, _ = parquet.stands(columns[column])
             selected.append(f"{select.replace('{c}', place)} AS {place}")
             beyond = parquet.beyond(columns[column])
             odd.append(f"{beyond.replace('{c}', place) if beyond else 'FALSE'} AS odd{number}")
@@ -218,6 +207,14 @@ class OfWarehouse:
 
     def close(self) -> None:
         self._warehouse.close()
+
+
+def _recorded(end: Source | Warehouse, question: str) -> str | None:
+    """What the tracking table of an end says of a table; None where there is no such table, or no word of it."""
+    with suppress(DatabaseQueryError):
+        rows = end.answers(question)
+        return rows[0][0] if rows else None
+    return None
 
 
 def _until(table: Table, watermark: str | None, high: str | None) -> str | None:
@@ -295,16 +292,3 @@ def _named(table: str, there: Sequence[str], wanted: Sequence[str]) -> list[str]
 def _chosen(table: str, fields: Sequence[Field], wanted: Sequence[str]) -> tuple[Field, ...]:
     by_name = {field.column.name: field for field in fields}
     return tuple(by_name[name] for name in _named(table, list(by_name), wanted))
-
-
-def _digits(one: Field) -> tuple[int, ...]:
-    return schema.digits_of(one.type_postgres)
-
-
-def _as_files_have_it(rows: pa.Table, fields: Sequence[Field]) -> pa.Table:
-    wanted = [parquet.field_of(f.column.name, f.type_postgres, _digits(f), f) for f in fields]
-    arrays = [
-        parquet.from_arrow(column, f.type_postgres, one.type)
-        for column, f, one in zip(rows.columns, fields, wanted, strict=True)
-    ]
-    return pa.table(arrays, schema=pa.schema(wanted))

@@ -19,7 +19,7 @@ from arrowetl.bisect import Asked
 from arrowetl.model import Partition, TablePlan
 from arrowetl.record import AsOf, Known, KnownRange, Reading, Record, Standing
 from arrowetl.source import Source
-from arrowetl.verdict import Ranged, Sum, Verdict
+from arrowetl.verdict import Ranged, Verdict, equal_sums
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,7 @@ def _counted(one: KnownRange, asked: Sequence[Asked]) -> bool:
 
 def as_found(kept: Sequence[KnownRange]) -> tuple[Ranged, ...]:
     """What is remembered, as if it had been read."""
-    return tuple(
-        Ranged(
-            one.part,
-            {
-                "source": Sum(one.rows, one.images),
-                "replica": Sum(one.rows, one.images, one.texts),
-                "warehouse": Sum(one.rows, None, one.texts),
-            },
-        )
-        for one in kept
-    )
+    return tuple(Ranged(one.part, equal_sums(one.rows, one.images, one.texts)) for one in kept)
 
 
 def known_of(

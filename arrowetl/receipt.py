@@ -16,7 +16,7 @@ from typing import Any
 
 from arrowetl.outcome import Outcome, Summary
 from arrowetl.record import NO_RECORD, Known, Record
-from arrowetl.verdict import Sum, Verdict
+from arrowetl.verdict import Sum, Verdict, equal_sums
 
 FORM = 1
 """Of what a receipt looks like; another number where it looks otherwise."""
@@ -120,11 +120,7 @@ def checksums(sums: Mapping[str, Sum]) -> dict[str, Any] | None:
 
 def _sums(known: Known) -> dict[str, Sum]:
     images, texts = (sum(getattr(one, what) for one in known.ranges) for what in ("images", "texts"))
-    return {
-        "source": Sum(known.rows, images),
-        "replica": Sum(known.rows, images, texts),
-        "warehouse": Sum(known.rows, None, texts),
-    }
+    return equal_sums(known.rows, images, texts)
 
 
 def digest(receipt: Mapping[str, Any]) -> str:

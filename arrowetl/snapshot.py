@@ -37,6 +37,7 @@ FORM = 1
 MANIFEST = "manifest.json"
 _PREFIX = ".arrowetl-snapshot-"
 _NAMES_SHOWN = 12
+_NO_ROOM = "free some space there, or name another directory with --to"
 
 
 def snapshot(settings: Settings, request: Request, workers: int = limits.workers_default) -> dict[str, Any]:
@@ -82,8 +83,7 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
         for place in places.values():
             _refuse_others(request.directory, place, before)
         _refuse_increment_upon_whole(request, tables, before)
-        remedy = "free some space there, or name another directory with --to"
-        beside = held.enter_context(run_directory(request.directory, _PREFIX, remedy))
+        beside = held.enter_context(run_directory(request.directory, _PREFIX, _NO_ROOM))
         with ThreadPoolExecutor(workers) as pool, _told_of_where(request):
             written = dict(
                 zip(tables, pool.map(lambda name: _write(beside / places[name], reads[name]), tables), strict=True)
@@ -147,7 +147,7 @@ def _write(directory: Path, read: Read) -> list[_Part]:
     except OSError as error:
         raise DataError(
             f"{directory.name}: cannot be written: {os.strerror(error.errno or 0)}; nothing was replaced",
-            "free some space there, or name another directory with --to",
+            _NO_ROOM,
         ) from error
     return parts
 

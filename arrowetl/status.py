@@ -59,16 +59,21 @@ def status(settings: Settings) -> Status:
     preflight.reach(endpoint)
     with closing(Ledger(None, endpoint)) as book:
         rows, run = book.tables(), book.last_run()
-    try:
-        chosen = examined_tables(settings.tables_file)[0]
-    except ConfigurationError:  # what is in the warehouse can be told without it
-        chosen = TablesFile({}, {})
+    chosen = _chosen(settings)
     now = datetime.now(UTC)
     tables = [_told(row, chosen, now) for row in rows]
     tables.sort(
         key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
     )
     return Status(settings.environment, now, run, tuple(tables))
+
+
+def _chosen(settings: Settings) -> TablesFile:
+    """What tables.yml says; nothing where there is none to go by: what is in the warehouse can be told without it."""
+    try:
+        return examined_tables(settings.tables_file)[0]
+    except ConfigurationError:
+        return TablesFile({}, {})
 
 
 def _told(row: Mapping[str, Any], chosen: TablesFile, now: datetime) -> dict[str, Any]:
@@ -106,15 +111,11 @@ def alert(settings: Settings, found: Status) -> str | None:
     Raises:
         EnvironmentError: there is none.
     """
-    try:
-        chosen = examined_tables(settings.tables_file)[0].tables
-    except ConfigurationError:
-        chosen = {}
-    alerts = monitor.late(found.tables, chosen)
     if not settings.webhook:
         raise EnvironmentError(
             f"{webhook.VARIABLE} is not set, and nobody can be alerted", f"set {webhook.VARIABLE}, or leave out --alert"
         )
+    alerts = monitor.late(found.tables, _chosen(settings).tables)
     if not alerts:
         return None
     run_id = found.run["run_id"] if found.run else None

@@ -35,6 +35,15 @@ class Sum:
         return {"rows": self.rows, "stored": _hex(self.images), "canonical": _hex(self.texts)}
 
 
+def equal_sums(rows: int, images: int, texts: int) -> dict[str, Sum]:
+    """End → what it says of rows that are the same everywhere."""
+    return {
+        "source": Sum(rows, images),
+        "replica": Sum(rows, images, texts),
+        "warehouse": Sum(rows, None, texts),
+    }
+
+
 def _added(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 

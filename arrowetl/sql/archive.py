@@ -14,7 +14,7 @@ from typing import Any
 
 from arrowetl.model import Partition
 from arrowetl.record import Known, KnownRange
-from arrowetl.sql.names import postgres_literal, postgres_name
+from arrowetl.sql.names import postgres_name
 from arrowetl.sql.tracking import postgres_values, reading_of, reading_said
 
 
@@ -54,20 +54,13 @@ def differing(namespace: str, run_id: str, versions: Mapping[str, str | None], n
     )
 
 
-def receipt(namespace: str, run_id: str | None) -> str:
-    """The receipt of a run, or the last one."""
-    where = f" WHERE run_id = {postgres_literal(run_id)}" if run_id else ""
-    place = f"{postgres_name(namespace)}.etl_receipts"
-    return f"SELECT receipt::text, digest::text FROM {place}{where} ORDER BY number DESC LIMIT 1"
-
-
-_VERIFIED = "table_name, run_id, verified_at, version, structure, reading, watermark, ranges"
-
-
 def receipts(namespace: str, most: int) -> str:
     """The last receipts, the latest first."""
     place = f"{postgres_name(namespace)}.etl_receipts"
     return f"SELECT run_id::text, receipt::text, digest::text FROM {place} ORDER BY number DESC LIMIT {most}"
+
+
+_VERIFIED = "table_name, run_id, verified_at, version, structure, reading, watermark, ranges"
 
 
 def verified(namespace: str) -> str:
