@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -63,6 +64,52 @@ def test_a_lock_at_the_replica(notes: Clinic) -> None:
 
     assert (table["status"], table["attempts"] > 1) == ("succeeded", True), table["error"]
     assert differences(notes.sandbox, "notes")[0] == []
+
+
+WAITING = {
+    "replica": "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'",
+    "warehouse": "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+}
+
+
+@pytest.mark.parametrize("server", ["replica", "warehouse"])
+def test_a_deadlock(notes: Clinic, server: str) -> None:
+    """Of two that wait for each other the server ends ours: it is tried again, and nothing of it was done."""
+    connect, schema, admin = drivers.MySQL, "", notes.sandbox.admin("replica")
+    if server == "warehouse":
+        connect, schema, admin = drivers.Postgres, "raw.", replace(notes.sandbox.warehouse, user=launch.ADMIN)
+    other, watching = (connect(admin) for _ in range(2))
+    # Whatever becomes of the test, nobody waits for what it holds.
+    notes.undo += [other.close, watching.close]
+    # A server ends whoever has changed less, or finds out first: ours.
+    if server == "replica":
+        other.execute("CREATE OR REPLACE TABLE weight (Num int PRIMARY KEY) ENGINE=InnoDB")
+        notes.undo.append(lambda: notes.create("DROP TABLE IF EXISTS weight", "replica"))
+        other.execute("START TRANSACTION")
+        other.execute("INSERT INTO weight SELECT seq FROM seq_1_to_20000")
+    else:
+        other.execute("SET deadlock_timeout = '1h'")
+        other.execute("BEGIN")
+    name = f"{schema}notes SET {quoted('Note', server)} = {quoted('Note', server)}"
+    other.execute(f"UPDATE {name} WHERE {quoted('Num', server)} = 1200")
+    process = notes.start("run", "--all", "--json", ARROWETL_RETRY_SECONDS="1")
+    deadline = time.monotonic() + 60
+    while not int(watching.rows(WAITING[server])[0][0]):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.15)
+    # Ours has changed others of its rows by now.
+    other.execute(f"UPDATE {name}")
+    other.execute("ROLLBACK")
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stdout + stderr
+    assert only(json.loads(stdout))["attempts"] == 2
+    assert differences(notes.sandbox, "notes")[0] == []
+    assert notes.leftovers() == []
+
+
+def quoted(name: str, server: str) -> str:
+    return f'"{name}"' if server == "warehouse" else f"`{name}`"
 
 
 # --- connections --------------------------------------------------------------------------------
