@@ -346,21 +346,22 @@ def snapshot(
 
 
 @commands.command()
+@table_option
 @click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
 @click.option("--alert", is_flag=True, help="Tell the webhook of tables that failed or are overdue.")
 @json_option
 @shared
-def status(watch: bool, alert: bool, as_json: bool) -> None:
+def status(tables: tuple[str, ...], watch: bool, alert: bool, as_json: bool) -> None:
     """What is in the warehouse, as of when, from which run."""
     if watch and (as_json or alert):
         raise click.UsageError("--watch is for people: without it, ask again as often as you like")
     with _open("warehouse") as etl:
         if watch:
-            with Live(proof.status(etl.status()), auto_refresh=False) as live:
+            with Live(proof.status(etl.status(tables=tables)), auto_refresh=False) as live:
                 while True:
                     time.sleep(limits.watch_seconds)
-                    live.update(proof.status(etl.status()), refresh=True)
-        found = etl.status(alert)
+                    live.update(proof.status(etl.status(tables=tables)), refresh=True)
+        found = etl.status(alert, tables)
     if as_json:
         _show_json(found.as_json())
     else:

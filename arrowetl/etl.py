@@ -219,15 +219,22 @@ class Etl:
         notes = [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
         return problems, [*planned.warnings, *notes]
 
-    def status(self, alert: bool = False) -> Status:
+    def status(self, alert: bool = False, tables: Sequence[str] = ()) -> Status:
         """
         What is in the warehouse, as of when, from which run; metrics are written where they are wanted.
 
         Args:
             alert: tell the webhook of what failed or is overdue.
+            tables: their names; all, where none is named.
+
+        Raises:
+            UsageError: a table that was named was never carried there.
         """
-        found = standing.status(self.settings)
-        wrong = [standing.measured(self.settings, found), standing.alert(self.settings, found) if alert else None]
+        found = standing.status(self.settings, tables)
+        wrong = [
+            None if tables else standing.measured(self.settings, found),
+            standing.alert(self.settings, found) if alert else None,
+        ]
         return replace(found, warnings=tuple(words for words in wrong if words))
 
 

@@ -6,7 +6,7 @@ Like `report`, it asks no server and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from rich.text import Text
 from arrowetl import limits
 from arrowetl.report import count, duration, grid, size
 from arrowetl.status import Status
-from arrowetl.verdict import Verdict
+from arrowetl.verdict import Difference, Verdict
 from arrowetl.verify import Verified
 
 
@@ -33,7 +33,9 @@ def verdicts(verified: Verified) -> RenderableType:
     parts: list[RenderableType] = [Text(words, style="bold")]
     for verdict in found:
         if verdict.repaired:
-            parts.append(Text(f"{verdict.table}: {count(verdict.repaired)} rows differed, and were repaired"))
+            words = "1 row" if verdict.repaired == 1 else f"{count(verdict.repaired)} rows"
+            parts.append(Text(f"{verdict.table}: {words} differed, and {_were(verdict.repaired)} repaired"))
+            parts += _rows(verdict.mended, verdict.repaired)
     left_out = {verdict.table: verdict.left_out for verdict in found if verdict.left_out}
     for table, columns in left_out.items():
         parts.append(Text(f"note: {table}: not compared: {', '.join(columns)}"))
@@ -54,22 +56,31 @@ def verdicts(verified: Verified) -> RenderableType:
 def _differences(verdict: Verdict) -> list[RenderableType]:
     rows = ", ".join(f"{end} {count(rows)}" for end, rows in verdict.rows.items() if rows is not None)
     words = "1 row differs" if verdict.differences == 1 else f"{count(verdict.differences)} rows differ"
-    parts: list[RenderableType] = [Text(f"✗ {verdict.table}: {words}; rows: {rows}", style="red")]
-    if not verdict.differing:
-        return parts
+    return [
+        Text(f"✗ {verdict.table}: {words}; rows: {rows}", style="red"),
+        *_rows(verdict.differing, verdict.differences),
+    ]
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _rows(differing: Sequence[Difference], differences: int) -> list[RenderableType]:
+    """Which rows differ, and in which columns."""
+    if not differing:
+        return []
     table = grid("end", "row", "key", "column", "source", "there")
-    for one in verdict.differing[:_DIFFERENCES_SHOWN]:
+    for one in differing[:_DIFFERENCES_SHOWN]:
         key = ", ".join(f"{name} {value}" for name, value in one.key.items()) or "(no key)"
         shown = one.digests if one.values is None else one.values
         for number, (column, (ours, theirs)) in enumerate(shown.items() or [("", ("", ""))]):
             place = (one.end, one.kind, key) if number == 0 else ("", "", "")
             said = (ours, theirs) if one.values is None else (_quoted(ours), _quoted(theirs))
             table.add_row(*place, column, *(Text(text) for text in said if column))
-    parts.append(table)
-    if verdict.differences > len(verdict.differing[:_DIFFERENCES_SHOWN]):
-        more = verdict.differences - len(verdict.differing[:_DIFFERENCES_SHOWN])
-        parts.append(Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}"))
-    return parts
+    more = differences - len(differing[:_DIFFERENCES_SHOWN])
+    told = Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}")
+    return [table, told] if more > 0 else [table]
 
 
 def _quoted(value: Any) -> str:

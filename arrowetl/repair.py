@@ -60,4 +60,6 @@ def _compared(verdict: Verdict) -> Compared | None:
 def _judged(before: Verdict, after: Verdict, failures: Mapping[str, Failure]) -> Verdict:
     if failure := failures.get(after.table):
         return replace(after, note=f"could not be repaired: {failure.message}")
-    return replace(after, repaired=before.differences) if after.verdict == "equal" else after
+    if after.verdict != "equal":
+        return after
+    return replace(after, repaired=before.differences, mended=before.differing)

@@ -7,14 +7,14 @@ It asks the warehouse alone, and writes nothing there. What is shown is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from arrowetl import files, metrics, monitor, preflight, webhook
-from arrowetl.config import Settings
+from arrowetl.config import Settings, chosen_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError
 from arrowetl.ledger import Ledger
 from arrowetl.tables_file import TablesFile, examined_tables
@@ -48,11 +48,15 @@ def _said(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def status(settings: Settings) -> Status:
+def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
     """
     What the warehouse says; overdue tables by tables.yml, where there is one.
 
+    Args:
+        tables: of these alone; of all, where none is named.
+
     Raises:
+        UsageError: a table that was named was never carried there.
         DatabaseError: it cannot be asked.
     """
     endpoint = settings.endpoint("warehouse")
@@ -61,11 +65,15 @@ def status(settings: Settings) -> Status:
         rows, run = book.tables(), book.last_run()
     chosen = _chosen(settings)
     now = datetime.now(UTC)
-    tables = [_told(row, chosen, now) for row in rows]
-    tables.sort(
+    wanted = chosen_tables(tuple(tables), [row["table"] for row in rows], _NEVER)
+    told = [_told(row, chosen, now) for row in rows if not wanted or row["table"] in wanted]
+    told.sort(
         key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
     )
-    return Status(settings.environment, now, run, tuple(tables))
+    return Status(settings.environment, now, run, tuple(told))
+
+
+_NEVER = "`arrowetl status` lists those that a run was asked for"
 
 
 def _chosen(settings: Settings) -> TablesFile:

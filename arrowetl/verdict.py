@@ -110,6 +110,8 @@ class Verdict:
     failure: Failure | None = None
     repaired: int = 0
     """Rows that differed before they were carried anew."""
+    mended: tuple[Difference, ...] = ()
+    """The first of them."""
     reading: Reading | None = None
     """What the source said of the table before it was compared."""
     began: datetime | None = None
@@ -146,6 +148,7 @@ class Verdict:
             "rows_read": self.rows_read,
             "seconds": round(self.seconds, 3),
             "repaired": self.repaired,
+            "mended": [one.as_json() for one in self.mended],
             "note": self.note or None,
             "error": self.failure and self.failure.as_json(),
         }

@@ -184,7 +184,11 @@ def test_a_table_that_was_left_behind_is_told(clinic: Clinic) -> None:
     strict = clinic.run("--table", "visit", "--strict")
     status = clinic.arrowetl("status")
     told = {table["table"]: table for table in json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]}
+    one = json.loads(clinic.arrowetl("status", "--table", "visit", "--json").stdout)
+    unknown = clinic.arrowetl("status", "--table", "vist")
 
+    assert [table["table"] for table in one["tables"]] == ["visit"]
+    assert (unknown.returncode, "did you mean visit?" in unknown.stderr) == (2, True)
     assert run["overdue"] == [{"table": "bill", "message": "bill: its last success is 31 days old, 30 are allowed"}]
     assert (run["exit_code"], strict["exit_code"]) == (0, 1)
     assert {name: one["overdue"] for name, one in told.items()} == {"bill": True, "visit": False}
