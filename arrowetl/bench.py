@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from arrowetl import limits, partition, planning, schema, workers
+from arrowetl import limits, partition, planning, schema
 from arrowetl import run as running
 from arrowetl.carry import carry, ends_of
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, DataError
+from arrowetl.jobs import Job, servers_of
 from arrowetl.ledger import Ledger
 from arrowetl.model import Cutover, Drift, Mode, Partition, TablePlan
 from arrowetl.outcome import LEGS, PartitionOutcome
@@ -31,7 +32,7 @@ from arrowetl.pace import Pace
 from arrowetl.planning import Request
 from arrowetl.route import Route
 from arrowetl.tables_file import is_within, read_tables
-from arrowetl.workers import Job, Workers
+from arrowetl.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def trials(settings: Settings, table: str, to: str, deadline: float, tell: Calla
         with book.lock("bench"):
             plan = _to_be_tried(request, tables_file, route, book)
             kept = tables_file.tables.keys() | {plan.name}
-            for end in workers.servers_of(route).ends:
+            for end in servers_of(route).ends:
                 # What a run that was stopped has staged of other tables is not bench's to drop.
                 end.open(kept)
             # As a run does: a partition of a large table is noted where it is staged.
@@ -207,7 +208,7 @@ class Trials:
     def trial(self, pace: Pace, left: int = 8, indexes: bool = False) -> Trial:
         """Stage what can be carried in a share of the time that is left."""
         share = max((self.deadline - time.monotonic()) / left, limits.bench_trial_seconds)
-        until, ends = time.monotonic() + share, ends_of(self.plan, workers.servers_of(self._route))
+        until, ends = time.monotonic() + share, ends_of(self.plan, servers_of(self._route))
         rows = partition.rows_per_partition(self.plan.table, self.plan.batch_size, pace.partition_bytes)
         scans = self.plan.scans and pace.partition_bytes == self.begin.partition_bytes
         plan = replace(self.plan, partition_bytes=pace.partition_bytes, scans=scans, rows_per_partition=rows)
@@ -234,7 +235,7 @@ class Trials:
         return self.trials[-1]
 
     def _parts(self, plan: TablePlan) -> Iterator[Partition]:
-        return workers.servers_of(self._route).source.partitions(plan)
+        return servers_of(self._route).source.partitions(plan)
 
 
 def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger) -> TablePlan:

@@ -13,9 +13,9 @@ import time
 from collections import Counter
 
 from arrowetl import reconcile, spill
+from arrowetl.jobs import End, Job, Servers, connections_of, servers_of
 from arrowetl.model import Cutover, TablePlan
 from arrowetl.outcome import PartitionOutcome, Waiting
-from arrowetl.workers import End, Job, Servers, connections_of, servers_of
 
 
 def carry(job: Job) -> PartitionOutcome:

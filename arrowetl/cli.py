@@ -23,12 +23,12 @@ import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
+from arrowetl.executors import EXECUTORS
 from arrowetl.model import CATEGORIES
 from arrowetl.options import all_option, chosen, json_option, shared, split_names, table_option
 from arrowetl.route import DESTINATIONS
 from arrowetl.tables_file import problems_of, run_wide
 from arrowetl.verdict import ENDS
-from arrowetl.workers import EXECUTORS
 
 
 class Commands(click.Group):

@@ -22,12 +22,12 @@ from arrowetl import status as standing
 from arrowetl.audit import Wanted
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, UsageError
+from arrowetl.executors import EXECUTORS
 from arrowetl.model import CATEGORIES
 from arrowetl.outcome import Event, Summary
 from arrowetl.route import DESTINATIONS
 from arrowetl.status import Status
 from arrowetl.verdict import ENDS, Verdict
-from arrowetl.workers import EXECUTORS
 
 
 class Etl:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from arrowetl import config, estimate, ledger, limits, mask, modes, plan, schema, workers
+from arrowetl import config, estimate, jobs, ledger, limits, mask, modes, plan, schema
 from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.estimate import Estimate, History
 from arrowetl.ledger import Ledger
@@ -73,7 +73,7 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         UsageError: a table that was named is not there.
         DatabaseError: some server cannot be asked.
     """
-    servers = workers.servers_of(route)
+    servers = jobs.servers_of(route)
     catalog = servers.source.catalog()
     at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
     records = book.records()
@@ -81,7 +81,7 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     around = Circumstances(
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
         to=request.to,
-        replica_catalog=workers.servers_of(route.from_replica).source.catalog() if _may_prove(request) else {},
+        replica_catalog=jobs.servers_of(route.from_replica).source.catalog() if _may_prove(request) else {},
     )  # fmt: skip
     pace = book.pace(way(request))
     found = planned_tables(

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from arrowetl import checksum, coerce, compare, limits, readback, sql
 from arrowetl.checksum import Grouped
+from arrowetl.jobs import Job
 from arrowetl.model import Comparison, Mode, Partition, TablePlan
 from arrowetl.outcome import Coercion
 from arrowetl.source import Source
 from arrowetl.warehouse import Warehouse
-from arrowetl.workers import Job
 
 
 @dataclass(frozen=True)

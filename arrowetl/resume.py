@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from arrowetl import partition, sql
 from arrowetl.checksum import Grouped
+from arrowetl.jobs import End
 from arrowetl.model import Partition, TablePlan
 from arrowetl.outcome import Coercion, PartitionOutcome
 from arrowetl.source import Source
-from arrowetl.workers import End
 
 Held = tuple[Partition, tuple[Coercion, ...]]
 

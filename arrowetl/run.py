@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from arrowetl import config, estimate, monitor, overrides, planning, preflight, receipt, webhook, workers
+from arrowetl import config, estimate, jobs, monitor, overrides, planning, preflight, receipt, webhook
 from arrowetl.archive import Archive, versions
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, Interrupted, UsageError
@@ -46,7 +46,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
     tables_file = read_tables(settings.tables_file)
     with ExitStack() as held:
         way_there = held.enter_context(route(settings, request, tables_file, run_id))
-        servers = workers.servers_of(way_there)
+        servers = jobs.servers_of(way_there)
         book = ledger_of(way_there)
         held.callback(book.close)
         held.enter_context(book.lock(run_id))
@@ -78,7 +78,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
             shared, tables_file.choices.business_hours, Retries(settings.retries, settings.retry_seconds), planned_again
         )
         outcomes = carry_tables(work, night, request.max_workers)
-        connections = chain(workers.connections_of(way_there), book.connections(), *hands.connections.values())
+        connections = chain(jobs.connections_of(way_there), book.connections(), *hands.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *current, *outcomes)]
         summary = _summary(
             settings, run_id, started_at, everything, planned, _together(connections),
@@ -98,7 +98,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
 
 def _sign(summary: Summary, book: Ledger, route: Route) -> None:
     """Keep a receipt of the run at the warehouse."""
-    servers = workers.servers_of(route)
+    servers = jobs.servers_of(route)
     there = {servers.source.name: servers.source.version, **{end.name: end.version for end in servers.ends}}
     at_replica, at_warehouse = book.records()
     everything = {**versions(), **there}
@@ -194,7 +194,7 @@ def route(
         # The replica's rows have been masked on their way there.
         mask_key = settings.mask_key if request.read_from == "source" else None
         found = Route(run_id, read, replica, warehouse, spills, choices, request.to, mask_key)
-        held.callback(workers.leave, found)
+        held.callback(jobs.leave, found)
         yield found
 
 

@@ -29,6 +29,7 @@ from arrowetl.errors import (
     OutOfStepError,
     VerificationError,
 )
+from arrowetl.jobs import End, Job, Servers, servers_of
 from arrowetl.ledger import Ledger
 from arrowetl.model import Comparison, Mode, Partition, TablePlan
 from arrowetl.outcome import (
@@ -45,7 +46,7 @@ from arrowetl.outcome import (
 from arrowetl.record import AsOf, Compared, Reading, Record, Standing
 from arrowetl.route import Route
 from arrowetl.sql.tracking import Entry
-from arrowetl.workers import End, Job, Servers, Workers, servers_of
+from arrowetl.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -1,160 +1,27 @@
 """
-Who carries partitions: threads of this process, or processes of their own.
+Partitions through an executor: so many at a time, and what happens to them in the end.
 
-A job is a plain value that can be sent anywhere; whoever receives it finds
-the servers by its route and keeps the sessions for the next one. How a
-partition is carried is `carry`'s story; here is only who does it, how many
-at a time, and what happens to them in the end.
+How a partition is carried is `carry`'s story; who does it was chosen by name
+(`executors`).
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    as_completed,
-    wait,
-)
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, as_completed, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing import connection
-from pathlib import Path
-from typing import Any, Protocol
 
 import psutil
-import pyarrow as pa
 
-from arrowetl import drivers, limits, memory
+from arrowetl import executors, limits
 from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
-from arrowetl.model import Comparison, Partition, TablePlan
-from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
+from arrowetl.jobs import Job, carried
+from arrowetl.model import TablePlan
+from arrowetl.outcome import ConnectionCount, PartitionOutcome
 from arrowetl.pace import Pace, Pacer
-from arrowetl.replica import Replica
-from arrowetl.route import Route
-from arrowetl.source import Source
-from arrowetl.spill import spilled
-from arrowetl.warehouse import Warehouse
-
-EXECUTORS = ("thread", "process")
-
-
-class End(Protocol):
-    """A place that rows go to: the replica, the warehouse."""
-
-    name: str
-
-    @property
-    def pool(self) -> drivers.Pool[Any]: ...
-    @property
-    def version(self) -> str: ...
-    def open(self, kept: Collection[str] = ()) -> None: ...
-    def look_again(self) -> None: ...
-    def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]: ...
-    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = ()) -> None: ...
-    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> Taken: ...
-    def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None: ...
-    def finish(self, plan: TablePlan) -> None: ...
-    def count(self, plan: TablePlan) -> int: ...
-    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes: ...
-    def discard(self, plan: TablePlan) -> None: ...
-
-
-@dataclass(frozen=True)
-class Servers:
-    """Where a run reads and writes, as one process sees them."""
-
-    source: Source
-    replica: Replica | None
-    warehouse: Warehouse
-    names: tuple[str, ...] = ("replica", "warehouse")
-    """Of the servers that are written."""
-
-    @property
-    def ends(self) -> tuple[End, ...]:
-        there: tuple[End, ...] = (self.replica, self.warehouse) if self.replica else (self.warehouse,)
-        return tuple(end for end in there if end.name in self.names)
-
-    def connections(self) -> tuple[ConnectionCount, ...]:
-        """Those of this process."""
-        return tuple(pool.count for pool in self._pools())
-
-    def close(self) -> None:
-        for pool in self._pools():
-            pool.close()
-
-    def _pools(self) -> list[drivers.Pool[Any]]:
-        return [
-            self.source.pool,
-            *([self.replica.pool] if self.replica else []),
-            self.warehouse.pool,
-            self.warehouse.arrow,
-        ]
-
-
-_SERVERS: dict[Route, Servers] = {}
-_LOCK = threading.Lock()
-
-
-def servers_of(route: Route) -> Servers:
-    """This process's sessions on a route's servers: made for the first who asks, kept for the others."""
-    with _LOCK:
-        if route not in _SERVERS:
-            replica, spills = None, route.spill_directory
-            if route.replica and spills:
-                replica = Replica(route.replica, spills, partial(spilled, spills))
-            source = Source(route.source, route.choices, route.run_id, route.mask_key)
-            _SERVERS[route] = Servers(source, replica, Warehouse(route.warehouse), route.ends)
-        return _SERVERS[route]
-
-
-def leave(route: Route) -> None:
-    """Close this process's sessions on a route's servers, and on the way from its replica."""
-    with _LOCK:
-        left = [_SERVERS.pop(way, None) for way in {route, route.from_replica}]
-    for servers in left:
-        if servers:
-            servers.close()
-
-
-def connections_of(route: Route) -> tuple[ConnectionCount, ...]:
-    """Those of this process on a route's servers, on the way from its replica as well."""
-    with _LOCK:
-        ways = [servers for way in {route, route.from_replica} if (servers := _SERVERS.get(way))]
-    return tuple(count for servers in ways for count in servers.connections())
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One partition to be carried."""
-
-    route: Route
-    plan: TablePlan
-    part: Partition
-    rows: Path | None = None
-    """Where its rows wait, when they have been read."""
-
-    @property
-    def bytes(self) -> int:
-        """
-        About how many its rows have, as the source stores them: twice where two ends are read and compared, none where
-        checksums are.
-        """
-        plan = self.plan
-        by_checksum = plan.is_delta and not plan.proves and plan.comparison is Comparison.CHECKSUM
-        # By a watermark it may be all of them, where a statement touched every row.
-        copies = 1 if self.part.since is not None else 0 if by_checksum else 2 if plan.is_delta else 1
-        return copies * self.part.rows * plan.table.row_bytes
 
 
 class Workers:
@@ -170,7 +37,7 @@ class Workers:
     def __init__(self, executor: str, count: int, pace: Pace | None = None, learns: bool = True) -> None:
         """
         Args:
-            executor: one of `EXECUTORS`.
+            executor: one of `executors.EXECUTORS`.
             pace: to begin with; by default as many partitions at a time as there are cores.
             learns: whether the pace follows what is measured.
         """
@@ -178,7 +45,7 @@ class Workers:
         begin = pace or Pace(limits.partition_bytes, max(limits.partitions_at_a_time_min, cores))
         self._kind, self._count = executor, count
         self._lock = threading.Lock()
-        self._executor = _executor(executor, count)
+        self._executor = executors.executor(executor, count)
         self._slots = threading.Semaphore(count)
         self._pacer, self._learns = Pacer(begin, cores, count), learns
         self._turns, self._room = _Turns(self.pace.at_a_time), _Room(limits.bytes_in_flight_max)
@@ -237,7 +104,7 @@ class Workers:
         self._enter(job)
         try:
             with self._told_if_stopped():
-                return _carried(carry, job)
+                return carried(carry, job)
         finally:
             self._leave(job)
 
@@ -246,10 +113,10 @@ class Workers:
         try:
             with self._lock:
                 try:
-                    future = self._executor.submit(_carried, carry, job)
+                    future = self._executor.submit(carried, carry, job)
                 except BrokenExecutor:
-                    self._executor = _executor(self._kind, self._count)
-                    future = self._executor.submit(_carried, carry, job)
+                    self._executor = executors.executor(self._kind, self._count)
+                    future = self._executor.submit(carried, carry, job)
         except BaseException:
             self._leave(job, self._turns)
             raise
@@ -348,33 +215,3 @@ class _Room:
 
     def _fits(self, bytes_: int) -> bool:
         return not self._taken or self._taken + bytes_ <= self._most
-
-
-def _carried(carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
-    """One job, after which its memory is the system's again, in whatever process it was."""
-    try:
-        return carry(job)
-    finally:
-        memory.give_back()
-
-
-def _executor(kind: str, count: int) -> Executor:
-    if kind == "process":
-        # Forked, a process would hang in connectorx's pool of threads, which a fork does not copy.
-        return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin)
-    return ThreadPoolExecutor(count, "partition")
-
-
-def _begin() -> None:
-    """A worker process before its first job: it ends when its parent does, not when a terminal's Ctrl-C says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    drivers.mute_panics()
-    memory.share()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)

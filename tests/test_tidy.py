@@ -55,6 +55,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "journey": (
         "preflight",
         "status",
+        "jobs",
+        "executors",
         "workers",
         "reconcile",
         "carry",

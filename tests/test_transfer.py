@@ -14,14 +14,15 @@ import pyarrow as pa
 import pytest
 from nouns import PATIENT, planned
 
-from arrowetl import limits, workers
+from arrowetl import jobs, limits
 from arrowetl.errors import DataLoadingError, VerificationError
+from arrowetl.jobs import Servers
 from arrowetl.model import Comparison, Mode, Partition
 from arrowetl.outcome import Changes, Outcome, Status, Taken
 from arrowetl.record import Reading, Standing
 from arrowetl.route import Endpoint, Route
 from arrowetl.transfer import Shared, rows_of_the_next, transfer
-from arrowetl.workers import Servers, Workers
+from arrowetl.workers import Workers
 
 PLAN = planned(PATIENT)
 NOON = datetime(2026, 1, 2, 12)
@@ -127,7 +128,7 @@ class FakeLedger:
 
 def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     servers = FakeServers(FakeSource(world), FakeEnd("replica", world), FakeEnd("warehouse", world))  # type: ignore[arg-type]
-    monkeypatch.setitem(workers._SERVERS, ROUTE, servers)
+    monkeypatch.setitem(jobs._SERVERS, ROUTE, servers)
     hands = Workers("thread", 1)
     try:
         standings = {PLAN.name: Standing()}

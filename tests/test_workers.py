@@ -18,10 +18,11 @@ from nouns import PATIENT, planned
 
 from arrowetl import limits
 from arrowetl.errors import Interrupted
+from arrowetl.jobs import Job
 from arrowetl.model import Comparison, Mode, Partition
 from arrowetl.outcome import PartitionOutcome
 from arrowetl.route import Route
-from arrowetl.workers import Job, Workers
+from arrowetl.workers import Workers
 
 ROWS = 60_000
 SPLIT = "tables: {split: {batch_size: 2000}}\n"
