@@ -38,9 +38,7 @@ def carry(job: Job) -> PartitionOutcome:
     if part.waits and spills and spill.has_room(spills, bytes_):
         ends = ends[:1]
         waiting = Waiting(plan, part, spill.keep(spills, plan.name, pieces[0][1]))
-    taken = [end.take(read, part, table) for end in ends for read, table in pieces]
-    for end in ends if gone else ():
-        end.forget(plan, part, gone)
+    taken = [end.take(plan, part, pieces, gone) for end in ends]
     staged = sum(table.num_rows for _, table in pieces)
     seconds = Counter({"extract": extracted - began})
     for one in taken:
@@ -57,9 +55,7 @@ def prove(job: Job) -> PartitionOutcome:
     servers, part = servers_of(job.route), job.part
     lacks = reconcile.differences(servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job)
     for end in servers.ends:
-        for read, table in lacks[end.name].pieces:
-            end.take(read, part, table)
-        end.forget(job.plan, part, lacks[end.name].gone)
+        end.take(job.plan, part, lacks[end.name].pieces, lacks[end.name].gone)
     staged, gone = (max(getattr(one, what) for one in lacks.values()) for what in ("changed_rows", "gone_rows"))
     found = lacks["replica"]
     return PartitionOutcome(
@@ -80,7 +76,7 @@ def ingest(job: Job) -> PartitionOutcome:
     """Give rows that waited to the warehouse."""
     assert job.rows is not None
     with spill.taken(job.rows) as table:
-        taken = servers_of(job.route).warehouse.take(job.plan, job.part, table)
+        taken = servers_of(job.route).warehouse.take(job.plan, job.part, ((job.plan, table),))
     return PartitionOutcome(
         0, 0, 0, 0, 0, taken.coercions, os.getpid(), connections_of(job.route), completes=True, seconds=taken.seconds
     )

@@ -109,6 +109,10 @@ class Ledger:
         """Make the tracking tables and their namespace, or bring a predecessor's up to date; their rows stay."""
         with self.warehouse.session() as session:
             standing = _warehouse_columns(session)
+            remade, column = tables.REMADE
+            if column not in standing.get(remade, {column}):
+                session.execute(f"DROP TABLE {self._quoted}.{remade}")
+                del standing[remade]
             if not standing.keys() >= OURS:
                 # Whoever may not make one can still use the one that is there.
                 if not session.rows(
@@ -128,8 +132,11 @@ class Ledger:
             with self._replica.session() as replica:
                 database = replica.endpoint.database
                 replica.execute(tables.COPY_STATUS.format(table=sql.mysql_table(database, "etl_copy_status")))
+                remade, column = tables.REMADE
+                if column not in _replica_columns(replica).get(remade, {column}):
+                    replica.execute(f"DROP TABLE {sql.mysql_table(database, remade)}")
                 replica.execute(tables.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status")))
-                there = _copy_columns(replica)
+                there = _replica_columns(replica)["etl_copy_status"]
                 changes = [f"ADD COLUMN {n} {t}" for n, t in tables.ADDED_COPY.items() if n not in there]
                 # What is recorded in the transaction of the rows must come and go with it.
                 engine = replica.rows(
@@ -230,7 +237,7 @@ class Ledger:
         at_replica = dict[str, Record]()
         if self._replica:
             with self._replica.session() as replica:
-                if "as_of" in _copy_columns(replica):
+                if "as_of" in _replica_columns(replica).get("etl_copy_status", ()):
                     at_replica = _records(replica.rows(f"SELECT {_RECORD} FROM etl_copy_status"))
         with self.warehouse.session() as session:
             if "as_of" not in _warehouse_columns(session).get("etl_load_status", ()):
@@ -328,18 +335,18 @@ def _records(rows: Iterable[tuple[Any, ...]]) -> dict[str, Record]:
     }
 
 
-def _copy_columns(replica: drivers.MySQL) -> set[str]:
-    """Those of the replica's tracking table; none where there is no such table."""
+def _replica_columns(replica: drivers.MySQL) -> dict[str, set[str]]:
+    """Tracking table at the replica → its columns, for those that are there."""
     question = (
-        "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_NAME = 'etl_copy_status' "
+        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS "
+        "WHERE TABLE_NAME IN ('etl_copy_status', 'etl_partition_status') "
         f"AND TABLE_SCHEMA = {sql.mysql_literal(replica.endpoint.database)}"
     )
-    return {name for (name,) in replica.rows(question)}
+    return _by_table(replica.rows(question))
 
 
 def _warehouse_columns(session: drivers.Postgres) -> dict[str, set[str]]:
     """Tracking table at the warehouse → its columns, for those that are there."""
-    found: dict[str, set[str]] = {}
     names = ", ".join(map(sql.postgres_literal, sorted(TRACKING)))
     question = (
         "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -347,6 +354,11 @@ def _warehouse_columns(session: drivers.Postgres) -> dict[str, set[str]]:
         f"WHERE n.nspname = {sql.postgres_literal(session.endpoint.namespace)} AND c.relkind = 'r' "
         f"AND c.relname IN ({names}) AND a.attnum > 0 AND NOT a.attisdropped"
     )
-    for table, column in session.rows(question):
+    return _by_table(session.rows(question))
+
+
+def _by_table(rows: Iterable[tuple[Any, ...]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for table, column in rows:
         found.setdefault(table, set()).add(column)
     return found

@@ -172,6 +172,10 @@ class Partition:
     """About how many the source has in it."""
     token: str | None = None
     """By which both ends record that they have it, where a run that is killed is to find it again."""
+    attempt: str | None = None
+    """Of the table's being carried, without which nobody may bring it any more; None where no job can be lost."""
+    execution: str | None = None
+    """Which of the times that it was begun, where a job that was lost may be done twice."""
     waits: bool = False
     """Whether its rows may wait for the warehouse until the replica has all of the table."""
 

@@ -30,8 +30,8 @@ from arrowetl.outcome import Outcome, Status, TableEnded, TableRetried
 from arrowetl.planning import Planned, failure_of
 from arrowetl.retry import Retries
 from arrowetl.tables_file import is_within
-from arrowetl.transfer import Shared, carry_table
-from arrowetl.workers import Workers
+from arrowetl.transfer import carry_table
+from arrowetl.workers import Shared, Workers
 
 
 @dataclass(frozen=True)

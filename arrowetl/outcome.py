@@ -95,6 +95,8 @@ class PartitionOutcome:
     """Whether it is the rest of a partition whose rows had waited."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Leg → how long it took."""
+    part: Partition | None = None
+    """As it was brought, where it may have been brought more than once."""
 
 
 @dataclass(frozen=True, slots=True)

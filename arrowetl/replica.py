@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,7 @@ from arrowetl.errors import DatabaseQueryError, DataLoadingError, VerificationEr
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
-from arrowetl.sql import tracking
+from arrowetl.sql import partitions
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 
@@ -84,22 +84,25 @@ class Replica:
         if sql.staging_name(plan.name) not in self._tables:
             return {}
         with self.pool.session() as session:
-            return tracking.partitions_from(session.rows(tracking.staged_partitions(None, plan.name, plan.staging_id)))
+            return partitions.whole_from(session.rows(partitions.whole(None, plan.name, plan.staging_id)))
 
-    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = ()) -> None:
+    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> None:
         """
         Make the staging table, with its primary key and no other index; and one for keys that are gone.
 
         Args:
             keep: the partitions that stay in the staging table that is there; all else goes out of it.
+            attempt: by which partitions may be brought, where jobs can be lost and go on unseen.
         """
         name, database = sql.staging_name(plan.name), self.endpoint.database
         if keep:
             with self.pool.session() as session:
                 session.execute("START TRANSACTION")
+                session.execute(partitions.forget(None, plan.name, [part.token or "" for part in keep]))
                 key = sql.mysql_name(plan.table.primary_key[0])
                 session.execute(f"DELETE FROM {sql.mysql_table(database, name)}{sql.outside(key, keep)}")
-                session.execute(tracking.forget_partitions(None, plan.name, [part.token or "" for part in keep]))
+                if attempt:
+                    session.execute(partitions.begin(None, plan.name, attempt))
                 session.execute("COMMIT")
             return
         assert self._server is not None, "open() comes first"
@@ -112,58 +115,97 @@ class Replica:
                     schema.remedy_of(plan.name, field),
                 )
         with self.pool.session() as session:
-            if plan.is_split:
-                session.execute(tracking.forget_partitions(None, plan.name))
+            if plan.is_split or attempt:
+                session.execute(partitions.forget(None, plan.name))
             if name in self._tables:
                 session.execute(sql.drop_mysql(database, name))
             session.execute(sql.create_replica(database, name, plan, flavour, collations, _is_indexed_first(plan)))
             if plan.is_delta:
                 session.execute(sql.create_gone_replica(database, plan))
+            if attempt:
+                session.execute(partitions.begin(None, plan.name, attempt))
 
-    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> Taken:
+    def take(
+        self,
+        plan: TablePlan,
+        part: Partition,
+        pieces: Sequence[tuple[TablePlan, pa.Table]],
+        gone: pa.Table | None = None,
+    ) -> Taken:
         """
         Load one partition: all of it, exactly, or none.
+
+        Args:
+            pieces: its rows, each lot with the plan by which it was read.
+            gone: keys of rows that are gone from the source.
 
         Returns:
             How long it took; nothing is ever coerced.
 
         Raises:
-            DataLoadingError: a row was refused, replaced another, or drew a warning.
+            DataLoadingError: a row was refused, replaced another, or drew a warning; or the attempt is over.
         """
-        if not table.num_rows and not part.token:
+        loads = [(rows, read.fields, sql.staging_name(plan.name)) for read, rows in pieces if rows.num_rows]
+        if gone is not None and gone.num_rows:
+            loads.append((gone, plan.key_fields, sql.gone_name(plan.name)))
+        if not loads and not part.token:
             return Taken()
-        return Taken(seconds=self._load(plan, part, table, plan.fields, sql.staging_name(plan.name)))
-
-    def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None:
-        """Stage the keys of rows that are gone from the source."""
-        if keys.num_rows:
-            self._load(plan, part, keys, plan.key_fields, sql.gone_name(plan.name))
-
-    def _load(
-        self, plan: TablePlan, part: Partition, table: pa.Table, fields: Sequence[Field], name: str
-    ) -> dict[str, float]:
-        """All of it or none; leg → seconds."""
         began = time.monotonic()
-        with (
-            self._spilled(partial(infile.write, table, fields)) as path,
-            self.pool.session() as session,
-        ):
+        with ExitStack() as held:
+            paths = [
+                held.enter_context(self._spilled(partial(infile.write, rows, fields))) for rows, fields, _ in loads
+            ]
+            session = held.enter_context(self.pool.session())
             spilled = time.monotonic()
             session.execute("START TRANSACTION")
-            expected = infile.unlabelled(table, fields)
-            # An incremental row may be staged a second time, where it changed once more: REPLACE counts it twice.
-            replaces = plan.mode is Mode.INCREMENTAL
-            statement = sql.load_data(self.endpoint.database, name, fields, path.as_posix(), session.flavour, replaces)
-            changed, warnings, words = session.load(statement, lenient=expected > 0)
-            again = changed - table.num_rows if replaces else 0
-            if warnings != expected or not 0 <= again <= table.num_rows or changed != table.num_rows + again:
-                session.execute("ROLLBACK")
-                raise _refused(plan, part, table.num_rows, changed, words)
             if part.token:
-                rows = table.num_rows
-                session.execute(tracking.staged_partition(None, plan.name, plan.staging_id, part, rows, ()))
+                self._note(session, plan, part, sum(rows.num_rows for _, rows in pieces))
+            for (rows, fields, name), path in zip(loads, paths, strict=True):
+                self._load(session, plan, part, rows, fields, name, path)
             session.execute("COMMIT")
-        return {"spill": spilled - began, "load": time.monotonic() - spilled}
+        return Taken(seconds={"spill": spilled - began, "load": time.monotonic() - spilled})
+
+    def _note(self, session: drivers.MySQL, plan: TablePlan, part: Partition, rows: int) -> None:
+        """Write down that the partition is there; what a job that was lost brought of it goes out."""
+        if session.execute(partitions.note(None, plan.name, plan.staging_id, part, rows)):
+            return
+        if len(session.rows(partitions.is_noted(None, part))) < 2:
+            raise partitions.no_more(plan.name, part)
+        session.execute(partitions.note_again(None, part, rows))
+        # Of an incremental table each row replaces the one with its key.
+        if plan.mode is not Mode.INCREMENTAL:
+            where = sql.inside(sql.mysql_name(plan.table.primary_key[0]) if plan.table.primary_key else "", part)
+            for name in _staged_names(plan):
+                session.execute(f"DELETE FROM {sql.mysql_table(self.endpoint.database, name)}{where}")
+
+    def _load(
+        self,
+        session: drivers.MySQL,
+        plan: TablePlan,
+        part: Partition,
+        rows: pa.Table,
+        fields: Sequence[Field],
+        name: str,
+        path: Path,
+    ) -> None:
+        expected = infile.unlabelled(rows, fields)
+        # An incremental row may be staged a second time, where it changed once more: REPLACE counts it twice.
+        replaces = plan.mode is Mode.INCREMENTAL
+        statement = sql.load_data(self.endpoint.database, name, fields, path.as_posix(), session.flavour, replaces)
+        changed, warnings, words = session.load(statement, lenient=expected > 0)
+        again = changed - rows.num_rows if replaces else 0
+        if warnings != expected or not 0 <= again <= rows.num_rows or changed != rows.num_rows + again:
+            raise _refused(plan, part, rows.num_rows, changed, words)
+
+    def seal(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
+        """Let nobody bring any more partitions by an attempt; token → execution of those that are there."""
+        with self.pool.session() as session:
+            session.execute(partitions.seal(None, attempt))
+            found = dict(session.rows(partitions.executions(None, plan.name)))
+            if not (plan.is_split and plan.is_whole):
+                # Nobody would go on with it.
+                session.execute(partitions.forget(None, plan.name))
+            return found
 
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
@@ -210,7 +252,7 @@ class Replica:
                 raise
             session.execute(recorded(changes))
             if plan.is_split:
-                session.execute(tracking.forget_partitions(None, plan.name))
+                session.execute(partitions.forget(None, plan.name))
             if exists:
                 session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
         return changes
@@ -247,7 +289,7 @@ class Replica:
         with self.pool.session() as session:
             for name in _staged_names(plan):
                 session.execute(sql.drop_mysql(self.endpoint.database, name))
-            session.execute(tracking.forget_partitions(None, plan.name))
+            session.execute(partitions.forget(None, plan.name))
 
     def close(self) -> None:
         self.pool.close()

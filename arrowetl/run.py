@@ -30,8 +30,7 @@ from arrowetl.retry import Retries
 from arrowetl.route import Choices, Route
 from arrowetl.spill import run_directory
 from arrowetl.tables_file import TablesFile, read_tables
-from arrowetl.transfer import Shared
-from arrowetl.workers import Workers
+from arrowetl.workers import Shared, Workers
 
 
 def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> Summary:

@@ -12,57 +12,38 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from arrowetl import checksum, coerce, limits, modes, partition, resume, schema, spill, sql
+from arrowetl import checksum, limits, modes, partition, resume, spill, sql
+from arrowetl.account import carried_outcome, coerced, entry_of, recorded_entry, remembered_with
 from arrowetl.carry import carry, compare_whole, ends_of, ingest
 from arrowetl.errors import (
     ArrowetlError,
     DatabaseConnectionError,
+    DataLoadingError,
     Interrupted,
     OutOfStepError,
     VerificationError,
 )
-from arrowetl.jobs import End, Job, Servers, servers_of
-from arrowetl.ledger import Ledger
+from arrowetl.jobs import End, Job, servers_of
 from arrowetl.model import Comparison, Mode, Partition, TablePlan
 from arrowetl.outcome import (
     Changes,
-    Coercion,
-    Event,
     Outcome,
     PartitionCarried,
     PartitionOutcome,
     Staged,
-    Status,
     TableStarted,
 )
-from arrowetl.record import AsOf, Compared, Reading, Record, Standing
-from arrowetl.route import Route
+from arrowetl.record import Reading
 from arrowetl.sql.tracking import Entry
-from arrowetl.workers import Workers
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What a run's tables share."""
-
-    route: Route
-    servers: Servers
-    ledger: Ledger
-    standings: Mapping[str, Standing]
-    remembered: Mapping[str, tuple[Coercion, ...]]
-    """Table → what the last run of it that succeeded had to coerce."""
-    workers: Workers
-    tell: Callable[[Event], None]
-    compared: Mapping[str, Compared] = field(default_factory=dict)
-    """Table → what a comparison found of it just now."""
+from arrowetl.workers import Shared
 
 
 def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tuple[Outcome, Entry]:
@@ -88,19 +69,21 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
         high = compared.watermark if compared else source.high(plan, before)
         plan, carried = whole_if_it_differs(plan, shared)
         ends, counts = ends_of(plan, shared.servers), dict[str, int]()
+        attempt = uuid4().hex if shared.workers.may_be_lost else None
 
         if not carried:
             held = resume.held(plan, ends, source, servers_of(shared.route.from_replica).source)
             kept = [part for part, _ in held]
             for end in ends:
-                end.prepare(plan, kept)
+                end.prepare(plan, kept, attempt)
             # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
             rows = partial(rows_of_the_next, plan, shared)
             left = [(part.lower, part.upper) for part in compared.differing] if compared else partition.gaps(kept)
             partitions = source.partitions(plan, left, rows) if before.rows or plan.is_delta else ()
-            carried = resume.outcomes(held) + carry_all(plan, partitions, shared)
+            carried = resume.outcomes(held) + carry_all(plan, partitions, shared, attempt)
             if plan.mode is Mode.INCREMENTAL:
-                carried += carry_all(plan, source.ranges(plan, partial(rows_of_the_next, plan, shared)), shared)
+                carried += carry_all(plan, source.ranges(plan, rows), shared, attempt)
+            seal(plan, ends, carried, attempt)
             carried, counts = finish(plan, ends, carried, shared)
 
         staged = together(carried, compared.rows_equal if compared else 0)
@@ -165,12 +148,19 @@ def rows_of_the_next(plan: TablePlan, shared: Shared) -> int:
     return partition.rows_per_partition(plan.table, plan.batch_size, shared.workers.pace.partition_bytes)
 
 
-def carry_all(plan: TablePlan, partitions: Iterable[Partition], shared: Shared) -> list[PartitionOutcome]:
-    """Every partition of a table, several at a time."""
+def carry_all(
+    plan: TablePlan, partitions: Iterable[Partition], shared: Shared, attempt: str | None = None
+) -> list[PartitionOutcome]:
+    """
+    Every partition of a table, several at a time.
+
+    Args:
+        attempt: of the table's being carried, where jobs can be lost and go on unseen.
+    """
     carried = []
-    if plan.is_split and plan.is_whole:
-        partitions = (replace(part, token=uuid4().hex) for part in partitions)
-    waits = may_wait(plan, shared)
+    if attempt or (plan.is_split and plan.is_whole):
+        partitions = (replace(part, token=uuid4().hex, attempt=attempt) for part in partitions)
+    waits = may_wait(plan, shared) and not attempt
     jobs = (Job(shared.route, plan, replace(part, waits=waits)) for part in partitions)
     shared.tell(TableStarted(plan.name, max(1, -(-plan.table.rows // rows_of_the_next(plan, shared)))))
     with closing(shared.workers.each(carry, plan, jobs)) as outcomes:
@@ -185,6 +175,26 @@ def may_wait(plan: TablePlan, shared: Shared) -> bool:
     builds_indexes = sql.add_indexes("", plan.name, plan) is not None
     both = len(ends_of(plan, shared.servers)) > 1
     return plan.is_whole and plan.is_split and builds_indexes and both
+
+
+def seal(plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcome], attempt: str | None) -> None:
+    """
+    Where jobs can be lost: let none of them bring anything any more, and see that what is there was brought by those
+    that are known of.
+
+    Raises:
+        DataLoadingError: some was brought by others.
+    """
+    brought = {part.token: part.execution for one in carried if (part := one.part)}
+    for end in ends if attempt else ():
+        there = end.seal(plan, attempt or "")
+        if others := sum(there.get(token or "") != execution for token, execution in brought.items()):
+            raise DataLoadingError(
+                f"{plan.name}: {others} partitions were brought to the {end.name} by a job that had been given up; "
+                "nothing was cut over",
+                "run again",
+                transient=True,
+            )
 
 
 def finish(
@@ -272,102 +282,6 @@ def switch(
                 raise
             end.discard(plan)
     return changes
-
-
-def coerced(
-    plan: TablePlan, carried: Sequence[PartitionOutcome], shared: Shared
-) -> tuple[tuple[Coercion, ...], dict[str, str]]:
-    """What had to be coerced in all partitions together, and the SRID that each column of places is to tell."""
-    found = coerce.merged(
-        (coercion for part in carried for coercion in part.coercions), shared.remembered.get(plan.name)
-    )
-    srids, coercions = coerce.srids(found)
-    places = [field for field in plan.fields if schema.is_a_place(field)]
-    return coercions, {field.name_postgres: srids.get(field.column.name, "") for field in places}
-
-
-def remembered_with(plan: TablePlan, coercions: Sequence[Coercion], shared: Shared) -> tuple[Coercion, ...]:
-    """What is to be remembered of a table: where only what changed was seen, what was known of the rest as well."""
-    seen = {(one.column, one.found) for one in coercions}
-    known = shared.remembered.get(plan.name, ()) if plan.is_delta and not plan.proves else ()
-    return (*coercions, *(one for one in known if (one.column, one.found) not in seen))
-
-
-def entry_of(
-    plan: TablePlan, staged: Staged, shared: Shared, high: str | None, reading: Reading | None, started_at: datetime
-) -> Entry:
-    """What is to be recorded of a table that was carried from the source."""
-    before = recorded(plan, shared)
-    told = {field.column.name for field in plan.fields if not field.mask}
-    moved = not plan.is_delta or bool(staged)
-    # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
-    version = f"{shared.route.run_id}-{uuid4().hex[:8]}"
-    # What is masked is in no checksum.
-    by_checksum = plan.table.rows <= limits.whole_rows_checksum_max and not plan.masked
-    compared_whole = plan.mode is not Mode.INCREMENTAL or by_checksum
-    compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
-    return Entry(
-        table=plan.name,
-        run_id=shared.route.run_id,
-        rows=staged.expected,
-        version=version if moved else before.version,
-        as_of=AsOf(
-            shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key, modes.masks_of(plan)
-        ),
-        watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
-        watermark_column=plan.watermark,
-        forgets_watermark=before.watermark_column is not None and before.watermark_column not in told,
-    )
-
-
-def recorded(plan: TablePlan, shared: Shared) -> Record:
-    """What was recorded of a table before: at the replica, or at the warehouse of a run that has no replica."""
-    standing = shared.standings[plan.name]
-    return standing.replica if shared.route.replica else standing.warehouse
-
-
-def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
-    """What is recorded of the replica, for a warehouse that takes its rows from there."""
-    record = shared.standings[plan.name].replica
-    return Entry(
-        plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
-        record.watermark_column,
-    )  # fmt: skip
-
-
-def carried_outcome(
-    plan: TablePlan,
-    carried: Sequence[PartitionOutcome],
-    staged: Staged,
-    changes: Mapping[str, Changes],
-    coercions: tuple[Coercion, ...],
-    settled: bool | None,
-    seconds: float,
-) -> Outcome:
-    """What is to be told of a table that arrived."""
-    how = changes["warehouse"].how if "warehouse" in changes else ""
-    return Outcome(
-        table=plan.name,
-        category=plan.category,
-        mode=plan.mode,
-        reason=plan.reason,
-        status=Status.SUCCEEDED,
-        # Rows that waited are no partition of their own.
-        partitions=sum(1 for part in carried if not part.completes),
-        rows_extracted=sum(part.rows for part in carried),
-        # Where the replica was read rather than written, its rows are those that were read.
-        rows_replica=staged.expected if plan.from_replica or "replica" in changes else None,
-        rows_warehouse=staged.expected if "warehouse" in changes else None,
-        changes=changes.get("warehouse", Changes()),
-        bytes_extracted=sum(part.bytes for part in carried),
-        seconds=seconds,
-        coercions=coercions,
-        settled=settled,
-        verdict="equal",
-        journey=plan.journey,
-        expected=plan.expected,
-        notes=(*plan.notes, *([f"written at the warehouse: {how}"] if how else [])),
-    )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldErro
 from arrowetl.model import Cutover, Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
-from arrowetl.sql import tracking
+from arrowetl.sql import partitions
 
 
 class Warehouse:
@@ -112,8 +112,8 @@ class Warehouse:
                 self._give_key(session, plan)
             except KeyNotHeldError:
                 return {}
-            question = tracking.staged_partitions(self.namespace, plan.name, plan.staging_id)
-            done = tracking.partitions_from(session.rows(question))
+            question = partitions.whole(self.namespace, plan.name, plan.staging_id)
+            done = partitions.whole_from(session.rows(question))
             key = sql.postgres_name(plan.key_fields[0].name_postgres)
             table = sql.postgres_table(self.namespace, staged)
             counts = {
@@ -123,76 +123,130 @@ class Warehouse:
             }
         return {token: (part, found) for token, (part, found) in done.items() if counts[token] == part.rows}
 
-    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = ()) -> None:
+    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> None:
         """
         Make the staging table, and one for keys that are gone.
 
         Args:
             keep: the partitions that stay in the staging table that is there; all else goes out of it.
+            attempt: by which partitions may be brought, where jobs can be lost and go on unseen.
         """
         name = sql.staging_name(plan.name_postgres)
         with self.pool.session() as session:
             if keep:
                 key = sql.postgres_name(plan.key_fields[0].name_postgres)
                 with session.transaction():
+                    session.execute(partitions.forget(self.namespace, plan.name, [part.token or "" for part in keep]))
                     target = sql.postgres_table(self.namespace, name)
                     session.execute(f"DELETE FROM {target}{sql.outside(key, keep)}")
-                    tokens = [part.token or "" for part in keep]
-                    session.execute(tracking.forget_partitions(self.namespace, plan.name, tokens))
-                return
-            if plan.is_split:
-                session.execute(tracking.forget_partitions(self.namespace, plan.name))
-            if name in self._left:
-                session.execute(sql.drop_postgres(self.namespace, name))
-            for statement in sql.create_warehouse(self.namespace, plan):
-                session.execute(statement)
+            else:
+                if plan.is_split or attempt:
+                    session.execute(partitions.forget(self.namespace, plan.name))
+                if name in self._left:
+                    session.execute(sql.drop_postgres(self.namespace, name))
+                for statement in sql.create_warehouse(self.namespace, plan):
+                    session.execute(statement)
+            if attempt:
+                session.execute(partitions.begin(self.namespace, plan.name, attempt))
 
-    def take(self, plan: TablePlan, part: Partition, table: pa.Table) -> Taken:
+    def take(
+        self,
+        plan: TablePlan,
+        part: Partition,
+        pieces: Sequence[tuple[TablePlan, pa.Table]],
+        gone: pa.Table | None = None,
+    ) -> Taken:
         """
         Ingest one partition: all of it, or none.
+
+        Args:
+            pieces: its rows, each lot with the plan by which it was read.
+            gone: keys of rows that are gone from the source.
 
         Returns:
             What had to be coerced, and how long it took.
 
         Raises:
             DataExtractionError: a value fits neither its rule nor a coercion.
-            DataLoadingError: the server refused a value.
+            DataLoadingError: the server refused a value; or the attempt is over.
             KeyNotHeldError: it refused a primary key, or would have.
         """
-        if table.num_rows == 0 and not part.token:
-            return Taken()
-        began = time.monotonic()
-        converted, coercions = coerce.to_warehouse(plan.name, table, plan.fields, plan.table.integer_key)
+        began, coercions, loads = time.monotonic(), list[Coercion](), list[tuple[str, TablePlan, pa.Table]]()
+        for read, rows in pieces:
+            if rows.num_rows:
+                converted, found = coerce.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
+                coercions += found
+                loads.append((sql.staging_name(plan.name_postgres), read, converted))
         if plan.key_postgres and {c.column for c in coercions if c.became == "NULL"} & set(plan.table.primary_key):
             raise KeyNotHeldError(f"{plan.name}: a primary key becomes NULL")
-        reader, coerced = converted.to_reader(limits.copy_batch_rows), time.monotonic()
+        if gone is not None and gone.num_rows:
+            keys, _ = coerce.to_warehouse(plan.name, gone, plan.key_fields, None)
+            loads.append((sql.gone_name(plan.name_postgres), plan, keys))
+        if not loads and not part.token:
+            return Taken()
+        coerced = time.monotonic()
+        with self._for_copy([rows for _, _, rows in loads]).session() as session, session.transaction():
+            if part.token:
+                self._note(session, plan, part, sum(rows.num_rows for _, rows in pieces), coercions)
+            if plan.mode is Mode.INCREMENTAL and (part.since is None or part.attempt):
+                # A row may be staged a second time, where it changed once more, or a job is done once more.
+                for _, rows in pieces:
+                    if rows.num_rows:
+                        keys = rows.column(plan.table.primary_key[0]).to_pylist()
+                        session.execute(sql.stage_again(self.namespace, plan, keys))
+            for name, read, rows in loads:
+                self._ingest(session, name, read, rows)
+        return Taken(tuple(coercions), {"coerce": coerced - began, "ingest": time.monotonic() - coerced})
+
+    def _note(
+        self,
+        session: drivers.Postgres | drivers.PostgresArrow,
+        plan: TablePlan,
+        part: Partition,
+        rows: int,
+        coercions: Sequence[Coercion],
+    ) -> None:
+        """Write down that the partition is there; what a job that was lost brought of it goes out."""
+        note = partitions.note(self.namespace, plan.name, plan.staging_id, part, rows, coercions)
+        if part.attempt is None:
+            session.execute(note)
+            return
+        if session.rows(note):
+            return
+        if len(session.rows(partitions.is_noted(self.namespace, part))) < 2:
+            raise partitions.no_more(plan.name, part)
+        session.execute(partitions.note_again(self.namespace, part, rows, coercions))
+        if plan.mode is not Mode.INCREMENTAL:
+            where = sql.inside(sql.postgres_name(plan.key_fields[0].name_postgres) if plan.key_fields else "", part)
+            for name in _staged_names(plan):
+                session.execute(f"DELETE FROM {sql.postgres_table(self.namespace, name)}{where}")
+
+    def _ingest(
+        self, session: drivers.Postgres | drivers.PostgresArrow, name: str, read: TablePlan, rows: pa.Table
+    ) -> None:
         try:
-            with self._for_copy(converted).session() as session, session.transaction():
-                if plan.mode is Mode.INCREMENTAL and part.since is None:
-                    keys = table.column(plan.table.primary_key[0]).to_pylist()
-                    session.execute(sql.stage_again(self.namespace, plan, keys))
-                session.ingest(self.namespace, sql.staging_name(plan.name_postgres), reader)
-                if part.token:
-                    whole = (plan.name, plan.staging_id, part, table.num_rows, coercions)
-                    session.execute(tracking.staged_partition(self.namespace, *whole))
+            session.ingest(self.namespace, name, rows.to_reader(limits.copy_batch_rows))
         except DatabaseQueryError as error:
-            if plan.key_postgres and error.code in _KEY_REFUSED:
-                raise KeyNotHeldError(f"{plan.name}: {error.message}") from error
-            if refused := _refused(plan, converted, error):
+            if read.key_postgres and error.code in _KEY_REFUSED:
+                raise KeyNotHeldError(f"{read.name}: {error.message}") from error
+            if refused := _refused(read, rows, error):
                 raise refused from error
             raise
-        return Taken(coercions, {"coerce": coerced - began, "ingest": time.monotonic() - coerced})
 
-    def _for_copy(self, rows: pa.Table) -> drivers.Pool[drivers.Postgres] | drivers.Pool[drivers.PostgresArrow]:
-        return self.pool if drivers.can_copy(rows.schema) else self.arrow
+    def _for_copy(
+        self, tables: Sequence[pa.Table]
+    ) -> drivers.Pool[drivers.Postgres] | drivers.Pool[drivers.PostgresArrow]:
+        return self.pool if all(drivers.can_copy(rows.schema) for rows in tables) else self.arrow
 
-    def forget(self, plan: TablePlan, part: Partition, keys: pa.Table) -> None:
-        """Stage the keys of rows that are gone from the source."""
-        if keys.num_rows:
-            converted, _ = coerce.to_warehouse(plan.name, keys, plan.key_fields, None)
-            with self._for_copy(converted).session() as session:
-                name = sql.gone_name(plan.name_postgres)
-                session.ingest(self.namespace, name, converted.to_reader(limits.copy_batch_rows))
+    def seal(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
+        """Let nobody bring any more partitions by an attempt; token → execution of those that are there."""
+        with self.pool.session() as session:
+            session.execute(partitions.seal(self.namespace, attempt))
+            found = dict(session.rows(partitions.executions(self.namespace, plan.name)))
+            if not (plan.is_split and plan.is_whole):
+                # Nobody would go on with it.
+                session.execute(partitions.forget(self.namespace, plan.name))
+            return found
 
     def rows(self, plan: TablePlan, part: Partition) -> pa.Table:
         """The published rows of a partition, as `readback.as_read_back` has them."""
@@ -263,9 +317,9 @@ class Warehouse:
             self._drop_staging(session, plan)
 
     def _drop_staging(self, session: drivers.Postgres, plan: TablePlan) -> None:
-        for name in (sql.staging_name, *([sql.gone_name] if plan.is_delta else [])):
-            session.execute(sql.drop_postgres(self.namespace, name(plan.name_postgres)))
-        session.execute(tracking.forget_partitions(self.namespace, plan.name))
+        for name in _staged_names(plan):
+            session.execute(sql.drop_postgres(self.namespace, name))
+        session.execute(partitions.forget(self.namespace, plan.name))
 
     @property
     def version(self) -> str:
@@ -280,6 +334,11 @@ class Warehouse:
     def close(self) -> None:
         self.pool.close()
         self.arrow.close()
+
+
+def _staged_names(plan: TablePlan) -> tuple[str, ...]:
+    name = plan.name_postgres
+    return (sql.staging_name(name), *([sql.gone_name(name)] if plan.is_delta else []))
 
 
 # Two keys that became one, a key without a value, a key too long for an index.

@@ -10,18 +10,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, as_completed, wait
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import psutil
 
 from arrowetl import executors, limits
 from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
-from arrowetl.jobs import Job, carried
+from arrowetl.jobs import Job, Servers, carried
+from arrowetl.ledger import Ledger
 from arrowetl.model import TablePlan
-from arrowetl.outcome import ConnectionCount, PartitionOutcome
+from arrowetl.outcome import Coercion, ConnectionCount, Event, PartitionOutcome
 from arrowetl.pace import Pace, Pacer
+from arrowetl.record import Compared, Standing
+from arrowetl.route import Route
 
 
 class Workers:
@@ -51,6 +55,8 @@ class Workers:
         self._turns, self._room = _Turns(self.pace.at_a_time), _Room(limits.bytes_in_flight_max)
         self._idle, self._looked = 0.0, time.monotonic()
         psutil.cpu_percent()  # the first answer is about no time at all
+        self.may_be_lost = getattr(self._executor, "may_be_lost", False)
+        """Whether a job can be given up that goes on unseen, and is done once more elsewhere."""
         self.stopping = threading.Event()
         self.connections: dict[int, tuple[ConnectionCount, ...]] = {}
         """Process → its connections, for processes other than this one."""
@@ -215,3 +221,19 @@ class _Room:
 
     def _fits(self, bytes_: int) -> bool:
         return not self._taken or self._taken + bytes_ <= self._most
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a run's tables share."""
+
+    route: Route
+    servers: Servers
+    ledger: Ledger
+    standings: Mapping[str, Standing]
+    remembered: Mapping[str, tuple[Coercion, ...]]
+    """Table → what the last run of it that succeeded had to coerce."""
+    workers: Workers
+    tell: Callable[[Event], None]
+    compared: Mapping[str, Compared] = field(default_factory=dict)
+    """Table → what a comparison found of it just now."""

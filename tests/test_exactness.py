@@ -210,10 +210,10 @@ def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
     plan, part = planned(PATIENT), Partition(0, None, None)
     rows = pa.table({"PatNum": [1, 2], "LName": ["a", "b"]})
     replica.prepare(plan)
-    replica.take(plan, part, rows)
+    replica.take(plan, part, [(plan, rows)])
     told = r"3 rows were sent to the replica, it counts 1 and warns: Duplicate entry '…' for key 'PRIMARY' \(1062\)"
     with pytest.raises(DataLoadingError, match=told):
-        replica.take(plan, part, pa.table({"PatNum": [1, 2, 3], "LName": ["a", "changed", "c"]}))
+        replica.take(plan, part, [(plan, pa.table({"PatNum": [1, 2, 3], "LName": ["a", "changed", "c"]}))])
 
     assert replica.count(plan) == 2
     replica.discard(plan)

@@ -61,6 +61,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "reconcile",
         "carry",
         "resume",
+        "account",
         "transfer",
         "planning",
         "night",

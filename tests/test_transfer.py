@@ -62,10 +62,10 @@ class FakeEnd:
     def done(self, plan: Any) -> dict[str, Any]:
         return {}
 
-    def prepare(self, plan: Any, keep: Any) -> None:
+    def prepare(self, plan: Any, keep: Any, attempt: Any) -> None:
         self.world.note(f"{self.name} prepare")
 
-    def take(self, plan: Any, part: Any, table: pa.Table) -> Taken:
+    def take(self, plan: Any, part: Any, pieces: Any, gone: Any) -> Taken:
         self.world.note(f"{self.name} take")
         return Taken()
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from typing import Any
 
 import pyarrow as pa
 
@@ -56,6 +57,13 @@ class PostgresArrow:
         with self._translated("query"), self._connection.cursor() as cursor:
             cursor.execute(statement)
             yield from cursor.fetch_record_batch()
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a query, or of a statement that returns some."""
+        with self._translated("query"), self._connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            cursor.execute(statement)
+            return [tuple(row) for row in cursor.fetchall()]
 
     def execute(self, statement: str) -> None:
         """Run a statement."""

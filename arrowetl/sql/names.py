@@ -5,7 +5,6 @@ Names and values as either language writes them, and what a run calls the tables
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 
 from arrowetl import limits
 from arrowetl.schema import shortened
@@ -38,7 +37,7 @@ def postgres_table(namespace: str, table: str) -> str:
     return f"{postgres_name(namespace)}.{postgres_name(table)}"
 
 
-def mysql_literal(value: str | int | datetime | None) -> str:
+def mysql_literal(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, int):
@@ -46,7 +45,7 @@ def mysql_literal(value: str | int | datetime | None) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def postgres_literal(value: str | int | bool | datetime | None) -> str:
+def postgres_literal(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bool | int):

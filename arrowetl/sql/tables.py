@@ -27,9 +27,11 @@ CREATE TABLE IF NOT EXISTS {table} (
     plan VARCHAR(64) NOT NULL,
     lower_key VARCHAR(32) NULL,
     upper_key VARCHAR(32) NULL,
-    token VARCHAR(64) NOT NULL,
+    token VARCHAR(64) CHARACTER SET latin1 NOT NULL,
     rows_staged BIGINT NOT NULL,
-    coerced TEXT NULL
+    coerced TEXT NULL,
+    execution VARCHAR(64) NULL,
+    UNIQUE KEY token (token)
 ) ENGINE=InnoDB"""
 
 WAREHOUSE_TABLES = (
@@ -68,7 +70,9 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
     upper_key varchar(32),
     token varchar(64) NOT NULL,
     rows_staged bigint NOT NULL,
-    coerced text
+    coerced text,
+    execution varchar(64),
+    UNIQUE (token)
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
@@ -131,6 +135,9 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_verified (
     differed_at timestamptz
 )""",
 )
+
+# Holds nothing that outlives a load: one of another form is made anew.
+REMADE = ("etl_partition_status", "execution")
 
 # Columns that the tables of a predecessor, or of an earlier version, may lack: they are adopted, not replaced.
 ADDED_COPY = {

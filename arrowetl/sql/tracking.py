@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from arrowetl.model import Partition
 from arrowetl.outcome import Changes, Coercion
 from arrowetl.record import AsOf, Reading
 from arrowetl.sql.names import mysql_literal, postgres_literal, postgres_name
@@ -121,50 +120,6 @@ def checked_load(namespace: str, tables: Iterable[str], run_id: str) -> str:
         f"UPDATE {postgres_name(namespace)}.etl_load_status SET load_status = 'success', "
         f"_checked_at = now() AT TIME ZONE 'UTC', run_id = {postgres_literal(run_id)} WHERE table_name IN ({names})"
     )
-
-
-def staged_partition(
-    namespace: str | None, table: str, plan: str, part: Partition, rows: int, coercions: Iterable[Coercion]
-) -> str:
-    """A partition is whole in staging; said in the transaction that brings it. `namespace` is None at the replica."""
-    literal = mysql_literal if namespace is None else postgres_literal
-    keys = (None if key is None else str(key) for key in (part.lower, part.upper))
-    coerced = json.dumps([coercion.as_json() for coercion in coercions])
-    values = ", ".join(literal(value) for value in (table, plan, *keys, part.token, rows, coerced))
-    return f"INSERT INTO {_partitions(namespace)} VALUES ({values})"
-
-
-def staged_partitions(namespace: str | None, table: str, plan: str) -> str:
-    """Lower and upper key, token, rows and coercions of the partitions that are whole in staging, by one plan."""
-    literal = mysql_literal if namespace is None else postgres_literal
-    return (
-        f"SELECT lower_key, upper_key, token, rows_staged, coerced FROM {_partitions(namespace)} "
-        f"WHERE table_name = {literal(table)} AND plan = {literal(plan)}"
-    )
-
-
-def partitions_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
-    """Token → partition and its coercions, of what `staged_partitions` asks."""
-    return {
-        token: (
-            Partition(0, lower and int(lower), upper and int(upper), rows=int(count), token=token),
-            tuple(map(Coercion.from_json, json.loads(coerced or "[]"))),
-        )
-        for lower, upper, token, count, coerced in rows
-    }
-
-
-def forget_partitions(namespace: str | None, table: str, kept: Iterable[str] = ()) -> str:
-    """Nothing more is known of a table's staging, or only of the partitions with the tokens named."""
-    literal = mysql_literal if namespace is None else postgres_literal
-    named = ", ".join(map(literal, kept))
-    return f"DELETE FROM {_partitions(namespace)} WHERE table_name = {literal(table)}" + (
-        f" AND token NOT IN ({named})" if named else ""
-    )
-
-
-def _partitions(namespace: str | None) -> str:
-    return "etl_partition_status" if namespace is None else f"{postgres_name(namespace)}.etl_partition_status"
 
 
 def in_doubt(table: str) -> str:

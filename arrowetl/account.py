@@ -1,0 +1,116 @@
+"""
+The account of a table that was carried: what is recorded of it, and what is told.
+
+Values from values: nothing is asked of a server here, nothing written.
+`transfer` gathered what came of the table; `ledger` writes down what is made
+of that here, `outcome` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import uuid4
+
+from arrowetl import coerce, limits, modes, schema
+from arrowetl.model import Mode, TablePlan
+from arrowetl.outcome import Changes, Coercion, Outcome, PartitionOutcome, Staged, Status
+from arrowetl.record import AsOf, Reading, Record
+from arrowetl.sql.tracking import Entry
+from arrowetl.workers import Shared
+
+
+def coerced(
+    plan: TablePlan, carried: Sequence[PartitionOutcome], shared: Shared
+) -> tuple[tuple[Coercion, ...], dict[str, str]]:
+    """What had to be coerced in all partitions together, and the SRID that each column of places is to tell."""
+    found = coerce.merged(
+        (coercion for part in carried for coercion in part.coercions), shared.remembered.get(plan.name)
+    )
+    srids, coercions = coerce.srids(found)
+    places = [field for field in plan.fields if schema.is_a_place(field)]
+    return coercions, {field.name_postgres: srids.get(field.column.name, "") for field in places}
+
+
+def remembered_with(plan: TablePlan, coercions: Sequence[Coercion], shared: Shared) -> tuple[Coercion, ...]:
+    """What is to be remembered of a table: where only what changed was seen, what was known of the rest as well."""
+    seen = {(one.column, one.found) for one in coercions}
+    known = shared.remembered.get(plan.name, ()) if plan.is_delta and not plan.proves else ()
+    return (*coercions, *(one for one in known if (one.column, one.found) not in seen))
+
+
+def entry_of(
+    plan: TablePlan, staged: Staged, shared: Shared, high: str | None, reading: Reading | None, started_at: datetime
+) -> Entry:
+    """What is to be recorded of a table that was carried from the source."""
+    before = recorded(plan, shared)
+    told = {field.column.name for field in plan.fields if not field.mask}
+    moved = not plan.is_delta or bool(staged)
+    # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
+    version = f"{shared.route.run_id}-{uuid4().hex[:8]}"
+    # What is masked is in no checksum.
+    by_checksum = plan.table.rows <= limits.whole_rows_checksum_max and not plan.masked
+    compared_whole = plan.mode is not Mode.INCREMENTAL or by_checksum
+    compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
+    return Entry(
+        table=plan.name,
+        run_id=shared.route.run_id,
+        rows=staged.expected,
+        version=version if moved else before.version,
+        as_of=AsOf(
+            shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key, modes.masks_of(plan)
+        ),
+        watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
+        watermark_column=plan.watermark,
+        forgets_watermark=before.watermark_column is not None and before.watermark_column not in told,
+    )
+
+
+def recorded(plan: TablePlan, shared: Shared) -> Record:
+    """What was recorded of a table before: at the replica, or at the warehouse of a run that has no replica."""
+    standing = shared.standings[plan.name]
+    return standing.replica if shared.route.replica else standing.warehouse
+
+
+def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
+    """What is recorded of the replica, for a warehouse that takes its rows from there."""
+    record = shared.standings[plan.name].replica
+    return Entry(
+        plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
+        record.watermark_column,
+    )  # fmt: skip
+
+
+def carried_outcome(
+    plan: TablePlan,
+    carried: Sequence[PartitionOutcome],
+    staged: Staged,
+    changes: Mapping[str, Changes],
+    coercions: tuple[Coercion, ...],
+    settled: bool | None,
+    seconds: float,
+) -> Outcome:
+    """What is to be told of a table that arrived."""
+    how = changes["warehouse"].how if "warehouse" in changes else ""
+    return Outcome(
+        table=plan.name,
+        category=plan.category,
+        mode=plan.mode,
+        reason=plan.reason,
+        status=Status.SUCCEEDED,
+        # Rows that waited are no partition of their own.
+        partitions=sum(1 for part in carried if not part.completes),
+        rows_extracted=sum(part.rows for part in carried),
+        # Where the replica was read rather than written, its rows are those that were read.
+        rows_replica=staged.expected if plan.from_replica or "replica" in changes else None,
+        rows_warehouse=staged.expected if "warehouse" in changes else None,
+        changes=changes.get("warehouse", Changes()),
+        bytes_extracted=sum(part.bytes for part in carried),
+        seconds=seconds,
+        coercions=coercions,
+        settled=settled,
+        verdict="equal",
+        journey=plan.journey,
+        expected=plan.expected,
+        notes=(*plan.notes, *([f"written at the warehouse: {how}"] if how else [])),
+    )
