@@ -11,6 +11,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from arrowetl import __version__, drivers, limits
@@ -20,7 +21,8 @@ from arrowetl.sql import archive, tables
 from arrowetl.sql.names import postgres_literal, postgres_name, postgres_table
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Of the program and of what it stands on."""
     return {"arrowetl": __version__, "python": platform.python_version(), **drivers.versions()}
 

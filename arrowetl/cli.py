@@ -23,10 +23,9 @@ import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
-from arrowetl.executors import EXECUTORS
 from arrowetl.model import CATEGORIES
 from arrowetl.options import all_option, chosen, json_option, shared, split_names, table_option
-from arrowetl.route import DESTINATIONS
+from arrowetl.route import DESTINATIONS, EXECUTORS
 from arrowetl.tables_file import problems_of, run_wide
 from arrowetl.verdict import ENDS
 
@@ -217,10 +216,8 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 )
 @click.option(
     "--executor",
-    type=click.Choice(EXECUTORS),
-    default="thread",
-    show_default=True,
-    help="Who carries the partitions of tables that have several.",
+    metavar="|".join(EXECUTORS),
+    help="Who carries partitions; default what tables.yml chooses, or thread.",
 )
 @click.option(
     "--to",
@@ -238,7 +235,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 @shared
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
-    read_from: str, executor: str, to: str, max_source_connections: int | None, strict: bool, dry_run: bool,
+    read_from: str, executor: str | None, to: str, max_source_connections: int | None, strict: bool, dry_run: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""

@@ -20,15 +20,16 @@ from dotenv import dotenv_values
 from arrowetl import limits, webhook
 from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
 from arrowetl.mask import KEY_CHARACTERS_MIN, KEY_VARIABLE
-from arrowetl.route import VARIABLES, Endpoint
+from arrowetl.route import VARIABLES, Credentials, Endpoint
 
 ENVIRONMENTS = ("production", "test")
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
 DEFAULT_TABLES = Path("conf/tables.yml")
+DEFAULT_SPILL_DIRECTORY = tempfile.gettempdir()
 
 # Name → (default, what it is for); `validate` lists them.
 ARROWETL_VARIABLES = {
-    "ARROWETL_SPILL_DIR": (tempfile.gettempdir(), "partitions wait for LOAD DATA in a private directory below it"),
+    "ARROWETL_SPILL_DIR": (DEFAULT_SPILL_DIRECTORY, "partitions wait for LOAD DATA in a private directory below it"),
     webhook.VARIABLE: (
         "not set",
         "is sent JSON of tables that failed or were slow, as tables.yml chooses by `monitoring`",
@@ -59,7 +60,7 @@ class Settings:
     environment: str
     endpoints: Mapping[str, Endpoint]
     tables_file: Path = DEFAULT_TABLES
-    spill_directory: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    spill_directory: Path = field(default_factory=lambda: Path(DEFAULT_SPILL_DIRECTORY))
     mask_key: bytes = field(default=b"", repr=False)
     """Of columns that are hashed; empty where there is none."""
     log_directory: Path = Path("logs")
@@ -70,6 +71,8 @@ class Settings:
     retry_seconds: float = limits.retry_seconds
     metrics_file: Path | None = None
     """Where metrics are written; None where nowhere."""
+    credentials: Credentials | None = None
+    """Where a cluster's workers find the passwords, among their own settings; None where they cannot."""
 
     def endpoint(self, name: str) -> Endpoint:
         """
@@ -87,6 +90,7 @@ def settings_from_environment(
     env_file: Path | None = None,
     needs: tuple[str, ...] = ("source", "replica", "warehouse"),
     wants: tuple[str, ...] = (),
+    prefix: str = "",
 ) -> Settings:
     """
     Settings from variables and the file `.env_<environment>` beside tables.yml.
@@ -97,6 +101,7 @@ def settings_from_environment(
         env_file: instead of the file beside tables.yml; must exist.
         needs: the servers that are going to be used.
         wants: those that are used where there are settings of them.
+        prefix: variables whose names begin with it stand for those without it: those of one clinic of many.
 
     Raises:
         EnvironmentError: ETL_ENVIRONMENT is missing or unknown, or a variable
@@ -114,7 +119,7 @@ def settings_from_environment(
     path = env_file or tables_file.parent / f".env_{chosen}"
     if env_file is not None and not env_file.is_file():
         raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
-    values = _values(chosen, path, outside)
+    values = prefixed(_values(chosen, path, outside), prefix)
     problems: list[str] = []
     patience = {name: _seconds(name, values, problems) for name in PATIENCE}
     endpoints = {
@@ -129,7 +134,7 @@ def settings_from_environment(
         name: replace(endpoint, connect_seconds=int(connect), silence_seconds=int(silence))
         for name, endpoint in endpoints.items()
     }
-    spill = values.get("ARROWETL_SPILL_DIR") or tempfile.gettempdir()
+    spill = values.get("ARROWETL_SPILL_DIR") or DEFAULT_SPILL_DIRECTORY
     if not Path(spill).is_dir():
         problems.append(f"ARROWETL_SPILL_DIR: {spill} is no directory")
     mask_key = values.get(KEY_VARIABLE, "")
@@ -149,7 +154,7 @@ def settings_from_environment(
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
     return Settings(
         chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
-        Path(measured) if measured else None,
+        Path(measured) if measured else None, Credentials(chosen, prefix, path.name),
     )  # fmt: skip
 
 
@@ -174,6 +179,37 @@ def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, st
             key.removeprefix("TEST_"): value for key, value in outside.items() if key.startswith(("TEST_", "ARROWETL_"))
         }
     return values | {key: value for key, value in outside.items() if value.strip()}
+
+
+SECRETS_VARIABLE = "ARROWETL_SECRETS_DIR"
+
+
+def at_a_worker(found: Credentials, environment: Mapping[str, str]) -> dict[str, str]:
+    """
+    What a cluster's worker knows by itself: of its own environment, and of a file that lies there in
+    ARROWETL_SECRETS_DIR.
+
+    Raises:
+        EnvironmentError: it is of another environment than the run.
+    """
+    if (own := environment.get("ETL_ENVIRONMENT", "").strip()) != found.environment:
+        raise EnvironmentError(
+            f"the run is of {found.environment}, and this worker of {own or 'no environment'}",
+            "start the worker with the run's ETL_ENVIRONMENT",
+        )
+    path = Path(environment.get(SECRETS_VARIABLE) or os.devnull) / found.file
+    return prefixed(_values(found.environment, path, environment), found.prefix)
+
+
+def prefixed(values: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """
+    Values, of which those whose names have a prefix stand for those without it.
+
+    >>> prefixed({"PORT": "1", "NORTH_PORT": "2", "SOUTH_PORT": "3"}, "NORTH_")["PORT"]
+    '2'
+    """
+    own = {name.removeprefix(prefix): value for name, value in values.items() if prefix and name.startswith(prefix)}
+    return {**values, **own}
 
 
 def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen: str) -> Endpoint | None:

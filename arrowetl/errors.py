@@ -80,6 +80,8 @@ class DatabaseError(ArrowetlError):
 
 class DatabaseConnectionError(DatabaseError):
     transient = True
+    worker: str | None = None
+    """Of a cluster, whose way to the server it was."""
 
 
 class DatabaseQueryError(DatabaseError):

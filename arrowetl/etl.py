@@ -22,10 +22,9 @@ from arrowetl import status as standing
 from arrowetl.audit import Wanted
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, UsageError
-from arrowetl.executors import EXECUTORS
 from arrowetl.model import CATEGORIES
 from arrowetl.outcome import Event, Summary
-from arrowetl.route import DESTINATIONS
+from arrowetl.route import DESTINATIONS, EXECUTORS, is_executor
 from arrowetl.status import Status
 from arrowetl.verdict import ENDS, Verdict
 
@@ -46,7 +45,7 @@ class Etl:
         force_full: bool = False,
         max_workers: int = limits.workers_default,
         read_from: str = "source",
-        executor: str = "thread",
+        executor: str | None = None,
         max_source_connections: int | None = None,
         to: str = "both",
         strict: bool = False,
@@ -61,7 +60,8 @@ class Etl:
             all: every table that tables.yml does not exclude.
             force_full: read every row, whatever is known of the table.
             read_from: `replica` fills the warehouse without touching the source.
-            executor: `thread` or `process`: who carries the partitions of tables that have several.
+            executor: `thread`, `process` or `dask:ADDRESS` of a scheduler: who carries partitions; default what
+                tables.yml chooses.
             max_source_connections: at once, at most; default what tables.yml chooses.
             to: `both`, `replica` or `warehouse`: which ends are written.
             strict: whether what is only flagged, coercions and unsettled reads among it, makes the exit code 1.
@@ -240,7 +240,7 @@ class Etl:
 
 def _request(
     tables: Sequence[str], category: str | None, all: bool, force_full: bool,
-    max_workers: int = limits.workers_default, read_from: str = "source", executor: str = "thread",
+    max_workers: int = limits.workers_default, read_from: str = "source", executor: str | None = None,
     max_source_connections: int | None = None, to: str = "both", strict: bool = False,
 ) -> planning.Request:  # fmt: skip
     if sum([bool(tables), category is not None, all]) != 1:
@@ -252,7 +252,7 @@ def _request(
     _refuse_unknown_end(to)
     if read_from == "replica" and to == "replica":
         raise UsageError("the replica cannot be written from the replica", "leave out --to, or --from")
-    if executor not in EXECUTORS:
+    if executor is not None and not is_executor(executor):
         raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
     workers = config.worker_count(max_workers)
     if max_source_connections is not None and max_source_connections < 1:

@@ -16,11 +16,24 @@ from multiprocessing import connection
 
 from arrowetl import drivers, memory
 
-EXECUTORS = ("thread", "process")
 
+def executor(name: str, count: int, jobs: int = 0, mask_key: bytes = b"") -> Executor:
+    """
+    So many workers of a kind.
 
-def executor(kind: str, count: int) -> Executor:
-    """So many workers of a kind."""
+    Args:
+        jobs: at a cluster, at once; 0 for as many as come.
+        mask_key: whose workers are to have the same.
+
+    Raises:
+        ConfigurationError, DatabaseConnectionError: there is no such cluster, or it is none to work with.
+    """
+    kind, _, address = name.partition(":")
+    if kind == "dask":
+        # It takes half a second to import, and nobody else needs it.
+        from arrowetl.cluster import Cluster
+
+        return Cluster(address, jobs, mask_key)
     if kind == "process":
         # Forked, a process would hang in connectorx's pool of threads, which a fork does not copy.
         return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin)

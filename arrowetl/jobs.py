@@ -66,15 +66,11 @@ class Servers:
         there: tuple[End, ...] = (self.replica, self.warehouse) if self.replica else (self.warehouse,)
         return tuple(end for end in there if end.name in self.names)
 
-    def connections(self) -> tuple[ConnectionCount, ...]:
-        """Those of this process."""
-        return tuple(pool.count for pool in self._pools())
-
     def close(self) -> None:
-        for pool in self._pools():
+        for pool in self.pools():
             pool.close()
 
-    def _pools(self) -> list[drivers.Pool[Any]]:
+    def pools(self) -> list[drivers.Pool[Any]]:
         return [
             self.source.pool,
             *([self.replica.pool] if self.replica else []),
@@ -93,16 +89,20 @@ def servers_of(route: Route) -> Servers:
         if route not in _SERVERS:
             replica, spills = None, route.spill_directory
             if route.replica and spills:
-                replica = Replica(route.replica, spills, partial(spilled, spills))
+                replica = Replica(route.replica, spills, partial(spilled, spills), route.choices.replica_connections)
             source = Source(route.source, route.choices, route.run_id, route.mask_key)
-            _SERVERS[route] = Servers(source, replica, Warehouse(route.warehouse), route.ends)
+            # The way from the replica ends at the same warehouse.
+            ways = (servers for other, servers in _SERVERS.items() if other.from_replica == route)
+            there = next(ways, None)
+            warehouse = there.warehouse if there else Warehouse(route.warehouse, route.choices.warehouse_connections)
+            _SERVERS[route] = Servers(source, replica, warehouse, route.ends)
         return _SERVERS[route]
 
 
 def leave(route: Route) -> None:
     """Close this process's sessions on a route's servers, and on the way from its replica."""
     with _LOCK:
-        left = [_SERVERS.pop(way, None) for way in {route, route.from_replica}]
+        left = [_SERVERS.pop(way, None) for way in (route.from_replica, route)]
     for servers in left:
         if servers:
             servers.close()
@@ -111,8 +111,9 @@ def leave(route: Route) -> None:
 def connections_of(route: Route) -> tuple[ConnectionCount, ...]:
     """Those of this process on a route's servers, on the way from its replica as well."""
     with _LOCK:
-        ways = [servers for way in {route, route.from_replica} if (servers := _SERVERS.get(way))]
-    return tuple(count for servers in ways for count in servers.connections())
+        ways = [servers for way in (route, route.from_replica) if (servers := _SERVERS.get(way))]
+    pools = dict.fromkeys(pool for servers in ways for pool in servers.pools())
+    return tuple(pool.count for pool in pools)
 
 
 @dataclass(frozen=True, slots=True)

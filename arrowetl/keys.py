@@ -15,7 +15,7 @@ from arrowetl import limits
 from arrowetl.errors import nearest
 from arrowetl.mask import MASKS
 from arrowetl.model import CATEGORIES, PRIORITIES, STRATEGIES
-from arrowetl.route import COMPARISONS, NEW_COLUMNS
+from arrowetl.route import COMPARISONS, NEW_COLUMNS, is_executor
 
 
 def _one_of(*words: str) -> tuple[Callable[[Any], bool], str]:
@@ -100,7 +100,10 @@ SETTINGS: dict[str, Check] = {
     "reconcile_by": _one_of(*COMPARISONS),
     "statement_seconds": _integer(0, 86_400),
     "source_connections": _integer(1, limits.workers_max),
+    "replica_connections": _integer(4, limits.connections_max),
+    "warehouse_connections": _integer(4, limits.connections_max),
     "pause_milliseconds": _integer(0, 60_000),
+    "executor": (lambda v: isinstance(v, str) and is_executor(v), "thread, process or dask:tcp://host:8786"),
     "new_columns": _one_of(*NEW_COLUMNS),
     "business_hours": (lambda v: isinstance(v, str) and hours(v) is not None, "hours like 07:00-18:00"),
 }

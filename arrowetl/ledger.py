@@ -60,15 +60,21 @@ class Ledger:
     Args:
         replica: None where nobody asks about it.
         ends: those that the run writes, and records.
+        bounded: whether it may have no more connections to each than the lock and one more.
     """
 
     def __init__(
-        self, replica: Endpoint | None, warehouse: Endpoint, ends: tuple[str, ...] = ("replica", "warehouse")
+        self,
+        replica: Endpoint | None,
+        warehouse: Endpoint,
+        ends: tuple[str, ...] = ("replica", "warehouse"),
+        bounded: bool = False,
     ) -> None:
+        most = limits.records_connections if bounded else None
         self._writes_replica = "replica" in ends and replica is not None
         self._writes_warehouse = "warehouse" in ends
-        self._replica = drivers.Pool(replica, lambda: drivers.MySQL(replica)) if replica else None
-        self.warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse))
+        self._replica = drivers.Pool(replica, lambda: drivers.MySQL(replica), most) if replica else None
+        self.warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse), most)
         self.namespace = warehouse.namespace
         self._quoted = sql.postgres_name(warehouse.namespace)
         self._lock = threading.Lock()

@@ -84,6 +84,26 @@ partitions_at_a_time_min = 2
 
 workers_default = 5
 workers_max = 64
+connections_max = 1_000
+
+# A cluster: a scheduler must answer within so many seconds, and one that has no worker left is waited for so long; a
+# job that found a server out of its worker's reach is done elsewhere, so often, and that worker is given none for a
+# while. What a worker keeps of a run (sessions, leases) it gives back when it had no job of it for so long: sooner
+# where others wait for the leases. Those of a worker that died are free again after so long, and Dask's next look,
+# ten seconds later at the most. Jobs at work at once, together, have no more bytes than this.
+cluster_seconds = 10
+cluster_patience_seconds = 60
+cluster_tries = 3
+cluster_suspect_seconds = 60
+lease_seconds = 600
+lease_lost_seconds = 10
+ways_look_seconds = 0.5
+ways_idle_seconds = 60.0
+ways_idle_seconds_wanted = 1.0
+cluster_bytes_in_flight_max = 512 * MIB
+
+# What a run needs of each end for its records: one holds the lock, as long as it lasts.
+records_connections = 2
 
 # The first connection must answer within this, so that a server that is down is told within 5 seconds.
 connect_seconds = 4

@@ -86,8 +86,8 @@ class PartitionOutcome:
     standing: int
     """Rows that the source has in the range."""
     coercions: tuple[Coercion, ...]
-    process: int
-    """The process that did it, and the connections it has had until then."""
+    process: int | str
+    """The process that did it, or a cluster's worker, and the connections it has had until then."""
     connections: tuple[ConnectionCount, ...]
     waiting: Waiting | None = None
     """What of it is still to be given to the warehouse."""

@@ -36,7 +36,8 @@ class Request:
     force_full: bool = False
     read_from: str = "source"
     max_workers: int = limits.workers_default
-    executor: str = "thread"
+    executor: str | None = None
+    """As tables.yml chooses, where it is None."""
     max_source_connections: int | None = None
     to: str = "both"
     strict: bool = False

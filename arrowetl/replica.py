@@ -33,14 +33,19 @@ class Replica:
 
     name = "replica"
 
-    def __init__(self, endpoint: Endpoint, spill_directory: Path, spilled: Spilled) -> None:
+    def __init__(
+        self, endpoint: Endpoint, spill_directory: Path, spilled: Spilled, connections: int | None = None
+    ) -> None:
         """
         Args:
             spill_directory: the only place files are loaded from.
             spilled: keeps what is written as a file there, for as long as a block lasts.
+            connections: at once, at most.
         """
         self.endpoint = endpoint
-        self.pool = drivers.Pool(endpoint, lambda: drivers.MySQL(endpoint, infile_directory=spill_directory))
+        self.pool = drivers.Pool(
+            endpoint, lambda: drivers.MySQL(endpoint, infile_directory=spill_directory), connections
+        )
         self._spilled = spilled
         self._server: tuple[Flavour, dict[str, str]] | None = None
         self._tables: frozenset[str] = frozenset()

@@ -8,7 +8,8 @@ servers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arrowetl import limits
@@ -45,6 +46,17 @@ class Endpoint:
 DESTINATIONS = ("both", "replica", "warehouse")
 COMPARISONS = ("auto", "reading", "checksum")
 NEW_COLUMNS = ("carry", "quarantine")
+EXECUTORS = ("thread", "process", "dask:ADDRESS")
+"""What may be asked for."""
+
+
+def is_executor(name: str) -> bool:
+    """
+    >>> is_executor("process"), is_executor("dask:tcp://host:8786"), is_executor("dask:"), is_executor("ray")
+    (True, True, False, False)
+    """
+    kind, _, address = name.partition(":")
+    return "://" in address if kind == "dask" else name in EXECUTORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +71,15 @@ class Choices:
     """No statement at the source may take longer; 0 sets no limit."""
     source_connections: int | None = None
     """At most so many at once; None follows the number of workers."""
+    replica_connections: int | None = None
+    """The same at the replica; a run's own records need some of them."""
+    warehouse_connections: int | None = None
     pause_milliseconds: int = 0
     """Between two ranges of a table read from the source."""
     business_hours: str | None = None
     """`07:00-18:00`, by this machine's clock: no table of the source is begun in them."""
+    executor: str = "thread"
+    """One of `EXECUTORS`: who carries partitions."""
     new_columns: str = "carry"
     """One of `NEW_COLUMNS`: what becomes of columns that the last analysis did not know."""
 
@@ -76,6 +93,18 @@ class Link:
 
     latency_seconds: float
     bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where whoever carries a job elsewhere finds its passwords: they do not travel with it."""
+
+    environment: str
+    """`production` or `test`."""
+    prefix: str = ""
+    """What the names of a clinic's settings begin with."""
+    file: str = ""
+    """The name of the file that has them, in ARROWETL_SECRETS_DIR there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +125,26 @@ class Route:
     mask_key: bytes | None = field(default=b"", repr=False)
     """Of the masks that hash; empty where there is none. None where what is read is masked already."""
 
+    jobs_elsewhere: int = 0
+    """At once, at a cluster's workers."""
+    credentials: Credentials | None = None
+    """None where nobody else is to find them."""
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(one for one in (self.source, self.replica, self.warehouse) if one)
+
+    def with_endpoints(self, change: Callable[[Endpoint], Endpoint]) -> Route:
+        """The same way, to servers that are told otherwise."""
+        replica = self.replica and change(self.replica)
+        return replace(self, source=change(self.source), replica=replica, warehouse=change(self.warehouse))
+
+    @property
+    def without_secrets(self) -> Route:
+        """As anybody may see it."""
+        bare = self.with_endpoints(lambda endpoint: replace(endpoint, password=""))
+        return replace(bare, mask_key=None if self.mask_key is None else b"")
+
     @property
     def ends(self) -> tuple[str, ...]:
         """The names of the servers that are written."""
@@ -107,4 +156,5 @@ class Route:
         """The way from the replica to the warehouse, on which the source is left alone."""
         if self.replica is None:
             return self
-        return Route(self.run_id, self.replica, None, self.warehouse, None, mask_key=None)
+        choices = replace(DEFAULT_CHOICES, source_connections=self.choices.replica_connections)
+        return Route(self.run_id, self.replica, None, self.warehouse, None, choices, mask_key=None)

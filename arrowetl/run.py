@@ -19,7 +19,7 @@ from pathlib import Path
 from arrowetl import config, estimate, jobs, monitor, overrides, planning, preflight, receipt, webhook
 from arrowetl.archive import Archive, versions
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, Interrupted, UsageError
+from arrowetl.errors import ArrowetlError, Interrupted
 from arrowetl.ledger import Ledger
 from arrowetl.model import TablePlan
 from arrowetl.night import Night, carry_tables, needs_nothing, skipped
@@ -27,7 +27,8 @@ from arrowetl.outcome import ConnectionCount, Event, Flag, Outcome, RunEnded, Ru
 from arrowetl.planning import Planned, Request, way
 from arrowetl.record import Standing
 from arrowetl.retry import Retries
-from arrowetl.route import Choices, Route
+from arrowetl.route import Route
+from arrowetl.sharing import shared_out
 from arrowetl.spill import run_directory
 from arrowetl.tables_file import TablesFile, read_tables
 from arrowetl.workers import Shared, Workers
@@ -50,6 +51,8 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         held.callback(book.close)
         held.enter_context(book.lock(run_id))
         planned = planning.planned(request, tables_file, way_there, book)
+        hands = Workers.of(way_there, request.max_workers, planned.pace)
+        held.callback(hands.close)
         _adopt(settings.tables_file, planned.plans)
         whole = [plan.name for plan in planned.plans if plan.is_whole]
         for end in servers.ends:
@@ -64,8 +67,6 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         book.skipped(run_id, current, started_at)
         for outcome in current:
             tell(TableEnded(outcome))
-        hands = Workers(request.executor, request.max_workers, planned.pace)
-        held.callback(hands.close)
         shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell, request.compared)
         work = tuple(plan for plan in planned.plans if not needs_nothing(plan))
 
@@ -160,7 +161,8 @@ def dry_run(settings: Settings, request: Request, examined: TablesFile | None = 
 def ledger_of(route: Route) -> Ledger:
     """The records at the ends of a route."""
     reads_replica = route.source.name == "replica"
-    return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.ends)
+    bounded = route.choices.warehouse_connections is not None or route.choices.replica_connections is not None
+    return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.ends, bounded)
 
 
 @contextmanager
@@ -189,27 +191,19 @@ def route(
             if writes:
                 preflight.require_local_infile(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
-        choices = _connections_shared_out(tables_file.choices, request)
+        choices = tables_file.choices
+        if request.max_source_connections:
+            choices = replace(choices, source_connections=request.max_source_connections)
+        choices = replace(choices, executor=request.executor or choices.executor)
+        shares = shared_out(choices, request.max_workers)
         # The replica's rows have been masked on their way there.
         mask_key = settings.mask_key if request.read_from == "source" else None
-        found = Route(run_id, read, replica, warehouse, spills, choices, request.to, mask_key)
+        found = Route(
+            run_id, read, replica, warehouse, spills, shares.choices, request.to, mask_key, shares.jobs,
+            settings.credentials,
+        )  # fmt: skip
         held.callback(jobs.leave, found)
         yield found
-
-
-def _connections_shared_out(choices: Choices, request: Request) -> Choices:
-    """The run's choices, its connections to the source divided among the processes that have some."""
-    most = request.max_source_connections or choices.source_connections
-    if most is None or request.executor == "thread":
-        return replace(choices, source_connections=most)
-    processes = request.max_workers + 1
-    if most < processes:
-        raise UsageError(
-            f"{request.max_workers} worker processes and the one they belong to need {processes} connections to the "
-            f"source, {most} are allowed",
-            "lower --max-workers, or use --executor thread, whose workers share them",
-        )
-    return replace(choices, source_connections=most // processes)
 
 
 def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:

@@ -71,6 +71,9 @@ _HEADING = """\
 #     reconcile_by: auto                  # or reading, or checksum
 #     statement_seconds: 600              # no statement at the source takes longer
 #     source_connections: 4               # at most so many at once
+#     replica_connections: 20             # the same at the replica, and at the warehouse
+#     warehouse_connections: 20
+#     executor: thread                    # or process, or dask:tcp://host:8786
 #     pause_milliseconds: 0               # between two ranges of a table
 #     business_hours: 07:00-18:00         # no table of the source is begun in them, by this machine's clock
 #     new_columns: carry                  # or quarantine: what appears later is left out until you choose

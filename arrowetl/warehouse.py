@@ -30,15 +30,19 @@ class Warehouse:
 
     name = "warehouse"
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, connections: int | None = None) -> None:
+        """
+        Args:
+            connections: at once, at most: for its own, and for Arrow.
+        """
         self.endpoint = endpoint
         self.namespace = endpoint.namespace
-        self.pool = drivers.Pool(endpoint, lambda: drivers.Postgres(endpoint))
+        self.pool = drivers.Pool(endpoint, lambda: drivers.Postgres(endpoint), connections)
         self._learns = False
         """Whether the server analyzes tables by itself."""
         self._left = set[str]()
         """Staging tables that an earlier run left."""
-        self.arrow = drivers.Pool(endpoint, lambda: drivers.PostgresArrow(endpoint))
+        self.arrow = drivers.Pool(endpoint, lambda: drivers.PostgresArrow(endpoint), connections)
 
     def open(self, kept: Collection[str] = ()) -> None:
         """

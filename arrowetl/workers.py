@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, as_completed, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import psutil
 
@@ -32,34 +33,52 @@ class Workers:
     """
     So many partitions at a time, of all tables of a run together, and so many bytes.
 
-    A table of one partition is carried by the thread that walks the table;
-    the others by the executor, as many at a time as the run's pace has it. A
+    A table of one partition is carried by the thread that walks the table,
+    where the executor is of this machine; the others by the executor, as many at a time as the run's pace has it. A
     worker process that was killed fails the tables whose partitions it had;
     the next one gets new processes.
     """
 
-    def __init__(self, executor: str, count: int, pace: Pace | None = None, learns: bool = True) -> None:
+    def __init__(
+        self,
+        executor: str,
+        count: int,
+        pace: Pace | None = None,
+        learns: bool = True,
+        jobs: int = 0,
+        mask_key: bytes = b"",
+    ) -> None:
         """
         Args:
             executor: one of `executors.EXECUTORS`.
+            jobs, mask_key: of a cluster, as `executors.executor` has them.
             pace: to begin with; by default as many partitions at a time as there are cores.
             learns: whether the pace follows what is measured.
         """
         cores = os.cpu_count() or 1
         begin = pace or Pace(limits.partition_bytes, max(limits.partitions_at_a_time_min, cores))
-        self._kind, self._count = executor, count
+        self._executor = executors.executor(executor, count, jobs, mask_key)
+        self._anew = partial(executors.executor, executor, count, jobs, mask_key)
         self._lock = threading.Lock()
-        self._executor = executors.executor(executor, count)
-        self._slots = threading.Semaphore(count)
-        self._pacer, self._learns = Pacer(begin, cores, count), learns
-        self._turns, self._room = _Turns(self.pace.at_a_time), _Room(limits.bytes_in_flight_max)
-        self._idle, self._looked = 0.0, time.monotonic()
-        psutil.cpu_percent()  # the first answer is about no time at all
         self.may_be_lost = getattr(self._executor, "may_be_lost", False)
         """Whether a job can be given up that goes on unseen, and is done once more elsewhere."""
+        room = limits.bytes_in_flight_max
+        if self.may_be_lost:
+            # How busy other machines are is not seen from here.
+            begin, learns, room = Pace(begin.partition_bytes, count), False, limits.cluster_bytes_in_flight_max
+        self._slots = threading.Semaphore(count)
+        self._pacer, self._learns = Pacer(begin, cores, count), learns
+        self._turns, self._room = _Turns(self.pace.at_a_time), _Room(room)
+        self._idle, self._looked = 0.0, time.monotonic()
+        psutil.cpu_percent()  # the first answer is about no time at all
         self.stopping = threading.Event()
-        self.connections: dict[int, tuple[ConnectionCount, ...]] = {}
+        self.connections: dict[int | str, tuple[ConnectionCount, ...]] = {}
         """Process → its connections, for processes other than this one."""
+
+    @classmethod
+    def of(cls, route: Route, count: int, pace: Pace | None) -> Workers:
+        """Those of a run, as tables.yml or a person chose them."""
+        return cls(route.choices.executor, count, pace, True, route.jobs_elsewhere, route.mask_key or b"")
 
     @property
     def pace(self) -> Pace:
@@ -80,7 +99,7 @@ class Workers:
         After a failure no other partition is begun, and those that were have
         ended when it is raised: their staging can be dropped.
         """
-        if not plan.is_split:
+        if not plan.is_split and not self.may_be_lost:
             for job in jobs:
                 yield self._here(carry, job)
             return
@@ -121,7 +140,7 @@ class Workers:
                 try:
                     future = self._executor.submit(carried, carry, job)
                 except BrokenExecutor:
-                    self._executor = executors.executor(self._kind, self._count)
+                    self._executor = self._anew()
                     future = self._executor.submit(carried, carry, job)
         except BaseException:
             self._leave(job, self._turns)

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -28,6 +28,8 @@ class Relay:
     """Before each piece that the server sends."""
     pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    refuses: Callable[[int], bool] = lambda port: False
+    """Whether whoever comes from a port of this machine is not let in."""
     most: int = 0
     """As many connections as there have been at once."""
 
@@ -78,8 +80,8 @@ def relay(host: str, port: int) -> Iterator[Relay]:
 def _accept(listener: socket.socket, way: Relay) -> None:
     with suppress(OSError):
         while True:
-            client, _ = listener.accept()
-            if way.state == "cut":
+            client, (_, port) = listener.accept()
+            if way.state == "cut" or way.refuses(port):
                 client.close()
                 continue
             upstream = socket.socket()

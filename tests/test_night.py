@@ -500,7 +500,7 @@ def test_more_processes_than_connections(clinic: Clinic) -> None:
     )
 
     assert done.returncode == 2
-    assert "need 5 connections to the source, 3 are allowed" in done.stderr
+    assert "needs 5 connections to the source, 3 are allowed" in done.stderr
 
 
 def test_a_statement_that_takes_too_long(clinic: Clinic) -> None:

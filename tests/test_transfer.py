@@ -114,8 +114,8 @@ class FakeServers(Servers):
     def ends(self) -> tuple[Any, ...]:
         return (self.replica, self.warehouse)
 
-    def connections(self) -> tuple[()]:
-        return ()
+    def pools(self) -> list[Any]:
+        return []
 
 
 class FakeLedger:

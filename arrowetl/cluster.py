@@ -1,0 +1,228 @@
+"""
+A Dask cluster's workers as an `Executor` of `concurrent.futures`.
+
+All that is known of Dask's client is here; what a job does at a worker is in
+`remote`. A job whose worker died is done again by Dask itself, a bounded
+number of times; one that found a server out of its worker's reach is sent to
+another here; when scheduler or workers stay away, its future says so. A job
+may therefore be done twice, which its ends take as once
+(`sql.partitions`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
+
+from arrowetl import limits, remote
+from arrowetl.archive import versions
+from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DataExtractionError
+from arrowetl.jobs import Job
+from arrowetl.outcome import PartitionOutcome
+from arrowetl.remote import Terms
+from arrowetl.route import Route
+
+MISSING = "dask.distributed is not installed", "pip install 'arrowetl[dask]', here and where the workers are"
+
+
+@dataclass(eq=False)
+class _Sent:
+    """A job on its way, and who is told of its end."""
+
+    carry: Callable[[Job], PartitionOutcome]
+    job: Job
+    future: Future[PartitionOutcome] = field(default_factory=Future)
+    tries: int = 0
+    dask: Any = None
+    """The future of Dask's."""
+
+
+class Cluster(Executor):
+    """
+    The workers of a scheduler, for one run.
+    """
+
+    may_be_lost = True
+
+    def __init__(self, address: str, jobs: int, mask_key: bytes = b"") -> None:
+        """
+        Args:
+            address: of the scheduler, like `tcp://host:8786`.
+            jobs: at once, at most; 0 for as many as come.
+
+        Raises:
+            DatabaseConnectionError: there is no scheduler, or it has no worker.
+            ConfigurationError: Dask is not installed, or a worker has other versions than this process.
+        """
+        self.address, self._jobs, self._mask_key = address, jobs, mask_key
+        self._client, self._versions = _connected(address), versions()
+        self._sent = set[_Sent]()
+        self._routes = set[Route]()
+        self._suspects = dict[str, float]()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._seen = time.monotonic()
+        try:
+            self._refuse_other_versions()
+        except BaseException:
+            self._client.close()
+            raise
+        threading.Thread(target=self._look_after, name="cluster", daemon=True).start()
+
+    @property
+    def workers(self) -> dict[str, int]:
+        """Worker's address → its threads, by the last the scheduler said."""
+        with suppress(Exception):
+            there = self._client.scheduler_info(n_workers=-1)["workers"]
+            return {address: int(one["nthreads"]) for address, one in there.items()}
+        return {}
+
+    def submit(self, function: Any, /, *arguments: Any, **_: Any) -> Future[Any]:
+        """A job on its way to a worker; `function` is what is done with it there, as everywhere."""
+        carry, job = arguments
+        sent = _Sent(carry, job)
+        with self._lock:
+            self._sent.add(sent)
+            self._routes.add(job.route)
+        sent.future.set_running_or_notify_cancel()
+        self._send(sent)
+        return sent.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._closed.set()
+        with suppress(Exception):
+            for route in self._routes:
+                self._client.run(remote.leave, route.without_secrets, on_error="ignore")
+        with suppress(Exception):
+            self._client.close(timeout=limits.cluster_seconds)
+
+    def _send(self, sent: _Sent) -> None:
+        sent.tries += 1
+        job = replace(sent.job, route=sent.job.route.without_secrets)
+        there = self.workers
+        now = time.monotonic()
+        trusted = [one for one in there if now - self._suspects.get(one, -limits.cluster_suspect_seconds - 1)
+                   > limits.cluster_suspect_seconds]  # fmt: skip
+        choice = {"workers": trusted, "allow_other_workers": True} if 0 < len(trusted) < len(there) else {}
+        try:
+            sent.dask = self._client.submit(
+                remote.carried, sent.carry, job, self._terms(job.route, there),
+                key=f"{job.plan.name}-{uuid4().hex}", pure=False, **choice,
+            )  # fmt: skip
+        except Exception as error:
+            self._end(sent, error=self._lost(sent, error))
+            return
+        sent.dask.add_done_callback(lambda dask: self._done(sent, dask))
+
+    def _terms(self, route: Route, there: dict[str, int]) -> Terms:
+        contended = 0 < self._jobs < sum(there.values())
+        idle = limits.ways_idle_seconds_wanted if contended else limits.ways_idle_seconds
+        mark = remote.key_mark(route.run_id, self._mask_key)
+        return Terms(tuple(self._versions.items()), self._jobs, idle, mark)
+
+    def _done(self, sent: _Sent, dask: Any) -> None:
+        """What came of a job; in a thread of Dask's client."""
+        if dask is not sent.dask or sent.future.done():
+            return
+        try:
+            self._end(sent, outcome=dask.result(timeout=limits.cluster_seconds))
+        except DatabaseConnectionError as error:
+            worker = error.worker
+            with self._lock:
+                if worker:
+                    self._suspects[worker] = time.monotonic()
+                others = self.workers.keys() - self._suspects.keys()
+            if worker and others and sent.tries < limits.cluster_tries:
+                self._send(sent)
+            else:
+                self._end(sent, error=error)
+        except ArrowetlError as error:
+            self._end(sent, error=error)
+        except (CancelledError, Exception) as error:
+            self._end(sent, error=self._lost(sent, error))
+
+    def _end(self, sent: _Sent, outcome: PartitionOutcome | None = None, error: BaseException | None = None) -> None:
+        with self._lock:
+            self._sent.discard(sent)
+            if sent.future.done():
+                return
+            if error is None:
+                sent.future.set_result(outcome)  # type: ignore[arg-type]
+            else:
+                sent.future.set_exception(error)
+
+    def _lost(self, sent: _Sent, error: BaseException) -> ArrowetlError:
+        """In words: a job whose workers died one after another, or whose scheduler is gone."""
+        name = type(error).__name__
+        if name == "KilledWorker":
+            words = "was lost with each of the workers that had it"
+            remedy = "see the workers' logs: out of memory, most likely; then run again"
+        elif isinstance(error, CancelledError) or "Cancelled" in name:
+            words = f"was lost with the scheduler at {self.address}"
+            remedy = "see that it runs, and has workers; then run again"
+        else:
+            words, remedy = f"failed at a worker ({name})", "see the worker's log; then run again"
+        found = DataExtractionError(f"{_name(sent)}: the job {words}", remedy, transient=True)
+        found.__cause__ = error
+        return found
+
+    def _look_after(self) -> None:
+        """No job waits without end for workers that do not come."""
+        while not self._closed.wait(1.0):
+            if self._client.status == "running" and self.workers:
+                self._seen = time.monotonic()
+            elif time.monotonic() - self._seen > limits.cluster_patience_seconds:
+                with self._lock:
+                    waiting = list(self._sent)
+                for sent in waiting:
+                    self._end(sent, error=DataExtractionError(
+                        f"{_name(sent)}: no worker at {self.address} for "
+                        f"{limits.cluster_patience_seconds} seconds",
+                        "see that scheduler and workers run; then run again", transient=True,
+                    ))  # fmt: skip
+
+    def _refuse_other_versions(self) -> None:
+        deadline = time.monotonic() + limits.cluster_seconds
+        while not self.workers:
+            if time.monotonic() > deadline:
+                raise DatabaseConnectionError(
+                    f"the Dask scheduler at {self.address} has no worker", "start some: dask worker ADDRESS"
+                )
+            time.sleep(0.1)
+        found = self._client.run(versions, on_error="return")
+        wrong = [
+            f"worker {address} has {others}" for address, there in sorted(found.items()) if (others := _others(there))
+        ]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong), "install the same there, and start its workers again")
+
+
+def _name(sent: _Sent) -> str:
+    return f"{sent.job.plan.name}[{sent.job.part.index}]"
+
+
+def _others(there: Any) -> str:
+    """What a worker has otherwise than this process; nothing of one that went meanwhile."""
+    if isinstance(there, ModuleNotFoundError):
+        return f"no {there.name}"
+    return remote.differing(versions(), there) if isinstance(there, dict) else ""
+
+
+def _connected(address: str) -> Any:
+    try:
+        distributed = import_module("distributed")
+    except ImportError as error:
+        raise ConfigurationError(*MISSING) from error
+    try:
+        return distributed.Client(address, timeout=limits.cluster_seconds, set_as_default=False, name="arrowetl")
+    except (OSError, ValueError, TimeoutError) as error:
+        raise DatabaseConnectionError(
+            f"no Dask scheduler at {address}: {type(error).__name__}", "start it: dask scheduler; or see its address"
+        ) from error

@@ -1,0 +1,324 @@
+"""
+Partitions on the workers of a Dask cluster, of real processes: what holds on one machine holds there, whatever is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from clusters import Cluster, cluster
+from conftest import Clinic, empty
+from independent import differences
+from relay import relay
+
+from arrowetl import drivers
+from arrowetl.route import VARIABLES
+from arrowetl.sandbox import launch, seed, servers
+
+SCALE = "0.005"
+SPLIT = ("securitylog", "securityloghash", "procedurelog", "sheetfield", "paysplit")
+TABLES = "tables:\n" + "".join(f"  {name}: {{batch_size: 1500}}\n" for name in SPLIT)
+KEYED = "(Num int NOT NULL, Note varchar(200), PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8"
+MASK_KEY = "0123456789abcdef-never-on-its-way"
+
+
+@pytest.fixture(scope="module")
+def opendental(sandbox: servers.Sandbox) -> Iterator[servers.Sandbox]:
+    empty(sandbox)
+    seed.seed(sandbox.admin("source"), SCALE)
+    yield sandbox
+    empty(sandbox)
+
+
+@pytest.fixture
+def practice(opendental: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
+    """The synthetic OpenDental, and ends that have nothing of it."""
+    empty(replace(opendental, source=replace(opendental.replica, name="source")))
+    (tmp_path / "tables.yml").write_text(TABLES)
+    (tmp_path / "spills").mkdir()
+    environment = {**opendental.environment(), "ARROWETL_SPILL_DIR": str(tmp_path / "spills")}
+    clinic = Clinic(opendental, tmp_path, environment)
+    yield clinic
+    for process in clinic.started:
+        process.kill()
+        process.wait()
+
+
+def carried(clinic: Clinic, there: Cluster, meanwhile: Callable[[], None], seconds: float = 2.0) -> dict[str, Any]:
+    """A run on a cluster, to which something happens every so often."""
+    process = clinic.start("run", "--all", "--json", "--executor", there.executor, "--max-workers", "4")
+    ended = threading.Event()
+
+    def disturb() -> None:
+        while not ended.wait(seconds):
+            meanwhile()
+
+    disturbing = threading.Thread(target=disturb)
+    disturbing.start()
+    try:
+        stdout, stderr = process.communicate(timeout=300)
+    finally:
+        ended.set()
+        disturbing.join()
+    assert stdout, stderr
+    document: dict[str, Any] = json.loads(stdout)
+    return document
+
+
+def all_is_there(clinic: Clinic) -> list[str]:
+    """What is not equal, by our own checksums of everything and by somebody else's values of some."""
+    verified = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
+    assert len(verified["tables"]) == 381
+    wrong = [table["table"] for table in verified["tables"] if table["verdict"] != "equal"]
+    return wrong + [word for name in (*SPLIT, "patient") for word in differences(clinic.sandbox, name)[0]]
+
+
+# --- what may be lost ---------------------------------------------------------------------------
+
+
+def test_a_run_on_a_cluster(practice: Clinic) -> None:
+    """Four workers, each with sessions and spills of its own; all tables, and every worker had some."""
+    with cluster(practice.environment, 4) as there:
+        run = carried(practice, there, lambda: None)
+        idle = list((practice.directory / "spills").iterdir())
+
+    assert (run["exit_code"], run["totals"]["succeeded"]) == (0, 381), [t["error"] for t in run["tables"] if t["error"]]
+    assert all_is_there(practice) == []
+    assert practice.leftovers() == []
+    assert run["connections"]["source"]["opened"] >= 4
+    assert idle == []
+
+
+def test_a_worker_is_killed_every_few_seconds(practice: Clinic) -> None:
+    with cluster(practice.environment, 4) as there:
+        killed = iter(range(1_000))
+        run = carried(practice, there, lambda: there.kill(f"worker{next(killed) % 4}"), 4)
+        kills = next(killed)
+    again = practice.run("--all") if run["exit_code"] else run
+
+    assert kills >= 3
+    assert again["exit_code"] == 0, [t["error"] for t in again["tables"] if t["error"]]
+    assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
+    assert all_is_there(practice) == []
+
+
+def test_the_scheduler_is_started_anew(practice: Clinic) -> None:
+    with cluster(practice.environment, 4) as there:
+        times = iter(range(1_000))
+
+        def restart() -> None:
+            if next(times) == 1:
+                there.kill("scheduler")
+                there.start_scheduler()
+
+        run = carried(practice, there, restart, 1.5)
+
+    assert next(times) > 2, "it was over before"
+    assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
+    assert all_is_there(practice) == []
+
+
+def test_a_worker_is_cut_off_from_the_warehouse(practice: Clinic) -> None:
+    """Its jobs are done by the others."""
+    warehouse, port_variable = practice.sandbox.warehouse, f"TEST_{VARIABLES['warehouse']}_PORT"
+    with relay(warehouse.host, warehouse.port) as way, cluster(practice.environment, 4) as there:
+        practice.environment[port_variable] = str(way.port)
+        refused = []
+
+        def of_the_first(port: int) -> bool:
+            pid = there.processes["worker0"].pid
+            with suppress(psutil.Error):
+                mine = psutil.Process(pid).net_connections("tcp")
+                if any(one.laddr.port == port for one in mine):
+                    refused.append(port)
+                    return True
+            return False
+
+        way.refuses = of_the_first
+        run = carried(practice, there, lambda: None)
+    practice.environment[port_variable] = str(warehouse.port)
+
+    assert refused, "it never tried"
+    assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
+    assert all_is_there(practice) == []
+
+
+# --- what is never exceeded, or told ------------------------------------------------------------
+
+
+def test_connections_are_never_exceeded(practice: Clinic) -> None:
+    """At any server, by this machine and all workers together, sampled throughout."""
+    most = {"source": 5, "replica": 12, "warehouse": 11}
+    chosen = {"source_connections": 5, "replica_connections": 12, "warehouse_connections": 11}
+    practice.tables_file.write_text(f"settings: {json.dumps(chosen)}\n{TABLES}")
+    seen = {name: [0] for name in most}
+    with ExitStack() as held:
+        there = held.enter_context(cluster(practice.environment, 4))
+        for name in ("source", "replica"):
+            session = drivers.MySQL(practice.sandbox.admin(name))
+            held.callback(session.close)
+            user = getattr(practice.sandbox, name).user
+            question = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = '{user}'"
+            held.callback(_sampled(lambda s=session, q=question: s.rows(q)[0][0], seen[name]))
+        admin = drivers.Postgres(replace(practice.sandbox.warehouse, user=launch.ADMIN))
+        held.callback(admin.close)
+        question = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{practice.sandbox.warehouse.user}'"
+        held.callback(_sampled(lambda: admin.rows(question)[0][0], seen["warehouse"]))
+        run = carried(practice, there, lambda: None)
+
+    assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
+    # One that was closed is on its way out for a moment.
+    assert {name: max(seen[name]) <= most[name] + 1 for name in most} == dict.fromkeys(most, True), seen
+    assert all(len(counts) > 50 and max(counts) > 2 for counts in seen.values())
+
+
+def _sampled(ask: Callable[[], int], counts: list[int]) -> Callable[[], None]:
+    """Ask again and again, until what is returned is called."""
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(0.02):
+            counts.append(int(ask()))
+
+    sampling = threading.Thread(target=sample)
+    sampling.start()
+
+    def end() -> None:
+        ended.set()
+        sampling.join()
+
+    return end
+
+
+def test_no_secret_is_with_the_scheduler(clinic: Clinic) -> None:
+    """Neither in its memory, nor its log, nor on its pages; the workers have the passwords of their environment."""
+    clinic.environment["ARROWETL_MASK_KEY"] = MASK_KEY
+    clinic.tables_file.write_text("tables: {t: {batch_size: 500, overrides: {columns: {Note: {mask: hash}}}}}\n")
+    clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t SELECT seq, CONCAT('Verne ', seq) FROM seq_1_to_3000")
+    with cluster(clinic.environment, 2) as there:
+        run = clinic.run("--all", "--executor", there.executor)
+        memory = _memory(there.processes["scheduler"].pid)
+        pages = [_page(there, path) for path in ("info/main/workers.html", "info/main/logs.html", "json/counts.json")]
+        told = b"".join(path.read_bytes() for path in there.directory.glob("*.log"))
+
+    secrets = {getattr(clinic.sandbox, name).password.encode() for name in VARIABLES} | {MASK_KEY.encode(), b"Verne "}
+    assert run["exit_code"] == 0
+    assert b"carried" in memory, "it was looked at"
+    assert [secret for secret in secrets for place in (memory, told, *pages) if secret in place] == []
+
+
+def _memory(pid: int) -> bytes:
+    found = []
+    place = Path(f"/proc/{pid}")
+    with (place / "maps").open() as maps, (place / "mem").open("rb", 0) as memory:
+        for line in maps:
+            addresses, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                begin, end = (int(number, 16) for number in addresses.split("-"))
+                with suppress(OSError, ValueError):
+                    memory.seek(begin)
+                    found.append(memory.read(end - begin))
+    return b"".join(found)
+
+
+def _page(there: Cluster, path: str) -> bytes:
+    ports = {
+        one.laddr.port
+        for one in psutil.Process(there.processes["scheduler"].pid).net_connections("tcp")
+        if one.status == "LISTEN"
+    }
+    for port in ports - {there.port}:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+            body: bytes = answer.read()
+            return body
+    return b""
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_a_worker_of_another_version(clinic: Clinic, tmp_path: Path) -> None:
+    """The run ends before it began, and names worker, package and both versions."""
+    clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "sitecustomize.py").write_text("import arrowetl.archive\narrowetl.archive.__version__ = '0.0.1'\n")
+    with cluster(clinic.environment, 2, lambda number: {"PYTHONPATH": str(other)} if number else {}) as there:
+        done = clinic.arrowetl("run", "--all", "--executor", there.executor)
+
+    assert done.returncode == 3
+    assert "has arrowetl 0.0.1 instead of" in done.stderr and "tcp://127.0.0.1:" in done.stderr
+    assert clinic.published() == {"replica": set(), "warehouse": set()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"TEST_POSTGRES_ANALYTICS_PASSWORD": ""}, "POSTGRES_ANALYTICS_PASSWORD is not set there"),
+        ({"ARROWETL_MASK_KEY": "another-key-than-the-runs"}, "ARROWETL_MASK_KEY is another one than the run has"),
+        ({"ETL_ENVIRONMENT": "production"}, "the run is of test, and this worker of production"),
+    ],
+)
+def test_a_worker_that_was_given_other_settings(clinic: Clinic, changed: dict[str, str], words: str) -> None:
+    clinic.environment["ARROWETL_MASK_KEY"] = MASK_KEY
+    clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
+    with cluster({**clinic.environment, **changed}, 1) as there:
+        run = clinic.run("--all", "--executor", there.executor)
+
+    (table,) = run["tables"]
+    assert run["exit_code"] == 1
+    assert words in table["error"]["message"]
+    assert table["error"]["remedy"]
+
+
+def test_passwords_of_a_mounted_file(clinic: Clinic, tmp_path: Path) -> None:
+    """Instead of the environment: the file has the name of the run's own."""
+    clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
+    mounted = tmp_path / "secrets"
+    mounted.mkdir()
+    secrets = {name: value for name, value in clinic.environment.items() if name.endswith("_PASSWORD")}
+    (mounted / ".env_test").write_text("".join(f"{name}='{value}'\n" for name, value in secrets.items()))
+    others = {"ETL_ENVIRONMENT": "test", "ARROWETL_SECRETS_DIR": str(mounted)}
+    with cluster(others, 1) as there:
+        run = clinic.run("--all", "--executor", there.executor)
+
+    assert run["exit_code"] == 0, run["tables"]
+    assert differences(clinic.sandbox, "t")[0] == []
+
+
+def test_nobody_at_the_address(clinic: Clinic) -> None:
+    clinic.create(f"CREATE TABLE t {KEYED}")
+    began = time.monotonic()
+    done = clinic.arrowetl("run", "--all", "--executor", f"dask:tcp://127.0.0.1:{servers.free_port()}")
+
+    assert done.returncode == 4
+    assert "no Dask scheduler at tcp://127.0.0.1:" in done.stderr
+    assert time.monotonic() - began < 20
+
+
+def test_without_dask(clinic: Clinic) -> None:
+    """All else works; who asks for it is told what to install."""
+    clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
+    code = "import sys; sys.modules['distributed'] = sys.modules['dask'] = None; from arrowetl.cli import main; main()"
+    outside = {**clinic.environment, "PATH": "/usr/bin:/bin"}
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, "--config", str(clinic.tables_file), "run", "--all", *more]
+        return subprocess.run(command, env=outside, capture_output=True, text=True, timeout=60, check=False)
+
+    asked, other = run("--executor", "dask:tcp://127.0.0.1:8786"), run()
+
+    assert (asked.returncode, "pip install 'arrowetl[dask]'" in asked.stderr) == (3, True)
+    assert other.returncode == 0, other.stderr
