@@ -22,7 +22,7 @@ from arrowetl import changes, comments, limits, phi, planning, predecessor, pref
 from arrowetl.changes import Change
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, counted
-from arrowetl.files import write_whole
+from arrowetl.files import load_yaml, write_whole
 from arrowetl.keys import persons_part, sound
 from arrowetl.ledger import TRACKING, Ledger
 from arrowetl.model import Table, TableSettings
@@ -31,8 +31,8 @@ from arrowetl.source import Source
 from arrowetl.sql.probe import is_counted
 from arrowetl.tables_file import (
     SCHEMA_SUFFIX,
+    WRITE_IT,
     TablesFile,
-    load_yaml,
     read_tables,
     remembered,
     settings_of,
@@ -91,7 +91,7 @@ def before(path: Path) -> Before:
     """
     if not path.exists():
         return Before("", {}, TablesFile({}, {}), {})
-    document, known = load_yaml(path), remembered(path)
+    document, known = load_yaml(path, WRITE_IT), remembered(path)
     kept, problems = sound(persons_part(predecessor.modernized(document)[0]))
     choices = Choices(**(kept.get("settings") or {}))
     quarantines = choices.new_columns == "quarantine"

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from arrowetl import limits, partition, planning, schema
@@ -30,8 +29,8 @@ from arrowetl.model import Cutover, Drift, Mode, Partition, TablePlan
 from arrowetl.outcome import LEGS, PartitionOutcome
 from arrowetl.pace import Pace
 from arrowetl.planning import Request
-from arrowetl.route import Route
-from arrowetl.tables_file import is_within, read_tables
+from arrowetl.route import Choices, Route
+from arrowetl.tables_file import business_hours_now, read_tables
 from arrowetl.workers import Workers
 
 
@@ -120,10 +119,10 @@ def trials(settings: Settings, table: str, to: str, deadline: float, tell: Calla
     Raises:
         As `bench` does.
     """
-    tables_file = read_tables(settings.tables_file)
+    tables_file = read_tables(settings.tables_file, settings.chosen)
     request = Request(tables=(table,), force_full=True, to=to)
     with running.route(settings, request, tables_file, "bench") as route, closing(running.ledger_of(route)) as book:
-        _refuse_business_hours(tables_file.choices.business_hours)
+        _refuse_business_hours(tables_file.choices)
         with book.lock("bench"):
             plan = _to_be_tried(request, tables_file, route, book)
             kept = tables_file.tables.keys() | {plan.name}
@@ -256,8 +255,8 @@ def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger)
 _PREFIX = "bench_"
 
 
-def _refuse_business_hours(hours: str | None) -> None:
-    if is_within(hours, datetime.now()):
+def _refuse_business_hours(choices: Choices) -> None:
+    if hours := business_hours_now(choices):
         raise DataError(
             f"not begun, these being business hours ({hours})",
             "try again when they have ended; settings.business_hours of tables.yml sets them",

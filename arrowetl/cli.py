@@ -7,7 +7,6 @@ shown is made by `report`. stdout carries the result, stderr everything else.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -16,15 +15,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.live import Live
 
 import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
+from arrowetl.fleet_commands import fleet
 from arrowetl.model import CATEGORIES
-from arrowetl.options import all_option, chosen, json_option, shared, split_names, table_option
+from arrowetl.options import all_option, chosen, json_option, shared, show, show_json, split_names, table_option
 from arrowetl.route import DESTINATIONS, EXECUTORS
 from arrowetl.tables_file import problems_of, run_wide
 from arrowetl.verdict import ENDS
@@ -56,20 +56,8 @@ def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
     else:
         _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
     if context.ensure_object(dict).get("json"):
-        _show_json(report.error_json(problem))
+        show_json(report.error_json(problem))
     sys.exit(problem.exit_code)
-
-
-def _show(what: RenderableType) -> None:
-    # A pipe has no width of its own: nothing is cut there.
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=240)
-    console.print(what)
-
-
-def _show_json(document: Any) -> None:
-    click.echo(json.dumps(document, indent=2, default=str))
 
 
 def _open(*needs: str, wants: tuple[str, ...] = ()) -> Any:
@@ -127,7 +115,7 @@ def demo(scale: str, keep: bool) -> None:
     """Private servers, a synthetic OpenDental, analyze, run, verify."""
     from arrowetl.sandbox import demo as sandbox_demo
 
-    sys.exit(sandbox_demo.demo(scale, keep, _show, _watch))
+    sys.exit(sandbox_demo.demo(scale, keep, show, _watch))
 
 
 commands.add_command(sandbox)
@@ -139,7 +127,7 @@ def test_connections() -> None:
     """The three servers: version, settings that matter, privileges, latency."""
     with _open() as etl:
         found = etl.test_connections()
-    _show(report.examined(found))
+    show(report.examined(found))
     sys.exit(0 if all(one.good for one in found) else 4)
 
 
@@ -190,7 +178,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
     if analysis.vanished:
         click.echo(f"no more at the source: {', '.join(analysis.vanished)}")
-    _show(report.changed(analysis.changes, analysis.changelog))
+    show(report.changed(analysis.changes, analysis.changelog))
     sys.exit(int(fail_on is not None and analysis.is_breaking))
 
 
@@ -247,9 +235,9 @@ def run(
         if dry_run:
             planned = etl.plan(**asked, max_workers=max_workers)
             if as_json:
-                _show_json(report.plans_json(planned))
+                show_json(report.plans_json(planned))
             else:
-                _show(report.plans(planned))
+                show(report.plans(planned))
                 for outcome in planned.failed:
                     click.echo(f"cannot be carried: {outcome.failure.message}\n  {outcome.failure.remedy}", err=True)
             sys.exit(int(bool(planned.failed)))
@@ -262,9 +250,9 @@ def run(
         finally:
             watch.close()
     if as_json:
-        _show_json(summary.as_json())
+        show_json(summary.as_json())
     else:
-        _show(report.summary(summary))
+        show(report.summary(summary))
     sys.exit(summary.exit_code)
 
 
@@ -288,9 +276,9 @@ def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> Non
     with _open(*_servers_used("source", to)) as etl, _stderr.status("…") as told:
         found = etl.bench(table, to, seconds, save, lambda trial: told.update(report.trial(trial)))
     if as_json:
-        _show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
+        show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
     else:
-        _show(report.benched(found, save))
+        show(report.benched(found, save))
 
 
 @commands.command("verify")
@@ -311,9 +299,9 @@ def verify_(
     with _open() as etl:
         found = etl.verify(tables, deep, show_values, repair, changed)
     if as_json:
-        _show_json(found.as_json())
+        show_json(found.as_json())
     else:
-        _show(proof.verdicts(found))
+        show(proof.verdicts(found))
     sys.exit(found.exit_code)
 
 
@@ -337,9 +325,9 @@ def snapshot(
     with _open(read_from) as etl:
         found = etl.snapshot(tables, to, columns, where, since, read_from, namespace)
     if as_json:
-        _show_json({"exit_code": 0, **found})
+        show_json({"exit_code": 0, **found})
     else:
-        _show(proof.snapshot(found))
+        show(proof.snapshot(found))
 
 
 @commands.command()
@@ -360,9 +348,9 @@ def status(tables: tuple[str, ...], watch: bool, alert: bool, as_json: bool) -> 
                     live.update(proof.status(etl.status(tables=tables)), refresh=True)
         found = etl.status(alert, tables)
     if as_json:
-        _show_json(found.as_json())
+        show_json(found.as_json())
     else:
-        _show(proof.status(found))
+        show(proof.status(found))
     for warning in found.warnings:
         _stderr.print(f"arrowetl: {warning}", highlight=False, soft_wrap=True)
     sys.exit(int(bool(found.warnings)))
@@ -372,4 +360,7 @@ def status(tables: tuple[str, ...], watch: bool, alert: bool, as_json: bool) -> 
 @shared
 def types() -> None:
     """The type rules, as a table."""
-    _show(report.types(rules.RULES))
+    show(report.types(rules.RULES))
+
+
+commands.add_command(fleet)

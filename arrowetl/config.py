@@ -71,6 +71,8 @@ class Settings:
     retry_seconds: float = limits.retry_seconds
     metrics_file: Path | None = None
     """Where metrics are written; None where nowhere."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What is chosen besides tables.yml, in its form."""
     credentials: Credentials | None = None
     """Where a cluster's workers find the passwords, among their own settings; None where they cannot."""
 
@@ -91,6 +93,7 @@ def settings_from_environment(
     needs: tuple[str, ...] = ("source", "replica", "warehouse"),
     wants: tuple[str, ...] = (),
     prefix: str = "",
+    file_wins: bool = False,
 ) -> Settings:
     """
     Settings from variables and the file `.env_<environment>` beside tables.yml.
@@ -102,24 +105,19 @@ def settings_from_environment(
         needs: the servers that are going to be used.
         wants: those that are used where there are settings of them.
         prefix: variables whose names begin with it stand for those without it: those of one clinic of many.
+        file_wins: the file over the environment: it is one clinic's, and the environment is of all.
 
     Raises:
         EnvironmentError: ETL_ENVIRONMENT is missing or unknown, or a variable
             is missing or impossible; all problems at once.
     """
     outside = dict(os.environ if environment is None else environment)
-    chosen = outside.get("ETL_ENVIRONMENT", "").strip()
-    if chosen not in ENVIRONMENTS:
-        found = f"is {chosen!r}" if chosen else "is not set"
-        raise EnvironmentError(
-            f"ETL_ENVIRONMENT {found}",
-            f"set it to one of: {', '.join(ENVIRONMENTS)}; there is no default, and no file can set it",
-        )
+    chosen = _environment(outside)
     tables_file = tables_file or DEFAULT_TABLES
     path = env_file or tables_file.parent / f".env_{chosen}"
     if env_file is not None and not env_file.is_file():
         raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
-    values = prefixed(_values(chosen, path, outside), prefix)
+    values = prefixed(_values(chosen, path, outside, file_wins), prefix)
     problems: list[str] = []
     patience = {name: _seconds(name, values, problems) for name in PATIENCE}
     endpoints = {
@@ -154,8 +152,19 @@ def settings_from_environment(
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
     return Settings(
         chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
-        Path(measured) if measured else None, Credentials(chosen, prefix, path.name),
+        Path(measured) if measured else None, {}, Credentials(chosen, prefix, path.name, file_wins),
     )  # fmt: skip
+
+
+def _environment(outside: Mapping[str, str]) -> str:
+    chosen = outside.get("ETL_ENVIRONMENT", "").strip()
+    if chosen not in ENVIRONMENTS:
+        found = f"is {chosen!r}" if chosen else "is not set"
+        raise EnvironmentError(
+            f"ETL_ENVIRONMENT {found}",
+            f"set it to one of: {', '.join(ENVIRONMENTS)}; there is no default, and no file can set it",
+        )
+    return chosen
 
 
 def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float:
@@ -169,7 +178,7 @@ def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float
     return float(said)
 
 
-def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, str]:
+def _values(chosen: str, path: Path, outside: Mapping[str, str], file_wins: bool = False) -> dict[str, str]:
     inside = dotenv_values(path, interpolate=False) if path.is_file() else {}
     values = {key: value for key, value in inside.items() if value and value.strip()}
     if chosen == "test":
@@ -178,7 +187,8 @@ def _values(chosen: str, path: Path, outside: Mapping[str, str]) -> dict[str, st
         outside = {
             key.removeprefix("TEST_"): value for key, value in outside.items() if key.startswith(("TEST_", "ARROWETL_"))
         }
-    return values | {key: value for key, value in outside.items() if value.strip()}
+    given = {key: value for key, value in outside.items() if value.strip()}
+    return given | values if file_wins else values | given
 
 
 SECRETS_VARIABLE = "ARROWETL_SECRETS_DIR"
@@ -198,7 +208,7 @@ def at_a_worker(found: Credentials, environment: Mapping[str, str]) -> dict[str,
             "start the worker with the run's ETL_ENVIRONMENT",
         )
     path = Path(environment.get(SECRETS_VARIABLE) or os.devnull) / found.file
-    return prefixed(_values(found.environment, path, environment), found.prefix)
+    return prefixed(_values(found.environment, path, environment, found.file_wins), found.prefix)
 
 
 def prefixed(values: Mapping[str, str], prefix: str) -> dict[str, str]:
@@ -266,7 +276,7 @@ _LISTED = "`arrowetl status` and conf/tables.yml list those there are"
 # --- names of tables ----------------------------------------------------------------------------
 
 
-def chosen_tables(names: tuple[str, ...], known: Any, remedy: str = _LISTED) -> tuple[str, ...]:
+def chosen_tables(names: tuple[str, ...], known: Any, remedy: str = _LISTED, what: str = "table") -> tuple[str, ...]:
     """
     The tables a person named.
 
@@ -279,7 +289,7 @@ def chosen_tables(names: tuple[str, ...], known: Any, remedy: str = _LISTED) -> 
             f"{name}" + (f" (did you mean {', '.join(hint)}?)" if (hint := nearest(name, known)) else "")
             for name in unknown
         ]
-        word = "table" if len(unknown) == 1 else "tables"
+        word = what if len(unknown) == 1 else what + "s"
         raise UsageError(
             f"unknown {word}: {', '.join(lines)}",
             remedy,

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from arrowetl import drivers, limits, sql
+from arrowetl import drivers, limits, sql, united
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, OutOfStepError
 from arrowetl.model import Cutover, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
+from arrowetl.sql.united import clinics_from
 
 
 def cutover(
@@ -136,18 +137,24 @@ def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
     if not plan.drift.views:
         yield
         return
+    # Of a view upon many clinics, two may be about to take it away.
+    number = sql.lock_number("arrowetl views " + session.endpoint.database)
+    session.execute(f"SELECT pg_advisory_xact_lock({number})")
     views = session.rows(sql.dependents(plan.drift.views))
-    creations = []
-    for number, name, kind, definition, options, owner, comment in views:
-        grants, comments, indexes = (
-            session.rows(ask(number)) for ask in (sql.grants_of, sql.comments_of, sql.indexes_of)
-        )
-        creations += sql.create_view(
-            name, kind, definition, options, owner, comment, grants, comments, [index for (index,) in indexes]
-        )
+    kept = [[session.rows(ask(view)) for ask in (sql.grants_of, sql.comments_of, sql.indexes_of)] for view, *_ in views]
     for _, name, kind, *_ in reversed(views):
         session.execute(sql.drop_view(name, kind))
     yield
+    creations = []
+    for (_, name, kind, definition, options, owner, comment), (grants, comments, indexes) in zip(
+        views, kept, strict=True
+    ):
+        clinics = clinics_from(comment)
+        if clinics is not None:
+            definition = united.definition(session, plan.name_postgres, clinics) or definition
+        creations += sql.create_view(
+            name, kind, definition, options, owner, comment, grants, comments, [index for (index,) in indexes]
+        )
     for statement in creations:
         try:
             session.execute(statement)

@@ -27,6 +27,7 @@ from arrowetl.outcome import Event, Summary
 from arrowetl.route import DESTINATIONS, EXECUTORS, is_executor
 from arrowetl.status import Status
 from arrowetl.verdict import ENDS, Verdict
+from arrowetl.workers import Share
 
 
 class Etl:
@@ -50,6 +51,7 @@ class Etl:
         to: str = "both",
         strict: bool = False,
         tell: Callable[[Event], None] = lambda event: None,
+        share: Share | None = None,
     ) -> Summary:
         """
         Carry tables from the source to the replica and the warehouse.
@@ -66,6 +68,7 @@ class Etl:
             to: `both`, `replica` or `warehouse`: which ends are written.
             strict: whether what is only flagged, coercions and unsettled reads among it, makes the exit code 1.
             tell: is called, from several threads, with what happens meanwhile.
+            share: of the workers, where other runs are at work at the same time.
 
         Returns:
             The summary; a table that failed is in it, and does not raise.
@@ -76,7 +79,7 @@ class Etl:
         request = _request(
             tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict
         )
-        summary = running.run(self.settings, request, tell)
+        summary = running.run(self.settings, request, tell, share)
         if self.settings.metrics_file:
             # A warehouse that was lost is told by the run's tables.
             with suppress(ArrowetlError):

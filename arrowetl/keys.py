@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import time
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from arrowetl import limits
 from arrowetl.errors import nearest
@@ -105,6 +106,7 @@ SETTINGS: dict[str, Check] = {
     "pause_milliseconds": _integer(0, 60_000),
     "executor": (lambda v: isinstance(v, str) and is_executor(v), "thread, process or dask:tcp://host:8786"),
     "new_columns": _one_of(*NEW_COLUMNS),
+    "time_zone": (lambda v: isinstance(v, str) and is_zone(v), "a time zone like America/Chicago"),
     "business_hours": (lambda v: isinstance(v, str) and hours(v) is not None, "hours like 07:00-18:00"),
 }
 DOCUMENT: dict[str, Check] = {"metadata": _MAPPING, "settings": _MAPPING_OR_NULL, "tables": _MAPPING}
@@ -205,6 +207,17 @@ def persons_part(document: Mapping[str, Any]) -> dict[str, Any]:
             for name, entry in part["tables"].items()
         }
     return part
+
+
+def is_zone(name: str) -> bool:
+    """
+    >>> is_zone("Europe/Berlin"), is_zone("Mars/Olympus"), is_zone("/etc/passwd")
+    (True, False, False)
+    """
+    try:
+        return bool(name) and ZoneInfo(name) is not None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
 
 
 def hours(text: str) -> tuple[time, time] | None:

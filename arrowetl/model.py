@@ -116,6 +116,8 @@ class PublishedTable:
     """Columns that somebody else forbade to be NULL, the key's left out."""
     used: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Column → the views that name it."""
+    united: frozenset[str] = frozenset()
+    """Views upon the tables of many clinics, which are made anew from whatever the tables have then."""
     is_empty: bool = False
     """Whether it has no page of rows at all, as after TRUNCATE."""
 

@@ -29,7 +29,8 @@ from arrowetl.model import Mode, TablePlan
 from arrowetl.outcome import Outcome, Status, TableEnded, TableRetried
 from arrowetl.planning import Planned, failure_of
 from arrowetl.retry import Retries
-from arrowetl.tables_file import is_within
+from arrowetl.route import Choices
+from arrowetl.tables_file import business_hours_now
 from arrowetl.transfer import carry_table
 from arrowetl.workers import Shared, Workers
 
@@ -39,8 +40,7 @@ class Night:
     """What holds for all tables of a run, from the first to the last."""
 
     shared: Shared
-    business_hours: str | None
-    """In which no table of the source is begun."""
+    choices: Choices
     retries: Retries
     planned_again: Callable[[str], Planned]
     """A table's name → its plan, as things are now."""
@@ -119,15 +119,16 @@ def _carried(one: TablePlan, night: Night) -> Outcome:
     if night.shared.workers.stopping.is_set():
         raise Interrupted(f"{one.name}: the run was stopped", "run again")
     reads_source = not one.from_replica and one.mode is not Mode.SKIPPED
-    if reads_source and is_within(night.business_hours, datetime.now()):
+    if reads_source and (hours := business_hours_now(night.choices)):
         raise Interrupted(
-            f"{one.name}: not begun, these being business hours ({night.business_hours})",
+            f"{one.name}: not begun, these being business hours ({hours})",
             "run again when they have ended; settings.business_hours of tables.yml sets them",
         )
-    try:
-        return carry_table(one, night.shared)
-    except KeyNotHeldError:
-        return carry_table(plan.without_key(one), night.shared)
+    with night.shared.workers.tables:
+        try:
+            return carry_table(one, night.shared)
+        except KeyNotHeldError:
+            return carry_table(plan.without_key(one), night.shared)
 
 
 def _again(one: TablePlan, night: Night) -> Outcome:

@@ -1,16 +1,18 @@
 """
-The options that several commands have: words on the line, and where they are kept.
+What several commands have: options, where they are kept, and how a result is shown.
 
 The partner of `cli`, which has the commands.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console, RenderableType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,3 +68,17 @@ all_option = click.option("--all", "all_", is_flag=True, help="Every table that 
 json_option = click.option(
     "--json", "as_json", is_flag=True, callback=json_too, help="One JSON document on stdout, and nothing else."
 )
+
+
+def show(what: RenderableType) -> None:
+    """For a person, on stdout."""
+    # A pipe has no width of its own: nothing is cut there.
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=240)
+    console.print(what)
+
+
+def show_json(document: Any) -> None:
+    """For a program, on stdout."""
+    click.echo(json.dumps(document, indent=2, default=str))

@@ -241,6 +241,7 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
     )
     # A view that names a column which is gone cannot be made anew.
     blocking = _views_on(published, [*(f.name_postgres for f in bent if not rebuild_views), *dropped])
+    blocking = tuple(view for view in blocking if view not in published.united)
     if blocking:
         changes = [_retyping(field, standing[field.name_postgres], misfits) for field in bent]
         changes += [_only_there(column, fields) for column in dropped]

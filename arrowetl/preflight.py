@@ -241,7 +241,7 @@ def test_connections(settings: Settings) -> list[Examined]:
 def validate_tables(settings: Settings) -> tuple[TablesFile | None, list[str]]:
     """What of tables.yml can be gone by, and every problem of it; None where nothing can."""
     try:
-        found, problem = examined_tables(settings.tables_file)
+        found, problem = examined_tables(settings.tables_file, settings.chosen)
     except ConfigurationError as error:
         return None, [str(error)]
     problems = [str(problem)] if problem else []

@@ -77,7 +77,9 @@ class Choices:
     pause_milliseconds: int = 0
     """Between two ranges of a table read from the source."""
     business_hours: str | None = None
-    """`07:00-18:00`, by this machine's clock: no table of the source is begun in them."""
+    """`07:00-18:00`: no table of the source is begun in them."""
+    time_zone: str | None = None
+    """Whose clock they go by, such as America/Chicago; None is this machine's."""
     executor: str = "thread"
     """One of `EXECUTORS`: who carries partitions."""
     new_columns: str = "carry"
@@ -105,6 +107,8 @@ class Credentials:
     """What the names of a clinic's settings begin with."""
     file: str = ""
     """The name of the file that has them, in ARROWETL_SECRETS_DIR there."""
+    file_wins: bool = False
+    """Over the environment: a clinic's own file does, an environment is of all clinics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,19 +31,22 @@ from arrowetl.route import Route
 from arrowetl.sharing import shared_out
 from arrowetl.spill import run_directory
 from arrowetl.tables_file import TablesFile, read_tables
-from arrowetl.workers import Shared, Workers
+from arrowetl.workers import Share, Shared, Workers
 
 
-def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> Summary:
+def run(settings: Settings, request: Request, tell: Callable[[Event], None], share: Share | None = None) -> Summary:
     """
     Carry the tables asked for.
+
+    Args:
+        share: of the workers, where others run at the same time.
 
     Raises:
         UsageError, ConfigurationError, DatabaseError: nothing was done.
     """
     started_at = datetime.now(UTC)
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    tables_file = read_tables(settings.tables_file)
+    tables_file = read_tables(settings.tables_file, settings.chosen)
     with ExitStack() as held:
         way_there = held.enter_context(route(settings, request, tables_file, run_id))
         servers = jobs.servers_of(way_there)
@@ -51,9 +54,10 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
         held.callback(book.close)
         held.enter_context(book.lock(run_id))
         planned = planning.planned(request, tables_file, way_there, book)
-        hands = Workers.of(way_there, request.max_workers, planned.pace)
+        hands = Workers.of(way_there, request.max_workers, planned.pace, share)
         held.callback(hands.close)
-        _adopt(settings.tables_file, planned.plans)
+        if not settings.chosen:
+            _adopt(settings.tables_file, planned.plans)
         whole = [plan.name for plan in planned.plans if plan.is_whole]
         for end in servers.ends:
             end.open(whole)
@@ -74,9 +78,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None]) -> 
             only = replace(request, tables=(name,), category=None, all=False)
             return planning.planned(only, tables_file, way_there, book)
 
-        night = Night(
-            shared, tables_file.choices.business_hours, Retries(settings.retries, settings.retry_seconds), planned_again
-        )
+        night = Night(shared, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
         outcomes = carry_tables(work, night, request.max_workers)
         connections = chain(jobs.connections_of(way_there), book.connections(), *hands.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *current, *outcomes)]
@@ -150,7 +152,7 @@ def dry_run(settings: Settings, request: Request, examined: TablesFile | None = 
     Args:
         examined: tables.yml, where it was examined, and the servers: what is wrong with them has been told.
     """
-    tables_file = examined or read_tables(settings.tables_file)
+    tables_file = examined or read_tables(settings.tables_file, settings.chosen)
     with (
         route(settings, request, tables_file, "dry run", writes=examined is None) as there,
         closing(ledger_of(there)) as book,

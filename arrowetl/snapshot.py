@@ -59,7 +59,7 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
     tree = condition.read(request.where) if request.where else None
     started_at = datetime.now(UTC)
     with ExitStack() as held:
-        tables_file = read_tables(settings.tables_file)
+        tables_file = read_tables(settings.tables_file, settings.chosen)
         if request.read_from == "warehouse":
             is_loaded = endpoint.namespace == settings.endpoint("warehouse").namespace
             reader: Reader = OfWarehouse(Warehouse(endpoint), tables_file, is_loaded)

@@ -79,7 +79,7 @@ _NEVER = "`arrowetl status` lists those that a run was asked for"
 def _chosen(settings: Settings) -> TablesFile:
     """What tables.yml says; nothing where there is none to go by: what is in the warehouse can be told without it."""
     try:
-        return examined_tables(settings.tables_file)[0]
+        return examined_tables(settings.tables_file, settings.chosen)[0]
     except ConfigurationError:
         return TablesFile({}, {})
 

@@ -14,28 +14,16 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import yaml
-
-from arrowetl import keys, limits, predecessor
+from arrowetl import keys, predecessor
 from arrowetl.errors import ConfigurationError, ValidationError, counted
+from arrowetl.files import load_yaml
 from arrowetl.model import Table, TableSettings
 from arrowetl.route import DEFAULT_CHOICES, Choices
 
-
-# The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A key that stands twice would silently have its last value: the first may have been what keeps a column here."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise yaml.MarkedYAMLError(None, None, f"{key.value!r} stands twice", key.start_mark)
-                seen.add((key.tag, key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+NOTHING: Mapping[str, Any] = {}
+WRITE_IT = "write it with: arrowetl analyze"
 
 
 @dataclass(frozen=True)
@@ -88,28 +76,31 @@ class TablesFile:
         )  # fmt: skip
 
 
-def read_tables(path: Path) -> TablesFile:
+def read_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> TablesFile:
     """
     Read tables.yml.
+
+    Args:
+        over: `settings`, and `tables` with their overrides, that are chosen besides.
 
     Raises:
         ConfigurationError: there is none, or it is no YAML.
         ValidationError: unknown keys or impossible values; all at once.
     """
-    found, problem = examined_tables(path)
+    found, problem = examined_tables(path, over)
     if problem:
         raise problem
     return found
 
 
-def examined_tables(path: Path) -> tuple[TablesFile, ValidationError | None]:
+def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[TablesFile, ValidationError | None]:
     """
     What of tables.yml can be gone by, and what is wrong with the rest: for who wants to know of all that is wrong.
 
     Raises:
         ConfigurationError: there is none, or it is no YAML.
     """
-    document, notes = predecessor.modernized(load_yaml(path))
+    document, notes = predecessor.modernized(with_choices(load_yaml(path, WRITE_IT), over))
     kept, problems = keys.sound(document)
     tables = settings_of(kept)
     choices, known = Choices(**(kept.get("settings") or {})), None
@@ -120,6 +111,24 @@ def examined_tables(path: Path) -> tuple[TablesFile, ValidationError | None]:
     found = TablesFile(kept.get("metadata") or {}, tables, choices, known, told)
     remedy = "correct them; an `overrides:` that is wrong stays so until you do"
     return found, ValidationError(f"{path}: {counted(problems)}", remedy) if problems else None
+
+
+def with_choices(document: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    A tables.yml with more settings, and more overrides of its tables.
+
+    >>> there = {"tables": {"a": {"overrides": {"workers": 1, "batch_size": 5}}}}
+    >>> with_choices(there, {"settings": {"reconcile_days": 1}, "tables": {"a": {"workers": 2}}})
+    {'tables': {'a': {'overrides': {'workers': 2, 'batch_size': 5}}}, 'settings': {'reconcile_days': 1}}
+    """
+    found = dict(document)
+    if over.get("settings"):
+        found["settings"] = {**(found.get("settings") or {}), **over["settings"]}
+    for name, chosen in over.get("tables", {}).items():
+        entry = found.setdefault("tables", {}).get(name) or {}
+        overrides = {**(entry.get("overrides") or {}), **chosen}
+        found["tables"] = {**found["tables"], name: {**entry, "overrides": overrides}}
+    return found
 
 
 def settings_of(kept: Mapping[str, Any]) -> dict[str, TableSettings]:
@@ -177,52 +186,12 @@ def unknown_columns(path: Path) -> str:
     )
 
 
-# What the library raises of values that are not what their tags say, and of nesting without end.
-_NO_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """
-    The document of a file; nothing of one that has nothing in it but comments.
-
-    Raises:
-        ConfigurationError: no such file, or no YAML mapping in it.
-    """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"{path}: no such file", "write it with: arrowetl analyze") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except _NO_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(
-            f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
-            "correct it; `arrowetl analyze` keeps what is in it, and must read it for that",
-        ) from error
-    document = {} if document is None else document
-    if _values(document, {}) > limits.yaml_values_max:
-        raise ConfigurationError(
-            f"{path}: its aliases (*name) stand for each other, or for more than "
-            f"{limits.yaml_values_max:,} values", "write out what is meant",
-        )  # fmt: skip
-    if not isinstance(document, dict):
-        raise ConfigurationError(
-            f"{path}: must be a mapping with `metadata` and `tables`", "write it with: arrowetl analyze"
-        )
-    return document
-
-
-def _values(value: Any, known: dict[int, float]) -> float:
-    """How many values there are with every alias written out; infinitely many where one stands for itself."""
-    if not isinstance(value, dict | list | set | tuple):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = float("inf")  # until it is known: what is met in itself has no end
-        inner = [*value.values()] if isinstance(value, dict) else [*value]
-        known[id(value)] = 1 + sum(_values(one, known) for one in inner)
-    return known[id(value)]
+def business_hours_now(choices: Choices) -> str:
+    """The business hours that it is, in words; empty where it is none."""
+    hours, zone = choices.business_hours, choices.time_zone
+    if not is_within(hours, datetime.now(ZoneInfo(zone) if zone else None)):
+        return ""
+    return f"{hours} in {zone}" if zone else str(hours)
 
 
 def is_within(hours: str | None, moment: datetime) -> bool:

@@ -75,7 +75,8 @@ _HEADING = """\
 #     warehouse_connections: 20
 #     executor: thread                    # or process, or dask:tcp://host:8786
 #     pause_milliseconds: 0               # between two ranges of a table
-#     business_hours: 07:00-18:00         # no table of the source is begun in them, by this machine's clock
+#     business_hours: 07:00-18:00         # no table of the source is begun in them, by this machine's clock, or
+#     time_zone: America/Chicago          # by that of a zone
 #     new_columns: carry                  # or quarantine: what appears later is left out until you choose
 #
 # What stands under each table:

@@ -150,7 +150,7 @@ def _versions_of(ends: Ends) -> dict[str, str]:
 
 @contextmanager
 def _ends(settings: Settings, wanted: Wanted, workers: int) -> Iterator[Ends]:
-    tables_file = read_tables(settings.tables_file)
+    tables_file = read_tables(settings.tables_file, settings.chosen)
     preflight.reach(*(settings.endpoint(end) for end in ENDS))
     with ExitStack() as held:
         source = Source(settings.endpoint("source"), tables_file.choices)

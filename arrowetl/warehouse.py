@@ -86,7 +86,10 @@ class Warehouse:
         used = dict[str, dict[str, list[str]]]()
         for table, name in answers["keys"]:
             keys[table].append(name)
-        for table, view, column in answers["dependents"]:
+        united = set[str]()
+        for table, view, column, is_united in answers["dependents"]:
+            if is_united:
+                united.add(view)
             if view not in dependents[table]:
                 dependents[table].append(view)
             # A view upon whole rows stands upon each of their columns.
@@ -100,6 +103,7 @@ class Warehouse:
                 kinds[table],
                 tuple(name for name in not_null[table] if name not in keys[table]),
                 {column: tuple(views) for column, views in used.get(table, {}).items()},
+                frozenset(united.intersection(dependents[table])),
                 table in empty,
             )
             for table, named in columns.items()

@@ -47,11 +47,13 @@ class Workers:
         learns: bool = True,
         jobs: int = 0,
         mask_key: bytes = b"",
+        share: Share | None = None,
     ) -> None:
         """
         Args:
             executor: one of `executors.EXECUTORS`.
             jobs, mask_key: of a cluster, as `executors.executor` has them.
+            share: where the workers are those of other runs as well.
             pace: to begin with; by default as many partitions at a time as there are cores.
             learns: whether the pace follows what is measured.
         """
@@ -66,19 +68,21 @@ class Workers:
         if self.may_be_lost:
             # How busy other machines are is not seen from here.
             begin, learns, room = Pace(begin.partition_bytes, count), False, limits.cluster_bytes_in_flight_max
-        self._slots = threading.Semaphore(count)
+        self._slots = share.partitions if share else Turns(count)
+        self.tables = share.tables if share else Turns(count)
+        """One for each table that is walked."""
         self._pacer, self._learns = Pacer(begin, cores, count), learns
-        self._turns, self._room = _Turns(self.pace.at_a_time), _Room(room)
+        self._turns, self._room = Turns(self.pace.at_a_time), _Room(room)
         self._idle, self._looked = 0.0, time.monotonic()
         psutil.cpu_percent()  # the first answer is about no time at all
-        self.stopping = threading.Event()
+        self.stopping = share.stopping if share else threading.Event()
         self.connections: dict[int | str, tuple[ConnectionCount, ...]] = {}
         """Process → its connections, for processes other than this one."""
 
     @classmethod
-    def of(cls, route: Route, count: int, pace: Pace | None) -> Workers:
+    def of(cls, route: Route, count: int, pace: Pace | None, share: Share | None) -> Workers:
         """Those of a run, as tables.yml or a person chose them."""
-        return cls(route.choices.executor, count, pace, True, route.jobs_elsewhere, route.mask_key or b"")
+        return cls(route.choices.executor, count, pace, True, route.jobs_elsewhere, route.mask_key or b"", share)
 
     @property
     def pace(self) -> Pace:
@@ -148,7 +152,7 @@ class Workers:
         future.add_done_callback(lambda _: self._leave(job, self._turns))
         return future
 
-    def _enter(self, job: Job, *turns: _Turns) -> None:
+    def _enter(self, job: Job, *turns: Turns) -> None:
         """Room for its bytes, its turn, and one of the workers; whoever has the one waits for those who have all."""
         self._room.take(job.bytes)
         for turn in turns:
@@ -158,7 +162,7 @@ class Workers:
             self._leave(job, *turns)
             raise Interrupted(f"{job.plan.name}: the run was stopped", "run again")
 
-    def _leave(self, job: Job, *turns: _Turns) -> None:
+    def _leave(self, job: Job, *turns: Turns) -> None:
         self._slots.release()
         for turn in turns:
             turn.release()
@@ -195,7 +199,19 @@ class Workers:
         self._turns.allow(pace.at_a_time)
 
 
-class _Turns:
+class Share:
+    """Of the workers of many runs at once, those of one: so many tables walked at a time, and partitions carried."""
+
+    def __init__(self, count: int) -> None:
+        self.tables, self.partitions = Turns(count), Turns(count)
+        self.stopping = threading.Event()
+
+    def allow(self, count: int) -> None:
+        for turns in (self.tables, self.partitions):
+            turns.allow(count)
+
+
+class Turns:
     """So many at a time, of which the number may change meanwhile."""
 
     def __init__(self, count: int) -> None:
@@ -210,6 +226,12 @@ class _Turns:
         with self._changed:
             self._taken -= 1
             self._changed.notify()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def allow(self, count: int) -> None:
         with self._changed:

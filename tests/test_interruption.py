@@ -58,7 +58,7 @@ def seen(clinic: Clinic) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("delay_seconds", [0.0, 0.7, 1.5, 3.0])
+@pytest.mark.parametrize("delay_seconds", [0.0, 1.5])
 def test_kill_9(loaded: Clinic, delay_seconds: float) -> None:
     """Nothing of it can be seen; no process stays; the next run finishes, and sweeps up."""
     process = loaded.start("run", "--all", "--max-workers", "1")
@@ -101,7 +101,7 @@ def test_a_reader_with_an_open_transaction_delays_the_cutover_and_then_only_fail
     reader = drivers.Postgres(loaded.sandbox.warehouse)
     with reader.transaction():
         reader.execute("LOCK TABLE raw.procedurelog IN SHARE MODE")
-        run = loaded.run("--all")
+        run = loaded.run("--all", ARROWETL_RETRIES="0")
     reader.close()
     told = {table["table"]: table["status"] for table in run["tables"]}
 

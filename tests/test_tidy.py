@@ -48,11 +48,23 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "keys",
         "pace",
         "sharing",
+        "side_by_side",
         "receipt",
         "retry",
     ),
-    "door": ("files", "memory", "webhook", "drivers", "cutover"),
-    "edge": ("config", "tables_file", "overrides", "spill", "source", "replica", "warehouse", "ledger", "archive"),
+    "door": ("files", "memory", "webhook", "drivers", "united", "cutover"),
+    "edge": (
+        "config",
+        "tables_file",
+        "fleet_file",
+        "overrides",
+        "spill",
+        "source",
+        "replica",
+        "warehouse",
+        "ledger",
+        "archive",
+    ),
     "journey": (
         "preflight",
         "status",
@@ -80,8 +92,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "pieces",
         "snapshot",
         "etl",
+        "fleet",
     ),
-    "face": ("report", "proof", "progress", "__init__", "options", "beside", "cli", "__main__"),
+    "face": ("report", "proof", "progress", "__init__", "options", "beside", "fleet_commands", "cli", "__main__"),
 }
 BLIND = {"edge"}
 # `--version` and the package's own name are everybody's; the sandbox stands beside, and only commands ask it.

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from arrowetl import limits
 from arrowetl.model import Cutover, Field, Partition, TablePlan
 from arrowetl.schema import read_back, shortened
+from arrowetl.sql import united
 from arrowetl.sql.mysql import inside
 from arrowetl.sql.names import (
     diff_name,
@@ -254,7 +255,8 @@ def published(namespace: str) -> Mapping[str, str]:
             f"WHERE n.nspname = {schema} AND i.indisprimary ORDER BY c.relname, array_position(i.indkey, a.attnum)"
         ),
         "dependents": (
-            "SELECT DISTINCT t.relname::text, vn.nspname::text || '.' || v.relname::text, a.attname::text "
+            "SELECT DISTINCT t.relname::text, vn.nspname::text || '.' || v.relname::text, a.attname::text, "
+            f"COALESCE(obj_description(v.oid, 'pg_class') LIKE {postgres_literal(united.MARK + '%')}, false) "
             "FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class "
             "JOIN pg_namespace vn ON vn.oid = v.relnamespace JOIN pg_class t ON t.oid = d.refobjid "
             "JOIN pg_namespace n ON n.oid = t.relnamespace "

@@ -1,0 +1,351 @@
+"""
+Many clinics, each with a run of its own, and workers that they share.
+
+A clinic is a run like any other, with its servers, its locks, its history and
+its exit code; here is only which of them are at work at once, and what came
+of all. One that is down costs the seconds in which that is found out.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from arrowetl import config, drivers, preflight, side_by_side, sql, united
+from arrowetl.config import Settings
+from arrowetl.errors import ArrowetlError, Interrupted, ValidationError, counted, unexpected
+from arrowetl.etl import Etl
+from arrowetl.fleet_file import Clinic, Fleet
+from arrowetl.outcome import Event, Failure, Status, Summary
+from arrowetl.planning import Planned
+from arrowetl.route import VARIABLES
+from arrowetl.status import Status as Standing
+from arrowetl.warehouse import Warehouse
+from arrowetl.workers import Share
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OfClinic(Generic[T]):
+    """What came of one clinic: an answer, or why there is none."""
+
+    clinic: str
+    seconds: float
+    answer: T | None = None
+    error: ArrowetlError | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        return Failure.of(self.error) if self.error else None
+
+
+@dataclass(frozen=True)
+class FleetSummary:
+    """The night of all clinics."""
+
+    environment: str
+    started_at: datetime
+    ended_at: datetime
+    clinics: tuple[OfClinic[Summary], ...]
+    differing: tuple[Mapping[str, Any], ...] = ()
+    """Tables and columns that some clinics have otherwise than others."""
+    united: tuple[str, ...] = ()
+    """The views upon all clinics that there are."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended_at - self.started_at).total_seconds()
+
+    def exit_code_of(self, one: OfClinic[Summary]) -> int:
+        if one.error is not None:
+            return one.error.exit_code
+        assert one.answer is not None
+        return one.answer.exit_code
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all clinics are good, what all of them have, or 1; 130 where it was interrupted."""
+        codes = {self.exit_code_of(one) for one in self.clinics}
+        if Interrupted.exit_code in codes:
+            return Interrupted.exit_code
+        return codes.pop() if len(codes) == 1 else int(bool(codes - {0}))
+
+    def as_json(self) -> dict[str, Any]:
+        """The document `fleet run --json` prints: each clinic's run as `run --json` has it."""
+        runs = [one.answer for one in self.clinics if one.answer]
+        return {
+            "environment": self.environment,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": self.ended_at.isoformat(),
+            "seconds": round(self.seconds, 3),
+            "exit_code": self.exit_code,
+            "totals": {
+                "clinics": len(self.clinics),
+                "good": sum(self.exit_code_of(one) == 0 for one in self.clinics),
+                "not_run": sum(one.answer is None for one in self.clinics),
+                "tables": sum(len(run.outcomes) for run in runs),
+                "failed": sum(len(run.of(Status.FAILED)) for run in runs),
+                "rows_extracted": sum(outcome.rows_extracted for run in runs for outcome in run.outcomes),
+            },
+            "clinics": [
+                {
+                    "clinic": one.clinic,
+                    "exit_code": self.exit_code_of(one),
+                    "seconds": round(one.seconds, 3),
+                    "error": one.failure and one.failure.as_json(),
+                    "run": one.answer and one.answer.as_json(),
+                }
+                for one in self.clinics
+            ],
+            "differing": [dict(one) for one in self.differing],
+            "united": list(self.united),
+            "warnings": list(self.warnings),
+        }
+
+
+class Night:
+    """
+    The clinics of a fleet, with the settings of each.
+    """
+
+    def __init__(self, fleet: Fleet, tables_file: Path | None = None, only: Sequence[str] = ()) -> None:
+        """
+        Args:
+            tables_file: that all share.
+            only: names of clinics; all, where none is named.
+
+        Raises:
+            UsageError: a clinic that was named is not there.
+            ConfigurationError: settings of some are missing or wrong, or two would read the same source.
+        """
+        self.fleet, self._tables_file = fleet, tables_file
+        known = {clinic.name: clinic for clinic in fleet.clinics}
+        names = config.chosen_tables(tuple(only), known, "`arrowetl fleet status` lists those there are", "clinic")
+        self.clinics = tuple(known[name] for name in names) or fleet.clinics
+        self.settings = _settings(fleet, self.clinics, tables_file)
+
+    def run(
+        self,
+        asked: Mapping[str, Any],
+        max_workers: int,
+        unite: bool = False,
+        tell: Callable[[str, Event], None] = lambda clinic, event: None,
+        ended: Callable[[OfClinic[Summary]], None] = lambda one: None,
+    ) -> FleetSummary:
+        """
+        Carry all clinics, so many partitions at a time as there are workers, of which each clinic has its share.
+
+        Args:
+            asked: what `Etl.run` is asked of each.
+            unite: make the views upon all clinics, or bring them up to date.
+            tell, ended: are called, from several threads, with what happens in a clinic, and when it has ended.
+        """
+        started_at, shares = datetime.now(UTC), _Shares(max_workers)
+        executor = asked.get("executor") or self.fleet.executor
+
+        def carry(clinic: str) -> Summary:
+            settings = self.settings[clinic]
+            preflight.reach(settings.endpoint("source"))
+            _make_database(settings)
+            with shares.of(clinic) as share:
+                about = {**asked, "executor": executor, "max_workers": max_workers, "share": share}
+                return Etl(settings).run(**about, tell=partial(tell, clinic))
+
+        found = self._each(carry, max_workers, ended, shares.stop)
+        differing, warnings = self._compared([one.clinic for one in found if one.answer])
+        views: list[str] = []
+        if unite and self.fleet.unite:
+            views, wrong = self._unite(self.fleet.unite)
+            warnings = [*warnings, *wrong]
+        environment = next(iter(self.settings.values())).environment
+        return FleetSummary(
+            environment, started_at, datetime.now(UTC), tuple(found), tuple(differing), tuple(views), tuple(warnings)
+        )
+
+    def plan(self, asked: Mapping[str, Any], max_workers: int) -> list[OfClinic[Planned]]:
+        """What `run` would do in each clinic."""
+        return self._each(lambda clinic: Etl(self.settings[clinic]).plan(**asked), max_workers)
+
+    def status(self) -> list[OfClinic[Standing]]:
+        """What the warehouse has of each clinic."""
+        return self._each(lambda clinic: Etl(self.settings[clinic]).status(), len(self.clinics))
+
+    def validate(self, offline: bool, max_workers: int) -> list[OfClinic[tuple[list[str], list[str]]]]:
+        """Of each clinic every problem, and what is to be known."""
+        return self._each(lambda clinic: Etl(self.settings[clinic]).validate(offline), max_workers)
+
+    def differing(self) -> list[dict[str, Any]]:
+        """Tables and columns that some clinics have otherwise than others, in the warehouse."""
+        return self._compared(list(self.settings))[0]
+
+    def _each(
+        self,
+        act: Callable[[str], T],
+        at_once: int,
+        ended: Callable[[OfClinic[T]], None] = lambda one: None,
+        stop: Callable[[], None] = lambda: None,
+    ) -> list[OfClinic[T]]:
+        stopped = threading.Event()
+
+        def one(clinic: Clinic) -> OfClinic[T]:
+            began = time.monotonic()
+            try:
+                if stopped.is_set():
+                    raise Interrupted("the night was stopped before it began with this clinic", "run again")
+                found = OfClinic(clinic.name, 0.0, act(clinic.name))
+            except ArrowetlError as error:
+                found = OfClinic(clinic.name, 0.0, error=error)
+            except Exception as error:  # a fault of ours is one clinic's failure, not the night's
+                found = OfClinic(clinic.name, 0.0, error=unexpected(clinic.name, error))
+            found = replace(found, seconds=time.monotonic() - began)
+            ended(found)
+            return found
+
+        with ThreadPoolExecutor(max(1, min(at_once, len(self.clinics))), "clinic") as threads:
+            pending = [threads.submit(one, clinic) for clinic in self.clinics]
+            while True:
+                try:
+                    return [future.result() for future in pending]
+                except KeyboardInterrupt:
+                    stopped.set()
+                    stop()
+
+    def _compared(self, clinics: Iterable[str]) -> tuple[list[dict[str, Any]], list[str]]:
+        schemas, warnings = {}, []
+        for clinic in clinics:
+            try:
+                schemas[clinic] = _columns(self.settings[clinic])
+            except ArrowetlError as error:
+                warnings.append(f"{clinic}: {error.message}")
+        return side_by_side.differing(schemas), warnings
+
+    def _unite(self, schema: str) -> tuple[list[str], list[str]]:
+        """In each warehouse that has some of the clinics."""
+        made, wrong = list[str](), list[str]()
+        by_place: dict[tuple[str, int, str], list[str]] = {}
+        for clinic, settings in self.settings.items():
+            endpoint = settings.endpoint("warehouse")
+            by_place.setdefault((endpoint.host, endpoint.port, endpoint.database), []).append(clinic)
+        for clinics in by_place.values():
+            endpoint = self.settings[clinics[0]].endpoint("warehouse")
+            schemas = {clinic: self.settings[clinic].endpoint("warehouse").namespace for clinic in clinics}
+            try:
+                tables = sorted({table for clinic in clinics for table in _columns(self.settings[clinic])})
+                with closing(drivers.Postgres(endpoint)) as session:
+                    views, problems = united.unite(session, schema, tables, schemas)
+            except ArrowetlError as error:
+                views, problems = [], [f"{schema}: {error.message}"]
+            made += [f"{schema}.{view}" for view in views]
+            wrong += problems
+        return made, wrong
+
+
+@dataclass
+class _Shares:
+    """Which clinics are at work, and how many of the workers each has: as many as any other, and one at least."""
+
+    workers: int
+    at_work: dict[str, Share] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stopped: bool = False
+
+    @contextmanager
+    def of(self, clinic: str) -> Iterator[Share]:
+        share = Share(1)
+        with self.lock:
+            self.at_work[clinic] = share
+            if self.stopped:
+                share.stopping.set()
+            self._share_out()
+        try:
+            yield share
+        finally:
+            with self.lock:
+                del self.at_work[clinic]
+                self._share_out()
+
+    def stop(self) -> None:
+        with self.lock:
+            self.stopped = True
+            for share in self.at_work.values():
+                share.stopping.set()
+
+    def _share_out(self) -> None:
+        for number, share in enumerate(self.at_work.values()):
+            share.allow(share_of(number, len(self.at_work), self.workers))
+
+
+def share_of(number: int, clinics: int, workers: int) -> int:
+    """
+    How many workers one of some clinics has; those that came first have what does not go even.
+
+    >>> [share_of(number, 3, 8) for number in range(3)], share_of(0, 9, 8)
+    ([3, 3, 2], 1)
+    """
+    even, rest = divmod(workers, clinics)
+    return max(1, even + (number < rest))
+
+
+def _settings(fleet: Fleet, clinics: Sequence[Clinic], tables_file: Path | None) -> dict[str, Settings]:
+    found, problems = dict[str, Settings](), list[str]()
+    for clinic in clinics:
+        try:
+            found[clinic.name] = _settings_of(clinic, tables_file)
+        except ArrowetlError as error:
+            problems.append(f"{clinic.name}: {error.message}")
+    seen: dict[str, str] = {}
+    for name, settings in found.items():
+        source = settings.endpoint("source")
+        place = f"{source.host}:{source.port}/{source.database}"
+        other = seen.setdefault(place, name)
+        if other != name:
+            problems.append(f"{name}: its source {place} is {other}'s")
+    if problems:
+        raise ValidationError(f"settings of the fleet: {counted(problems)}", "set them in each clinic's environment")
+    return found
+
+
+def _settings_of(clinic: Clinic, tables_file: Path | None) -> Settings:
+    environment = dict(os.environ)
+    test = "TEST_" if environment.get("ETL_ENVIRONMENT", "").strip() == "test" else ""
+    # fleet.yml says where a clinic's rows go to: nothing else need.
+    for server, name in (("replica", "DB"), ("warehouse", "SCHEMA")):
+        environment.setdefault(f"{test}{clinic.prefix}{VARIABLES[server]}_{name}", clinic.replica)
+    settings = config.settings_from_environment(
+        environment, tables_file, clinic.env_file, prefix=clinic.prefix, file_wins=clinic.env_file is not None
+    )
+    endpoints = {
+        **settings.endpoints,
+        "replica": replace(settings.endpoint("replica"), database=clinic.replica),
+        "warehouse": replace(settings.endpoint("warehouse"), namespace=clinic.schema),
+    }
+    return replace(settings, endpoints=endpoints, chosen=clinic.chosen)
+
+
+def _make_database(settings: Settings) -> None:
+    """The replica's database of a clinic, where it may be made; where not, its run tells that it is missing."""
+    endpoint = settings.endpoint("replica")
+    with (
+        suppress(ArrowetlError),
+        closing(drivers.MySQL(replace(endpoint, database="information_schema"))) as session,
+    ):
+        session.execute(f"CREATE DATABASE IF NOT EXISTS {sql.mysql_name(endpoint.database)}")
+
+
+def _columns(settings: Settings) -> dict[str, dict[str, str]]:
+    """Table → column → type, as the warehouse has a clinic's."""
+    with closing(Warehouse(settings.endpoint("warehouse"))) as warehouse:
+        return {
+            table: dict(there.columns) for table, there in warehouse.published().items() if not table.startswith("etl_")
+        }

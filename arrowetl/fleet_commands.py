@@ -1,0 +1,237 @@
+"""
+The commands of many clinics: `arrowetl fleet validate|plan|run|status`, and what they show.
+
+The partner of `cli`, which has those of one. What is done is `fleet`'s
+business.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from arrowetl import limits, report
+from arrowetl.fleet_file import DEFAULT_FLEET
+from arrowetl.options import chosen, json_option, shared, show, show_json, split_names
+from arrowetl.outcome import Event, Status, Summary, TableEnded
+from arrowetl.report import count, duration, grid
+from arrowetl.route import DESTINATIONS, EXECUTORS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def fleet() -> None:
+    """Many clinics, by conf/fleet.yml."""
+
+
+def _of_fleet(command: F) -> F:
+    """The options that all of them have."""
+    for option in (
+        click.option("--clinic", "clinics", multiple=True, callback=split_names, metavar="C", help="Only these."),
+        click.option("--fleet", "fleet_file", type=click.Path(path_type=Path), default=DEFAULT_FLEET,
+                     show_default=True, help="Which clinics there are."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _night(fleet_file: Path, clinics: Sequence[str]) -> Any:
+    # Nobody who has one clinic needs it.
+    from arrowetl.fleet import Night
+    from arrowetl.fleet_file import read_fleet
+
+    return Night(read_fleet(fleet_file), chosen().get("tables_file"), clinics)
+
+
+@fleet.command()
+@click.option("--offline", is_flag=True, help="Reach no server.")
+@_of_fleet
+@json_option
+@shared
+def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json: bool) -> None:
+    """Every problem of fleet.yml, and of each clinic's settings, tables.yml and servers."""
+    night = _night(fleet_file, clinics)
+    found = night.validate(offline, limits.workers_default)
+    wrong = {one.clinic: one.answer[0] if one.answer else [str(one.error)] for one in found}
+    if as_json:
+        documents = [{"clinic": name, "problems": problems} for name, problems in wrong.items()]
+        show_json({"exit_code": 3 if any(wrong.values()) else 0, "clinics": documents})
+    else:
+        for name, problems in wrong.items():
+            click.echo(f"{name}: {'good' if not problems else f'{len(problems)} problems'}")
+            for problem in problems:
+                click.echo("  " + problem.replace("\n", "\n  "))
+    sys.exit(3 if any(wrong.values()) else 0)
+
+
+@fleet.command()
+@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@_of_fleet
+@json_option
+@shared
+def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, as_json: bool) -> None:
+    """What a run would do in each clinic; touches nothing."""
+    found = _night(fleet_file, clinics).plan({"all": True, "force_full": force_full}, limits.workers_default)
+    code = 1 if any(one.error or one.answer.failed for one in found) else 0
+    if as_json:
+        documents = [
+            {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
+             "plan": one.answer and report.plans_json(one.answer)} for one in found
+        ]  # fmt: skip
+        show_json({"exit_code": code, "clinics": documents})
+        sys.exit(code)
+    table = grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3))
+    for one in found:
+        if one.error:
+            table.add_row(one.clinic, "", "", "", Text(one.error.message, style="red", overflow="fold"))
+            continue
+        planned = one.answer
+        reads = sum(plan.expected.rows for plan in planned.plans)
+        seconds = duration(planned.estimate.seconds) if planned.estimate else ""
+        failed = f"{len(planned.failed)} cannot be carried" if planned.failed else ""
+        table.add_row(one.clinic, count(len(planned.plans)), count(reads), seconds, failed)
+    show(table)
+    sys.exit(code)
+
+
+@fleet.command()
+@click.option("--max-workers", type=int, help="Of all clinics together; default what fleet.yml says.")
+@click.option("--executor", metavar="|".join(EXECUTORS), help="Who carries partitions; default what fleet.yml says.")
+@click.option(
+    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Which ends are written."
+)
+@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@click.option("--strict", is_flag=True, help="Exit 1 for what is only flagged, too.")
+@click.option(
+    "--unite/--no-unite", default=True, help="Make the views upon all clinics, where fleet.yml names a schema."
+)
+@_of_fleet
+@json_option
+@shared
+def run(
+    fleet_file: Path, clinics: tuple[str, ...], max_workers: int | None, executor: str | None, to: str,
+    force_full: bool, strict: bool, unite: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Carry all clinics, several at a time."""
+    night = _night(fleet_file, clinics)
+    asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict}
+    told = _Told(Console(stderr=True))
+    summary = night.run(asked, max_workers or night.fleet.max_workers, unite, told.event, told.ended)
+    if as_json:
+        show_json(summary.as_json())
+    else:
+        show(_summary(summary))
+    sys.exit(summary.exit_code)
+
+
+@fleet.command()
+@_of_fleet
+@json_option
+@shared
+def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
+    """What the warehouse has of each clinic, as of when; and what some have otherwise than others."""
+    night = _night(fleet_file, clinics)
+    found, differing = night.status(), night.differing()
+    if as_json:
+        documents = [
+            {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
+             "status": one.answer and one.answer.as_json()} for one in found
+        ]  # fmt: skip
+        show_json({"clinics": documents, "differing": differing})
+        return
+    table = grid("clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5))
+    for one in found:
+        if one.error:
+            table.add_row(one.clinic, "", "", "", "", "", Text(one.error.message, style="red", overflow="fold"))
+            continue
+        tables, last = one.answer.tables, one.answer.run
+        failed = sum(row["load_status"] != "success" for row in tables)
+        table.add_row(
+            one.clinic, f"{last['started_at']:%Y-%m-%d %H:%M}" if last else "none", count(len(tables)), count(failed),
+            count(sum(row["overdue"] for row in tables)), count(sum(row["rows"] or 0 for row in tables)),
+            "" if last is None or last["exit_code"] == 0 else f"exit code {last['exit_code']}",
+        )  # fmt: skip
+    show(Group(table, *_differing(differing)))
+
+
+class _Told:
+    """A line on stderr for each clinic that has ended, and each table that failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def event(self, clinic: str, event: Event) -> None:
+        if isinstance(event, TableEnded) and event.outcome.status is Status.FAILED and event.outcome.failure:
+            self._say(f"{clinic}: {event.outcome.failure.message}")
+
+    def ended(self, one: Any) -> None:
+        if one.error:
+            self._say(f"{one.clinic}: {one.error.message} ({duration(one.seconds)})")
+        else:
+            self._say(f"{one.clinic}: {_words(one.answer)} in {duration(one.seconds)}")
+
+    def _say(self, words: str) -> None:
+        self._console.print(words, highlight=False, soft_wrap=True, markup=False)
+
+
+def _words(run: Summary) -> str:
+    failed = len(run.of(Status.FAILED))
+    rows = sum(outcome.rows_extracted for outcome in run.outcomes)
+    return f"{count(len(run.outcomes))} tables, {count(failed)} failed, {count(rows)} rows read"
+
+
+def _summary(summary: Any) -> RenderableType:
+    """What came of the night; what is not good last."""
+    table = grid("clinic", "tables", "failed", "rows read", "inserted", "updated", "deleted", "seconds",
+                 right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
+    parts: list[RenderableType] = [table]
+    for one in summary.clinics:
+        if (run := one.answer) is None:
+            continue
+        changes = [sum(getattr(o.changes, kind) for o in run.outcomes) for kind in ("inserted", "updated", "deleted")]
+        table.add_row(
+            one.clinic, count(len(run.outcomes)), count(len(run.of(Status.FAILED))),
+            count(sum(outcome.rows_extracted for outcome in run.outcomes)), *map(count, changes), f"{one.seconds:.1f}",
+        )  # fmt: skip
+    parts += _differing(summary.differing)
+    if summary.united:
+        parts.append(Text(f"{count(len(summary.united))} views upon all clinics"))
+    parts += [Text(f"note: {warning}") for warning in summary.warnings]
+    totals = summary.as_json()["totals"]
+    words = f"{count(totals['good'])} of {count(totals['clinics'])} clinics good, "
+    words += f"{count(totals['rows_extracted'])} rows in {duration(summary.seconds)}"
+    parts.append(Text(words, style="bold"))
+    for one in summary.clinics:
+        if one.error:
+            parts.append(Text(f"✗ {one.clinic}: {one.error.message}", style="red"))
+            parts += [Text(f"  {one.error.remedy}")] if one.error.remedy else []
+        else:
+            failures = [outcome.failure for outcome in one.answer.of(Status.FAILED) if outcome.failure]
+            parts += [Text(f"✗ {one.clinic}: {failure.message}", style="red") for failure in failures[:_FAILURES_SHOWN]]
+            if len(failures) > _FAILURES_SHOWN:
+                parts.append(Text(f"  and {count(len(failures) - _FAILURES_SHOWN)} more tables of {one.clinic}"))
+    return Group(*parts)
+
+
+_FAILURES_SHOWN = 5
+_DIFFERING_SHOWN = 20
+
+
+def _differing(found: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """Which clinics have a table or column otherwise than others."""
+    if not found:
+        return []
+    table = grid("table", "column", "as", "in")
+    for one in found[:_DIFFERING_SHOWN]:
+        for number, (type_, clinics) in enumerate(one["clinics"].items()):
+            place = (one["table"], one["column"] or "(the table)") if number == 0 else ("", "")
+            table.add_row(*place, type_ or "not there", ", ".join(clinics))
+    more = len(found) - _DIFFERING_SHOWN
+    return [Text(), table, *([Text(f"and {count(more)} more; --json tells of all")] if more > 0 else [])]
