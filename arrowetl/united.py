@@ -39,9 +39,7 @@ def unite(
         The views that were made, and what stood in the way of others, in words.
     """
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.postgres_name(schema)}")
-    there = {
-        name: (comment, json.loads(columns)) for name, _, comment, columns in session.rows(united.standing(schema))
-    }
+    there = {name: (comment, json.loads(columns)) for name, comment, columns in session.rows(united.standing(schema))}
     made, wrong = [], []
     for table in tables:
         comment, columns = there.get(table, (united.comment({}), []))

@@ -89,7 +89,7 @@ def postgres_rows(endpoint: Endpoint, table: str, columns: list[tuple[str, str]]
         column = '"' + name.replace('"', '""') + '"'
         selected.append(f"{column}::float8" if type_.startswith("float") else column)
     quoted = '"' + table.replace('"', '""') + '"'
-    statement = f"COPY (SELECT {', '.join(selected)} FROM raw.{quoted}) TO STDOUT"
+    statement = f"COPY (SELECT {', '.join(selected)} FROM {endpoint.namespace}.{quoted}) TO STDOUT"
     done = subprocess.run(
         [str(programs.postgres() / "psql"), "-X", "-q", "-h", endpoint.host, "-p", str(endpoint.port),
          "-U", endpoint.user, "-d", endpoint.database, "-c", statement],

@@ -84,15 +84,13 @@ def links(wanted: Sequence[dict[str, Any]]) -> Iterator[list[int]]:
     Args:
         wanted: of each `host`, `port`, `bytes_per_second` and `latency_seconds`, one way.
     """
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__)), json.dumps(list(wanted))], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, str(Path(__file__)), json.dumps(list(wanted))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":
