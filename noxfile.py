@@ -117,7 +117,7 @@ def tests(session: nox.Session) -> None:
 def benchmark(session: nox.Session) -> None:
     """One of the programs in benchmarks/, by its name: `nox -s benchmark -- exactness`."""
     name, *options = session.posargs or ["exactness"]
-    _install(session)
+    session.install("-e", ".[sandbox,dask]")
     _mariadb(session)
     session.run("python", f"benchmarks/{name}.py", *options)
 

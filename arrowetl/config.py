@@ -71,6 +71,8 @@ class Settings:
     retry_seconds: float = limits.retry_seconds
     metrics_file: Path | None = None
     """Where metrics are written; None where nowhere."""
+    clinic: str = ""
+    """Whose they are, of many; empty where there is one."""
     chosen: Mapping[str, Any] = field(default_factory=dict)
     """What is chosen besides tables.yml, in its form."""
     credentials: Credentials | None = None
@@ -152,7 +154,7 @@ def settings_from_environment(
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
     return Settings(
         chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
-        Path(measured) if measured else None, {}, Credentials(chosen, prefix, path.name, file_wins),
+        Path(measured) if measured else None, "", {}, Credentials(chosen, prefix, path.name, file_wins),
     )  # fmt: skip
 
 

@@ -330,7 +330,11 @@ def _settings_of(clinic: Clinic, tables_file: Path | None) -> Settings:
         "replica": replace(settings.endpoint("replica"), database=clinic.replica),
         "warehouse": replace(settings.endpoint("warehouse"), namespace=clinic.schema),
     }
-    return replace(settings, endpoints=endpoints, chosen=clinic.chosen)
+    measured = settings.metrics_file
+    if measured:
+        # Each clinic's are in a file of its own, and have its label.
+        measured = measured.with_name(f"{measured.stem}.{clinic.name}{measured.suffix}")
+    return replace(settings, endpoints=endpoints, chosen=clinic.chosen, clinic=clinic.name, metrics_file=measured)
 
 
 def _make_database(settings: Settings) -> None:

@@ -31,8 +31,9 @@ TABLE_METRICS = {
 }
 
 
-def text(run: Mapping[str, Any] | None, tables: Sequence[Mapping[str, Any]]) -> str:
-    """The file's content."""
+def text(run: Mapping[str, Any] | None, tables: Sequence[Mapping[str, Any]], clinic: str = "") -> str:
+    """The file's content; with a label for whose it is, where there are many."""
+    whose = {"clinic": clinic} if clinic else {}
     failed = sum(row["load_status"] == "failed" for row in tables)
     of_run = {
         "arrowetl_run_started_timestamp_seconds": run and run["started_at"],
@@ -42,9 +43,9 @@ def text(run: Mapping[str, Any] | None, tables: Sequence[Mapping[str, Any]]) -> 
         "arrowetl_tables_failed": failed,
         "arrowetl_tables_overdue": sum(row["overdue"] for row in tables),
     }
-    lines = [line for name, help_ in RUN_METRICS.items() for line in _metric(name, help_, [({}, of_run[name])])]
+    lines = [line for name, help_ in RUN_METRICS.items() for line in _metric(name, help_, [(whose, of_run[name])])]
     for name, help_ in TABLE_METRICS.items():
-        lines += _metric(name, help_, [({"table": row["table"]}, _of_table(name, row)) for row in tables])
+        lines += _metric(name, help_, [({**whose, "table": row["table"]}, _of_table(name, row)) for row in tables])
     return "\n".join(lines) + "\n"
 
 

@@ -139,8 +139,8 @@ def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summ
     alerts = monitor.alerts(summary, tables_file.tables) if settings.webhook else []
     if not alerts:
         return summary
-    about = {"run_id": summary.run_id, "environment": summary.environment, "exit_code": summary.exit_code}
-    wrong = webhook.post(settings.webhook, {**about, "alerts": alerts})
+    about = {"run_id": summary.run_id, "environment": summary.environment, "clinic": settings.clinic or None}
+    wrong = webhook.post(settings.webhook, {**about, "exit_code": summary.exit_code, "alerts": alerts})
     words = f"nobody could be told of {len(alerts)} alerts at {webhook.VARIABLE}: {wrong}"
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 

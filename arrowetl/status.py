@@ -106,7 +106,7 @@ def measured(settings: Settings, found: Status) -> str | None:
     if settings.metrics_file is None:
         return None
     try:
-        files.write_whole(settings.metrics_file, metrics.text(found.run, found.tables))
+        files.write_whole(settings.metrics_file, metrics.text(found.run, found.tables, settings.clinic))
     except OSError as error:
         return f"metrics cannot be written to {settings.metrics_file}: {error.strerror}"
     return None
@@ -127,6 +127,6 @@ def alert(settings: Settings, found: Status) -> str | None:
     if not alerts:
         return None
     run_id = found.run["run_id"] if found.run else None
-    about = {"run_id": run_id, "environment": found.environment, "exit_code": None}
+    about = {"run_id": run_id, "environment": found.environment, "clinic": settings.clinic or None, "exit_code": None}
     wrong = webhook.post(settings.webhook, {**about, "alerts": alerts})
     return f"nobody could be told of {len(alerts)} alerts at {webhook.VARIABLE}: {wrong}" if wrong else None

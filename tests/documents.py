@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from arrowetl.outcome import TableRetried
 # Maps whose keys are names of the data's own: whatever stands there is told as `*`.
 NAMES_OF_DATA = (
     "tables[].coerced", "tables[].differing[].key", "tables[].differing[].digests", "tables[].differing[].values",
-    "versions", "tables", "connections", "totals.by_category",
+    "versions", "tables", "connections", "totals.by_category", "differing[].clinics",
 )  # fmt: skip
 WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--show-values", "--repair", "--since",
-         "status --alert", "--changed", "etl_receipts", "digest"}  # fmt: skip
+         "status --alert", "status --json", "run --dry-run --json", "--changed", "etl_receipts", "digest"}  # fmt: skip
 PAGE = Path(__file__).parent.parent / "docs" / "documents.md"
 
 
@@ -92,7 +92,13 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
         said("verify --json", "verify", "--all", "--json", "--show-values")
         said("status --json", "status", "--json", "--alert")
         said("snapshot --json", "snapshot", "visit", "--to", str(clinic.directory / "s"), "--from", "source", "--json")
+        _said_of_a_fleet(clinic, said)
         said("error", "run", "--table", "nosuch", "--json", "--log-format", "json")
+    for name in found:
+        if name.startswith("fleet"):
+            # Each is told of by itself.
+            for one in (one for document in found[name] for one in document["clinics"]):
+                one.update({key: None for key in ("run", "status", "plan") if key in one})
     # What is rare is told to the log by hand.
     console = Console(file=io.StringIO())
     progress.JsonLines(console, verbose=True)(TableRetried("visit", 1, 0.5, "lost"))
@@ -104,3 +110,28 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
     answer = {name: {path for one in each for path in paths(one)} for name, each in found.items()}
     answer["metrics"] = set(re.findall(r"^# TYPE (\S+)", metrics, re.MULTILINE))
     return answer
+
+
+def _said_of_a_fleet(clinic: Clinic, said: Callable[..., None]) -> None:
+    """Two clinics of different schemas, and one that is down."""
+    for name in ("fleet_a", "fleet_b"):
+        clinic.create(f"CREATE DATABASE {name};\nCREATE TABLE {name}.t (Num int PRIMARY KEY)")
+        clinic.undo.append(lambda name=name: clinic.create(f"DROP DATABASE {name}"))
+        clinic.undo.append(lambda name=name: clinic.create(f"DROP DATABASE IF EXISTS replica_{name}", "replica"))
+        clinic.undo.append(lambda name=name: clinic.warehouse_execute(f"DROP SCHEMA IF EXISTS raw_{name} CASCADE"))
+    clinic.create("ALTER TABLE fleet_b.t ADD v int")
+    clinic.create(f"GRANT SELECT ON `fleet\\_%`.* TO '{clinic.sandbox.source.user}'@'127.0.0.1'")
+    clinic.create(f"GRANT ALL ON `replica\\_fleet\\_%`.* TO '{clinic.sandbox.replica.user}'@'127.0.0.1'", "replica")
+    settings = {name: value for name, value in clinic.environment.items() if name.startswith("TEST_")}
+    for name in ("fleet_a", "fleet_b", "fleet_c"):
+        its = {variable.replace("TEST_", f"TEST_{name.upper()}_"): value for variable, value in settings.items()}
+        its[f"TEST_{name.upper()}_OPENDENTAL_SOURCE_DB"] = name
+        clinic.environment |= its
+    file = clinic.directory / "fleet.yml"
+    file.write_text(
+        "settings: {unite: raw_all}\nclinics:\n"
+        + "".join(f"  {name}: {{prefix: {name.upper()}_}}\n" for name in ("fleet_a", "fleet_b", "fleet_c"))
+    )
+    clinic.undo.append(lambda: clinic.warehouse_execute("DROP SCHEMA IF EXISTS raw_all CASCADE"))
+    for command in ("run", "status", "plan", "validate"):
+        said(f"fleet {command} --json", "fleet", command, "--fleet", str(file), "--json")
