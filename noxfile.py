@@ -57,7 +57,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, by ruff."""
-    _install(session, "dev")
+    wanted = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+    session.install(*(one for one in wanted if one.startswith("ruff")))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -110,7 +111,9 @@ def tests(session: nox.Session) -> None:
     _install(session, "dev")
     _mariadb(session)
     _postgres(session)
-    session.run("pytest", *session.posargs)
+    # Tests wait for servers and programs as much as they work: one more than there are cores.
+    processes = min(4, 1 + (os.cpu_count() or 1))
+    session.run("pytest", f"--numprocesses={processes}", *session.posargs)
 
 
 @nox.session
