@@ -69,6 +69,8 @@ class Cluster(Executor):
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._seen = time.monotonic()
+        self._workers = dict[str, int]()
+        """Address → threads, by the last that the scheduler said."""
         try:
             self._refuse_other_versions()
         except BaseException:
@@ -76,13 +78,16 @@ class Cluster(Executor):
             raise
         threading.Thread(target=self._look_after, name="cluster", daemon=True).start()
 
-    @property
-    def workers(self) -> dict[str, int]:
-        """Worker's address → its threads, by the last the scheduler said."""
-        with suppress(Exception):
-            there = self._client.scheduler_info(n_workers=-1)["workers"]
-            return {address: int(one["nthreads"]) for address, one in there.items()}
-        return {}
+    def _look(self) -> None:
+        """Ask the scheduler which workers there are."""
+        there = {}
+        if self._client.status == "running":
+            with suppress(Exception):
+                said = self._client.scheduler_info(n_workers=-1)["workers"]
+                there = {address: int(one["nthreads"]) for address, one in said.items()}
+        self._workers = there
+        if there:
+            self._seen = time.monotonic()
 
     def submit(self, function: Any, /, *arguments: Any, **_: Any) -> Future[Any]:
         """A job on its way to a worker; `function` is what is done with it there, as everywhere."""
@@ -106,7 +111,7 @@ class Cluster(Executor):
     def _send(self, sent: _Sent) -> None:
         sent.tries += 1
         job = replace(sent.job, route=sent.job.route.without_secrets)
-        there = self.workers
+        there = self._workers
         now = time.monotonic()
         trusted = [one for one in there if now - self._suspects.get(one, -limits.cluster_suspect_seconds - 1)
                    > limits.cluster_suspect_seconds]  # fmt: skip
@@ -138,14 +143,14 @@ class Cluster(Executor):
             with self._lock:
                 if worker:
                     self._suspects[worker] = time.monotonic()
-                others = self.workers.keys() - self._suspects.keys()
+                others = self._workers.keys() - self._suspects.keys()
             if worker and others and sent.tries < limits.cluster_tries:
                 self._send(sent)
             else:
                 self._end(sent, error=error)
         except ArrowetlError as error:
             self._end(sent, error=error)
-        except (CancelledError, Exception) as error:
+        except BaseException as error:  # what is cancelled is no Exception everywhere
             self._end(sent, error=self._lost(sent, error))
 
     def _end(self, sent: _Sent, outcome: PartitionOutcome | None = None, error: BaseException | None = None) -> None:
@@ -176,9 +181,8 @@ class Cluster(Executor):
     def _look_after(self) -> None:
         """No job waits without end for workers that do not come."""
         while not self._closed.wait(1.0):
-            if self._client.status == "running" and self.workers:
-                self._seen = time.monotonic()
-            elif time.monotonic() - self._seen > limits.cluster_patience_seconds:
+            self._look()
+            if time.monotonic() - self._seen > limits.cluster_patience_seconds:
                 with self._lock:
                     waiting = list(self._sent)
                 for sent in waiting:
@@ -190,12 +194,13 @@ class Cluster(Executor):
 
     def _refuse_other_versions(self) -> None:
         deadline = time.monotonic() + limits.cluster_seconds
-        while not self.workers:
-            if time.monotonic() > deadline:
+        while not self._workers:
+            self._look()
+            if not self._workers and time.monotonic() > deadline:
                 raise DatabaseConnectionError(
                     f"the Dask scheduler at {self.address} has no worker", "start some: dask worker ADDRESS"
                 )
-            time.sleep(0.1)
+            time.sleep(0 if self._workers else 0.1)
         found = self._client.run(versions, on_error="return")
         wrong = [
             f"worker {address} has {others}" for address, there in sorted(found.items()) if (others := _others(there))

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from distributed import Client
 
 from arrowetl.sandbox import servers
 
@@ -37,18 +36,21 @@ class Cluster:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     of: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Worker → what is otherwise in its environment."""
+    protocol: str = "tcp"
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"{self.protocol}://127.0.0.1:{self.port}"
 
     @property
     def executor(self) -> str:
         return f"dask:{self.address}"
 
     def start_scheduler(self) -> None:
-        self._start("scheduler", ["scheduler", "--host", "127.0.0.1", "--port", str(self.port)], self.outside)
+        self._start(
+            "scheduler", ["scheduler", "--host", f"{self.protocol}://127.0.0.1", "--port", str(self.port)], self.outside
+        )
 
     def kill(self, name: str) -> None:
         """`kill -9`, with whatever it started."""
@@ -81,13 +83,20 @@ class Cluster:
             )
 
 
-def client(cluster: Cluster) -> Client:
-    return Client(cluster.address, timeout=30, set_as_default=False)
+def _wait_for(there: Cluster, workers: int) -> None:
+    """Until so many are there; asked in a process of its own, which has the cluster's settings."""
+    code = (
+        f"from distributed import Client\nClient({there.address!r}, timeout=30).wait_for_workers({workers}, timeout=60)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=dict(there.outside), check=True, capture_output=True)
 
 
 @contextmanager
 def cluster(
-    environment: Mapping[str, str], workers: int = 2, others: Callable[[int], Mapping[str, str]] = lambda number: {}
+    environment: Mapping[str, str],
+    workers: int = 2,
+    others: Callable[[int], Mapping[str, str]] = lambda number: {},
+    tls: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """
     A cluster for the length of a block.
@@ -95,17 +104,18 @@ def cluster(
     Args:
         environment: of its workers: the passwords are in it.
         others: number of a worker → what is otherwise in its environment.
+        tls: Dask's settings, where it is to speak TLS.
     """
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))}
     directory = Path(tempfile.mkdtemp(prefix="arrowetl-cluster-"))
-    there = Cluster(servers.free_port(), directory, outside, environment)
+    there = Cluster(servers.free_port(), directory, {**outside, **(tls or {})}, environment)
+    there.protocol = "tls" if tls else "tcp"
     keeper = threading.Thread(target=there.keep_workers)
     try:
         there.start_scheduler()
         there.of = {f"worker{number}": others(number) for number in range(workers)}
         keeper.start()
-        with client(there) as seen:
-            seen.wait_for_workers(workers, timeout=60)
+        _wait_for(there, workers)
         yield there
     finally:
         there.ended.set()

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+import trustme
 from clusters import Cluster, cluster
 from conftest import Clinic, empty
 from independent import differences
@@ -296,6 +297,27 @@ def test_passwords_of_a_mounted_file(clinic: Clinic, tmp_path: Path) -> None:
 
     assert run["exit_code"] == 0, run["tables"]
     assert differences(clinic.sandbox, "t")[0] == []
+
+
+def test_the_cluster_speaks_tls(clinic: Clinic, tmp_path: Path) -> None:
+    """As Dask has it: by its own settings, of scheduler, workers and the run; without them nobody is let in."""
+    authority = trustme.CA()
+    place = tmp_path / "tls"
+    place.mkdir()
+    authority.cert_pem.write_to_path(place / "ca.pem")
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(place / "cert.pem")
+    files = {"CA_FILE": "ca.pem", **{f"{one}__CERT": "cert.pem" for one in ("SCHEDULER", "WORKER", "CLIENT")}}
+    tls = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(place / file) for name, file in files.items()}
+    clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
+    with cluster(clinic.environment, 1, tls=tls) as there:
+        run = clinic.run("--all", "--executor", there.executor, **tls)
+        refused = clinic.arrowetl("run", "--all", "--executor", there.executor)
+
+    assert there.executor.startswith("dask:tls://")
+    assert (run["exit_code"], differences(clinic.sandbox, "t")[0]) == (0, [])
+    assert refused.returncode in (3, 4), refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_nobody_at_the_address(clinic: Clinic) -> None:

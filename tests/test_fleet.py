@@ -17,6 +17,7 @@ from typing import Any
 
 import mysql56
 import pytest
+from clusters import cluster
 from conftest import Clinic
 from independent import differences
 from links import links
@@ -235,6 +236,18 @@ def test_schemas_that_drift_apart(group: Group) -> None:
         "Age": {"integer": ["c0", "c1"], "bigint": ["c2"]},
     }
     assert [word for name in ("c0", "c1", "c2") for word in group.wrong(name)] == []
+
+
+def test_a_fleet_on_a_cluster(group: Group) -> None:
+    """Workers find each clinic's passwords by its prefix, and its tables arrive in its own schema."""
+    for number, name in enumerate(("c0", "c1")):
+        group.at_source(name, "CREATE TABLE t (Num int PRIMARY KEY)", f"INSERT INTO t VALUES ({number}), (7)")
+    variables = {"ETL_ENVIRONMENT": "test", **group.environment}
+    with cluster(variables, 2) as there:
+        night = group.fleet("run", "--clinic", "c0,c1", "--executor", there.executor)
+
+    assert {one["clinic"]: one["run"]["totals"]["succeeded"] for one in night["clinics"]} == {"c0": 1, "c1": 1}
+    assert [word for name in ("c0", "c1") for word in group.wrong(name)] == []
 
 
 def test_what_is_chosen_for_one_clinic(group: Group) -> None:
