@@ -11,10 +11,11 @@ may therefore be done twice, which its ends take as once
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -23,7 +24,13 @@ from uuid import uuid4
 
 from arrowetl import limits, remote
 from arrowetl.archive import versions
-from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DataExtractionError
+from arrowetl.errors import (
+    ArrowetlError,
+    ConfigurationError,
+    DatabaseConnectionError,
+    DatabaseQueryError,
+    DataExtractionError,
+)
 from arrowetl.jobs import Job
 from arrowetl.outcome import PartitionOutcome
 from arrowetl.remote import Terms
@@ -42,6 +49,8 @@ class _Sent:
     tries: int = 0
     dask: Any = None
     """The future of Dask's."""
+    allowed: frozenset[str] = frozenset()
+    """Workers that may have it; any, where none is named."""
 
 
 class Cluster(Executor):
@@ -63,31 +72,21 @@ class Cluster(Executor):
         """
         self.address, self._jobs, self._mask_key = address, jobs, mask_key
         self._client, self._versions = _connected(address), versions()
-        self._sent = set[_Sent]()
-        self._routes = set[Route]()
+        self._sent, self._routes = set[_Sent](), set[Route]()
         self._suspects = dict[str, float]()
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
+        """Worker → when it was found to lack something that others have."""
+        self._lock, self._closed = threading.Lock(), threading.Event()
         self._seen = time.monotonic()
         self._workers = dict[str, int]()
         """Address → threads, by the last that the scheduler said."""
+        # Dask has one thread for all callbacks of this process: nothing is waited for there.
+        self._threads = ThreadPoolExecutor(2, "cluster")
         try:
             self._refuse_other_versions()
         except BaseException:
-            self._client.close()
+            self._client.close(timeout=limits.cluster_seconds)
             raise
         threading.Thread(target=self._look_after, name="cluster", daemon=True).start()
-
-    def _look(self) -> None:
-        """Ask the scheduler which workers there are."""
-        there = {}
-        if self._client.status == "running":
-            with suppress(Exception):
-                said = self._client.scheduler_info(n_workers=-1)["workers"]
-                there = {address: int(one["nthreads"]) for address, one in said.items()}
-        self._workers = there
-        if there:
-            self._seen = time.monotonic()
 
     def submit(self, function: Any, /, *arguments: Any, **_: Any) -> Future[Any]:
         """A job on its way to a worker; `function` is what is done with it there, as everywhere."""
@@ -102,29 +101,33 @@ class Cluster(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._closed.set()
-        with suppress(Exception):
-            for route in self._routes:
-                self._client.run(remote.leave, route.without_secrets, on_error="ignore")
+        for route in {route.without_secrets for route in self._routes}:
+            with suppress(Exception):
+                left = self._threads.submit(self._client.run, remote.leave, route, on_error="ignore")
+                left.result(timeout=limits.cluster_seconds)
         with suppress(Exception):
             self._client.close(timeout=limits.cluster_seconds)
+        self._threads.shutdown(wait=False)
 
     def _send(self, sent: _Sent) -> None:
         sent.tries += 1
-        job = replace(sent.job, route=sent.job.route.without_secrets)
-        there = self._workers
-        now = time.monotonic()
-        trusted = [one for one in there if now - self._suspects.get(one, -limits.cluster_suspect_seconds - 1)
-                   > limits.cluster_suspect_seconds]  # fmt: skip
-        choice = {"workers": trusted, "allow_other_workers": True} if 0 < len(trusted) < len(there) else {}
+        job, there, trusted = replace(sent.job, route=sent.job.route.without_secrets), self._workers, self._trusted()
+        sent.allowed = trusted if 0 < len(trusted) < len(there) else frozenset()
+        # Any other would be idle at once, and take the next job, and the next.
+        choice = {"workers": list(sent.allowed), "allow_other_workers": False} if sent.allowed else {}
         try:
             sent.dask = self._client.submit(
                 remote.carried, sent.carry, job, self._terms(job.route, there),
                 key=f"{job.plan.name}-{uuid4().hex}", pure=False, **choice,
             )  # fmt: skip
+            sent.dask.add_done_callback(lambda dask: self._threads.submit(self._done, sent, dask))
         except Exception as error:
             self._end(sent, error=self._lost(sent, error))
-            return
-        sent.dask.add_done_callback(lambda dask: self._done(sent, dask))
+
+    def _trusted(self) -> frozenset[str]:
+        """Workers that were not found to lack something in the last while."""
+        since = time.monotonic() - limits.cluster_suspect_seconds
+        return frozenset(worker for worker in self._workers if self._suspects.get(worker, since - 1) < since)
 
     def _terms(self, route: Route, there: dict[str, int]) -> Terms:
         contended = 0 < self._jobs < sum(there.values())
@@ -133,23 +136,20 @@ class Cluster(Executor):
         return Terms(tuple(self._versions.items()), self._jobs, idle, mark)
 
     def _done(self, sent: _Sent, dask: Any) -> None:
-        """What came of a job; in a thread of Dask's client."""
+        """What came of a job."""
         if dask is not sent.dask or sent.future.done():
             return
         try:
             self._end(sent, outcome=dask.result(timeout=limits.cluster_seconds))
-        except DatabaseConnectionError as error:
-            worker = error.worker
-            with self._lock:
-                if worker:
-                    self._suspects[worker] = time.monotonic()
-                others = self._workers.keys() - self._suspects.keys()
-            if worker and others and sent.tries < limits.cluster_tries:
+        except ArrowetlError as error:
+            lacks = isinstance(error, DatabaseConnectionError | ConfigurationError) and error.worker is not None
+            if lacks:
+                self._suspects[str(error.worker)] = time.monotonic()
+            again = bool(self._trusted()) if lacks else isinstance(error, DatabaseQueryError) and error.transient
+            if again and sent.tries < limits.cluster_tries:
                 self._send(sent)
             else:
                 self._end(sent, error=error)
-        except ArrowetlError as error:
-            self._end(sent, error=error)
         except BaseException as error:  # what is cancelled is no Exception everywhere
             self._end(sent, error=self._lost(sent, error))
 
@@ -162,6 +162,10 @@ class Cluster(Executor):
                 sent.future.set_result(outcome)  # type: ignore[arg-type]
             else:
                 sent.future.set_exception(error)
+        if error is not None and sent.dask is not None:
+            # What was given up is not to be done any more.
+            with suppress(Exception):
+                sent.dask.cancel()
 
     def _lost(self, sent: _Sent, error: BaseException) -> ArrowetlError:
         """In words: a job whose workers died one after another, or whose scheduler is gone."""
@@ -169,7 +173,7 @@ class Cluster(Executor):
         if name == "KilledWorker":
             words = "was lost with each of the workers that had it"
             remedy = "see the workers' logs: out of memory, most likely; then run again"
-        elif isinstance(error, CancelledError) or "Cancelled" in name:
+        elif "Cancelled" in name or "Closed" in name:
             words = f"was lost with the scheduler at {self.address}"
             remedy = "see that it runs, and has workers; then run again"
         else:
@@ -182,26 +186,51 @@ class Cluster(Executor):
         """No job waits without end for workers that do not come."""
         while not self._closed.wait(1.0):
             self._look()
+            with self._lock:
+                waiting = list(self._sent)
             if time.monotonic() - self._seen > limits.cluster_patience_seconds:
-                with self._lock:
-                    waiting = list(self._sent)
                 for sent in waiting:
                     self._end(sent, error=DataExtractionError(
                         f"{_name(sent)}: no worker at {self.address} for "
                         f"{limits.cluster_patience_seconds} seconds",
                         "see that scheduler and workers run; then run again", transient=True,
                     ))  # fmt: skip
+            elif self._workers:
+                for sent in waiting:
+                    if sent.allowed and not sent.allowed & self._workers.keys():
+                        self._send(sent)
+
+    def _look(self) -> None:
+        """Ask the scheduler which workers there are; connect to it anew, where Dask has given that up."""
+        there = {}
+        with suppress(Exception):
+            if self._client.status == "closed":
+                self._client = _connected(self.address)
+            if self._client.status == "running":
+                ask, seconds = self._client.scheduler.identity, limits.cluster_seconds
+                said = self._client.sync(ask, n_workers=-1, callback_timeout=seconds)["workers"]
+                there = {address: int(one["nthreads"]) for address, one in said.items()}
+        self._workers = there
+        if there:
+            self._seen = time.monotonic()
 
     def _refuse_other_versions(self) -> None:
-        deadline = time.monotonic() + limits.cluster_seconds
+        self._look()
         while not self._workers:
-            self._look()
-            if not self._workers and time.monotonic() > deadline:
+            if time.monotonic() - self._seen > limits.cluster_seconds:
                 raise DatabaseConnectionError(
                     f"the Dask scheduler at {self.address} has no worker", "start some: dask worker ADDRESS"
                 )
-            time.sleep(0 if self._workers else 0.1)
-        found = self._client.run(versions, on_error="return")
+            time.sleep(0.1)
+            self._look()
+        asked = self._threads.submit(self._client.run, versions, on_error="return")
+        try:
+            found = asked.result(timeout=limits.cluster_seconds)
+        except Exception as error:
+            raise DatabaseConnectionError(
+                f"the Dask scheduler at {self.address}, or a worker, does not answer ({type(error).__name__})",
+                "see their logs; start again what does not run",
+            ) from error
         wrong = [
             f"worker {address} has {others}" for address, there in sorted(found.items()) if (others := _others(there))
         ]
@@ -215,9 +244,11 @@ def _name(sent: _Sent) -> str:
 
 def _others(there: Any) -> str:
     """What a worker has otherwise than this process; nothing of one that went meanwhile."""
-    if isinstance(there, ModuleNotFoundError):
-        return f"no {there.name}"
-    return remote.differing(versions(), there) if isinstance(there, dict) else ""
+    if isinstance(there, OSError):
+        return ""
+    if isinstance(there, BaseException):
+        return f"no arrowetl that can be used ({type(there).__name__})"
+    return remote.differing(versions(), there)
 
 
 def _connected(address: str) -> Any:
@@ -225,6 +256,13 @@ def _connected(address: str) -> Any:
         distributed = import_module("distributed")
     except ImportError as error:
         raise ConfigurationError(*MISSING) from error
+    if address.startswith("tls") and not distributed.Security().tls_ca_file:
+        raise ConfigurationError(
+            f"{address} speaks TLS, and Dask has no settings of it here",
+            "set DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its like, as for scheduler and workers",
+        )
+    # What it tells of connections that were lost, with tracebacks, is told by the tables.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return distributed.Client(address, timeout=limits.cluster_seconds, set_as_default=False, name="arrowetl")
     except (OSError, ValueError, TimeoutError) as error:

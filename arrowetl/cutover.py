@@ -9,8 +9,7 @@ here; the sentences are in `sql`.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from arrowetl.errors import DatabaseQueryError, DataLoadingError, OutOfStepError
 from arrowetl.model import Cutover, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
 from arrowetl.sql.united import clinics_from
+from arrowetl.sql.united import comment as said
 
 
 def cutover(
@@ -34,7 +34,7 @@ def cutover(
     bent = len(plan.drift.retyped) > len(plan.drift.widened)
     follows = bool(plan.drift) or bool(plan.published and plan.published.not_null)
     if follows and not bent:
-        _patiently(session, lambda: _follow_alone(session, namespace, plan))
+        united.patiently(session, lambda: _follow_alone(session, namespace, plan))
     with session.transaction():
         session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
         if bent:
@@ -48,26 +48,6 @@ def cutover(
             _comment(session, namespace, plan.name_postgres, column, text)
         session.execute(recorded(changes))
     return changes
-
-
-def _patiently(session: drivers.Postgres, act: Callable[[], None]) -> None:
-    """
-    What alters a table waits for its readers, and other readers for it: it gives way at once, and tries again.
-    """
-    deadline = time.monotonic() + limits.cutover_lock_seconds
-    while True:
-        try:
-            with session.transaction():
-                session.execute(f"SET LOCAL lock_timeout = '{limits.alter_lock_milliseconds}ms'")
-                act()
-            return
-        except DatabaseQueryError as error:
-            if error.code != _LOCK_NOT_AVAILABLE or time.monotonic() > deadline:
-                raise
-        time.sleep(limits.alter_pause_seconds)
-
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
@@ -137,32 +117,26 @@ def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
     if not plan.drift.views:
         yield
         return
-    # Of a view upon many clinics, two may be about to take it away.
-    number = sql.lock_number("arrowetl views " + session.endpoint.database)
-    session.execute(f"SELECT pg_advisory_xact_lock({number})")
-    views = session.rows(sql.dependents(plan.drift.views))
-    kept = [[session.rows(ask(view)) for ask in (sql.grants_of, sql.comments_of, sql.indexes_of)] for view, *_ in views]
-    for _, name, kind, *_ in reversed(views):
-        session.execute(sql.drop_view(name, kind))
+    united.lock(session)
+    kept = united.Kept(session, plan.drift.views)
+    kept.take_away()
     yield
-    creations = []
-    for (_, name, kind, definition, options, owner, comment), (grants, comments, indexes) in zip(
-        views, kept, strict=True
-    ):
+
+    def anew(comment: str | None, name: str) -> tuple[str, str | None] | None:
+        """Of a view upon many clinics: what they have now."""
         clinics = clinics_from(comment)
-        if clinics is not None:
-            definition = united.definition(session, plan.name_postgres, clinics) or definition
-        creations += sql.create_view(
-            name, kind, definition, options, owner, comment, grants, comments, [index for (index,) in indexes]
-        )
-    for statement in creations:
+        query = united.definition(session, plan.name_postgres, clinics) if clinics else None
+        return (query, said(clinics or {}, query)) if query else None
+
+    for statement in kept.creations(anew):
         try:
             session.execute(statement)
         except DatabaseQueryError as error:
+            if error.transient:
+                raise
             raise DataLoadingError(
                 f"{plan.name}: a view cannot be made anew upon what the source has now "
-                f"({error.said or error.message}), and nothing was changed: one of "
-                f"{', '.join(name for _, name, *_ in views)}",
+                f"({error.said or error.message}), and nothing was changed: one of {', '.join(kept.names)}",
                 "drop it, run again, and make it anew by hand",
             ) from error
 

@@ -34,6 +34,8 @@ class ArrowetlError(Exception):
     """
 
     exit_code = 1
+    worker: str | None = None
+    """Of a cluster, that it happened to."""
     transient = False
     """Whether it may well go by itself: the same again may succeed."""
 
@@ -80,8 +82,6 @@ class DatabaseError(ArrowetlError):
 
 class DatabaseConnectionError(DatabaseError):
     transient = True
-    worker: str | None = None
-    """Of a cluster, whose way to the server it was."""
 
 
 class DatabaseQueryError(DatabaseError):

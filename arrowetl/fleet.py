@@ -8,29 +8,29 @@ of all. One that is down costs the seconds in which that is found out.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from arrowetl import config, drivers, preflight, side_by_side, sql, united
+from arrowetl import config, drivers, limits, side_by_side, sql, united
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, Interrupted, ValidationError, counted, unexpected
+from arrowetl.errors import ArrowetlError, Interrupted, unexpected
 from arrowetl.etl import Etl
 from arrowetl.fleet_file import Clinic, Fleet
+from arrowetl.fleet_settings import Sources, make_database, settings_of
+from arrowetl.ledger import OURS
 from arrowetl.outcome import Event, Failure, Status, Summary
 from arrowetl.planning import Planned
-from arrowetl.route import VARIABLES
 from arrowetl.status import Status as Standing
 from arrowetl.warehouse import Warehouse
-from arrowetl.workers import Share
+from arrowetl.workers import Room, Share
 
 T = TypeVar("T")
 
@@ -47,6 +47,26 @@ class OfClinic(Generic[T]):
     @property
     def failure(self) -> Failure | None:
         return Failure.of(self.error) if self.error else None
+
+    def exit_code(self, of: Callable[[T], int]) -> int:
+        """That of the answer, or of the error."""
+        if self.error is not None:
+            return self.error.exit_code
+        assert self.answer is not None
+        return of(self.answer)
+
+
+def together(codes: Iterable[int]) -> int:
+    """
+    The exit code of many clinics: 0 where all are good, what all have, or 1; 130 where it was interrupted.
+
+    >>> together([0, 0]), together([4, 4]), together([0, 4]), together([1, 130])
+    (0, 4, 1, 130)
+    """
+    there = set(codes)
+    if Interrupted.exit_code in there:
+        return Interrupted.exit_code
+    return there.pop() if len(there) == 1 else 1
 
 
 @dataclass(frozen=True)
@@ -68,18 +88,11 @@ class FleetSummary:
         return (self.ended_at - self.started_at).total_seconds()
 
     def exit_code_of(self, one: OfClinic[Summary]) -> int:
-        if one.error is not None:
-            return one.error.exit_code
-        assert one.answer is not None
-        return one.answer.exit_code
+        return one.exit_code(lambda run: run.exit_code)
 
     @property
     def exit_code(self) -> int:
-        """0 where all clinics are good, what all of them have, or 1; 130 where it was interrupted."""
-        codes = {self.exit_code_of(one) for one in self.clinics}
-        if Interrupted.exit_code in codes:
-            return Interrupted.exit_code
-        return codes.pop() if len(codes) == 1 else int(bool(codes - {0}))
+        return together(self.exit_code_of(one) for one in self.clinics)
 
     def as_json(self) -> dict[str, Any]:
         """The document `fleet run --json` prints: each clinic's run as `run --json` has it."""
@@ -119,11 +132,18 @@ class Night:
     The clinics of a fleet, with the settings of each.
     """
 
-    def __init__(self, fleet: Fleet, tables_file: Path | None = None, only: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        tables_file: Path | None = None,
+        only: Sequence[str] = (),
+        needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+    ) -> None:
         """
         Args:
             tables_file: that all share.
             only: names of clinics; all, where none is named.
+            needs: the servers that are going to be used.
 
         Raises:
             UsageError: a clinic that was named is not there.
@@ -133,7 +153,7 @@ class Night:
         known = {clinic.name: clinic for clinic in fleet.clinics}
         names = config.chosen_tables(tuple(only), known, "`arrowetl fleet status` lists those there are", "clinic")
         self.clinics = tuple(known[name] for name in names) or fleet.clinics
-        self.settings = _settings(fleet, self.clinics, tables_file)
+        self.settings = settings_of(fleet, self.clinics, tables_file, needs)
 
     def run(
         self,
@@ -154,10 +174,13 @@ class Night:
         started_at, shares = datetime.now(UTC), _Shares(max_workers)
         executor = asked.get("executor") or self.fleet.executor
 
+        sources = Sources()
+
         def carry(clinic: str) -> Summary:
             settings = self.settings[clinic]
-            preflight.reach(settings.endpoint("source"))
-            _make_database(settings)
+            sources.refuse_another(clinic, settings.endpoint("source"))
+            if "replica" in settings.endpoints:
+                make_database(settings.endpoint("replica"))
             with shares.of(clinic) as share:
                 about = {**asked, "executor": executor, "max_workers": max_workers, "share": share}
                 return Etl(settings).run(**about, tell=partial(tell, clinic))
@@ -165,7 +188,7 @@ class Night:
         found = self._each(carry, max_workers, ended, shares.stop)
         differing, warnings = self._compared([one.clinic for one in found if one.answer])
         views: list[str] = []
-        if unite and self.fleet.unite:
+        if unite and self.fleet.unite and not shares.stopped:
             views, wrong = self._unite(self.fleet.unite)
             warnings = [*warnings, *wrong]
         environment = next(iter(self.settings.values())).environment
@@ -179,7 +202,7 @@ class Night:
 
     def status(self) -> list[OfClinic[Standing]]:
         """What the warehouse has of each clinic."""
-        return self._each(lambda clinic: Etl(self.settings[clinic]).status(), len(self.clinics))
+        return self._each(lambda clinic: Etl(self.settings[clinic]).status(), limits.workers_default)
 
     def validate(self, offline: bool, max_workers: int) -> list[OfClinic[tuple[list[str], list[str]]]]:
         """Of each clinic every problem, and what is to be known."""
@@ -240,10 +263,11 @@ class Night:
         for clinics in by_place.values():
             endpoint = self.settings[clinics[0]].endpoint("warehouse")
             schemas = {clinic: self.settings[clinic].endpoint("warehouse").namespace for clinic in clinics}
+            known = [clinic.name for clinic in self.fleet.clinics]
             try:
                 tables = sorted({table for clinic in clinics for table in _columns(self.settings[clinic])})
                 with closing(drivers.Postgres(endpoint)) as session:
-                    views, problems = united.unite(session, schema, tables, schemas)
+                    views, problems = united.unite(session, schema, tables, schemas, known)
             except ArrowetlError as error:
                 views, problems = [], [f"{schema}: {error.message}"]
             made += [f"{schema}.{view}" for view in views]
@@ -259,10 +283,11 @@ class _Shares:
     at_work: dict[str, Share] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopped: bool = False
+    room: Room = field(default_factory=lambda: Room(limits.bytes_in_flight_max))
 
     @contextmanager
     def of(self, clinic: str) -> Iterator[Share]:
-        share = Share(1)
+        share = Share(1, self.room)
         with self.lock:
             self.at_work[clinic] = share
             if self.stopped:
@@ -297,59 +322,11 @@ def share_of(number: int, clinics: int, workers: int) -> int:
     return max(1, even + (number < rest))
 
 
-def _settings(fleet: Fleet, clinics: Sequence[Clinic], tables_file: Path | None) -> dict[str, Settings]:
-    found, problems = dict[str, Settings](), list[str]()
-    for clinic in clinics:
-        try:
-            found[clinic.name] = _settings_of(clinic, tables_file)
-        except ArrowetlError as error:
-            problems.append(f"{clinic.name}: {error.message}")
-    seen: dict[str, str] = {}
-    for name, settings in found.items():
-        source = settings.endpoint("source")
-        place = f"{source.host}:{source.port}/{source.database}"
-        other = seen.setdefault(place, name)
-        if other != name:
-            problems.append(f"{name}: its source {place} is {other}'s")
-    if problems:
-        raise ValidationError(f"settings of the fleet: {counted(problems)}", "set them in each clinic's environment")
-    return found
-
-
-def _settings_of(clinic: Clinic, tables_file: Path | None) -> Settings:
-    environment = dict(os.environ)
-    test = "TEST_" if environment.get("ETL_ENVIRONMENT", "").strip() == "test" else ""
-    # fleet.yml says where a clinic's rows go to: nothing else need.
-    for server, name in (("replica", "DB"), ("warehouse", "SCHEMA")):
-        environment.setdefault(f"{test}{clinic.prefix}{VARIABLES[server]}_{name}", clinic.replica)
-    settings = config.settings_from_environment(
-        environment, tables_file, clinic.env_file, prefix=clinic.prefix, file_wins=clinic.env_file is not None
-    )
-    endpoints = {
-        **settings.endpoints,
-        "replica": replace(settings.endpoint("replica"), database=clinic.replica),
-        "warehouse": replace(settings.endpoint("warehouse"), namespace=clinic.schema),
-    }
-    measured = settings.metrics_file
-    if measured:
-        # Each clinic's are in a file of its own, and have its label.
-        measured = measured.with_name(f"{measured.stem}.{clinic.name}{measured.suffix}")
-    return replace(settings, endpoints=endpoints, chosen=clinic.chosen, clinic=clinic.name, metrics_file=measured)
-
-
-def _make_database(settings: Settings) -> None:
-    """The replica's database of a clinic, where it may be made; where not, its run tells that it is missing."""
-    endpoint = settings.endpoint("replica")
-    with (
-        suppress(ArrowetlError),
-        closing(drivers.MySQL(replace(endpoint, database="information_schema"))) as session,
-    ):
-        session.execute(f"CREATE DATABASE IF NOT EXISTS {sql.mysql_name(endpoint.database)}")
-
-
 def _columns(settings: Settings) -> dict[str, dict[str, str]]:
     """Table → column → type, as the warehouse has a clinic's."""
     with closing(Warehouse(settings.endpoint("warehouse"))) as warehouse:
         return {
-            table: dict(there.columns) for table, there in warehouse.published().items() if not table.startswith("etl_")
+            table: dict(there.columns)
+            for table, there in warehouse.published().items()
+            if there.kind == "table" and table not in OURS and not table.startswith(sql.OURS)
         }

@@ -17,12 +17,14 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from arrowetl import limits, report
+from arrowetl.config import worker_count
 from arrowetl.fleet_file import DEFAULT_FLEET
 from arrowetl.options import chosen, json_option, shared, show, show_json, split_names
 from arrowetl.outcome import Event, Status, Summary, TableEnded
 from arrowetl.report import count, duration, grid
 from arrowetl.route import DESTINATIONS, EXECUTORS
 
+SERVERS = ("source", "replica", "warehouse")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -42,12 +44,14 @@ def _of_fleet(command: F) -> F:
     return command
 
 
-def _night(fleet_file: Path, clinics: Sequence[str]) -> Any:
+def _night(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
     # Nobody who has one clinic needs it.
     from arrowetl.fleet import Night
     from arrowetl.fleet_file import read_fleet
 
-    return Night(read_fleet(fleet_file), chosen().get("tables_file"), clinics)
+    if chosen().get("env_file"):
+        raise click.UsageError("--env-file is of one clinic: name each clinic's in fleet.yml")
+    return Night(read_fleet(fleet_file), chosen().get("tables_file"), clinics, needs or SERVERS)
 
 
 @fleet.command()
@@ -68,6 +72,9 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
             click.echo(f"{name}: {'good' if not problems else f'{len(problems)} problems'}")
             for problem in problems:
                 click.echo("  " + problem.replace("\n", "\n  "))
+        for one in found:
+            for note in one.answer[1] if one.answer else []:
+                click.echo(f"note: {one.clinic}: {note}", err=True)
     sys.exit(3 if any(wrong.values()) else 0)
 
 
@@ -78,8 +85,10 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
 @shared
 def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, as_json: bool) -> None:
     """What a run would do in each clinic; touches nothing."""
+    from arrowetl.fleet import together
+
     found = _night(fleet_file, clinics).plan({"all": True, "force_full": force_full}, limits.workers_default)
-    code = 1 if any(one.error or one.answer.failed for one in found) else 0
+    code = together(one.exit_code(lambda planned: int(bool(planned.failed))) for one in found)
     if as_json:
         documents = [
             {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
@@ -120,10 +129,17 @@ def run(
     force_full: bool, strict: bool, unite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry all clinics, several at a time."""
-    night = _night(fleet_file, clinics)
+    needs = ("source", "warehouse") if to == "warehouse" else SERVERS
+    night = _night(fleet_file, clinics, *needs)
     asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict}
     told = _Told(Console(stderr=True))
-    summary = night.run(asked, max_workers or night.fleet.max_workers, unite, told.event, told.ended)
+    summary = night.run(
+        asked,
+        worker_count(night.fleet.max_workers if max_workers is None else max_workers),
+        unite,
+        told.event,
+        told.ended,
+    )
     if as_json:
         show_json(summary.as_json())
     else:
@@ -137,15 +153,18 @@ def run(
 @shared
 def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
     """What the warehouse has of each clinic, as of when; and what some have otherwise than others."""
-    night = _night(fleet_file, clinics)
+    from arrowetl.fleet import together
+
+    night = _night(fleet_file, clinics, "warehouse")
     found, differing = night.status(), night.differing()
+    code = together(one.exit_code(lambda status: 0) for one in found)
     if as_json:
         documents = [
             {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
              "status": one.answer and one.answer.as_json()} for one in found
         ]  # fmt: skip
-        show_json({"clinics": documents, "differing": differing})
-        return
+        show_json({"exit_code": code, "clinics": documents, "differing": differing})
+        sys.exit(code)
     table = grid("clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5))
     for one in found:
         if one.error:
@@ -159,6 +178,7 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
             "" if last is None or last["exit_code"] == 0 else f"exit code {last['exit_code']}",
         )  # fmt: skip
     show(Group(table, *_differing(differing)))
+    sys.exit(code)
 
 
 class _Told:

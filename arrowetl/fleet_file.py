@@ -18,8 +18,6 @@ from arrowetl.errors import ValidationError, counted, nearest
 from arrowetl.files import load_yaml
 
 DEFAULT_FLEET = Path("conf/fleet.yml")
-UNITED = "clinic"
-"""The column of the views upon all clinics that tells whose a row is."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +100,8 @@ def read_fleet(path: Path) -> Fleet:
         raise ValidationError(f"{path}: {counted(problems)}", "correct them")
     clinics = tuple(_clinic(name, entry or {}, settings, path) for name, entry in there.items())
     problems = _twice(clinics)
+    problems += [f"settings.unite: {one.schema} is {one.name}'s schema" for one in clinics
+                 if one.schema.casefold() == str(settings.get("unite", "")).casefold()]  # fmt: skip
     if problems:
         raise ValidationError(f"{path}: {counted(problems)}", "give each clinic a place of its own")
     return Fleet(clinics, settings.get("max_workers", limits.workers_default), settings.get("executor"),
@@ -164,7 +164,8 @@ def _twice(clinics: tuple[Clinic, ...]) -> list[str]:
     for what, place in places.items():
         seen: dict[str, str] = {}
         for clinic in clinics:
-            other = seen.setdefault(place(clinic), clinic.name)
+            # A server may take names that differ in case for one.
+            other = seen.setdefault(place(clinic).casefold(), clinic.name)
             if other != clinic.name:
                 problems.append(f"clinics.{clinic.name}: its {what} {place(clinic)} is {other}'s")
     return problems

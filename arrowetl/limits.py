@@ -135,6 +135,9 @@ retry_seconds_max = 30.0
 # after two minutes. By the names of the socket options.
 tcp_keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 6}
 
+# The same asked by the warehouse of whoever holds locks there: it knows before others have waited for these too long.
+server_keepalive = {"tcp_keepalives_idle": 20, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+
 # What happened to so many tables is written down at once: a run that is killed leaves their records, not their history.
 history_rows = 50
 

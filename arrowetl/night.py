@@ -60,6 +60,9 @@ def carry_tables(plans: tuple[TablePlan, ...], night: Night, max_workers: int) -
             future.add_done_callback(ended.put)
         try:
             while pending:
+                if shared.workers.stopping.is_set():
+                    # Somebody stopped all runs of this process.
+                    raise KeyboardInterrupt
                 # A wait without end would not let a Ctrl-C through everywhere.
                 with suppress(Empty):
                     future = ended.get(timeout=0.5)
@@ -116,15 +119,16 @@ def _one(one: TablePlan, night: Night) -> Outcome:
 
 
 def _carried(one: TablePlan, night: Night) -> Outcome:
-    if night.shared.workers.stopping.is_set():
-        raise Interrupted(f"{one.name}: the run was stopped", "run again")
-    reads_source = not one.from_replica and one.mode is not Mode.SKIPPED
-    if reads_source and (hours := business_hours_now(night.choices)):
-        raise Interrupted(
-            f"{one.name}: not begun, these being business hours ({hours})",
-            "run again when they have ended; settings.business_hours of tables.yml sets them",
-        )
     with night.shared.workers.tables:
+        # Whoever waited for a turn may have waited for long.
+        if night.shared.workers.stopping.is_set():
+            raise Interrupted(f"{one.name}: the run was stopped", "run again")
+        reads_source = not one.from_replica and one.mode is not Mode.SKIPPED
+        if reads_source and (hours := business_hours_now(night.choices)):
+            raise Interrupted(
+                f"{one.name}: not begun, these being business hours ({hours})",
+                "run again when they have ended; settings.business_hours of tables.yml sets them",
+            )
         try:
             return carry_table(one, night.shared)
         except KeyNotHeldError:

@@ -108,10 +108,15 @@ def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
         right.close()
 
 
-def _identity(session: drivers.MySQL) -> Any:
+def server_name(session: drivers.MySQL) -> str | None:
+    """By which a server knows itself; None of one that is too old to have such a name."""
     found = dict(session.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid')"))
-    # Servers too old to have a name of their own are told by the lock alone.
-    return found or object()
+    return next(iter(sorted(found.values())), None)
+
+
+def _identity(session: drivers.MySQL) -> Any:
+    # Servers that have no name of their own are told by the lock alone.
+    return server_name(session) or object()
 
 
 # Server, a setting of it, where it is to be otherwise, and what that would bring.

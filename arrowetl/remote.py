@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from arrowetl import config, drivers, jobs, limits, memory, sharing
 from arrowetl.archive import versions
-from arrowetl.errors import ConfigurationError, DatabaseConnectionError, DataExtractionError, EnvironmentError
+from arrowetl.errors import ArrowetlError, ConfigurationError, DataExtractionError, EnvironmentError, unexpected
 from arrowetl.jobs import Job
 from arrowetl.mask import KEY_VARIABLE
 from arrowetl.outcome import PartitionOutcome
@@ -61,7 +61,7 @@ class _Way:
 
 
 _WAYS: dict[Route, _Way] = {}
-_LOCK = threading.Lock()
+_LOCK, _OPENING = threading.Lock(), threading.Lock()
 _LOOKS = threading.Event()
 """Whether somebody looks after them."""
 
@@ -73,14 +73,17 @@ def carried(carry: Callable[[Job], PartitionOutcome], job: Job, terms: Terms) ->
     Raises:
         ArrowetlError: what went wrong; of a server that this worker cannot reach, with its name as `worker`.
     """
-    refuse_other_versions(dict(terms.versions))
     try:
+        refuse_other_versions(dict(terms.versions))
         with _let_in(job.route, terms) as route:
-            part = replace(job.part, execution=uuid4().hex, waits=False)
+            part = replace(job.part, execution=uuid4().hex)
             outcome = jobs.carried(carry, replace(job, route=route, part=part))
-    except DatabaseConnectionError as error:
+    except ArrowetlError as error:
+        # Its cause may hold values of rows, which a scheduler need not see.
         error.worker = _address()
-        raise
+        raise error.with_traceback(None) from None
+    except Exception as error:
+        raise unexpected(job.plan.name, error) from None
     return replace(outcome, part=part if part.token else None, process=_address())
 
 
@@ -110,11 +113,15 @@ def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> str:
 
 def leave(route: Route) -> None:
     """Close what this worker keeps of a run."""
+    # Whoever asks is the worker's event loop, which is not to wait: leases are taken and given back through it.
+    threading.Thread(target=_left, args=(route,), name="leave").start()
+
+
+def _left(route: Route) -> None:
     with _LOCK:
         way = _WAYS.pop(route, None) if route in _WAYS and not _WAYS[route].at_work else None
     if way:
-        # Whoever asks is the worker's event loop, which is not to wait; leases are given back through it.
-        threading.Thread(target=_close, args=(way,), name="leave").start()
+        _close(way)
 
 
 @contextmanager
@@ -143,17 +150,32 @@ def _let_in(route: Route, terms: Terms) -> Iterator[Route]:
 
 def _way(route: Route, terms: Terms) -> _Way:
     """What is kept of a run, made for its first job; marked as used, so that nobody closes it."""
+    # One is opened at a time, which asks servers and the scheduler; whoever has one already does not wait for that.
     with _LOCK:
-        if route not in _WAYS:
-            _WAYS[route] = _opened(route, terms)
-        way = _WAYS[route]
-        way.at_work += 1
+        way = _used(route, terms)
+    if way is None:
+        with _OPENING:
+            with _LOCK:
+                way = _used(route, terms)
+            if way is None:
+                way = _opened(route, terms)
+                with _LOCK:
+                    _WAYS[route] = way
+                    _used(route, terms)
+    with _LOCK:
         if not _LOOKS.is_set():
             _LOOKS.set()
             drivers.mute_panics()
             memory.share()
             threading.Thread(target=_look_after, daemon=True, name="ways").start()
         return way
+
+
+def _used(route: Route, terms: Terms) -> _Way | None:
+    """What is kept of a run, one more job of which is at work; None where nothing is."""
+    if way := _WAYS.get(route):
+        way.at_work, way.idle_seconds = way.at_work + 1, terms.idle_seconds
+    return way
 
 
 def _opened(route: Route, terms: Terms) -> _Way:
@@ -227,9 +249,13 @@ def _look_after() -> None:
 def _close(way: _Way) -> None:
     with suppress(Exception):
         way.held.close()
-    for _ in range(way.free if way.leases else 0):
+    if way.leases is None:
+        return
+    for _ in range(way.free):
         with suppress(Exception):
             way.leases.release()
+    with suppress(Exception):
+        way.leases.loop.add_callback(way.leases.refresh_callback.stop)
 
 
 def _address() -> str:

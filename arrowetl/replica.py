@@ -162,19 +162,24 @@ class Replica:
             ]
             session = held.enter_context(self.pool.session())
             spilled = time.monotonic()
+            if part.attempt:
+                # Of a machine that is gone meanwhile the server would not know for hours, and keep its locks.
+                session.execute(f"SET SESSION wait_timeout = {limits.lock_seconds}")
             session.execute("START TRANSACTION")
             if part.token:
                 self._note(session, plan, part, sum(rows.num_rows for _, rows in pieces))
             for (rows, fields, name), path in zip(loads, paths, strict=True):
                 self._load(session, plan, part, rows, fields, name, path)
             session.execute("COMMIT")
+            if part.attempt:
+                session.execute("SET SESSION wait_timeout = @@GLOBAL.wait_timeout")
         return Taken(seconds={"spill": spilled - began, "load": time.monotonic() - spilled})
 
     def _note(self, session: drivers.MySQL, plan: TablePlan, part: Partition, rows: int) -> None:
         """Write down that the partition is there; what a job that was lost brought of it goes out."""
         if session.execute(partitions.note(None, plan.name, plan.staging_id, part, rows)):
             return
-        if len(session.rows(partitions.is_noted(None, part))) < 2:
+        if not session.rows(partitions.is_open(None, part)) or not session.rows(partitions.is_noted(None, part)):
             raise partitions.no_more(plan.name, part)
         session.execute(partitions.note_again(None, part, rows))
         # Of an incremental table each row replaces the one with its key.

@@ -161,4 +161,7 @@ class Route:
         if self.replica is None:
             return self
         choices = replace(DEFAULT_CHOICES, source_connections=self.choices.replica_connections)
-        return Route(self.run_id, self.replica, None, self.warehouse, None, choices, mask_key=None)
+        return Route(
+            self.run_id, self.replica, None, self.warehouse, None, choices, mask_key=None,
+            jobs_elsewhere=self.jobs_elsewhere, credentials=self.credentials,
+        )  # fmt: skip

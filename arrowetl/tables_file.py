@@ -125,9 +125,10 @@ def with_choices(document: Mapping[str, Any], over: Mapping[str, Any]) -> dict[s
     if over.get("settings"):
         found["settings"] = {**(found.get("settings") or {}), **over["settings"]}
     for name, chosen in over.get("tables", {}).items():
-        entry = found.setdefault("tables", {}).get(name) or {}
+        tables = found.get("tables") or {}
+        entry = tables.get(name) or {}
         overrides = {**(entry.get("overrides") or {}), **chosen}
-        found["tables"] = {**found["tables"], name: {**entry, "overrides": overrides}}
+        found["tables"] = {**tables, name: {**entry, "overrides": overrides}}
     return found
 
 

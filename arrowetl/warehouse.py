@@ -221,7 +221,8 @@ class Warehouse:
             return
         if session.rows(note):
             return
-        if len(session.rows(partitions.is_noted(self.namespace, part))) < 2:
+        is_open = session.rows(partitions.is_open(self.namespace, part))
+        if not is_open or not session.rows(partitions.is_noted(self.namespace, part)):
             raise partitions.no_more(plan.name, part)
         session.execute(partitions.note_again(self.namespace, part, rows, coercions))
         if plan.mode is not Mode.INCREMENTAL:

@@ -34,9 +34,9 @@ class Workers:
     So many partitions at a time, of all tables of a run together, and so many bytes.
 
     A table of one partition is carried by the thread that walks the table,
-    where the executor is of this machine; the others by the executor, as many at a time as the run's pace has it. A
-    worker process that was killed fails the tables whose partitions it had;
-    the next one gets new processes.
+    where the executor is of this machine; the others by the executor, as many
+    at a time as the run's pace has it. A worker process that was killed fails
+    the tables whose partitions it had; the next one gets new processes.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Workers:
     ) -> None:
         """
         Args:
-            executor: one of `executors.EXECUTORS`.
+            executor: one of `route.EXECUTORS`.
             jobs, mask_key: of a cluster, as `executors.executor` has them.
             share: where the workers are those of other runs as well.
             pace: to begin with; by default as many partitions at a time as there are cores.
@@ -64,15 +64,19 @@ class Workers:
         self._lock = threading.Lock()
         self.may_be_lost = getattr(self._executor, "may_be_lost", False)
         """Whether a job can be given up that goes on unseen, and is done once more elsewhere."""
-        room = limits.bytes_in_flight_max
+        room = share.room if share else Room(limits.bytes_in_flight_max)
         if self.may_be_lost:
             # How busy other machines are is not seen from here.
-            begin, learns, room = Pace(begin.partition_bytes, count), False, limits.cluster_bytes_in_flight_max
+            begin, learns, room = Pace(begin.partition_bytes, count), False, Room(limits.cluster_bytes_in_flight_max)
+            # Who waits for a lease has a worker to itself.
+            count = min(count, jobs or count)
+        # Nor is what this one does for other runs told from what it does for this.
+        learns = learns and share is None
         self._slots = share.partitions if share else Turns(count)
         self.tables = share.tables if share else Turns(count)
         """One for each table that is walked."""
         self._pacer, self._learns = Pacer(begin, cores, count), learns
-        self._turns, self._room = Turns(self.pace.at_a_time), _Room(room)
+        self._turns, self._room = Turns(self.pace.at_a_time), room
         self._idle, self._looked = 0.0, time.monotonic()
         psutil.cpu_percent()  # the first answer is about no time at all
         self.stopping = share.stopping if share else threading.Event()
@@ -202,8 +206,12 @@ class Workers:
 class Share:
     """Of the workers of many runs at once, those of one: so many tables walked at a time, and partitions carried."""
 
-    def __init__(self, count: int) -> None:
-        self.tables, self.partitions = Turns(count), Turns(count)
+    def __init__(self, count: int, room: Room) -> None:
+        """
+        Args:
+            room: for the bytes of all of them.
+        """
+        self.tables, self.partitions, self.room = Turns(count), Turns(count), room
         self.stopping = threading.Event()
 
     def allow(self, count: int) -> None:
@@ -239,7 +247,7 @@ class Turns:
             self._changed.notify_all()
 
 
-class _Room:
+class Room:
     """So many bytes at a time, in the order in which they came; more than that go alone."""
 
     def __init__(self, most: int) -> None:

@@ -119,7 +119,8 @@ def cluster(
         yield there
     finally:
         there.ended.set()
-        keeper.join()
+        if keeper.is_alive():
+            keeper.join()
         for name in list(there.processes):
             there.kill(name)
         shutil.rmtree(directory, ignore_errors=True)

@@ -13,24 +13,32 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
 import trustme
 from clusters import Cluster, cluster
 from conftest import Clinic, empty
 from independent import differences
+from nouns import PATIENT, planned
 from relay import relay
 
 from arrowetl import drivers
+from arrowetl.errors import DataLoadingError
+from arrowetl.model import Partition
+from arrowetl.replica import Replica
 from arrowetl.route import VARIABLES
 from arrowetl.sandbox import launch, seed, servers
+from arrowetl.spill import spilled
+from arrowetl.warehouse import Warehouse
 
-SCALE = "0.005"
+SCALE = "0.003"
 SPLIT = ("securitylog", "securityloghash", "procedurelog", "sheetfield", "paysplit")
-TABLES = "tables:\n" + "".join(f"  {name}: {{batch_size: 1500}}\n" for name in SPLIT)
+TABLES = "tables:\n" + "".join(f"  {name}: {{batch_size: 1000}}\n" for name in SPLIT)
 KEYED = "(Num int NOT NULL, Note varchar(200), PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8"
 MASK_KEY = "0123456789abcdef-never-on-its-way"
 
@@ -58,9 +66,10 @@ def practice(opendental: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
 
 
 def carried(clinic: Clinic, there: Cluster, meanwhile: Callable[[], None], seconds: float = 2.0) -> dict[str, Any]:
-    """A run on a cluster, to which something happens every so often."""
+    """A run on a cluster, to which something happens every so often, from its middle on."""
     process = clinic.start("run", "--all", "--json", "--executor", there.executor, "--max-workers", "4")
     ended = threading.Event()
+    clinic.wait_for_the_middle(process)
 
     def disturb() -> None:
         while not ended.wait(seconds):
@@ -93,13 +102,15 @@ def test_a_run_on_a_cluster(practice: Clinic) -> None:
     """Four workers, each with sessions and spills of its own; all tables, and every worker had some."""
     with cluster(practice.environment, 4) as there:
         run = carried(practice, there, lambda: None)
-        idle = list((practice.directory / "spills").iterdir())
+        deadline = time.monotonic() + 10
+        while (spills := list((practice.directory / "spills").iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     assert (run["exit_code"], run["totals"]["succeeded"]) == (0, 381), [t["error"] for t in run["tables"] if t["error"]]
     assert all_is_there(practice) == []
     assert practice.leftovers() == []
     assert run["connections"]["source"]["opened"] >= 4
-    assert idle == []
+    assert spills == []
 
 
 def test_a_worker_is_killed_every_few_seconds(practice: Clinic) -> None:
@@ -120,13 +131,13 @@ def test_the_scheduler_is_started_anew(practice: Clinic) -> None:
         times = iter(range(1_000))
 
         def restart() -> None:
-            if next(times) == 1:
+            if next(times) == 0:
                 there.kill("scheduler")
                 there.start_scheduler()
 
-        run = carried(practice, there, restart, 1.5)
+        run = carried(practice, there, restart, 0.5)
 
-    assert next(times) > 2, "it was over before"
+    assert next(times) > 1, "it was over before"
     assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
     assert all_is_there(practice) == []
 
@@ -156,6 +167,44 @@ def test_a_worker_is_cut_off_from_the_warehouse(practice: Clinic) -> None:
     assert all_is_there(practice) == []
 
 
+def test_a_warehouse_catches_up(clinic: Clinic) -> None:
+    """From the replica, by the cluster's workers as well."""
+    clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t SELECT seq, 'x' FROM seq_1_to_500")
+    with cluster(clinic.environment, 1) as there:
+        clinic.run("--all", "--executor", there.executor)
+        clinic.warehouse_execute("DROP TABLE raw.t")
+        run = clinic.run("--all", "--executor", there.executor)
+
+    assert (run["exit_code"], differences(clinic.sandbox, "t")[0]) == (0, []), run["tables"]
+
+
+@pytest.mark.parametrize("end", ["replica", "warehouse"])
+def test_a_job_that_is_done_twice(clinic: Clinic, end: str) -> None:
+    """What the second brought stands, and of the first nothing; once the attempt is over, nobody brings anything."""
+    clinic.run()
+    spills = clinic.directory / "spills"
+    place = getattr(clinic.sandbox, end)
+    there: Any = Warehouse(place) if end == "warehouse" else Replica(place, spills, partial(spilled, spills))
+    there.open()
+    plan, attempt = planned(PATIENT), "attempt-1"
+    first, second = (Partition(0, 1, 100, token="token", attempt=attempt, execution=name) for name in ("a", "b"))
+    other = Partition(1, 100, None, token="other", attempt=attempt, execution="c")
+    rows = [pa.table({"PatNum": keys, "LName": names}) for keys, names in (([1, 2], ["a", "b"]), ([1, 3], ["c", "d"]))]
+    there.prepare(plan, (), attempt)
+    there.take(plan, other, [(plan, pa.table({"PatNum": [200], "LName": ["z"]}))])
+    there.take(plan, first, [(plan, rows[0])])
+    there.take(plan, second, [(plan, rows[1])])
+    count = there.count(plan)
+    brought = there.seal(plan, attempt)
+    with pytest.raises(DataLoadingError, match="the attempt that it belongs to is over"):
+        there.take(plan, replace(other, token="late"), [(plan, rows[0])])
+
+    assert (count, brought) == (3, {"token": "b", "other": "c"})
+    assert there.count(plan) == 3
+    there.discard(plan)
+    there.close()
+
+
 # --- what is never exceeded, or told ------------------------------------------------------------
 
 
@@ -182,7 +231,7 @@ def test_connections_are_never_exceeded(practice: Clinic) -> None:
     assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
     # One that was closed is on its way out for a moment.
     assert {name: max(seen[name]) <= most[name] + 1 for name in most} == dict.fromkeys(most, True), seen
-    assert all(len(counts) > 50 and max(counts) > 2 for counts in seen.values())
+    assert all(len(counts) > 50 and max(counts) >= 2 for counts in seen.values())
 
 
 def _sampled(ask: Callable[[], int], counts: list[int]) -> Callable[[], None]:
@@ -217,6 +266,7 @@ def test_no_secret_is_with_the_scheduler(clinic: Clinic) -> None:
     secrets = {getattr(clinic.sandbox, name).password.encode() for name in VARIABLES} | {MASK_KEY.encode(), b"Verne "}
     assert run["exit_code"] == 0
     assert b"carried" in memory, "it was looked at"
+    assert all(pages), "they were looked at"
     assert [secret for secret in secrets for place in (memory, told, *pages) if secret in place] == []
 
 
@@ -316,8 +366,8 @@ def test_the_cluster_speaks_tls(clinic: Clinic, tmp_path: Path) -> None:
 
     assert there.executor.startswith("dask:tls://")
     assert (run["exit_code"], differences(clinic.sandbox, "t")[0]) == (0, [])
-    assert refused.returncode in (3, 4), refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert (refused.returncode, "Traceback" in refused.stderr) == (3, False), refused.stderr
+    assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in refused.stderr
 
 
 def test_nobody_at_the_address(clinic: Clinic) -> None:

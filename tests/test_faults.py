@@ -33,7 +33,7 @@ SHORT = (
     ("kill -9 the warehouse", "record"), ("the replica restarts", "replica's cutover"),
     ("the warehouse restarts", "warehouse's cutover"), ("the source restarts", "plan"),
     ("way to the source cut", "prepare"), ("way to the replica cut", "finish"), ("way to the warehouse cut", "compare"),
-    ("way to the source stalled", "prepare"), ("way to the replica stalled", "load"),
+    ("way to the source stalled", "plan"), ("way to the replica stalled", "load"),
     ("way to the warehouse stalled", "ingest"), ("way to the source reset", "extract"),
     ("way to the replica reset", "replica's cutover"), ("way to the warehouse reset", "between the cutovers"),
 )  # fmt: skip

@@ -238,6 +238,31 @@ def test_schemas_that_drift_apart(group: Group) -> None:
     assert [word for name in ("c0", "c1", "c2") for word in group.wrong(name)] == []
 
 
+def test_views_keep_the_clinics_that_were_not_run(group: Group) -> None:
+    """A run of one leaves the others in; one that left the fleet goes out; what somebody made there stays."""
+    group.write(", unite: raw_all")
+    for number, name in enumerate(("c0", "c1")):
+        group.at_source(name, "CREATE TABLE t (Num int PRIMARY KEY, clinic int)", f"INSERT INTO t VALUES ({number}, 5)")
+    group.fleet("run", "--clinic", "c0,c1")
+    group.clinic.warehouse_execute("GRANT SELECT ON raw_all.t TO PUBLIC; CREATE VIEW raw_all.mine AS SELECT 1 AS x")
+    group.at_source("c0", "ALTER TABLE t MODIFY clinic bigint", "INSERT INTO t VALUES (8, 6)")
+    # What a run that failed leaves there is nobody's table.
+    group.clinic.warehouse_execute('CREATE TABLE raw_c1."arrowetl_staging_x" (a int)')
+    alone = group.fleet("run", "--clinic", "c0")
+    both = group.clinic.warehouse('SELECT _clinic, "Num", clinic FROM raw_all.t ORDER BY 2')
+    granted = group.clinic.warehouse("SELECT has_table_privilege('public', 'raw_all.t', 'SELECT')")
+    del group.sources["c1"]
+    group.write(", unite: raw_all")
+    group.fleet("run", "--clinic", "c0")
+    left = group.clinic.warehouse("SELECT DISTINCT _clinic FROM raw_all.t")
+    views = group.clinic.warehouse("SELECT viewname::text FROM pg_views WHERE schemaname = 'raw_all' ORDER BY 1")
+
+    assert both == [("c0", 0, 5), ("c1", 1, 5), ("c0", 8, 6)]
+    assert granted == [(True,)]
+    assert alone["united"] == ["raw_all.t"]
+    assert (left, views) == ([("c0",)], [("mine",), ("t",)])
+
+
 def test_a_fleet_on_a_cluster(group: Group) -> None:
     """Workers find each clinic's passwords by its prefix, and its tables arrive in its own schema."""
     for number, name in enumerate(("c0", "c1")):
@@ -278,12 +303,14 @@ def test_two_clinics_with_one_source(group: Group) -> None:
 
 def test_plan_and_validate(group: Group) -> None:
     group.at_source("c0", "CREATE TABLE t (Num int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    group.fleet("run", "--clinic", "c0")
     group.lead("c1", "127.0.0.1", servers.free_port())
     planned = group.fleet("plan", "--clinic", "c0,c1", code=1)
     valid = group.fleet("validate", "--clinic", "c0,c1", code=3)
 
     plans = {one["clinic"]: one for one in planned["clinics"]}
     assert plans["c1"]["error"]["kind"] == "DatabaseConnectionError"
+    assert [table["mode"] for table in plans["c0"]["plan"]["tables"]] == ["skipped"]
     problems = {one["clinic"]: one["problems"] for one in valid["clinics"]}
     assert any("source" in problem for problem in problems["c1"])
 
@@ -301,6 +328,8 @@ def test_plan_and_validate(group: Group) -> None:
         ("clinics: {a: {prefix: A_, time_zone: Mars}}", "must be a time zone like America/Chicago"),
         ("settings: {schema: raw}\nclinics: {a: {prefix: A_}}", "a name with {clinic} in it"),
         ("clinics: {a: {prefix: A_, schema: x}, b: {prefix: B_, schema: x}}", "clinics.b: its schema x is a's"),
+        ("clinics: {a: {prefix: A_, replica: x}, b: {prefix: B_, replica: X}}", "clinics.b: its replica X is a's"),
+        ("settings: {unite: raw_a}\nclinics: {a: {prefix: A_}}", "settings.unite: raw_a is a's schema"),
         ("clinics: {a: {prefix: A_, tables: {t: {workers: many}}}}", "clinics.a: "),
         ("settings: {max_worker: 3}\nclinics: {a: {prefix: A_}}", "max_worker: unknown (did you mean max_workers?)"),
         ("clinics: {a: {prefix: a_}}", "clinics.a.prefix: must be what names of variables begin with"),

@@ -92,6 +92,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "pieces",
         "snapshot",
         "etl",
+        "fleet_settings",
         "fleet",
     ),
     "face": ("report", "proof", "progress", "__init__", "options", "beside", "fleet_commands", "cli", "__main__"),

@@ -18,7 +18,7 @@ from arrowetl import jobs, limits
 from arrowetl.errors import DataLoadingError, VerificationError
 from arrowetl.jobs import Servers
 from arrowetl.model import Comparison, Mode, Partition
-from arrowetl.outcome import Changes, Outcome, Status, Taken
+from arrowetl.outcome import Changes, ConnectionCount, Outcome, Status, Taken
 from arrowetl.record import Reading, Standing
 from arrowetl.route import Endpoint, Route
 from arrowetl.transfer import Shared, rows_of_the_next, transfer
@@ -53,8 +53,14 @@ class World:
             raise DataLoadingError(f"{what}: refused")
 
 
+class FakePool:
+    count = ConnectionCount("replica", 0, 0)
+
+
 class FakeEnd:
     """Stands for the replica, the warehouse."""
+
+    pool = arrow = FakePool()
 
     def __init__(self, name: str, world: World) -> None:
         self.name, self.world = name, world

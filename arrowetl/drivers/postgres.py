@@ -71,7 +71,9 @@ def conninfo(endpoint: Endpoint) -> str:
         "client_encoding": "UTF8",
         # jit off: our long statements are joins and scans it only delays.
         "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off "
-        f"-c lock_timeout={limits.lock_seconds}s",
+        f"-c lock_timeout={limits.lock_seconds}s "
+        # A client whose machine is gone must not hold its locks for hours.
+        + " ".join(f"-c {name}={value}" for name, value in limits.server_keepalive.items()),
     }
     # libpq verifies by an authority it is given whatever the mode, and `prefer` then falls back to plain text.
     if endpoint.ssl_ca and endpoint.ssl_mode.startswith("verify"):

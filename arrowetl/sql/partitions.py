@@ -58,11 +58,14 @@ def note_again(namespace: str | None, part: Partition, rows: int, coercions: Ite
 
 
 def is_noted(namespace: str | None, part: Partition) -> str:
-    """One row where a partition was brought before, by an attempt that is not over; for as long as the transaction."""
-    tokens = _literals(namespace, (part.token, part.attempt))
+    """A row where a partition was brought before, which is this transaction's to change from then on."""
+    return f"SELECT token FROM {_place(namespace)} WHERE token = {_literal(namespace, part.token)} FOR UPDATE"
+
+
+def is_open(namespace: str | None, part: Partition) -> str:
+    """A row where the attempt is not over, and will not be for as long as the transaction."""
     locks = "LOCK IN SHARE MODE" if namespace is None else "FOR SHARE"
-    # Counted by whoever asks: a lock is taken on rows, and not on their number.
-    return f"SELECT token FROM {_place(namespace)} WHERE token IN ({tokens}) {locks}"
+    return f"SELECT token FROM {_place(namespace)} WHERE token = {_literal(namespace, part.attempt)} {locks}"
 
 
 def no_more(table: str, part: Partition) -> DataLoadingError:
@@ -112,7 +115,11 @@ def whole_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Partition, tu
 def forget(namespace: str | None, table: str, kept: Iterable[str] = ()) -> str:
     """Nothing more is known of a table's staging, or only of the partitions with the tokens named."""
     named = _literals(namespace, kept)
-    return f"DELETE FROM {_place(namespace)} WHERE table_name = {_literal(namespace, table)}" + (
+    place = f"FROM {_place(namespace)}"
+    if namespace is None:
+        # By a scan, InnoDB would lock the rows of all tables, and wait for whoever brings some of theirs.
+        place = "p FROM etl_partition_status p FORCE INDEX (table_name)"
+    return f"DELETE {place} WHERE table_name = {_literal(namespace, table)}" + (
         f" AND token NOT IN ({named})" if named else ""
     )
 

@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS {table} (
     rows_staged BIGINT NOT NULL,
     coerced TEXT NULL,
     execution VARCHAR(64) NULL,
-    UNIQUE KEY token (token)
+    UNIQUE KEY token (token),
+    KEY table_name (table_name(190))
 ) ENGINE=InnoDB"""
 
 WAREHOUSE_TABLES = (

@@ -8,6 +8,7 @@ NULL there; one that has several types gets the one that holds them all.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -96,16 +97,22 @@ def _clinic_column(columns: Iterable[str]) -> str:
     return f"_{CLINIC}" if CLINIC in columns else CLINIC
 
 
-def comment(clinics: Mapping[str, str]) -> str:
-    return MARK + json.dumps(clinics)
+def comment(clinics: Mapping[str, str], query: str) -> str:
+    """By which a view is known, and whether it still says what it should."""
+    digest = hashlib.sha256(query.encode()).hexdigest()[:16]
+    return MARK + json.dumps({"clinics": dict(clinics), "digest": digest})
 
 
 def clinics_from(comment_: str | None) -> dict[str, str] | None:
     """Clinic → schema, of such a view's comment; None of another's."""
     if not comment_ or not comment_.startswith(MARK):
         return None
-    found: dict[str, str] = json.loads(comment_.removeprefix(MARK))
-    return found
+    try:
+        return {
+            str(clinic): str(schema) for clinic, schema in json.loads(comment_.removeprefix(MARK))["clinics"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def standing(schema: str) -> str:
