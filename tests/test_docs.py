@@ -13,7 +13,7 @@ import click
 import pytest
 from test_tidy import MODULES, PACKAGE
 
-from arrowetl import cli, config, report, rules
+from arrowetl import cli, config, fleet_file, report, rules
 from arrowetl.keys import COLUMN_OVERRIDES, KEYS, OVERRIDES
 from arrowetl.route import VARIABLES
 from arrowetl.sandbox import programs
@@ -88,3 +88,17 @@ def test_every_module_is_on_the_map() -> None:
 
 def part_of_section(heading: str) -> str:
     return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_page_on_scale_is_of_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it computes, it computes from what was measured, and fleet.yml's keys are all explained."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    scale = importlib.import_module("scale")
+    page = (ROOT / "docs" / "scale.md").read_text()
+
+    assert page == scale.with_part(page, json.loads((ROOT / "benchmarks" / "scale.json").read_text()))
+
+
+@pytest.mark.parametrize("key", [*fleet_file.SETTINGS, *fleet_file.CLINIC])
+def test_a_key_of_the_fleet_is_on_its_page(key: str) -> None:
+    assert re.search(rf"\b{key}:", (ROOT / "docs" / "fleet.md").read_text())
