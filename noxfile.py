@@ -23,6 +23,12 @@ def _install(session: nox.Session, *groups: str) -> None:
     session.install("-e", ".[sandbox]", *development)
 
 
+def _tools(*names: str) -> list[str]:
+    """Those of the development's packages whose names begin so."""
+    wanted = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+    return [one for one in wanted if one.startswith(names)]
+
+
 def _mariadb(session: nox.Session) -> None:
     """MariaDB's server comes from the system: install it where it is missing and we may."""
     missing = json.loads(session.run("python", "-c", _MISSING_MARIADB, silent=True) or "null")
@@ -57,8 +63,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, by ruff."""
-    wanted = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
-    session.install(*(one for one in wanted if one.startswith("ruff")))
+    session.install(*_tools("ruff"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -66,7 +71,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, by mypy in its strict mode."""
-    _install(session, "dev")
+    session.install("-e", ".[sandbox]", *_tools("mypy", "types-"))
     session.run("mypy")
 
 
