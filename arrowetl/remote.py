@@ -73,18 +73,20 @@ def carried(carry: Callable[[Job], PartitionOutcome], job: Job, terms: Terms) ->
     Raises:
         ArrowetlError: what went wrong; of a server that this worker cannot reach, with its name as `worker`.
     """
+    failure: ArrowetlError
     try:
         refuse_other_versions(dict(terms.versions))
         with _let_in(job.route, terms) as route:
             part = replace(job.part, execution=uuid4().hex)
             outcome = jobs.carried(carry, replace(job, route=route, part=part))
+            return replace(outcome, part=part if part.token else None, process=_address())
     except ArrowetlError as error:
-        # Its cause may hold values of rows, which a scheduler need not see.
-        error.worker = _address()
-        raise error.with_traceback(None) from None
+        failure = error
     except Exception as error:
-        raise unexpected(job.plan.name, error) from None
-    return replace(outcome, part=part if part.token else None, process=_address())
+        failure = unexpected(job.plan.name, error)
+    # What led to it may hold values of rows, which neither a scheduler nor a log need see.
+    failure.worker, failure.__cause__, failure.__context__ = _address(), None, None
+    raise failure.with_traceback(None)
 
 
 def refuse_other_versions(wanted: Mapping[str, str]) -> None:
