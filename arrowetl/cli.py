@@ -22,9 +22,19 @@ import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
-from arrowetl.fleet_commands import fleet
+from arrowetl.fleet_commands import fleet, settings_of_clinic
 from arrowetl.model import CATEGORIES
-from arrowetl.options import all_option, chosen, json_option, shared, show, show_json, split_names, table_option
+from arrowetl.options import (
+    all_option,
+    chosen,
+    clinic_option,
+    json_option,
+    shared,
+    show,
+    show_json,
+    split_names,
+    table_option,
+)
 from arrowetl.route import DESTINATIONS, EXECUTORS
 from arrowetl.tables_file import problems_of, run_wide
 from arrowetl.verdict import ENDS
@@ -61,6 +71,8 @@ def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
 
 
 def _open(*needs: str, wants: tuple[str, ...] = ()) -> Any:
+    if clinic := chosen().get("clinic"):
+        return arrowetl.open(settings_of_clinic(clinic, needs))
     return arrowetl.open(
         tables_file=chosen().get("tables_file"),
         env_file=chosen().get("env_file"),
@@ -219,6 +231,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     "--strict", is_flag=True, help="Exit 1 for what is only flagged, too: coercions, unsettled reads, slow tables."
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
+@clinic_option
 @json_option
 @shared
 def run(
@@ -269,6 +282,7 @@ def run(
     help="About how long it may take.",
 )
 @click.option("--save", is_flag=True, help="Write what was better than the default into the table's overrides.")
+@clinic_option
 @json_option
 @shared
 def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> None:
@@ -288,6 +302,7 @@ def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> Non
 @click.option("--changed", is_flag=True, help="Read only what changed since the last verify, and believe the rest.")
 @click.option("--repair", is_flag=True, help="Carry anew what differs, and compare it again.")
 @click.option("--show-values", is_flag=True, help="Tell the values that differ; else only their digests.")
+@clinic_option
 @json_option
 @shared
 def verify_(
@@ -315,6 +330,7 @@ def verify_(
     "--from", "read_from", type=click.Choice(ENDS), default="warehouse", show_default=True, help="What is read."
 )
 @click.option("--namespace", default="", metavar="SCHEMA", help="Of the warehouse, such as marts; default the raw one.")
+@clinic_option
 @json_option
 @shared
 def snapshot(
@@ -334,6 +350,7 @@ def snapshot(
 @table_option
 @click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
 @click.option("--alert", is_flag=True, help="Tell the webhook of tables that failed or are overdue.")
+@clinic_option
 @json_option
 @shared
 def status(tables: tuple[str, ...], watch: bool, alert: bool, as_json: bool) -> None:

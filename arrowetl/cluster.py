@@ -11,6 +11,7 @@ may therefore be done twice, which its ends take as once
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
@@ -75,6 +77,8 @@ class Cluster(Executor):
         self._sent, self._routes = set[_Sent](), set[Route]()
         self._suspects = dict[str, float]()
         """Worker → when it was found to lack something that others have."""
+        self.warnings = dict[str, str]()
+        """Worker → what it lacked first."""
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._seen = time.monotonic()
         self._workers = dict[str, int]()
@@ -111,9 +115,8 @@ class Cluster(Executor):
 
     def _send(self, sent: _Sent) -> None:
         sent.tries += 1
-        job, there, trusted = replace(sent.job, route=sent.job.route.without_secrets), self._workers, self._trusted()
-        sent.allowed = trusted if 0 < len(trusted) < len(there) else frozenset()
-        # Any other would be idle at once, and take the next job, and the next.
+        job, there = replace(sent.job, route=sent.job.route.without_secrets), self._workers
+        sent.allowed = self._allowed(job.route)
         choice = {"workers": list(sent.allowed), "allow_other_workers": False} if sent.allowed else {}
         try:
             sent.dask = self._client.submit(
@@ -128,6 +131,22 @@ class Cluster(Executor):
         """Workers that were not found to lack something in the last while."""
         since = time.monotonic() - limits.cluster_suspect_seconds
         return frozenset(worker for worker in self._workers if self._suspects.get(worker, since - 1) < since)
+
+    def _allowed(self, route: Route) -> frozenset[str]:
+        """
+        The workers that may have a run's jobs; any, where none is named.
+
+        Not those that lack something: they are idle at once, and take the next job, and the next. And where connections
+        allow fewer jobs than there are workers, always the same, which need not wait for each other's.
+        """
+        there, trusted = self._workers, self._trusted() or frozenset(self._workers)
+        if 0 < self._jobs < sum(there[worker] for worker in trusted if worker in there):
+            # Other ones for another clinic.
+            order = sorted(trusted, key=lambda worker: hashlib.sha256(f"{route.run_id} {worker}".encode()).digest())
+            threads = list(accumulate(there.get(worker, 0) for worker in order))
+            enough = next((number for number, count in enumerate(threads, 1) if count >= self._jobs), len(order))
+            return frozenset(order[:enough])
+        return trusted if len(trusted) < len(there) else frozenset()
 
     def _terms(self, route: Route, there: dict[str, int]) -> Terms:
         contended = 0 < self._jobs < sum(there.values())
@@ -145,6 +164,7 @@ class Cluster(Executor):
             lacks = isinstance(error, DatabaseConnectionError | ConfigurationError) and error.worker is not None
             if lacks:
                 self._suspects[str(error.worker)] = time.monotonic()
+                self.warnings.setdefault(str(error.worker), error.message)
             again = bool(self._trusted()) if lacks else isinstance(error, DatabaseQueryError) and error.transient
             if again and sent.tries < limits.cluster_tries:
                 self._send(sent)
@@ -267,5 +287,6 @@ def _connected(address: str) -> Any:
         return distributed.Client(address, timeout=limits.cluster_seconds, set_as_default=False, name="arrowetl")
     except (OSError, ValueError, TimeoutError) as error:
         raise DatabaseConnectionError(
-            f"no Dask scheduler at {address}: {type(error).__name__}", "start it: dask scheduler; or see its address"
+            f"no Dask scheduler at {address} can be connected to within {limits.cluster_seconds} seconds",
+            "start it: dask scheduler; or see its address",
         ) from error

@@ -21,13 +21,14 @@ from typing import Any, Generic, TypeVar
 
 from arrowetl import config, drivers, limits, side_by_side, sql, united
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, Interrupted, unexpected
+from arrowetl.errors import ArrowetlError, Interrupted, UsageError, unexpected
 from arrowetl.etl import Etl
 from arrowetl.fleet_file import Clinic, Fleet
 from arrowetl.fleet_settings import Sources, make_database, settings_of
 from arrowetl.ledger import OURS
 from arrowetl.outcome import Event, Failure, Status, Summary
 from arrowetl.planning import Planned
+from arrowetl.route import EXECUTORS, is_executor
 from arrowetl.status import Status as Standing
 from arrowetl.warehouse import Warehouse
 from arrowetl.workers import Room, Share
@@ -173,6 +174,8 @@ class Night:
         """
         started_at, shares = datetime.now(UTC), _Shares(max_workers)
         executor = asked.get("executor") or self.fleet.executor
+        if executor is not None and not is_executor(executor):
+            raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
 
         sources = Sources()
 
@@ -188,7 +191,7 @@ class Night:
         found = self._each(carry, max_workers, ended, shares.stop)
         differing, warnings = self._compared([one.clinic for one in found if one.answer])
         views: list[str] = []
-        if unite and self.fleet.unite and not shares.stopped:
+        if unite and self.fleet.unite and not shares.stopped and any(one.answer for one in found):
             views, wrong = self._unite(self.fleet.unite)
             warnings = [*warnings, *wrong]
         environment = next(iter(self.settings.values())).environment

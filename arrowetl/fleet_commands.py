@@ -44,6 +44,15 @@ def _of_fleet(command: F) -> F:
     return command
 
 
+_to_option = click.option(
+    "--to", type=click.Choice(DESTINATIONS), default="both", help="Which ends are written; default both."
+)
+
+
+def _servers_to(to: str) -> tuple[str, ...]:
+    return ("source", "warehouse") if to == "warehouse" else SERVERS
+
+
 def _night(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
     # Nobody who has one clinic needs it.
     from arrowetl.fleet import Night
@@ -52,6 +61,12 @@ def _night(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
     if chosen().get("env_file"):
         raise click.UsageError("--env-file is of one clinic: name each clinic's in fleet.yml")
     return Night(read_fleet(fleet_file), chosen().get("tables_file"), clinics, needs or SERVERS)
+
+
+def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Any:
+    """Those of one clinic, for the commands of one."""
+    night = _night(DEFAULT_FLEET, (name,), *needs)
+    return night.settings[name]
 
 
 @fleet.command()
@@ -70,6 +85,8 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
     else:
         for name, problems in wrong.items():
             click.echo(f"{name}: {'good' if not problems else f'{len(problems)} problems'}")
+            for endpoint in night.settings[name].endpoints.values():
+                click.echo(f"  {endpoint}")
             for problem in problems:
                 click.echo("  " + problem.replace("\n", "\n  "))
         for one in found:
@@ -80,14 +97,16 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
 
 @fleet.command()
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@_to_option
 @_of_fleet
 @json_option
 @shared
-def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, as_json: bool) -> None:
+def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, as_json: bool) -> None:
     """What a run would do in each clinic; touches nothing."""
     from arrowetl.fleet import together
 
-    found = _night(fleet_file, clinics).plan({"all": True, "force_full": force_full}, limits.workers_default)
+    night = _night(fleet_file, clinics, *_servers_to(to))
+    found = night.plan({"all": True, "force_full": force_full, "to": to}, limits.workers_default)
     code = together(one.exit_code(lambda planned: int(bool(planned.failed))) for one in found)
     if as_json:
         documents = [
@@ -113,9 +132,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, as_json: 
 @fleet.command()
 @click.option("--max-workers", type=int, help="Of all clinics together; default what fleet.yml says.")
 @click.option("--executor", metavar="|".join(EXECUTORS), help="Who carries partitions; default what fleet.yml says.")
-@click.option(
-    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Which ends are written."
-)
+@_to_option
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
 @click.option("--strict", is_flag=True, help="Exit 1 for what is only flagged, too.")
 @click.option(
@@ -129,8 +146,7 @@ def run(
     force_full: bool, strict: bool, unite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry all clinics, several at a time."""
-    needs = ("source", "warehouse") if to == "warehouse" else SERVERS
-    night = _night(fleet_file, clinics, *needs)
+    night = _night(fleet_file, clinics, *_servers_to(to))
     asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict}
     told = _Told(Console(stderr=True))
     summary = night.run(

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from arrowetl import config, drivers, preflight, sql
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, ValidationError, counted
+from arrowetl.errors import ArrowetlError, EnvironmentError, ValidationError, counted
 from arrowetl.fleet_file import Clinic, Fleet
 from arrowetl.route import VARIABLES, Endpoint
 
@@ -73,6 +73,12 @@ def settings_of(
 def _of(clinic: Clinic, tables_file: Path | None, needs: tuple[str, ...]) -> Settings:
     environment = dict(os.environ)
     test = "TEST_" if environment.get("ETL_ENVIRONMENT", "").strip() == "test" else ""
+    named = [*environment, *(clinic.env_file.read_text().split("\n") if _is_file(clinic.env_file) else [])]
+    if not any(name.startswith(f"{test}{clinic.prefix}") for name in named):
+        raise EnvironmentError(
+            f"no variable begins with {test}{clinic.prefix}: its servers would be those of all",
+            "see its prefix in fleet.yml",
+        )
     # fleet.yml says which database and schema are a clinic's: no variable need.
     own = {"replica": ("DB", clinic.replica), "warehouse": ("SCHEMA", clinic.schema)}
     for server, (key, place) in own.items():
@@ -90,6 +96,10 @@ def _of(clinic: Clinic, tables_file: Path | None, needs: tuple[str, ...]) -> Set
         # Each clinic's are in a file of its own, and have its label.
         measured = measured.with_name(f"{measured.stem}.{clinic.name}{measured.suffix}")
     return replace(settings, endpoints=endpoints, chosen=clinic.chosen, clinic=clinic.name, metrics_file=measured)
+
+
+def _is_file(path: Path | None) -> TypeGuard[Path]:
+    return path is not None and path.is_file()
 
 
 def make_database(endpoint: Endpoint) -> None:

@@ -65,6 +65,11 @@ table_option = click.option(
 all_option = click.option("--all", "all_", is_flag=True, help="Every table that tables.yml does not exclude.")
 
 
+clinic_option = click.option(
+    "--clinic", callback=choose, expose_value=False, metavar="C", help="One of those of conf/fleet.yml."
+)
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, callback=json_too, help="One JSON document on stdout, and nothing else."
 )

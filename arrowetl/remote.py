@@ -189,6 +189,14 @@ def _opened(route: Route, terms: Terms) -> _Way:
             f"worker {_address()}: {KEY_VARIABLE} is {'another one than the run has' if key else 'not set'} there",
             "give its workers the key that the run has",
         )
+    missing = [name for one in route.endpoints if (name := f"{VARIABLES[one.name]}_PASSWORD") not in values]
+    if missing:
+        test = "TEST_" if found.environment == "test" else ""
+        told = ", ".join(f"{test}{found.prefix}{name}" for name in missing)
+        raise EnvironmentError(
+            f"worker {_address()}: not set there, and passwords do not travel: {told}",
+            f"set them in the worker's environment, or in {found.file or 'a file'} in {config.SECRETS_VARIABLE} there",
+        )
     complete = route.with_endpoints(lambda endpoint: _with_secrets(endpoint, values))
     choices = replace(
         route.choices, source_connections=sharing.ELSEWHERE, replica_connections=sharing.ELSEWHERE,
@@ -215,17 +223,8 @@ def _leases(run_id: str, jobs: int) -> Any:
         return leases
 
 
-def _with_secrets(endpoint: Endpoint, values: dict[str, str]) -> Endpoint:
-    """
-    Raises:
-        EnvironmentError: this worker has no password for it.
-    """
+def _with_secrets(endpoint: Endpoint, values: Mapping[str, str]) -> Endpoint:
     prefix = VARIABLES[endpoint.name]
-    if f"{prefix}_PASSWORD" not in values:
-        raise EnvironmentError(
-            f"worker {_address()}: {prefix}_PASSWORD is not set there, and passwords do not travel",
-            f"set it in the worker's environment, or in a file in {config.SECRETS_VARIABLE} there",
-        )
     authority = values.get(f"{prefix}_SSL_CA", endpoint.ssl_ca)
     return replace(endpoint, password=values[f"{prefix}_PASSWORD"], ssl_ca=authority)
 

@@ -46,7 +46,7 @@ class Endpoint:
 DESTINATIONS = ("both", "replica", "warehouse")
 COMPARISONS = ("auto", "reading", "checksum")
 NEW_COLUMNS = ("carry", "quarantine")
-EXECUTORS = ("thread", "process", "dask:ADDRESS")
+EXECUTORS = ("thread", "process", "dask:tcp://HOST:8786")
 """What may be asked for."""
 
 

@@ -83,9 +83,17 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         connections = chain(jobs.connections_of(way_there), book.connections(), *hands.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *current, *outcomes)]
         summary = _summary(
-            settings, run_id, started_at, everything, planned, _together(connections),
-            _left_behind(planned, everything, tables_file), hands.stopping.is_set(), request.strict,
-        )  # fmt: skip
+            settings,
+            run_id,
+            started_at,
+            everything,
+            planned,
+            _together(connections),
+            _left_behind(planned, everything, tables_file),
+            hands.stopping.is_set(),
+            request.strict,
+        )
+        summary = replace(summary, warnings=(*summary.warnings, *hands.warnings))  # fmt: skip
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))

@@ -66,7 +66,9 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
     chosen = _chosen(settings)
     now = datetime.now(UTC)
     wanted = chosen_tables(tuple(tables), [row["table"] for row in rows], _NEVER)
-    told = [_told(row, chosen, now) for row in rows if not wanted or row["table"] in wanted]
+    # Of a table that failed, and was excluded since, there is nothing to be seen to any more.
+    of_interest = [row for row in rows if row["load_status"] == "success" or not chosen.of(row["table"]).excluded]
+    told = [_told(row, chosen, now) for row in of_interest if not wanted or row["table"] in wanted]
     told.sort(
         key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
     )

@@ -89,6 +89,11 @@ class Workers:
         return cls(route.choices.executor, count, pace, True, route.jobs_elsewhere, route.mask_key or b"", share)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of those who carried partitions."""
+        return tuple(getattr(self._executor, "warnings", {}).values())
+
+    @property
     def pace(self) -> Pace:
         """As it is at this moment."""
         return self._pacer.pace

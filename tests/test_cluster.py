@@ -322,7 +322,7 @@ def test_a_worker_of_another_version(clinic: Clinic, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"TEST_POSTGRES_ANALYTICS_PASSWORD": ""}, "POSTGRES_ANALYTICS_PASSWORD is not set there"),
+        ({"TEST_POSTGRES_ANALYTICS_PASSWORD": ""}, "and passwords do not travel: TEST_POSTGRES_ANALYTICS_PASSWORD"),
         ({"ARROWETL_MASK_KEY": "another-key-than-the-runs"}, "ARROWETL_MASK_KEY is another one than the run has"),
         ({"ETL_ENVIRONMENT": "production"}, "the run is of test, and this worker of production"),
     ],

@@ -290,6 +290,31 @@ def test_what_is_chosen_for_one_clinic(group: Group) -> None:
     assert all("these being business hours (00:00-23:59 in Asia/Tokyo)" in t["error"]["message"] for t in told["c1"])
 
 
+def test_the_commands_of_one_clinic(group: Group) -> None:
+    """`run`, `verify` and `status` of one of many, by its name: its own servers, and no other's."""
+    place = group.clinic.directory / "conf"
+    place.mkdir()
+    group.write()
+    group.file.rename(place / "fleet.yml")
+    for number, name in enumerate(("c0", "c1")):
+        group.at_source(name, "CREATE TABLE t (Num int PRIMARY KEY)", f"INSERT INTO t VALUES ({number})")
+
+    def of_one(*arguments: str) -> tuple[int, dict[str, Any]]:
+        done = group.clinic.arrowetl(*arguments, "--clinic", "c1", "--json", **group.environment)
+        return done.returncode, json.loads(done.stdout)
+
+    created = group.clinic.arrowetl("fleet", "run", "--clinic", "c0,c1", **group.environment)
+    group.clinic.warehouse_execute('UPDATE raw_c1.t SET "Num" = 7')
+    code, verified = of_one("verify", "--all")
+    repaired, _ = of_one("verify", "--all", "--repair")
+    status, told = of_one("status", "--table", "t")
+
+    assert created.returncode == 0, created.stderr
+    assert (code, verified["tables"][0]["differences"]) == (5, 2)
+    assert (repaired, status, told["tables"][0]["rows"]) == (0, 0, 1)
+    assert group.wrong("c1") == []
+
+
 def test_two_clinics_with_one_source(group: Group) -> None:
     """A slip that would put one practice's patients under another's name: refused before anything is done."""
     there = group.sources["c0"]
@@ -299,6 +324,21 @@ def test_two_clinics_with_one_source(group: Group) -> None:
 
     assert f"c1: its source {there.host}:{there.port}/clinic_c0 is c0's" in failed["error"]["message"]
     group.sources["c1"] = replace(there, database="clinic_c1")
+
+
+def test_a_prefix_that_nothing_has(group: Group) -> None:
+    """A slip of it would lead to the servers that are common to all."""
+    group.file.write_text("clinics: {c0: {prefix: CO_}}\n")
+    failed = group.fleet("run", code=3)
+
+    assert "c0: no variable begins with TEST_CO_: its servers would be those of all" in failed["error"]["message"]
+
+
+def test_an_executor_that_there_is_not(group: Group) -> None:
+    """Refused before anything is done."""
+    failed = group.fleet("run", "--executor", "dsak", code=2)
+
+    assert failed["error"]["message"] == "no executor 'dsak'"
 
 
 def test_plan_and_validate(group: Group) -> None:
