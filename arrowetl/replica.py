@@ -253,6 +253,9 @@ class Replica:
         with self.pool.session() as session:
             # The server's own patience with a reader is a day, in which every other reader would queue behind us.
             session.execute(f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}")
+            if exists:
+                # An attempt whose connection was lost may have come as far as its own RENAME.
+                session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
             # A RENAME is no part of a transaction: until it is recorded, what stands there is in doubt.
             session.execute(sql.in_doubt(plan.name))
             try:
