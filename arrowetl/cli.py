@@ -29,6 +29,7 @@ from arrowetl.options import (
     chosen,
     clinic_option,
     json_option,
+    servers_used,
     shared,
     show,
     show_json,
@@ -87,11 +88,6 @@ def _watch() -> progress.Watch:
     if _stderr.is_terminal:
         return progress.Bars(_stderr)
     return progress.Lines(_stderr, bool(chosen().get("verbose")))
-
-
-def _servers_used(read_from: str, to: str) -> tuple[str, ...]:
-    without_replica = to == "warehouse" or read_from == "replica"
-    return (read_from, "warehouse") if without_replica else ("source", "replica", "warehouse")
 
 
 def _drivers() -> str:
@@ -244,7 +240,7 @@ def run(
         "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
         "to": to,
     }  # fmt: skip
-    with _open(*_servers_used(read_from, to)) as etl:
+    with _open(*servers_used(read_from, to)) as etl:
         if dry_run:
             planned = etl.plan(**asked, max_workers=max_workers)
             if as_json:
@@ -287,7 +283,7 @@ def run(
 @shared
 def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> None:
     """Try partition sizes and workers on the real servers; nothing that is published is touched."""
-    with _open(*_servers_used("source", to)) as etl, _stderr.status("…") as told:
+    with _open(*servers_used("source", to)) as etl, _stderr.status("…") as told:
         found = etl.bench(table, to, seconds, save, lambda trial: told.update(report.trial(trial)))
     if as_json:
         show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})

@@ -122,7 +122,7 @@ def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
     kept.take_away()
     yield
 
-    def anew(comment: str | None, name: str) -> tuple[str, str | None] | None:
+    def anew(comment: str | None) -> tuple[str, str | None] | None:
         """Of a view upon many clinics: what they have now."""
         clinics = clinics_from(comment)
         query = united.definition(session, plan.name_postgres, clinics) if clinics else None

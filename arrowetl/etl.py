@@ -255,14 +255,22 @@ def _request(
     _refuse_unknown_end(to)
     if read_from == "replica" and to == "replica":
         raise UsageError("the replica cannot be written from the replica", "leave out --to, or --from")
-    if executor is not None and not is_executor(executor):
-        raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
+    refuse_unknown_executor(executor)
     workers = config.worker_count(max_workers)
     if max_source_connections is not None and max_source_connections < 1:
         raise UsageError(f"--max-source-connections must be 1 or more, got {max_source_connections}")
     return planning.Request(
         tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections, to, strict
     )
+
+
+def refuse_unknown_executor(name: str | None) -> None:
+    """
+    Raises:
+        UsageError: it is none of those there are; None is as tables.yml chooses.
+    """
+    if name is not None and not is_executor(name):
+        raise UsageError(f"no executor {name!r}", f"one of: {', '.join(EXECUTORS)}")
 
 
 def _refuse_unknown_end(to: str) -> None:

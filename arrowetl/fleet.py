@@ -21,19 +21,20 @@ from typing import Any, Generic, TypeVar
 
 from arrowetl import config, drivers, limits, side_by_side, sql, united
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, Interrupted, UsageError, unexpected
-from arrowetl.etl import Etl
+from arrowetl.errors import ArrowetlError, Interrupted, unexpected
+from arrowetl.etl import Etl, refuse_unknown_executor
 from arrowetl.fleet_file import Clinic, Fleet
 from arrowetl.fleet_settings import Sources, make_database, settings_of
 from arrowetl.ledger import OURS
 from arrowetl.outcome import Event, Failure, Status, Summary
 from arrowetl.planning import Planned
-from arrowetl.route import EXECUTORS, is_executor
 from arrowetl.status import Status as Standing
 from arrowetl.warehouse import Warehouse
 from arrowetl.workers import Room, Share
 
 T = TypeVar("T")
+Columns = dict[str, dict[str, str]]
+"""Table → column → type."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Night:
             UsageError: a clinic that was named is not there.
             ConfigurationError: settings of some are missing or wrong, or two would read the same source.
         """
-        self.fleet, self._tables_file = fleet, tables_file
+        self.fleet = fleet
         known = {clinic.name: clinic for clinic in fleet.clinics}
         names = config.chosen_tables(tuple(only), known, "`arrowetl fleet status` lists those there are", "clinic")
         self.clinics = tuple(known[name] for name in names) or fleet.clinics
@@ -174,9 +175,7 @@ class Night:
         """
         started_at, shares = datetime.now(UTC), _Shares(max_workers)
         executor = asked.get("executor") or self.fleet.executor
-        if executor is not None and not is_executor(executor):
-            raise UsageError(f"no executor {executor!r}", f"one of: {', '.join(EXECUTORS)}")
-
+        refuse_unknown_executor(executor)
         sources = Sources()
 
         def carry(clinic: str) -> Summary:
@@ -189,14 +188,20 @@ class Night:
                 return Etl(settings).run(**about, tell=partial(tell, clinic))
 
         found = self._each(carry, max_workers, ended, shares.stop)
-        differing, warnings = self._compared([one.clinic for one in found if one.answer])
+        schemas, warnings = self._schemas([one.clinic for one in found if one.answer])
         views: list[str] = []
         if unite and self.fleet.unite and not shares.stopped and any(one.answer for one in found):
-            views, wrong = self._unite(self.fleet.unite)
+            views, wrong = self._unite(self.fleet.unite, schemas)
             warnings = [*warnings, *wrong]
         environment = next(iter(self.settings.values())).environment
         return FleetSummary(
-            environment, started_at, datetime.now(UTC), tuple(found), tuple(differing), tuple(views), tuple(warnings)
+            environment,
+            started_at,
+            datetime.now(UTC),
+            tuple(found),
+            tuple(side_by_side.differing(schemas)),
+            tuple(views),
+            tuple(warnings),
         )
 
     def plan(self, asked: Mapping[str, Any], max_workers: int) -> list[OfClinic[Planned]]:
@@ -213,7 +218,7 @@ class Night:
 
     def differing(self) -> list[dict[str, Any]]:
         """Tables and columns that some clinics have otherwise than others, in the warehouse."""
-        return self._compared(list(self.settings))[0]
+        return side_by_side.differing(self._schemas(list(self.settings))[0])
 
     def _each(
         self,
@@ -247,16 +252,17 @@ class Night:
                     stopped.set()
                     stop()
 
-    def _compared(self, clinics: Iterable[str]) -> tuple[list[dict[str, Any]], list[str]]:
-        schemas, warnings = {}, []
+    def _schemas(self, clinics: Iterable[str]) -> tuple[dict[str, Columns], list[str]]:
+        """Clinic → what the warehouse has of it, and what stood in the way of others."""
+        schemas, warnings = dict[str, Columns](), list[str]()
         for clinic in clinics:
             try:
                 schemas[clinic] = _columns(self.settings[clinic])
             except ArrowetlError as error:
                 warnings.append(f"{clinic}: {error.message}")
-        return side_by_side.differing(schemas), warnings
+        return schemas, warnings
 
-    def _unite(self, schema: str) -> tuple[list[str], list[str]]:
+    def _unite(self, schema: str, known_columns: Mapping[str, Columns]) -> tuple[list[str], list[str]]:
         """In each warehouse that has some of the clinics."""
         made, wrong = list[str](), list[str]()
         by_place: dict[tuple[str, int, str], list[str]] = {}
@@ -268,7 +274,8 @@ class Night:
             schemas = {clinic: self.settings[clinic].endpoint("warehouse").namespace for clinic in clinics}
             known = [clinic.name for clinic in self.fleet.clinics]
             try:
-                tables = sorted({table for clinic in clinics for table in _columns(self.settings[clinic])})
+                there = [known_columns.get(clinic) or _columns(self.settings[clinic]) for clinic in clinics]
+                tables = sorted({table for columns in there for table in columns})
                 with closing(drivers.Postgres(endpoint)) as session:
                     views, problems = united.unite(session, schema, tables, schemas, known)
             except ArrowetlError as error:
@@ -325,8 +332,8 @@ def share_of(number: int, clinics: int, workers: int) -> int:
     return max(1, even + (number < rest))
 
 
-def _columns(settings: Settings) -> dict[str, dict[str, str]]:
-    """Table → column → type, as the warehouse has a clinic's."""
+def _columns(settings: Settings) -> Columns:
+    """As the warehouse has a clinic's."""
     with closing(Warehouse(settings.endpoint("warehouse"))) as warehouse:
         return {
             table: dict(there.columns)

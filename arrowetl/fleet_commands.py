@@ -18,8 +18,8 @@ from rich.text import Text
 
 from arrowetl import limits, report
 from arrowetl.config import worker_count
-from arrowetl.fleet_file import DEFAULT_FLEET
-from arrowetl.options import chosen, json_option, shared, show, show_json, split_names
+from arrowetl.fleet_file import DEFAULT_FLEET, read_fleet
+from arrowetl.options import chosen, json_option, servers_used, shared, show, show_json, split_names
 from arrowetl.outcome import Event, Status, Summary, TableEnded
 from arrowetl.report import count, duration, grid
 from arrowetl.route import DESTINATIONS, EXECUTORS
@@ -49,14 +49,9 @@ _to_option = click.option(
 )
 
 
-def _servers_to(to: str) -> tuple[str, ...]:
-    return ("source", "warehouse") if to == "warehouse" else SERVERS
-
-
 def _night(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
     # Nobody who has one clinic needs it.
     from arrowetl.fleet import Night
-    from arrowetl.fleet_file import read_fleet
 
     if chosen().get("env_file"):
         raise click.UsageError("--env-file is of one clinic: name each clinic's in fleet.yml")
@@ -105,7 +100,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
     """What a run would do in each clinic; touches nothing."""
     from arrowetl.fleet import together
 
-    night = _night(fleet_file, clinics, *_servers_to(to))
+    night = _night(fleet_file, clinics, *servers_used("source", to))
     found = night.plan({"all": True, "force_full": force_full, "to": to}, limits.workers_default)
     code = together(one.exit_code(lambda planned: int(bool(planned.failed))) for one in found)
     if as_json:
@@ -146,7 +141,7 @@ def run(
     force_full: bool, strict: bool, unite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry all clinics, several at a time."""
-    night = _night(fleet_file, clinics, *_servers_to(to))
+    night = _night(fleet_file, clinics, *servers_used("source", to))
     asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict}
     told = _Told(Console(stderr=True))
     summary = night.run(

@@ -137,13 +137,15 @@ class Ledger:
         if self._replica and self._writes_replica:
             with self._replica.session() as replica:
                 database = replica.endpoint.database
+                there = _replica_columns(replica)
                 replica.execute(tables.COPY_STATUS.format(table=sql.mysql_table(database, "etl_copy_status")))
                 remade, column = tables.REMADE
-                if column not in _replica_columns(replica).get(remade, {column}):
+                if column not in there.get(remade, {column}):
                     replica.execute(f"DROP TABLE {sql.mysql_table(database, remade)}")
                 replica.execute(tables.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status")))
-                there = _replica_columns(replica)["etl_copy_status"]
-                changes = [f"ADD COLUMN {n} {t}" for n, t in tables.ADDED_COPY.items() if n not in there]
+                # What was made just now lacks none.
+                known = there.get("etl_copy_status", tables.ADDED_COPY.keys())
+                changes = [f"ADD COLUMN {n} {t}" for n, t in tables.ADDED_COPY.items() if n not in known]
                 # What is recorded in the transaction of the rows must come and go with it.
                 engine = replica.rows(
                     "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_NAME = 'etl_copy_status' "

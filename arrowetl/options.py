@@ -75,6 +75,12 @@ json_option = click.option(
 )
 
 
+def servers_used(read_from: str, to: str) -> tuple[str, ...]:
+    """Those that a run needs by what it reads and writes."""
+    without_replica = to == "warehouse" or read_from == "replica"
+    return (read_from, "warehouse") if without_replica else ("source", "replica", "warehouse")
+
+
 def show(what: RenderableType) -> None:
     """For a person, on stdout."""
     # A pipe has no width of its own: nothing is cut there.

@@ -17,6 +17,7 @@ from typing import IO
 import pyarrow as pa
 
 from arrowetl import drivers, infile, limits, schema, sql
+from arrowetl.again import brought_again
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, VerificationError
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
@@ -179,14 +180,11 @@ class Replica:
         """Write down that the partition is there; what a job that was lost brought of it goes out."""
         if session.execute(partitions.note(None, plan.name, plan.staging_id, part, rows)):
             return
-        if not session.rows(partitions.is_open(None, part)) or not session.rows(partitions.is_noted(None, part)):
-            raise partitions.no_more(plan.name, part)
-        session.execute(partitions.note_again(None, part, rows))
+        key = sql.mysql_name(plan.table.primary_key[0]) if plan.table.primary_key else ""
         # Of an incremental table each row replaces the one with its key.
-        if plan.mode is not Mode.INCREMENTAL:
-            where = sql.inside(sql.mysql_name(plan.table.primary_key[0]) if plan.table.primary_key else "", part)
-            for name in _staged_names(plan):
-                session.execute(f"DELETE FROM {sql.mysql_table(self.endpoint.database, name)}{where}")
+        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name, plan.is_delta)
+        out = [f"DELETE FROM {sql.mysql_table(self.endpoint.database, n)}{sql.inside(key, part)}" for n in names]
+        brought_again(session, None, plan.name, part, rows, (), out)
 
     def _load(
         self,
@@ -293,14 +291,14 @@ class Replica:
                     )
             session.execute(recorded(changes))
             session.execute("COMMIT")
-            for name in _staged_names(plan):
+            for name in sql.staged_names(plan.name, plan.is_delta):
                 session.execute(sql.drop_mysql(database, name))
         return changes
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""
         with self.pool.session() as session:
-            for name in _staged_names(plan):
+            for name in sql.staged_names(plan.name, plan.is_delta):
                 session.execute(sql.drop_mysql(self.endpoint.database, name))
             session.execute(partitions.forget(None, plan.name))
 
@@ -311,10 +309,6 @@ class Replica:
 def _is_indexed_first(plan: TablePlan) -> bool:
     """Whether staging has the table's indexes before its rows come."""
     return not plan.is_delta and plan.table.rows <= limits.indexes_first_rows_max
-
-
-def _staged_names(plan: TablePlan) -> tuple[str, ...]:
-    return (sql.staging_name(plan.name), *([sql.gone_name(plan.name)] if plan.is_delta else []))
 
 
 def _refused(plan: TablePlan, part: Partition, sent: int, changed: int, words: list[str]) -> DataLoadingError:

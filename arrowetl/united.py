@@ -70,14 +70,14 @@ def _brought_up_to_date(
         return False
     said = united.comment(clinics, query)
     if said != comment:
-        name = sql.postgres_table(schema, table)
-        patiently(session, lambda: _replaced(session, name, query, said))
+        patiently(session, lambda: _replaced(session, schema, table, query, said))
     return True
 
 
-def _replaced(session: drivers.Postgres, name: str, query: str, comment: str) -> None:
+def _replaced(session: drivers.Postgres, schema: str, table: str, query: str, comment: str) -> None:
     """In the place of the one that stands, as long as its columns stay what they are; else anew, as it was."""
     lock(session)
+    name = sql.postgres_table(schema, table)
     try:
         with session.transaction():
             session.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
@@ -85,9 +85,12 @@ def _replaced(session: drivers.Postgres, name: str, query: str, comment: str) ->
     except DatabaseQueryError as error:
         if error.code != _OTHER_COLUMNS:
             raise
-        kept = Kept(session, [name.replace('"', "")])
+        kept = Kept(session, [f"{schema}.{table}"])
         kept.take_away()
-        for statement in kept.creations(lambda _, there: (query, comment) if there == name.replace('"', "") else None):
+        # No such view stands upon another.
+        for statement in kept.creations(
+            lambda said: (query, comment) if united.clinics_from(said) is not None else None
+        ):
             session.execute(statement)
 
 
@@ -123,18 +126,18 @@ class Kept:
         for _, name, kind, *_ in reversed(self._views):
             self._session.execute(sql.drop_view(name, kind))
 
-    def creations(self, anew: Callable[[str | None, str], tuple[str, str | None] | None]) -> list[str]:
+    def creations(self, anew: Callable[[str | None], tuple[str, str | None] | None]) -> list[str]:
         """
         The statements that make them again.
 
         Args:
-            anew: comment and name of one → its definition and comment, where they are others now.
+            anew: comment of one → its definition and comment, where they are others now.
         """
         statements = []
         for (_, name, kind, query, options, owner, comment), (grants, comments, indexes) in zip(
             self._views, self._more, strict=True
         ):
-            query, comment = anew(comment, name.replace('"', "")) or (query, comment)
+            query, comment = anew(comment) or (query, comment)
             statements += sql.create_view(
                 name, kind, query, options, owner, comment, grants, comments, [index for (index,) in indexes]
             )

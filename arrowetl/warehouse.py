@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from arrowetl import coerce, cutover, drivers, limits, readback, schema, sql
+from arrowetl.again import brought_again
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldError
 from arrowetl.model import Cutover, Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
@@ -221,14 +222,10 @@ class Warehouse:
             return
         if session.rows(note):
             return
-        is_open = session.rows(partitions.is_open(self.namespace, part))
-        if not is_open or not session.rows(partitions.is_noted(self.namespace, part)):
-            raise partitions.no_more(plan.name, part)
-        session.execute(partitions.note_again(self.namespace, part, rows, coercions))
-        if plan.mode is not Mode.INCREMENTAL:
-            where = sql.inside(sql.postgres_name(plan.key_fields[0].name_postgres) if plan.key_fields else "", part)
-            for name in _staged_names(plan):
-                session.execute(f"DELETE FROM {sql.postgres_table(self.namespace, name)}{where}")
+        key = sql.postgres_name(plan.key_fields[0].name_postgres) if plan.key_fields else ""
+        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name_postgres, plan.is_delta)
+        out = [f"DELETE FROM {sql.postgres_table(self.namespace, n)}{sql.inside(key, part)}" for n in names]
+        brought_again(session, self.namespace, plan.name, part, rows, coercions, out)
 
     def _ingest(
         self, session: drivers.Postgres | drivers.PostgresArrow, name: str, read: TablePlan, rows: pa.Table
@@ -326,7 +323,7 @@ class Warehouse:
             self._drop_staging(session, plan)
 
     def _drop_staging(self, session: drivers.Postgres, plan: TablePlan) -> None:
-        for name in _staged_names(plan):
+        for name in sql.staged_names(plan.name_postgres, plan.is_delta):
             session.execute(sql.drop_postgres(self.namespace, name))
         session.execute(partitions.forget(self.namespace, plan.name))
 
@@ -343,11 +340,6 @@ class Warehouse:
     def close(self) -> None:
         self.pool.close()
         self.arrow.close()
-
-
-def _staged_names(plan: TablePlan) -> tuple[str, ...]:
-    name = plan.name_postgres
-    return (sql.staging_name(name), *([sql.gone_name(name)] if plan.is_delta else []))
 
 
 # Two keys that became one, a key without a value, a key too long for an index.

@@ -52,7 +52,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "receipt",
         "retry",
     ),
-    "door": ("files", "memory", "webhook", "drivers", "united", "cutover"),
+    "door": ("files", "memory", "webhook", "drivers", "again", "united", "cutover"),
     "edge": (
         "config",
         "tables_file",

@@ -60,6 +60,7 @@ from arrowetl.sql.names import (
     postgres_name,
     postgres_table,
     retired_name,
+    staged_names,
     staging_name,
 )
 from arrowetl.sql.postgres import (
@@ -154,6 +155,7 @@ __all__ = [
     "rows_back",
     "shortened_key",
     "stage_again",
+    "staged_names",
     "staging_key",
     "staging_name",
     "statements_with",

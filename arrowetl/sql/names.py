@@ -58,6 +58,11 @@ def staging_name(table: str) -> str:
     return _prefixed(STAGING, table)
 
 
+def staged_names(table: str, is_delta: bool) -> tuple[str, ...]:
+    """The tables in which a run's rows, and keys that are gone, land."""
+    return (staging_name(table), *([gone_name(table)] if is_delta else []))
+
+
 def gone_name(table: str) -> str:
     """Where the keys of rows land that are to be deleted."""
     return _prefixed(GONE, table)
