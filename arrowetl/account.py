@@ -8,7 +8,9 @@ of that here, `outcome` shows it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -81,17 +83,23 @@ def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
     )  # fmt: skip
 
 
-def carried_outcome(
+def staged_outcome(
     plan: TablePlan,
     carried: Sequence[PartitionOutcome],
-    staged: Staged,
-    changes: Mapping[str, Changes],
     coercions: tuple[Coercion, ...],
     settled: bool | None,
     seconds: float,
+    finishing: float,
 ) -> Outcome:
-    """What is to be told of a table that arrived."""
-    how = changes["warehouse"].how if "warehouse" in changes else ""
+    """
+    What is to be told of a table that is staged, once it is switched.
+
+    Args:
+        seconds, finishing: that it has taken until now, and its last part: what is done once all rows are there.
+    """
+    legs = Counter({"finish": finishing} if finishing else {})
+    for part in carried:
+        legs.update(part.seconds)
     return Outcome(
         table=plan.name,
         category=plan.category,
@@ -101,10 +109,6 @@ def carried_outcome(
         # Rows that waited are no partition of their own.
         partitions=sum(1 for part in carried if not part.completes),
         rows_extracted=sum(part.rows for part in carried),
-        # Where the replica was read rather than written, its rows are those that were read.
-        rows_replica=staged.expected if plan.from_replica or "replica" in changes else None,
-        rows_warehouse=staged.expected if "warehouse" in changes else None,
-        changes=changes.get("warehouse", Changes()),
         bytes_extracted=sum(part.bytes for part in carried),
         seconds=seconds,
         coercions=coercions,
@@ -112,5 +116,24 @@ def carried_outcome(
         verdict="equal",
         journey=plan.journey,
         expected=plan.expected,
-        notes=(*plan.notes, *([f"written at the warehouse: {how}"] if how else [])),
+        notes=plan.notes,
+        legs=legs,
+    )
+
+
+def switched_outcome(
+    outcome: Outcome, plan: TablePlan, staged: Staged, changes: Mapping[str, Changes], seconds: float
+) -> Outcome:
+    """What is to be told of a table that arrived where it was changed."""
+    at_warehouse = changes.get("warehouse", outcome.changes)
+    how = [f"written at the warehouse: {at_warehouse.how}"] if at_warehouse.how and "warehouse" in changes else []
+    return replace(
+        outcome,
+        # Where the replica was read rather than written, its rows are those that were read.
+        rows_replica=staged.expected if plan.from_replica or "replica" in changes else outcome.rows_replica,
+        rows_warehouse=staged.expected if "warehouse" in changes else outcome.rows_warehouse,
+        changes=at_warehouse,
+        seconds=outcome.seconds + seconds,
+        notes=(*outcome.notes, *how),
+        legs={**outcome.legs, "cutover": outcome.legs.get("cutover", 0.0) + seconds},
     )

@@ -33,14 +33,14 @@ def carry(job: Job) -> PartitionOutcome:
         pieces, gone, rows, bytes_ = ((plan, table),), None, table.num_rows, table.nbytes
         # Of an incremental read nothing is known about the rows beneath the watermark.
         standing = 0 if part.since else rows
-    waiting, extracted = None, time.monotonic()
+    waiting, read_in = None, time.monotonic() - began
     spills = job.route.spill_directory
     if part.waits and spills and spill.has_room(spills, bytes_):
         ends = ends[:1]
         waiting = Waiting(plan, part, spill.keep(spills, plan.name, pieces[0][1]))
     taken = [end.take(plan, part, pieces, gone) for end in ends]
     staged = sum(table.num_rows for _, table in pieces)
-    seconds = Counter({"extract": extracted - began})
+    seconds = Counter({"compare" if plan.is_delta and part.since is None else "extract": read_in})
     for one in taken:
         seconds.update(one.seconds)
     return PartitionOutcome(
@@ -52,24 +52,28 @@ def carry(job: Job) -> PartitionOutcome:
 
 def prove(job: Job) -> PartitionOutcome:
     """Read one partition of all three ends, and give each of the two what it lacks."""
-    servers, part = servers_of(job.route), job.part
+    servers, part, began = servers_of(job.route), job.part, time.monotonic()
     lacks = reconcile.differences(servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job)
+    seconds = Counter({"compare": time.monotonic() - began})
     for end in servers.ends:
-        end.take(job.plan, part, lacks[end.name].pieces, lacks[end.name].gone)
+        seconds.update(end.take(job.plan, part, lacks[end.name].pieces, lacks[end.name].gone).seconds)
     staged, gone = (max(getattr(one, what) for one in lacks.values()) for what in ("changed_rows", "gone_rows"))
     found = lacks["replica"]
     return PartitionOutcome(
         found.rows_read, found.bytes_read, staged, gone, found.standing, lacks["warehouse"].coercions, os.getpid(),
-        connections_of(job.route),
+        connections_of(job.route), seconds=seconds,
     )  # fmt: skip
 
 
 def compare_whole(job: Job) -> PartitionOutcome:
     """Source and replica, read whole: nothing is staged or gone where they are equal."""
-    source, replica = servers_of(job.route).source, servers_of(job.route.from_replica).source
+    source, replica, began = servers_of(job.route).source, servers_of(job.route.from_replica).source, time.monotonic()
     equal, rows, bytes_ = reconcile.whole(source, replica, job.plan, job.part)
     staged, gone = (0, 0) if equal else (rows, 1)
-    return PartitionOutcome(rows, bytes_, staged, gone, rows, (), os.getpid(), connections_of(job.route))
+    return PartitionOutcome(
+        rows, bytes_, staged, gone, rows, (), os.getpid(), connections_of(job.route),
+        seconds={"compare": time.monotonic() - began},
+    )  # fmt: skip
 
 
 def ingest(job: Job) -> PartitionOutcome:

@@ -29,6 +29,7 @@ from arrowetl.options import (
     chosen,
     clinic_option,
     json_option,
+    publish_option,
     servers_used,
     shared,
     show,
@@ -226,14 +227,15 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 @click.option(
     "--strict", is_flag=True, help="Exit 1 for what is only flagged, too: coercions, unsettled reads, slow tables."
 )
+@publish_option
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
 @clinic_option
 @json_option
 @shared
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
-    read_from: str, executor: str | None, to: str, max_source_connections: int | None, strict: bool, dry_run: bool,
-    as_json: bool,
+    read_from: str, executor: str | None, to: str, max_source_connections: int | None, strict: bool, publish: str,
+    dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""
     asked: dict[str, Any] = {
@@ -254,7 +256,7 @@ def run(
         try:
             summary = etl.run(
                 **asked, max_workers=max_workers, executor=executor, max_source_connections=max_source_connections,
-                strict=strict, tell=watch,
+                strict=strict, publish=publish, tell=watch,
             )  # fmt: skip
         finally:
             watch.close()

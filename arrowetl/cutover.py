@@ -9,12 +9,18 @@ here; the sentences are in `sql`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from arrowetl import drivers, limits, sql, united
-from arrowetl.errors import DatabaseQueryError, DataLoadingError, OutOfStepError
+from arrowetl.errors import (
+    ArrowetlError,
+    DatabaseConnectionError,
+    DatabaseQueryError,
+    DataLoadingError,
+    OutOfStepError,
+)
 from arrowetl.model import Cutover, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
 from arrowetl.sql.united import clinics_from
@@ -30,15 +36,98 @@ def cutover(
     Raises:
         OutOfStepError: the published table would not have the rows it must.
     """
-    namespace = session.endpoint.namespace
-    bent = len(plan.drift.retyped) > len(plan.drift.widened)
+    _follow_beforehand(session, plan)
+    return _switched(session, plan, staged, comments, recorded)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One of many tables that are switched together."""
+
+    plan: TablePlan
+    staged: Staged
+    comments: Mapping[str, str]
+    recorded: Recorded
+
+
+@dataclass(frozen=True)
+class Together:
+    """What came of many tables."""
+
+    changes: Mapping[str, Changes]
+    errors: Mapping[str, ArrowetlError]
+    """Of those that stay as they were."""
+    published: bool
+    """Whether the others are switched: all of them, or none."""
+
+
+class _Refused(Exception):
+    """By whoever looked at the errors, before anything was committed."""
+
+
+def cutover_together(
+    session: drivers.Postgres, switches: Sequence[Switch], accepts: Callable[[Mapping[str, ArrowetlError]], bool]
+) -> Together:
+    """
+    Many tables in one transaction; each that fails stays as it was.
+
+    Tables may follow beforehand, as when they are switched one by one: new columns are there, and empty, a moment
+    before their rows.
+
+    Args:
+        accepts: whether the others are to be switched without those that failed.
+
+    Raises:
+        DatabaseConnectionError: the server was lost; whether all were switched or none, the records tell.
+    """
+    changes, errors = dict[str, Changes](), dict[str, ArrowetlError]()
+
+    def each(act: Callable[[Switch], None]) -> None:
+        # What takes a reader's place comes last: it holds that until all are done.
+        for one in sorted(switches, key=lambda one: _is_bent(one.plan)):
+            if one.plan.name in errors:
+                continue
+            try:
+                act(one)
+            except DatabaseConnectionError:
+                raise
+            except ArrowetlError as error:
+                errors[one.plan.name] = error
+
+    def switched(one: Switch) -> None:
+        changes[one.plan.name] = _switched(session, one.plan, one.staged, one.comments, one.recorded)
+
+    each(lambda one: _follow_beforehand(session, one.plan))
+    try:
+        with session.transaction():
+            each(switched)
+            if errors and not accepts(errors):
+                raise _Refused
+    except _Refused:
+        return Together({}, errors, False)
+    return Together(changes, errors, True)
+
+
+def _is_bent(plan: TablePlan) -> bool:
+    """Whether values become others of the same column: they are gone until the rows are there."""
+    return len(plan.drift.retyped) > len(plan.drift.widened)
+
+
+def _follow_beforehand(session: drivers.Postgres, plan: TablePlan) -> None:
     follows = bool(plan.drift) or bool(plan.published and plan.published.not_null)
-    if follows and not bent:
-        united.patiently(session, lambda: _follow_alone(session, namespace, plan))
+    if follows and not _is_bent(plan):
+        united.patiently(session, lambda: _follow_alone(session, session.endpoint.namespace, plan))
+
+
+def _switched(
+    session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
+) -> Changes:
+    """In a transaction of its own, or a part of one that is under way: all of it, or nothing."""
+    namespace = session.endpoint.namespace
     with session.transaction():
         session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
-        if bent:
-            # Its values are gone until the rows are there: nobody may look in between.
+        if _is_bent(plan):
+            # Nobody may look in between.
             with _views_made_anew(session, plan):
                 _follow(session, namespace, plan)
                 changes = _write(session, namespace, plan, staged)

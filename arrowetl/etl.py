@@ -22,9 +22,10 @@ from arrowetl import status as standing
 from arrowetl.audit import Wanted
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, UsageError
+from arrowetl.events import Event
 from arrowetl.model import CATEGORIES
-from arrowetl.outcome import Event, Summary
-from arrowetl.route import DESTINATIONS, EXECUTORS, is_executor
+from arrowetl.outcome import Summary
+from arrowetl.route import DESTINATIONS, EXECUTORS, PUBLISHING, is_executor
 from arrowetl.status import Status
 from arrowetl.verdict import ENDS, Verdict
 from arrowetl.workers import Share
@@ -50,6 +51,7 @@ class Etl:
         max_source_connections: int | None = None,
         to: str = "both",
         strict: bool = False,
+        publish: str = "each",
         tell: Callable[[Event], None] = lambda event: None,
         share: Share | None = None,
     ) -> Summary:
@@ -67,6 +69,8 @@ class Etl:
             max_source_connections: at once, at most; default what tables.yml chooses.
             to: `both`, `replica` or `warehouse`: which ends are written.
             strict: whether what is only flagged, coercions and unsettled reads among it, makes the exit code 1.
+            publish: `each` table when it is ready, or `together`: all in one transaction of the warehouse, when all
+                are staged and compared; with `strict` none where one failed.
             tell: is called, from several threads, with what happens meanwhile.
             share: of the workers, where other runs are at work at the same time.
 
@@ -77,8 +81,9 @@ class Etl:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
         request = _request(
-            tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict
-        )
+            tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict,
+            publish,
+        )  # fmt: skip
         summary = running.run(self.settings, request, tell, share)
         if self.settings.metrics_file:
             # A warehouse that was lost is told by the run's tables.
@@ -244,7 +249,7 @@ class Etl:
 def _request(
     tables: Sequence[str], category: str | None, all: bool, force_full: bool,
     max_workers: int = limits.workers_default, read_from: str = "source", executor: str | None = None,
-    max_source_connections: int | None = None, to: str = "both", strict: bool = False,
+    max_source_connections: int | None = None, to: str = "both", strict: bool = False, publish: str = "each",
 ) -> planning.Request:  # fmt: skip
     if sum([bool(tables), category is not None, all]) != 1:
         raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
@@ -256,12 +261,17 @@ def _request(
     if read_from == "replica" and to == "replica":
         raise UsageError("the replica cannot be written from the replica", "leave out --to, or --from")
     refuse_unknown_executor(executor)
+    if publish not in PUBLISHING:
+        raise UsageError(f"cannot publish {publish!r}", f"one of: {', '.join(PUBLISHING)}")
+    if publish == "together" and to == "replica":
+        raise UsageError("tables are published together at the warehouse", "leave out --publish, or --to")
     workers = config.worker_count(max_workers)
     if max_source_connections is not None and max_source_connections < 1:
         raise UsageError(f"--max-source-connections must be 1 or more, got {max_source_connections}")
     return planning.Request(
-        tuple(tables), category, all, force_full, read_from, workers, executor, max_source_connections, to, strict
-    )
+        tuple(tables), category, all, force_full, read_from, workers, executor, publish, max_source_connections, to,
+        strict,
+    )  # fmt: skip
 
 
 def refuse_unknown_executor(name: str | None) -> None:

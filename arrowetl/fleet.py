@@ -23,10 +23,11 @@ from arrowetl import config, drivers, limits, side_by_side, sql, united
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, Interrupted, unexpected
 from arrowetl.etl import Etl, refuse_unknown_executor
+from arrowetl.events import Event
 from arrowetl.fleet_file import Clinic, Fleet
 from arrowetl.fleet_settings import Sources, make_database, settings_of
 from arrowetl.ledger import OURS
-from arrowetl.outcome import Event, Failure, Status, Summary
+from arrowetl.outcome import Failure, Status, Summary
 from arrowetl.planning import Planned
 from arrowetl.status import Status as Standing
 from arrowetl.warehouse import Warehouse

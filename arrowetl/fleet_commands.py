@@ -18,9 +18,10 @@ from rich.text import Text
 
 from arrowetl import limits, report
 from arrowetl.config import worker_count
+from arrowetl.events import Event, TableEnded
 from arrowetl.fleet_file import DEFAULT_FLEET, read_fleet
-from arrowetl.options import chosen, json_option, servers_used, shared, show, show_json, split_names
-from arrowetl.outcome import Event, Status, Summary, TableEnded
+from arrowetl.options import chosen, json_option, publish_option, servers_used, shared, show, show_json, split_names
+from arrowetl.outcome import Status, Summary
 from arrowetl.report import count, duration, grid
 from arrowetl.route import DESTINATIONS, EXECUTORS
 
@@ -130,6 +131,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 @_to_option
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
 @click.option("--strict", is_flag=True, help="Exit 1 for what is only flagged, too.")
+@publish_option
 @click.option(
     "--unite/--no-unite", default=True, help="Make the views upon all clinics, where fleet.yml names a schema."
 )
@@ -138,11 +140,12 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 @shared
 def run(
     fleet_file: Path, clinics: tuple[str, ...], max_workers: int | None, executor: str | None, to: str,
-    force_full: bool, strict: bool, unite: bool, as_json: bool,
+    force_full: bool, strict: bool, publish: str, unite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry all clinics, several at a time."""
     night = _night(fleet_file, clinics, *servers_used("source", to))
-    asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict}
+    asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict,
+             "publish": publish}  # fmt: skip
     told = _Told(Console(stderr=True))
     summary = night.run(
         asked,

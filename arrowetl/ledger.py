@@ -78,7 +78,7 @@ class Ledger:
         self.namespace = warehouse.namespace
         self._quoted = sql.postgres_name(warehouse.namespace)
         self._lock = threading.Lock()
-        self._happened: list[tuple[Outcome, datetime]] = []
+        self._happened: list[Outcome] = []
 
     def connections(self) -> tuple[ConnectionCount, ...]:
         return tuple(pool.count for pool in self._pools())
@@ -168,7 +168,7 @@ class Ledger:
             return partial(tracking.recorded_copy, entry)
         return partial(tracking.recorded_load, self.namespace, entry)
 
-    def failed(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
+    def failed(self, run_id: str, outcome: Outcome) -> None:
         """
         Write down at both ends that a table failed; what was recorded of it before stays.
 
@@ -183,12 +183,12 @@ class Ledger:
             with self.warehouse.session() as session, session.transaction():
                 if self._writes_warehouse:
                     session.execute(tracking.failed_load(self.namespace, outcome.table, run_id))
-                session.execute(history.history(self.namespace, run_id, [(outcome, started_at)]))
+                session.execute(history.history(self.namespace, run_id, [outcome]))
 
-    def history(self, run_id: str, outcome: Outcome, started_at: datetime) -> None:
+    def history(self, run_id: str, outcome: Outcome) -> None:
         """Write down what happened to a table whose ends have been recorded; of many tables at once."""
         with self._lock:
-            self._happened.append((outcome, started_at))
+            self._happened.append(outcome)
             if len(self._happened) < limits.history_rows:
                 return
             happened, self._happened = self._happened, []
@@ -199,7 +199,7 @@ class Ledger:
             with self._lock:
                 self._happened = happened + self._happened
 
-    def skipped(self, run_id: str, outcomes: Sequence[Outcome], started_at: datetime) -> None:
+    def skipped(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
         """Write down at both ends which tables were proven current, all at once."""
         names = [outcome.table for outcome in outcomes]
         if not names:
@@ -210,7 +210,7 @@ class Ledger:
         with self.warehouse.session() as session, session.transaction():
             if self._writes_warehouse:
                 session.execute(tracking.checked_load(self.namespace, names, run_id))
-            session.execute(history.history(self.namespace, run_id, [(o, started_at) for o in outcomes]))
+            session.execute(history.history(self.namespace, run_id, outcomes))
 
     def end(self, summary: Summary, pace: Pace | None, way: str, makespan: float) -> None:
         """

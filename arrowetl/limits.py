@@ -209,6 +209,9 @@ estimate_days = 90
 estimate_runs = 5
 estimate_rows_min = 10_000
 
+# So many nights a report looks back: a month, of which a bar is still as wide as a finger on a telephone.
+report_nights = 30
+
 # An estimate is one where most of it is remembered, and a guess otherwise; what is guessed may be a third of that, or
 # thrice. By so many runs it is as sure as they were alike, within these bounds. Of the tables it will end with those
 # are told that are so much of it. `analyze` writes another time of a table only where it is another by so much.

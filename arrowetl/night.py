@@ -7,8 +7,9 @@ planned before, by `run`, which gathers what came of them.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,14 +26,17 @@ from arrowetl.errors import (
     UsageError,
     unexpected,
 )
+from arrowetl.events import TableEnded, TableRetried, TableStaged
 from arrowetl.model import Mode, TablePlan
-from arrowetl.outcome import Outcome, Status, TableEnded, TableRetried
+from arrowetl.outcome import Outcome, Status
 from arrowetl.planning import Planned, failure_of
 from arrowetl.retry import Retries
 from arrowetl.route import Choices
 from arrowetl.tables_file import business_hours_now
-from arrowetl.transfer import carry_table
+from arrowetl.transfer import Ready, carry_table
 from arrowetl.workers import Shared, Workers
+
+Carried = Outcome | Ready
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,22 @@ class Night:
     retries: Retries
     planned_again: Callable[[str], Planned]
     """A table's name → its plan, as things are now."""
+    carry: Callable[[TablePlan, Shared], Carried] = carry_table
+    """What is done to each: all, or all but what its readers see."""
 
 
-def carry_tables(plans: tuple[TablePlan, ...], night: Night, max_workers: int) -> list[Outcome]:
+def carry_tables(plans: Iterable[TablePlan], night: Night, max_workers: int) -> list[Carried]:
     """
     Every table through `transfer`, several at a time; Ctrl-C lets those at work end their partitions.
+
+    Returns:
+        What came of each: those that were not to be switched yet are ready for it, or failed.
     """
     shared = night.shared
-    outcomes: list[Outcome] = []
+    outcomes: list[Carried] = []
     with _table_threads(max_workers, shared.workers) as threads:
-        pending: dict[Future[Outcome], TablePlan] = {threads.submit(_one, one, night): one for one in plans}
-        ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        pending: dict[Future[Carried], TablePlan] = {threads.submit(_one, one, night): one for one in plans}
+        ended: SimpleQueue[Future[Carried]] = SimpleQueue()
         for future in pending:
             # `concurrent.futures.wait` would look at each of hundreds for each that ended.
             future.add_done_callback(ended.put)
@@ -67,8 +76,8 @@ def carry_tables(plans: tuple[TablePlan, ...], night: Night, max_workers: int) -
                 with suppress(Empty):
                     future = ended.get(timeout=0.5)
                     del pending[future]
-                    outcomes.append(future.result())
-                    shared.tell(TableEnded(outcomes[-1]))
+                    outcomes.append(now := future.result())
+                    shared.tell(TableStaged(now.plan.name) if isinstance(now, Ready) else TableEnded(now))
         except KeyboardInterrupt:
             shared.workers.stopping.set()
             with suppress(ArrowetlError):
@@ -76,7 +85,7 @@ def carry_tables(plans: tuple[TablePlan, ...], night: Night, max_workers: int) -
             begun = {future: one for future, one in pending.items() if not future.cancel()}
             outcomes += [future.result() for future in begun]
             stopped = Interrupted("the run was stopped before it began with this table", "run again")
-            outcomes += [_failed(one, stopped) for future, one in pending.items() if future not in begun]
+            outcomes += [failed(one, stopped) for future, one in pending.items() if future not in begun]
     return outcomes
 
 
@@ -91,12 +100,12 @@ def _table_threads(max_workers: int, hands: Workers) -> Iterator[ThreadPoolExecu
             raise
 
 
-def _one(one: TablePlan, night: Night) -> Outcome:
+def _one(one: TablePlan, night: Night) -> Carried:
     """One table, tried again where that may help; and if it fails, its failure."""
     shared, started_at, clock = night.shared, datetime.now(UTC), time.monotonic()
     attempts = 0
 
-    def attempt(number: int) -> Outcome:
+    def attempt(number: int) -> Carried:
         nonlocal attempts
         attempts = number + 1
         return _again(one, night) if number else _carried(one, night)
@@ -105,20 +114,39 @@ def _one(one: TablePlan, night: Night) -> Outcome:
         shared.tell(TableRetried(one.name, attempts, seconds, error.message))
         return not shared.workers.stopping.wait(seconds)
 
+    def told(outcome: Outcome) -> Outcome:
+        began, by = outcome.started_at or started_at, _worker() if outcome.worker is None else outcome.worker
+        return replace(outcome, attempts=max(attempts, outcome.attempts), started_at=began, worker=by)
+
     try:
-        return replace(night.retries.call(attempt, wait), attempts=attempts)
+        carried = night.retries.call(attempt, wait)
+        if isinstance(carried, Ready):
+            return replace(carried, outcome=told(carried.outcome))
+        carried = told(carried)
+        shared.ledger.history(shared.route.run_id, carried)
+        return carried
     except ArrowetlError as error:
-        outcome = _failed(one, error, time.monotonic() - clock)
+        outcome = failed(one, error, time.monotonic() - clock)
     except Exception as error:  # a fault of ours is a table's failure too, not the night's
-        outcome = _failed(one, unexpected(one.name, error), time.monotonic() - clock)
-    outcome = replace(outcome, attempts=attempts)
-    # The end that cannot be told of a failure is most likely the cause of it.
+        outcome = failed(one, unexpected(one.name, error), time.monotonic() - clock)
+    return recorded_failure(told(outcome), shared)
+
+
+def _worker() -> int | None:
+    """Which of the threads that walk tables this is."""
+    number = threading.current_thread().name.rpartition("_")[2]
+    return int(number) if number.isdigit() else None
+
+
+def recorded_failure(outcome: Outcome, shared: Shared) -> Outcome:
+    """A table's failure, once it was written down where that can be done."""
+    # The end that cannot be told of it is most likely the cause of it.
     with suppress(ArrowetlError):
-        shared.ledger.failed(shared.route.run_id, outcome, started_at)
+        shared.ledger.failed(shared.route.run_id, outcome)
     return outcome
 
 
-def _carried(one: TablePlan, night: Night) -> Outcome:
+def _carried(one: TablePlan, night: Night) -> Carried:
     with night.shared.workers.tables:
         # Whoever waited for a turn may have waited for long.
         if night.shared.workers.stopping.is_set():
@@ -130,12 +158,12 @@ def _carried(one: TablePlan, night: Night) -> Outcome:
                 "run again when they have ended; settings.business_hours of tables.yml sets them",
             )
         try:
-            return carry_table(one, night.shared)
+            return night.carry(one, night.shared)
         except KeyNotHeldError:
-            return carry_table(plan.without_key(one), night.shared)
+            return night.carry(plan.without_key(one), night.shared)
 
 
-def _again(one: TablePlan, night: Night) -> Outcome:
+def _again(one: TablePlan, night: Night) -> Carried:
     """
     A table once more, planned anew: what the attempt before may have brought about is known only now.
     """
@@ -179,7 +207,8 @@ def skipped(plan: TablePlan, planned: Planned) -> Outcome:
     )
 
 
-def _failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:
+def failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:
+    """The outcome of a table of which something went wrong."""
     return replace(
         failure_of(one.name, one.category, error),
         mode=one.mode,

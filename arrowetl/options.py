@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console, RenderableType
 
+from arrowetl.route import PUBLISHING
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -72,6 +74,15 @@ clinic_option = click.option(
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, callback=json_too, help="One JSON document on stdout, and nothing else."
+)
+
+
+publish_option = click.option(
+    "--publish",
+    type=click.Choice(PUBLISHING),
+    default="each",
+    show_default=True,
+    help="Each table when it is ready, or all in one transaction of the warehouse; none where --strict, and one fails.",
 )
 
 

@@ -58,8 +58,11 @@ class Coercion:
         return cls(document["column"], document["from"], document["to"], document["count"])
 
 
-LEGS = ("extract", "spill", "load", "coerce", "ingest")
-"""What a partition goes through: read, written as text, LOAD DATA; made the warehouse's own, COPY."""
+LEGS = ("extract", "compare", "spill", "load", "coerce", "ingest", "finish", "cutover")
+"""
+What rows go through: read, or compared with what is there; written as text, LOAD DATA; made the warehouse's own, COPY;
+indexed in staging; switched.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,11 @@ class Outcome:
     """As it was planned."""
     attempts: int = 1
     """How often it was tried, the last time included."""
+    started_at: datetime | None = None
+    worker: int | None = None
+    """Which of the threads walked it, from 0."""
+    legs: Mapping[str, float] = field(default_factory=dict)
+    """Leg → seconds, of all its partitions together."""
 
     def followed_by(self, second: Outcome) -> Outcome:
         """The outcome of a table that the warehouse took from the replica afterwards."""
@@ -213,6 +221,7 @@ class Outcome:
             seconds=self.seconds + second.seconds,
             coercions=second.coercions,
             notes=tuple(dict.fromkeys((*self.notes, *second.notes))),
+            legs={leg: self.legs.get(leg, 0.0) + second.legs.get(leg, 0.0) for leg in {**self.legs, **second.legs}},
         )
 
     def coerced(self) -> dict[str, int]:
@@ -245,10 +254,25 @@ class Outcome:
             "settled": self.settled,
             "verdict": self.verdict,
             "attempts": self.attempts,
+            "started_at": self.started_at and self.started_at.isoformat(),
+            "worker": self.worker,
+            "legs": {leg: round(self.legs[leg], 3) for leg in LEGS if leg in self.legs},
             "notes": list(self.notes),
             "flags": [flag.as_json() for flag in self.flags],
             "error": self.failure and self.failure.as_json(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """All tables of a run, switched in one transaction of the warehouse."""
+
+    tables: int
+    seconds: float
+    """That it took, in which readers still saw what was there before."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"tables": self.tables, "seconds": round(self.seconds, 3)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +293,8 @@ class Summary:
     """How long it was expected to take; nothing where it was not."""
     overdue: Mapping[str, Flag] = field(default_factory=dict)
     """Tables that the run was not asked for, and that none has carried for too long."""
+    published: Published | None = None
+    """Where all tables were switched together, what that was."""
 
     @property
     def seconds(self) -> float:
@@ -299,6 +325,7 @@ class Summary:
             "totals": {**self.totals(), "by_category": categories},
             "connections": {name: dict(counts) for name, counts in self.connections.items()},
             "planned": dict(self.estimate) or None,
+            "published": self.published and self.published.as_json(),
             "tables": [outcome.as_json() for outcome in self.outcomes],
             "overdue": [{"table": name, "message": flag.message} for name, flag in self.overdue.items()],
             "warnings": list(self.warnings),
@@ -314,51 +341,3 @@ def _totals(outcomes: Iterable[Outcome]) -> dict[str, int]:
         "rows_deleted": sum(o.changes.deleted for o in outcomes),
         "bytes_extracted": sum(o.bytes_extracted for o in outcomes),
     }
-
-
-# --- what is told while it happens --------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RunPlanned:
-    plans: tuple[TablePlan, ...]
-    run_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TableStarted:
-    table: str
-    partitions: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionCarried:
-    table: str
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TableRetried:
-    """A table failed, and will be tried again."""
-
-    table: str
-    attempt: int
-    """Which one failed, from 1."""
-    seconds: float
-    """Until the next."""
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class TableEnded:
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnded:
-    exit_code: int
-    seconds: float
-
-
-Event = RunPlanned | TableStarted | PartitionCarried | TableRetried | TableEnded | RunEnded

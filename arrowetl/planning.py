@@ -38,6 +38,8 @@ class Request:
     max_workers: int = limits.workers_default
     executor: str | None = None
     """As tables.yml chooses, where it is None."""
+    publish: str = "each"
+    """One of `route.PUBLISHING`."""
     max_source_connections: int | None = None
     to: str = "both"
     strict: bool = False

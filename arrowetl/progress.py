@@ -19,17 +19,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from arrowetl import limits
 from arrowetl.errors import ArrowetlError
-from arrowetl.outcome import (
+from arrowetl.events import (
     Event,
-    Outcome,
     PartitionCarried,
     RunEnded,
     RunPlanned,
-    Status,
+    Step,
+    StepBegan,
     TableEnded,
     TableRetried,
+    TableStaged,
     TableStarted,
 )
+from arrowetl.outcome import Outcome, Status
 from arrowetl.report import count, duration, size
 
 _BUSY_SHOWN = 6
@@ -48,6 +50,8 @@ class Tally:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.tables = self.tables_ended = self.failed = 0
+        self.staged = set[str]()
+        """Tables that wait for the others, to be published with them."""
         self.rows_expected = self.rows = self.bytes = 0
         self.busy: dict[str, list[int]] = {}
         """Table at work → partitions done, of all."""
@@ -66,11 +70,20 @@ class Tally:
                     # How many there will be is an estimate.
                     done, whole = self.busy[table]
                     self.busy[table] = [done + 1, max(done + 1, whole)]
+            case TableStaged(table):
+                self.staged.add(table)
+                self.busy.pop(table, None)
             case TableEnded(outcome):
                 self.tables_ended += 1
+                self.staged.discard(outcome.table)
                 self.tables = max(self.tables, self.tables_ended)
                 self.failed += outcome.status is Status.FAILED
                 self.busy.pop(outcome.table, None)
+
+    @property
+    def tables_done(self) -> int:
+        """Those with which nothing is left to do, or nothing but to publish them."""
+        return self.tables_ended + len(self.staged)
 
     def words(self) -> str:
         elapsed = max(time.monotonic() - self.began, 0.001)
@@ -89,7 +102,7 @@ class Tally:
         """By rows, or by tables where most have none, whichever is further behind; None while it is a guess."""
         done = [
             ended / whole
-            for ended, whole in ((self.rows, self.rows_expected), (self.tables_ended, self.tables))
+            for ended, whole in ((self.rows, self.rows_expected), (self.tables_done, self.tables))
             if whole
         ]
         share = min(done, default=0.0)
@@ -122,7 +135,7 @@ class Bars:
         with self._lock:
             self._tally.add(event)
             tally = self._tally
-            self._progress.update(self._tables, total=tally.tables, completed=tally.tables_ended, words=tally.words())
+            self._progress.update(self._tables, total=tally.tables, completed=tally.tables_done, words=tally.words())
             done = [sum(parts[i] for parts in tally.busy.values()) for i in (0, 1)]
             self._progress.update(
                 self._busy,
@@ -147,6 +160,9 @@ class Lines:
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._tally.add(event)
+            if isinstance(event, StepBegan) and self._verbose:
+                words = f"{event.step}/{len(Step)} {event.step.words}"
+                self._console.print(words, markup=False, highlight=False, soft_wrap=True)
             if isinstance(event, TableEnded) and (self._verbose or event.outcome.status is Status.FAILED):
                 self._console.print(_table_line(event.outcome), markup=False, highlight=False, soft_wrap=True)
             if isinstance(event, TableRetried):
@@ -155,7 +171,7 @@ class Lines:
             if time.monotonic() - self._told >= limits.progress_line_seconds:
                 self._told = time.monotonic()
                 tally = self._tally
-                words = f"{tally.tables_ended}/{tally.tables} tables, {tally.words()}; at work: {tally.busy_words()}"
+                words = f"{tally.tables_done}/{tally.tables} tables, {tally.words()}; at work: {tally.busy_words()}"
                 self._console.print(words, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
@@ -171,6 +187,8 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case StepBegan(step):
+                self._write("step began", step=int(step), about=step.words)
             case RunPlanned(plans, run_id):
                 self._run_id = run_id or None
                 self._write("run planned", tables=len(plans))
@@ -180,6 +198,8 @@ class JsonLines:
                 self._write("table started", table=table, partitions=partitions)
             case TableRetried(table, attempt, seconds, message):
                 self._write("table retried", table=table, attempt=attempt, seconds=round(seconds, 3), error=message)
+            case TableStaged(table) if self._verbose:
+                self._write("table staged", table=table)
             case TableEnded(outcome):
                 error = outcome.failure.message if outcome.failure else None
                 self._write(

@@ -14,7 +14,8 @@ from arrowetl import run as running
 from arrowetl import verify
 from arrowetl.audit import Wanted
 from arrowetl.config import Settings
-from arrowetl.outcome import Event, Failure
+from arrowetl.events import Event
+from arrowetl.outcome import Failure
 from arrowetl.planning import Request
 from arrowetl.record import Compared
 from arrowetl.verdict import Verdict

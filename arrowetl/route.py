@@ -44,6 +44,8 @@ class Endpoint:
 
 
 DESTINATIONS = ("both", "replica", "warehouse")
+PUBLISHING = ("each", "together")
+"""How tables are switched: each when it is ready, or all in one transaction of the warehouse."""
 COMPARISONS = ("auto", "reading", "checksum")
 NEW_COLUMNS = ("carry", "quarantine")
 EXECUTORS = ("thread", "process", "dask:tcp://HOST:8786")

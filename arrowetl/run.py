@@ -20,17 +20,20 @@ from arrowetl import config, estimate, jobs, monitor, overrides, planning, prefl
 from arrowetl.archive import Archive, versions
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, Interrupted
+from arrowetl.events import Event, RunEnded, RunPlanned, Step, StepBegan, TableEnded
 from arrowetl.ledger import Ledger
 from arrowetl.model import TablePlan
 from arrowetl.night import Night, carry_tables, needs_nothing, skipped
-from arrowetl.outcome import ConnectionCount, Event, Flag, Outcome, RunEnded, RunPlanned, Status, Summary, TableEnded
+from arrowetl.outcome import ConnectionCount, Flag, Outcome, Published, Status, Summary
 from arrowetl.planning import Planned, Request, way
+from arrowetl.publish import publish
 from arrowetl.record import Standing
 from arrowetl.retry import Retries
 from arrowetl.route import Route
 from arrowetl.sharing import shared_out
 from arrowetl.spill import run_directory
 from arrowetl.tables_file import TablesFile, read_tables
+from arrowetl.transfer import stage_table
 from arrowetl.workers import Share, Shared, Workers
 
 
@@ -48,28 +51,28 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     tables_file = read_tables(settings.tables_file, settings.chosen)
     with ExitStack() as held:
+        tell(StepBegan(Step.REACH))
         way_there = held.enter_context(route(settings, request, tables_file, run_id))
         servers = jobs.servers_of(way_there)
         book = ledger_of(way_there)
         held.callback(book.close)
+        tell(StepBegan(Step.LOCK))
         held.enter_context(book.lock(run_id))
+        tell(StepBegan(Step.PLAN))
         planned = planning.planned(request, tables_file, way_there, book)
         hands = Workers.of(way_there, request.max_workers, planned.pace, share)
         held.callback(hands.close)
         if not settings.chosen:
             _adopt(settings.tables_file, planned.plans)
+        tell(StepBegan(Step.PREPARE))
         whole = [plan.name for plan in planned.plans if plan.is_whole]
         for end in servers.ends:
             end.open(whole)
         book.open()
         book.begin(run_id, settings.environment, started_at)
         tell(RunPlanned(planned.plans, run_id))
-        for outcome in planned.failed:
-            book.failed(run_id, outcome, started_at)
-            tell(TableEnded(outcome))
-        current = [skipped(plan, planned) for plan in planned.plans if needs_nothing(plan)]
-        book.skipped(run_id, current, started_at)
-        for outcome in current:
+        unplanned, current = _ended_at_once(planned, book, run_id, started_at)
+        for outcome in (*unplanned, *current):
             tell(TableEnded(outcome))
         shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell, request.compared)
         work = tuple(plan for plan in planned.plans if not needs_nothing(plan))
@@ -79,9 +82,9 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
             return planning.planned(only, tables_file, way_there, book)
 
         night = Night(shared, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
-        outcomes = carry_tables(work, night, request.max_workers)
+        outcomes, published = _carried(work, night, request, [outcome.table for outcome in unplanned])
         connections = chain(jobs.connections_of(way_there), book.connections(), *hands.connections.values())
-        everything = [_flagged(one, planned, tables_file) for one in (*planned.failed, *current, *outcomes)]
+        everything = [_flagged(one, planned, tables_file) for one in (*unplanned, *current, *outcomes)]
         summary = _summary(
             settings,
             run_id,
@@ -93,21 +96,55 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
             hands.stopping.is_set(),
             request.strict,
         )
-        summary = replace(summary, warnings=(*summary.warnings, *hands.warnings))  # fmt: skip
+        summary = replace(summary, warnings=(*summary.warnings, *hands.warnings), published=published)
+        tell(StepBegan(Step.RECORD))
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
-        try:
-            _sign(summary, book, way_there)
-        except ArrowetlError as error:
-            words = f"no receipt could be kept: {error.message}"
-            summary = replace(summary, warnings=(*summary.warnings, words))
+        tell(StepBegan(Step.SIGN))
+        summary = _signed(summary, book, way_there)
+    tell(StepBegan(Step.TELL))
+    summary = _told(settings, summary, tables_file)
     tell(RunEnded(summary.exit_code, summary.seconds))
-    return _told(settings, summary, tables_file)
+    return summary
+
+
+def _carried(
+    work: Sequence[TablePlan], night: Night, request: Request, unplanned: Sequence[str]
+) -> tuple[list[Outcome], Published | None]:
+    """What came of all tables that something was to be done with; and what was published together, if that was."""
+    tell = night.shared.tell
+    tell(StepBegan(Step.CARRY))
+    if request.publish == "each":
+        carried = carry_tables(work, night, request.max_workers)
+        return [one for one in carried if isinstance(one, Outcome)], None
+    staged = carry_tables(work, replace(night, carry=stage_table), request.max_workers)
+    tell(StepBegan(Step.PUBLISH))
+    return publish(staged, night, request.max_workers, request.strict, unplanned)
+
+
+def _ended_at_once(
+    planned: Planned, book: Ledger, run_id: str, started_at: datetime
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Tables that cannot be planned, and those that are proven current, both written down as what they are."""
+    unplanned = [replace(outcome, started_at=started_at) for outcome in planned.failed]
+    for outcome in unplanned:
+        book.failed(run_id, outcome)
+    current = [replace(skipped(one, planned), started_at=started_at) for one in planned.plans if needs_nothing(one)]
+    book.skipped(run_id, current)
+    return unplanned, current
+
+
+def _signed(summary: Summary, book: Ledger, route: Route) -> Summary:
+    """The summary, once a receipt of it is kept at the warehouse, where that can be done."""
+    try:
+        _sign(summary, book, route)
+    except ArrowetlError as error:
+        return replace(summary, warnings=(*summary.warnings, f"no receipt could be kept: {error.message}"))
+    return summary
 
 
 def _sign(summary: Summary, book: Ledger, route: Route) -> None:
-    """Keep a receipt of the run at the warehouse."""
     servers = jobs.servers_of(route)
     there = {servers.source.name: servers.source.version, **{end.name: end.version for end in servers.ends}}
     at_replica, at_warehouse = book.records()

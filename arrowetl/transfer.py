@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
 from arrowetl import checksum, limits, modes, partition, resume, spill, sql
-from arrowetl.account import carried_outcome, coerced, entry_of, recorded_entry, remembered_with
+from arrowetl.account import coerced, entry_of, recorded_entry, remembered_with, staged_outcome, switched_outcome
 from arrowetl.carry import carry, compare_whole, ends_of, ingest
 from arrowetl.errors import (
     ArrowetlError,
@@ -31,28 +31,83 @@ from arrowetl.errors import (
     OutOfStepError,
     VerificationError,
 )
+from arrowetl.events import PartitionCarried, TableStarted
 from arrowetl.jobs import End, Job, servers_of
 from arrowetl.model import Comparison, Mode, Partition, TablePlan
-from arrowetl.outcome import (
-    Changes,
-    Outcome,
-    PartitionCarried,
-    PartitionOutcome,
-    Staged,
-    TableStarted,
-)
+from arrowetl.outcome import Outcome, PartitionOutcome, Staged
 from arrowetl.record import Reading
 from arrowetl.sql.tracking import Entry
 from arrowetl.workers import Shared
 
 
-def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tuple[Outcome, Entry]:
+@dataclass(frozen=True)
+class Ready:
+    """A table that is staged and compared: no reader sees anything of it yet."""
+
+    plan: TablePlan
+    shared: Shared
+    staged: Staged
+    entry: Entry
+    comments: Mapping[str, str]
+    ends: tuple[End, ...]
+    """Where it is to be switched."""
+    outcome: Outcome
+    """What is to be told of it then."""
+
+    @property
+    def others(self) -> tuple[End, ...]:
+        """Those of its ends that are not the warehouse."""
+        return tuple(end for end in self.ends if end.name != "warehouse")
+
+
+def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
     """
-    Carry one table to the ends: all of it, or what changed.
+    One table's whole night: from the source, and where the warehouse was behind, or turns out to be, from the replica.
 
     A failure before the cutovers leaves both ends as they were. A failure
     between them leaves one end a version ahead of the other; two servers
     share no transaction, so the next run closes the gap.
+
+    Raises:
+        ArrowetlError: what went wrong; staging is gone, the published tables stand.
+    """
+    ready = stage_table(plan, shared)
+    outcome = switch(ready)
+    if outcome.rows_warehouse is None and "warehouse" in shared.route.ends:
+        outcome = switch(staged_from_replica(plan, shared, ready.entry, outcome))
+    return outcome
+
+
+def stage_table(plan: TablePlan, shared: Shared) -> Ready:
+    """
+    All of it but the moment that the warehouse's readers see: a replica that the warehouse is to catch up with is
+    switched before.
+    """
+    if plan.from_replica or plan.mode is Mode.SKIPPED:
+        return staged_from_replica(plan, shared, recorded_entry(plan, shared))
+    ready = stage(plan, shared)
+    if "warehouse" in shared.route.ends and ready.ends == ready.others:
+        return staged_from_replica(plan, shared, ready.entry, switch(ready))
+    return ready
+
+
+def staged_from_replica(plan: TablePlan, shared: Shared, entry: Entry, first: Outcome | None = None) -> Ready:
+    """
+    Everything that the replica has of a table, for the warehouse.
+
+    Args:
+        entry: what is recorded of the replica.
+        first: what came of the table there.
+    """
+    route = shared.route.from_replica
+    later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False, since=None, scans=False, proves=False)
+    ready = stage(later, replace(shared, route=route, servers=servers_of(route)), entry)
+    return replace(ready, outcome=first.followed_by(ready.outcome)) if first else ready
+
+
+def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
+    """
+    Bring one table to staging at the ends, all of it or what changed, and compare it.
 
     Args:
         known: what is recorded of the replica, where that is read.
@@ -68,7 +123,7 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
         # What was read since the comparison began may have stamps that lie beyond what it found.
         high = compared.watermark if compared else source.high(plan, before)
         plan, carried = whole_if_it_differs(plan, shared)
-        ends, counts = ends_of(plan, shared.servers), dict[str, int]()
+        ends, counts, finishing = ends_of(plan, shared.servers), dict[str, int](), 0.0
         attempt = uuid4().hex if shared.workers.may_be_lost else None
 
         if not carried:
@@ -84,7 +139,9 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan, rows), shared, attempt)
             seal(plan, ends, carried, attempt)
+            all_there = time.monotonic()
             carried, counts = finish(plan, ends, carried, shared)
+            finishing = time.monotonic() - all_there
 
         staged = together(carried, compared.rows_equal if compared else 0)
         settled = compare(plan, staged, counts, before, source.reading(plan))
@@ -92,30 +149,12 @@ def transfer(plan: TablePlan, shared: Shared, known: Entry | None = None) -> tup
         began = compared.began if compared else started_at
         entry = known or entry_of(plan, staged, shared, high, before if settled else None, began)
         entry = replace(entry, rows=staged.expected, coerced=remembered_with(plan, coercions, shared))
-        changes = switch(plan, staged, entry, comments, ends, shared)
 
-    outcome = carried_outcome(plan, carried, staged, changes, coercions, settled, time.monotonic() - clock)
-    return outcome, entry
-
-
-def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
-    """
-    One table's whole night: from the source, and where the warehouse was behind, or turns out to be, from the replica.
-    """
-    started_at = datetime.now(UTC)
-    if plan.from_replica or plan.mode is Mode.SKIPPED:
-        outcome, entry = None, recorded_entry(plan, shared)
-    else:
-        outcome, entry = transfer(plan, shared)
-    if outcome is None or (outcome.rows_warehouse is None and "warehouse" in shared.route.ends):
-        route = shared.route.from_replica
-        later = replace(
-            plan, mode=Mode.FULL, from_replica=True, catches_up=False, since=None, scans=False, proves=False
-        )
-        second, _ = transfer(later, replace(shared, route=route, servers=servers_of(route)), entry)
-        outcome = outcome.followed_by(second) if outcome else second
-    shared.ledger.history(shared.route.run_id, outcome, started_at)
-    return outcome
+    if not staged and not plan.catches_up:
+        # They have what they are to have, and are told so.
+        ends = shared.servers.ends
+    outcome = staged_outcome(plan, carried, coercions, settled, time.monotonic() - clock, finishing)
+    return Ready(plan, shared, staged, entry, comments, ends, outcome)
 
 
 def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
@@ -261,47 +300,51 @@ def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: 
     return True if before.checksum is not None or modes.is_old_enough(before) else None
 
 
-def switch(
-    plan: TablePlan, staged: Staged, entry: Entry, comments: Mapping[str, str], ends: Sequence[End], shared: Shared
-) -> dict[str, Changes]:
+def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
     """
-    Cut over at every end, recorded in the same transaction.
+    Cut over, recorded in the same transaction.
+
+    Args:
+        ends: by default all that it is to be switched at.
 
     Returns:
-        End → what was changed; without the warehouse, where that has to take everything from the replica.
+        What came of it; without the warehouse's rows, where that has to take everything from the replica.
     """
-    if not staged and not plan.catches_up:
-        ends = shared.servers.ends
+    plan, shared, began = ready.plan, ready.shared, time.monotonic()
     changes = {}
-    # The warehouse first: it is the one where others have a say, and may refuse.
-    for end in reversed(ends):
-        try:
-            changes[end.name] = end.cutover(plan, staged, comments, shared.ledger.recording(end.name, entry))
-        except OutOfStepError:
-            if not plan.is_delta:
-                raise
-            end.discard(plan)
-    return changes
+    with _staging_discarded_on_failure(plan, shared):
+        # The warehouse first: it is the one where others have a say, and may refuse.
+        for end in reversed(ready.ends if ends is None else ends):
+            recorded = shared.ledger.recording(end.name, ready.entry)
+            try:
+                changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)
+            except OutOfStepError:
+                if not plan.is_delta:
+                    raise
+                end.discard(plan)
+    return switched_outcome(ready.outcome, plan, ready.staged, changes, time.monotonic() - began)
 
 
 @contextmanager
 def _staging_discarded_on_failure(plan: TablePlan, shared: Shared) -> Iterator[None]:
-    """
-    Nothing staged is left of a table that failed; but what is whole stays where somebody stopped the run, or a server
-    was lost: the next run finds it.
-    """
     try:
         yield
     except BaseException as error:
-        if not (
-            plan.is_whole
-            and plan.is_split
-            and isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt)
-        ):
-            for end in shared.servers.ends:
-                # The first error is the one to tell; what cannot be dropped now, the next run drops.
-                with suppress(ArrowetlError):
-                    end.discard(plan)
-        if shared.route.spill_directory:
-            spill.drop(shared.route.spill_directory, plan.name)
+        discard(plan, shared, keeps=isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt))
         raise
+
+
+def discard(plan: TablePlan, shared: Shared, keeps: bool) -> None:
+    """
+    Leave nothing staged of a table.
+
+    Args:
+        keeps: but what the next run will find and go on with: somebody stopped this one, or a server was lost.
+    """
+    if not (keeps and plan.is_whole and plan.is_split):
+        for end in shared.servers.ends:
+            # The first error is the one to tell; what cannot be dropped now, the next run drops.
+            with suppress(ArrowetlError):
+                end.discard(plan)
+    if shared.route.spill_directory:
+        spill.drop(shared.route.spill_directory, plan.name)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from arrowetl import coerce, cutover, drivers, limits, readback, schema, sql
 from arrowetl.again import brought_again
-from arrowetl.errors import DatabaseQueryError, DataLoadingError, KeyNotHeldError
+from arrowetl.cutover import Switch, Together
+from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataLoadingError, KeyNotHeldError
 from arrowetl.model import Cutover, Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
@@ -313,9 +314,23 @@ class Warehouse:
         """
         with self.pool.session() as session:
             changes = cutover.cutover(session, plan, staged, comments, recorded)
-            if plan.cutover is not Cutover.SWAP or plan.is_split:
-                self._drop_staging(session, plan)
+            self._drop_what_is_left(session, plan)
         return changes
+
+    def cutover_together(
+        self, switches: Sequence[Switch], accepts: Callable[[Mapping[str, ArrowetlError]], bool]
+    ) -> Together:
+        """Many tables in one transaction, as `cutover.cutover_together` has it."""
+        with self.pool.session() as session:
+            found = cutover.cutover_together(session, switches, accepts)
+            for one in switches:
+                if one.plan.name in found.changes:
+                    self._drop_what_is_left(session, one.plan)
+        return found
+
+    def _drop_what_is_left(self, session: drivers.Postgres, plan: TablePlan) -> None:
+        if plan.cutover is not Cutover.SWAP or plan.is_split:
+            self._drop_staging(session, plan)
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""

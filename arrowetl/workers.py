@@ -20,10 +20,11 @@ import psutil
 
 from arrowetl import executors, limits
 from arrowetl.errors import DatabaseQueryError, DataExtractionError, Interrupted
+from arrowetl.events import Event
 from arrowetl.jobs import Job, Servers, carried
 from arrowetl.ledger import Ledger
 from arrowetl.model import TablePlan
-from arrowetl.outcome import Coercion, ConnectionCount, Event, PartitionOutcome
+from arrowetl.outcome import Coercion, ConnectionCount, PartitionOutcome
 from arrowetl.pace import Pace, Pacer
 from arrowetl.record import Compared, Standing
 from arrowetl.route import Route

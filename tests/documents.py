@@ -17,7 +17,7 @@ from rich.console import Console
 from test_security import listening
 
 from arrowetl import progress
-from arrowetl.outcome import TableRetried
+from arrowetl.events import TableRetried
 
 # Maps whose keys are names of the data's own: whatever stands there is told as `*`.
 NAMES_OF_DATA = (

@@ -96,9 +96,9 @@ def test_nights(hospital: Clinic) -> None:
     session.close()
 
 
-def crash(clinic: Clinic, what: str, seconds: float) -> None:
+def crash(clinic: Clinic, what: str, seconds: float, *command: str) -> None:
     """A run, and in the middle of it a `kill -9`; what was killed stands again afterwards, and nothing was reset."""
-    process = clinic.start("run", "--all", "--max-workers", "2")
+    process = clinic.start(*(command or ("run", "--all", "--max-workers", "2")))
     time.sleep(seconds)
     if what == "arrowetl":
         process.kill()

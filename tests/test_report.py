@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from test_outcome import BAD, GOOD, RUN
 
 from arrowetl import limits, progress, report, rules
-from arrowetl.outcome import PartitionCarried, RunPlanned, TableEnded, TableStarted
+from arrowetl.events import PartitionCarried, RunPlanned, TableEnded, TableStarted
 
 PLAN = planned(PATIENT)
 

@@ -21,25 +21,25 @@ from arrowetl.sql.tracking import postgres_values
 _HISTORY = (
     "run_id, table_name, mode, status, started_at, seconds, partitions, rows_extracted, rows_inserted, rows_updated, "
     "rows_deleted, bytes_extracted, coerced, settled, verdict, error, reason, rows_planned, seconds_planned, "
-    "journey"
+    "journey, outcome"
 )
 
 
-def history(namespace: str, run_id: str, outcomes: Iterable[tuple[Outcome, datetime]]) -> str:
-    """What happened to tables in a run, and what had been planned."""
-    rows = [f"({_history_values(run_id, outcome, started_at)})" for outcome, started_at in outcomes]
+def history(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
+    """What happened to tables in a run, and what had been planned; with the document that tells it."""
+    rows = [f"({_history_values(run_id, outcome)})" for outcome in outcomes]
     return f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)}"
 
 
-def _history_values(run_id: str, outcome: Outcome, started_at: datetime) -> str:
-    failure = outcome.failure
+def _history_values(run_id: str, outcome: Outcome) -> str:
+    failure, started_at = outcome.failure, outcome.started_at or datetime.now(UTC)
     return postgres_values(
         run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),
         f"{outcome.seconds:.6f}", outcome.partitions, outcome.rows_extracted, outcome.changes.inserted,
         outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted,
         json.dumps([coercion.as_json() for coercion in outcome.coercions]), outcome.settled, outcome.verdict,
         failure and f"{failure.kind}: {failure.message}", outcome.reason, outcome.expected.rows,
-        f"{outcome.expected.seconds:.3f}", outcome.journey.value,
+        f"{outcome.expected.seconds:.3f}", outcome.journey.value, json.dumps(outcome.as_json()),
     )  # fmt: skip
 
 
@@ -50,6 +50,8 @@ def ended(namespace: str, summary: Summary, pace: str | None, way: str, planned:
         "ended_at": summary.ended_at, "exit_code": summary.exit_code, "tables": totals["tables"],
         "failed": totals["failed"], "rows_extracted": totals["rows_extracted"],
         "bytes_extracted": totals["bytes_extracted"], "way": way, "pace": pace, "planned": json.dumps(planned),
+        # Each table's part of it is in its own row.
+        "document": json.dumps({**summary.as_json(), "tables": []}),
     }  # fmt: skip
     said = ", ".join(f"{name} = {postgres_values(value)}" for name, value in values.items())
     table = f"{postgres_name(namespace)}.etl_run_history"
@@ -126,6 +128,48 @@ def last(namespace: str) -> str:
         "ON h.run_id = s.run_id AND h.table_name = s.table_name "
         f"LEFT JOIN ({past}) p ON p.table_name = s.table_name "
         f"LEFT JOIN {place}.etl_verified v ON v.table_name = s.table_name ORDER BY s.table_name"
+    )
+
+
+def run_ids(namespace: str) -> str:
+    """All runs there were, the last one first."""
+    return f"SELECT run_id::text FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC"
+
+
+def run_document(namespace: str, run_id: str) -> str:
+    """What a run told when it ended, without its tables; of one that never did, what is known of it."""
+    return (
+        "SELECT coalesce(document, jsonb_build_object('run_id', run_id, 'environment', environment, "
+        "'started_at', started_at, 'ended_at', ended_at, 'exit_code', exit_code))::text "
+        f"FROM {postgres_name(namespace)}.etl_run_history WHERE run_id = {postgres_literal(run_id)}"
+    )
+
+
+def table_documents(namespace: str, run_id: str) -> str:
+    """What a run told of each of its tables; of an earlier version's what its columns have."""
+    return (
+        "SELECT (coalesce(outcome, jsonb_build_object('table', table_name, 'mode', mode, 'status', status, 'reason', "
+        "reason, 'seconds', seconds, 'rows_extracted', rows_extracted, 'rows_inserted', rows_inserted, "
+        "'rows_updated', rows_updated, 'rows_deleted', rows_deleted, 'bytes_extracted', bytes_extracted, "
+        "'started_at', started_at, 'verdict', verdict)) || jsonb_build_object('flags', coalesce(flags, '[]')))::text "
+        f"FROM {postgres_name(namespace)}.etl_table_history WHERE run_id = {postgres_literal(run_id)} "
+        "ORDER BY table_name"
+    )
+
+
+NIGHT = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
+"""What `nights` tells."""
+
+
+def nights(namespace: str, run_id: str) -> str:
+    """A run and those before it that went the same way; the latest first."""
+    table = f"{postgres_name(namespace)}.etl_run_history"
+    return (
+        "SELECT h.run_id::text, h.started_at, extract(epoch FROM h.ended_at - h.started_at)::double precision, "
+        f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted FROM {table} h "
+        f"JOIN {table} this ON this.run_id = {postgres_literal(run_id)} AND h.started_at <= this.started_at "
+        "AND h.way IS NOT DISTINCT FROM this.way WHERE h.ended_at IS NOT NULL "
+        f"ORDER BY h.started_at DESC LIMIT {limits.report_nights}"
     )
 
 

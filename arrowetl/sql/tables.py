@@ -88,7 +88,8 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
     bytes_extracted bigint,
     way varchar(64),
     pace jsonb,
-    planned jsonb
+    planned jsonb,
+    document jsonb
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
@@ -113,6 +114,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
     seconds_planned double precision,
     journey varchar(32),
     flags jsonb,
+    outcome jsonb,
     PRIMARY KEY (run_id, table_name)
 )""",
     """
@@ -158,12 +160,13 @@ ADDED_WAREHOUSE = {
         "version": "varchar(64)",
         "as_of": "jsonb",
     },
-    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb", "planned": "jsonb"},
+    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb", "planned": "jsonb", "document": "jsonb"},
     "etl_table_history": {
         "reason": "text",
         "rows_planned": "bigint",
         "seconds_planned": "double precision",
         "journey": "varchar(32)",
         "flags": "jsonb",
+        "outcome": "jsonb",
     },
 }

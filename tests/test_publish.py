@@ -1,0 +1,299 @@
+"""
+All tables of a night at once: who reads the warehouse finds the night before, or this one, and never half of one.
+
+ARROWETL_TEST_NIGHTS chooses how many nights (14), ARROWETL_TEST_SEED what happens in them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from conftest import Clinic
+from independent import differences
+from test_night import configure
+from test_nights import crash, hospital  # noqa: F401 - a fixture
+
+from arrowetl import drivers
+from arrowetl.errors import ArrowetlError
+
+NIGHTS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "14"))
+SEED = int(os.environ.get("ARROWETL_TEST_SEED", "4"))
+TOGETHER = ("run", "--all", "--publish", "together")
+TABLES = ("patient", "procedurelog", "payment")
+FULL_TABLES: dict[str, Any] = {name: {"extraction_strategy": "full_table"} for name in TABLES}
+PRACTICE = """
+CREATE TABLE patient (PatNum bigint NOT NULL, LName varchar(50) NOT NULL, Owes bigint NOT NULL, PRIMARY KEY (PatNum))
+  ENGINE=MyISAM DEFAULT CHARSET=utf8;
+CREATE TABLE procedurelog (ProcNum bigint NOT NULL, PatNum bigint NOT NULL, Fee bigint NOT NULL, Note varchar(200),
+  PRIMARY KEY (ProcNum), KEY (PatNum)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
+CREATE TABLE payment (PayNum bigint NOT NULL, PatNum bigint NOT NULL, Amount bigint NOT NULL, PRIMARY KEY (PayNum),
+  KEY (PatNum)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
+INSERT INTO patient SELECT seq, CONCAT('name ', seq), 0 FROM seq_1_to_2000;
+INSERT INTO procedurelog SELECT seq, 1 + seq MOD 2000, seq MOD 300, REPEAT('n', seq MOD 90) FROM seq_1_to_20000;
+INSERT INTO payment SELECT seq, 1 + seq MOD 2000, seq MOD 100 FROM seq_1_to_6000
+"""
+# What each patient owes is what was done less what was paid: it holds of any one moment of the source.
+SETTLE = """
+UPDATE patient SET Owes =
+  (SELECT COALESCE(SUM(Fee), 0) FROM procedurelog p WHERE p.PatNum = patient.PatNum)
+  - (SELECT COALESCE(SUM(Amount), 0) FROM payment p WHERE p.PatNum = patient.PatNum)
+"""
+BROKEN = """
+SELECT (SELECT count(*) FROM raw.procedurelog p LEFT JOIN raw.patient q USING ("PatNum") WHERE q."PatNum" IS NULL)
+     + (SELECT count(*) FROM raw.payment p LEFT JOIN raw.patient q USING ("PatNum") WHERE q."PatNum" IS NULL)
+     + abs((SELECT sum("Owes") FROM raw.patient)
+           - (SELECT sum("Fee") FROM raw.procedurelog) + (SELECT sum("Amount") FROM raw.payment))
+"""
+
+
+class Reader:
+    """Who asks the warehouse, all night long, whether every procedure has its patient and every account adds up."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        self.asked, self.broken, self._clinic = 0, list[int](), clinic
+        self._stop, self._thread = threading.Event(), threading.Thread(target=self._read)
+
+    def _read(self) -> None:
+        session: drivers.Postgres | None = None
+        while not self._stop.is_set():
+            # The server itself may be killed in such a night.
+            with suppress(ArrowetlError):
+                session = session or drivers.Postgres(self._clinic.sandbox.warehouse)
+                try:
+                    found = int(session.rows(BROKEN)[0][0])
+                except ArrowetlError:
+                    session.close()
+                    session = None
+                    raise
+                self.asked += 1
+                self.broken += [found] if found else []
+        if session:
+            session.close()
+
+    def __enter__(self) -> Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def practice(clinic: Clinic) -> Clinic:
+    """Three tables that must agree, at all three ends."""
+    configure(clinic, **FULL_TABLES)
+    clinic.create(PRACTICE)
+    clinic.create(SETTLE)
+    assert clinic.run(*TOGETHER[1:])["exit_code"] == 0
+    return clinic
+
+
+def work(clinic: Clinic, number: int, rng: random.Random) -> None:
+    """A day: patients come and go with what was done for them, others are seen again, and pay."""
+    gone, new = rng.randrange(40), 10_000 * number
+    clinic.create(
+        f"DELETE FROM patient WHERE PatNum MOD 40 = {gone};\n"
+        f"DELETE FROM procedurelog WHERE PatNum MOD 40 = {gone};\n"
+        f"DELETE FROM payment WHERE PatNum MOD 40 = {gone};\n"
+        f"INSERT INTO patient SELECT {new} + seq, 'new', 0 FROM seq_1_to_150;\n"
+        f"INSERT INTO procedurelog SELECT {new}00 + seq, {new} + 1 + seq MOD 150, seq MOD 70, 'x' FROM seq_1_to_900;\n"
+        f"INSERT INTO payment (PayNum, PatNum, Amount) SELECT {new}00 + seq, {new} + 1 + seq MOD 150, seq MOD 50 "
+        "FROM seq_1_to_200;\n"
+        f"UPDATE procedurelog SET Fee = Fee + 7 WHERE ProcNum MOD 100 = {rng.randrange(100)}"
+    )
+    clinic.create(SETTLE)
+
+
+def contents(clinic: Clinic) -> list[Any]:
+    """What a reader of the warehouse finds, and which rows these are physically."""
+    return [clinic.warehouse(f'SELECT ctid::text, t::text FROM raw."{name}" t ORDER BY 1') for name in TABLES]
+
+
+def different(clinic: Clinic) -> list[str]:
+    return [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]]
+
+
+def test_a_night_is_there_all_at_once(practice: Clinic) -> None:
+    """Both ends are the source's; the summary tells how long the one transaction took."""
+    work(practice, 1, random.Random(SEED))
+    with Reader(practice) as reader:
+        run = practice.run(*TOGETHER[1:])
+
+    assert (run["exit_code"], run["published"]["tables"]) == (0, 3)
+    assert [table["verdict"] for table in run["tables"]] == ["equal"] * 3
+    assert reader.broken == []
+    assert different(practice) == []
+    assert practice.leftovers() == []
+
+
+def test_the_first_night_as_well(clinic: Clinic) -> None:
+    """Tables that are not there yet come to be in the same moment."""
+    clinic.create(PRACTICE)
+    seen, process = set[int](), clinic.start(*TOGETHER, "--json")
+    while process.poll() is None:
+        seen.add(clinic.warehouse(f"SELECT count(*) FROM pg_tables WHERE tablename IN {TABLES}")[0][0])
+    run = json.loads(process.communicate()[0])
+
+    assert seen <= {0, 3}
+    assert (run["exit_code"], run["published"]["tables"]) == (0, 3)
+    assert different(clinic) == []
+
+
+def test_one_by_one_a_reader_may_see_half_a_night(practice: Clinic) -> None:
+    """Which is what this is for, and shows that the reader of these tests would notice."""
+    practice.create("DELETE FROM patient WHERE PatNum = 7;\nDELETE FROM procedurelog WHERE PatNum = 7;\n"
+                    "DELETE FROM payment WHERE PatNum = 7")  # fmt: skip
+    practice.run("--table", "patient")
+
+    assert int(practice.warehouse(BROKEN)[0][0]) > 0
+    assert practice.run(*TOGETHER[1:])["exit_code"] == 0
+    assert int(practice.warehouse(BROKEN)[0][0]) == 0
+
+
+def break_payments(clinic: Clinic) -> None:
+    """By a column that tables.yml wants as a type that cannot hold its values."""
+    narrow = {"overrides": {"columns": {"Note": {"type": "varchar(3)"}}}}
+    clinic.create("UPDATE payment SET Note = 'far too long' WHERE PayNum = 5")
+    configure(clinic, **{**FULL_TABLES, "payment": {"extraction_strategy": "full_table", **narrow}})
+
+
+@pytest.fixture
+def noted(practice: Clinic) -> Clinic:
+    """The same, with a note to each payment."""
+    practice.create("ALTER TABLE payment ADD Note varchar(50) NULL")
+    assert practice.run(*TOGETHER[1:])["exit_code"] == 0
+    return practice
+
+
+def test_what_fails_stays_as_it_was(noted: Clinic) -> None:
+    """The others are published."""
+    before = contents(noted)
+    work(noted, 1, random.Random(SEED))
+    break_payments(noted)
+    run = noted.run(*TOGETHER[1:])
+    after = contents(noted)
+
+    assert run["exit_code"] == 1
+    assert {t["table"]: t["status"] for t in run["tables"]} == {
+        "patient": "succeeded", "payment": "failed", "procedurelog": "succeeded",
+    }  # fmt: skip
+    assert run["published"]["tables"] == 2
+    assert after[2] == before[2]
+    assert after[0] != before[0]
+
+
+def test_strictly_nothing_is_published(noted: Clinic) -> None:
+    """Where one fails; neither at the replica. Once it is mended, the next night has all."""
+    before = contents(noted)
+    work(noted, 1, random.Random(SEED))
+    break_payments(noted)
+    run = noted.run(*TOGETHER[1:], "--strict")
+
+    assert (run["exit_code"], run["published"]) == (1, None)
+    assert {t["status"] for t in run["tables"]} == {"failed"}
+    withheld = next(t["error"]["message"] for t in run["tables"] if t["table"] == "patient")
+    assert withheld == ("patient: staged and compared, and not published: --strict publishes nothing where a table "
+                        "failed (payment)")  # fmt: skip
+    assert contents(noted) == before
+    configure(noted, **FULL_TABLES)
+    noted.create("UPDATE payment SET Note = NULL")
+    assert noted.run(*TOGETHER[1:], "--strict")["published"]["tables"] == 3
+    assert different(noted) == []
+    assert noted.leftovers() == []
+
+
+def test_a_warehouse_that_somebody_edited(practice: Clinic) -> None:
+    """What changed does not suffice: it takes the whole table from the replica, in the same transaction."""
+    work(practice, 1, random.Random(SEED))
+    practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
+    run = practice.run(*TOGETHER[1:], "--strict")
+
+    assert (run["exit_code"], run["published"]["tables"]) == (0, 3)
+    assert different(practice) == []
+
+
+def test_a_warehouse_that_is_behind(practice: Clinic) -> None:
+    """It catches up from the replica, and is published with the others."""
+    work(practice, 1, random.Random(SEED))
+    assert practice.run("--all", "--to", "replica")["exit_code"] == 0
+    work(practice, 2, random.Random(SEED))
+    with Reader(practice) as reader:
+        run = practice.run(*TOGETHER[1:])
+
+    assert (run["exit_code"], run["published"]["tables"]) == (0, 3)
+    assert reader.broken == []
+    assert different(practice) == []
+
+
+def test_the_replica_alone_is_not_published_together(practice: Clinic) -> None:
+    done = practice.arrowetl(*TOGETHER, "--to", "replica")
+
+    assert done.returncode == 2
+    assert "leave out --publish, or --to" in done.stderr
+
+
+def test_it_is_over_in_a_moment(practice: Clinic) -> None:
+    """A reader that holds a table for long is waited for only where the table itself must follow."""
+    work(practice, 1, random.Random(SEED))
+    session = drivers.Postgres(practice.sandbox.warehouse)
+    with session.transaction():
+        session.rows("SELECT count(*) FROM raw.patient")
+        assert practice.run(*TOGETHER[1:])["published"]["tables"] == 3
+    session.close()
+
+
+@pytest.fixture
+def ward(hospital: Clinic) -> Iterator[Clinic]:  # noqa: F811
+    """The three tables on servers that may be killed."""
+    configure(hospital, **FULL_TABLES)
+    hospital.create(PRACTICE)
+    hospital.create(SETTLE)
+    assert hospital.run(*TOGETHER[1:])["exit_code"] == 0
+    yield hospital
+
+
+def trouble(clinic: Clinic, what: str, seconds: float) -> None:
+    """A night in which something goes wrong."""
+    if what in ("arrowetl", "replica", "warehouse"):
+        crash(clinic, what, seconds, *TOGETHER, "--strict")
+        return
+    if what == "stopped":
+        process = clinic.start(*TOGETHER, "--strict")
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    if what == "refused":
+        clinic.warehouse_execute('ALTER TABLE raw.payment ADD CONSTRAINT small CHECK ("Amount" < 0) NOT VALID')
+        assert clinic.run(*TOGETHER[1:], "--strict")["published"] is None
+        clinic.warehouse_execute("ALTER TABLE raw.payment DROP CONSTRAINT small")
+
+
+def test_nights_in_which_things_go_wrong(ward: Clinic) -> None:
+    """Nobody ever sees a procedure without its patient, nor an account that does not add up."""
+    rng = random.Random(SEED)
+    kinds = ["arrowetl", "warehouse", "refused", "stopped", "replica", "arrowetl", "nothing"]
+    with Reader(ward) as reader:
+        for night in range(1, NIGHTS + 1):
+            work(ward, night, rng)
+            trouble(ward, kinds[night % len(kinds)], rng.uniform(0.4, 1.4))
+            if night % 3 == 0:
+                # The next night has what this one had not.
+                continue
+            run = ward.run(*TOGETHER[1:], "--strict")
+            assert [table["error"] for table in run["tables"] if table["error"]] == [], night
+            assert different(ward) == [], night
+            assert ward.leftovers() == []
+    assert ward.run(*TOGETHER[1:], "--strict")["exit_code"] == 0
+    assert different(ward) == []
+    assert reader.broken == []
+    assert reader.asked > 20 * NIGHTS
