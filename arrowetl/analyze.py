@@ -134,6 +134,7 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
             write_whole(changelog, changes.as_markdown(found, was.written_at, until))
             told = json.dumps(changes.as_json(found, was.written_at, until), indent=1)
             write_whole(changelog.with_suffix(".json"), told + "\n")
+            write_whole(changelog.with_suffix(".html"), _page(told))
         write_whole(reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()}))
         write_whole(path, text)
         write_whole(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
@@ -148,6 +149,13 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
         notes.append(f"{path.with_suffix(SCHEMA_SUFFIX)} was not there: what changed since then is not known")
     vanished = tuple(sorted(was.tables.keys() - tables.keys()))
     return Analysis(path, document, vanished, tuple(found), changelog, tuple(notes))
+
+
+def _page(changelog: str) -> str:
+    # Jinja takes a tenth of a second to begin, and most nights nothing changed.
+    from arrowetl import pages
+
+    return pages.changelog_page(json.loads(changelog))
 
 
 def written_anew(

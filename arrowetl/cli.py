@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,24 +23,28 @@ import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
-from arrowetl.fleet_commands import fleet, settings_of_clinic
+from arrowetl.export_commands import dbt_sources, snapshot
+from arrowetl.export_commands import report as report_command
+from arrowetl.fleet_commands import fleet
 from arrowetl.model import CATEGORIES
+from arrowetl.opening import open_etl
 from arrowetl.options import (
     all_option,
     chosen,
     clinic_option,
     json_option,
     publish_option,
+    report_option,
     servers_used,
     shared,
     show,
     show_json,
-    split_names,
     table_option,
+    written,
 )
+from arrowetl.outcome import Summary
 from arrowetl.route import DESTINATIONS, EXECUTORS
 from arrowetl.tables_file import problems_of, run_wide
-from arrowetl.verdict import ENDS
 
 
 class Commands(click.Group):
@@ -70,17 +75,6 @@ def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
     if context.ensure_object(dict).get("json"):
         show_json(report.error_json(problem))
     sys.exit(problem.exit_code)
-
-
-def _open(*needs: str, wants: tuple[str, ...] = ()) -> Any:
-    if clinic := chosen().get("clinic"):
-        return arrowetl.open(settings_of_clinic(clinic, needs))
-    return arrowetl.open(
-        tables_file=chosen().get("tables_file"),
-        env_file=chosen().get("env_file"),
-        needs=needs or ("source", "replica", "warehouse"),
-        wants=wants,
-    )
 
 
 def _watch() -> progress.Watch:
@@ -134,7 +128,7 @@ commands.add_command(sandbox)
 @shared
 def test_connections() -> None:
     """The three servers: version, settings that matter, privileges, latency."""
-    with _open() as etl:
+    with open_etl() as etl:
         found = etl.test_connections()
     show(report.examined(found))
     sys.exit(0 if all(one.good for one in found) else 4)
@@ -153,7 +147,7 @@ def validate(offline: bool) -> None:
         told = f"{value}" + ("" if value == default else f" (default {default})")
         click.echo(f"settings.{name} = {told}", err=True)
     try:
-        with _open() as etl:
+        with open_etl() as etl:
             problems, notes = etl.validate(offline)
     except EnvironmentError as error:
         # Without settings there is no server to ask; the file can be judged all the same.
@@ -174,7 +168,7 @@ def validate(offline: bool) -> None:
 @shared
 def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None:
     """Write tables.yml from the source's catalog; your overrides stay."""
-    with _open("source", wants=("warehouse",)) as etl:
+    with open_etl("source", wants=("warehouse",)) as etl:
         if suggest_phi:
             click.echo(report.policy(*etl.suggest_phi()), nl=False)
             return
@@ -228,6 +222,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     "--strict", is_flag=True, help="Exit 1 for what is only flagged, too: coercions, unsettled reads, slow tables."
 )
 @publish_option
+@report_option
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
 @clinic_option
 @json_option
@@ -235,14 +230,14 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 def run(
     all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
     read_from: str, executor: str | None, to: str, max_source_connections: int | None, strict: bool, publish: str,
-    dry_run: bool, as_json: bool,
+    report_file: Path | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Carry tables from the source to the replica and the warehouse."""
     asked: dict[str, Any] = {
         "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
         "to": to,
     }  # fmt: skip
-    with _open(*servers_used(read_from, to)) as etl:
+    with open_etl(*servers_used(read_from, to)) as etl:
         if dry_run:
             planned = etl.plan(**asked, max_workers=max_workers)
             if as_json:
@@ -260,11 +255,29 @@ def run(
             )  # fmt: skip
         finally:
             watch.close()
+        if report_file:
+            _write_report(report_file, etl, summary)
     if as_json:
         show_json(summary.as_json())
     else:
         show(report.summary(summary))
     sys.exit(summary.exit_code)
+
+
+def _write_report(path: Path, etl: Any, summary: Summary) -> None:
+    """The run's page; a warehouse that was lost can tell of no nights before."""
+    from arrowetl import pages
+
+    nights: tuple[Any, ...] = ()
+    receipt = None
+    with suppress(ArrowetlError):
+        told = etl.told(summary.run_id)
+        nights, receipt = told.nights, told.receipt
+    try:
+        written(path, pages.run_page(summary.as_json(), nights, receipt))
+    except ArrowetlError as problem:
+        # The run is over, and its exit code tells of it alone.
+        _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
 
 
 @commands.command()
@@ -280,13 +293,18 @@ def run(
     help="About how long it may take.",
 )
 @click.option("--save", is_flag=True, help="Write what was better than the default into the table's overrides.")
+@report_option
 @clinic_option
 @json_option
 @shared
-def bench(table: str, to: str, seconds: float, save: bool, as_json: bool) -> None:
+def bench(table: str, to: str, seconds: float, save: bool, report_file: Path | None, as_json: bool) -> None:
     """Try partition sizes and workers on the real servers; nothing that is published is touched."""
-    with _open(*servers_used("source", to)) as etl, _stderr.status("…") as told:
+    with open_etl(*servers_used("source", to)) as etl, _stderr.status("…") as told:
         found = etl.bench(table, to, seconds, save, lambda trial: told.update(report.trial(trial)))
+    if report_file:
+        from arrowetl import pages
+
+        written(report_file, pages.bench_page(found.as_json()))
     if as_json:
         show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
     else:
@@ -309,39 +327,13 @@ def verify_(
     """Compare source, replica and warehouse by checksums; say which rows and columns differ."""
     if all_ == bool(tables):
         raise click.UsageError("name tables with --table, or ask for --all")
-    with _open() as etl:
+    with open_etl() as etl:
         found = etl.verify(tables, deep, show_values, repair, changed)
     if as_json:
         show_json(found.as_json())
     else:
         show(proof.verdicts(found))
     sys.exit(found.exit_code)
-
-
-@commands.command()
-@click.argument("tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...")
-@click.option("--to", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it.")
-@click.option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these.")
-@click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")
-@click.option("--since", default="", metavar="WATERMARK", help="Only rows stamped then or later.")
-@click.option(
-    "--from", "read_from", type=click.Choice(ENDS), default="warehouse", show_default=True, help="What is read."
-)
-@click.option("--namespace", default="", metavar="SCHEMA", help="Of the warehouse, such as marts; default the raw one.")
-@clinic_option
-@json_option
-@shared
-def snapshot(
-    tables: tuple[str, ...], to: Path, columns: tuple[str, ...], where: str, since: str, read_from: str,
-    namespace: str, as_json: bool,
-) -> None:  # fmt: skip
-    """Write tables as Parquet files, for analysis elsewhere."""
-    with _open(read_from) as etl:
-        found = etl.snapshot(tables, to, columns, where, since, read_from, namespace)
-    if as_json:
-        show_json({"exit_code": 0, **found})
-    else:
-        show(proof.snapshot(found))
 
 
 @commands.command()
@@ -355,7 +347,7 @@ def status(tables: tuple[str, ...], watch: bool, alert: bool, as_json: bool) -> 
     """What is in the warehouse, as of when, from which run."""
     if watch and (as_json or alert):
         raise click.UsageError("--watch is for people: without it, ask again as often as you like")
-    with _open("warehouse") as etl:
+    with open_etl("warehouse") as etl:
         if watch:
             with Live(proof.status(etl.status(tables=tables)), auto_refresh=False) as live:
                 while True:
@@ -378,4 +370,7 @@ def types() -> None:
     show(report.types(rules.RULES))
 
 
+commands.add_command(snapshot)
+commands.add_command(report_command)
+commands.add_command(dbt_sources)
 commands.add_command(fleet)

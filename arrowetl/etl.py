@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arrowetl import analyze, config, limits, overrides, planning, preflight, repair, verify
+from arrowetl import analyze, config, limits, overrides, planning, preflight, repair, runs, verify
 from arrowetl import bench as benching
 from arrowetl import run as running
 from arrowetl import status as standing
@@ -244,6 +244,30 @@ class Etl:
             standing.alert(self.settings, found) if alert else None,
         ]
         return replace(found, warnings=tuple(words for words in wrong if words))
+
+    def told(self, run_id: str = "") -> runs.Told:
+        """
+        What a run told, the runs before it, and its receipt; as `pages.run_page` is given them.
+
+        Args:
+            run_id: or what it begins with; the last run, where it is empty.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        return runs.told(self.settings, run_id)
+
+    def dbt_sources(self, path: Path | None = None) -> tuple[str, list[str]]:
+        """
+        dbt's sources.yml of the warehouse's tables, as text; written where there is a path, upon what stands there.
+
+        Returns:
+            The text; and what is gone from the warehouse and stays in it, since somebody wrote something about it.
+        """
+        # What keeps a person's comments takes 0.1 s to import.
+        from arrowetl import sources
+
+        return sources.dbt_sources(self.settings, path)
 
 
 def _request(

@@ -29,6 +29,7 @@ from arrowetl.fleet_settings import Sources, make_database, settings_of
 from arrowetl.ledger import OURS
 from arrowetl.outcome import Failure, Status, Summary
 from arrowetl.planning import Planned
+from arrowetl.runs import Told
 from arrowetl.status import Status as Standing
 from arrowetl.warehouse import Warehouse
 from arrowetl.workers import Room, Share
@@ -212,6 +213,10 @@ class Night:
     def status(self) -> list[OfClinic[Standing]]:
         """What the warehouse has of each clinic."""
         return self._each(lambda clinic: Etl(self.settings[clinic]).status(), limits.workers_default)
+
+    def told(self) -> list[OfClinic[Told]]:
+        """What the last run of each clinic told."""
+        return self._each(lambda clinic: Etl(self.settings[clinic]).told(), limits.workers_default)
 
     def validate(self, offline: bool, max_workers: int) -> list[OfClinic[tuple[list[str], list[str]]]]:
         """Of each clinic every problem, and what is to be known."""

@@ -20,10 +20,21 @@ from arrowetl import limits, report
 from arrowetl.config import worker_count
 from arrowetl.events import Event, TableEnded
 from arrowetl.fleet_file import DEFAULT_FLEET, read_fleet
-from arrowetl.options import chosen, json_option, publish_option, servers_used, shared, show, show_json, split_names
+from arrowetl.options import (
+    chosen,
+    json_option,
+    publish_option,
+    servers_used,
+    shared,
+    show,
+    show_json,
+    split_names,
+    written,
+)
 from arrowetl.outcome import Status, Summary
-from arrowetl.report import count, duration, grid
+from arrowetl.report import grid
 from arrowetl.route import DESTINATIONS, EXECUTORS
+from arrowetl.sizes import count, duration
 
 SERVERS = ("source", "replica", "warehouse")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,6 +58,11 @@ def _of_fleet(command: F) -> F:
 
 _to_option = click.option(
     "--to", type=click.Choice(DESTINATIONS), default="both", help="Which ends are written; default both."
+)
+
+
+_report_option = click.option(
+    "--report", "report_directory", type=click.Path(path_type=Path), metavar="DIR", help="Write pages of it, too."
 )
 
 
@@ -132,6 +148,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
 @click.option("--strict", is_flag=True, help="Exit 1 for what is only flagged, too.")
 @publish_option
+@_report_option
 @click.option(
     "--unite/--no-unite", default=True, help="Make the views upon all clinics, where fleet.yml names a schema."
 )
@@ -140,7 +157,8 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 @shared
 def run(
     fleet_file: Path, clinics: tuple[str, ...], max_workers: int | None, executor: str | None, to: str,
-    force_full: bool, strict: bool, publish: str, unite: bool, as_json: bool,
+    force_full: bool, strict: bool, publish: str, report_directory: Path | None, unite: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Carry all clinics, several at a time."""
     night = _night(fleet_file, clinics, *servers_used("source", to))
@@ -154,6 +172,8 @@ def run(
         told.event,
         told.ended,
     )
+    if report_directory:
+        _write_pages(night, report_directory, summary)
     if as_json:
         show_json(summary.as_json())
     else:
@@ -193,6 +213,50 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
         )  # fmt: skip
     show(Group(table, *_differing(differing)))
     sys.exit(code)
+
+
+@fleet.command("report")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("fleet-report"),
+    show_default=True,
+    help="A directory: a page of all clinics, and one of each.",
+)
+@_of_fleet
+@shared
+def report_(fleet_file: Path, clinics: tuple[str, ...], output: Path) -> None:
+    """A page of the last run of all clinics, above the page of each."""
+    night = _night(fleet_file, clinics, "warehouse")
+    _write_pages(night, output, None)
+
+
+def _write_pages(night: Any, directory: Path, summary: Any) -> None:
+    """
+    Args:
+        summary: of the run that has just ended; the clinics' last runs, where it is None.
+    """
+    from arrowetl import pages
+
+    last = {one.clinic: one for one in night.told()}
+    errors = {one.clinic: one.error for one in summary.clinics} if summary else {}
+    rows = []
+    for name, one in last.items():
+        error = errors.get(name) or one.error
+        told = None if error else one.answer
+        page = f"{name}.html" if told else None
+        if told:
+            written(directory / f"{name}.html", pages.run_page(told.document, told.nights, told.receipt))
+        failure = {"message": error.message, "remedy": error.remedy} if error else None
+        rows.append({"clinic": name, "page": page, "error": failure, "run": told and told.document})
+    begun = [row["run"]["started_at"] for row in rows if row["run"]]
+    about = {
+        "environment": next(iter(night.settings.values())).environment,
+        "started_at": summary.started_at if summary else min(begun, default=None),
+        "differing": summary.differing if summary else night.differing(),
+        "warnings": summary.warnings if summary else (),
+    }
+    written(directory / "index.html", pages.fleet_page(rows, about))
 
 
 class _Told:

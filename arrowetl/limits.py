@@ -296,5 +296,8 @@ statement_seconds = 600
 # Above this share of changed rows, all out and all in writes less than row by row.
 replace_share = 1 / 3
 
+# A night that did not come is told by dbt before the next one: a day, and the half of one for late ones.
+fresh_hours = 36
+
 # A table last proven current longer ago than this is compared whole, where tables.yml says nothing else.
 time_gap_days = 30

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console, RenderableType
 
+from arrowetl.errors import ConfigurationError
+from arrowetl.files import write_whole
 from arrowetl.route import PUBLISHING
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,10 +88,28 @@ publish_option = click.option(
 )
 
 
+report_option = click.option(
+    "--report", "report_file", type=click.Path(path_type=Path), metavar="FILE", help="Write a page of it, too."
+)
+
+
 def servers_used(read_from: str, to: str) -> tuple[str, ...]:
     """Those that a run needs by what it reads and writes."""
     without_replica = to == "warehouse" or read_from == "replica"
     return (read_from, "warehouse") if without_replica else ("source", "replica", "warehouse")
+
+
+def written(path: Path, text: str) -> Path:
+    """A page, where somebody wanted it; `-` is stdout."""
+    if str(path) == "-":
+        click.echo(text, nl=False)
+        return path
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}", "choose another place") from error
+    click.echo(path, err=True)
+    return path
 
 
 def show(what: RenderableType) -> None:

@@ -32,7 +32,7 @@ from arrowetl.events import (
     TableStarted,
 )
 from arrowetl.outcome import Outcome, Status
-from arrowetl.report import count, duration, size
+from arrowetl.sizes import count, duration, size
 
 _BUSY_SHOWN = 6
 

@@ -14,7 +14,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from arrowetl import limits
-from arrowetl.report import count, duration, grid, size
+from arrowetl.report import grid
+from arrowetl.sizes import count, duration, size
 from arrowetl.status import Status
 from arrowetl.verdict import Difference, Verdict
 from arrowetl.verify import Verified

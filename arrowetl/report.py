@@ -32,43 +32,12 @@ from arrowetl.outcome import (
 from arrowetl.planning import Planned
 from arrowetl.preflight import Examined
 from arrowetl.rules import REPLICA_TYPES, Rule
+from arrowetl.sizes import count, duration, size
 
 _SLOWEST_SHOWN = 5
 _COERCIONS_SHOWN = 12
 _CHANGES_SHOWN = 12
 _CHAIN_SHOWN = 4
-
-
-def count(number: int | float) -> str:
-    """
-    >>> count(1234567)
-    '1,234,567'
-    """
-    return f"{number:,.0f}"
-
-
-def size(bytes_: int | float) -> str:
-    """
-    >>> size(3 * 2**20)
-    '3.0 MiB'
-    """
-    for unit, step in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if bytes_ >= step:
-            return f"{bytes_ / step:,.1f} {unit}"
-    return f"{bytes_:.0f} B"
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(4.25), duration(125)
-    ('4.2 s', '2 min 05 s')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def grid(*headings: str, right: Iterable[int] = ()) -> Table:

@@ -51,6 +51,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "side_by_side",
         "receipt",
         "retry",
+        "sizes",
+        "dbt",
+        "pages",
     ),
     "door": ("files", "memory", "webhook", "drivers", "again", "united", "cutover"),
     "edge": (
@@ -68,6 +71,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "journey": (
         "preflight",
         "status",
+        "runs",
+        "sources",
         "jobs",
         "remote",
         "cluster",
@@ -96,7 +101,19 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "fleet_settings",
         "fleet",
     ),
-    "face": ("report", "proof", "progress", "__init__", "options", "beside", "fleet_commands", "cli", "__main__"),
+    "face": (
+        "report",
+        "proof",
+        "progress",
+        "__init__",
+        "options",
+        "beside",
+        "fleet_commands",
+        "opening",
+        "export_commands",
+        "cli",
+        "__main__",
+    ),
 }
 BLIND = {"edge"}
 # `--version` and the package's own name are everybody's; the sandbox stands beside, and only commands ask it.

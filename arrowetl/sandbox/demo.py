@@ -23,6 +23,7 @@ from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.model import CATEGORIES
 from arrowetl.sandbox import opendental, servers
 from arrowetl.sandbox import seed as seeding
+from arrowetl.sizes import count, duration
 
 _NAME = "up"
 
@@ -42,7 +43,7 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
             sandbox = servers.start(name, owned=not keep)
         with _phase(f"synthetic OpenDental at {factor:g} of a clinic") as tell:
             rows = seeding.seed(sandbox.admin("source"), scale)
-            tell(f"{len(opendental.tables(factor))} tables, {report.count(rows)} rows")
+            tell(f"{len(opendental.tables(factor))} tables, {count(rows)} rows")
         with (
             tempfile.TemporaryDirectory() as directory,
             arrowetl.open(sandbox.environment(), Path(directory) / "tables.yml") as etl,
@@ -57,14 +58,14 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
                     summary = etl.run(all=True, tell=watching)
                 finally:
                     watching.close()
-                tell(f"{report.count(sum(o.rows_extracted for o in summary.outcomes))} rows to both ends")
+                tell(f"{count(sum(o.rows_extracted for o in summary.outcomes))} rows to both ends")
             with _phase("arrowetl verify --all: source, replica and warehouse") as tell:
                 verdicts = etl.verify()
                 tell(f"{sum(v.verdict == 'equal' for v in verdicts.tables)} of {len(verdicts.tables)} tables equal")
         click.echo()
         show(report.summary(summary))
         show(proof.verdicts(verdicts))
-        click.echo(f"demo: {report.duration(time.monotonic() - began)}")
+        click.echo(f"demo: {duration(time.monotonic() - began)}")
         if keep:
             click.echo("the servers run on; to reach them:")
             for line in _exports(sandbox):
@@ -113,7 +114,7 @@ def seed(scale: str) -> str:
     clock = time.monotonic()
     sandbox = servers.start(_NAME, owned=False)
     rows = seeding.seed(sandbox.admin("source"), scale)
-    return f"{report.count(rows)} rows in {report.duration(time.monotonic() - clock)}"
+    return f"{count(rows)} rows in {duration(time.monotonic() - clock)}"
 
 
 def down(delete: bool) -> str:

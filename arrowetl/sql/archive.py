@@ -14,7 +14,7 @@ from typing import Any
 
 from arrowetl.model import Partition
 from arrowetl.record import Known, KnownRange
-from arrowetl.sql.names import postgres_name
+from arrowetl.sql.names import postgres_literal, postgres_name
 from arrowetl.sql.tracking import postgres_values, reading_of, reading_said
 
 
@@ -52,6 +52,12 @@ def differing(namespace: str, run_id: str, versions: Mapping[str, str | None], n
         f"INSERT INTO {postgres_name(namespace)}.etl_verified ({', '.join(names)}) VALUES {rows} "
         f"ON CONFLICT (table_name) DO UPDATE SET {taken}"
     )
+
+
+def receipt_of(namespace: str, run_id: str) -> str:
+    """What the receipt of a run says, and its digest."""
+    place = f"{postgres_name(namespace)}.etl_receipts"
+    return f"SELECT receipt::text, digest::text FROM {place} WHERE run_id = {postgres_literal(run_id)}"
 
 
 def receipts(namespace: str, most: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from arrowetl import limits
 from arrowetl.outcome import Outcome, Summary
-from arrowetl.sql.names import postgres_literal, postgres_name
+from arrowetl.sql.names import postgres_literal, postgres_name, postgres_table
 from arrowetl.sql.tracking import postgres_values
 
 _HISTORY = (
@@ -131,6 +131,11 @@ def last(namespace: str) -> str:
     )
 
 
+def is_there(namespace: str, table: str = "etl_run_history") -> str:
+    """Whether a table of records is."""
+    return f"SELECT to_regclass({postgres_literal(postgres_table(namespace, table))}) IS NOT NULL"
+
+
 def run_ids(namespace: str) -> str:
     """All runs there were, the last one first."""
     return f"SELECT run_id::text FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC"
@@ -139,20 +144,24 @@ def run_ids(namespace: str) -> str:
 def run_document(namespace: str, run_id: str) -> str:
     """What a run told when it ended, without its tables; of one that never did, what is known of it."""
     return (
-        "SELECT coalesce(document, jsonb_build_object('run_id', run_id, 'environment', environment, "
-        "'started_at', started_at, 'ended_at', ended_at, 'exit_code', exit_code))::text "
-        f"FROM {postgres_name(namespace)}.etl_run_history WHERE run_id = {postgres_literal(run_id)}"
+        # As JSON the row may lack a column that an earlier version had not.
+        "SELECT coalesce(nullif(to_jsonb(h)->'document', 'null'), jsonb_build_object('run_id', run_id, 'environment', "
+        "environment, 'started_at', started_at, 'ended_at', ended_at, 'exit_code', exit_code, "
+        "'seconds', extract(epoch FROM ended_at - started_at)))::text "
+        f"FROM {postgres_name(namespace)}.etl_run_history h WHERE run_id = {postgres_literal(run_id)}"
     )
 
 
 def table_documents(namespace: str, run_id: str) -> str:
     """What a run told of each of its tables; of an earlier version's what its columns have."""
     return (
-        "SELECT (coalesce(outcome, jsonb_build_object('table', table_name, 'mode', mode, 'status', status, 'reason', "
-        "reason, 'seconds', seconds, 'rows_extracted', rows_extracted, 'rows_inserted', rows_inserted, "
-        "'rows_updated', rows_updated, 'rows_deleted', rows_deleted, 'bytes_extracted', bytes_extracted, "
-        "'started_at', started_at, 'verdict', verdict)) || jsonb_build_object('flags', coalesce(flags, '[]')))::text "
-        f"FROM {postgres_name(namespace)}.etl_table_history WHERE run_id = {postgres_literal(run_id)} "
+        "SELECT (coalesce(nullif(to_jsonb(h)->'outcome', 'null'), jsonb_build_object('table', table_name, 'mode', "
+        "mode, 'status', status, 'reason', reason, 'seconds', seconds, 'rows_extracted', rows_extracted, 'rows_inserted', "
+        "rows_inserted, 'rows_updated', rows_updated, 'rows_deleted', rows_deleted, 'bytes_extracted', "
+        "bytes_extracted, 'started_at', started_at, 'verdict', verdict, 'error', CASE WHEN status = 'failed' THEN "
+        "jsonb_build_object('kind', split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END)) "
+        "|| jsonb_build_object('flags', coalesce(flags, '[]')))::text "
+        f"FROM {postgres_name(namespace)}.etl_table_history h WHERE run_id = {postgres_literal(run_id)} "
         "ORDER BY table_name"
     )
 
@@ -168,7 +177,7 @@ def nights(namespace: str, run_id: str) -> str:
         "SELECT h.run_id::text, h.started_at, extract(epoch FROM h.ended_at - h.started_at)::double precision, "
         f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted FROM {table} h "
         f"JOIN {table} this ON this.run_id = {postgres_literal(run_id)} AND h.started_at <= this.started_at "
-        "AND h.way IS NOT DISTINCT FROM this.way WHERE h.ended_at IS NOT NULL "
+        "AND (this.way IS NULL OR h.way = this.way) WHERE h.ended_at IS NOT NULL "
         f"ORDER BY h.started_at DESC LIMIT {limits.report_nights}"
     )
 

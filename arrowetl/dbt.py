@@ -1,0 +1,198 @@
+"""
+The warehouse's tables as dbt's sources: a sources.yml, made or brought up to date.
+
+Pure: a document in, the same one changed. What a person wrote into it stays:
+a description, a test, a tag, another threshold of freshness; and tables and
+columns that are gone, where somebody wrote something about them, which is
+told. `sources` reads the file and writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from arrowetl import limits, schema
+from arrowetl.errors import DataError
+from arrowetl.model import Column, PublishedTable, TableSettings
+from arrowetl.rules import RULES
+from arrowetl.sql.names import postgres_literal, postgres_name
+
+Entry = MutableMapping[str, Any]
+HEADING = """\
+Made by `arrowetl dbt-sources`, which brings names, types and loaded_at_query up to date; all else is written once,
+and what you add or change stays. For dbt 1.10 or later.
+"""
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A table as it stands at the warehouse, and what is known of where it comes from."""
+
+    name: str
+    """At the source."""
+    name_postgres: str
+    published: PublishedTable
+    settings: TableSettings
+    columns: Mapping[str, str]
+    """Column at the source → its whole type there; of those that the last analysis saw."""
+
+
+def brought_up_to_date(document: Entry, namespace: str, tables: Sequence[SourceTable]) -> list[str]:
+    """
+    Change a sources.yml, or an empty document, so that it has the warehouse's tables.
+
+    Returns:
+        What is gone from the warehouse and stays in it, since somebody wrote something about it; in words.
+    """
+    document.setdefault("version", 2)
+    sources = document.setdefault("sources", [])
+    source = next((one for one in sources if one.get("schema", one.get("name")) == namespace), None)
+    # What most tables are allowed stands once, and only others at their tables.
+    days = Counter(_days(table) for table in tables)
+    usual = days.most_common(1)[0][0] if days else limits.time_gap_days
+    if source is None:
+        source = {
+            "name": namespace, "schema": namespace, "loader": "arrowetl",
+            "description": "As the source has them, carried by arrowetl; zero dates and NUL characters aside.",
+            "config": {"freshness": _freshness(usual)},
+        }  # fmt: skip
+        sources.append(source)
+    told: list[str] = []
+    entries = source.setdefault("tables", [])
+    wanted = {table.name_postgres: table for table in tables}
+    for entry in [one for one in entries if one["name"] not in wanted]:
+        if _is_ours_alone(entry):
+            entries.remove(entry)
+        else:
+            told.append(f"{entry['name']}: no table of the warehouse's schema {namespace}, and left as it is")
+    known = {entry["name"]: entry for entry in entries}
+    for name, table in wanted.items():
+        if name not in known:
+            entries.append({"name": name})
+        told += _table(known.get(name) or entries[-1], namespace, table, usual)
+    return told
+
+
+def _freshness(days: int) -> dict[str, Any]:
+    """A night that did not come is worth a warning."""
+    error = {"count": days, "period": "day"}
+    return {"warn_after": {"count": limits.fresh_hours, "period": "hour"}, **({"error_after": error} if days else {})}
+
+
+def _days(table: SourceTable) -> int:
+    return int(table.settings.get("time_gap_threshold_days", limits.time_gap_days))
+
+
+def _table(entry: Entry, namespace: str, table: SourceTable, usual: int) -> list[str]:
+    is_new, key = "columns" not in entry, table.published.primary_key
+    _describe(entry, _of_table(table))
+    config = entry.setdefault("config", {})
+    config["loaded_at_query"] = (
+        f"SELECT _checked_at FROM {postgres_name(namespace)}.etl_load_status "
+        f"WHERE table_name = {postgres_literal(table.name)}"
+    )
+    if is_new and _days(table) != usual:
+        config.setdefault("freshness", _freshness(_days(table)))
+    if is_new and len(key) > 1:
+        together = f"({', '.join(map(postgres_name, key))})"
+        entry.setdefault("data_tests", [{"unique": {"arguments": {"column_name": together}}}])
+    columns, told = entry.setdefault("columns", []), list[str]()
+    types = dict(table.published.columns)
+    for column in [one for one in columns if one["name"] not in types]:
+        if _is_ours_alone(column):
+            columns.remove(column)
+        else:
+            told.append(f"{table.name_postgres}.{column['name']}: no column of the table, and left as it is")
+    known = {column["name"]: column for column in columns}
+    for name, type_ in types.items():
+        column = known.get(name)
+        if column is None:
+            columns.append(column := {"name": name})
+        column["data_type"] = type_
+        column["quote"] = True
+        _describe(column, _of_column(table, name, type_))
+        tests = (["unique"] if len(key) == 1 else []) + ["not_null"] if name in key else []
+        if tests and "data_tests" not in column and "tests" not in column:
+            column["data_tests"] = tests
+    return told
+
+
+def _describe(entry: Entry, words: str) -> None:
+    """Say what it is, unless a person has said it."""
+    if _is_ours(entry.get("description", "")):
+        if words:
+            entry["description"] = words
+        else:
+            entry.pop("description", None)
+
+
+def _of_table(table: SourceTable) -> str:
+    strategy, column = table.settings.get("extraction_strategy"), table.settings.get("primary_incremental_column")
+    by = f"what changed is known by {column}" if column and strategy != "full_table" else "compared whole"
+    return f"`{table.name}` at the source; {by}."
+
+
+def _of_column(table: SourceTable, name: str, type_: str) -> str:
+    source = next((one for one in table.columns if schema.postgres_name(one) == name), None)
+    if source is None:
+        return ""
+    whole = table.columns[source]
+    words = f"`{whole}` at the source."
+    if mask := table.settings.masks().get(source):
+        return f"{words} Masked: {mask}."
+    note = _note(source, whole, type_)
+    return f"{words} {_sentence(note)}" if note else words
+
+
+def _note(name: str, whole: str, type_: str) -> str:
+    """What the rule says that makes this of that; nothing where none does."""
+    bare = re.match(r"\w*", whole)
+    column = Column(name, bare[0] if bare else "", whole, charset="utf8mb4", precision=0)
+    for asked in ({}, {name: type_}):
+        try:
+            (field,) = schema.translate("", [column], asked)
+        except DataError:
+            continue
+        if field.type_postgres == type_:
+            return schema.rule_of(field).note
+    return ""
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
+
+
+@cache
+def _ours() -> re.Pattern[str]:
+    """A description as it is made here."""
+    notes = "|".join(sorted({re.escape(_sentence(rule.note)) for rule in RULES if rule.note}))
+    column = rf"`[^`]+` at the source\.( ({notes}|Masked: \w+\.))?"
+    table = r"`[^`]+` at the source; (what changed is known by .+|compared whole)\."
+    return re.compile(rf"{column}|{table}")
+
+
+def _is_ours(description: str) -> bool:
+    return not description or _ours().fullmatch(description) is not None
+
+
+_TESTS: Iterable[Any] = ("unique", "not_null")
+
+
+def _is_ours_alone(entry: Mapping[str, Any]) -> bool:
+    """Whether nobody but this program wrote something about a table, or a column."""
+    own = {"name", "data_type", "quote", "description", "data_tests", "config", "columns"}
+    config = {**entry.get("config", {})}
+    config.pop("loaded_at_query", None)
+    tests = [one for one in entry.get("data_tests", ()) if not (one in _TESTS or isinstance(one, dict))]
+    return (
+        entry.keys() <= own
+        and _is_ours(entry.get("description", ""))
+        and not config
+        and not tests
+        and all(map(_is_ours_alone, entry.get("columns", ())))
+    )

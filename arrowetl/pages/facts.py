@@ -1,0 +1,236 @@
+"""
+What a page tells of a document: the verdict in a sentence, what changed, what it waited for.
+
+Pure: values from the documents that programs read (docs/documents.md), so that
+page and JSON cannot differ. How it looks is the templates' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from arrowetl.sizes import count, duration, size
+
+__all__ = ["count", "duration", "size"]
+
+Table = Mapping[str, Any]
+SHOWN = 12
+"""Tables of a chart, and lines of a list, at most: the page's table has all."""
+
+LEGS = {
+    "extract": "extract (read)",
+    "compare": "compare (both ends)",
+    "spill": "spill (write text)",
+    "load": "load (LOAD DATA)",
+    "coerce": "coerce (make its own)",
+    "ingest": "ingest (COPY)",
+    "finish": "finish (indexes)",
+    "cutover": "cutover (switch)",
+}
+"""What a leg is, in a few words more."""
+_WAITS_FOR = {
+    "extract": "the source, from which rows are read",
+    "compare": "the comparison of what the source has with what is there",
+    "spill": "this machine, which writes rows as text for the replica",
+    "load": "the replica, which loads rows",
+    "coerce": "this machine, which makes values the warehouse's own",
+    "ingest": "the warehouse, which takes rows in",
+    "finish": "the ends, which index what was staged",
+    "cutover": "the ends, where staged rows became the published ones",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether it was good, and how that is said."""
+
+    good: bool
+    word: str
+    sentence: str
+
+
+def moment(text: str | datetime | None) -> str:
+    """
+    In UTC, to the minute.
+
+    >>> moment("2026-11-26T02:03:04+00:00")
+    '2026-11-26 02:03'
+    """
+    if text is None:
+        return ""
+    when = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def day(text: str | datetime) -> str:
+    """The date alone."""
+    return moment(text).partition(" ")[0]
+
+
+def verdict(run: Mapping[str, Any]) -> Verdict:
+    """Whether the night was good, in one sentence."""
+    tables, code = run["tables"], run.get("exit_code")
+    failed, number = sum(one["status"] == "failed" for one in tables), len(tables)
+    read = sum(one.get("rows_extracted") or 0 for one in tables)
+    took = f"in {duration(run['seconds'])}" if run.get("seconds") is not None else ""
+    done = f"{count(number - failed)} of {count(number)} tables"
+    if run.get("ended_at") is None:
+        words = f"It began at {moment(run['started_at'])} and has not ended: it is at work, or was killed."
+        return Verdict(False, "not ended", f"{words} {done} were done by then.")
+    if code == 130:
+        return Verdict(False, "interrupted", f"Somebody stopped it: {done} were done, the others stay as they were.")
+    if failed:
+        rest = "nothing was published" if not _published(run) else "the others are as the source has them"
+        return Verdict(False, "failed", f"{count(failed)} of {count(number)} tables failed; {rest}.")
+    if not code:
+        have = "Both ends have" if _both(tables) else "There is"
+        return Verdict(True, "good", f"{have} what the source has: {done}, {count(read)} rows read {took}.")
+    return Verdict(False, "flagged", f"Every table arrived, and some are to be looked at: {done} {took}.")
+
+
+def _published(run: Mapping[str, Any]) -> bool:
+    """Of a run that publishes all or nothing, whether it did."""
+    return bool(run.get("published")) or any(one["status"] != "failed" for one in run["tables"])
+
+
+def _both(tables: Sequence[Table]) -> bool:
+    return any(one.get("rows_replica") is not None and one.get("rows_warehouse") is not None for one in tables)
+
+
+def totals(tables: Sequence[Table]) -> dict[str, int]:
+    """Of all tables together."""
+    names = ("rows_extracted", "rows_inserted", "rows_updated", "rows_deleted", "bytes_extracted")
+    return {name: sum(one.get(name) or 0 for one in tables) for name in names} | {
+        "tables": len(tables),
+        "skipped": sum(one["status"] == "skipped" for one in tables),
+        "changed": sum(bool(_moved(one)) for one in tables),
+        "coerced": sum(sum(one.get("coerced", {}).values()) for one in tables),
+        "rows": sum(one.get("rows_warehouse") or one.get("rows_replica") or 0 for one in tables),
+    }
+
+
+def _moved(table: Table) -> int:
+    return sum(table.get(f"rows_{kind}") or 0 for kind in ("inserted", "updated", "deleted"))
+
+
+def most_changed(tables: Sequence[Table]) -> list[Table]:
+    """Those of which most rows changed."""
+    return [one for one in sorted(tables, key=_moved, reverse=True) if _moved(one)][:SHOWN]
+
+
+def slowest(tables: Sequence[Table]) -> list[Table]:
+    """Those that took longest."""
+    took = [one for one in tables if one["status"] != "skipped" and one.get("seconds")]
+    return sorted(took, key=lambda one: -one["seconds"])[:SHOWN]
+
+
+def largest(tables: Sequence[Table]) -> list[Table]:
+    """Those with most rows."""
+    sized = [one for one in tables if one.get("rows_warehouse") or one.get("rows_replica")]
+    return sorted(sized, key=lambda one: -(one.get("rows_warehouse") or one.get("rows_replica") or 0))[:SHOWN]
+
+
+def legs(tables: Iterable[Table]) -> dict[str, float]:
+    """Leg → seconds, of all tables and their workers together."""
+    found: dict[str, float] = {}
+    for one in tables:
+        for leg, seconds in (one.get("legs") or {}).items():
+            found[leg] = found.get(leg, 0.0) + seconds
+    return {leg: round(found[leg], 3) for leg in LEGS if leg in found}
+
+
+def bottleneck(seconds: Mapping[str, float]) -> str:
+    """What most of the time was spent with, in words; nothing where nothing was carried."""
+    if not (whole := sum(seconds.values())):
+        return ""
+    leg = max(seconds, key=lambda leg: seconds[leg])
+    return f"{seconds[leg] / whole:.0%} of the work waited for {_WAITS_FOR[leg]} ({leg})."
+
+
+def planned(run: Mapping[str, Any]) -> str:
+    """What was expected of the run, and what came of it."""
+    one = run.get("planned")
+    if not one or run.get("seconds") is None:
+        return ""
+    words = f"{duration(run['seconds'])}; {duration(one['seconds'])} were expected"
+    words += f", {duration(one['low'])} to {duration(one['high'])} ({one['basis']})."
+    chain = " → ".join(one.get("critical_path", [])[:4])
+    return words + (f" It was to end with {chain}." if chain else "")
+
+
+def news(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """Coercions that the run before had not."""
+    return [
+        {"table": table["table"], **coercion}
+        for table in tables
+        for coercion in table.get("coercions", ())
+        if coercion.get("news")
+    ]
+
+
+def notes(run: Mapping[str, Any]) -> list[str]:
+    """What is to be known, in words: of the run, of tables that no run carries, of what followed the source."""
+    late = [one["message"] for one in run.get("overdue", ())]
+    return [
+        *run.get("warnings", ()),
+        *late,
+        *(f"{one['table']}: {note}" for one in run["tables"] for note in one.get("notes", ())),
+    ]
+
+
+def flags(tables: Sequence[Table]) -> list[str]:
+    """What somebody should look at; coercions have a place of their own."""
+    return [flag["message"] for one in tables for flag in one.get("flags", ()) if flag["kind"] != "coerced"]
+
+
+def clinic(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A clinic's line of the fleet's page."""
+    run = one.get("run")
+    head = {"clinic": one["clinic"], "page": one.get("page"), "seconds": run["seconds"] if run else None}
+    if run is None:
+        error = one.get("error") or {"message": "it has never run", "remedy": None}
+        return {
+            **head,
+            "good": False,
+            "words": "not run",
+            "error": error,
+            "totals": None,
+            "failed": 0,
+            "ended_at": None,
+        }
+    told = verdict(run)
+    failed = sum(table["status"] == "failed" for table in run["tables"])
+    return {
+        **head, "good": told.good, "words": told.word, "error": None, "totals": totals(run["tables"]),
+        "failed": failed, "ended_at": run.get("ended_at"),
+    }  # fmt: skip
+
+
+def fleet_verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
+    """Whether all clinics are good, in one sentence."""
+    good = sum(row["good"] for row in rows)
+    words = f"{count(good)} of {count(len(rows))} clinics have what their sources have."
+    others = [row["clinic"] for row in rows if not row["good"]]
+    if not others:
+        return Verdict(True, "good", words)
+    named = ", ".join(others[:SHOWN]) + (f" and {count(len(others) - SHOWN)} more" if len(others) > SHOWN else "")
+    return Verdict(False, "not all good", f"{words} To be looked at: {named}.")
+
+
+def trials(bench: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each way that was tried, by the median of its trials."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for one in bench["trials"]:
+        found.setdefault((one["workers"], one["partition_bytes"]), []).append(one["rows_per_second"])
+    best = (bench["recommended"]["workers"], bench["recommended"]["partition_bytes"])
+    return [
+        {
+            "way": f"{workers} × {size(bytes_)}",
+            "rate": sorted(rates)[len(rates) // 2],
+            "best": (workers, bytes_) == best,
+        }
+        for (workers, bytes_), rates in sorted(found.items())
+    ]

@@ -1,0 +1,94 @@
+"""
+dbt's sources.yml, read and written: what `dbt` makes of the warehouse's tables.
+
+It asks the warehouse alone, and tables.yml and the schema of the last analysis
+beside it; nothing of dbt is needed here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from arrowetl import dbt, preflight, schema
+from arrowetl.config import Settings
+from arrowetl.errors import ConfigurationError, UsageError
+from arrowetl.files import write_whole
+from arrowetl.ledger import Ledger
+from arrowetl.model import PublishedTable
+from arrowetl.tables_file import TablesFile, read_tables, remembered
+from arrowetl.warehouse import Warehouse
+
+
+def dbt_sources(settings: Settings, path: Path | None) -> tuple[str, list[str]]:
+    """
+    A sources.yml, as text; written where there is a path, upon what stands there.
+
+    Returns:
+        The text; and what is gone from the warehouse and stays in it, in words.
+
+    Raises:
+        UsageError: nothing was carried yet.
+        ConfigurationError: the file is there, and no such one; it is as it was.
+        DatabaseError: the warehouse cannot be asked.
+    """
+    endpoint = settings.endpoint("warehouse")
+    preflight.reach(endpoint)
+    with closing(Ledger(None, endpoint)) as book:
+        carried = [row["table"] for row in book.tables()]
+    if not carried:
+        raise UsageError(f"{endpoint}: nothing was carried yet", "run `arrowetl run --all` first")
+    with closing(Warehouse(endpoint)) as warehouse:
+        published = warehouse.published()
+    there = settings.tables_file.exists()
+    chosen = read_tables(settings.tables_file, settings.chosen) if there else TablesFile({}, {})
+    tables = list(_tables(carried, published, chosen, settings.tables_file))
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 10_000
+    editor.indent(mapping=2, sequence=4, offset=2)
+    document = _read(editor, path)
+    told = dbt.brought_up_to_date(document, endpoint.namespace, tables)
+    said = io.StringIO()
+    editor.dump(document, said)
+    if path:
+        try:
+            write_whole(path, said.getvalue())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path}: cannot be written: {error.strerror}", "choose another --output"
+            ) from error
+    return said.getvalue(), told
+
+
+def _tables(
+    carried: Iterable[str], published: dict[str, PublishedTable], chosen: TablesFile, path: Path
+) -> Iterable[dbt.SourceTable]:
+    seen = remembered(path)
+    for name in sorted(carried):
+        name_postgres = schema.postgres_name(name)
+        if name_postgres in published:
+            columns = {column: types[0] for column, types in seen.get(name, {}).get("columns", {}).items()}
+            yield dbt.SourceTable(name, name_postgres, published[name_postgres], chosen.of(name), columns)
+
+
+def _read(editor: YAML, path: Path | None) -> Any:
+    """What stands there; a new one where nothing does."""
+    try:
+        document = editor.load(path.read_text(encoding="utf-8")) if path and path.exists() else None
+        if document is None:
+            document = CommentedMap()
+            document.yaml_set_start_comment(dbt.HEADING)
+        if not isinstance(document.get("sources", []), list):
+            raise ConfigurationError(f"{path}: its `sources` are no list", "mend it, or choose another --output")
+        _ = [one["name"] for source in document.get("sources", []) for one in (source, *source.get("tables", []))]
+    except (OSError, YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path}: no sources.yml of dbt's", "mend it, or choose another --output") from error
+    return document
