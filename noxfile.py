@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "dbt", "wheel"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
@@ -45,10 +45,21 @@ def _mariadb(session: nox.Session) -> None:
 
 def _postgres(session: nox.Session) -> None:
     """The wheel's PostgreSQL has no TLS, for which the tests use the system's: install it where it is missing."""
-    if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or not shutil.which("apt-get"):
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        _from_the_system(session, "postgresql")
+
+
+def _chromium(session: nox.Session) -> None:
+    """The pages are looked at by the system's: install it where it is missing."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        _from_the_system(session, "chromium")
+
+
+def _from_the_system(session: nox.Session, package: str) -> None:
+    if not shutil.which("apt-get"):
         return
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    session.run(*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql", external=True,
+    session.run(*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", package, external=True,
                 env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, success_codes=[0, 100])  # fmt: skip
 
 
@@ -70,9 +81,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types, by mypy in its strict mode."""
+    """
+    Types, by mypy in its strict mode; on three systems, by which a call that one of them has not is found.
+    """
     session.install("-e", ".[sandbox]", *_tools("mypy", "types-"))
-    session.run("mypy")
+    for system in ("linux", "darwin", "win32"):
+        session.run("mypy", "--platform", system)
 
 
 # Oracle's own build, packed for another registry; the oldest server there is to be had, and the only MySQL.
@@ -116,9 +130,58 @@ def tests(session: nox.Session) -> None:
     _install(session, "dev")
     _mariadb(session)
     _postgres(session)
+    _chromium(session)
     # Tests wait for servers and programs as much as they work: one more than there are cores.
     processes = min(4, 1 + (os.cpu_count() or 1))
     session.run("pytest", f"--numprocesses={processes}", *session.posargs)
+
+
+@nox.session
+def dbt(session: nox.Session) -> None:
+    """The project in examples/dbt, on a warehouse that arrowetl fills, over nights with drift."""
+    _install(session, "dev", "dbt")
+    _mariadb(session)
+    session.run("pytest", "-n", "2", "tests/ecosystem/test_dbt.py", *session.posargs)
+
+
+@nox.session
+def airflow(session: nox.Session) -> None:
+    """The DAG in examples/airflow, executed by Airflow, with the dbt project at its end."""
+    beside = Path(session.create_tmp()) / "dbt"
+    groups = nox.project.load_toml("pyproject.toml")
+    if not (beside / "bin" / "dbt").exists():
+        # dbt and Airflow do not agree on what both need.
+        session.run("python", "-m", "venv", str(beside))
+        session.run(str(beside / "bin" / "pip"), "install", "-q", *nox.project.dependency_groups(groups, "dbt"),
+                    external=True)  # fmt: skip
+    session.install("-e", ".[sandbox]", "pytest", "pytest-xdist", *nox.project.dependency_groups(groups, "airflow"))
+    _mariadb(session)
+    session.run("pytest", "-n", "0", "-W", "default", "tests/ecosystem/test_airflow.py", *session.posargs,
+                env={"ARROWETL_TEST_DBT": str(beside.resolve())})  # fmt: skip
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Wheel and source distribution, built, installed where nothing else is, and the demo run from the wheel."""
+    session.install("build")
+    built = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(built))
+    (made,), (source,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for wanted in ("arrowetl/pages/run.html", "tests/conftest.py", "README.md", "LICENSE"):
+        if wanted not in names:
+            session.error(f"{source.name} lacks {wanted}")
+    session.install("--force-reinstall", "--no-deps", str(made))
+    session.install(f"{made}[sandbox]")
+    _mariadb(session)
+    with session.chdir(built):
+        # Nothing of the checkout is on the way.
+        session.run("arrowetl", "--version")
+        session.run("arrowetl", "demo", "--scale", "tiny")
+        session.run("python", "-c", "from arrowetl import pages; assert '</html>' in pages.changelog_page("
+                    "{'generated_at': '', 'since': None, 'has_breaking_changes': False, 'changes': []})")  # fmt: skip
 
 
 @nox.session

@@ -59,9 +59,10 @@ def brought_up_to_date(document: Entry, namespace: str, tables: Sequence[SourceT
         source = {
             "name": namespace, "schema": namespace, "loader": "arrowetl",
             "description": "As the source has them, carried by arrowetl; zero dates and NUL characters aside.",
-            "config": {"freshness": _freshness(usual)},
         }  # fmt: skip
         sources.append(source)
+    if "freshness" not in source:
+        source.setdefault("config", {}).setdefault("freshness", _freshness(usual))
     told: list[str] = []
     entries = source.setdefault("tables", [])
     wanted = {table.name_postgres: table for table in tables}

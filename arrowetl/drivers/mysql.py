@@ -129,13 +129,15 @@ class MySQL:
             connected = self._connection._socket.sock
             connected.settimeout(None)
             self._fd = connected.fileno()
-            for option, value in limits.tcp_keepalive.items():
-                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            unacknowledged = {"TCP_USER_TIMEOUT": limits.unacknowledged_seconds * 1000}
+            for name, value in {**limits.tcp_keepalive, **unacknowledged}.items():
+                # Not every system has all of them.
+                if (option := getattr(socket, name, None)) is not None:
+                    connected.setsockopt(socket.IPPROTO_TCP, option, value)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             # LOAD DATA sends a file's end by itself, which otherwise waits 40 ms for the server to have acknowledged
             # what came before.
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.unacknowledged_seconds * 1000)
 
     @property
     def flavour(self) -> Flavour:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -112,7 +113,7 @@ def postgres(home: Path, endpoint: Endpoint, chosen: Path | None = None) -> subp
     data = home / "data"
     if not data.exists():
         home.mkdir(mode=0o700, exist_ok=True)
-        if account:
+        if account and sys.platform != "win32":
             os.chown(home, _NOBODY, _NOBODY)
         unfinished = home / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)

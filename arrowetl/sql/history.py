@@ -156,7 +156,8 @@ def table_documents(namespace: str, run_id: str) -> str:
     """What a run told of each of its tables; of an earlier version's what its columns have."""
     return (
         "SELECT (coalesce(nullif(to_jsonb(h)->'outcome', 'null'), jsonb_build_object('table', table_name, 'mode', "
-        "mode, 'status', status, 'reason', reason, 'seconds', seconds, 'rows_extracted', rows_extracted, 'rows_inserted', "
+        "mode, 'status', status, 'reason', reason, 'seconds', seconds, 'rows_extracted', rows_extracted, "
+        "'rows_inserted', "
         "rows_inserted, 'rows_updated', rows_updated, 'rows_deleted', rows_deleted, 'bytes_extracted', "
         "bytes_extracted, 'started_at', started_at, 'verdict', verdict, 'error', CASE WHEN status = 'failed' THEN "
         "jsonb_build_object('kind', split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END)) "

@@ -1,0 +1,93 @@
+"""
+A night by Airflow: validate → analyze → run, a task for each size of tables → verify → dbt.
+
+Put it where your DAGs are; arrowetl must be installed where Airflow's tasks run, and its settings be in their
+environment (ETL_ENVIRONMENT, OPENDENTAL_SOURCE_HOST …), or in a file that ARROWETL_ENV_FILE names. A task that is tried
+again goes on where the one before stopped: tables that arrived are proven current and skipped, and of one that was
+under way the partitions that lie whole in staging are kept.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import dag, task
+
+import arrowetl
+
+TABLES_FILE = Path(os.environ.get("ARROWETL_TABLES_FILE", "conf/tables.yml"))
+ENV_FILE = Path(os.environ["ARROWETL_ENV_FILE"]) if "ARROWETL_ENV_FILE" in os.environ else None
+DBT_PROJECT = os.environ.get("DBT_PROJECT_DIR", "")
+SIZES = ["large", "medium", "small", "tiny"]
+
+
+def opened() -> Any:
+    return arrowetl.open(tables_file=TABLES_FILE, env_file=ENV_FILE)
+
+
+def told(tables: list[dict[str, Any]]) -> str:
+    """What failed, and what to do about it, as Airflow's log and mail have it."""
+    return "\n".join(f"{one['error']['message']}\n  {one['error']['remedy']}" for one in tables if one["error"])
+
+
+@dag(
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(seconds=int(os.environ.get("ARROWETL_RETRY_DELAY", "300"))),
+        "retry_exponential_backoff": True,
+    },
+    tags=["arrowetl"],
+)
+def arrowetl_nightly() -> None:
+    """Every night, all that changed at the source; proven; then what dbt makes of it."""
+
+    @task
+    def validate() -> list[str]:
+        with opened() as etl:
+            problems, notes = etl.validate()
+        if problems:
+            # No further try would mend what somebody must.
+            raise AirflowFailException("\n".join(problems))
+        return notes
+
+    @task
+    def analyze() -> list[str]:
+        with opened() as etl:
+            return [change.words for change in etl.analyze().changes]
+
+    # One at a time: a second run would find the lock of the first.
+    @task(max_active_tis_per_dagrun=1)
+    def run(category: str) -> dict[str, Any]:
+        with opened() as etl:
+            summary = etl.run(category=category, max_workers=8).as_json()
+        if summary["exit_code"]:
+            raise AirflowException(told(summary["tables"]))
+        return {"run_id": summary["run_id"], "category": category, **summary["totals"]}
+
+    @task
+    def verify(runs: list[dict[str, Any]]) -> dict[str, int]:
+        with opened() as etl:
+            found = etl.verify(changed=True).as_json()
+        if found["exit_code"]:
+            differing = [one["table"] for one in found["tables"] if one["verdict"] != "equal"]
+            raise AirflowException(f"not equal at all three ends: {', '.join(differing)}")
+        return {"tables": len(found["tables"]), "rows_read": sum(one["rows_extracted"] for one in runs)}
+
+    @task.bash
+    def dbt() -> str:
+        return f"cd '{DBT_PROJECT}' && dbt build --profiles-dir ." if DBT_PROJECT else "echo no dbt project"
+
+    carried = run.expand(category=SIZES)
+    validate() >> analyze() >> carried
+    verify(carried) >> dbt()
+
+
+arrowetl_nightly()
