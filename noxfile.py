@@ -139,7 +139,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def dbt(session: nox.Session) -> None:
     """The project in examples/dbt, on a warehouse that arrowetl fills, over nights with drift."""
-    _install(session, "dev", "dbt")
+    groups = nox.project.load_toml("pyproject.toml")
+    session.install("-e", ".[sandbox]", "pytest", "pytest-xdist", *nox.project.dependency_groups(groups, "dbt"))
     _mariadb(session)
     session.run("pytest", "-n", "2", "tests/ecosystem/test_dbt.py", *session.posargs)
 

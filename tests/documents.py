@@ -21,11 +21,12 @@ from arrowetl.events import TableRetried
 
 # Maps whose keys are names of the data's own: whatever stands there is told as `*`.
 NAMES_OF_DATA = (
-    "tables[].coerced", "tables[].differing[].key", "tables[].differing[].digests", "tables[].differing[].values",
-    "versions", "tables", "connections", "totals.by_category", "differing[].clinics",
+    "tables[].coerced", "tables[].legs", "tables[].differing[].key", "tables[].differing[].digests",
+    "tables[].differing[].values", "versions", "tables", "connections", "totals.by_category", "differing[].clinics",
 )  # fmt: skip
-WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--show-values", "--repair", "--since",
-         "status --alert", "status --json", "run --dry-run --json", "--changed", "etl_receipts", "digest"}  # fmt: skip
+WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--publish together", "--show-values", "--repair",
+         "--since", "status --alert", "status --json", "run --dry-run --json", "--changed",
+         "etl_receipts", "digest"}  # fmt: skip
 PAGE = Path(__file__).parent.parent / "docs" / "documents.md"
 
 
@@ -86,7 +87,8 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
         said("run --json", "run", "--all", "--json", *log)
         clinic.warehouse_execute("UPDATE raw.etl_load_status SET _checked_at = now() - interval '40 days' "
                                  "WHERE table_name = 'late'")  # fmt: skip
-        said("run --json", "run", "--table", "visit", "--json", *log)
+        clinic.create("UPDATE visit SET Note = 'c' WHERE Num = 2")
+        said("run --json", "run", "--table", "visit", "--json", "--publish", "together", *log)
         said("run --dry-run --json", "run", "--all", "--dry-run", "--force-full", "--json")
         clinic.warehouse_execute('UPDATE raw.visit SET "Note" = \'x\' WHERE "Num" = 1')
         said("verify --json", "verify", "--all", "--json", "--show-values")

@@ -30,6 +30,7 @@ def run_page(document: Document, nights: Sequence[Document] = (), receipt: Docum
         nights: it and those before it that went the same way, the latest first, as `etl_run_history` has them.
         receipt: its `digest`, and what it says under `receipt`; None where none was kept.
     """
+    document = facts.complete(document)
     tables = document["tables"]
     legs = facts.legs(tables)
     return _page(
@@ -37,7 +38,7 @@ def run_page(document: Document, nights: Sequence[Document] = (), receipt: Docum
         title=f"arrowetl: the run of {facts.day(document['started_at'])}",
         run=document,
         verdict=facts.verdict(document),
-        failures=[one for one in tables if one.get("error")],
+        failures=[one for one in tables if one["error"]],
         totals=facts.totals(tables),
         news=facts.news(tables),
         notes=facts.notes(document),
@@ -120,5 +121,6 @@ def _templates() -> jinja2.Environment:
     )
     environment.filters |= {
         "count": facts.count, "size": facts.size, "duration": facts.duration, "moment": facts.moment,
+        "rows": facts.rows,
     }  # fmt: skip
     return environment

@@ -58,7 +58,7 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
     began = datetime.fromisoformat(run["started_at"])
     bars = []
     for table in run["tables"]:
-        if table.get("worker") is None or not table.get("started_at"):
+        if table["worker"] is None or not table["started_at"]:
             continue
         start = max(0.0, (datetime.fromisoformat(table["started_at"]) - began).total_seconds())
         what = "failed" if table["status"] == "failed" else table["mode"]
@@ -115,7 +115,7 @@ def changes(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
          "told": f"{table['table']}: {rows:,} {kind}"}
         for table in tables
         for number, kind in enumerate(_CHANGES)
-        if (rows := table.get(f"rows_{kind}"))
+        if (rows := table[f"rows_{kind}"])
     ]  # fmt: skip
     colour = {
         "field": "kind", "type": "nominal", "title": None,
@@ -129,8 +129,8 @@ def changes(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
 def planned(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """What the slowest tables took, and a mark for what was expected."""
     bars = [
-        {"table": t["table"], "seconds": t["seconds"], "expected": t.get("seconds_expected"),
-         "told": f"{t['table']}: {t['seconds']:.2f} s, {t.get('seconds_expected') or 0:.2f} s expected"}
+        {"table": t["table"], "seconds": t["seconds"], "expected": t["seconds_expected"],
+         "told": f"{t['table']}: {t['seconds']:.2f} s, {t['seconds_expected']:.2f} s expected"}
         for t in tables
     ]  # fmt: skip
     spec = _bars(bars, "table", [("seconds", "seconds, and as expected ┃")], width, colour={"value": _PLAIN})

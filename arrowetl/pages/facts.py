@@ -52,6 +52,25 @@ class Verdict:
     sentence: str
 
 
+_RUN = {"ended_at": None, "exit_code": None, "seconds": None, "published": None, "planned": None, "overdue": (),
+        "warnings": ()}  # fmt: skip
+_TABLE = {
+    "reason": "", "rows_extracted": 0, "rows_replica": None, "rows_warehouse": None, "rows_inserted": 0,
+    "rows_updated": 0, "rows_deleted": 0, "bytes_extracted": 0, "seconds": 0.0, "seconds_expected": 0.0, "coerced": {},
+    "coercions": (), "attempts": 1, "started_at": None, "worker": None, "legs": {}, "notes": (), "flags": (),
+    "error": None,
+}  # fmt: skip
+
+
+def complete(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's document with all that a page asks of it: an earlier version, or a run that was killed, kept less."""
+
+    def filled(defaults: Mapping[str, Any], what: Mapping[str, Any]) -> dict[str, Any]:
+        return {**defaults, **{key: value for key, value in what.items() if value is not None}}
+
+    return {**filled(_RUN, document), "tables": [filled(_TABLE, one) for one in document["tables"]]}
+
+
 def moment(text: str | datetime | None) -> str:
     """
     In UTC, to the minute.
@@ -72,12 +91,12 @@ def day(text: str | datetime) -> str:
 
 def verdict(run: Mapping[str, Any]) -> Verdict:
     """Whether the night was good, in one sentence."""
-    tables, code = run["tables"], run.get("exit_code")
+    tables, code = run["tables"], run["exit_code"]
     failed, number = sum(one["status"] == "failed" for one in tables), len(tables)
-    read = sum(one.get("rows_extracted") or 0 for one in tables)
-    took = f"in {duration(run['seconds'])}" if run.get("seconds") is not None else ""
+    read = sum(one["rows_extracted"] for one in tables)
+    took = f"in {duration(run['seconds'])}" if run["seconds"] is not None else ""
     done = f"{count(number - failed)} of {count(number)} tables"
-    if run.get("ended_at") is None:
+    if run["ended_at"] is None:
         words = f"It began at {moment(run['started_at'])} and has not ended: it is at work, or was killed."
         return Verdict(False, "not ended", f"{words} {done} were done by then.")
     if code == 130:
@@ -93,27 +112,32 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
 
 def _published(run: Mapping[str, Any]) -> bool:
     """Of a run that publishes all or nothing, whether it did."""
-    return bool(run.get("published")) or any(one["status"] != "failed" for one in run["tables"])
+    return bool(run["published"]) or any(one["status"] != "failed" for one in run["tables"])
 
 
 def _both(tables: Sequence[Table]) -> bool:
-    return any(one.get("rows_replica") is not None and one.get("rows_warehouse") is not None for one in tables)
+    return any(one["rows_replica"] is not None and one["rows_warehouse"] is not None for one in tables)
 
 
 def totals(tables: Sequence[Table]) -> dict[str, int]:
     """Of all tables together."""
     names = ("rows_extracted", "rows_inserted", "rows_updated", "rows_deleted", "bytes_extracted")
-    return {name: sum(one.get(name) or 0 for one in tables) for name in names} | {
+    return {name: sum(one[name] for one in tables) for name in names} | {
         "tables": len(tables),
         "skipped": sum(one["status"] == "skipped" for one in tables),
         "changed": sum(bool(_moved(one)) for one in tables),
-        "coerced": sum(sum(one.get("coerced", {}).values()) for one in tables),
-        "rows": sum(one.get("rows_warehouse") or one.get("rows_replica") or 0 for one in tables),
+        "coerced": sum(sum(one["coerced"].values()) for one in tables),
+        "rows": sum(map(rows, tables)),
     }
 
 
+def rows(table: Table) -> int:
+    """That it has now: in the warehouse, or in a replica that is all that was written."""
+    return int(table["rows_replica"] or 0 if table["rows_warehouse"] is None else table["rows_warehouse"])
+
+
 def _moved(table: Table) -> int:
-    return sum(table.get(f"rows_{kind}") or 0 for kind in ("inserted", "updated", "deleted"))
+    return sum(table[f"rows_{kind}"] for kind in ("inserted", "updated", "deleted"))
 
 
 def most_changed(tables: Sequence[Table]) -> list[Table]:
@@ -123,21 +147,20 @@ def most_changed(tables: Sequence[Table]) -> list[Table]:
 
 def slowest(tables: Sequence[Table]) -> list[Table]:
     """Those that took longest."""
-    took = [one for one in tables if one["status"] != "skipped" and one.get("seconds")]
+    took = [one for one in tables if one["status"] != "skipped" and one["seconds"]]
     return sorted(took, key=lambda one: -one["seconds"])[:SHOWN]
 
 
 def largest(tables: Sequence[Table]) -> list[Table]:
     """Those with most rows."""
-    sized = [one for one in tables if one.get("rows_warehouse") or one.get("rows_replica")]
-    return sorted(sized, key=lambda one: -(one.get("rows_warehouse") or one.get("rows_replica") or 0))[:SHOWN]
+    return [one for one in sorted(tables, key=rows, reverse=True) if rows(one)][:SHOWN]
 
 
 def legs(tables: Iterable[Table]) -> dict[str, float]:
     """Leg → seconds, of all tables and their workers together."""
     found: dict[str, float] = {}
     for one in tables:
-        for leg, seconds in (one.get("legs") or {}).items():
+        for leg, seconds in one["legs"].items():
             found[leg] = found.get(leg, 0.0) + seconds
     return {leg: round(found[leg], 3) for leg in LEGS if leg in found}
 
@@ -152,8 +175,8 @@ def bottleneck(seconds: Mapping[str, float]) -> str:
 
 def planned(run: Mapping[str, Any]) -> str:
     """What was expected of the run, and what came of it."""
-    one = run.get("planned")
-    if not one or run.get("seconds") is None:
+    one = run["planned"]
+    if not one or run["seconds"] is None:
         return ""
     words = f"{duration(run['seconds'])}; {duration(one['seconds'])} were expected"
     words += f", {duration(one['low'])} to {duration(one['high'])} ({one['basis']})."
@@ -166,32 +189,32 @@ def news(tables: Sequence[Table]) -> list[dict[str, Any]]:
     return [
         {"table": table["table"], **coercion}
         for table in tables
-        for coercion in table.get("coercions", ())
+        for coercion in table["coercions"]
         if coercion.get("news")
     ]
 
 
 def notes(run: Mapping[str, Any]) -> list[str]:
     """What is to be known, in words: of the run, of tables that no run carries, of what followed the source."""
-    late = [one["message"] for one in run.get("overdue", ())]
+    late = [one["message"] for one in run["overdue"]]
     return [
-        *run.get("warnings", ()),
+        *run["warnings"],
         *late,
-        *(f"{one['table']}: {note}" for one in run["tables"] for note in one.get("notes", ())),
+        *(f"{one['table']}: {note}" for one in run["tables"] for note in one["notes"]),
     ]
 
 
 def flags(tables: Sequence[Table]) -> list[str]:
     """What somebody should look at; coercions have a place of their own."""
-    return [flag["message"] for one in tables for flag in one.get("flags", ()) if flag["kind"] != "coerced"]
+    return [flag["message"] for one in tables for flag in one["flags"] if flag["kind"] != "coerced"]
 
 
 def clinic(one: Mapping[str, Any]) -> dict[str, Any]:
     """A clinic's line of the fleet's page."""
-    run = one.get("run")
-    head = {"clinic": one["clinic"], "page": one.get("page"), "seconds": run["seconds"] if run else None}
+    run = complete(one["run"]) if one["run"] else None
+    head = {"clinic": one["clinic"], "page": one["page"], "seconds": run["seconds"] if run else None}
     if run is None:
-        error = one.get("error") or {"message": "it has never run", "remedy": None}
+        error = one["error"] or {"message": "it has never run", "remedy": None}
         return {
             **head,
             "good": False,
@@ -205,7 +228,7 @@ def clinic(one: Mapping[str, Any]) -> dict[str, Any]:
     failed = sum(table["status"] == "failed" for table in run["tables"])
     return {
         **head, "good": told.good, "words": told.word, "error": None, "totals": totals(run["tables"]),
-        "failed": failed, "ended_at": run.get("ended_at"),
+        "failed": failed, "ended_at": run["ended_at"],
     }  # fmt: skip
 
 
