@@ -33,6 +33,7 @@ from arrowetl.options import (
     chosen,
     clinic_option,
     json_option,
+    names_of_tables,
     publish_option,
     report_option,
     servers_used,
@@ -281,7 +282,7 @@ def _write_report(path: Path, etl: Any, summary: Summary) -> None:
 
 
 @commands.command()
-@click.argument("table")
+@click.argument("table", shell_complete=names_of_tables)
 @click.option(
     "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Which ends rows are brought to."
 )

@@ -14,12 +14,13 @@ import click
 
 from arrowetl import proof
 from arrowetl.opening import open_etl
-from arrowetl.options import clinic_option, json_option, shared, show, show_json, split_names, written
+from arrowetl.options import clinic_option, json_option, names_of_tables, shared, show, show_json, split_names, written
 from arrowetl.verdict import ENDS
 
 
 @click.command()
-@click.argument("tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...")
+@click.argument("tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...",
+                shell_complete=names_of_tables)  # fmt: skip
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it.")
 @click.option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these.")
 @click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console, RenderableType
 
+from arrowetl.config import DEFAULT_TABLES
 from arrowetl.errors import ConfigurationError
-from arrowetl.files import write_whole
+from arrowetl.files import load_yaml, write_whole
 from arrowetl.route import PUBLISHING
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,9 +63,19 @@ def json_too(context: click.Context, parameter: click.Parameter, value: bool) ->
     return value
 
 
+def names_of_tables(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell that completes words: the tables of tables.yml that begin so, after the last comma."""
+    path = context.ensure_object(dict).get("tables_file") or DEFAULT_TABLES
+    before, comma, last = incomplete.rpartition(",")
+    with suppress(ConfigurationError, KeyError, TypeError):
+        return [f"{before}{comma}{name}" for name in load_yaml(path, "")["tables"] if name.startswith(last)]
+    return []
+
+
 table_option = click.option(
-    "--table", "tables", multiple=True, callback=split_names, metavar="T", help="Repeat it, or use commas."
-)
+    "--table", "tables", multiple=True, callback=split_names, metavar="T", help="Repeat it, or use commas.",
+    shell_complete=names_of_tables,
+)  # fmt: skip
 
 
 all_option = click.option("--all", "all_", is_flag=True, help="Every table that tables.yml does not exclude.")

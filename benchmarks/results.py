@@ -1,5 +1,6 @@
 """
-A benchmark's JSON as Markdown, as a picture, and as the README's part: nothing there was typed by hand.
+A benchmark's JSON as Markdown, as a picture, and as parts of the README and of docs/numbers.md: nothing there was typed
+by hand.
 """
 
 from __future__ import annotations
@@ -7,24 +8,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
+ROOT = Path(__file__).parent.parent
 
 
 def write(document: dict[str, Any], path: Path) -> None:
-    """The Markdown and the picture beside the JSON, and the README's part."""
+    """The Markdown and the picture beside the JSON, and the parts of the pages."""
     path.with_suffix(".md").write_text(markdown(document))
     path.with_suffix(".svg").write_text(picture(document))
-    text = README.read_text()
-    if BEGIN in text:
-        README.write_text(with_part(text, document))
+    for page, name, part in ((ROOT / "docs/numbers.md", "performance", markdown(document)),
+                             (ROOT / "README.md", "numbers", brief(document))):  # fmt: skip
+        page.write_text(with_part(page.read_text(), name, part))
 
 
-def with_part(text: str, document: dict[str, Any]) -> str:
-    """The README with the performance of a document."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{markdown(document)}{END}{after}"
+def with_part(text: str, name: str, part: str) -> str:
+    """A page with what stands between the marks of a part."""
+    before, begin, rest = text.partition(f"<!-- {name} -->")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    return f"{before}{begin}\n{part}{end}{after}"
+
+
+def brief(document: dict[str, Any]) -> str:
+    """What a page for five minutes has of it: how arrowetl stands to the others."""
+    lines = [f"On {document['cores']} cores that client and servers share (`nox -s bench`):\n"]
+    for scenario in document["scenarios"].values():
+        lines.append(
+            f"- {scenario['told']}: " + "; ".join(f"{line[0].lower()}{line[1:]}" for line in ratios(scenario)) + "."
+        )
+    if "clinic" in document:
+        runs = {one["what"]: one for one in document["clinic"]["runs"]}
+        told = ", ".join(
+            f"{what.removeprefix('all tables, ')} {one['seconds']:.0f} s"
+            for what, one in runs.items()
+            if what.startswith("all")
+        )
+        lines.append(f"- A whole clinic, {document['clinic']['rows']:,} rows, to both ends: {told}.")
+    return "\n".join(lines) + "\n"
 
 
 def markdown(document: dict[str, Any]) -> str:

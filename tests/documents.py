@@ -27,7 +27,7 @@ NAMES_OF_DATA = (
 WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--publish together", "--show-values", "--repair",
          "--since", "status --alert", "status --json", "run --dry-run --json", "--changed",
          "etl_receipts", "digest"}  # fmt: skip
-PAGE = Path(__file__).parent.parent / "docs" / "documents.md"
+PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("documents.md", "documents-more.md")]
 
 
 def paths(value: Any, at: str = "") -> Iterator[str]:
@@ -47,7 +47,7 @@ def paths(value: Any, at: str = "") -> Iterator[str]:
 def described() -> dict[str, set[str]]:
     """Document → the keys that the docs have of it."""
     found: dict[str, set[str]] = {}
-    for part in PAGE.read_text().split("\n## ")[1:]:
+    for part in (part for page in PAGES for part in page.read_text().split("\n## ")[1:]):
         heading, _, body = part.partition("\n")
         rows = [line for line in body.splitlines() if line.startswith("| `")]
         # Whatever stands in code is a key, but for words that are explained as such.

@@ -1,5 +1,5 @@
 """
-What can go stale: the README has every command, option, variable and key, and the types as the code has them.
+What can go stale: README and pages have every command, option, variable and key, types and steps as the code has them.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import pytest
 from test_tidy import MODULES, PACKAGE
 
 from arrowetl import cli, config, fleet_file, report, rules
+from arrowetl.events import Step
+from arrowetl.fleet_commands import fleet
 from arrowetl.keys import COLUMN_OVERRIDES, KEYS, OVERRIDES
 from arrowetl.route import VARIABLES
 from arrowetl.sandbox import programs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+DOCS = "\n".join([README, *PAGES.values()])
 CONTEXT = click.Context(cli.commands)
 
 
-def part(name: str) -> str:
-    return README.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+def part(name: str, text: str = README) -> str:
+    return text.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
 
 
 @pytest.mark.parametrize("command", cli.commands.list_commands(CONTEXT))
@@ -33,8 +37,23 @@ def test_a_command_is_in_the_readme(command: str) -> None:
     assert f"arrowetl {command}" in README or f"nox -s {command}" in README
 
 
-def test_the_options_of_run_are_in_the_readme_or_their_own_help() -> None:
-    """Every option says what it is for."""
+OPTIONS = sorted(
+    {
+        (name, parameter.opts[-1])
+        for name, command in (*cli.commands.commands.items(), *((f"fleet {n}", c) for n, c in fleet.commands.items()))
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.opts[-1] not in ("--config", "--env-file", "--verbose")
+    }
+)
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda value: value)
+def test_an_option_is_on_a_page(command: str, option: str) -> None:
+    """Somebody who reads learns that there is such a thing."""
+    assert option in DOCS
+
+
+def test_every_option_says_what_it_is_for() -> None:
     silent = [
         f"{name} {parameter.opts[-1]}"
         for name, command in cli.commands.commands.items()
@@ -45,25 +64,26 @@ def test_the_options_of_run_are_in_the_readme_or_their_own_help() -> None:
     assert silent == []
 
 
-def test_every_variable_is_in_the_readme() -> None:
+def test_every_variable_is_on_its_page() -> None:
     """Those of arrowetl, of the sandbox, of the three servers."""
-    names = [*config.ARROWETL_VARIABLES, programs.POSTGRES_VARIABLE, "ETL_ENVIRONMENT"]
+    assert programs.POSTGRES_VARIABLE in README
+    names = [*config.ARROWETL_VARIABLES, "ETL_ENVIRONMENT"]
     names += [f"{prefix}_HOST" for prefix in VARIABLES.values()]
     names += ["_SSL_MODE", "_SSL_CA", "_SCHEMA", "_HOST _PORT _DB _USER _PASSWORD", *config.SSL_MODES]
 
-    assert [name for name in names if name not in README] == []
+    assert [name for name in names if name not in PAGES["settings"]] == []
 
 
-def test_every_key_a_person_may_set_is_in_the_readme() -> None:
+def test_every_key_a_person_may_set_is_on_its_page() -> None:
     """What `overrides:` may hold beyond what analyze writes, and what it may hold of a column."""
     own = OVERRIDES.keys() - KEYS.keys() | COLUMN_OVERRIDES.keys()
 
-    assert [key for key in own if f"{key}:" not in README] == []
+    assert [key for key in own if f"{key}:" not in PAGES["settings"]] == []
 
 
 def test_the_types_are_those_of_the_code() -> None:
-    """The README's table is made from the rules; after a change, put what this prints between its markers."""
-    assert part("types").strip() == report.types_markdown(rules.RULES).strip()
+    """The page's table is made from the rules; after a change, put what this prints between its markers."""
+    assert part("types", PAGES["types"]).strip() == report.types_markdown(rules.RULES).strip()
 
 
 def test_the_performance_is_what_the_benchmark_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +92,8 @@ def test_the_performance_is_what_the_benchmark_measured(monkeypatch: pytest.Monk
     results = importlib.import_module("results")
     document = json.loads((ROOT / "benchmarks" / "results.json").read_text())
 
-    assert part("performance") == results.markdown(document)
+    assert part("performance", PAGES["numbers"]) == results.markdown(document)
+    assert part("numbers") == results.brief(document)
     assert (ROOT / "benchmarks" / "results.md").read_text() == results.markdown(document)
     assert (ROOT / "benchmarks" / "results.svg").read_text() == results.picture(document)
 
@@ -102,3 +123,35 @@ def test_the_page_on_scale_is_of_its_figures(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("key", [*fleet_file.SETTINGS, *fleet_file.CLINIC])
 def test_a_key_of_the_fleet_is_on_its_page(key: str) -> None:
     assert re.search(rf"\b{key}:", (ROOT / "docs" / "fleet.md").read_text())
+
+
+def test_the_steps_are_those_of_the_log() -> None:
+    """By their numbers and words."""
+    assert part("steps", PAGES["night"]) == "".join(f"{step}. {step.words}\n" for step in Step)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_a_question_and_short(page: str) -> None:
+    """Under 150 lines; and the front door leads there."""
+    text = PAGES[page]
+
+    assert text.splitlines()[0].startswith("# ")
+    assert text.splitlines()[0].endswith("?")
+    assert len(text.splitlines()) < 150
+    assert f"docs/{page}.md" in README
+
+
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#([\w-]+))?\)")
+
+
+@pytest.mark.parametrize("page", ["README", *PAGES, "examples/dbt/README"])
+def test_links_lead_somewhere(page: str) -> None:
+    """To a file, and to a heading that it has."""
+    path = ROOT / f"{page}.md" if page == "README" or "/" in page else ROOT / "docs" / f"{page}.md"
+    for target, heading in LINK.findall(path.read_text()):
+        file = (path.parent / target).resolve()
+        assert file.exists(), target
+        if heading:
+            there = [re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
+                     for line in file.read_text().splitlines() if line.startswith("#")]  # fmt: skip
+            assert heading in there

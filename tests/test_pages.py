@@ -220,7 +220,8 @@ def test_a_telephone(shown: Shown, report: str) -> None:
     assert page.is_visible("#chart-legs .narrow svg")
     assert not page.is_visible("#chart-legs .wide svg")
     beyond = page.evaluate(
-        "[...document.querySelectorAll('.narrow svg')].filter(s => s.getBoundingClientRect().right > 400).length"
+        "[...document.querySelectorAll('.narrow svg, .narrow svg text')].map(s => s.getBoundingClientRect())"
+        ".filter(place => place.right > 400 || place.left < 0).length"
     )
     assert beyond == 0
     # Drawn for that width, and not made small.

@@ -5,6 +5,11 @@ What a person sees: the verdict at a glance, failures last, nothing cut in a pip
 from __future__ import annotations
 
 import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from nouns import PATIENT, planned
@@ -96,3 +101,35 @@ def test_the_types_are_shown_whole() -> None:
     lines = shown(report.types(rules.RULES))
 
     assert [rule.name for rule in rules.RULES if rule.name not in lines] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("arrowetl ru", ["run"]),
+        ("arrowetl run --publish ", ["each", "together"]),
+        ("arrowetl run --table pa", ["patient", "payment"]),
+        ("arrowetl run --table patient,pay", ["patient,payment"]),
+        ("arrowetl snapshot pat", ["patient"]),
+        ("arrowetl bench pay", ["payment"]),
+    ],
+)
+def test_a_shell_completes(words: str, wanted: list[str], tmp_path: Path) -> None:
+    """Commands, options and the tables of tables.yml; by the program that a shell asks."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "tables.yml").write_text("tables: {patient: {}, payment: {}, recall: {}}\n")
+    asked = {"_ARROWETL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "arrowetl")], env={**os.environ, **asked}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == wanted
+
+
+def test_the_version_has_those_of_the_drivers(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "arrowetl", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert re.fullmatch(r"arrowetl \S+ \((\S+ \S+, ){2,}\S+ \S+\)\n", done.stdout)

@@ -23,7 +23,7 @@ Chart = Callable[[Any, int], Spec | None]
 
 WIDTHS = {"wide": 860, "narrow": 330}
 """Of a screen, and of paper; of a telephone."""
-_LABELS = {860: 150, 330: 110}
+_LABELS = {860: 150, 330: 100}
 """Of those pixels, how many the names of tables have."""
 _GOOD, _BAD, _PLAIN, _QUIET, _ACCENT = (f"var(--{name})" for name in ("good", "bad", "plain", "quiet", "accent"))
 _MODES = {"full": _PLAIN, "reconcile": "var(--second)", "incremental": "var(--third)", "failed": _BAD}
@@ -37,6 +37,8 @@ _CONFIG = {
     "background": None,
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
+    # The page's font may be wider than the one that Vega measures by.
+    "padding": {"left": 24, "right": 5, "top": 5, "bottom": 5},
     "axis": {
         "labelColor": "var(--text)", "titleColor": "var(--text)", "domainColor": "var(--line)", "tickColor":
         "var(--line)", "gridColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 400,
@@ -81,7 +83,7 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
     named = f"datum.end - datum.start > {_NAMED * end * (1 if width > 500 else 2)}"
     return {
         "data": {"values": bars},
-        "width": width - 60,
+        "width": width - 84,
         "height": {"step": 26},
         "layer": [
             {
@@ -195,7 +197,7 @@ def _bars(
     labels = _LABELS[width]
     return {
         "data": {"values": list(rows)},
-        "width": width - labels - 40,
+        "width": width - labels - 60,
         "height": _ROW * len(names),
         "mark": {"type": "bar", "height": {"band": 0.75}},
         "encoding": {
@@ -214,7 +216,7 @@ def _columns(rows: Sequence[Mapping[str, Any]], field: str, title: str, width: i
     shown = [row["night"] for row in rows][::-1][::every]
     return {
         "data": {"values": list(rows)},
-        "width": width - 70,
+        "width": width - 94,
         "height": 130,
         "mark": {"type": "bar"},
         "encoding": {

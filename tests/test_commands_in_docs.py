@@ -1,0 +1,138 @@
+"""
+Every command that README, pages and examples show is run, on a clinic that has what they speak of.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Clinic
+
+from arrowetl import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/dbt/README.md"]
+UNITS = [ROOT / "examples/systemd/arrowetl.service"]
+
+# Program and first words → the test that runs it, where it cannot be run here.
+ELSEWHERE = {
+    "demo": "test_sandbox.py",
+    "sandbox": "test_sandbox.py",
+    "run --all --max-workers 8 --executor dask": "test_cluster.py",
+    "status --alert": "test_monitor.py",
+}
+# What a command may end with: 5 where a page is about a difference, 1 where it asks for breaking changes.
+CODES = {"verify": (0, 5), "analyze --fail-on breaking": (0, 1)}
+LINE = re.compile(r"(?:^|[$`(/ ])arrowetl ([a-z][^`\n]*)")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Page and the words after `arrowetl`, of code blocks, of code within the text, of tables, cron lines and units."""
+    seen: set[str] = set()
+    for page in [*PAGES, *UNITS]:
+        text = page.read_text()
+        for line in text.splitlines():
+            is_code = line.startswith("    ") or page in UNITS
+            found = [line] if is_code and "arrowetl " in line else re.findall(r"`[^`]*\barrowetl [^`]*`", line)
+            for words in (one for part in found for one in re.split(r" && ", part)):
+                match = LINE.search(words)
+                if not match or words.lstrip().startswith(("├", "│", "└", "#", "import ", "Description")):
+                    continue
+                said = re.split(r"\s+#|\s*[>|)]|\s2>|\s{3,}|; ", match[1])[0].strip().rstrip('".')
+                if said and said not in seen and "…" not in said and re.match(r"[a-z-]+( |$)", said):
+                    seen.add(said)
+                    yield page.name, said
+
+
+KNOWN = set(cli.commands.commands)
+# `run` alone names a process, TABLE stands for another word.
+COMMANDS = [
+    (page, said) for page, said in commands() if said.split()[0] in KNOWN and said != "run" and "TABLE" not in said
+]
+
+
+@pytest.fixture
+def practice(clinic: Clinic) -> Clinic:
+    """The tables that pages speak of, carried once; two clinics of a fleet."""
+    conf = clinic.directory / "conf"
+    conf.mkdir()
+    for name in ("patient", "payment", "procedurelog", "appointment"):
+        clinic.create(
+            f"CREATE TABLE {name} (Num int NOT NULL, LName varchar(50), AptStatus int, AptDateTime datetime, "
+            "PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+            f"INSERT INTO {name} SELECT seq, 'n', seq MOD 5, '2026-02-01' FROM seq_1_to_3000"
+        )
+    fleet_of_two(clinic)
+    return clinic
+
+
+def fleet_of_two(clinic: Clinic) -> None:
+    names = [name for name in clinic.environment if name.startswith("TEST_")]
+    for one in ("north", "south"):
+        clinic.create(f"CREATE DATABASE {one};\nCREATE TABLE {one}.t (Num int PRIMARY KEY)")
+        clinic.create(f"GRANT SELECT ON {one}.* TO '{clinic.sandbox.source.user}'@'127.0.0.1'")
+        its = {name.replace("TEST_", f"TEST_{one.upper()}_"): clinic.environment[name] for name in names}
+        its[f"TEST_{one.upper()}_OPENDENTAL_SOURCE_DB"] = one
+        clinic.environment |= its
+        clinic.undo += [
+            lambda one=one: clinic.create(f"DROP DATABASE {one}"),  # type: ignore[misc]
+            lambda one=one: clinic.create(f"DROP DATABASE IF EXISTS replica_{one}", "replica"),  # type: ignore[misc]
+            lambda one=one: clinic.warehouse_execute(f"DROP SCHEMA IF EXISTS raw_{one} CASCADE"),  # type: ignore[misc]
+        ]
+    clinic.create(f"GRANT ALL ON `replica\\_%`.* TO '{clinic.sandbox.replica.user}'@'127.0.0.1'", "replica")
+    (clinic.directory / "conf" / "fleet.yml").write_text(
+        "clinics: {north: {prefix: NORTH_}, south: {prefix: SOUTH_}}\n"
+    )
+
+
+def test_they_all_run(practice: Clinic) -> None:
+    """Each as it stands there, one after the other, in a directory that holds `conf/`."""
+    for prepared in (["analyze", "--output", "conf/tables.yml"], ["run", "--all"], ["fleet", "run"]):
+        done = said(practice, prepared)
+        assert done.returncode == 0, (prepared, done.stderr)
+    wrong, ran = [], 0
+    for page, words in COMMANDS:
+        if elsewhere(words):
+            continue
+        arguments = shlex.split(words)
+        # The run that a page names is the last one there is.
+        arguments = [one if not re.fullmatch(r"20\d{6}", one) else last_run(practice) for one in arguments]
+        # No browser is opened, and a bench need not take its time.
+        arguments = [one for one in arguments if one != "--open"]
+        arguments += ["--seconds", "2"] if arguments[0] == "bench" else []
+        done = said(practice, arguments)
+        codes = next((codes for start, codes in CODES.items() if words.startswith(start)), (0,))
+        ran += 1
+        if done.returncode not in codes:
+            wrong.append((page, words, done.returncode, done.stderr[-300:]))
+    assert wrong == []
+    assert ran > 40
+
+
+def said(clinic: Clinic, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """As one types it, in the directory that holds `conf/`."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))}
+    return subprocess.run(
+        [sys.executable, "-m", "arrowetl", *arguments], cwd=clinic.directory, env={**outside, **clinic.environment},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def last_run(clinic: Clinic) -> str:
+    return str(clinic.warehouse("SELECT max(run_id)::text FROM raw.etl_run_history")[0][0])
+
+
+def elsewhere(words: str) -> bool:
+    """Whether another test runs it, which is looked up there."""
+    for start, file in ELSEWHERE.items():
+        if words.startswith(start):
+            assert f'"{start.split()[0]}"' in (Path(__file__).parent / file).read_text()
+            return True
+    return False
