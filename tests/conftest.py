@@ -25,6 +25,8 @@ from arrowetl.errors import DatabaseQueryError
 from arrowetl.sandbox import servers
 from arrowetl.sql import mysql_name, postgres_name
 
+WITHOUT_PANDAS = Path(__file__).parent / "without_pandas"
+
 
 def chosen(server: str) -> str:
     """Which program the source or the replica of the tests is: `mariadb`, unless the environment says `mysql`."""
@@ -101,7 +103,9 @@ class Clinic:
             name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))
         }
         # Bytecode is kept, as an installed program's is: hundreds of starts need not compile it anew, 0.25 s each.
-        environment = {**outside, "PYTHONDONTWRITEBYTECODE": "", **self.environment, **more}
+        environment = {
+            **outside, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(WITHOUT_PANDAS), **self.environment, **more,
+        }  # fmt: skip
         environment = {name: value for name, value in environment.items() if value != ""}
         process = subprocess.Popen(
             [sys.executable, "-m", "arrowetl", "--config", str(self.tables_file), *arguments],

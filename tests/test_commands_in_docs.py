@@ -9,9 +9,12 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import Clinic
 
@@ -136,3 +139,23 @@ def elsewhere(words: str) -> bool:
             assert f'"{start.split()[0]}"' in (Path(__file__).parent / file).read_text()
             return True
     return False
+
+
+@pytest.mark.parametrize(("executor", "beside"), [("thread", 0), ("process", 4)])
+def test_the_process_tree_is_as_drawn(clinic: Clinic, executor: str, beside: int) -> None:
+    """docs/night.md: one process; with `process` one for each of three workers, and one that tidies up after them."""
+    clinic.create("CREATE TABLE big (Num int PRIMARY KEY, Note char(200)) ENGINE=MyISAM;\n"
+                  "INSERT INTO big SELECT seq, 'n' FROM seq_1_to_60000")  # fmt: skip
+    clinic.tables_file.write_text("tables: {big: {overrides: {partition_bytes: 400000}}}\n")
+    process = clinic.start("run", "--all", "--max-workers", "3", "--executor", executor)
+    seen = 0
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(process.pid).children(recursive=True)
+            # For a moment mysql.connector asks a program for this system's name.
+            seen = max(seen, sum("python" in child.name() for child in children))
+        time.sleep(0.01)
+    _, stderr = process.communicate()
+
+    assert process.returncode == 0, stderr
+    assert seen == beside

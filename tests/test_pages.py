@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from conftest import Clinic
 from playwright.sync_api import Browser, Page, sync_playwright
+from test_commands_in_docs import fleet_of_two
 
 from arrowetl import pages
 from arrowetl.pages import charts, facts
 from arrowetl.sandbox import opendental
+from arrowetl.sandbox.servers import free_port
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -416,6 +418,25 @@ def test_the_report_of_a_run_by_an_earlier_version(clinic: Clinic, shown: Shown)
 
     assert page.inner_text(".verdict").startswith("✓ good")
     assert rows(page) == ["a"]
+
+
+def test_the_pages_of_a_real_fleet(clinic: Clinic, shown: Shown) -> None:
+    """One above those of its clinics, at the end of a run and later; a clinic that is down is told of, and has none."""
+    (clinic.directory / "conf").mkdir()
+    fleet_of_two(clinic)
+    clinic.environment["TEST_SOUTH_OPENDENTAL_SOURCE_PORT"] = str(free_port())
+    there = ("--fleet", str(clinic.directory / "conf" / "fleet.yml"))
+    done = clinic.arrowetl("fleet", "run", *there, "--report", "night")
+    assert done.returncode == 1, done.stderr
+    page = shown((clinic.directory / "night" / "index.html").read_text())
+    assert "1 of 2 clinics have what their sources have. To be looked at: south." in page.inner_text(".verdict")
+    assert page.inner_text(".failure").startswith("south: source")
+    assert page.get_attribute("a", "href") == "north.html"
+    assert sorted(path.name for path in (clinic.directory / "night").iterdir()) == ["index.html", "north.html"]
+    assert rows(shown((clinic.directory / "night" / "north.html").read_text())) == ["t"]
+    done = clinic.arrowetl("fleet", "report", *there, "--output", "later")
+    assert done.returncode == 0, done.stderr
+    assert "no run is recorded" in shown((clinic.directory / "later" / "index.html").read_text()).inner_text(".failure")
 
 
 def test_no_run_yet(clinic: Clinic) -> None:
