@@ -88,6 +88,7 @@ def staged_outcome(
     carried: Sequence[PartitionOutcome],
     coercions: tuple[Coercion, ...],
     settled: bool | None,
+    started_at: datetime,
     seconds: float,
     finishing: float,
 ) -> Outcome:
@@ -95,7 +96,8 @@ def staged_outcome(
     What is to be told of a table that is staged, once it is switched.
 
     Args:
-        seconds, finishing: that it has taken until now, and its last part: what is done once all rows are there.
+        seconds, finishing: that it has taken until now; and those in which the ends were finished, once all rows were
+            there.
     """
     legs = Counter({"finish": finishing} if finishing else {})
     for part in carried:
@@ -117,6 +119,7 @@ def staged_outcome(
         journey=plan.journey,
         expected=plan.expected,
         notes=plan.notes,
+        started_at=started_at,
         legs=legs,
     )
 

@@ -22,7 +22,7 @@ from rich.live import Live
 import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
-from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
+from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, unexpected
 from arrowetl.export_commands import dbt_sources, snapshot
 from arrowetl.export_commands import report as report_command
 from arrowetl.fleet_commands import fleet
@@ -238,6 +238,8 @@ def run(
         "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
         "to": to,
     }  # fmt: skip
+    if dry_run and report_file:
+        raise click.UsageError("--report is of a run: leave it out, or --dry-run")
     with open_etl(*servers_used(read_from, to)) as etl:
         if dry_run:
             planned = etl.plan(**asked, max_workers=max_workers)
@@ -274,11 +276,13 @@ def _write_report(path: Path, etl: Any, summary: Summary) -> None:
     with suppress(ArrowetlError):
         told = etl.told(summary.run_id)
         nights, receipt = told.nights, told.receipt
+    # The run is over, and its exit code tells of it alone.
     try:
         written(path, pages.run_page(summary.as_json(), nights, receipt))
     except ArrowetlError as problem:
-        # The run is over, and its exit code tells of it alone.
         _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
+    except Exception as problem:
+        _stderr.print(report.error(unexpected(str(path), problem)), highlight=False, soft_wrap=True)
 
 
 @commands.command()

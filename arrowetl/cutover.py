@@ -9,9 +9,11 @@ here; the sentences are in `sql`.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 from arrowetl import drivers, limits, sql, united
 from arrowetl.errors import (
@@ -20,9 +22,13 @@ from arrowetl.errors import (
     DatabaseQueryError,
     DataLoadingError,
     OutOfStepError,
+    StagingLostError,
+    unexpected,
 )
-from arrowetl.model import Cutover, Mode, TablePlan
+from arrowetl.model import Cutover, Drift, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
+from arrowetl.sql.history import mark_published
+from arrowetl.sql.tracking import is_prepared
 from arrowetl.sql.united import clinics_from
 from arrowetl.sql.united import comment as said
 
@@ -36,8 +42,23 @@ def cutover(
     Raises:
         OutOfStepError: the published table would not have the rows it must.
     """
-    _follow_beforehand(session, plan)
-    return _switched(session, plan, staged, comments, recorded)
+    return _switched(session, follow(session, plan), staged, comments, recorded)
+
+
+def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
+    """
+    Give a table the columns and types that its rows will need, by a moment's lock; one whose values become others waits
+    for its rows.
+
+    Returns:
+        The plan, with nothing left to be followed but the key.
+    """
+    published = plan.published
+    if _is_bent(plan) or not (plan.drift or (published and published.not_null)):
+        return plan
+    united.patiently(session, lambda: _follow_alone(session, session.endpoint.namespace, plan))
+    followed = replace(published, not_null=()) if published else None
+    return replace(plan, drift=Drift(adds_key=plan.drift.adds_key), published=followed)
 
 
 @dataclass(frozen=True)
@@ -48,75 +69,73 @@ class Switch:
     staged: Staged
     comments: Mapping[str, str]
     recorded: Recorded
+    run_id: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Together:
-    """What came of many tables."""
+    """What has come of many tables until now; whoever is interrupted still has it."""
 
-    changes: Mapping[str, Changes]
-    errors: Mapping[str, ArrowetlError]
+    token: str = field(default_factory=lambda: uuid4().hex)
+    """By which the transaction is known at the warehouse, once it is committed."""
+    changes: dict[str, Changes] = field(default_factory=dict)
+    errors: dict[str, ArrowetlError] = field(default_factory=dict)
     """Of those that stay as they were."""
-    published: bool
+    published: bool = False
     """Whether the others are switched: all of them, or none."""
+    seconds: float = 0.0
+    """That the transaction took."""
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """By whoever looked at the errors, before anything was committed."""
 
 
 def cutover_together(
-    session: drivers.Postgres, switches: Sequence[Switch], accepts: Callable[[Mapping[str, ArrowetlError]], bool]
-) -> Together:
+    session: drivers.Postgres,
+    switches: Sequence[Switch],
+    found: Together,
+    accepts: Callable[[Mapping[str, ArrowetlError]], bool],
+) -> None:
     """
-    Many tables in one transaction; each that fails stays as it was.
-
-    Tables may follow beforehand, as when they are switched one by one: new columns are there, and empty, a moment
-    before their rows.
+    Many tables in one transaction; each that fails stays as it was. They have followed before (`follow`).
 
     Args:
+        found: is told what comes of it.
         accepts: whether the others are to be switched without those that failed.
 
     Raises:
-        DatabaseConnectionError: the server was lost; whether all were switched or none, the records tell.
+        DatabaseError: the server was lost, or refused the whole; whether it was committed, its token tells.
     """
-    changes, errors = dict[str, Changes](), dict[str, ArrowetlError]()
-
-    def each(act: Callable[[Switch], None]) -> None:
-        # What takes a reader's place comes last: it holds that until all are done.
-        for one in sorted(switches, key=lambda one: _is_bent(one.plan)):
-            if one.plan.name in errors:
-                continue
-            try:
-                act(one)
-            except DatabaseConnectionError:
-                raise
-            except ArrowetlError as error:
-                errors[one.plan.name] = error
-
-    def switched(one: Switch) -> None:
-        changes[one.plan.name] = _switched(session, one.plan, one.staged, one.comments, one.recorded)
-
-    each(lambda one: _follow_beforehand(session, one.plan))
+    began = time.monotonic()
     try:
         with session.transaction():
-            each(switched)
-            if errors and not accepts(errors):
-                raise _Refused
-    except _Refused:
-        return Together({}, errors, False)
-    return Together(changes, errors, True)
+            # What takes a reader's place comes last: it holds that until all are done.
+            for one in sorted(switches, key=lambda one: _is_bent(one.plan) or one.plan.drift.adds_key):
+                _switch_or_tell(session, one, found)
+            if found.errors and not accepts(found.errors):
+                raise _RefusedError
+            session.execute(mark_published(session.endpoint.namespace, switches[0].run_id, found.token))
+    except _RefusedError:
+        return
+    found.published, found.seconds = True, time.monotonic() - began
+
+
+def _switch_or_tell(session: drivers.Postgres, one: Switch, found: Together) -> None:
+    name = one.plan.name
+    try:
+        found.changes[name] = _switched(session, one.plan, one.staged, one.comments, one.recorded)
+    except DatabaseConnectionError:
+        raise
+    except ArrowetlError as error:
+        found.errors[name] = error
+    except Exception as error:  # a fault of ours is a table's failure too, not the night's
+        found.errors[name] = unexpected(name, error)
 
 
 def _is_bent(plan: TablePlan) -> bool:
     """Whether values become others of the same column: they are gone until the rows are there."""
     return len(plan.drift.retyped) > len(plan.drift.widened)
-
-
-def _follow_beforehand(session: drivers.Postgres, plan: TablePlan) -> None:
-    follows = bool(plan.drift) or bool(plan.published and plan.published.not_null)
-    if follows and not _is_bent(plan):
-        united.patiently(session, lambda: _follow_alone(session, session.endpoint.namespace, plan))
 
 
 def _switched(
@@ -149,6 +168,11 @@ def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) ->
 def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     if plan.cutover is Cutover.SWAP:
         return _swap(session, namespace, plan, staged.rows)
+    if staged and not session.rows(is_prepared(namespace, plan.name))[0][0]:
+        raise StagingLostError(
+            f"{plan.name}: the warehouse crashed after rows were staged, and has them no more; nothing was changed",
+            "run again",
+        )
     changes = _merge(session, namespace, plan, staged) if staged or not plan.is_delta else Changes()
     if plan.drift.adds_key:
         session.execute(sql.add_key(namespace, plan))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,8 +24,8 @@ from arrowetl.sql.names import postgres_literal, postgres_name
 
 Entry = MutableMapping[str, Any]
 HEADING = """\
-Made by `arrowetl dbt-sources`, which brings names, types and loaded_at_query up to date; all else is written once,
-and what you add or change stays. For dbt 1.10 or later.
+Made by `arrowetl dbt-sources`, which brings names, types, its own descriptions and loaded_at_query up to date; all else
+is written once, and what you add, change or take away stays so. For dbt 1.10 or later.
 """
 
 
@@ -50,33 +50,42 @@ def brought_up_to_date(document: Entry, namespace: str, tables: Sequence[SourceT
         What is gone from the warehouse and stays in it, since somebody wrote something about it; in words.
     """
     document.setdefault("version", 2)
-    sources = document.setdefault("sources", [])
-    source = next((one for one in sources if one.get("schema", one.get("name")) == namespace), None)
+    sources = _filled(document, "sources", [])
     # What most tables are allowed stands once, and only others at their tables.
     days = Counter(_days(table) for table in tables)
     usual = days.most_common(1)[0][0] if days else limits.time_gap_days
-    if source is None:
-        source = {
+    ours = [one for one in sources if namespace in (one.get("schema", one["name"]), one["name"])]
+    if not ours:
+        ours = [{
             "name": namespace, "schema": namespace, "loader": "arrowetl",
             "description": "As the source has them, carried by arrowetl; zero dates and NUL characters aside.",
-        }  # fmt: skip
-        sources.append(source)
-    if "freshness" not in source:
-        source.setdefault("config", {}).setdefault("freshness", _freshness(usual))
+        }]  # fmt: skip
+        sources += ours
+    if "freshness" not in ours[0]:
+        _filled(ours[0], "config", {}).setdefault("freshness", _freshness(usual))
     told: list[str] = []
-    entries = source.setdefault("tables", [])
-    wanted = {table.name_postgres: table for table in tables}
-    for entry in [one for one in entries if one["name"] not in wanted]:
-        if _is_ours_alone(entry):
-            entries.remove(entry)
-        else:
-            told.append(f"{entry['name']}: no table of the warehouse's schema {namespace}, and left as it is")
-    known = {entry["name"]: entry for entry in entries}
+    wanted, known = {table.name_postgres: table for table in tables}, dict[str, Entry]()
+    for source in ours:
+        for entry in list(_filled(source, "tables", [])):
+            if (name := entry.get("identifier", entry["name"])) in wanted:
+                known[name] = entry
+            elif _is_ours_alone(entry):
+                source["tables"].remove(entry)
+            else:
+                told.append(f"{entry['name']}: no table of the warehouse's schema {namespace}, and left as it is")
     for name, table in wanted.items():
         if name not in known:
-            entries.append({"name": name})
-        told += _table(known.get(name) or entries[-1], namespace, table, usual)
+            ours[0]["tables"].append({"name": name})
+            known[name] = ours[0]["tables"][-1]
+        told += _table(known[name], namespace, table, usual)
     return told
+
+
+def _filled(entry: Entry, key: str, empty: Any) -> Any:
+    """What stands under a key; nothing, where nobody wrote anything there."""
+    if entry.get(key) is None:
+        entry[key] = empty
+    return entry[key]
 
 
 def _freshness(days: int) -> dict[str, Any]:
@@ -90,19 +99,18 @@ def _days(table: SourceTable) -> int:
 
 
 def _table(entry: Entry, namespace: str, table: SourceTable, usual: int) -> list[str]:
-    is_new, key = "columns" not in entry, table.published.primary_key
+    config, key = _filled(entry, "config", {}), table.published.primary_key
+    is_new = "loaded_at_query" not in config
     _describe(entry, _of_table(table))
-    config = entry.setdefault("config", {})
     config["loaded_at_query"] = (
         f"SELECT _checked_at FROM {postgres_name(namespace)}.etl_load_status "
         f"WHERE table_name = {postgres_literal(table.name)}"
     )
-    if is_new and _days(table) != usual:
+    if is_new and _days(table) != usual and "freshness" not in entry:
         config.setdefault("freshness", _freshness(_days(table)))
-    if is_new and len(key) > 1:
-        together = f"({', '.join(map(postgres_name, key))})"
-        entry.setdefault("data_tests", [{"unique": {"arguments": {"column_name": together}}}])
-    columns, told = entry.setdefault("columns", []), list[str]()
+    if is_new and len(key) > 1 and not _has_tests(entry):
+        entry["data_tests"] = [_together(key)]
+    columns, told = _filled(entry, "columns", []), list[str]()
     types = dict(table.published.columns)
     for column in [one for one in columns if one["name"] not in types]:
         if _is_ours_alone(column):
@@ -113,19 +121,31 @@ def _table(entry: Entry, namespace: str, table: SourceTable, usual: int) -> list
     for name, type_ in types.items():
         column = known.get(name)
         if column is None:
-            columns.append(column := {"name": name})
-        column["data_type"] = type_
-        column["quote"] = True
-        _describe(column, _of_column(table, name, type_))
+            columns.append({"name": name})
+            column = columns[-1]
         tests = (["unique"] if len(key) == 1 else []) + ["not_null"] if name in key else []
-        if tests and "data_tests" not in column and "tests" not in column:
+        # Whoever takes a test away has a reason.
+        if tests and "data_type" not in column and not _has_tests(column):
             column["data_tests"] = tests
+        column["data_type"] = type_
+        column.setdefault("quote", True)
+        _describe(column, _of_column(table, name, type_))
     return told
+
+
+def _has_tests(entry: Mapping[str, Any]) -> bool:
+    """By either of the words that dbt knows for them."""
+    return "data_tests" in entry or "tests" in entry
+
+
+def _together(key: Sequence[str]) -> dict[str, Any]:
+    """That a key of several columns is one."""
+    return {"unique": {"arguments": {"column_name": f"({', '.join(map(postgres_name, key))})"}}}
 
 
 def _describe(entry: Entry, words: str) -> None:
     """Say what it is, unless a person has said it."""
-    if _is_ours(entry.get("description", "")):
+    if _is_ours(entry.get("description") or ""):
         if words:
             entry["description"] = words
         else:
@@ -173,7 +193,7 @@ def _ours() -> re.Pattern[str]:
     """A description as it is made here."""
     notes = "|".join(sorted({re.escape(_sentence(rule.note)) for rule in RULES if rule.note}))
     column = rf"`[^`]+` at the source\.( ({notes}|Masked: \w+\.))?"
-    table = r"`[^`]+` at the source; (what changed is known by .+|compared whole)\."
+    table = r"`[^`]+` at the source; (what changed is known by \S+|compared whole)\."
     return re.compile(rf"{column}|{table}")
 
 
@@ -181,19 +201,25 @@ def _is_ours(description: str) -> bool:
     return not description or _ours().fullmatch(description) is not None
 
 
-_TESTS: Iterable[Any] = ("unique", "not_null")
-
-
 def _is_ours_alone(entry: Mapping[str, Any]) -> bool:
     """Whether nobody but this program wrote something about a table, or a column."""
     own = {"name", "data_type", "quote", "description", "data_tests", "config", "columns"}
-    config = {**entry.get("config", {})}
+    config = dict(entry.get("config") or {})
     config.pop("loaded_at_query", None)
-    tests = [one for one in entry.get("data_tests", ()) if not (one in _TESTS or isinstance(one, dict))]
+    days = ((config.get("freshness") or {}).get("error_after") or {}).get("count", 0)
+    if config.get("freshness") == _freshness(days):
+        del config["freshness"]
     return (
         entry.keys() <= own
-        and _is_ours(entry.get("description", ""))
+        and _is_ours(entry.get("description") or "")
         and not config
-        and not tests
-        and all(map(_is_ours_alone, entry.get("columns", ())))
+        and all(map(_is_our_test, entry.get("data_tests") or ()))
+        and all(map(_is_ours_alone, entry.get("columns") or ()))
     )
+
+
+def _is_our_test(test: Any) -> bool:
+    if not isinstance(test, Mapping):
+        return test in ("unique", "not_null")
+    columns = ((test.get("unique") or {}).get("arguments") or {}).get("column_name", "")
+    return test == {"unique": {"arguments": {"column_name": columns}}} and str(columns).startswith('("')

@@ -140,6 +140,19 @@ class OutOfStepError(DataLoadingError):
     """
 
 
+class StagingLostError(DataLoadingError):
+    """
+    The warehouse crashed since rows were staged, and has them no more. The
+    caller has the table planned and staged anew.
+    """
+
+    transient = True
+
+
+class WithheldError(DataLoadingError):
+    """Nothing is wrong with the table: it is not published, since another failed."""
+
+
 class VerificationError(DataError):
     exit_code = 5
 

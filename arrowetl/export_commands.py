@@ -56,6 +56,8 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
     # Jinja and Vega take a second to begin, and nobody else needs them.
     from arrowetl import pages
 
+    if opens and str(output) == "-":
+        raise click.UsageError("a browser opens a file: leave out --open, or --output -")
     with open_etl("warehouse") as etl:
         told = etl.told(run_id)
     page = pages.run_page(told.document, told.nights, told.receipt)

@@ -238,17 +238,18 @@ def _write_pages(night: Any, directory: Path, summary: Any) -> None:
     """
     from arrowetl import pages
 
-    last = {one.clinic: one for one in night.told()}
-    errors = {one.clinic: one.error for one in summary.clinics} if summary else {}
+    now = {one.clinic: one for one in summary.clinics} if summary else {}
     rows = []
-    for name, one in last.items():
-        error = errors.get(name) or one.error
-        told = None if error else one.answer
-        page = f"{name}.html" if told else None
-        if told:
-            written(directory / f"{name}.html", pages.run_page(told.document, told.nights, told.receipt))
+    for last in night.told():
+        error = now[last.clinic].error if last.clinic in now else last.error
+        told, run, page = last.answer, None, None
+        if error is None:
+            run = now[last.clinic].answer.as_json() if last.clinic in now else told.document
+            page = f"clinics/{last.clinic}.html"
+            nights, receipt = (told.nights, told.receipt) if told else ((), None)
+            written(directory / page, pages.run_page(run, nights, receipt))
         failure = {"message": error.message, "remedy": error.remedy} if error else None
-        rows.append({"clinic": name, "page": page, "error": failure, "run": told and told.document})
+        rows.append({"clinic": last.clinic, "page": page, "error": failure, "run": run})
     begun = [row["run"]["started_at"] for row in rows if row["run"]]
     about = {
         "environment": next(iter(night.settings.values())).environment,

@@ -39,6 +39,7 @@ OURS = frozenset(
         "etl_run_history",
         "etl_table_history",
         "etl_partition_status",
+        "etl_staging_status",
         "etl_receipts",
         "etl_verified",
     }
@@ -79,6 +80,8 @@ class Ledger:
         self._quoted = sql.postgres_name(warehouse.namespace)
         self._lock = threading.Lock()
         self._happened: list[Outcome] = []
+        self._recorded: set[str] = set()
+        """Tables whose history is written."""
 
     def connections(self) -> tuple[ConnectionCount, ...]:
         return tuple(pool.count for pool in self._pools())
@@ -155,11 +158,11 @@ class Ledger:
                 if changes:
                     replica.execute(f"ALTER TABLE etl_copy_status {', '.join(changes)}")
 
-    def begin(self, run_id: str, environment: str, started_at: datetime) -> None:
-        """Write down that a run has begun: one that was killed can be told from one that never was."""
+    def begin(self, run_id: str, environment: str, started_at: datetime, tables: int) -> None:
+        """Write down that a run has begun, with so many tables: one that was killed is told from one that never was."""
         self._warehouse_execute(
-            f"INSERT INTO {self._quoted}.etl_run_history (run_id, environment, started_at) "
-            f"VALUES ({tracking.postgres_values(run_id, environment, started_at)})"
+            f"INSERT INTO {self._quoted}.etl_run_history (run_id, environment, started_at, tables) "
+            f"VALUES ({tracking.postgres_values(run_id, environment, started_at, tables)})"
         )
 
     def recording(self, end: str, entry: Entry) -> Recorded:
@@ -184,6 +187,7 @@ class Ledger:
                 if self._writes_warehouse:
                     session.execute(tracking.failed_load(self.namespace, outcome.table, run_id))
                 session.execute(history.history(self.namespace, run_id, [outcome]))
+            self._recorded.add(outcome.table)
 
     def history(self, run_id: str, outcome: Outcome) -> None:
         """Write down what happened to a table whose ends have been recorded; of many tables at once."""
@@ -194,6 +198,7 @@ class Ledger:
             happened, self._happened = self._happened, []
         try:
             self._warehouse_execute(history.history(self.namespace, run_id, happened))
+            self._recorded.update(one.table for one in happened)
         except ArrowetlError:
             # No failure of the table that is the last of them: at the run's end it is tried once more.
             with self._lock:
@@ -211,6 +216,7 @@ class Ledger:
             if self._writes_warehouse:
                 session.execute(tracking.checked_load(self.namespace, names, run_id))
             session.execute(history.history(self.namespace, run_id, outcomes))
+        self._recorded.update(names)
 
     def end(self, summary: Summary, pace: Pace | None, way: str, makespan: float) -> None:
         """
@@ -219,13 +225,21 @@ class Ledger:
         Args:
             makespan: what its tables took by themselves, as its workers shared them.
         """
-        if self._happened:
-            self._warehouse_execute(history.history(self.namespace, summary.run_id, self._happened))
+        # Those too of which nothing could be written when they ended, and those that were not begun.
+        if left := [outcome for outcome in summary.outcomes if outcome.table not in self._recorded]:
+            self._warehouse_execute(history.history(self.namespace, summary.run_id, left))
         learned = json.dumps(asdict(pace)) if pace else None
         planned = {**summary.estimate, "makespan": makespan}
         self._warehouse_execute(history.ended(self.namespace, summary, learned, way, planned))
         if any(outcome.flags for outcome in summary.outcomes):
             self._warehouse_execute(history.flagged(self.namespace, summary.run_id, summary.outcomes))
+
+    def has_published(self, run_id: str, token: str) -> bool:
+        """Whether a transaction was committed of which nobody heard."""
+        # What broke that one may have broken those that wait for their next use.
+        self.warehouse.close()
+        with self.warehouse.session() as session:
+            return session.rows(history.published(self.namespace, run_id)) == [(token,)]
 
     def past(self, way: str) -> History:
         """What tables took in the last runs that went a way, and what these took themselves."""

@@ -78,7 +78,9 @@ def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict
             told.append({"table": name, **flag.as_json()})
     for outcome in summary.outcomes:
         wanted = _wanted(outcome.table, settings)
-        if outcome.failure and wanted.get("alert_on_failure", True):
+        # Of what was withheld the cause is told, once.
+        is_cause = outcome.failure is not None and outcome.failure.kind != "WithheldError"
+        if outcome.failure and is_cause and wanted.get("alert_on_failure", True):
             told.append({"table": outcome.table, **outcome.failure.as_json(), "kind": "failed"})
         if wanted.get("alert_on_slow_extraction", False):
             told += [{"table": outcome.table, **flag.as_json()} for flag in outcome.flags if flag.kind == "slow"]

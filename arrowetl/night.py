@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from arrowetl import plan
 from arrowetl.errors import (
@@ -37,6 +38,7 @@ from arrowetl.transfer import Ready, carry_table
 from arrowetl.workers import Shared, Workers
 
 Carried = Outcome | Ready
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Night:
     """A table's name → its plan, as things are now."""
     carry: Callable[[TablePlan, Shared], Carried] = carry_table
     """What is done to each: all, or all but what its readers see."""
+    again: Callable[[TablePlan, Night], Carried] = field(default=lambda one, night: again(one, night))
+    """What is done to one that failed in a way that may pass."""
 
 
 def carry_tables(plans: Iterable[TablePlan], night: Night, max_workers: int) -> list[Carried]:
@@ -108,7 +112,7 @@ def _one(one: TablePlan, night: Night) -> Carried:
     def attempt(number: int) -> Carried:
         nonlocal attempts
         attempts = number + 1
-        return _again(one, night) if number else _carried(one, night)
+        return night.again(one, night) if number else _carried(one, night)
 
     def wait(error: ArrowetlError, seconds: float) -> bool:
         shared.tell(TableRetried(one.name, attempts, seconds, error.message))
@@ -157,15 +161,23 @@ def _carried(one: TablePlan, night: Night) -> Carried:
                 f"{one.name}: not begun, these being business hours ({hours})",
                 "run again when they have ended; settings.business_hours of tables.yml sets them",
             )
-        try:
-            return night.carry(one, night.shared)
-        except KeyNotHeldError:
-            return night.carry(plan.without_key(one), night.shared)
+        return keyless(lambda one: night.carry(one, night.shared), one)
 
 
-def _again(one: TablePlan, night: Night) -> Carried:
+def keyless(act: Callable[[TablePlan], T], one: TablePlan) -> T:
+    """What is done with a table; without its key, where the warehouse turns out not to hold that."""
+    try:
+        return act(one)
+    except KeyNotHeldError:
+        return act(plan.without_key(one))
+
+
+def again(one: TablePlan, night: Night) -> Carried:
     """
     A table once more, planned anew: what the attempt before may have brought about is known only now.
+
+    Raises:
+        ArrowetlError: what went wrong this time.
     """
     for end in night.shared.servers.ends:
         end.look_again()

@@ -100,8 +100,19 @@ publish_option = click.option(
 )
 
 
+def not_stdout(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and str(value) == "-":
+        raise click.BadParameter("a file, please: stdout has the result", context, parameter)
+    return value
+
+
 report_option = click.option(
-    "--report", "report_file", type=click.Path(path_type=Path), metavar="FILE", help="Write a page of it, too."
+    "--report",
+    "report_file",
+    callback=not_stdout,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a page of it, too.",
 )
 
 

@@ -295,6 +295,11 @@ class Summary:
     """Tables that the run was not asked for, and that none has carried for too long."""
     published: Published | None = None
     """Where all tables were switched together, what that was."""
+    read_from: str = "source"
+    to: str = "both"
+    """Which ends were written."""
+    vanished: tuple[str, ...] = ()
+    """Tables that tables.yml or the replica knows, and the source has no more, or does not show to this account."""
 
     @property
     def seconds(self) -> float:
@@ -318,6 +323,8 @@ class Summary:
         return {
             "run_id": self.run_id,
             "environment": self.environment,
+            "from": self.read_from,
+            "to": self.to,
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
             "seconds": round(self.seconds, 3),
@@ -327,6 +334,7 @@ class Summary:
             "planned": dict(self.estimate) or None,
             "published": self.published and self.published.as_json(),
             "tables": [outcome.as_json() for outcome in self.outcomes],
+            "vanished": list(self.vanished),
             "overdue": [{"table": name, "message": flag.message} for name, flag in self.overdue.items()],
             "warnings": list(self.warnings),
         }

@@ -61,6 +61,8 @@ class Planned:
     """What the last run on the same way learned."""
     estimate: Estimate | None = None
     """How long it will take."""
+    vanished: tuple[str, ...] = ()
+    """Tables that tables.yml or the replica knows, and what is read has no more, or does not show to this account."""
 
 
 def way(request: Request) -> str:
@@ -104,7 +106,10 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     listed = [name for name in gone if name not in tables_file.tables]
     if listed:
         found = replace(found, warnings=(*found.warnings, _vanished("source", listed)))
-    return found
+    if not catalog:
+        words = f"the {request.read_from} has no table that this account may read: is it the right database?"
+        found = replace(found, warnings=(*found.warnings, words))
+    return replace(found, vanished=tuple(sorted({*found.vanished, *listed})))
 
 
 def _estimated(found: Planned, workers: int, history: History) -> Planned:
@@ -223,7 +228,15 @@ def planned_tables(
             plans.append(modes.with_mode(one, settings, standings[name], around))
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))
-    return Planned(tuple(plan.ordered(plans)), tuple(failed), tuple(warnings), standings, remembered, pace)
+    return Planned(
+        tuple(plan.ordered(plans)),
+        tuple(failed),
+        tuple(warnings),
+        standings,
+        remembered,
+        pace,
+        vanished=tuple(vanished),
+    )
 
 
 def _quarantined(catalog: Mapping[str, Table], tables_file: TablesFile) -> str | None:

@@ -8,18 +8,25 @@ one. How tables are switched in one transaction is `cutover`'s business.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from arrowetl.account import switched_outcome
 from arrowetl.cutover import Switch, Together
-from arrowetl.errors import ArrowetlError, DataLoadingError, Interrupted, OutOfStepError
-from arrowetl.events import TableEnded
+from arrowetl.errors import (
+    ArrowetlError,
+    DatabaseConnectionError,
+    Interrupted,
+    OutOfStepError,
+    StagingLostError,
+    WithheldError,
+)
+from arrowetl.events import TableEnded, TableRetried
 from arrowetl.model import TablePlan
-from arrowetl.night import Carried, Night, carry_tables, failed, recorded_failure
-from arrowetl.outcome import Changes, Outcome, Published, Status
-from arrowetl.transfer import Ready, carry_table, discard, staged_from_replica, switch
+from arrowetl.night import Carried, Night, again, carry_tables, failed, keyless, recorded_failure
+from arrowetl.outcome import Outcome, Published, Status
+from arrowetl.transfer import Ready, discard, staged_from_replica, switch, switch_or_discard
 from arrowetl.workers import Shared
 
 
@@ -30,132 +37,212 @@ def publish(
     Switch the tables that are ready.
 
     Args:
+        night: in which they were staged, and may be once more.
         strict: whether nothing is published where a table failed.
         unplanned: tables that failed before anything was done with them.
 
     Returns:
-        What came of all tables; and what was published, None where nothing was.
+        What came of all tables, none of which raises; and what was published, None where nothing was.
     """
     ended = [one for one in carried if isinstance(one, Outcome)]
     waiting = {one.plan.name: one for one in carried if isinstance(one, Ready)}
     wrong = [*unplanned, *(one.table for one in ended if one.status is Status.FAILED)]
-    stopping, began = night.shared.workers.stopping, time.monotonic()
-    if stopping.is_set():
-        return [*ended, *_stopped(waiting)], None
-    if strict and wrong:
+    if night.shared.workers.stopping.is_set():
+        return [*ended, *(_failed(one, _STOPPED, keeps=True) for one in waiting.values())], None
+    if not waiting or (strict and wrong):
         return [*ended, *_withheld(waiting, wrong)], None
-    try:
-        found = _at_the_warehouse(waiting, night, strict)
-    except KeyboardInterrupt:
-        stopping.set()
-        if not _arrived(waiting, night):
-            return [*ended, *_stopped(waiting)], None
-        found = _all_of(waiting)
-    except ArrowetlError as error:
-        return [*ended, *(_failed(one, error, keeps=True) for one in waiting.values())], None
-    ended += [_failed(waiting.pop(name), error) for name, error in found.errors.items()]
+    joint = _Joint(waiting, night, strict)
+    given_up = joint.publish()
+    found, wrong = joint.found, [*wrong, *joint.failed]
+    ended += [*joint.ended, *(_failed(one, error) for one, error in joint.failed.values())]
+    if given_up:
+        return [*ended, *(_failed(one, given_up, keeps=True) for one in waiting.values())], None
     if not found.published:
-        return [*ended, *_withheld(waiting, [*wrong, *found.errors])], None
-    published = Published(len(waiting), time.monotonic() - began)
-    return [*ended, *_at_the_replica(waiting, found.changes, night, max_workers)], published
+        return [*ended, *_withheld(waiting, wrong)], None
+    done = [_published(one, found) for one in waiting.values()]
+    alone = [one for one in done if not one.others]
+    for one in alone:
+        night.shared.ledger.history(night.shared.route.run_id, one.outcome)
+        night.shared.tell(TableEnded(one.outcome))
+    rest = _at_the_replica([one for one in done if one.others], night, max_workers)
+    return [*ended, *(one.outcome for one in alone), *rest], Published(len(done), found.seconds) if done else None
 
 
-def _at_the_warehouse(waiting: dict[str, Ready], night: Night, strict: bool) -> Together:
-    """One transaction, tried again where that may help; a table that turns out to be behind is staged anew before."""
-    warehouse, lost = night.shared.servers.warehouse, dict[str, ArrowetlError]()
+class _Joint:
+    """
+    One transaction at the warehouse, tried again where that may help.
 
-    def attempt(number: int) -> Together:
-        if number and _arrived(waiting, night):
-            return _all_of(waiting)
-        is_last = number == night.retries.most
+    A table that turns out to be behind, or whose staging is lost, is staged
+    anew before; those that fail are taken out of `waiting`.
+    """
 
-        def behind(errors: Mapping[str, ArrowetlError]) -> list[str]:
-            return [n for n, error in errors.items() if isinstance(error, OutOfStepError) and waiting[n].plan.is_delta]
+    def __init__(self, waiting: dict[str, Ready], night: Night, strict: bool) -> None:
+        self.waiting, self.found = waiting, Together()
+        self.ended: list[Outcome] = []
+        """Tables that had arrived in another way."""
+        self.failed: dict[str, tuple[Ready, ArrowetlError]] = {}
+        self._night, self._strict = night, strict
+        self._warehouse, self._followed = night.shared.servers.warehouse, set[str]()
+
+    def publish(self) -> ArrowetlError | None:
+        """
+        Returns:
+            Why it was given up, where nothing is known to be published; else None: `found` has what came of it.
+        """
+        try:
+            self._night.retries.call(self._attempt, self._wait)
+            error: ArrowetlError | None = None
+        except KeyboardInterrupt:
+            self._night.shared.workers.stopping.set()
+            error = _STOPPED
+        except ArrowetlError as lost:
+            error = lost
+        if error and not self._is_committed():
+            return error
+        for name, wrong in self.found.errors.items():
+            self._fail(name, wrong)
+        return None
+
+    def _attempt(self, number: int) -> None:
+        if number and self._is_committed():
+            return
+        is_last = number == self._night.retries.most
 
         def accepts(errors: Mapping[str, ArrowetlError]) -> bool:
-            may_help = bool(behind(errors)) or (not is_last and any(error.transient for error in errors.values()))
-            return not (strict or may_help)
+            may_help = self._to_be_staged_anew(errors) or (not is_last and any(e.transient for e in errors.values()))
+            return not (self._strict or may_help)
 
-        while True:
-            switches = [_switch_of(one, night.shared) for name, one in waiting.items() if name not in lost]
-            found = warehouse.cutover_together(switches, accepts)
-            if found.published or not behind(found.errors):
+        while self.waiting:
+            self._follow(is_last)
+            self.found = Together()
+            if not self.waiting or (self._strict and self.failed):
+                return
+            switches = [_switch_of(one, self._night.shared) for one in self.waiting.values()]
+            self._warehouse.cutover_together(switches, self.found, accepts)
+            lost = self._to_be_staged_anew(self.found.errors)
+            if self.found.published or not lost:
                 break
-            for name in behind(found.errors):
-                try:
-                    waiting[name] = _from_the_replica(waiting[name])
-                except ArrowetlError as error:
-                    lost[name] = error
-            if strict and lost:
-                return Together({}, lost, False)
-        transient = next((error for error in found.errors.values() if error.transient), None)
-        if transient and not found.published and not is_last:
+            for name in lost:
+                self._stage_anew(name, self.found.errors[name], is_last)
+        transient = next((error for error in self.found.errors.values() if error.transient), None)
+        if transient and not self.found.published and not is_last:
             raise transient
-        return replace(found, errors={**found.errors, **lost})
 
-    def wait(error: ArrowetlError, seconds: float) -> bool:
-        return not night.shared.workers.stopping.wait(seconds)
+    def _follow(self, is_last: bool) -> None:
+        """Columns and types before the rows; once for each table, as it is committed by itself."""
+        for name in [name for name in self.waiting if name not in self._followed]:
+            ready = self.waiting[name]
+            try:
+                self.waiting[name] = replace(ready, plan=self._warehouse.follow(ready.plan))
+            except ArrowetlError as error:
+                if isinstance(error, DatabaseConnectionError) or (error.transient and not is_last):
+                    raise
+                self._fail(name, error)
+            self._followed.add(name)
 
-    return night.retries.call(attempt, wait)
+    def _to_be_staged_anew(self, errors: Mapping[str, ArrowetlError]) -> list[str]:
+        return [
+            name for name, error in errors.items() if isinstance(error, StagingLostError)
+            or (isinstance(error, OutOfStepError) and self.waiting[name].plan.is_delta)
+        ]  # fmt: skip
+
+    def _stage_anew(self, name: str, error: ArrowetlError, is_last: bool) -> None:
+        """From a new plan; or, where it does not suffice what changed, all that the replica has of the table."""
+        ready = self.waiting[name]
+        self._followed.discard(name)
+        try:
+            if isinstance(error, StagingLostError):
+                discard(ready.plan, ready.shared, keeps=False)
+                now = again(ready.plan, self._night)
+            else:
+                now = _from_the_replica(ready)
+        except ArrowetlError as wrong:
+            if wrong.transient and not is_last:
+                raise
+            self._fail(name, wrong)
+            return
+        if isinstance(now, Ready):
+            self.waiting[name] = replace(now, outcome=_as_begun(now.outcome, ready.outcome))
+        else:
+            del self.waiting[name]
+            self.ended.append(now)
+
+    def _fail(self, name: str, error: ArrowetlError) -> None:
+        self.failed[name] = (self.waiting.pop(name), error)
+
+    def _is_committed(self) -> bool:
+        """Whether the last transaction was, of which nobody may have heard; not, where nobody can be asked."""
+        if not self.found.published and self.found.changes:
+            with suppress(ArrowetlError):
+                run_id = self._night.shared.route.run_id
+                self.found.published = self._night.shared.ledger.has_published(run_id, self.found.token)
+        return self.found.published
+
+    def _wait(self, error: ArrowetlError, seconds: float) -> bool:
+        shared = self._night.shared
+        if isinstance(error, DatabaseConnectionError):
+            # What broke this one may have broken those that wait for their next use.
+            for pool in shared.servers.pools():
+                pool.close()
+        for name in self.found.errors or self.waiting:
+            shared.tell(TableRetried(name, 1, seconds, error.message))
+            break
+        return not shared.workers.stopping.wait(seconds)
+
+
+_STOPPED = Interrupted("the run was stopped before anything was published", "run again")
 
 
 def _switch_of(ready: Ready, shared: Shared) -> Switch:
-    return Switch(ready.plan, ready.staged, ready.comments, shared.ledger.recording("warehouse", ready.entry))
+    recorded = shared.ledger.recording("warehouse", ready.entry)
+    return Switch(ready.plan, ready.staged, ready.comments, recorded, shared.route.run_id)
 
 
 def _from_the_replica(ready: Ready) -> Ready:
-    """A table for which it does not suffice what changed: all of it, from a replica that was switched before."""
+    """All of a table, from a replica that was switched before."""
     ready.shared.servers.warehouse.discard(ready.plan)
-    return staged_from_replica(ready.plan, ready.shared, ready.entry, switch(ready, ready.others))
+    first = switch_or_discard(replace(ready, ends=ready.others))
+    return keyless(lambda plan: staged_from_replica(plan, ready.shared, ready.entry, first), ready.plan)
 
 
-def _arrived(waiting: Mapping[str, Ready], night: Night) -> bool:
-    """Whether the transaction was committed of which nobody heard; by what the warehouse has recorded."""
-    _, records = night.shared.ledger.records()
-    moved = [one for one in waiting.values() if one.staged]
-    return bool(moved) and all(
-        (record := records.get(one.plan.name)) is not None and record.version == one.entry.version for one in moved
-    )
+def _as_begun(now: Outcome, before: Outcome) -> Outcome:
+    return replace(now, attempts=before.attempts + 1, started_at=before.started_at, worker=before.worker)
 
 
-def _all_of(waiting: Mapping[str, Ready]) -> Together:
-    """They had arrived; that is all that can be said any more."""
-    return Together({name: Changes() for name in waiting}, {}, True)
+def _published(ready: Ready, found: Together) -> Ready:
+    changes = {"warehouse": found.changes[ready.plan.name]}
+    return replace(ready, outcome=switched_outcome(ready.outcome, ready.plan, ready.staged, changes, 0.0))
 
 
-def _at_the_replica(
-    waiting: Mapping[str, Ready], changes: Mapping[str, Changes], night: Night, max_workers: int
-) -> list[Outcome]:
-    """The other end of all that was published; a table that fails there is carried once more, as by itself."""
-    left = {
-        name: replace(
-            one, outcome=switched_outcome(one.outcome, one.plan, one.staged, {"warehouse": changes[name]}, 0.0)
-        )
-        for name, one in waiting.items()
-    }
-    plans = [one.plan for one in waiting.values()]
+def _at_the_replica(published: Sequence[Ready], night: Night, max_workers: int) -> list[Outcome]:
+    """The other end of what is published; what may pass by itself is tried again with what is staged."""
+    left = {one.plan.name: one for one in published}
 
-    def carry(plan: TablePlan, shared: Shared) -> Outcome:
-        ready = left.pop(plan.name, None)
-        return switch(ready, ready.others) if ready else carry_table(plan, shared)
+    def switched(plan: TablePlan, shared: Shared) -> Outcome:
+        return switch(left[plan.name], left[plan.name].others)
 
     # What has been read is switched at any hour.
     choices = replace(night.choices, business_hours=None)
-    carried = carry_tables(plans, replace(night, carry=carry, choices=choices), max_workers)
-    return [one for one in carried if isinstance(one, Outcome)]
-
-
-def _stopped(waiting: Mapping[str, Ready]) -> list[Outcome]:
-    error = Interrupted("the run was stopped before anything was published", "run again")
-    return [_failed(one, error, keeps=True) for one in waiting.values()]
+    by_itself = replace(night, carry=switched, again=lambda plan, _: switched(plan, night.shared), choices=choices)
+    carried = carry_tables([one.plan for one in published], by_itself, max_workers)
+    outcomes = [one for one in carried if isinstance(one, Outcome)]
+    for one in outcomes:
+        if one.status is Status.FAILED:
+            discard(left[one.table].plan, left[one.table].shared, keeps=False)
+    return outcomes
 
 
 def _withheld(waiting: Mapping[str, Ready], wrong: Sequence[str]) -> list[Outcome]:
-    error = DataLoadingError(
-        f"staged and compared, and not published: --strict publishes nothing where a table failed ({', '.join(wrong)})",
+    named = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
+    error = WithheldError(
+        f"staged and compared, and withheld: --strict publishes nothing where a table failed ({named})",
         "mend what failed, or leave out --strict, and run again",
     )
     return [_failed(one, error, keeps=True) for one in waiting.values()]
+
+
+_NAMED = 3
+"""Tables that are named for others; each is told of by itself."""
 
 
 def _failed(ready: Ready, error: ArrowetlError, keeps: bool = False) -> Outcome:

@@ -90,6 +90,8 @@ def summary(run: Summary) -> RenderableType:
         else "failed"
         if failed
         # Of what is unchanged at the source, nothing was read at the ends.
+        else "nothing to carry"
+        if not run.outcomes
         else "all current"
         if not run.exit_code and not done
         else "all equal"
@@ -98,7 +100,8 @@ def summary(run: Summary) -> RenderableType:
     )
     counted = failed if words == "failed" else [*done, *skipped]
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
-    head += f" ({count(len(skipped))} unchanged at the source)" if skipped else ""
+    head += f" ({count(len(skipped))} unchanged at the {run.read_from})" if skipped else ""
+    head += f", {count(len(run.vanished))} no more at the {run.read_from}" if run.vanished else ""
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
@@ -114,14 +117,20 @@ def _expected(run: Summary) -> str:
     return "" if low <= run.seconds <= high else f" ({duration(low)} to {duration(high)} were expected)"
 
 
+_TOLD_ONCE = ("Interrupted", "WithheldError")
+"""Failures that say nothing of the table itself."""
+
+
 def _worth_telling(failures: Sequence[Failure]) -> list[Failure]:
-    """The failures, of which those of tables that were merely not carried, the run being stopped, are one."""
-    stopped = [failure for failure in failures if failure.kind == "Interrupted"]
-    others = [failure for failure in failures if failure.kind != "Interrupted"]
-    if len(stopped) > 1:
-        first = stopped[0]
-        stopped = [Failure(first.kind, f"{first.message}; and so {count(len(stopped) - 1)} more", first.remedy)]
-    return others + stopped
+    """The failures, of which those of tables that were merely not carried, or withheld, are one of each kind."""
+    told = [failure for failure in failures if failure.kind not in _TOLD_ONCE]
+    for kind in _TOLD_ONCE:
+        those = [failure for failure in failures if failure.kind == kind]
+        if those:
+            first, more = those[0], count(len(those) - 1)
+            words = f"{first.message}; and so {more} more" if len(those) > 1 else first.message
+            told.append(Failure(kind, words, first.remedy))
+    return told
 
 
 def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:

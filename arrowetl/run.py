@@ -69,7 +69,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         for end in servers.ends:
             end.open(whole)
         book.open()
-        book.begin(run_id, settings.environment, started_at)
+        book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
         tell(RunPlanned(planned.plans, run_id))
         unplanned, current = _ended_at_once(planned, book, run_id, started_at)
         for outcome in (*unplanned, *current):
@@ -87,6 +87,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         everything = [_flagged(one, planned, tables_file) for one in (*unplanned, *current, *outcomes)]
         summary = _summary(
             settings,
+            request,
             run_id,
             started_at,
             everything,
@@ -94,7 +95,6 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
             _together(connections),
             _left_behind(planned, everything, tables_file),
             hands.stopping.is_set(),
-            request.strict,
         )
         summary = replace(summary, warnings=(*summary.warnings, *hands.warnings), published=published)
         tell(StepBegan(Step.RECORD))
@@ -118,9 +118,10 @@ def _carried(
     if request.publish == "each":
         carried = carry_tables(work, night, request.max_workers)
         return [one for one in carried if isinstance(one, Outcome)], None
-    staged = carry_tables(work, replace(night, carry=stage_table), request.max_workers)
+    staging = replace(night, carry=stage_table)
+    staged = carry_tables(work, staging, request.max_workers)
     tell(StepBegan(Step.PUBLISH))
-    return publish(staged, night, request.max_workers, request.strict, unplanned)
+    return publish(staged, staging, request.max_workers, request.strict, unplanned)
 
 
 def _ended_at_once(
@@ -267,6 +268,7 @@ def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
 
 def _summary(
     settings: Settings,
+    request: Request,
     run_id: str,
     started_at: datetime,
     outcomes: Iterable[Outcome],
@@ -274,11 +276,10 @@ def _summary(
     connections: Mapping[str, Mapping[str, int]],
     overdue: Mapping[str, Flag],
     interrupted: bool,
-    strict: bool,
 ) -> Summary:
     everything = sorted(outcomes, key=lambda outcome: outcome.table)
-    failed = any(outcome.status is Status.FAILED or (strict and outcome.flags) for outcome in everything)
-    failed = failed or (strict and bool(overdue))
+    failed = any(outcome.status is Status.FAILED or (request.strict and outcome.flags) for outcome in everything)
+    failed = failed or (request.strict and bool(overdue or planned.vanished or not everything))
     return Summary(
         run_id=run_id,
         environment=settings.environment,
@@ -291,6 +292,9 @@ def _summary(
         interrupted=interrupted,
         estimate=planned.estimate.as_json() if planned.estimate else {},
         overdue=overdue,
+        read_from=request.read_from,
+        to=request.to,
+        vanished=planned.vanished,
     )
 
 

@@ -86,9 +86,9 @@ def _read(editor: YAML, path: Path | None) -> Any:
         if document is None:
             document = CommentedMap()
             document.yaml_set_start_comment(dbt.HEADING)
-        if not isinstance(document.get("sources", []), list):
-            raise ConfigurationError(f"{path}: its `sources` are no list", "mend it, or choose another --output")
-        _ = [one["name"] for source in document.get("sources", []) for one in (source, *source.get("tables", []))]
-    except (OSError, YAMLError, AttributeError, KeyError, TypeError) as error:
+        sources = document.get("sources") or []
+        tables = [table for source in sources for table in source.get("tables") or []]
+        _ = [one["name"] for one in (*sources, *tables, *(c for table in tables for c in table.get("columns") or []))]
+    except (OSError, ValueError, YAMLError, AttributeError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path}: no sources.yml of dbt's", "mend it, or choose another --output") from error
     return document

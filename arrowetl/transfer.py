@@ -1,11 +1,11 @@
 """
-The journey of one table.
+The journey of one table, in the order it is made: `carry_table` is the whole of it.
 
-Everything arrowetl does to a table is in `transfer`, in the order it is done.
-Nothing a reader can see changes before the first `cutover`, and each end's
-record is part of its cutover, so that a run killed at any instant is repaired
-by running again. `run` walks many tables through here; `workers` lends it
-hands, `reconcile` finds what differs.
+`stage` brings its rows to staging at the ends and compares them: read it first.
+`switch` cuts over, at each end in one transaction with its record: nothing a
+reader can see changes before, and a run killed at any instant is repaired by
+running again. `publish` switches many tables at once; `night` walks them
+through here, `workers` lends hands, `reconcile` finds what differs.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
         ArrowetlError: what went wrong; staging is gone, the published tables stand.
     """
     ready = stage_table(plan, shared)
-    outcome = switch(ready)
+    outcome = switch_or_discard(ready)
     if outcome.rows_warehouse is None and "warehouse" in shared.route.ends:
-        outcome = switch(staged_from_replica(plan, shared, ready.entry, outcome))
+        outcome = switch_or_discard(staged_from_replica(plan, shared, ready.entry, outcome))
     return outcome
 
 
@@ -87,7 +87,7 @@ def stage_table(plan: TablePlan, shared: Shared) -> Ready:
         return staged_from_replica(plan, shared, recorded_entry(plan, shared))
     ready = stage(plan, shared)
     if "warehouse" in shared.route.ends and ready.ends == ready.others:
-        return staged_from_replica(plan, shared, ready.entry, switch(ready))
+        return staged_from_replica(plan, shared, ready.entry, switch_or_discard(ready))
     return ready
 
 
@@ -139,9 +139,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan, rows), shared, attempt)
             seal(plan, ends, carried, attempt)
-            all_there = time.monotonic()
-            carried, counts = finish(plan, ends, carried, shared)
-            finishing = time.monotonic() - all_there
+            carried, counts, finishing = finish(plan, ends, carried, shared)
 
         staged = together(carried, compared.rows_equal if compared else 0)
         settled = compare(plan, staged, counts, before, source.reading(plan))
@@ -153,7 +151,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
     if not staged and not plan.catches_up:
         # They have what they are to have, and are told so.
         ends = shared.servers.ends
-    outcome = staged_outcome(plan, carried, coercions, settled, time.monotonic() - clock, finishing)
+    outcome = staged_outcome(plan, carried, coercions, settled, started_at, time.monotonic() - clock, finishing)
     return Ready(plan, shared, staged, entry, comments, ends, outcome)
 
 
@@ -238,12 +236,13 @@ def seal(plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcom
 
 def finish(
     plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcome], shared: Shared
-) -> tuple[list[PartitionOutcome], dict[str, int]]:
+) -> tuple[list[PartitionOutcome], dict[str, int], float]:
     """
     What is done once all rows are staged, at all ends at once; the last one is first given those that waited for it.
 
     Returns:
-        What was carried, and the rows that each end counts in a staging table that is to have all of them.
+        What was carried; the rows that each end counts in a staging table that is to have all of them; and the seconds
+        in which the ends were finished, added up.
     """
     waited = [part.waiting for part in carried if part.waiting]
     jobs = [Job(shared.route, one.plan, one.part, one.path) for one in waited]
@@ -254,16 +253,16 @@ def finish(
     with ThreadPoolExecutor(1, "finish") as beside:
         finishing = [beside.submit(finished, plan, end) for end in others]
         ingested = list(shared.workers.each(ingest, beside_indexes, jobs))
-        counts = finished(plan, last)
-        for one in finishing:
-            counts |= one.result()
-    return [*(replace(part, waiting=None) for part in carried), *ingested], counts
+        done = [finished(plan, last), *(one.result() for one in finishing)]
+    counts = {end: rows for counted, _ in done for end, rows in counted.items()}
+    return [*(replace(part, waiting=None) for part in carried), *ingested], counts, sum(seconds for _, seconds in done)
 
 
-def finished(plan: TablePlan, end: End) -> dict[str, int]:
-    """One end's part of it."""
+def finished(plan: TablePlan, end: End) -> tuple[dict[str, int], float]:
+    """One end's part of it, and how long it took."""
+    began = time.monotonic()
     end.finish(plan)
-    return {} if plan.is_delta else {end.name: end.count(plan)}
+    return {} if plan.is_delta else {end.name: end.count(plan)}, time.monotonic() - began
 
 
 def together(carried: Sequence[PartitionOutcome], equal: int) -> Staged:
@@ -309,24 +308,33 @@ def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
 
     Returns:
         What came of it; without the warehouse's rows, where that has to take everything from the replica.
+
+    Raises:
+        ArrowetlError: some end refused; what is staged is still there.
     """
-    plan, shared, began = ready.plan, ready.shared, time.monotonic()
+    plan, began = ready.plan, time.monotonic()
     changes = {}
-    with _staging_discarded_on_failure(plan, shared):
-        # The warehouse first: it is the one where others have a say, and may refuse.
-        for end in reversed(ready.ends if ends is None else ends):
-            recorded = shared.ledger.recording(end.name, ready.entry)
-            try:
-                changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)
-            except OutOfStepError:
-                if not plan.is_delta:
-                    raise
-                end.discard(plan)
+    # The warehouse first: it is the one where others have a say, and may refuse.
+    for end in reversed(ready.ends if ends is None else ends):
+        recorded = ready.shared.ledger.recording(end.name, ready.entry)
+        try:
+            changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)
+        except OutOfStepError:
+            if not plan.is_delta:
+                raise
+            end.discard(plan)
     return switched_outcome(ready.outcome, plan, ready.staged, changes, time.monotonic() - began)
+
+
+def switch_or_discard(ready: Ready) -> Outcome:
+    """The same; of a table that failed nothing is left staged."""
+    with _staging_discarded_on_failure(ready.plan, ready.shared):
+        return switch(ready)
 
 
 @contextmanager
 def _staging_discarded_on_failure(plan: TablePlan, shared: Shared) -> Iterator[None]:
+    """Nothing staged is left of a table that failed, but for what the next run can go on with."""
     try:
         yield
     except BaseException as error:

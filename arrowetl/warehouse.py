@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataLoadingError,
 from arrowetl.model import Cutover, Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
-from arrowetl.sql import partitions
+from arrowetl.sql import partitions, tracking
 
 
 class Warehouse:
@@ -152,10 +153,12 @@ class Warehouse:
             else:
                 if plan.is_split or attempt:
                     session.execute(partitions.forget(self.namespace, plan.name))
-                if name in self._left:
-                    session.execute(sql.drop_postgres(self.namespace, name))
+                for left in self._left.intersection(sql.staged_names(plan.name_postgres, plan.is_delta)):
+                    session.execute(sql.drop_postgres(self.namespace, left))
                 for statement in sql.create_warehouse(self.namespace, plan):
                     session.execute(statement)
+            if plan.cutover is not Cutover.SWAP:
+                session.execute(tracking.prepared(self.namespace, plan.name))
             if attempt:
                 session.execute(partitions.begin(self.namespace, plan.name, attempt))
 
@@ -317,16 +320,30 @@ class Warehouse:
             self._drop_what_is_left(session, plan)
         return changes
 
+    def follow(self, plan: TablePlan) -> TablePlan:
+        """
+        Have the published table follow before its rows do, where it can.
+
+        Returns:
+            The plan, of which so much is done.
+
+        Raises:
+            DatabaseError: a reader held the table for too long, or the server was lost.
+        """
+        with self.pool.session() as session:
+            return cutover.follow(session, plan)
+
     def cutover_together(
-        self, switches: Sequence[Switch], accepts: Callable[[Mapping[str, ArrowetlError]], bool]
-    ) -> Together:
+        self, switches: Sequence[Switch], found: Together, accepts: Callable[[Mapping[str, ArrowetlError]], bool]
+    ) -> None:
         """Many tables in one transaction, as `cutover.cutover_together` has it."""
         with self.pool.session() as session:
-            found = cutover.cutover_together(session, switches, accepts)
-            for one in switches:
-                if one.plan.name in found.changes:
-                    self._drop_what_is_left(session, one.plan)
-        return found
+            cutover.cutover_together(session, switches, found, accepts)
+            # They are published, whatever becomes of this; the next run sweeps up.
+            with suppress(ArrowetlError):
+                for one in switches:
+                    if found.published and one.plan.name in found.changes:
+                        self._drop_what_is_left(session, one.plan)
 
     def _drop_what_is_left(self, session: drivers.Postgres, plan: TablePlan) -> None:
         if plan.cutover is not Cutover.SWAP or plan.is_split:

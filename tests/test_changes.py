@@ -115,7 +115,7 @@ def test_analyze_says_what_changed_since_the_last_time(clinic: Clinic) -> None:
     assert (first.returncode, again.returncode, changed.returncode, lenient.returncode) == (0, 0, 1, 0)
     assert lines(before) == lines(same)
     assert nothing == []
-    assert reports(clinic) == [".json", ".md"]
+    assert reports(clinic) == [".html", ".json", ".md"]
     told = changed.stdout.splitlines()
     assert "breaking: visit.Kind: column removed" in told
     assert "info: visit.Note: column retyped: varchar(20) → varchar(100)" in told

@@ -317,7 +317,7 @@ def test_a_night_in_which_nothing_changed(shown: Shown) -> None:
         ({"exit_code": None, "ended_at": None, "seconds": None}, "not ended", "has not ended: it is at work, or was"),
         ({"exit_code": 0, "tables": night()["tables"][1:]}, "good", "Both ends have what the source has: 380 of 380"),
         ({"tables": night()["tables"][1:]}, "flagged", "some are to be looked at"),
-        ({"tables": [night()["tables"][0]]}, "failed", "1 of 1 tables failed; nothing was published."),
+        ({"tables": [night()["tables"][0]]}, "failed", "1 of 1 tables failed; the others are as the source has them."),
     ],
 )
 def test_the_verdict_is_one_sentence(change: dict[str, Any], word: str, words: str) -> None:
@@ -431,9 +431,13 @@ def test_the_pages_of_a_real_fleet(clinic: Clinic, shown: Shown) -> None:
     page = shown((clinic.directory / "night" / "index.html").read_text())
     assert "1 of 2 clinics have what their sources have. To be looked at: south." in page.inner_text(".verdict")
     assert page.inner_text(".failure").startswith("south: source")
-    assert page.get_attribute("a", "href") == "north.html"
-    assert sorted(path.name for path in (clinic.directory / "night").iterdir()) == ["index.html", "north.html"]
-    assert rows(shown((clinic.directory / "night" / "north.html").read_text())) == ["t"]
+    assert page.get_attribute("a", "href") == "clinics/north.html"
+    place = clinic.directory / "night"
+    assert sorted(str(path.relative_to(place)) for path in place.rglob("*.html")) == [
+        "clinics/north.html",
+        "index.html",
+    ]
+    assert rows(shown((clinic.directory / "night" / "clinics" / "north.html").read_text())) == ["t"]
     done = clinic.arrowetl("fleet", "report", *there, "--output", "later")
     assert done.returncode == 0, done.stderr
     assert "no run is recorded" in shown((clinic.directory / "later" / "index.html").read_text()).inner_text(".failure")

@@ -202,7 +202,7 @@ def test_strictly_nothing_is_published(noted: Clinic) -> None:
     assert (run["exit_code"], run["published"]) == (1, None)
     assert {t["status"] for t in run["tables"]} == {"failed"}
     withheld = next(t["error"]["message"] for t in run["tables"] if t["table"] == "patient")
-    assert withheld == ("patient: staged and compared, and not published: --strict publishes nothing where a table "
+    assert withheld == ("patient: staged and compared, and withheld: --strict publishes nothing where a table "
                         "failed (payment)")  # fmt: skip
     assert contents(noted) == before
     configure(noted, **FULL_TABLES)

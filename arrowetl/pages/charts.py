@@ -103,7 +103,12 @@ def legs(seconds: Mapping[str, float], width: int) -> Spec:
     """What all workers together spent their time with."""
     whole, most = sum(seconds.values()) or 1.0, max(seconds, key=lambda leg: seconds[leg])
     bars = [
-        {"leg": facts.LEGS[leg], "seconds": s, "most": leg == most, "told": f"{leg}: {s:.2f} s, {s / whole:.0%}"}
+        {
+            "leg": facts.LEGS[leg] if width > 500 else leg,
+            "seconds": s,
+            "most": leg == most,
+            "told": f"{leg}: {s:.2f} s, {s / whole:.0%}",
+        }
         for leg, s in seconds.items()
     ]
     colour = {"condition": {"test": "datum.most", "value": _ACCENT}, "value": _PLAIN}
@@ -148,7 +153,7 @@ def planned(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
 def nights(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """How long the last runs took; those that were not good in another colour."""
     bars = [
-        {"night": facts.moment(one["started_at"]), "seconds": one["seconds"], "good": one["exit_code"] == 0,
+        {"night": _night(one, runs), "seconds": one["seconds"], "good": one["exit_code"] == 0,
          "told": f"{facts.moment(one['started_at'])}: {facts.duration(one['seconds'])}, exit code {one['exit_code']}"}
         for one in runs
     ]  # fmt: skip
@@ -159,11 +164,19 @@ def nights(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
 def throughput(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """How many rows a second the last runs read."""
     bars = [
-        {"night": facts.moment(one["started_at"]), "rate": (one["rows"] or 0) / one["seconds"],
+        {"night": _night(one, runs), "rate": (one["rows"] or 0) / one["seconds"],
          "told": f"{facts.moment(one['started_at'])}: {facts.count((one['rows'] or 0) / one['seconds'])} rows/s"}
         for one in runs
     ]  # fmt: skip
     return _columns(bars, "rate", "rows read per second", width, {"value": "var(--third)"})
+
+
+def _night(run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
+    """When it was; to the second, where several began in a minute."""
+    minute = facts.moment(run["started_at"])
+    if sum(facts.moment(one["started_at"]) == minute for one in runs) == 1:
+        return minute
+    return minute + f"{datetime.fromisoformat(str(run['started_at'])):%S}".join((":", ""))
 
 
 def clinics(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:

@@ -52,13 +52,15 @@ class Verdict:
     sentence: str
 
 
-_RUN = {"ended_at": None, "exit_code": None, "seconds": None, "published": None, "planned": None, "overdue": (),
-        "warnings": ()}  # fmt: skip
-_TABLE = {
+_RUN: Mapping[str, Any] = {
+    "from": "source", "to": "both", "totals": {}, "vanished": (), "ended_at": None, "exit_code": None, "seconds": None,
+    "published": None, "planned": None, "overdue": (), "warnings": (),
+}  # fmt: skip
+_TABLE: Mapping[str, Any] = {
     "reason": "", "rows_extracted": 0, "rows_replica": None, "rows_warehouse": None, "rows_inserted": 0,
     "rows_updated": 0, "rows_deleted": 0, "bytes_extracted": 0, "seconds": 0.0, "seconds_expected": 0.0, "coerced": {},
     "coercions": (), "attempts": 1, "started_at": None, "worker": None, "legs": {}, "notes": (), "flags": (),
-    "error": None,
+    "settled": None, "error": None,
 }  # fmt: skip
 
 
@@ -68,7 +70,12 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     def filled(defaults: Mapping[str, Any], what: Mapping[str, Any]) -> dict[str, Any]:
         return {**defaults, **{key: value for key, value in what.items() if value is not None}}
 
-    return {**filled(_RUN, document), "tables": [filled(_TABLE, one) for one in document["tables"]]}
+    tables = [filled(_TABLE, one) for one in document["tables"]]
+    for one in tables:
+        # As an earlier version kept it.
+        for coercion in one.pop("coerced_", ()):
+            one["coerced"] = {**one["coerced"], coercion["column"]: coercion["count"]}
+    return {**filled(_RUN, document), "tables": tables}
 
 
 def moment(text: str | datetime | None) -> str:
@@ -92,31 +99,51 @@ def day(text: str | datetime) -> str:
 def verdict(run: Mapping[str, Any]) -> Verdict:
     """Whether the night was good, in one sentence."""
     tables, code = run["tables"], run["exit_code"]
-    failed, number = sum(one["status"] == "failed" for one in tables), len(tables)
+    failed, withheld = causes(tables), sum(is_withheld(one) for one in tables)
+    # Of a run that was killed, or lost its warehouse, not all of them are known.
+    number = max(len(tables), run["totals"].get("tables") or 0)
     read = sum(one["rows_extracted"] for one in tables)
     took = f"in {duration(run['seconds'])}" if run["seconds"] is not None else ""
-    done = f"{count(number - failed)} of {count(number)} tables"
+    done = f"{count(len(tables) - len(failed) - withheld)} of {count(number)} tables"
     if run["ended_at"] is None:
         words = f"It began at {moment(run['started_at'])} and has not ended: it is at work, or was killed."
-        return Verdict(False, "not ended", f"{words} {done} were done by then.")
+        return Verdict(False, "not ended", f"{words} At least {done} were done; run again, which carries the others.")
     if code == 130:
         return Verdict(False, "interrupted", f"Somebody stopped it: {done} were done, the others stay as they were.")
-    if failed:
-        rest = "nothing was published" if not _published(run) else "the others are as the source has them"
-        return Verdict(False, "failed", f"{count(failed)} of {count(number)} tables failed; {rest}.")
+    if withheld:
+        words = (
+            f"{count(len(failed))} tables failed, and so nothing was published: {count(withheld)} others are withheld."
+        )
+        return Verdict(False, "failed", words)
+    if failed or len(tables) < number:
+        failures = count(max(len(failed), number - len(tables)))
+        return Verdict(False, "failed", f"{failures} of {count(number)} tables failed; the others are {_as(run)}.")
+    if not tables:
+        return Verdict(False, "nothing", "There was nothing to carry.")
+    gone = f" {count(len(run['vanished']))} tables are no more at the {run['from']}." if run["vanished"] else ""
     if not code:
-        have = "Both ends have" if _both(tables) else "There is"
-        return Verdict(True, "good", f"{have} what the source has: {done}, {count(read)} rows read {took}.")
-    return Verdict(False, "flagged", f"Every table arrived, and some are to be looked at: {done} {took}.")
+        moved = sum(one["settled"] is False for one in tables)
+        unsettled = f" {count(moved)} tables were written to while they were read." if moved else ""
+        words = f"{_END[run['to']]} what the {run['from']} has: {done}, {count(read)} rows read {took}."
+        return Verdict(True, "good", words + gone + unsettled)
+    return Verdict(False, "flagged", f"Every table arrived, and some are to be looked at: {done} {took}.{gone}")
 
 
-def _published(run: Mapping[str, Any]) -> bool:
-    """Of a run that publishes all or nothing, whether it did."""
-    return bool(run["published"]) or any(one["status"] != "failed" for one in run["tables"])
+_END = {"both": "Both ends have", "warehouse": "The warehouse has", "replica": "The replica has"}
 
 
-def _both(tables: Sequence[Table]) -> bool:
-    return any(one["rows_replica"] is not None and one["rows_warehouse"] is not None for one in tables)
+def _as(run: Mapping[str, Any]) -> str:
+    return f"as the {run['from']} has them"
+
+
+def is_withheld(table: Table) -> bool:
+    """Whether nothing is wrong with a table, but that another failed."""
+    return bool(table["error"]) and table["error"]["kind"] == "WithheldError"
+
+
+def causes(tables: Iterable[Table]) -> list[Table]:
+    """Tables that failed by themselves."""
+    return [one for one in tables if one["status"] == "failed" and not is_withheld(one)]
 
 
 def totals(tables: Sequence[Table]) -> dict[str, int]:
@@ -127,13 +154,14 @@ def totals(tables: Sequence[Table]) -> dict[str, int]:
         "skipped": sum(one["status"] == "skipped" for one in tables),
         "changed": sum(bool(_moved(one)) for one in tables),
         "coerced": sum(sum(one["coerced"].values()) for one in tables),
-        "rows": sum(map(rows, tables)),
+        "rows": sum(rows(one) or 0 for one in tables),
     }
 
 
-def rows(table: Table) -> int:
-    """That it has now: in the warehouse, or in a replica that is all that was written."""
-    return int(table["rows_replica"] or 0 if table["rows_warehouse"] is None else table["rows_warehouse"])
+def rows(table: Table) -> int | None:
+    """That it has now: in the warehouse, or in a replica that is all that was written; None where nobody knows."""
+    found: int | None = table["rows_replica"] if table["rows_warehouse"] is None else table["rows_warehouse"]
+    return found
 
 
 def _moved(table: Table) -> int:
@@ -153,7 +181,7 @@ def slowest(tables: Sequence[Table]) -> list[Table]:
 
 def largest(tables: Sequence[Table]) -> list[Table]:
     """Those with most rows."""
-    return [one for one in sorted(tables, key=rows, reverse=True) if rows(one)][:SHOWN]
+    return [one for one in sorted(tables, key=lambda one: -(rows(one) or 0)) if rows(one)][:SHOWN]
 
 
 def legs(tables: Iterable[Table]) -> dict[str, float]:

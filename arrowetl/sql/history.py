@@ -28,7 +28,11 @@ _HISTORY = (
 def history(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
     """What happened to tables in a run, and what had been planned; with the document that tells it."""
     rows = [f"({_history_values(run_id, outcome)})" for outcome in outcomes]
-    return f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)}"
+    return (
+        f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)} "
+        # The answer to a COMMIT may have been lost.
+        "ON CONFLICT DO NOTHING"
+    )
 
 
 def _history_values(run_id: str, outcome: Outcome) -> str:
@@ -131,6 +135,22 @@ def last(namespace: str) -> str:
     )
 
 
+def mark_published(namespace: str, run_id: str, token: str) -> str:
+    """By which a transaction is known to have been committed."""
+    return (
+        f"UPDATE {postgres_name(namespace)}.etl_run_history SET published = {postgres_literal(token)} "
+        f"WHERE run_id = {postgres_literal(run_id)}"
+    )
+
+
+def published(namespace: str, run_id: str) -> str:
+    """The token of the transaction in which a run published its tables; NULL where it did not."""
+    return (
+        f"SELECT published::text FROM {postgres_name(namespace)}.etl_run_history "
+        f"WHERE run_id = {postgres_literal(run_id)}"
+    )
+
+
 def is_there(namespace: str, table: str = "etl_run_history") -> str:
     """Whether a table of records is."""
     return f"SELECT to_regclass({postgres_literal(postgres_table(namespace, table))}) IS NOT NULL"
@@ -153,18 +173,35 @@ def run_document(namespace: str, run_id: str) -> str:
 
 
 def table_documents(namespace: str, run_id: str) -> str:
-    """What a run told of each of its tables; of an earlier version's what its columns have."""
-    return (
-        "SELECT (coalesce(nullif(to_jsonb(h)->'outcome', 'null'), jsonb_build_object('table', table_name, 'mode', "
-        "mode, 'status', status, 'reason', reason, 'seconds', seconds, 'rows_extracted', rows_extracted, "
-        "'rows_inserted', "
-        "rows_inserted, 'rows_updated', rows_updated, 'rows_deleted', rows_deleted, 'bytes_extracted', "
-        "bytes_extracted, 'started_at', started_at, 'verdict', verdict, 'error', CASE WHEN status = 'failed' THEN "
-        "jsonb_build_object('kind', split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END)) "
-        "|| jsonb_build_object('flags', coalesce(flags, '[]')))::text "
-        f"FROM {postgres_name(namespace)}.etl_table_history h WHERE run_id = {postgres_literal(run_id)} "
-        "ORDER BY table_name"
+    """
+    What a run told of each of its tables.
+
+    Of an earlier version's what its columns have; of tables of which a run that was killed had written down no more
+    than that they are done, that.
+    """
+    place, run = postgres_name(namespace), postgres_literal(run_id)
+    known = ", ".join(
+        f"'{name}', to_jsonb(h)->'{column}'"
+        for name, column in {"table": "table_name", "coerced_": "coerced", **{name: name for name in _TOLD}}.items()
     )
+    return (
+        f"SELECT (CASE WHEN jsonb_typeof(to_jsonb(h)->'outcome') = 'object' THEN to_jsonb(h)->'outcome' "
+        f"ELSE jsonb_build_object({known}, 'error', CASE WHEN status = 'failed' THEN jsonb_build_object('kind', "
+        "split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END) END "
+        "|| jsonb_build_object('flags', coalesce(nullif(to_jsonb(h)->'flags', 'null'), '[]')))::text AS told "
+        f"FROM {place}.etl_table_history h WHERE run_id = {run} "
+        "UNION ALL SELECT jsonb_build_object('table', table_name, 'mode', '', 'status', CASE load_status "
+        "WHEN 'success' THEN 'succeeded' ELSE 'failed' END, 'rows_warehouse', to_jsonb(s)->'rows_total', 'reason', "
+        "'the run ended before it wrote down more')::text "
+        f"FROM {place}.etl_load_status s WHERE to_jsonb(s)->>'run_id' = {run} AND NOT EXISTS (SELECT FROM "
+        f"{place}.etl_table_history h WHERE h.run_id = {run} AND h.table_name = s.table_name) ORDER BY 1"
+    )
+
+
+_TOLD = (
+    "mode", "status", "reason", "seconds", "rows_extracted", "rows_inserted", "rows_updated", "rows_deleted",
+    "bytes_extracted", "started_at", "settled", "verdict",
+)  # fmt: skip
 
 
 NIGHT = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
@@ -178,7 +215,7 @@ def nights(namespace: str, run_id: str) -> str:
         "SELECT h.run_id::text, h.started_at, extract(epoch FROM h.ended_at - h.started_at)::double precision, "
         f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted FROM {table} h "
         f"JOIN {table} this ON this.run_id = {postgres_literal(run_id)} AND h.started_at <= this.started_at "
-        "AND (this.way IS NULL OR h.way = this.way) WHERE h.ended_at IS NOT NULL "
+        "AND coalesce(to_jsonb(h)->>'way' = to_jsonb(this)->>'way', true) WHERE h.ended_at IS NOT NULL "
         f"ORDER BY h.started_at DESC LIMIT {limits.report_nights}"
     )
 

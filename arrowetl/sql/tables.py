@@ -75,6 +75,12 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
     execution varchar(64),
     UNIQUE (token)
 )""",
+    # Unlogged, as what it tells of: a server that crashed has emptied both.
+    """
+CREATE UNLOGGED TABLE IF NOT EXISTS {namespace}.etl_staging_status (
+    table_name varchar(255) PRIMARY KEY,
+    prepared_at timestamptz NOT NULL DEFAULT now()
+)""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
     run_id varchar(64) PRIMARY KEY,
@@ -89,7 +95,8 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
     way varchar(64),
     pace jsonb,
     planned jsonb,
-    document jsonb
+    document jsonb,
+    published varchar(64)
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
@@ -160,7 +167,13 @@ ADDED_WAREHOUSE = {
         "version": "varchar(64)",
         "as_of": "jsonb",
     },
-    "etl_run_history": {"way": "varchar(64)", "pace": "jsonb", "planned": "jsonb", "document": "jsonb"},
+    "etl_run_history": {
+        "way": "varchar(64)",
+        "pace": "jsonb",
+        "planned": "jsonb",
+        "document": "jsonb",
+        "published": "varchar(64)",
+    },
     "etl_table_history": {
         "reason": "text",
         "rows_planned": "bigint",

@@ -151,6 +151,20 @@ def load_in_doubt(namespace: str, table: str) -> str:
     )
 
 
+def prepared(namespace: str, table: str) -> str:
+    """That rows of a table are about to be staged, where a crash of the server would empty staging."""
+    return (
+        f"INSERT INTO {postgres_name(namespace)}.etl_staging_status (table_name) VALUES ({postgres_literal(table)}) "
+        "ON CONFLICT (table_name) DO UPDATE SET prepared_at = now()"
+    )
+
+
+def is_prepared(namespace: str, table: str) -> str:
+    """Whether that still stands: the server has not crashed since."""
+    place = f"{postgres_name(namespace)}.etl_staging_status"
+    return f"SELECT EXISTS (SELECT FROM {place} WHERE table_name = {postgres_literal(table)})"
+
+
 def postgres_values(*values: Any) -> str:
     return ", ".join(postgres_literal(v.isoformat() if isinstance(v, datetime) else v) for v in values)
 

@@ -1,0 +1,237 @@
+"""
+What may be lost between staging and publishing together: staged rows, connections, the answer to COMMIT.
+
+Each is brought about in this process, where the moment can be chosen; what the ends hold afterwards is read by
+`independent`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Clinic, settle
+from test_night import configure
+from test_nights import hospital  # noqa: F401 - a fixture
+from test_publish import FULL_TABLES, PRACTICE, SETTLE, different, practice, work  # noqa: F401 - a fixture
+
+import arrowetl
+from arrowetl.errors import DatabaseConnectionError
+from arrowetl.etl import Etl
+from arrowetl.events import Event, Step, StepBegan
+from arrowetl.warehouse import Warehouse
+
+
+@contextlib.contextmanager
+def opened(clinic: Clinic, **more: str) -> Iterator[Etl]:
+    with arrowetl.open({**clinic.environment, **more}, clinic.tables_file) as etl:
+        yield etl
+
+
+def at_publish(act: Callable[[], Any]) -> Callable[[Event], None]:
+    """What is done when all is staged, once."""
+    done: list[bool] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, StepBegan) and event.step is Step.PUBLISH and not done:
+            done.append(True)
+            act()
+
+    return tell
+
+
+def crash(clinic: Clinic) -> None:
+    """One process of PostgreSQL is killed: the server recovers by itself, and empties what is unlogged."""
+    state = json.loads((clinic.sandbox.directory / "sandbox.json").read_text())
+    server = psutil.Process(state["processes"]["warehouse"]["pid"])
+    server.children(recursive=True)[0].send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Exception):
+            clinic.warehouse("SELECT 1")
+            time.sleep(0.5)
+            clinic.warehouse("SELECT 1")
+            return
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_staged_rows_that_a_crash_emptied(hospital: Clinic, strict: bool) -> None:  # noqa: F811
+    """Edits alone, which leave every count as it is: they are staged anew, and arrive."""
+    configure(hospital, **FULL_TABLES)
+    hospital.create(PRACTICE)
+    hospital.create(SETTLE)
+    assert hospital.run("--all")["exit_code"] == 0
+    settle()
+    hospital.create("UPDATE procedurelog SET Fee = Fee + 1000 WHERE ProcNum MOD 50 = 0")
+    hospital.create(SETTLE)
+    with opened(hospital, ARROWETL_RETRY_SECONDS="1") as etl:
+        summary = etl.run(all=True, publish="together", strict=strict, tell=at_publish(lambda: crash(hospital)))
+
+    assert [(one.table, one.failure) for one in summary.outcomes if one.failure] == []
+    assert summary.published is not None
+    assert different(hospital) == []
+
+
+def test_columns_follow_once(practice: Clinic) -> None:  # noqa: F811
+    """A table has a new column, and another turns out to be behind: the transaction is made twice."""
+    practice.create("ALTER TABLE payment ADD Extra varchar(50) NULL;\n"
+                    "UPDATE patient SET Owes = Owes + 1 WHERE PatNum = 5")  # fmt: skip
+    practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
+    run = practice.run("--all", "--publish", "together")
+
+    assert (run["exit_code"], [t["error"] for t in run["tables"] if t["error"]]) == (0, [])
+    assert different(practice) == []
+
+
+def test_a_version_that_was_there_before_is_no_proof(practice: Clinic) -> None:  # noqa: F811
+    """From the replica the warehouse gets the version it has: whether it was published is told by a token."""
+    practice.warehouse_execute('UPDATE raw.payment SET "Amount" = 999999 WHERE "PayNum" < 100')
+
+    def cut() -> None:
+        practice.warehouse(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND query NOT LIKE '%advisory%' AND backend_type = 'client backend'"
+        )
+
+    with opened(practice, ARROWETL_RETRY_SECONDS="0.1") as etl:
+        etl.run(all=True, read_from="replica", force_full=True, publish="together", tell=at_publish(cut))
+
+    assert different(practice) == []
+
+
+@pytest.fixture
+def answer_lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The first COMMIT of a publishing is done, and its answer never heard."""
+    lost: list[int] = []
+    real = Warehouse.cutover_together
+
+    def cut(self: Warehouse, switches: Any, found: Any, accepts: Any) -> None:
+        real(self, switches, found, accepts)
+        if found.published and not lost:
+            lost.append(1)
+            found.published = False
+            raise DatabaseConnectionError("the answer to COMMIT was lost")
+
+    monkeypatch.setattr(Warehouse, "cutover_together", cut)
+    return lost
+
+
+@pytest.mark.parametrize("retries", ["4", "0"])
+def test_the_answer_to_commit_is_lost(practice: Clinic, answer_lost: list[int], retries: str) -> None:  # noqa: F811
+    """Also where it is the last try: what was committed is told as published, with what changed."""
+    work(practice, 1, random.Random(3))
+    with opened(practice, ARROWETL_RETRIES=retries) as etl:
+        summary = etl.run(all=True, publish="together")
+
+    assert answer_lost
+    assert (summary.exit_code, summary.published and summary.published.tables) == (0, 3)
+    assert all(one.changes for one in summary.outcomes)
+    assert practice.warehouse("SELECT DISTINCT load_status::text FROM raw.etl_load_status") == [("success",)]
+    assert different(practice) == []
+
+
+def test_the_answer_is_lost_when_one_was_left_out(clinic: Clinic, answer_lost: list[int]) -> None:
+    """The two that were published are told as such, the third as failed."""
+    configure(clinic, **FULL_TABLES)
+    clinic.create(PRACTICE)
+    clinic.run("--table", "payment")
+    clinic.create("UPDATE payment SET Amount = Amount + 1")
+    clinic.warehouse_execute('ALTER TABLE raw.payment ADD CONSTRAINT small CHECK ("Amount" < 0) NOT VALID')
+    with opened(clinic) as etl:
+        summary = etl.run(all=True, publish="together")
+
+    assert answer_lost
+    told = {one.table: one.status.value for one in summary.outcomes}
+    assert told == {"patient": "succeeded", "payment": "failed", "procedurelog": "succeeded"}
+    assert summary.published is not None
+    assert summary.published.tables == 2
+
+
+def test_stopped_when_it_is_published(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """The warehouse alone: nothing is left to be done, and nothing failed."""
+    work(practice, 1, random.Random(3))
+    real = Warehouse.cutover_together
+    with opened(practice) as etl:
+
+        def stopped(self: Warehouse, switches: Any, found: Any, accepts: Any) -> None:
+            real(self, switches, found, accepts)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Warehouse, "cutover_together", stopped)
+        summary = etl.run(all=True, publish="together", to="warehouse")
+
+    assert [one.failure for one in summary.outcomes if one.failure] == []
+    assert summary.published is not None
+    assert practice.warehouse("SELECT DISTINCT load_status::text FROM raw.etl_load_status") == [("success",)]
+
+
+def test_a_replica_that_refuses_for_a_moment(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """After the warehouse has all: what is staged is switched there, and the source is not asked again."""
+    work(practice, 1, random.Random(3))
+    refused: list[str] = []
+    from arrowetl.replica import Replica
+
+    real = Replica.cutover
+
+    def cut(self: Replica, plan: Any, *rest: Any) -> Any:
+        if plan.name not in refused:
+            refused.append(plan.name)
+            raise DatabaseConnectionError("gone for a moment")
+        return real(self, plan, *rest)
+
+    monkeypatch.setattr(Replica, "cutover", cut)
+    with opened(practice) as etl:
+        summary = etl.run(all=True, publish="together")
+
+    assert len(refused) == 3
+    assert (summary.exit_code, [one.attempts for one in summary.outcomes]) == (0, [2, 2, 2])
+    assert different(practice) == []
+
+
+def test_readers_do_not_wait_for_a_key(practice: Clinic) -> None:  # noqa: F811
+    """What takes a reader's place comes last in the transaction."""
+    practice.create("ALTER TABLE patient DROP PRIMARY KEY, ADD PRIMARY KEY (PatNum, Owes)")
+    run = practice.run("--all", "--publish", "together")
+
+    assert run["exit_code"] == 0
+    assert different(practice) == []
+
+
+def test_nothing_was_published_where_nothing_changed(practice: Clinic) -> None:  # noqa: F811
+    settle()
+    practice.run("--all", "--publish", "together")
+    assert practice.run("--all", "--publish", "together")["published"] is None
+
+
+def test_in_one_by_one_as_well(hospital: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Staged rows that a crash emptied are missed before a table is switched by itself, too."""
+    configure(hospital, **FULL_TABLES)
+    hospital.create(PRACTICE)
+    assert hospital.run("--all")["exit_code"] == 0
+    settle()
+    hospital.create("UPDATE procedurelog SET Fee = Fee + 1000 WHERE ProcNum MOD 50 = 0")
+    real, crashed = Warehouse.cutover, list[int]()
+
+    def cut(self: Warehouse, *given: Any) -> Any:
+        if not crashed:
+            crashed.append(1)
+            crash(hospital)
+            # As after a long silence: those that are dead are not given out any more.
+            self.pool.close()
+        return real(self, *given)
+
+    monkeypatch.setattr(Warehouse, "cutover", cut)
+    with opened(hospital, ARROWETL_RETRY_SECONDS="1") as etl:
+        summary = etl.run(all=True)
+
+    assert crashed
+    assert [(one.table, one.failure) for one in summary.outcomes if one.failure] == []
+    assert different(hospital) == []
