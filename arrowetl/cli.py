@@ -344,11 +344,12 @@ def verify_(
 @commands.command()
 @table_option
 @click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
-@click.option("--alert", is_flag=True, help="Tell the webhook of tables that failed or are overdue.")
+@click.option("--alert", is_flag=True, help="Tell the webhook of tables that failed or are overdue, or of no run.")
+@click.option("--check", is_flag=True, help="Exit 1 where last night was not good: for a monitor.")
 @clinic_option
 @json_option
 @shared
-def status(tables: tuple[str, ...], watch: bool, alert: bool, as_json: bool) -> None:
+def status(tables: tuple[str, ...], watch: bool, alert: bool, check: bool, as_json: bool) -> None:
     """What is in the warehouse, as of when, from which run."""
     if watch and (as_json or alert):
         raise click.UsageError("--watch is for people: without it, ask again as often as you like")
@@ -365,7 +366,7 @@ def status(tables: tuple[str, ...], watch: bool, alert: bool, as_json: bool) -> 
         show(proof.status(found))
     for warning in found.warnings:
         _stderr.print(f"arrowetl: {warning}", highlight=False, soft_wrap=True)
-    sys.exit(int(bool(found.warnings)))
+    sys.exit(int(bool(found.warnings) or (check and not found.good)))
 
 
 @commands.command()

@@ -296,6 +296,9 @@ statement_seconds = 600
 # Above this share of changed rows, all out and all in writes less than row by row.
 replace_share = 1 / 3
 
+# A run that is later than usual by a fifth of the time between runs did not come: five hours, where it comes nightly.
+late_share = 0.2
+
 # A night that did not come is told by dbt before the next one: a day, and the half of one for late ones.
 fresh_hours = 36
 

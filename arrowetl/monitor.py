@@ -105,5 +105,22 @@ def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings
     return told
 
 
+def missed(rows: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    """
+    That a run did not come, in words: half of the tables and more should have been proven current by now, by how far
+    apart their runs are; empty where it is not so.
+    """
+    due = [row for row in rows if row["expected_at"] and row["interval_seconds"]]
+    late = [
+        row["expected_at"] for row in due
+        if now > row["expected_at"] + timedelta(seconds=limits.late_share * row["interval_seconds"])
+    ]  # fmt: skip
+    if not late or len(late) < len(due) / 2:
+        return ""
+    return (
+        f"no run came: {len(late)} of {len(rows)} tables were due by {min(late):%Y-%m-%d %H:%M} UTC, by what was usual"
+    )
+
+
 def _wanted(table: str, settings: Mapping[str, TableSettings]) -> Mapping[str, Any]:
     return settings.get(table, TableSettings()).get("monitoring") or {}

@@ -128,7 +128,8 @@ def status(found: Status) -> RenderableType:
     differing = sum(row["differed_at"] is not None for row in found.tables)
     words = f"{count(len(found.tables))} tables, {failed} failed"
     words += (f", {differing} found to differ" if differing else "") + (f", {overdue} overdue" if overdue else "")
-    return Group(Text(_last_run(found), style="bold"), table, Text(f"{words}; times are UTC", style="bold"))
+    late = [Text(f"✗ {found.missed}", style="red")] if found.missed else []
+    return Group(Text(_last_run(found), style="bold"), table, *late, Text(f"{words}; times are UTC", style="bold"))
 
 
 def _last_run(found: Status) -> str:

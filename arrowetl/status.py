@@ -32,12 +32,24 @@ class Status:
     """Those that failed first, then those that were found to differ, then those that are overdue."""
     warnings: tuple[str, ...] = ()
     """Who could not be told of it."""
+    missed: str = ""
+    """That a run did not come, in words."""
+
+    @property
+    def good(self) -> bool:
+        """Whether last night worked: it came, ended well, and nothing is failed, overdue or found to differ."""
+        tables = all(
+            row["load_status"] == "success" and not row["overdue"] and not row["differed_at"] for row in self.tables
+        )
+        return self.run is not None and self.run["exit_code"] == 0 and tables and not self.missed
 
     def as_json(self) -> dict[str, Any]:
         """The document `status --json` prints."""
         return {
             "environment": self.environment,
             "now": self.now.isoformat(),
+            "good": self.good,
+            "missed": self.missed or None,
             "run": self.run and {name: _said(value) for name, value in self.run.items()},
             "tables": [{name: _said(value) for name, value in row.items()} for row in self.tables],
             "warnings": list(self.warnings),
@@ -72,7 +84,7 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
     told.sort(
         key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
     )
-    return Status(settings.environment, now, run, tuple(told))
+    return Status(settings.environment, now, run, tuple(told), missed=monitor.missed(told, now))
 
 
 _NEVER = "`arrowetl status` lists those that a run was asked for"
@@ -116,7 +128,8 @@ def measured(settings: Settings, found: Status) -> str | None:
 
 def alert(settings: Settings, found: Status) -> str | None:
     """
-    Tell the webhook of tables that failed or are overdue, as tables.yml chooses; what went wrong, in words.
+    Tell the webhook of a run that did not come, and of tables that failed or are overdue, as tables.yml chooses; what
+    went wrong, in words.
 
     Raises:
         EnvironmentError: there is none.
@@ -126,6 +139,9 @@ def alert(settings: Settings, found: Status) -> str | None:
             f"{webhook.VARIABLE} is not set, and nobody can be alerted", f"set {webhook.VARIABLE}, or leave out --alert"
         )
     alerts = monitor.late(found.tables, _chosen(settings).tables)
+    if found.missed:
+        remedy = "is the scheduler at work? `arrowetl run --all` tells what stands in its way"
+        alerts.insert(0, {"table": None, "kind": "missed", "message": found.missed, "remedy": remedy})
     if not alerts:
         return None
     run_id = found.run["run_id"] if found.run else None

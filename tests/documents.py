@@ -25,7 +25,7 @@ NAMES_OF_DATA = (
     "tables[].differing[].values", "versions", "tables", "connections", "totals.by_category", "differing[].clinics",
 )  # fmt: skip
 WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--publish together", "--show-values", "--repair",
-         "--since", "status --alert", "status --json", "run --dry-run --json", "--changed",
+         "--since", "status --alert", "--check", "status --json", "run --dry-run --json", "--changed",
          "etl_receipts", "digest"}  # fmt: skip
 PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("documents.md", "documents-more.md")]
 

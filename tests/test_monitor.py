@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import Clinic
+from test_security import listening
 
 from arrowetl import monitor, webhook
 from arrowetl.model import Mode, TableSettings
@@ -216,3 +217,53 @@ def test_the_flags_of_the_last_run_are_in_status(clinic: Clinic) -> None:
     (told,) = json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]
 
     assert told["flags"] == [{"kind": "coerced", "message": "visit: values that the warehouse cannot hold: Seen 1"}]
+
+
+# --- a night that did not come ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hours", "wanted"),
+    [
+        ([20, 20, 20], ""),
+        ([28, 28, 28], ""),
+        ([29, 29, 29], "no run came: 3 of 3 tables were due by 2026-03-01 19:00 UTC, by what was usual"),
+        ([29, 29, 1], "no run came: 2 of 3 tables were due by 2026-03-01 19:00 UTC, by what was usual"),
+        ([29, 1, 1], ""),
+        ([], ""),
+    ],
+)
+def test_a_run_that_did_not_come(hours: list[int], wanted: str) -> None:
+    """Told five hours after it was due, where runs are a day apart."""
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    day = timedelta(days=1)
+    rows = [{"interval_seconds": 86_400.0, "expected_at": now - timedelta(hours=before) + day} for before in hours]
+
+    assert monitor.missed(rows, now) == wanted
+
+
+def test_status_is_asked_by_a_monitor(clinic: Clinic) -> None:
+    """Exit 0 after a good night; 1 where a table failed, and where no run came, which the webhook is told as well."""
+    clinic.create(
+        "CREATE TABLE a (Num int PRIMARY KEY, v varchar(20)) ENGINE=MyISAM;\nINSERT INTO a VALUES (1, 'abcd')"
+    )
+    assert clinic.arrowetl("status", "--check").returncode == 1
+    clinic.run()
+    clinic.run()
+    assert clinic.arrowetl("status", "--check").returncode == 0
+    for table, column in (("etl_run_history", "started_at"), ("etl_table_history", "started_at"),
+                          ("etl_load_status", "_checked_at")):  # fmt: skip
+        clinic.warehouse_execute(f"UPDATE raw.{table} SET {column} = {column} - interval '2 hours'")
+    heard: list[bytes] = []
+    with listening(heard) as address:
+        clinic.environment["ARROWETL_WEBHOOK_URL"] = address
+        late = clinic.arrowetl("status", "--check", "--alert", "--json")
+    document = json.loads(late.stdout)
+    assert (late.returncode, document["good"]) == (1, False)
+    assert document["missed"].startswith("no run came: 1 of 1 tables")
+    (alert,) = json.loads(heard[0])["alerts"]
+    assert (alert["kind"], alert["table"]) == ("missed", None)
+    clinic.tables_file.write_text("tables: {a: {overrides: {columns: {v: {type: varchar(2)}}}}}\n")
+    clinic.create("INSERT INTO a VALUES (2, 'abcde')")
+    clinic.run()
+    assert clinic.arrowetl("status", "--check").returncode == 1

@@ -1,0 +1,192 @@
+"""
+What becomes of a sources.yml: what dbt reads from it, and what people wrote into it.
+
+As the file is read and written, comments and all; `ecosystem/test_dbt.py` gives it to dbt.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from arrowetl import dbt
+from arrowetl.dbt import SourceTable
+from arrowetl.errors import ConfigurationError
+from arrowetl.model import PublishedTable, TableSettings
+from arrowetl.sources import _read
+
+PATIENT = SourceTable(
+    "patient", "patient",
+    PublishedTable((("PatNum", "bigint"), ("LName", "text"), ("Birthdate", "date")), ("PatNum",)),
+    TableSettings({"extraction_strategy": "incremental", "primary_incremental_column": "DateTStamp",
+                   "columns": {"LName": {"mask": "hash"}}}),
+    {"PatNum": "bigint(20)", "LName": "varchar(100)", "Birthdate": "date"},
+)  # fmt: skip
+LINK = SourceTable(
+    "Link", "Link", PublishedTable((('A"x', "bigint"), ("B", "bigint")), ('A"x', "B")), TableSettings({}), {}
+)
+
+
+def brought(text: str, *tables: SourceTable, namespace: str = "raw") -> tuple[str, list[str]]:
+    """A sources.yml, brought up to date; and what is told."""
+    editor = YAML()
+    editor.preserve_quotes = True
+    document = editor.load(text) or {}
+    told = dbt.brought_up_to_date(document, namespace, tables)
+    said = io.StringIO()
+    editor.dump(document, said)
+    return said.getvalue(), told
+
+
+def table(text: str, name: str = "patient") -> dict[str, Any]:
+    return next(one for source in yaml.safe_load(text)["sources"] for one in source["tables"] if one["name"] == name)
+
+
+def column(text: str, name: str) -> dict[str, Any]:
+    return next(one for one in table(text)["columns"] if one["name"] == name)
+
+
+def test_a_new_one() -> None:
+    """Types, rules in words, tests of keys of one column and of two, and how fresh a table is."""
+    text, told = brought("", PATIENT, LINK)
+    (source,) = yaml.safe_load(text)["sources"]
+
+    assert told == []
+    assert (source["name"], source["schema"]) == ("raw", "raw")
+    assert source["config"]["freshness"]["error_after"] == {"count": 30, "period": "day"}
+    assert table(text)["description"] == "`patient` at the source; what changed is known by DateTStamp."
+    assert table(text)["config"]["loaded_at_query"] == (
+        "SELECT _checked_at FROM \"raw\".etl_load_status WHERE table_name = 'patient'"
+    )
+    assert column(text, "PatNum") == {
+        "name": "PatNum", "data_type": "bigint", "quote": True, "description": "`bigint(20)` at the source.",
+        "data_tests": ["unique", "not_null"],
+    }  # fmt: skip
+    assert column(text, "LName")["description"] == "`varchar(100)` at the source. Masked: hash."
+    assert column(text, "Birthdate")["description"].startswith("`date` at the source. Zero, partial and impossible")
+    assert table(text, "Link")["data_tests"] == [{"unique": {"arguments": {"column_name": '("A""x", "B")'}}}]
+    assert table(text, "Link")["description"] == "`Link` at the source; compared whole."
+
+
+def test_it_is_the_same_the_next_time() -> None:
+    once, _ = brought("", PATIENT, LINK)
+
+    assert brought(once, PATIENT, LINK)[0] == once
+
+
+def test_a_type_that_changed() -> None:
+    """And with it the description, where that is ours."""
+    once, _ = brought("", PATIENT)
+    wider = SourceTable(
+        "patient", "patient", PublishedTable((("PatNum", "numeric(20,0)"),), ("PatNum",)), TableSettings({}),
+        {"PatNum": "bigint(20) unsigned"},
+    )  # fmt: skip
+    text, _ = brought(once, wider)
+
+    assert column(text, "PatNum")["data_type"] == "numeric(20,0)"
+    assert column(text, "PatNum")["description"] == "`bigint(20) unsigned` at the source."
+    assert [one["name"] for one in table(text)["columns"]] == ["PatNum"]
+
+
+WRITTEN = """\
+version: 2
+sources:
+  # ours
+  - name: raw
+    schema: raw
+    tables:
+      - name: patient
+        description: "`patient` at the source; what changed is known by DateTStamp. One row per human; ask Ann."
+        tests:
+          - dbt_utils.at_least_one
+        columns:
+          - name: PatNum
+            quote: false # we fold
+          - name: Gone
+            data_tests:
+              - accepted_values: {values: [1, 2]}
+      - name: old
+        columns:
+          - name: X
+            data_tests:
+              - relationships: {to: ref('y'), field: z}
+"""
+
+
+def test_what_a_person_wrote_stays() -> None:
+    """A sentence after ours, other words for tests, a quote, and what is gone and has tests of theirs; it is told."""
+    text, told = brought(WRITTEN, PATIENT)
+
+    assert table(text)["description"].endswith("One row per human; ask Ann.")
+    assert "data_tests" not in table(text)
+    assert "# ours" in text
+    assert re.search(r"quote: false +# we fold", text)
+    assert told == [
+        "old: no table of the warehouse's schema raw, and left as it is",
+        "patient.Gone: no column of the table, and left as it is",
+    ]
+    assert brought(text, PATIENT) == (text, told)
+
+
+def test_a_test_that_a_person_took_away_stays_away() -> None:
+    once, _ = brought("", PATIENT)
+    without = re.sub(r" +data_tests:\n +- unique\n +- not_null\n", "", once)
+    assert without != once
+
+    assert "data_tests" not in column(brought(without, PATIENT)[0], "PatNum")
+
+
+def test_what_is_ours_alone_goes() -> None:
+    """A table with a key of two columns and a freshness of its own, and nothing that anybody wrote."""
+    short = SourceTable(
+        LINK.name, LINK.name_postgres, LINK.published, TableSettings({"time_gap_threshold_days": 3}), {}
+    )
+    once, _ = brought("", PATIENT, PATIENT, short)
+    text, told = brought(once, PATIENT)
+
+    assert told == []
+    assert [one["name"] for one in yaml.safe_load(text)["sources"][0]["tables"]] == ["patient"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources: [{name: raw, schema: \"{{ var('schema') }}\", tables: [{name: patient}]}]",
+        "sources: [{name: clinic, schema: raw, tables: [{name: people, identifier: patient}]}]",
+        "sources: [{name: a, schema: raw, tables: []}, {name: b, schema: raw, tables: [{name: patient}]}]",
+        "sources: [{name: raw, tables: [{name: patient, columns: , config: , data_tests: }], config: }]",
+        "sources: [{name: raw, tables: }]",
+        "sources: ",
+    ],
+)
+def test_a_table_is_there_once(text: str) -> None:
+    """Whatever the source is called, wherever the table stands, and whatever was left blank."""
+    said = yaml.safe_load(brought(text, PATIENT)[0])
+    tables = [one for source in said["sources"] for one in source["tables"]]
+
+    assert len(tables) == 1
+    assert tables[0].get("identifier", tables[0]["name"]) == "patient"
+    assert len(tables[0]["columns"]) == 3
+
+
+def test_another_schema() -> None:
+    """As each clinic of a fleet has one."""
+    text, _ = brought(brought("", PATIENT)[0], PATIENT, namespace="raw_north")
+
+    assert [one["schema"] for one in yaml.safe_load(text)["sources"]] == ["raw", "raw_north"]
+    assert '"raw_north".etl_load_status' in text
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "sources: 5", "sources: [{tables: [x]}]", "a: [", "\xff"])
+def test_what_is_no_such_file_is_refused(text: str, tmp_path: Any) -> None:
+    """Before anything is written."""
+    path = tmp_path / "sources.yml"
+    path.write_text(text, encoding="latin-1")
+
+    with pytest.raises(ConfigurationError, match=r"no sources\.yml of dbt's"):
+        _read(YAML(), path)
