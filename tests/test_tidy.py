@@ -227,7 +227,7 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
 
 
 def test_the_story_of_a_table_is_short() -> None:
-    """`transfer` can be read aloud: fewer than 50 lines, its docstring among them."""
+    """What brings a table to staging can be read aloud: fewer than 50 lines, its docstring among them."""
     tree = ast.parse((PACKAGE / "transfer.py").read_text())
     story = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "stage")
 

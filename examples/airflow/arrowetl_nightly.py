@@ -31,7 +31,8 @@ def opened() -> Any:
 
 def told(tables: list[dict[str, Any]]) -> str:
     """What failed, and what to do about it, as Airflow's log and mail have it."""
-    return "\n".join(f"{one['error']['message']}\n  {one['error']['remedy']}" for one in tables if one["error"])
+    errors = [one["error"] for one in tables if one["error"]]
+    return "\n".join(f"{error['message']}\n  {error['remedy'] or ''}" for error in errors)
 
 
 @dag(
