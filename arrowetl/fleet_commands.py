@@ -32,6 +32,7 @@ from arrowetl.options import (
     written,
 )
 from arrowetl.outcome import Status, Summary
+from arrowetl.progress import is_news
 from arrowetl.report import grid
 from arrowetl.route import DESTINATIONS, EXECUTORS
 from arrowetl.sizes import count, duration
@@ -267,7 +268,7 @@ class _Told:
         self._console = console
 
     def event(self, clinic: str, event: Event) -> None:
-        if isinstance(event, TableEnded) and event.outcome.status is Status.FAILED and event.outcome.failure:
+        if isinstance(event, TableEnded) and event.outcome.failure and is_news(event.outcome):
             self._say(f"{clinic}: {event.outcome.failure.message}")
 
     def ended(self, one: Any) -> None:
@@ -312,7 +313,8 @@ def _summary(summary: Any) -> RenderableType:
             parts.append(Text(f"✗ {one.clinic}: {one.error.message}", style="red"))
             parts += [Text(f"  {one.error.remedy}")] if one.error.remedy else []
         else:
-            failures = [outcome.failure for outcome in one.answer.of(Status.FAILED) if outcome.failure]
+            failed = one.answer.of(Status.FAILED)
+            failures = report.worth_telling([outcome.failure for outcome in failed if outcome.failure])
             parts += [Text(f"✗ {one.clinic}: {failure.message}", style="red") for failure in failures[:_FAILURES_SHOWN]]
             if len(failures) > _FAILURES_SHOWN:
                 parts.append(Text(f"  and {count(len(failures) - _FAILURES_SHOWN)} more tables of {one.clinic}"))

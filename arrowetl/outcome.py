@@ -162,6 +162,11 @@ class Failure:
         message = error.message if error.message.startswith(table) else f"{table}: {error.message}"
         return cls(error.kind, message, error.remedy)
 
+    @property
+    def says_nothing_of_it(self) -> bool:
+        """Whether nothing is wrong with the table itself: the run was stopped, or another one failed."""
+        return self.kind in ("Interrupted", "WithheldError")
+
     def as_json(self) -> dict[str, str | None]:
         return {"kind": self.kind, "message": self.message, "remedy": self.remedy}
 

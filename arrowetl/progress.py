@@ -163,7 +163,7 @@ class Lines:
             if isinstance(event, StepBegan) and self._verbose:
                 words = f"{event.step}/{len(Step)} {event.step.words}"
                 self._console.print(words, markup=False, highlight=False, soft_wrap=True)
-            if isinstance(event, TableEnded) and (self._verbose or event.outcome.status is Status.FAILED):
+            if isinstance(event, TableEnded) and (self._verbose or is_news(event.outcome)):
                 self._console.print(_table_line(event.outcome), markup=False, highlight=False, soft_wrap=True)
             if isinstance(event, TableRetried):
                 words = f"{event.message}; again in {duration(event.seconds)}"
@@ -219,6 +219,11 @@ class JsonLines:
 
     def close(self) -> None:
         pass
+
+
+def is_news(outcome: Outcome) -> bool:
+    """Whether a table failed by itself."""
+    return outcome.failure is not None and not outcome.failure.says_nothing_of_it
 
 
 def _table_line(outcome: Outcome) -> str:

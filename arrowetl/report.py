@@ -105,7 +105,7 @@ def summary(run: Summary) -> RenderableType:
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
-    for failure in _worth_telling([outcome.failure for outcome in failed if outcome.failure]):
+    for failure in worth_telling([outcome.failure for outcome in failed if outcome.failure]):
         parts.append(Text(f"✗ {failure.message}", style="red"))
         if failure.remedy:
             parts.append(Text("  " + failure.remedy.replace("\n", "\n  ")))
@@ -117,19 +117,14 @@ def _expected(run: Summary) -> str:
     return "" if low <= run.seconds <= high else f" ({duration(low)} to {duration(high)} were expected)"
 
 
-_TOLD_ONCE = ("Interrupted", "WithheldError")
-"""Failures that say nothing of the table itself."""
-
-
-def _worth_telling(failures: Sequence[Failure]) -> list[Failure]:
+def worth_telling(failures: Sequence[Failure]) -> list[Failure]:
     """The failures, of which those of tables that were merely not carried, or withheld, are one of each kind."""
-    told = [failure for failure in failures if failure.kind not in _TOLD_ONCE]
-    for kind in _TOLD_ONCE:
-        those = [failure for failure in failures if failure.kind == kind]
-        if those:
-            first, more = those[0], count(len(those) - 1)
-            words = f"{first.message}; and so {more} more" if len(those) > 1 else first.message
-            told.append(Failure(kind, words, first.remedy))
+    told = [failure for failure in failures if not failure.says_nothing_of_it]
+    others = [failure for failure in failures if failure.says_nothing_of_it]
+    for kind in dict.fromkeys(failure.kind for failure in others):
+        first, *more = (failure for failure in others if failure.kind == kind)
+        words = f"{first.message}; and so {count(len(more))} more" if more else first.message
+        told.append(Failure(kind, words, first.remedy))
     return told
 
 

@@ -18,6 +18,7 @@ from test_outcome import BAD, GOOD, RUN
 
 from arrowetl import limits, progress, report, rules
 from arrowetl.events import PartitionCarried, RunPlanned, TableEnded, TableStarted
+from arrowetl.outcome import Failure
 
 PLAN = planned(PATIENT)
 
@@ -133,3 +134,15 @@ def test_the_version_has_those_of_the_drivers(tmp_path: Path) -> None:
     )
 
     assert re.fullmatch(r"arrowetl \S+ \((\S+ \S+, ){2,}\S+ \S+\)\n", done.stdout)
+
+
+def test_what_says_nothing_of_a_table_is_told_once() -> None:
+    """Those that were withheld, and those that a stop left: the cause comes first."""
+    failures = [
+        Failure("WithheldError", "a: withheld", "mend"), Failure("Interrupted", "b: stopped", None),
+        Failure("DataError", "c: too long", "widen"), Failure("WithheldError", "d: withheld", "mend"),
+    ]  # fmt: skip
+
+    assert [one.message for one in report.worth_telling(failures)] == [
+        "c: too long", "a: withheld; and so 1 more", "b: stopped",
+    ]  # fmt: skip
