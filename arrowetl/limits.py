@@ -241,6 +241,11 @@ checksums_per_statement = 20
 # rows a second, at the source as well.
 whole_rows_checksum_max = 200_000
 
+# Of a larger one of which a third was stamped since, all is compared: rows that stand already would be staged and
+# merged all the same, and keys be added up besides. 1.2 million rows of 4 columns, all stamped, one of them changed:
+# 40.8 s by their stamps, 4.3 s by reading both ends.
+stamped_share = 1 / 3
+
 # Rows of one group of the checksums that source and replica compare. With 0.5% of rows changed at random, groups of
 # 16 cost 1.5 bytes a row for all, and 8% of the keys; larger ones name too many keys, smaller ones are too many.
 checksum_group_rows = 16

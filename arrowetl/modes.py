@@ -45,6 +45,8 @@ class Circumstances:
     """None where it was not measured."""
     to: str = "both"
     """One of `route.DESTINATIONS`."""
+    mostly_stamped: frozenset[str] = frozenset()
+    """Tables of which so much was stamped since their watermark that it is no use."""
     replica_catalog: Mapping[str, Table] = field(default_factory=dict)
     """What stands at the replica; asked for where every row is to be read."""
 
@@ -56,7 +58,7 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     Args:
         plan: as `plan.table_plan` made it: as if everything were to be read.
     """
-    plan = replace(plan, structure=structure(plan), watermark=watermark_column(plan.table, settings))
+    plan = replace(plan, structure=structure(plan), watermark=watermark_column(plan.table, settings), since=None)
     if around.read_from == "replica":
         return _from_replica(plan, standing, around)
     if around.to == "warehouse":
@@ -71,6 +73,8 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
     overdue = _overdue(record, settings, around.now)
     since, why_not = _since(plan, settings, record, around)
+    if since and plan.name in around.mostly_stamped:
+        since, why_not = None, f"a third of its rows and more are stamped since {since}"
     if not overdue and (proof := unchanged(plan.table, record)):
         plan = replace(plan, mode=Mode.SKIPPED, reason=proof)
     elif any(schema.is_a_place(field) for field in plan.fields):

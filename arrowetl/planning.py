@@ -148,15 +148,29 @@ def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, aroun
     asked = [one for one in found.plans if (one.is_delta or alone) and not one.proves and modes.checksum_tells(one)]
     asked = [one for one in asked if _recorded_checksum(modes.base(found.standings[one.name], around)) is not None]
     checksums = source.checksums(asked)
+    stamped = [one for one in found.plans if one.mode is Mode.INCREMENTAL and _is_large(one) and not alone]
+    if stamped and (mostly := source.mostly_stamped(stamped)):
+        around = replace(around, mostly_stamped=mostly)
+        found = replace(found, plans=_with_modes(found, tables_file, around, checksums))
     if any(_would_rather_know(one, around) for one in found.plans):
         around = replace(around, link=source.link())
     elif not checksums:
         return found
-    plans = []
-    for one in found.plans:
-        one = replace(one, table=replace(one.table, checksum=checksums.get(one.name)))
-        plans.append(modes.with_mode(one, tables_file.of_table(one.table), found.standings[one.name], around))
-    return replace(found, plans=tuple(plans))
+    return replace(found, plans=_with_modes(found, tables_file, around, checksums))
+
+
+def _with_modes(
+    found: Planned, tables_file: TablesFile, around: Circumstances, checksums: Mapping[str, int]
+) -> tuple[TablePlan, ...]:
+    plans = (replace(one, table=replace(one.table, checksum=checksums.get(one.name))) for one in found.plans)
+    return tuple(
+        modes.with_mode(one, tables_file.of_table(one.table), found.standings[one.name], around) for one in plans
+    )
+
+
+def _is_large(one: TablePlan) -> bool:
+    """Whether what its watermark does not tell would be looked for by its keys alone."""
+    return one.table.rows > limits.whole_rows_checksum_max
 
 
 def _recorded_checksum(record: Record) -> int | None:

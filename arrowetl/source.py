@@ -26,7 +26,7 @@ from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataExtractionErr
 from arrowetl.model import Column, Flavour, Index, Partition, Table, TablePlan
 from arrowetl.record import Reading
 from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
-from arrowetl.sql.probe import Probed, probe, probed
+from arrowetl.sql.probe import Probed, probe, probed, stamped
 
 
 class Source:
@@ -128,6 +128,20 @@ class Source:
                 answers = session.rows(table_checksums(self.endpoint.database, [(p.name, p.fields) for p in some]))
                 found |= {some[int(n)].name: int(total) for n, total, unsaid in answers if not int(unsaid)}
         return found
+
+    def mostly_stamped(self, plans: Iterable[TablePlan]) -> frozenset[str]:
+        """
+        Tables of which more was stamped since their watermark than it is worth to go by it; of those whose watermark
+        an index begins with, by which that is counted quickly.
+        """
+        found = []
+        with self.pool.session() as session:
+            for plan in plans:
+                most = int(plan.table.rows * limits.stamped_share)
+                if any(index.columns[0][0] == plan.watermark for index in plan.table.indexes):
+                    question = stamped(self.endpoint.database, plan.name, plan.watermark, plan.since, most)
+                    found += [plan.name] if session.rows(question)[0][0] >= most else []
+        return frozenset(found)
 
     def high(self, plan: TablePlan, before: Reading) -> str | None:
         """

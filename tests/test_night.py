@@ -16,7 +16,7 @@ from conftest import Clinic, settle
 from independent import differences
 
 import arrowetl
-from arrowetl import drivers
+from arrowetl import drivers, limits
 from arrowetl.errors import DatabaseQueryError
 from arrowetl.ledger import Ledger
 from arrowetl.route import Choices
@@ -63,6 +63,27 @@ def history(clinic: Clinic, what: str) -> list[Any]:
 
 
 # --- modes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stamped", "mode"), [(10, "incremental"), (1500, "reconcile")])
+def test_a_watermark_is_no_use_where_most_is_past_it(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, stamped: int, mode: str
+) -> None:
+    """Of a large table of which a third and more was stamped: all is compared, which takes a tenth of the time."""
+    monkeypatch.setattr(limits, "whole_rows_checksum_max", 1000)
+    configure(clinic, patient=INCREMENTAL)
+    clinic.create(PATIENT.replace("KEY (LName)", "KEY (DateTStamp)"))
+    with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
+        etl.run(all=True)
+        settle()
+        clinic.create(
+            f"UPDATE patient SET LName = 'other' WHERE PatNum <= {stamped};\nDELETE FROM patient WHERE PatNum = 2999"
+        )
+        (outcome,) = etl.run(all=True).outcomes
+
+    assert (outcome.mode, outcome.changes.updated, outcome.changes.deleted) == (mode, stamped, 1)
+    assert ("a third of its rows and more are stamped since" in outcome.reason) == (mode == "reconcile")
+    assert differences(clinic.sandbox, "patient") == ([], {})
 
 
 def test_what_did_not_change_is_not_read(patients: Clinic) -> None:

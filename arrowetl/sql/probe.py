@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from arrowetl import limits
 from arrowetl.model import Column, Table
-from arrowetl.sql.names import mysql_name, mysql_table
+from arrowetl.sql.names import mysql_literal, mysql_name, mysql_table
 
 # Before this no stamp was written by a computer: it stands for none, as 0001-01-01 does in OpenDental.
 _FIRST_STAMP = "'1971-01-01'"
@@ -120,3 +120,10 @@ def _stamps(column: str, sampled: int, numbers: Sequence[float]) -> Stamps:
     spread = (n * xx - x * x) * (n * yy - y * y)
     correlation = max(-1.0, min(1.0, (n * xy - x * y) / spread**0.5)) if n > 1 and spread > 0 else None
     return Stamps(column, missing / rows, unset / rows, future / rows, correlation)
+
+
+def stamped(database: str, table: str, watermark: str | None, since: str | None, most: int) -> str:
+    """How many rows have their watermark at a value or past it; so many at most are counted, by the index it has."""
+    assert watermark is not None, "asked of tables that have one"
+    rows = f"SELECT 1 FROM {mysql_table(database, table)} WHERE {mysql_name(watermark)} >= {mysql_literal(since)}"
+    return f"SELECT COUNT(*) FROM ({rows} LIMIT {most}) AS some"
