@@ -13,7 +13,7 @@ import click
 import pytest
 from test_tidy import MODULES, PACKAGE
 
-from arrowetl import cli, config, fleet_file, report, rules
+from arrowetl import cli, config, fleet_file, ledger, report, rules
 from arrowetl.events import Step
 from arrowetl.fleet_commands import fleet
 from arrowetl.keys import COLUMN_OVERRIDES, KEYS, OVERRIDES
@@ -155,3 +155,8 @@ def test_links_lead_somewhere(page: str) -> None:
             there = [re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
                      for line in file.read_text().splitlines() if line.startswith("#")]  # fmt: skip
             assert heading in there
+
+
+@pytest.mark.parametrize("table", sorted(ledger.OURS | {"etl_copy_status"}))
+def test_a_table_of_records_is_told_of(table: str) -> None:
+    assert f"`{table}`" in DOCS
