@@ -21,7 +21,7 @@ from arrowetl.model import Comparison, Mode, Partition
 from arrowetl.outcome import Changes, ConnectionCount, Outcome, Status, Taken
 from arrowetl.record import Reading, Standing
 from arrowetl.route import Endpoint, Route
-from arrowetl.transfer import Shared, rows_of_the_next, stage, switch
+from arrowetl.transfer import Shared, rows_of_the_next, stage, switch_or_discard
 from arrowetl.workers import Workers
 
 PLAN = planned(PATIENT)
@@ -139,7 +139,7 @@ def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     try:
         standings = {PLAN.name: Standing()}
         shared = Shared(ROUTE, servers, FakeLedger(world), standings, {}, hands, lambda event: None)  # type: ignore[arg-type]
-        return switch(stage(PLAN, shared))
+        return switch_or_discard(stage(PLAN, shared))
     finally:
         hands.close()
 
