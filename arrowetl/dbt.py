@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -42,9 +42,14 @@ class SourceTable:
     """Column at the source → its whole type there; of those that the last analysis saw."""
 
 
-def brought_up_to_date(document: Entry, namespace: str, tables: Sequence[SourceTable]) -> list[str]:
+def brought_up_to_date(
+    document: Entry, namespace: str, tables: Sequence[SourceTable], standing: Collection[str] = ()
+) -> list[str]:
     """
     Change a sources.yml, or an empty document, so that it has the warehouse's tables.
+
+    Args:
+        standing: other tables that the schema has, which are somebody else's.
 
     Returns:
         What is gone from the warehouse and stays in it, since somebody wrote something about it; in words.
@@ -54,7 +59,7 @@ def brought_up_to_date(document: Entry, namespace: str, tables: Sequence[SourceT
     # What most tables are allowed stands once, and only others at their tables.
     days = Counter(_days(table) for table in tables)
     usual = days.most_common(1)[0][0] if days else limits.time_gap_days
-    ours = [one for one in sources if namespace in (one.get("schema", one["name"]), one["name"])]
+    ours = [one for one in sources if _is_of(one, namespace)]
     if not ours:
         ours = [{
             "name": namespace, "schema": namespace, "loader": "arrowetl",
@@ -69,9 +74,9 @@ def brought_up_to_date(document: Entry, namespace: str, tables: Sequence[SourceT
         for entry in list(_filled(source, "tables", [])):
             if (name := entry.get("identifier", entry["name"])) in wanted:
                 known[name] = entry
-            elif _is_ours_alone(entry):
+            elif "loaded_at_query" in (entry.get("config") or {}) and _is_ours_alone(entry):
                 source["tables"].remove(entry)
-            else:
+            elif name not in standing:
                 told.append(f"{entry['name']}: no table of the warehouse's schema {namespace}, and left as it is")
     for name, table in wanted.items():
         if name not in known:
@@ -79,6 +84,12 @@ def brought_up_to_date(document: Entry, namespace: str, tables: Sequence[SourceT
             known[name] = ours[0]["tables"][-1]
         told += _table(known[name], namespace, table, usual)
     return told
+
+
+def _is_of(source: Mapping[str, Any], namespace: str) -> bool:
+    """Whether a source is of a schema; one whose schema dbt computes is known by its name."""
+    there = str(source.get("schema") or source["name"])
+    return source["name"] == namespace if "{{" in there else there == namespace
 
 
 def _filled(entry: Entry, key: str, empty: Any) -> Any:

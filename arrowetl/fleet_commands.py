@@ -18,6 +18,7 @@ from rich.text import Text
 
 from arrowetl import limits, report
 from arrowetl.config import worker_count
+from arrowetl.errors import ArrowetlError, unexpected
 from arrowetl.events import Event, TableEnded
 from arrowetl.fleet_file import DEFAULT_FLEET, read_fleet
 from arrowetl.options import (
@@ -173,12 +174,17 @@ def run(
         told.event,
         told.ended,
     )
-    if report_directory:
-        _write_pages(night, report_directory, summary)
     if as_json:
         show_json(summary.as_json())
     else:
         show(_summary(summary))
+    if report_directory:
+        # The night is over, and its exit code tells of it alone.
+        try:
+            _write_pages(night, report_directory, summary)
+        except Exception as error:
+            problem = error if isinstance(error, ArrowetlError) else unexpected(str(report_directory), error)
+            Console(stderr=True).print(report.error(problem), highlight=False, soft_wrap=True)
     sys.exit(summary.exit_code)
 
 

@@ -241,6 +241,15 @@ class Ledger:
         with self.warehouse.session() as session:
             return session.rows(history.published(self.namespace, run_id)) == [(token,)]
 
+    def replica_version(self, table: str) -> str | None:
+        """Which version of a table the replica has recorded."""
+        if self._replica is None:
+            return None
+        self._replica.close()
+        with self._replica.session() as replica:
+            found = replica.rows(f"SELECT version FROM etl_copy_status WHERE table_name = {sql.mysql_literal(table)}")
+        return found[0][0] if found else None
+
     def past(self, way: str) -> History:
         """What tables took in the last runs that went a way, and what these took themselves."""
         with self.warehouse.session() as session:
@@ -301,7 +310,9 @@ class Ledger:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
         with self.warehouse.session() as session:
             there = _warehouse_columns(session)
-            if not there.keys() >= OURS or "flags" not in there["etl_table_history"]:
+            # Until its next run, a warehouse of an earlier version lacks what nobody asks for here.
+            asked = {"etl_load_status", "etl_table_history", "etl_verified"}
+            if not there.keys() >= asked or "flags" not in there["etl_table_history"]:
                 return []
             rows = session.rows(history.last(self.namespace))
         found = [dict(zip(history.LAST, row, strict=True)) for row in rows]

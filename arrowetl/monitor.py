@@ -93,7 +93,8 @@ def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings
     for row in rows:
         if not _wanted(row["table"], settings).get("alert_on_failure", True):
             continue
-        if row["load_status"] == "failed":
+        # Of what was withheld the cause is told, once.
+        if row["load_status"] == "failed" and not (row["error"] or "").startswith("WithheldError"):
             # The record has the error's class before its words.
             message = (row["error"] or "").partition(": ")[2]
             remedy = f"arrowetl run --table {row['table']}, which tells what to do about it if it fails again"
@@ -110,7 +111,9 @@ def missed(rows: Sequence[Mapping[str, Any]], now: datetime) -> str:
     That a run did not come, in words: half of the tables and more should have been proven current by now, by how far
     apart their runs are; empty where it is not so.
     """
-    due = [row for row in rows if row["expected_at"] and row["interval_seconds"]]
+    # Of one that failed a run did come.
+    came = [row for row in rows if row["load_status"] != "failed" and row["expected_at"]]
+    due = [row for row in came if (row["interval_seconds"] or 0) >= limits.late_interval_min]
     late = [
         row["expected_at"] for row in due
         if now > row["expected_at"] + timedelta(seconds=limits.late_share * row["interval_seconds"])

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -52,8 +52,6 @@ class Night:
     """A table's name → its plan, as things are now."""
     carry: Callable[[TablePlan, Shared], Carried] = carry_table
     """What is done to each: all, or all but what its readers see."""
-    again: Callable[[TablePlan, Night], Carried] = field(default=lambda one, night: again(one, night))
-    """What is done to one that failed in a way that may pass."""
 
 
 def carry_tables(plans: Iterable[TablePlan], night: Night, max_workers: int) -> list[Carried]:
@@ -112,7 +110,7 @@ def _one(one: TablePlan, night: Night) -> Carried:
     def attempt(number: int) -> Carried:
         nonlocal attempts
         attempts = number + 1
-        return night.again(one, night) if number else _carried(one, night)
+        return again(one, night) if number else _carried(one, night)
 
     def wait(error: ArrowetlError, seconds: float) -> bool:
         shared.tell(TableRetried(one.name, attempts, seconds, error.message))

@@ -214,8 +214,9 @@ def planned_tables(
     unlisted = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
     if unlisted:
         warnings.append(f"not in tables.yml, carried in full: {', '.join(unlisted)}; `arrowetl analyze` adds them")
-    if vanished:
-        warnings.append(_vanished(request.read_from, vanished))
+    missed = [name for name in vanished if not tables_file.of(name).excluded]
+    if missed:
+        warnings.append(_vanished(request.read_from, missed))
     chosen = config.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
     plans, failed, bytes_ = [], [], pace.partition_bytes if pace else limits.partition_bytes
     for name in chosen:
@@ -249,7 +250,7 @@ def planned_tables(
         standings,
         remembered,
         pace,
-        vanished=tuple(vanished),
+        vanished=tuple(missed),
     )
 
 

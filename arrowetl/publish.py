@@ -8,7 +8,9 @@ one. How tables are switched in one transaction is `cutover`'s business.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,11 +23,12 @@ from arrowetl.errors import (
     OutOfStepError,
     StagingLostError,
     WithheldError,
+    unexpected,
 )
 from arrowetl.events import TableEnded, TableRetried
-from arrowetl.model import TablePlan
-from arrowetl.night import Carried, Night, again, carry_tables, failed, keyless, recorded_failure
+from arrowetl.night import Carried, Night, again, failed, keyless, recorded_failure
 from arrowetl.outcome import Outcome, Published, Status
+from arrowetl.retry import Retries
 from arrowetl.transfer import Ready, discard, staged_from_replica, switch, switch_or_discard
 from arrowetl.workers import Shared
 
@@ -56,7 +59,9 @@ def publish(
     found, wrong = joint.found, [*wrong, *joint.failed]
     ended += [*joint.ended, *(_failed(one, error) for one, error in joint.failed.values())]
     if given_up:
-        return [*ended, *(_failed(one, given_up, keeps=True) for one in waiting.values())], None
+        # Nobody waits for a server that is away once more for each of hundreds of tables; the next run sweeps up.
+        away = isinstance(given_up, DatabaseConnectionError)
+        return [*ended, *(_failed(one, given_up, keeps=True, untold=away) for one in waiting.values())], None
     if not found.published:
         return [*ended, *_withheld(waiting, wrong)], None
     done = [_published(one, found) for one in waiting.values()]
@@ -83,6 +88,10 @@ class _Joint:
         self.failed: dict[str, tuple[Ready, ArrowetlError]] = {}
         self._night, self._strict = night, strict
         self._warehouse, self._followed = night.shared.servers.warehouse, set[str]()
+        self._unstaged = set[str]()
+        """Tables whose staging was given up, and is to be made anew before they are switched."""
+        # What staging has given up may have come back.
+        self._retries = Retries(night.retries.most, night.retries.seconds)
 
     def publish(self) -> ArrowetlError | None:
         """
@@ -90,29 +99,37 @@ class _Joint:
             Why it was given up, where nothing is known to be published; else None: `found` has what came of it.
         """
         try:
-            self._night.retries.call(self._attempt, self._wait)
+            self._retries.call(self._attempt, self._wait)
             error: ArrowetlError | None = None
         except KeyboardInterrupt:
             self._night.shared.workers.stopping.set()
             error = _STOPPED
         except ArrowetlError as lost:
             error = lost
-        if error and not self._is_committed():
-            return error
+        if error:
+            # Where nobody can be asked, the next run finds out.
+            with suppress(ArrowetlError):
+                self._ask()
+            if not self.found.published:
+                return error
         for name, wrong in self.found.errors.items():
             self._fail(name, wrong)
         return None
 
     def _attempt(self, number: int) -> None:
-        if number and self._is_committed():
+        if number:
+            self._ask()
+        if self.found.published:
             return
-        is_last = number == self._night.retries.most
+        is_last = number == self._retries.most
 
         def accepts(errors: Mapping[str, ArrowetlError]) -> bool:
             may_help = self._to_be_staged_anew(errors) or (not is_last and any(e.transient for e in errors.values()))
             return not (self._strict or may_help)
 
         while self.waiting:
+            for name in self._unstaged.intersection(self.waiting):
+                self._stage_anew(name, None, is_last)
             self._follow(is_last)
             self.found = Together()
             if not self.waiting or (self._strict and self.failed):
@@ -138,6 +155,8 @@ class _Joint:
                 if isinstance(error, DatabaseConnectionError) or (error.transient and not is_last):
                     raise
                 self._fail(name, error)
+            except Exception as error:  # a fault of ours is a table's failure too, not the night's
+                self._fail(name, unexpected(name, error))
             self._followed.add(name)
 
     def _to_be_staged_anew(self, errors: Mapping[str, ArrowetlError]) -> list[str]:
@@ -146,21 +165,31 @@ class _Joint:
             or (isinstance(error, OutOfStepError) and self.waiting[name].plan.is_delta)
         ]  # fmt: skip
 
-    def _stage_anew(self, name: str, error: ArrowetlError, is_last: bool) -> None:
-        """From a new plan; or, where it does not suffice what changed, all that the replica has of the table."""
+    def _stage_anew(self, name: str, error: ArrowetlError | None, is_last: bool) -> None:
+        """
+        From a new plan; or, where it does not suffice what changed, all that the replica has of the table.
+
+        Args:
+            error: why; None where that was begun before, and has not come to its end.
+        """
         ready = self.waiting[name]
         self._followed.discard(name)
+        self._unstaged.add(name)
         try:
-            if isinstance(error, StagingLostError):
+            if isinstance(error, OutOfStepError):
+                now: Carried = _from_the_replica(ready)
+            else:
                 discard(ready.plan, ready.shared, keeps=False)
                 now = again(ready.plan, self._night)
-            else:
-                now = _from_the_replica(ready)
         except ArrowetlError as wrong:
             if wrong.transient and not is_last:
                 raise
             self._fail(name, wrong)
             return
+        except Exception as wrong:  # a fault of ours is a table's failure too, not the night's
+            self._fail(name, unexpected(name, wrong))
+            return
+        self._unstaged.discard(name)
         if isinstance(now, Ready):
             self.waiting[name] = replace(now, outcome=_as_begun(now.outcome, ready.outcome))
         else:
@@ -170,13 +199,16 @@ class _Joint:
     def _fail(self, name: str, error: ArrowetlError) -> None:
         self.failed[name] = (self.waiting.pop(name), error)
 
-    def _is_committed(self) -> bool:
-        """Whether the last transaction was, of which nobody may have heard; not, where nobody can be asked."""
+    def _ask(self) -> None:
+        """
+        Whether the last transaction was committed, of which nobody may have heard.
+
+        Raises:
+            DatabaseError: nobody can be asked, and so nothing more be tried.
+        """
         if not self.found.published and self.found.changes:
-            with suppress(ArrowetlError):
-                run_id = self._night.shared.route.run_id
-                self.found.published = self._night.shared.ledger.has_published(run_id, self.found.token)
-        return self.found.published
+            shared = self._night.shared
+            self.found.published = shared.ledger.has_published(shared.route.run_id, self.found.token)
 
     def _wait(self, error: ArrowetlError, seconds: float) -> bool:
         shared = self._night.shared
@@ -215,21 +247,46 @@ def _published(ready: Ready, found: Together) -> Ready:
 
 
 def _at_the_replica(published: Sequence[Ready], night: Night, max_workers: int) -> list[Outcome]:
-    """The other end of what is published; what may pass by itself is tried again with what is staged."""
-    left = {one.plan.name: one for one in published}
-
-    def switched(plan: TablePlan, shared: Shared) -> Outcome:
-        return switch(left[plan.name], left[plan.name].others)
-
-    # What has been read is switched at any hour.
-    choices = replace(night.choices, business_hours=None)
-    by_itself = replace(night, carry=switched, again=lambda plan, _: switched(plan, night.shared), choices=choices)
-    carried = carry_tables([one.plan for one in published], by_itself, max_workers)
-    outcomes = [one for one in carried if isinstance(one, Outcome)]
-    for one in outcomes:
-        if one.status is Status.FAILED:
-            discard(left[one.table].plan, left[one.table].shared, keeps=False)
+    """The other end of what is published, whoever asks to stop: it takes seconds, and they are one night."""
+    outcomes = []
+    with ThreadPoolExecutor(max_workers, "replica") as threads:
+        for future in [threads.submit(_other_end, one, night) for one in published]:
+            while True:
+                try:
+                    outcomes.append(future.result())
+                    break
+                except KeyboardInterrupt:
+                    night.shared.workers.stopping.set()
     return outcomes
+
+
+def _other_end(ready: Ready, night: Night) -> Outcome:
+    """A table's replica, with what is staged; what may pass by itself is tried again."""
+    shared, attempts = night.shared, 0
+
+    def attempt(number: int) -> Outcome:
+        nonlocal attempts
+        attempts = number
+        if number and ready.staged and shared.ledger.replica_version(ready.plan.name) == ready.entry.version:
+            # It had arrived; that was all that could not be said any more.
+            return replace(ready.outcome, rows_replica=ready.staged.expected)
+        return switch(ready, ready.others)
+
+    def wait(error: ArrowetlError, seconds: float) -> bool:
+        shared.tell(TableRetried(ready.plan.name, attempts + 1, seconds, error.message))
+        time.sleep(seconds)
+        return True
+
+    try:
+        outcome = Retries(night.retries.most, night.retries.seconds).call(attempt, wait)
+    except ArrowetlError as error:
+        return _failed(ready, error, published=True)
+    except Exception as error:  # a fault of ours is a table's failure too, not the night's
+        return _failed(ready, unexpected(ready.plan.name, error), published=True)
+    outcome = replace(outcome, attempts=outcome.attempts + attempts)
+    shared.ledger.history(shared.route.run_id, outcome)
+    shared.tell(TableEnded(outcome))
+    return outcome
 
 
 def _withheld(waiting: Mapping[str, Ready], wrong: Sequence[str]) -> list[Outcome]:
@@ -245,14 +302,26 @@ _NAMED = 3
 """Tables that are named for others; each is told of by itself."""
 
 
-def _failed(ready: Ready, error: ArrowetlError, keeps: bool = False) -> Outcome:
-    """A table that stays as it was."""
-    discard(ready.plan, ready.shared, keeps)
+def _failed(
+    ready: Ready, error: ArrowetlError, keeps: bool = False, untold: bool = False, published: bool = False
+) -> Outcome:
+    """
+    A table that stays as it was; or at the replica alone, where it is published.
+
+    Args:
+        keeps: what the next run can go on with.
+        untold: whether the ends are neither cleaned nor told: they cannot be reached.
+    """
     before = ready.outcome
     outcome = replace(
         failed(ready.plan, error, before.seconds),
         attempts=before.attempts, started_at=before.started_at, worker=before.worker, legs=before.legs,
     )  # fmt: skip
-    recorded_failure(outcome, ready.shared)
+    if published:
+        note = "published at the warehouse; the replica has what it had"
+        outcome = replace(outcome, rows_warehouse=before.rows_warehouse, changes=before.changes, notes=(note,))
+    if not untold:
+        discard(ready.plan, ready.shared, keeps)
+        recorded_failure(outcome, ready.shared)
     ready.shared.tell(TableEnded(outcome))
     return outcome

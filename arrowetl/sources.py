@@ -55,7 +55,7 @@ def dbt_sources(settings: Settings, path: Path | None) -> tuple[str, list[str]]:
     editor.width = 10_000
     editor.indent(mapping=2, sequence=4, offset=2)
     document = _read(editor, path)
-    told = dbt.brought_up_to_date(document, endpoint.namespace, tables)
+    told = dbt.brought_up_to_date(document, endpoint.namespace, tables, published)
     said = io.StringIO()
     editor.dump(document, said)
     if path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from arrowetl import files, metrics, monitor, preflight, webhook
+from arrowetl import files, limits, metrics, monitor, preflight, webhook
 from arrowetl.config import Settings, chosen_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError
 from arrowetl.ledger import Ledger
@@ -41,7 +41,15 @@ class Status:
         tables = all(
             row["load_status"] == "success" and not row["overdue"] and not row["differed_at"] for row in self.tables
         )
-        return self.run is not None and self.run["exit_code"] == 0 and tables and not self.missed
+        return self.run is not None and (self.run["exit_code"] == 0 or self._is_at_work) and tables and not self.missed
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether a run goes on; one that was killed cannot be told from it, but after a while."""
+        run = self.run
+        return bool(
+            run and run["ended_at"] is None and self.now - run["started_at"] < timedelta(hours=limits.run_hours_max)
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The document `status --json` prints."""

@@ -237,9 +237,15 @@ def test_a_run_that_did_not_come(hours: list[int], wanted: str) -> None:
     """Told five hours after it was due, where runs are a day apart."""
     now = datetime(2026, 3, 2, tzinfo=UTC)
     day = timedelta(days=1)
-    rows = [{"interval_seconds": 86_400.0, "expected_at": now - timedelta(hours=before) + day} for before in hours]
+    rows = [
+        {"load_status": "success", "interval_seconds": 86_400.0, "expected_at": now - timedelta(hours=before) + day}
+        for before in hours
+    ]
 
     assert monitor.missed(rows, now) == wanted
+    # Of those that failed a run did come, and runs by hand promise no other.
+    assert monitor.missed([{**row, "load_status": "failed"} for row in rows], now) == ""
+    assert monitor.missed([{**row, "interval_seconds": 300.0} for row in rows], now) == ""
 
 
 def test_status_is_asked_by_a_monitor(clinic: Clinic) -> None:
@@ -251,9 +257,11 @@ def test_status_is_asked_by_a_monitor(clinic: Clinic) -> None:
     clinic.run()
     clinic.run()
     assert clinic.arrowetl("status", "--check").returncode == 0
-    for table, column in (("etl_run_history", "started_at"), ("etl_table_history", "started_at"),
-                          ("etl_load_status", "_checked_at")):  # fmt: skip
-        clinic.warehouse_execute(f"UPDATE raw.{table} SET {column} = {column} - interval '2 hours'")
+    # As if they had come three days ago, and two.
+    for table, column in (("etl_run_history", "started_at"), ("etl_table_history", "started_at")):
+        later = f"(SELECT count(*) FROM raw.etl_run_history h WHERE h.run_id > {table}.run_id)"
+        clinic.warehouse_execute(f"UPDATE raw.{table} SET {column} = {column} - interval '1 day' * (2 + {later})")
+    clinic.warehouse_execute("UPDATE raw.etl_load_status SET _checked_at = _checked_at - interval '2 days'")
     heard: list[bytes] = []
     with listening(heard) as address:
         clinic.environment["ARROWETL_WEBHOOK_URL"] = address

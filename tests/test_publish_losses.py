@@ -23,9 +23,11 @@ from test_nights import hospital  # noqa: F401 - a fixture
 from test_publish import FULL_TABLES, PRACTICE, SETTLE, different, practice, work  # noqa: F401 - a fixture
 
 import arrowetl
+from arrowetl import publish
 from arrowetl.errors import DatabaseConnectionError
 from arrowetl.etl import Etl
 from arrowetl.events import Event, Step, StepBegan
+from arrowetl.ledger import Ledger
 from arrowetl.warehouse import Warehouse
 
 
@@ -135,6 +137,83 @@ def test_the_answer_to_commit_is_lost(practice: Clinic, answer_lost: list[int], 
     assert (summary.exit_code, summary.published and summary.published.tables) == (0, 3)
     assert all(one.changes for one in summary.outcomes)
     assert practice.warehouse("SELECT DISTINCT load_status::text FROM raw.etl_load_status") == [("success",)]
+    assert different(practice) == []
+
+
+def test_the_answer_is_lost_and_nobody_can_be_asked_for_a_while(
+    practice: Clinic,  # noqa: F811
+    answer_lost: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The token is kept until the warehouse answers."""
+    work(practice, 1, random.Random(3))
+    real, asked = Ledger.has_published, list[int]()
+
+    def away(self: Ledger, run_id: str, token: str) -> bool:
+        asked.append(1)
+        if len(asked) < 3:
+            raise DatabaseConnectionError("it recovers")
+        return real(self, run_id, token)
+
+    monkeypatch.setattr(Ledger, "has_published", away)
+    with opened(practice) as etl:
+        summary = etl.run(all=True, publish="together", strict=True)
+
+    assert (summary.exit_code, summary.published and summary.published.tables) == (0, 3)
+    assert all(one.changes for one in summary.outcomes)
+    assert different(practice) == []
+
+
+def test_staging_anew_fails_for_a_moment(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """What was given up is not switched: it is staged anew before, once more."""
+    work(practice, 1, random.Random(3))
+    practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
+    real, failed = publish.staged_from_replica, list[int]()
+
+    def refused(*given: Any) -> Any:
+        if not failed:
+            failed.append(1)
+            raise DatabaseConnectionError("reset")
+        return real(*given)
+
+    monkeypatch.setattr(publish, "staged_from_replica", refused)
+    with opened(practice) as etl:
+        summary = etl.run(all=True, publish="together", strict=True)
+
+    assert failed
+    assert [one.failure for one in summary.outcomes if one.failure] == []
+    assert summary.published is not None
+    assert different(practice) == []
+
+
+def test_a_fault_of_ours_while_staging_anew(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Is that table's failure, and not the night's."""
+    work(practice, 1, random.Random(3))
+    practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
+    monkeypatch.setattr(publish, "staged_from_replica", lambda *given: {}["nothing"])
+    with opened(practice) as etl:
+        summary = etl.run(all=True, publish="together")
+
+    assert {one.table: one.status.value for one in summary.outcomes}["patient"] == "failed"
+    assert summary.published is not None
+    assert summary.published.tables == 2
+
+
+def test_stopped_between_the_ends(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """What is published is switched at the replica as well: a night is not left between them."""
+    work(practice, 1, random.Random(3))
+    real = Warehouse.cutover_together
+    with opened(practice) as etl:
+
+        def stopped(self: Warehouse, switches: Any, found: Any, accepts: Any) -> None:
+            real(self, switches, found, accepts)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Warehouse, "cutover_together", stopped)
+        summary = etl.run(all=True, publish="together")
+
+    assert [one.failure for one in summary.outcomes if one.failure] == []
+    assert summary.exit_code == 130
     assert different(practice) == []
 
 

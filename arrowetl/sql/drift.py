@@ -26,12 +26,15 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
         # A key that is dropped leaves behind that its columns are never NULL.
         stays = [column for column in published.primary_key if column not in drift.dropped]
         changes += [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in stays]
-    changes += [f"DROP COLUMN {postgres_name(column)}" for column in drift.dropped]
+    changes += [f"DROP COLUMN IF EXISTS {postgres_name(column)}" for column in drift.dropped]
     for field in drift.retyped:
         name, type_ = postgres_name(field.name_postgres), field.type_postgres
         value = name if field in drift.widened else "NULL"
         changes.append(f"ALTER COLUMN {name} TYPE {type_} USING {value}::{type_}")
-    changes += [f"ADD COLUMN {postgres_name(field.name_postgres)} {field.type_postgres}" for field in drift.added]
+    # Whoever lost the answer says it once more.
+    changes += [
+        f"ADD COLUMN IF NOT EXISTS {postgres_name(field.name_postgres)} {field.type_postgres}" for field in drift.added
+    ]
     if published:
         changes += [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in published.not_null
                     if column not in drift.dropped]  # fmt: skip

@@ -147,7 +147,8 @@ def published(namespace: str, run_id: str) -> str:
     """The token of the transaction in which a run published its tables; NULL where it did not."""
     return (
         f"SELECT published::text FROM {postgres_name(namespace)}.etl_run_history "
-        f"WHERE run_id = {postgres_literal(run_id)}"
+        # One whose COMMIT is under way holds the row: then it is waited for.
+        f"WHERE run_id = {postgres_literal(run_id)} FOR SHARE"
     )
 
 
@@ -167,7 +168,7 @@ def run_document(namespace: str, run_id: str) -> str:
         # As JSON the row may lack a column that an earlier version had not.
         "SELECT coalesce(nullif(to_jsonb(h)->'document', 'null'), jsonb_build_object('run_id', run_id, 'environment', "
         "environment, 'started_at', started_at, 'ended_at', ended_at, 'exit_code', exit_code, "
-        "'seconds', extract(epoch FROM ended_at - started_at)))::text "
+        "'seconds', extract(epoch FROM ended_at - started_at), 'totals', jsonb_build_object('tables', tables)))::text "
         f"FROM {postgres_name(namespace)}.etl_run_history h WHERE run_id = {postgres_literal(run_id)}"
     )
 
@@ -185,16 +186,18 @@ def table_documents(namespace: str, run_id: str) -> str:
         for name, column in {"table": "table_name", "coerced_": "coerced", **{name: name for name in _TOLD}}.items()
     )
     return (
-        f"SELECT (CASE WHEN jsonb_typeof(to_jsonb(h)->'outcome') = 'object' THEN to_jsonb(h)->'outcome' "
+        "SELECT told FROM (SELECT table_name::text, "
+        "(CASE WHEN jsonb_typeof(to_jsonb(h)->'outcome') = 'object' THEN to_jsonb(h)->'outcome' "
         f"ELSE jsonb_build_object({known}, 'error', CASE WHEN status = 'failed' THEN jsonb_build_object('kind', "
         "split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END) END "
         "|| jsonb_build_object('flags', coalesce(nullif(to_jsonb(h)->'flags', 'null'), '[]')))::text AS told "
         f"FROM {place}.etl_table_history h WHERE run_id = {run} "
-        "UNION ALL SELECT jsonb_build_object('table', table_name, 'mode', '', 'status', CASE load_status "
-        "WHEN 'success' THEN 'succeeded' ELSE 'failed' END, 'rows_warehouse', to_jsonb(s)->'rows_total', 'reason', "
-        "'the run ended before it wrote down more')::text "
+        "UNION ALL SELECT table_name::text, jsonb_build_object('table', table_name, 'mode', '', 'status', "
+        "CASE load_status WHEN 'success' THEN 'succeeded' ELSE 'failed' END, 'rows_warehouse', "
+        "to_jsonb(s)->'rows_total', 'reason', 'the run ended before it wrote down more')::text "
         f"FROM {place}.etl_load_status s WHERE to_jsonb(s)->>'run_id' = {run} AND NOT EXISTS (SELECT FROM "
-        f"{place}.etl_table_history h WHERE h.run_id = {run} AND h.table_name = s.table_name) ORDER BY 1"
+        f"{place}.etl_table_history h WHERE h.run_id = {run} AND h.table_name = s.table_name)) each_table "
+        "ORDER BY table_name"
     )
 
 
