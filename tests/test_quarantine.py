@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,7 +97,15 @@ def test_what_is_new_stays_at_the_source_and_is_told(careful: Clinic) -> None:
     places = [careful.directory, *(careful.sandbox.directory / end for end in ("replica", "warehouse"))]
     files = [path for place in places for path in place.rglob("*") if path.is_file()]
     assert len(files) > 100
-    assert [str(path) for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert [str(path) for path in files if SECRET.encode() in contents(path)] == []
+
+
+def contents(path: Path) -> bytes:
+    """Of a file; a server that is at work may have taken it away since it was listed."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def test_the_changelog_says_that_nothing_will_come_of_it(careful: Clinic) -> None:
