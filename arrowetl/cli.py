@@ -22,7 +22,7 @@ from rich.live import Live
 import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
-from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, unexpected
+from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
 from arrowetl.export_commands import dbt_sources, snapshot
 from arrowetl.export_commands import report as report_command
 from arrowetl.fleet_commands import fleet
@@ -30,6 +30,7 @@ from arrowetl.model import CATEGORIES
 from arrowetl.opening import open_etl
 from arrowetl.options import (
     all_option,
+    beside_the_result,
     chosen,
     clinic_option,
     json_option,
@@ -276,13 +277,8 @@ def _write_report(path: Path, etl: Any, summary: Summary) -> None:
     with suppress(ArrowetlError):
         told = etl.told(summary.run_id)
         nights, receipt = told.nights, told.receipt
-    # The run is over, and its exit code tells of it alone.
-    try:
+    with beside_the_result(path):
         written(path, pages.run_page(summary.as_json(), nights, receipt))
-    except ArrowetlError as problem:
-        _stderr.print(report.error(problem), highlight=False, soft_wrap=True)
-    except Exception as problem:
-        _stderr.print(report.error(unexpected(str(path), problem)), highlight=False, soft_wrap=True)
 
 
 @commands.command()

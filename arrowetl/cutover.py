@@ -23,7 +23,7 @@ from arrowetl.errors import (
     DataLoadingError,
     OutOfStepError,
     StagingLostError,
-    unexpected,
+    ours,
 )
 from arrowetl.model import Cutover, Drift, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
@@ -69,13 +69,13 @@ class Switch:
     staged: Staged
     comments: Mapping[str, str]
     recorded: Recorded
-    run_id: str
 
 
 @dataclass
 class Together:
     """What has come of many tables until now; whoever is interrupted still has it."""
 
+    run_id: str
     token: str = field(default_factory=lambda: uuid4().hex)
     """By which the transaction is known at the warehouse, once it is committed."""
     changes: dict[str, Changes] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def cutover_together(
                 _switch_or_tell(session, one, found)
             if found.errors and not accepts(found.errors):
                 raise _RefusedError
-            session.execute(mark_published(session.endpoint.namespace, switches[0].run_id, found.token))
+            session.execute(mark_published(session.endpoint.namespace, found.run_id, found.token))
     except _RefusedError:
         return
     found.published, found.seconds = True, time.monotonic() - began
@@ -127,10 +127,8 @@ def _switch_or_tell(session: drivers.Postgres, one: Switch, found: Together) -> 
         found.changes[name] = _switched(session, one.plan, one.staged, one.comments, one.recorded)
     except DatabaseConnectionError:
         raise
-    except ArrowetlError as error:
-        found.errors[name] = error
-    except Exception as error:  # a fault of ours is a table's failure too, not the night's
-        found.errors[name] = unexpected(name, error)
+    except Exception as error:
+        found.errors[name] = ours(name, error)
 
 
 def _is_bent(plan: TablePlan) -> bool:

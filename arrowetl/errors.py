@@ -153,6 +153,10 @@ class WithheldError(DataLoadingError):
     """Nothing is wrong with the table: it is not published, since another failed."""
 
 
+WITHHELD = WithheldError.__name__
+"""As documents and records have it."""
+
+
 class VerificationError(DataError):
     exit_code = 5
 
@@ -170,6 +174,11 @@ def unexpected(table: str, error: Exception) -> DataError:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} at {frame.filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.lineno}"
     return DataError(f"{table}: unexpected {place}", "this is a fault in arrowetl; please report it")
+
+
+def ours(name: str, error: Exception) -> ArrowetlError:
+    """What went wrong with a table, or a clinic: a fault of the program is its failure too, and not the night's."""
+    return error if isinstance(error, ArrowetlError) else unexpected(name, error)
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -24,6 +24,19 @@ def write_whole(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
+def write_where_asked(path: Path, text: str) -> None:
+    """
+    Where a person wanted it.
+
+    Raises:
+        ConfigurationError: it cannot be written there; what was there still is.
+    """
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}", "choose another place") from error
+
+
 # The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """A key that stands twice would silently have its last value: the first may have been what keeps a column here."""

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from arrowetl import config, drivers, limits, side_by_side, sql, united
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, Interrupted, unexpected
+from arrowetl.errors import ArrowetlError, Interrupted, ours
 from arrowetl.etl import Etl, refuse_unknown_executor
 from arrowetl.events import Event
 from arrowetl.fleet_file import Clinic, Fleet
@@ -241,10 +241,8 @@ class Night:
                 if stopped.is_set():
                     raise Interrupted("the night was stopped before it began with this clinic", "run again")
                 found = OfClinic(clinic.name, 0.0, act(clinic.name))
-            except ArrowetlError as error:
-                found = OfClinic(clinic.name, 0.0, error=error)
-            except Exception as error:  # a fault of ours is one clinic's failure, not the night's
-                found = OfClinic(clinic.name, 0.0, error=unexpected(clinic.name, error))
+            except Exception as error:
+                found = OfClinic(clinic.name, 0.0, error=ours(clinic.name, error))
             found = replace(found, seconds=time.monotonic() - began)
             ended(found)
             return found

@@ -18,10 +18,10 @@ from rich.text import Text
 
 from arrowetl import limits, report
 from arrowetl.config import worker_count
-from arrowetl.errors import ArrowetlError, unexpected
 from arrowetl.events import Event, TableEnded
 from arrowetl.fleet_file import DEFAULT_FLEET, read_fleet
 from arrowetl.options import (
+    beside_the_result,
     chosen,
     json_option,
     publish_option,
@@ -179,12 +179,8 @@ def run(
     else:
         show(_summary(summary))
     if report_directory:
-        # The night is over, and its exit code tells of it alone.
-        try:
+        with beside_the_result(report_directory):
             _write_pages(night, report_directory, summary)
-        except Exception as error:
-            problem = error if isinstance(error, ArrowetlError) else unexpected(str(report_directory), error)
-            Console(stderr=True).print(report.error(problem), highlight=False, soft_wrap=True)
     sys.exit(summary.exit_code)
 
 

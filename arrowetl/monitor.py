@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from arrowetl import limits
+from arrowetl.errors import WITHHELD
 from arrowetl.model import Mode, TableSettings
 from arrowetl.outcome import Flag, Outcome, Status, Summary
 from arrowetl.record import Record
@@ -79,7 +80,7 @@ def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict
     for outcome in summary.outcomes:
         wanted = _wanted(outcome.table, settings)
         # Of what was withheld the cause is told, once.
-        is_cause = outcome.failure is not None and outcome.failure.kind != "WithheldError"
+        is_cause = outcome.failure is not None and outcome.failure.kind != WITHHELD
         if outcome.failure and is_cause and wanted.get("alert_on_failure", True):
             told.append({"table": outcome.table, **outcome.failure.as_json(), "kind": "failed"})
         if wanted.get("alert_on_slow_extraction", False):
@@ -94,7 +95,7 @@ def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings
         if not _wanted(row["table"], settings).get("alert_on_failure", True):
             continue
         # Of what was withheld the cause is told, once.
-        if row["load_status"] == "failed" and not (row["error"] or "").startswith("WithheldError"):
+        if row["load_status"] == "failed" and not (row["error"] or "").startswith(WITHHELD):
             # The record has the error's class before its words.
             message = (row["error"] or "").partition(": ")[2]
             remedy = f"arrowetl run --table {row['table']}, which tells what to do about it if it fails again"

@@ -25,7 +25,7 @@ from arrowetl.errors import (
     Interrupted,
     KeyNotHeldError,
     UsageError,
-    unexpected,
+    ours,
 )
 from arrowetl.events import TableEnded, TableRetried, TableStaged
 from arrowetl.model import Mode, TablePlan
@@ -127,10 +127,8 @@ def _one(one: TablePlan, night: Night) -> Carried:
         carried = told(carried)
         shared.ledger.history(shared.route.run_id, carried)
         return carried
-    except ArrowetlError as error:
-        outcome = failed(one, error, time.monotonic() - clock)
-    except Exception as error:  # a fault of ours is a table's failure too, not the night's
-        outcome = failed(one, unexpected(one.name, error), time.monotonic() - clock)
+    except Exception as error:
+        outcome = failed(one, ours(one.name, error), time.monotonic() - clock)
     return recorded_failure(told(outcome), shared)
 
 

@@ -7,17 +7,18 @@ The partner of `cli`, which has the commands.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console, RenderableType
 
+from arrowetl import report
 from arrowetl.config import DEFAULT_TABLES
-from arrowetl.errors import ConfigurationError
-from arrowetl.files import load_yaml, write_whole
+from arrowetl.errors import ConfigurationError, ours
+from arrowetl.files import load_yaml, write_where_asked
 from arrowetl.route import PUBLISHING
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -127,12 +128,19 @@ def written(path: Path, text: str) -> Path:
     if str(path) == "-":
         click.echo(text, nl=False)
         return path
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}", "choose another place") from error
+    write_where_asked(path, text)
     click.echo(path, err=True)
     return path
+
+
+@contextmanager
+def beside_the_result(place: Path) -> Iterator[None]:
+    """What is written when all is done: a failure is told, and the exit code tells of the work alone."""
+    try:
+        yield
+    except Exception as error:
+        problem = report.error(ours(str(place), error))
+        Console(stderr=True).print(problem, highlight=False, soft_wrap=True)
 
 
 def show(what: RenderableType) -> None:

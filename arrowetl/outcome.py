@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from arrowetl.errors import ArrowetlError
+from arrowetl.errors import WITHHELD, ArrowetlError, Interrupted
 from arrowetl.model import CATEGORIES, NOTHING_EXPECTED, Expected, Journey, Mode, Partition, TablePlan
 
 
@@ -165,7 +165,7 @@ class Failure:
     @property
     def says_nothing_of_it(self) -> bool:
         """Whether nothing is wrong with the table itself: the run was stopped, or another one failed."""
-        return self.kind in ("Interrupted", "WithheldError")
+        return self.kind in (Interrupted.__name__, WITHHELD)
 
     def as_json(self) -> dict[str, str | None]:
         return {"kind": self.kind, "message": self.message, "remedy": self.remedy}

@@ -23,7 +23,7 @@ from arrowetl.errors import (
     OutOfStepError,
     StagingLostError,
     WithheldError,
-    unexpected,
+    ours,
 )
 from arrowetl.events import TableEnded, TableRetried
 from arrowetl.night import Carried, Night, again, failed, keyless, recorded_failure
@@ -82,7 +82,7 @@ class _Joint:
     """
 
     def __init__(self, waiting: dict[str, Ready], night: Night, strict: bool) -> None:
-        self.waiting, self.found = waiting, Together()
+        self.waiting, self.found = waiting, Together(night.shared.route.run_id)
         self.ended: list[Outcome] = []
         """Tables that had arrived in another way."""
         self.failed: dict[str, tuple[Ready, ArrowetlError]] = {}
@@ -131,7 +131,7 @@ class _Joint:
             for name in self._unstaged.intersection(self.waiting):
                 self._stage_anew(name, None, is_last)
             self._follow(is_last)
-            self.found = Together()
+            self.found = Together(self.found.run_id)
             if not self.waiting or (self._strict and self.failed):
                 return
             switches = [_switch_of(one, self._night.shared) for one in self.waiting.values()]
@@ -151,12 +151,11 @@ class _Joint:
             ready = self.waiting[name]
             try:
                 self.waiting[name] = replace(ready, plan=self._warehouse.follow(ready.plan))
-            except ArrowetlError as error:
-                if isinstance(error, DatabaseConnectionError) or (error.transient and not is_last):
+            except Exception as error:
+                wrong = ours(name, error)
+                if isinstance(wrong, DatabaseConnectionError) or (wrong.transient and not is_last):
                     raise
-                self._fail(name, error)
-            except Exception as error:  # a fault of ours is a table's failure too, not the night's
-                self._fail(name, unexpected(name, error))
+                self._fail(name, wrong)
             self._followed.add(name)
 
     def _to_be_staged_anew(self, errors: Mapping[str, ArrowetlError]) -> list[str]:
@@ -181,13 +180,11 @@ class _Joint:
             else:
                 discard(ready.plan, ready.shared, keeps=False)
                 now = again(ready.plan, self._night)
-        except ArrowetlError as wrong:
+        except Exception as failure:
+            wrong = ours(name, failure)
             if wrong.transient and not is_last:
                 raise
             self._fail(name, wrong)
-            return
-        except Exception as wrong:  # a fault of ours is a table's failure too, not the night's
-            self._fail(name, unexpected(name, wrong))
             return
         self._unstaged.discard(name)
         if isinstance(now, Ready):
@@ -207,8 +204,7 @@ class _Joint:
             DatabaseError: nobody can be asked, and so nothing more be tried.
         """
         if not self.found.published and self.found.changes:
-            shared = self._night.shared
-            self.found.published = shared.ledger.has_published(shared.route.run_id, self.found.token)
+            self.found.published = self._night.shared.ledger.has_published(self.found.run_id, self.found.token)
 
     def _wait(self, error: ArrowetlError, seconds: float) -> bool:
         shared = self._night.shared
@@ -216,9 +212,9 @@ class _Joint:
             # What broke this one may have broken those that wait for their next use.
             for pool in shared.servers.pools():
                 pool.close()
-        for name in self.found.errors or self.waiting:
+        # One is told for all.
+        if name := next(iter(self.found.errors or self.waiting), ""):
             shared.tell(TableRetried(name, 1, seconds, error.message))
-            break
         return not shared.workers.stopping.wait(seconds)
 
 
@@ -227,7 +223,7 @@ _STOPPED = Interrupted("the run was stopped before anything was published", "run
 
 def _switch_of(ready: Ready, shared: Shared) -> Switch:
     recorded = shared.ledger.recording("warehouse", ready.entry)
-    return Switch(ready.plan, ready.staged, ready.comments, recorded, shared.route.run_id)
+    return Switch(ready.plan, ready.staged, ready.comments, recorded)
 
 
 def _from_the_replica(ready: Ready) -> Ready:
@@ -279,10 +275,8 @@ def _other_end(ready: Ready, night: Night) -> Outcome:
 
     try:
         outcome = Retries(night.retries.most, night.retries.seconds).call(attempt, wait)
-    except ArrowetlError as error:
-        return _failed(ready, error, published=True)
-    except Exception as error:  # a fault of ours is a table's failure too, not the night's
-        return _failed(ready, unexpected(ready.plan.name, error), published=True)
+    except Exception as error:
+        return _failed(ready, ours(ready.plan.name, error), published=True)
     outcome = replace(outcome, attempts=outcome.attempts + attempts)
     shared.ledger.history(shared.route.run_id, outcome)
     shared.tell(TableEnded(outcome))

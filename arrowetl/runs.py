@@ -57,9 +57,8 @@ def told(settings: Settings, run_id: str = "") -> Told:
 
 
 def _chosen(session: drivers.Postgres, namespace: str, wanted: str) -> str:
-    if not session.rows(history.is_there(namespace))[0][0]:
-        raise UsageError(f"no run is recorded in {namespace}", "run `arrowetl run --all` first")
-    names = [name for (name,) in session.rows(history.run_ids(namespace))]
+    there = session.rows(history.is_there(namespace))[0][0]
+    names = [name for (name,) in session.rows(history.run_ids(namespace))] if there else []
     if not names:
         raise UsageError(f"no run is recorded in {namespace}", "run `arrowetl run --all` first")
     if not wanted:

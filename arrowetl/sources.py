@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from arrowetl import dbt, preflight, schema
 from arrowetl.config import Settings
 from arrowetl.errors import ConfigurationError, UsageError
-from arrowetl.files import write_whole
+from arrowetl.files import write_where_asked
 from arrowetl.ledger import Ledger
 from arrowetl.model import PublishedTable
 from arrowetl.tables_file import TablesFile, read_tables, remembered
@@ -59,12 +59,7 @@ def dbt_sources(settings: Settings, path: Path | None) -> tuple[str, list[str]]:
     said = io.StringIO()
     editor.dump(document, said)
     if path:
-        try:
-            write_whole(path, said.getvalue())
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path}: cannot be written: {error.strerror}", "choose another --output"
-            ) from error
+        write_where_asked(path, said.getvalue())
     return said.getvalue(), told
 
 

@@ -126,6 +126,18 @@ def answer_lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return lost
 
 
+@pytest.fixture
+def stopped(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Somebody stops the run in the moment in which the warehouse has all."""
+    real = Warehouse.cutover_together
+
+    def interrupted(self: Warehouse, switches: Any, found: Any, accepts: Any) -> None:
+        real(self, switches, found, accepts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Warehouse, "cutover_together", interrupted)
+
+
 @pytest.mark.parametrize("retries", ["4", "0"])
 def test_the_answer_to_commit_is_lost(practice: Clinic, answer_lost: list[int], retries: str) -> None:  # noqa: F811
     """Also where it is the last try: what was committed is told as published, with what changed."""
@@ -199,17 +211,11 @@ def test_a_fault_of_ours_while_staging_anew(practice: Clinic, monkeypatch: pytes
     assert summary.published.tables == 2
 
 
-def test_stopped_between_the_ends(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+@pytest.mark.usefixtures("stopped")
+def test_stopped_between_the_ends(practice: Clinic) -> None:  # noqa: F811
     """What is published is switched at the replica as well: a night is not left between them."""
     work(practice, 1, random.Random(3))
-    real = Warehouse.cutover_together
     with opened(practice) as etl:
-
-        def stopped(self: Warehouse, switches: Any, found: Any, accepts: Any) -> None:
-            real(self, switches, found, accepts)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(Warehouse, "cutover_together", stopped)
         summary = etl.run(all=True, publish="together")
 
     assert [one.failure for one in summary.outcomes if one.failure] == []
@@ -234,17 +240,11 @@ def test_the_answer_is_lost_when_one_was_left_out(clinic: Clinic, answer_lost: l
     assert summary.published.tables == 2
 
 
-def test_stopped_when_it_is_published(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+@pytest.mark.usefixtures("stopped")
+def test_stopped_when_it_is_published(practice: Clinic) -> None:  # noqa: F811
     """The warehouse alone: nothing is left to be done, and nothing failed."""
     work(practice, 1, random.Random(3))
-    real = Warehouse.cutover_together
     with opened(practice) as etl:
-
-        def stopped(self: Warehouse, switches: Any, found: Any, accepts: Any) -> None:
-            real(self, switches, found, accepts)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(Warehouse, "cutover_together", stopped)
         summary = etl.run(all=True, publish="together", to="warehouse")
 
     assert [one.failure for one in summary.outcomes if one.failure] == []

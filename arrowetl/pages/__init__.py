@@ -32,7 +32,7 @@ def run_page(document: Document, nights: Sequence[Document] = (), receipt: Docum
     """
     document = facts.complete(document)
     tables = document["tables"]
-    legs = facts.legs(tables)
+    legs, ended = facts.legs(tables), [one for one in reversed(nights) if one["seconds"]]
     return _page(
         "run.html",
         title=f"arrowetl: the run of {facts.day(document['started_at'])}",
@@ -53,8 +53,8 @@ def run_page(document: Document, nights: Sequence[Document] = (), receipt: Docum
             "legs": _drawn(charts.legs, legs),
             "changes": _drawn(charts.changes, facts.most_changed(tables)),
             "planned": _drawn(charts.planned, facts.slowest(tables)),
-            "nights": _drawn(charts.nights, [one for one in reversed(nights) if one["seconds"]]),
-            "throughput": _drawn(charts.throughput, [one for one in reversed(nights) if one["seconds"]]),
+            "nights": _drawn(charts.nights, ended),
+            "throughput": _drawn(charts.throughput, ended),
         },
     )
 

@@ -9,7 +9,7 @@ at it. What is shown was chosen by `facts`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -111,8 +111,7 @@ def legs(seconds: Mapping[str, float], width: int) -> Spec:
         }
         for leg, s in seconds.items()
     ]
-    colour = {"condition": {"test": "datum.most", "value": _ACCENT}, "value": _PLAIN}
-    return _bars(bars, "leg", [("seconds", "seconds of all workers together")], width, colour=colour)
+    return _bars(bars, "leg", "seconds", "seconds of all workers together", width, colour=_by("most", _ACCENT, _PLAIN))
 
 
 def changes(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
@@ -128,7 +127,7 @@ def changes(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
         "field": "kind", "type": "nominal", "title": None,
         "scale": {"domain": list(_CHANGES), "range": list(_CHANGES.values())},
     }  # fmt: skip
-    spec = _bars(bars, "table", [("rows", "rows in the warehouse")], width, colour=colour)
+    spec = _bars(bars, "table", "rows", "rows in the warehouse", width, colour=colour)
     spec["encoding"]["order"] = {"field": "order"}
     return spec
 
@@ -140,7 +139,7 @@ def planned(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
          "told": f"{t['table']}: {t['seconds']:.2f} s, {t['seconds_expected']:.2f} s expected"}
         for t in tables
     ]  # fmt: skip
-    spec = _bars(bars, "table", [("seconds", "seconds, and as expected ┃")], width, colour={"value": _PLAIN})
+    spec = _bars(bars, "table", "seconds", "seconds, and as expected ┃", width, colour={"value": _PLAIN})
     encoding = spec.pop("encoding")
     tick = {
         "mark": {"type": "tick", "thickness": 3, "size": _ROW - 4, "color": _ACCENT, "aria": False},
@@ -152,23 +151,15 @@ def planned(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
 
 def nights(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """How long the last runs took; those that were not good in another colour."""
-    bars = [
-        {"night": _night(one, runs), "seconds": one["seconds"], "good": one["exit_code"] == 0,
-         "told": f"{facts.moment(one['started_at'])}: {facts.duration(one['seconds'])}, exit code {one['exit_code']}"}
-        for one in runs
-    ]  # fmt: skip
-    colour = {"condition": {"test": "datum.good", "value": _PLAIN}, "value": _BAD}
-    return _columns(bars, "seconds", "seconds", width, colour)
+    words = (f"{facts.duration(one['seconds'])}, exit code {one['exit_code']}" for one in runs)
+    return _columns(runs, [one["seconds"] for one in runs], words, "seconds", width, _by("good", _PLAIN, _BAD))
 
 
 def throughput(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """How many rows a second the last runs read."""
-    bars = [
-        {"night": _night(one, runs), "rate": (one["rows"] or 0) / one["seconds"],
-         "told": f"{facts.moment(one['started_at'])}: {facts.count((one['rows'] or 0) / one['seconds'])} rows/s"}
-        for one in runs
-    ]  # fmt: skip
-    return _columns(bars, "rate", "rows read per second", width, {"value": "var(--third)"})
+    rates = [(one["rows"] or 0) / one["seconds"] for one in runs]
+    words = (f"{facts.count(rate)} rows/s" for rate in rates)
+    return _columns(runs, rates, words, "rows read per second", width, {"value": "var(--third)"})
 
 
 def _night(run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
@@ -176,7 +167,7 @@ def _night(run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     minute = facts.moment(run["started_at"])
     if sum(facts.moment(one["started_at"]) == minute for one in runs) == 1:
         return minute
-    return minute + f"{datetime.fromisoformat(str(run['started_at'])):%S}".join((":", ""))
+    return f"{minute}:{datetime.fromisoformat(str(run['started_at'])):%S}"
 
 
 def clinics(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
@@ -186,8 +177,7 @@ def clinics(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
          "told": f"{one['clinic']}: {facts.duration(one['seconds'])}, {one['words']}"}
         for one in rows
     ]  # fmt: skip
-    colour = {"condition": {"test": "datum.good", "value": _PLAIN}, "value": _BAD}
-    return _bars(bars, "clinic", [("seconds", "seconds")], width, colour=colour)
+    return _bars(bars, "clinic", "seconds", "seconds", width, colour=_by("good", _PLAIN, _BAD))
 
 
 def trials(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
@@ -197,15 +187,16 @@ def trials(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
          "told": f"{one['way']}: {one['rate']:,.0f} rows/s"}
         for one in rows
     ]  # fmt: skip
-    colour = {"condition": {"test": "datum.best", "value": _ACCENT}, "value": _PLAIN}
-    return _bars(bars, "way", [("rate", "rows per second")], width, colour=colour)
+    return _bars(bars, "way", "rate", "rows per second", width, colour=_by("best", _ACCENT, _PLAIN))
 
 
-def _bars(
-    rows: Sequence[Mapping[str, Any]], name: str, measure: Sequence[tuple[str, str]], width: int, colour: Spec
-) -> Spec:
+def _by(field: str, is_so: str, otherwise: str) -> Spec:
+    """A colour for the marks of which something is true, and one for the others."""
+    return {"condition": {"test": f"datum.{field}", "value": is_so}, "value": otherwise}
+
+
+def _bars(rows: Sequence[Mapping[str, Any]], name: str, field: str, title: str, width: int, colour: Spec) -> Spec:
     """Lying bars, in the order of the rows, each with its name."""
-    ((field, title),) = measure
     names = list(dict.fromkeys(row[name] for row in rows))
     labels = _LABELS[width]
     return {
@@ -223,19 +214,27 @@ def _bars(
     }  # fmt: skip
 
 
-def _columns(rows: Sequence[Mapping[str, Any]], field: str, title: str, width: int, colour: Spec) -> Spec:
+def _columns(
+    runs: Sequence[Mapping[str, Any]], values: Iterable[float], words: Iterable[str], title: str, width: int,
+    colour: Spec,
+) -> Spec:  # fmt: skip
     """Standing bars, one for each night."""
-    every = -(-len(rows) // (12 if width > 500 else 5))
-    shown = [row["night"] for row in rows][::-1][::every]
+    bars = [
+        {"night": _night(one, runs), "value": value, "good": one["exit_code"] == 0,
+         "told": f"{facts.moment(one['started_at'])}: {said}"}
+        for one, value, said in zip(runs, values, words, strict=True)
+    ]  # fmt: skip
+    every = -(-len(bars) // (12 if width > 500 else 5))
+    shown = [bar["night"] for bar in bars][::-1][::every]
     return {
-        "data": {"values": list(rows)},
+        "data": {"values": bars},
         "width": width - 94,
         "height": 130,
         "mark": {"type": "bar"},
         "encoding": {
             "x": {"field": "night", "type": "ordinal", "sort": None, "title": None,
                   "axis": {"labelAngle": -35, "values": shown}},
-            "y": {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 4}},
+            "y": {"field": "value", "type": "quantitative", "title": title, "axis": {"tickCount": 4}},
             "color": colour,
             "description": {"field": "told"},
         },

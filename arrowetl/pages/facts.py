@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from arrowetl.errors import WITHHELD
 from arrowetl.sizes import count, duration, size
 
 __all__ = ["count", "duration", "size"]
@@ -117,7 +118,11 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
         return Verdict(False, "failed", words)
     if failed or len(tables) < number:
         failures = count(max(len(failed), number - len(tables)))
-        return Verdict(False, "failed", f"{failures} of {count(number)} tables failed; the others are {_as(run)}.")
+        return Verdict(
+            False,
+            "failed",
+            f"{failures} of {count(number)} tables failed; the others are as the {run['from']} has them.",
+        )
     if not tables:
         return Verdict(False, "nothing", "There was nothing to carry.")
     gone = f" {count(len(run['vanished']))} tables are no more at the {run['from']}." if run["vanished"] else ""
@@ -132,13 +137,9 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
 _END = {"both": "Both ends have", "warehouse": "The warehouse has", "replica": "The replica has"}
 
 
-def _as(run: Mapping[str, Any]) -> str:
-    return f"as the {run['from']} has them"
-
-
 def is_withheld(table: Table) -> bool:
     """Whether nothing is wrong with a table, but that another failed."""
-    return bool(table["error"]) and table["error"]["kind"] == "WithheldError"
+    return bool(table["error"]) and table["error"]["kind"] == WITHHELD
 
 
 def causes(tables: Iterable[Table]) -> list[Table]:
