@@ -55,12 +55,25 @@ def _chromium(session: nox.Session) -> None:
         _from_the_system(session, "chromium")
 
 
+def _browsers_driver(session: nox.Session) -> None:
+    """What drives the browser is a program of its own, and wants a library that a small system lacks."""
+    driver = Path(session.bin) / "playwright"
+    if subprocess.run([driver, "--version"], capture_output=True, check=False).returncode:
+        _from_the_system(session, "libatomic1")
+
+
 def _from_the_system(session: nox.Session, package: str) -> None:
-    if not shutil.which("apt-get"):
-        return
+    """A package of the system's, where we may; else the one command that installs it is told."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    session.run(*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", package, external=True,
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, success_codes=[0, 100])  # fmt: skip
+    may = not sudo or (shutil.which("sudo") and not subprocess.run([*sudo, "true"], check=False).returncode)
+    if not may or not shutil.which("apt-get"):
+        session.warn(f"{package} is missing: install it with: sudo apt-get install {package}")
+        return
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # A new machine knows of no package before its first update.
+    session.run(*sudo, "apt-get", "update", "-qq", external=True, env=quiet, success_codes=[0, 100])
+    session.run(*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", package, external=True, env=quiet,
+                success_codes=[0, 100])  # fmt: skip
 
 
 @nox.session
@@ -131,6 +144,7 @@ def tests(session: nox.Session) -> None:
     _mariadb(session)
     _postgres(session)
     _chromium(session)
+    _browsers_driver(session)
     # Tests wait for servers and programs as much as they work: one more than there are cores.
     processes = min(4, 1 + (os.cpu_count() or 1))
     session.run("pytest", f"--numprocesses={processes}", *session.posargs)

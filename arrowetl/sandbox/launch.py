@@ -8,7 +8,6 @@ programs are is `programs`' business.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from arrowetl import drivers
 from arrowetl.errors import ConfigurationError, DatabaseConnectionError
 from arrowetl.route import Endpoint
 from arrowetl.sandbox import programs
+from arrowetl.sandbox.once import made_once
 from arrowetl.sql import mysql_literal
 
 # Every character that a URL, a shell or a conninfo string would trip over; the sandbox is on loopback only.
@@ -43,12 +43,12 @@ def mariadb(home: Path, endpoint: Endpoint, *options: str) -> subprocess.Popen[b
     home.mkdir(mode=0o700, exist_ok=True)
     temporary.mkdir(exist_ok=True)
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    if not data.exists():
-        unfinished = home / "unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        arguments = ["--no-defaults", f"--datadir={unfinished}", "--skip-test-db", *_mariadb_user()]
+
+    def made(place: Path) -> None:
+        arguments = ["--no-defaults", f"--datadir={place}", "--skip-test-db", *_mariadb_user()]
         _run([str(install), "--auth-root-authentication-method=normal", *arguments], home, env=environment)
-        unfinished.rename(data)
+
+    made_once(data, made)
     accounts = home / "accounts.sql"
     accounts.write_text("\n".join(_mariadb_accounts(endpoint)) + "\n")
     accounts.chmod(0o600)
@@ -115,8 +115,6 @@ def postgres(home: Path, endpoint: Endpoint, chosen: Path | None = None) -> subp
         home.mkdir(mode=0o700, exist_ok=True)
         if account and sys.platform != "win32":
             os.chown(home, _NOBODY, _NOBODY)
-        unfinished = home / "unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
         password = home / "password"
         password.write_text(PASSWORD)
         arguments = [
@@ -130,8 +128,7 @@ def postgres(home: Path, endpoint: Endpoint, chosen: Path | None = None) -> subp
             "--locale=C",
             "--no-sync",
         ]
-        _run([str(binaries / "initdb"), "-D", str(unfinished), *arguments], home, **account)
-        unfinished.rename(data)
+        made_once(data, lambda place: _run([str(binaries / "initdb"), "-D", str(place), *arguments], home, **account))
     settings = {
         "port": endpoint.port,
         "listen_addresses": "127.0.0.1",

