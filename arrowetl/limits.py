@@ -125,6 +125,11 @@ unacknowledged_seconds = 120
 # Who waits for another's lock gives up after this, and is tried again; the switch of a published table far sooner.
 lock_seconds = 60
 
+# What our sessions ask of their servers: to keep one that is silent for longer than any index takes to build, and to
+# wait for us, or for what we take from them, as long as a slow link needs.
+idle_session_seconds = 28_800
+server_network_seconds = 600
+
 # What may go by itself is tried again: so often, after a second, two, four …, each shorter by a random share, so that
 # not all come again at once. Together that is longer than a server takes to start again.
 retries = 4

@@ -32,6 +32,8 @@ class Examined:
     problems: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     """What an administrator of the server could do for more speed."""
+    otherwise: tuple[tuple[str, str, str, str], ...] = ()
+    """Setting, what the server would have done, what a session of ours does, and why."""
     error: ArrowetlError | None = None
 
     @property
@@ -63,25 +65,43 @@ def _reach_one(endpoint: Endpoint) -> ArrowetlError | None:
     return None
 
 
-def _connect(endpoint: Endpoint) -> drivers.MySQL | drivers.Postgres:
+def _connect(endpoint: Endpoint, compares: bool = False) -> drivers.MySQL | drivers.Postgres:
     if endpoint.name == "warehouse":
         return drivers.Postgres(endpoint)
-    return drivers.MySQL(endpoint, read_only=endpoint.name == "source")
+    return drivers.MySQL(endpoint, read_only=endpoint.name == "source", compares=compares)
 
 
-def require_local_infile(replica: Endpoint) -> None:
+def require_a_writable_replica(replica: Endpoint) -> None:
     """
     Raises:
-        DatabaseQueryError: the replica does not take LOAD DATA LOCAL.
+        DatabaseQueryError: the replica takes no rows, or not by LOAD DATA LOCAL.
     """
     session = drivers.MySQL(replica)
     try:
-        if session.rows("SHOW GLOBAL VARIABLES LIKE 'local_infile'")[0][1] != "ON":
-            raise DatabaseQueryError(
-                f"{replica}: local_infile is off, and rows can be loaded no other way", drivers.LOCAL_INFILE
-            )
+        if problems := _unwritable(session):
+            what, remedy = problems[0]
+            raise DatabaseQueryError(f"{replica}: {what}, and nothing can be loaded", remedy)
     finally:
         session.close()
+
+
+def _unwritable(session: drivers.MySQL) -> list[tuple[str, str]]:
+    """What keeps a replica from being written, and what to do about it."""
+    names = "'local_infile', 'read_only', 'super_read_only'"
+    variables = dict(session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"))
+    found = [] if variables.get("local_infile") == "ON" else [("local_infile is off", drivers.LOCAL_INFILE)]
+    is_read_only = variables.get("read_only", "OFF") not in ("OFF", "0")
+    if variables.get("super_read_only", "OFF") == "ON" or (is_read_only and not _passes_read_only(session)):
+        found.append(("read_only is on", drivers.READ_ONLY))
+    return found
+
+
+def _passes_read_only(session: drivers.MySQL) -> bool:
+    """Whether the account may write where read_only keeps others from it."""
+    grants = " ".join(str(grant) for (grant,) in session.rows("SHOW GRANTS")).upper()
+    everywhere = [part for part in grants.split("GRANT ") if " ON *.* " in part]
+    may = ("ALL PRIVILEGES", "SUPER", "READ_ONLY ADMIN", "READ ONLY ADMIN", "CONNECTION_ADMIN")
+    return any(privilege in part for part in everywhere for privilege in may)
 
 
 def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
@@ -121,10 +141,6 @@ def _identity(session: drivers.MySQL) -> Any:
 
 # Server, a setting of it, where it is to be otherwise, and what that would bring.
 _ADVICE: tuple[tuple[str, str, Callable[[int], bool], str], ...] = (
-    (
-        "source", "myisam_use_mmap", lambda on: not on,
-        "SET GLOBAL myisam_use_mmap = 1 would spare it a call for each row of a large MyISAM table",
-    ),
     (
         "replica", "innodb_buffer_pool_size", lambda bytes_: bytes_ < limits.buffer_pool_bytes_wanted,
         "an innodb_buffer_pool_size of a quarter of the machine's memory would keep large tables from being read again "
@@ -167,7 +183,7 @@ def _number(text: str) -> int:
 def examine(endpoint: Endpoint) -> Examined:
     """Everything `test-connections` tells of one server; a failure is part of it."""
     try:
-        session = _connect(endpoint)
+        session = _connect(endpoint, compares=True)
     except ArrowetlError as error:
         return Examined(endpoint, error=error)
     try:
@@ -175,7 +191,8 @@ def examine(endpoint: Endpoint) -> Examined:
         session.rows("SELECT 1")
         latency = time.monotonic() - clock
         version, facts, problems = _EXAMINATIONS[endpoint.name](session, endpoint)
-        return Examined(endpoint, version, latency, tuple(facts), tuple(problems), advice(endpoint.name, dict(facts)))
+        advised = advice(endpoint.name, dict(facts))
+        return Examined(endpoint, version, latency, tuple(facts), tuple(problems), advised, tuple(session.otherwise))
     except ArrowetlError as error:
         return Examined(endpoint, error=error)
     finally:
@@ -210,8 +227,8 @@ def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, lis
         facts.append(("tables", str(tables)))
         if not tables:
             problems.append(f"no table of {endpoint.database} can be seen: grant SELECT on it")
-    elif variables.get("local_infile") != "ON":
-        problems.append(f"local_infile is off; {drivers.LOCAL_INFILE}")
+    else:
+        problems += [f"{what}; {remedy}" for what, remedy in _unwritable(session)]
     return version, facts, problems
 
 
@@ -226,6 +243,13 @@ def _examine_postgres(session: drivers.Postgres, endpoint: Endpoint) -> tuple[st
         problems.append(f"no CREATE privilege on schema {endpoint.namespace}: grant it to {endpoint.user}")
     if not exists and not session.rows("SELECT has_database_privilege(current_database(), 'CREATE')")[0][0]:
         problems.append(f"schema {endpoint.namespace} is missing and {endpoint.user} may not create it: create it")
+    other = drivers.Postgres(endpoint)
+    try:
+        drivers.require_one_each(session, other)
+    except DatabaseConnectionError as error:
+        problems.append(str(error))
+    finally:
+        other.close()
     facts.append(("schema", f"{endpoint.namespace}" + ("" if exists else " (will be created)")))
     return version, facts, problems
 

@@ -278,6 +278,9 @@ def examined(found: Sequence[Examined]) -> RenderableType:
         parts.append(Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts)))
         parts += [Text(f"  {problem}", style="red") for problem in one.problems]
         parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
+        ours = ", ".join(f"{name} {value or repr(value)} (there: {there or repr(there)})"
+                         for name, there, value, _ in one.otherwise)  # fmt: skip
+        parts += [Text(f"  set in each session of ours: {ours}")] if ours else []
     return Group(*parts)
 
 

@@ -237,7 +237,7 @@ def route(
         if replica:
             preflight.refuse_same_server(read, replica)
             if writes:
-                preflight.require_local_infile(replica)
+                preflight.require_a_writable_replica(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
         choices = tables_file.choices
         if request.max_source_connections:

@@ -11,9 +11,9 @@ from importlib import metadata
 
 from arrowetl.drivers.adbc import PostgresArrow
 from arrowetl.drivers.arrow import mute_panics, read_arrow
-from arrowetl.drivers.mysql import LOCAL_INFILE, MySQL
+from arrowetl.drivers.mysql import LOCAL_INFILE, READ_ONLY, MySQL
 from arrowetl.drivers.pool import Pool
-from arrowetl.drivers.postgres import Postgres, can_copy
+from arrowetl.drivers.postgres import Postgres, can_copy, require_one_each
 
 
 def versions() -> dict[str, str]:
@@ -32,6 +32,7 @@ def versions() -> dict[str, str]:
 
 __all__ = [
     "LOCAL_INFILE",
+    "READ_ONLY",
     "MySQL",
     "Pool",
     "Postgres",
@@ -39,5 +40,6 @@ __all__ = [
     "can_copy",
     "mute_panics",
     "read_arrow",
+    "require_one_each",
     "versions",
 ]

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from arrowetl import limits
 from arrowetl.drivers.patience import opened_since, patience, sockets
-from arrowetl.drivers.postgres import conninfo, postgres_error
+from arrowetl.drivers.postgres import conninfo, postgres_error, set_up
 from arrowetl.errors import DatabaseError
 from arrowetl.route import Endpoint
 
@@ -45,6 +45,7 @@ class PostgresArrow:
             before = sockets()
             self._connection = self._adbc.connect(conninfo(endpoint), autocommit=True)
             self._fd = opened_since(before, endpoint)
+        set_up(self)
 
     def read_arrow(self, statement: str) -> pa.Table:
         """The rows of a query as Arrow: what is no type of Arrow's must be cast to one."""

@@ -17,13 +17,11 @@ import connectorx
 import pyarrow as pa
 
 from arrowetl import limits
+from arrowetl.drivers import sessions
 from arrowetl.drivers.patience import patience, patience_seconds
-from arrowetl.drivers.refusals import clean, statement_limit
+from arrowetl.drivers.refusals import clean
 from arrowetl.errors import DatabaseConnectionError, DataExtractionError
 from arrowetl.route import Endpoint
-
-# The session in which partitions are read: UTC (TIMESTAMP is session-local), nothing but reads.
-_EXTRACT_SESSION = ["SET SESSION time_zone = '+00:00', sql_mode = ''{limit}", "SET SESSION TRANSACTION READ ONLY"]
 
 
 def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds: int = 0) -> pa.Table:
@@ -55,7 +53,8 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     user, password, database = (quote(part, safe="") for part in (endpoint.user, endpoint.password, endpoint.database))
     query = "&".join(f"{key}={quote(value, safe='/')}" for key, value in options.items())
     url = f"mysql://{user}:{password}@{_url_host(endpoint.host)}:{endpoint.port}/{database}?{query}"
-    session = [words.replace("{limit}", statement_limit(statement_seconds)) for words in _EXTRACT_SESSION]
+    settings = sessions.mysql("", statement_seconds, writes=False)
+    session = [*sessions.said_to_mysql(settings, writes=False), sessions.refused_by_mysql(settings)]
     try:
         with patience(endpoint, patience_seconds(endpoint, statement_seconds)):
             return connectorx.read_sql(
@@ -66,6 +65,8 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     except BaseException as error:  # a Rust panic is no Exception
         # Neither text is passed on: a panic's holds the cell's value.
         reason = re.search(r"ERROR (\d+) \(\w+\):?\s*(.*?)\s*}?\s*$", str(error), re.DOTALL)
+        if reason and int(reason[1]) == sessions.NOT_AS_SET:
+            raise sessions.not_as_set(endpoint, "its character set, its time zone, or one of its limits") from None
         said = f"{clean(reason[2], endpoint)} ({reason[1]})" if reason else _words(error)
         raise DataExtractionError(
             f"{endpoint}: the read was ended: {said}",

@@ -15,8 +15,9 @@ import mysql.connector
 from mysql.connector import errorcode
 
 from arrowetl import limits
+from arrowetl.drivers import sessions
 from arrowetl.drivers.patience import patience, patience_seconds
-from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, statement_limit, verb
+from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.model import Flavour
 from arrowetl.route import Endpoint
@@ -47,6 +48,9 @@ _TRANSIENT |= _CRASHED
 _TRANSIENT |= {errorcode.ER_NO_SUCH_TABLE, errorcode.ER_BAD_FIELD_ERROR, errorcode.ER_TABLE_DEF_CHANGED}
 
 LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
+READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is no read-only one"
+    "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is nobody's read-only replica"
+)
 _REMEDIES_MYSQL = {
     errorcode.ER_ACCESS_DENIED_ERROR: "check {variables}_USER and _PASSWORD, and from which hosts the account may come",
     errorcode.ER_DBACCESS_DENIED_ERROR: "grant the account its privileges on {database}",
@@ -73,15 +77,13 @@ class MySQL:
     A session on a MySQL or MariaDB server: UTC, strict, utf8mb4, no value ever renumbered.
     """
 
-    # Zero dates are data (no NO_ZERO_DATE), id 0 is an id, and a table that asks for InnoDB gets it.
-    SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
-
     def __init__(
         self,
         endpoint: Endpoint,
         read_only: bool = False,
         infile_directory: Path | None = None,
         statement_seconds: int = 0,
+        compares: bool = False,
     ) -> None:
         """
         Connect, or fail within the endpoint's `connect_seconds`.
@@ -89,9 +91,10 @@ class MySQL:
         Args:
             infile_directory: the only place LOAD DATA LOCAL may read from.
             statement_seconds: after which the server ends a query; 0 is never.
+            compares: whether what the server would have done otherwise is to be known (`otherwise`).
 
         Raises:
-            DatabaseConnectionError: the server is down or refuses.
+            DatabaseConnectionError: the server is down or refuses, or the session is not what it was asked to be.
         """
         self.endpoint = endpoint
         self._used = time.monotonic()
@@ -116,14 +119,14 @@ class MySQL:
             arguments["allow_local_infile_in_path"] = str(infile_directory)
         with self._translated("connect"):
             self._connection = _connect_mysql(arguments, endpoint)
-            # MySQL 8 and later tell of tables from a cache of up to a day; only they read what stands in the comment.
-            self._connection.cmd_query(
-                f"SET SESSION time_zone = '+00:00', sql_mode = '{self.SQL_MODE}' "
-                f", lock_wait_timeout = {limits.lock_seconds}"
-                f"/*!80003 , information_schema_stats_expiry = 0 */{statement_limit(statement_seconds)}"
-            )
-            if read_only:
-                self._connection.cmd_query("SET SESSION TRANSACTION READ ONLY")
+        settings = sessions.mysql(sessions.STRICT, statement_seconds, writes=not read_only)
+        asked = sessions.asked_of_mysql(settings)
+        before = self._named(asked) if compares else {}
+        for statement in sessions.said_to_mysql(settings, writes=not read_only):
+            self.execute(statement)
+        sessions.require(endpoint, settings, self._named(asked))
+        self.otherwise = sessions.otherwise(settings, before)
+        """Name, what the server would have done, what this session does, and why."""
         with suppress(AttributeError):
             # From here on statements may take their time, until `patience` ends.
             connected = self._connection._socket.sock
@@ -147,6 +150,11 @@ class MySQL:
     @property
     def uses_tls(self) -> bool:
         return bool(self.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1])
+
+    def _named(self, question: str) -> dict[str, str]:
+        """Name → value, of an answer that has them in turn."""
+        (answer,) = self.rows(question)
+        return {str(name): str(value) for name, value in zip(answer[::2], answer[1::2], strict=True)}
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
@@ -175,7 +183,7 @@ class MySQL:
         Returns:
             The rows it changed, how many warnings it gave, and the words of the first of them.
         """
-        strict = self.SQL_MODE
+        strict = sessions.STRICT
         if lenient:
             self.execute(f"SET SESSION sql_mode = '{strict.replace('STRICT_ALL_TABLES,', '')}'")
         with self._translated("LOAD DATA"):

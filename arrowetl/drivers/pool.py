@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Generic, Protocol, TypeVar
 
+from arrowetl.errors import DatabaseConnectionError
 from arrowetl.outcome import ConnectionCount
 from arrowetl.route import Endpoint
 
@@ -55,9 +56,12 @@ class Pool(Generic[S]):
             session = self._take()
             try:
                 yield session
-            except BaseException:
+            except BaseException as error:
                 session.close()
                 self._closed()
+                if isinstance(error, DatabaseConnectionError):
+                    # What ended this one has most likely ended those that wait.
+                    self.close()
                 raise
             with self._lock:
                 self._idle.append(session)
@@ -99,6 +103,8 @@ class Pool(Generic[S]):
                 return session
             session.close()
             self._closed()
+            # Each try would meet another one that is dead.
+            self.close()
         session = self._connect()
         self._opening()
         return session

@@ -13,17 +13,18 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import pgpq
 import psycopg
 import pyarrow as pa
 
 from arrowetl import limits
+from arrowetl.drivers import sessions
 from arrowetl.drivers.patience import patience
 from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
-from arrowetl.route import Endpoint
+from arrowetl.route import VARIABLES, Endpoint
 from arrowetl.sql import postgres_name, postgres_table
 
 # It logs what it cannot raise, in its own words; where nobody listens, Python would print them.
@@ -53,7 +54,7 @@ _REMEDIES_POSTGRES = {
 
 
 def conninfo(endpoint: Endpoint) -> str:
-    """How libpq is told the way to a warehouse, and how its sessions are to be: in UTC."""
+    """How libpq is told the way to a warehouse."""
     settings = {
         "host": endpoint.host,
         "port": str(endpoint.port),
@@ -67,13 +68,9 @@ def conninfo(endpoint: Endpoint) -> str:
         "keepalives_count": str(limits.tcp_keepalive["TCP_KEEPCNT"]),
         "tcp_user_timeout": str(limits.unacknowledged_seconds * 1000),
         "application_name": "arrowetl",
-        # Whatever PGCLIENTENCODING says, and of a SQL_ASCII database as well.
+        # What is not understood before there is a session; the rest is said in it (`sessions`), as poolers refuse
+        # `options`. Whatever PGCLIENTENCODING says.
         "client_encoding": "UTF8",
-        # jit off: our long statements are joins and scans it only delays.
-        "options": "-c TimeZone=UTC -c IntervalStyle=postgres -c DateStyle=ISO -c extra_float_digits=1 -c jit=off "
-        f"-c lock_timeout={limits.lock_seconds}s "
-        # A client whose machine is gone must not hold its locks for hours.
-        + " ".join(f"-c {name}={value}" for name, value in limits.server_keepalive.items()),
     }
     # libpq verifies by an authority it is given whatever the mode, and `prefer` then falls back to plain text.
     if endpoint.ssl_ca and endpoint.ssl_mode.startswith("verify"):
@@ -95,6 +92,64 @@ def can_copy(schema: pa.Schema) -> bool:
     return all(type_ in _ENCODED for type_ in schema.types)
 
 
+class Asks(Protocol):
+    """A session, of whichever driver."""
+
+    endpoint: Endpoint
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]: ...
+    def close(self) -> None: ...
+
+
+def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
+    """
+    Say what the session is to be, and see that it is.
+
+    Returns:
+        Name, what the server would have done, what the session does, and why; where that is another thing.
+
+    Raises:
+        DatabaseConnectionError: it is not.
+    """
+    settings, endpoint = sessions.postgres(), session.endpoint
+    try:
+        answers = session.rows(sessions.said_to_postgres(settings))
+        found = {name: now for name, now, _ in answers}
+        sessions.require(endpoint, settings, found)
+        if (encoding := found[sessions.ENCODING]) != "UTF8":
+            raise DatabaseConnectionError(
+                f"{endpoint}: its database is encoded in {encoding}, which has no room for the source's texts",
+                f"make another: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8', and name it in "
+                f"{VARIABLES[endpoint.name]}_DB",
+                transient=False,
+            )
+    except DatabaseConnectionError:
+        session.close()
+        raise
+    return sessions.otherwise(settings, {name: before for name, _, before in answers})
+
+
+def require_one_each(first: Asks, second: Postgres) -> None:
+    """
+    Two clients have two sessions, each of them one.
+
+    Raises:
+        DatabaseConnectionError: a pooler lends sessions by the transaction: locks and settings would be anybody's.
+    """
+    question = "SELECT pg_backend_pid()"
+    before = first.rows(question)
+    with second.transaction():
+        # What is in a transaction, a pooler cannot lend to anybody else meanwhile.
+        other, after = second.rows(question), first.rows(question)
+    if other == before or after != before:
+        raise DatabaseConnectionError(
+            f"{first.endpoint}: a pooler lends its sessions by the transaction; a run's lock and settings need one of "
+            "its own",
+            "connect to PostgreSQL itself, or to a pool in session mode (PgBouncer: pool_mode = session)",
+            transient=False,
+        )
+
+
 class Postgres:
     """
     A session on the warehouse, in UTC; each statement commits unless inside `transaction`.
@@ -105,7 +160,7 @@ class Postgres:
         Connect, or fail within the endpoint's `connect_seconds`.
 
         Raises:
-            DatabaseConnectionError: the server is down or refuses.
+            DatabaseConnectionError: the server is down or refuses, or the session is not what it was asked to be.
         """
         self.endpoint = endpoint
         self._used = time.monotonic()
@@ -114,6 +169,8 @@ class Postgres:
             # A prepared statement would outlive the columns of the table it was prepared for.
             self._connection = psycopg.connect(conninfo(endpoint), autocommit=True, prepare_threshold=None)
         self._fd = self._connection.pgconn.socket
+        self.otherwise = set_up(self)
+        """Name, what the server would have done, what this session does, and why."""
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""

@@ -49,14 +49,3 @@ def verb(doing: str) -> str:
 
 def lost(endpoint: Endpoint, doing: str) -> DatabaseConnectionError:
     return DatabaseConnectionError(f"{endpoint}: {verb(doing)}", remedy_for(UNREACHABLE, endpoint))
-
-
-def statement_limit(seconds: int) -> str:
-    """
-    More of a SET, by which the server ends statements that last longer; each flavour reads its own comment.
-
-    MySQL before 5.7.8 and MariaDB before 10.1 know no such limit.
-    """
-    if not seconds:
-        return ""
-    return f" /*M!100103 , max_statement_time = {seconds} */ /*!50708 , max_execution_time = {seconds * 1000} */"
