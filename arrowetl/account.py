@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
-from arrowetl import coerce, limits, modes, schema
+from arrowetl import coerce, evidence, modes, schema
 from arrowetl.model import Mode, TablePlan
 from arrowetl.outcome import Changes, Coercion, Outcome, PartitionOutcome, Staged, Status
 from arrowetl.record import AsOf, Reading, Record
@@ -50,9 +50,7 @@ def entry_of(
     moved = not plan.is_delta or bool(staged)
     # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
     version = f"{shared.route.run_id}-{uuid4().hex[:8]}"
-    # What is masked is in no checksum.
-    by_checksum = plan.table.rows <= limits.whole_rows_checksum_max and not plan.masked
-    compared_whole = plan.mode is not Mode.INCREMENTAL or by_checksum
+    compared_whole = plan.mode is not Mode.INCREMENTAL or evidence.rest_is_compared_whole(plan)
     compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
     return Entry(
         table=plan.name,
@@ -79,7 +77,7 @@ def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
     record = shared.standings[plan.name].replica
     return Entry(
         plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
-        record.watermark_column,
+        record.watermark_column, current_at=record.checked_at if plan.from_replica else None,
     )  # fmt: skip
 
 

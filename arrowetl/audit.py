@@ -86,7 +86,7 @@ def audit(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
         parts: Sequence[Partition] = recalled.parts
     else:
         parts = list(ends.source.ranges(planned, lambda: limits.verified_rows)) if asked[0].side.key else [_ALL]
-    fields = tuple(field for field in planned.fields if not field.mask)
+    fields = tuple(field for field in planned.fields if field.is_compared)
     telling = Telling.of(fields, _naming(planned), wanted.shows)
     planned = replace(planned, fields=fields)
     if wanted.deep or any(map(schema.is_a_document, fields)):
@@ -151,7 +151,7 @@ def _naming(planned: TablePlan) -> tuple[Field, ...]:
 
 
 def _sides(planned: TablePlan, ends: Ends) -> tuple[Asked, Asked, Asked]:
-    fields = [field for field in planned.fields if not field.mask]
+    fields = [field for field in planned.fields if field.is_compared]
     named, ranged = _naming(planned), None
     if named and partition.can_be_split(planned.table) and _is_a_number(named[0]):
         ranged = named[0]

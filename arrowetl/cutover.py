@@ -25,6 +25,7 @@ from arrowetl.errors import (
     StagingLostError,
     ours,
 )
+from arrowetl.fencing import miscounted, require_own
 from arrowetl.model import Cutover, Drift, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
 from arrowetl.sql.history import mark_published
@@ -42,7 +43,10 @@ def cutover(
     Raises:
         OutOfStepError: the published table would not have the rows it must.
     """
-    return _switched(session, follow(session, plan), staged, comments, recorded)
+    plan = follow(session, plan)
+    with session.transaction():
+        require_own(session, session.endpoint.namespace, plan)
+        return _switched(session, plan, staged, comments, recorded)
 
 
 def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
@@ -56,7 +60,13 @@ def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
     published = plan.published
     if _is_bent(plan) or not (plan.drift or (published and published.not_null)):
         return plan
-    united.patiently(session, lambda: _follow_alone(session, session.endpoint.namespace, plan))
+    namespace = session.endpoint.namespace
+
+    def act() -> None:
+        require_own(session, namespace, plan)
+        _follow_alone(session, namespace, plan)
+
+    united.patiently(session, act)
     followed = replace(published, not_null=()) if published else None
     return replace(plan, drift=Drift(adds_key=plan.drift.adds_key), published=followed)
 
@@ -110,6 +120,7 @@ def cutover_together(
     began = time.monotonic()
     try:
         with session.transaction():
+            require_own(session, session.endpoint.namespace, switches[0].plan)
             # What takes a reader's place comes last: it holds that until all are done.
             for one in sorted(switches, key=lambda one: _is_bent(one.plan) or one.plan.drift.adds_key):
                 _switch_or_tell(session, one, found)
@@ -165,7 +176,7 @@ def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) ->
 
 def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     if plan.cutover is Cutover.SWAP:
-        return _swap(session, namespace, plan, staged.rows)
+        return _swap(session, namespace, plan, staged)
     if staged and not session.rows(is_prepared(namespace, plan.name))[0][0]:
         raise StagingLostError(
             f"{plan.name}: the warehouse crashed after rows were staged, and has them no more; nothing was changed",
@@ -183,9 +194,12 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
     return changes
 
 
-def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, rows: int) -> Changes:
+def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     for statement in sql.swap_warehouse(namespace, plan):
         session.execute(statement)
+    rows = session.count(namespace, plan.name_postgres)
+    if rows != staged.expected:
+        raise miscounted(plan, "warehouse", rows, staged.expected)
     return Changes(inserted=rows)
 
 
@@ -195,7 +209,7 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         # Rows that were staged, and went while the rest was compared.
         session.execute(sql.unstage(namespace, plan))
     session.execute(sql.differing(namespace, plan))
-    differing = session.count(namespace, sql.diff_name(plan.name_postgres))
+    differing = session.count(namespace, sql.diff_name(plan.name_postgres, plan.run))
     if not plan.is_delta and differing > limits.replace_share * max(staged.rows, 1) and differing > 1:
         new = session.rows(sql.count_new(namespace, plan))[0][0] if plan.cutover is Cutover.MERGE else differing
         delete, insert = sql.replace_all(namespace, plan)
@@ -211,7 +225,7 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         if plan.cutover is Cutover.MATCH:
             # Without a key there is no telling an edit from a row that went and one that came.
             changes = replace(changes, inserted=written, updated=0)
-    session.execute(sql.drop_postgres(namespace, sql.diff_name(plan.name_postgres)))
+    session.execute(sql.drop_postgres(namespace, sql.diff_name(plan.name_postgres, plan.run)))
     return changes
 
 

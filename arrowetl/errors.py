@@ -9,7 +9,9 @@ Every way arrowetl can fail, as one tree with an exit code on each branch.
     ├── DatabaseError                   4   a server
     │   ├── DatabaseConnectionError     4   cannot be reached, or refuses
     │   ├── DatabaseQueryError          4   refused a statement
-    │   └── DatabaseTransactionError    4   another run holds the lock, or a commit failed
+    │   └── DatabaseTransactionError    4   a commit failed
+    │       ├── LockedError             6   another run holds the lock
+    │       └── LockLostError           4   the run's own lock was lost
     ├── Interrupted                   130   somebody asked the run to stop
     └── DataError                       1   rows
         ├── DataExtractionError         1   could not be read exactly
@@ -108,6 +110,19 @@ class DatabaseQueryError(DatabaseError):
 
 class DatabaseTransactionError(DatabaseError):
     pass
+
+
+class LockedError(DatabaseTransactionError):
+    """Another run is at work."""
+
+    exit_code = 6
+
+
+class LockLostError(DatabaseTransactionError):
+    """
+    The run's lock is its own no more: nothing may be switched or recorded by it
+    from then on.
+    """
 
 
 class Interrupted(ArrowetlError):

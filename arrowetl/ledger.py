@@ -22,14 +22,14 @@ from statistics import median
 from typing import Any
 
 from arrowetl import drivers, limits, sql
-from arrowetl.errors import ArrowetlError, DatabaseTransactionError
+from arrowetl.errors import ArrowetlError, DatabaseQueryError, LockedError, LockLostError
 from arrowetl.estimate import NO_HISTORY, History, Past, PastRun
 from arrowetl.model import Journey
 from arrowetl.outcome import Coercion, ConnectionCount, Outcome, Recorded, Summary
 from arrowetl.pace import Pace
 from arrowetl.record import Record
 from arrowetl.route import Endpoint
-from arrowetl.sql import history, tables, tracking
+from arrowetl.sql import fence, history, tables, tracking
 from arrowetl.sql.tracking import Entry
 
 OURS = frozenset(
@@ -40,6 +40,7 @@ OURS = frozenset(
         "etl_table_history",
         "etl_partition_status",
         "etl_staging_status",
+        "etl_run_lock",
         "etl_receipts",
         "etl_verified",
     }
@@ -82,6 +83,10 @@ class Ledger:
         self._happened: list[Outcome] = []
         self._recorded: set[str] = set()
         """Tables whose history is written."""
+        self._holding, self._held = threading.Lock(), list[tuple[drivers.Postgres | drivers.MySQL, str]]()
+        """The sessions that hold the run's locks, each with the question whether it does."""
+        self.lost: LockLostError | None = None
+        """That the run's lock was found to be lost."""
 
     def connections(self) -> tuple[ConnectionCount, ...]:
         return tuple(pool.count for pool in self._pools())
@@ -95,10 +100,13 @@ class Ledger:
         Keep other runs away from the ends this run writes, for as long as the block lasts.
 
         Raises:
-            DatabaseTransactionError: another run is at work, which is told.
+            LockedError: another run is at work, which is told.
+            DatabaseConnectionError: a pooler gives nobody a session of one's own.
         """
         with ExitStack() as held:
             warehouse = held.enter_context(self.warehouse.session())
+            with self.warehouse.session() as other:
+                drivers.require_one_each(warehouse, other)
             number = sql.lock_number(f"arrowetl {warehouse.endpoint.database} {warehouse.endpoint.namespace}")
             if not warehouse.rows(f"SELECT pg_try_advisory_lock({number})")[0][0]:
                 raise _locked(warehouse.endpoint, warehouse.rows(sql.holder_of(number)))
@@ -106,13 +114,62 @@ class Ledger:
             # Whoever finds the lock taken is shown this.
             holder = f"arrowetl run {run_id} on {socket.gethostname()}"[: limits.postgres_name_bytes]
             warehouse.execute(f"SET application_name = {sql.postgres_literal(holder)}")
+            self._held = [(warehouse, sql.holds(number))]
+            held.callback(self._held.clear)
             if self._replica:
                 replica = held.enter_context(self._replica.session())
                 name = sql.mysql_literal(f"arrowetl {sql.lock_number(replica.endpoint.database)}")
                 if replica.rows(f"SELECT GET_LOCK({name}, 0)")[0][0] != 1:
                     raise _locked(replica.endpoint, replica.rows(sql.mysql_holder_of(name)))
                 held.callback(_quietly, replica.rows, f"SELECT RELEASE_LOCK({name})")
+                self._held.append((replica, sql.mysql_holds(name)))
             yield
+
+    def require_lock(self) -> None:
+        """
+        The run still has its locks, as the sessions say that hold them.
+
+        Raises:
+            LockLostError: it has not; then, and ever after.
+        """
+        with self._holding:
+            for session, question in () if self.lost else tuple(self._held):
+                try:
+                    is_held, why = bool(session.rows(question)[0][0]), "another one has its session"
+                except ArrowetlError as error:
+                    is_held, why = False, error.message
+                if not is_held:
+                    self.lost = _lost(session.endpoint, why)
+                    break
+        if self.lost:
+            raise self.lost
+
+    def take(self, run_id: str) -> None:
+        """
+        From now on this run alone may switch tables: whoever is at it is waited for.
+
+        Raises:
+            LockedError: some run, whose lock was lost, goes on switching a table.
+            LockLostError: the lock was lost before this.
+        """
+        run, waited = sql.run_mark(run_id), limits.lock_seconds
+        if self._writes_warehouse:
+            with self.warehouse.session() as session:
+                try:
+                    session.execute(fence.taken(self.namespace, run, run_id))
+                except DatabaseQueryError as error:
+                    raise _switching(session.endpoint, waited) if error.code == "55P03" else error from error
+        if self._replica and self._writes_replica:
+            with self._replica.session() as replica:
+                lock = fence.switching(replica.endpoint.database)
+                if replica.rows(f"SELECT GET_LOCK({lock}, {waited})")[0][0] != 1:
+                    raise _switching(replica.endpoint, waited)
+                try:
+                    replica.execute(fence.taken(None, run, run_id))
+                except DatabaseQueryError as error:
+                    raise _switching(replica.endpoint, waited) if error.code == _LOCK_WAIT else error from error
+                replica.rows(f"SELECT RELEASE_LOCK({lock})")
+        self.require_lock()
 
     def open(self) -> None:
         """Make the tracking tables and their namespace, or bring a predecessor's up to date; their rows stay."""
@@ -145,6 +202,7 @@ class Ledger:
                 remade, column = tables.REMADE
                 if column not in there.get(remade, {column}):
                     replica.execute(f"DROP TABLE {sql.mysql_table(database, remade)}")
+                replica.execute(tables.RUN_LOCK.format(table=sql.mysql_table(database, "etl_run_lock")))
                 replica.execute(tables.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status")))
                 # What was made just now lacks none.
                 known = there.get("etl_copy_status", tables.ADDED_COPY.keys())
@@ -178,13 +236,14 @@ class Ledger:
         Raises:
             DatabaseError: one end could not be told; the other was.
         """
+        # Who has lost the lock knows no more what the table is by now.
         try:
-            if self._replica and self._writes_replica:
+            if self._replica and self._writes_replica and not self.lost:
                 with self._replica.session() as replica:
                     replica.execute(tracking.failed_copy(outcome.table, run_id))
         finally:
             with self.warehouse.session() as session, session.transaction():
-                if self._writes_warehouse:
+                if self._writes_warehouse and not self.lost:
                     session.execute(tracking.failed_load(self.namespace, outcome.table, run_id))
                 session.execute(history.history(self.namespace, run_id, [outcome]))
             self._recorded.add(outcome.table)
@@ -204,8 +263,13 @@ class Ledger:
             with self._lock:
                 self._happened = happened + self._happened
 
-    def skipped(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
-        """Write down at both ends which tables were proven current, all at once."""
+    def skipped(self, run_id: str, outcomes: Sequence[Outcome], from_source: bool = True) -> None:
+        """
+        Write down at both ends which tables were proven current, all at once.
+
+        Args:
+            from_source: whether that is by the source, and not by a replica that may be behind it.
+        """
         names = [outcome.table for outcome in outcomes]
         if not names:
             return
@@ -214,7 +278,7 @@ class Ledger:
                 replica.execute(tracking.checked_copy(names, run_id))
         with self.warehouse.session() as session, session.transaction():
             if self._writes_warehouse:
-                session.execute(tracking.checked_load(self.namespace, names, run_id))
+                session.execute(tracking.checked_load(self.namespace, names, run_id, from_source))
             session.execute(history.history(self.namespace, run_id, outcomes))
         self._recorded.update(names)
 
@@ -269,12 +333,14 @@ class Ledger:
         if self._replica:
             with self._replica.session() as replica:
                 if "as_of" in _replica_columns(replica).get("etl_copy_status", ()):
-                    at_replica = _records(replica.rows(f"SELECT {_RECORD} FROM etl_copy_status"))
+                    at_replica = _records(replica.rows(f"SELECT {_RECORD}, last_copied FROM etl_copy_status"))
         with self.warehouse.session() as session:
             if "as_of" not in _warehouse_columns(session).get("etl_load_status", ()):
                 return at_replica, {}
             columns = _RECORD.replace("as_of", "as_of::text")
-            return at_replica, _records(session.rows(f"SELECT {columns} FROM {self._quoted}.etl_load_status"))
+            return at_replica, _records(
+                session.rows(f"SELECT {columns}, _loaded_at FROM {self._quoted}.etl_load_status")
+            )
 
     def remembered(self) -> dict[str, tuple[Coercion, ...]]:
         """Table → what the last run of it that succeeded had to coerce; nothing of tables that none carried."""
@@ -341,13 +407,31 @@ def _quietly(say: Callable[[str], Any], statement: str) -> None:
         say(statement)
 
 
-def _locked(endpoint: Endpoint, holders: Sequence[tuple[Any, ...]]) -> DatabaseTransactionError:
+def _locked(endpoint: Endpoint, holders: Sequence[tuple[Any, ...]]) -> LockedError:
     who = next((f": {name}, since {since:%Y-%m-%d %H:%M:%S} UTC" for name, since in holders if name and since), "")
-    return DatabaseTransactionError(
+    return LockedError(
         f"{endpoint}: another run is at work there{who}",
         "wait for it to end; `arrowetl status` shows what it has done",
     )
 
+
+def _switching(endpoint: Endpoint, seconds: int) -> LockedError:
+    return LockedError(
+        f"{endpoint}: a run that has lost its lock is switching a table there, and did not come to an end within "
+        f"{seconds} seconds",
+        "end that run, or its sessions at the server, and run again",
+    )
+
+
+def _lost(endpoint: Endpoint, why: str) -> LockLostError:
+    return LockLostError(
+        f"{endpoint}: the run's lock there was lost ({why}); from then on it has switched and recorded nothing",
+        "see what ended the session (an administrator, a restart, a limit upon idle sessions, the network, a machine "
+        "that slept), and run again: what was switched before is recorded, and stands",
+    )
+
+
+_LOCK_WAIT = 1205
 
 # A later version may know others.
 _JOURNEYS = frozenset(journey.value for journey in Journey)
@@ -363,8 +447,9 @@ def _records(rows: Iterable[tuple[Any, ...]]) -> dict[str, Record]:
             watermark=watermark,
             watermark_column=column,
             as_of=tracking.as_of_from(as_of),
+            changed_at=changed_at and changed_at.replace(tzinfo=UTC),
         )
-        for name, version, rows_total, checked_at, watermark, column, as_of in rows
+        for name, version, rows_total, checked_at, watermark, column, as_of, changed_at in rows
     }
 
 

@@ -125,6 +125,10 @@ unacknowledged_seconds = 120
 # Who waits for another's lock gives up after this, and is tried again; the switch of a published table far sooner.
 lock_seconds = 60
 
+# Who plans a night does not wait for one of hundreds of tables that somebody has locked: what was to be asked about it
+# is not known then, and it waits its turn when it is carried.
+question_lock_seconds = 1
+
 # What our sessions ask of their servers: to keep one that is silent for longer than any index takes to build, and to
 # wait for us, or for what we take from them, as long as a slow link needs.
 idle_session_seconds = 28_800
@@ -158,6 +162,9 @@ postgres_characters_max = 10_485_760
 
 # An error message of a server is shown up to here; beyond it is usually the statement again.
 server_message_characters = 400
+
+# A replica's table that was written later than this after a run noted that it had changed it, somebody else wrote.
+own_commit_seconds = 5
 
 # What MyISAM's UPDATE_TIME cannot tell apart: changes within the same second.
 update_time_grain_seconds = 1
@@ -233,6 +240,8 @@ guess_factor = 3
 # began: one that runs for an hour, or commits so late, has rows with stamps older than what was read meanwhile.
 # Stamps in local time repeat an hour in autumn. Rows read twice are equal and cost only their reading.
 watermark_overlap_seconds = 2 * 3600
+# A DATETIME is stamped in the zone of the session that writes: from UTC-12 to UTC+14.
+zones_apart_hours = 26
 
 # An incremental table is compared whole so often: edits that moved no stamp are found then at the latest.
 reconcile_days = 7

@@ -54,6 +54,8 @@ class Column:
     scale: int | None = None
     extra: str = ""
     """`auto_increment`, `on update current_timestamp()`, `VIRTUAL GENERATED` …"""
+    depends_on: str = ""
+    """What the values of a VIRTUAL column depend on besides their row: `curdate()`, `rand()` …; empty of all others."""
 
     @property
     def unsigned(self) -> bool:
@@ -92,6 +94,14 @@ class Table:
     """When it last changed (UTC), where the engine can tell."""
     checksum: int | None = None
     """Of all rows, where it was asked."""
+    create_time: datetime | None = None
+    """When it was made, or made anew (UTC)."""
+    stamps_doubted: str = ""
+    """Why `update_time` proves nothing, in words; empty where it does."""
+    hides_columns: bool = False
+    """Whether it has columns that are not shown to this account, where that was asked."""
+    cascades: tuple[str, ...] = ()
+    """Foreign keys whose actions change its rows; of tables of which that was asked."""
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -252,6 +262,11 @@ class Field:
     mask: str | None = None
     """One of `mask.MASKS`: what both ends get is not what the source has."""
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether an end is to have what the source has at any other moment."""
+        return not self.mask and not self.column.depends_on
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -339,6 +354,8 @@ class TablePlan:
     """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
     expected: Expected = NOTHING_EXPECTED
+    run: str = ""
+    """The mark of the run whose it is, by which its staging is known."""
 
     @property
     def journey(self) -> Journey:
@@ -376,6 +393,11 @@ class TablePlan:
     def masked(self) -> tuple[str, ...]:
         """The columns that are masked."""
         return tuple(field.column.name for field in self.fields if field.mask)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The columns that are in no checksum, and compared by none: masked ones, and those of the clock."""
+        return tuple(field.column.name for field in self.fields if not field.is_compared)
 
     @property
     def is_split(self) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from arrowetl import limits, schema
+from arrowetl import evidence, limits, schema
 from arrowetl.errors import DataError
 from arrowetl.model import (
     INTEGERS,
@@ -29,6 +29,21 @@ from arrowetl.model import (
 )
 from arrowetl.record import AsOf, Reading, Record, Standing
 from arrowetl.route import DEFAULT_CHOICES, Choices, Link
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What else is known of a table, by which what is recorded of it is believed or not."""
+
+    alike: tuple[Reading, ...] = ()
+    """What is recorded of others that it may have changed names with."""
+    replica_rows: int | None = None
+    """That the replica counts; None where it was not asked."""
+    replica_checksum: int | None = None
+    """What the replica's rows add up to; None where it was not asked."""
+
+
+NOTHING_SEEN = Seen()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,8 @@ class Circumstances:
     """Tables of which so much was stamped since their watermark that it is no use."""
     replica_catalog: Mapping[str, Table] = field(default_factory=dict)
     """What stands at the replica; asked for where every row is to be read."""
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    """Table → what was asked about it besides."""
 
 
 def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
@@ -71,12 +88,20 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     if reason:
         return replace(plan, mode=Mode.FULL, reason=reason)
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
+    seen = around.seen.get(plan.name, NOTHING_SEEN)
+    if lost := evidence.miscounted_end(record, seen.replica_rows):
+        # What changed at the source is not all that it lacks.
+        comparison, why = _comparison(plan, around)
+        reason = f"somebody changed the replica's table: {lost}; {why}"
+        return replace(plan, mode=Mode.RECONCILE, reason=reason, comparison=comparison)
     overdue = _overdue(record, settings, around.now)
     since, why_not = _since(plan, settings, record, around)
     if since and plan.name in around.mostly_stamped:
         since, why_not = None, f"a third of its rows and more are stamped since {since}"
-    if not overdue and (proof := unchanged(plan.table, record)):
-        plan = replace(plan, mode=Mode.SKIPPED, reason=proof)
+    proof = evidence.unchanged(plan.table, record, seen.alike, seen.replica_checksum)
+    stale = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
+    if proof and not overdue and not stale:
+        plan = replace(plan, mode=Mode.SKIPPED, reason=proof.words)
     elif any(schema.is_a_place(field) for field in plan.fields):
         # Their comments tell the reference system of all values, of which a part knows nothing.
         plan = replace(plan, mode=Mode.FULL, reason="has places, which are read whole", catches_up=False)
@@ -85,16 +110,28 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
             plan,
             mode=Mode.INCREMENTAL,
             since=since,
-            reason=f"{plan.watermark} from {since} on; the rest by checksums",
+            reason=_incremental_words(plan, since, around),
             comparison=Comparison.CHECKSUM,
         )
     else:
         comparison, why = _comparison(plan, around)
-        told = f"{overdue or why_not}; {why}"
+        told = f"{overdue or (stale if proof else None) or why_not}; {why}"
         plan = replace(plan, mode=Mode.RECONCILE, reason=told, comparison=comparison)
     if plan.catches_up:
         plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind, and takes all from the replica")
     return plan
+
+
+def _incremental_words(plan: TablePlan, since: str, around: Circumstances) -> str:
+    """What is read, and what of the rest is looked at."""
+    words = f"{plan.watermark} from {since} on; the rest by checksums"
+    if plan.table.rows <= limits.whole_rows_checksum_max:
+        return words
+    late = limits.watermark_overlap_seconds // 3600
+    return (
+        f"{words} of its keys: what moved no stamp, or is stamped more than {late} hours late, is found when all is "
+        f"compared, every {around.choices.reconcile_days} days"
+    )
 
 
 def structure(plan: TablePlan) -> str:
@@ -222,46 +259,11 @@ def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standin
     if not reason and not _as_recorded(plan, standing):
         reason = "the warehouse's table changed"
     reason = reason or _overdue(record, settings, around.now)
-    if not reason and (proof := unchanged(plan.table, record)):
-        return replace(plan, mode=Mode.SKIPPED, reason=proof)
+    reason = reason or evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
+    seen = around.seen.get(plan.name, NOTHING_SEEN)
+    if not reason and (proof := evidence.unchanged(plan.table, record, seen.alike)):
+        return replace(plan, mode=Mode.SKIPPED, reason=proof.words)
     return replace(plan, mode=Mode.FULL, reason=reason or "changed; without a replica, all rows are read")
-
-
-def unchanged(table: Table, record: Record) -> str | None:
-    """
-    Why the source's table is certainly as it was when it was last read; None when in doubt.
-
-    MyISAM stamps its file at every change, to the second: a stamp that is the recorded one, and that was more than a
-    second old when the table was read, leaves no room for a change. Of other engines only the checksum of all rows is
-    believed.
-    """
-    before = record.as_of.reading if record.as_of else None
-    if before is None:
-        return None
-    if table.engine == "MyISAM" and table.update_time is not None:
-        same = table.update_time == before.update_time and table.rows == before.rows
-        if same and is_old_enough(before):
-            return f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}"
-        return None
-    if table.checksum is not None and table.checksum == before.checksum:
-        return "its checksum is what it was"
-    return None
-
-
-def is_old_enough(reading: Reading) -> bool:
-    """Whether a change after the reading would have moved the table's stamp."""
-    grain = timedelta(seconds=limits.update_time_grain_seconds)
-    return reading.update_time is not None and reading.now - reading.update_time > grain
-
-
-def checksum_tells(plan: TablePlan) -> bool:
-    """
-    Whether the checksum of all rows is to say if the table changed: it is small, and its engine cannot. What is masked
-    is in no checksum, and would change unnoticed.
-    """
-    table = plan.table
-    stamped = table.engine == "MyISAM" and table.update_time is not None
-    return not stamped and not plan.masked and table.rows <= limits.checksum_table_rows_max
 
 
 def _overdue(record: Record, settings: TableSettings, now: datetime) -> str | None:
@@ -290,12 +292,7 @@ def watermark_column(table: Table, settings: TableSettings) -> str | None:
         return None
     column = next((column for column in table.columns if column.name == name), None)
     asked = "primary_incremental_column" in (settings.get("overrides") or {})
-    return name if column and (asked or is_stamped(column)) else None
-
-
-def is_stamped(column: Column) -> bool:
-    """Whether the server itself stamps every change in the column."""
-    return column.data_type in ("timestamp", "datetime") and "on update current_timestamp" in column.extra.lower()
+    return name if column and (asked or evidence.is_stamped(column)) else None
 
 
 def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Circumstances) -> tuple[str | None, str]:
@@ -308,13 +305,29 @@ def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Cir
         return None, f"{named} is no watermark: the server does not stamp it at every change"
     if plan.table.integer_key is None:
         return None, "its primary key is not one integer"
-    since = since_of(record.watermark, plan.table.column(plan.watermark))
+    if why := evidence.unstamped_changes(plan.table):
+        return None, why
+    before = record.as_of.reading if record.as_of else None
+    if before and before.create_time and before.create_time != plan.table.create_time:
+        return None, "it was made anew at the source since: its stamps may be of an earlier day"
+    since = since_of(_reached(plan, record), plan.table.column(plan.watermark))
     if since is None or record.watermark_column != plan.watermark:
         return None, f"no watermark of {plan.watermark} is recorded"
-    compared = record.as_of.compared_at if record.as_of else None
-    if compared is None or around.now - compared >= timedelta(days=around.choices.reconcile_days):
-        return None, f"is compared whole every {around.choices.reconcile_days} days"
+    if stale := evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days):
+        return None, stale
     return since, ""
+
+
+def _reached(plan: TablePlan, record: Record) -> str | None:
+    """
+    Up to where stamps need not be read again. Where the rest is compared by whole rows, stamps that come late are found
+    by that: there it is when the table was last read; elsewhere the highest stamp that it had.
+    """
+    before = record.as_of.reading if record.as_of else None
+    is_clock = plan.watermark is not None and plan.table.column(plan.watermark).data_type == "timestamp"
+    if not (before and record.watermark and is_clock and evidence.rest_is_compared_whole(plan)):
+        return record.watermark
+    return max(before.now.isoformat(), record.watermark)
 
 
 def since_of(watermark: str | None, column: Column) -> str | None:
@@ -336,8 +349,7 @@ def since_of(watermark: str | None, column: Column) -> str | None:
         return None
     if moment.tzinfo:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
-    days = timedelta(days=1 if column.data_type == "date" else 0)
-    low = max(moment - timedelta(seconds=limits.watermark_overlap_seconds) - days, datetime(1970, 1, 2))
+    low = max(moment - evidence.overlap(column), datetime(1970, 1, 2))
     return f"{low:%Y-%m-%d %H:%M:%S}"
 
 
@@ -346,8 +358,8 @@ def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str
     table, link, chosen = plan.table, around.link, around.choices.reconcile_by
     if table.integer_key is None:
         return Comparison.READING, "compared by reading both, having no integer key"
-    if plan.masked:
-        return Comparison.READING, "compared by reading both, for the sake of its masked columns"
+    if plan.left_out:
+        return Comparison.READING, f"compared by reading both, for the sake of {', '.join(plan.left_out)}"
     if chosen != "auto":
         return Comparison(chosen), f"compared by {chosen}, as tables.yml chooses"
     if table.data_bytes <= limits.reading_bytes_min:

@@ -305,6 +305,8 @@ class Summary:
     """Which ends were written."""
     vanished: tuple[str, ...] = ()
     """Tables that tables.yml or the replica knows, and the source has no more, or does not show to this account."""
+    shows_nothing: bool = False
+    """Whether the source shows no table at all."""
 
     @property
     def seconds(self) -> float:
@@ -340,6 +342,7 @@ class Summary:
             "published": self.published and self.published.as_json(),
             "tables": [outcome.as_json() for outcome in self.outcomes],
             "vanished": list(self.vanished),
+            "shows_nothing": self.shows_nothing,
             "overdue": [{"table": name, "message": flag.message} for name, flag in self.overdue.items()],
             "warnings": list(self.warnings),
         }

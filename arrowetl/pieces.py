@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowetl import coerce, condition, modes, parquet, plan, schema, sql
+from arrowetl import coerce, condition, evidence, modes, parquet, plan, schema, sql
 from arrowetl.errors import DatabaseQueryError, DataError, UsageError, nearest
-from arrowetl.model import Field, Partition, Table, TablePlan, TableSettings
+from arrowetl.model import Column, Field, Partition, Table, TablePlan, TableSettings
 from arrowetl.outcome import Coercion
 from arrowetl.source import Source
 from arrowetl.sql import tracking
@@ -164,7 +164,7 @@ class OfWarehouse:
             watermark = settings.get("primary_incremental_column")
             if watermark not in columns or watermark in masked:
                 raise _no_watermark(name)
-            since = sql.postgres_literal(_moment(request.since))
+            since = sql.postgres_literal(_moment(request.since, _overlap(columns[str(watermark)])))
             conditions.append(f"{sql.postgres_name(str(watermark))} >= {since}")
         wanted = pa.schema([parquet.field_of(c, columns[c], None) for c in chosen])
         told: list[Coercion] = []
@@ -261,21 +261,34 @@ def _since(name: str, since: str, table: Table, watermark: str | None) -> str | 
     if watermark is None:
         raise _no_watermark(name)
     if table.column(watermark).data_type in ("timestamp", "datetime", "date"):
-        return _moment(since)
+        return _moment(since, evidence.overlap(table.column(watermark)))
     if not since.lstrip("-").isdigit():
         raise UsageError(f"--since: {watermark} is a number, got {since}")
     return since
 
 
-def _moment(since: str) -> str:
-    """A moment in UTC as both languages read it; a number stays one."""
+# PostgreSQL type of a watermark → MySQL's.
+_STAMPS = {"timestamptz": "timestamp", "timestamp": "datetime", "date": "date"}
+
+
+def _overlap(type_: str) -> timedelta:
+    """By how much stamps may have come late, of a watermark at the warehouse."""
+    kind = _STAMPS.get(type_.partition("(")[0])
+    return evidence.overlap(Column("", kind, kind)) if kind else timedelta()
+
+
+def _moment(since: str, overlap: timedelta) -> str:
+    """
+    A moment in UTC as both languages read it, so much earlier: rows whose stamps came late are in the next increment,
+    and those that are in two are the same. A number stays one.
+    """
     if since.lstrip("-").isdigit():
         return since
     try:
         moment = datetime.fromisoformat(since)
     except ValueError as error:
         raise UsageError(f"--since: no moment: {since}", "write it like 2026-01-31T06:00:00+00:00") from error
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ") if moment.tzinfo else moment.isoformat(" ")
+    return ((moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment) - overlap).isoformat(" ")
 
 
 def _named(table: str, there: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -108,6 +108,25 @@ def table_plan(
     return _with_cutover(plan, misfits, settings.get("views") == "rebuild")
 
 
+def not_shown(plan: TablePlan, settings: TableSettings) -> DataError | None:
+    """
+    Why columns that the warehouse has, and the source does not show any more, are not taken for dropped: of a table of
+    which this account does not see all columns.
+    """
+    excluded = {schema.postgres_name(name) for name in settings.excluded_columns()}
+    missing = [column for column in plan.drift.dropped if column not in excluded]
+    if not missing:
+        return None
+    named = ", ".join(missing)
+    place = f"tables.{plan.name}.overrides.columns"
+    return DataError(
+        f"{plan.name}: the source does not show {named} any more, to an account that does not see all columns of the "
+        "table: dropped, or no longer granted? nothing was carried",
+        f"GRANT SELECT on the table, or on {named}, to the account that reads; or where they are to go at the ends as "
+        f"well: {place}: {', '.join(f'{name}: {{exclude: true}}' for name in missing)}",
+    )
+
+
 def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: PublishedTable | None) -> None:
     if not table.columns:
         raise DataError(

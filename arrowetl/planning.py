@@ -8,16 +8,16 @@ here, and `run --dry-run` shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from arrowetl import config, estimate, jobs, ledger, limits, mask, modes, plan, schema
+from arrowetl import config, estimate, evidence, jobs, ledger, limits, mask, modes, plan, policy, schema, sql
 from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.estimate import Estimate, History
 from arrowetl.ledger import Ledger
 from arrowetl.model import Mode, PublishedTable, Table, TablePlan
-from arrowetl.modes import Circumstances
+from arrowetl.modes import NOTHING_SEEN, Circumstances, Seen
 from arrowetl.outcome import Coercion, Failure, Outcome, Status
 from arrowetl.pace import Pace
 from arrowetl.record import NO_RECORD, Compared, Record, Standing
@@ -61,6 +61,8 @@ class Planned:
     """What the last run on the same way learned."""
     estimate: Estimate | None = None
     """How long it will take."""
+    shows_nothing: bool = False
+    """Whether what is read shows no table at all."""
     vanished: tuple[str, ...] = ()
     """Tables that tables.yml or the replica knows, and what is read has no more, or does not show to this account."""
 
@@ -83,10 +85,12 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
     records = book.records()
     standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records)
+    replica = jobs.servers_of(route.from_replica).source if servers.replica and request.to != "warehouse" else None
     around = Circumstances(
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
         to=request.to,
-        replica_catalog=jobs.servers_of(route.from_replica).source.catalog() if _may_prove(request) else {},
+        replica_catalog=replica.catalog() if replica and _may_prove(request) else {},
+        seen=_seen(standings, request, replica),
     )  # fmt: skip
     pace = book.pace(way(request))
     found = planned_tables(
@@ -99,17 +103,39 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         around,
         pace,
         mask.mark(route.mask_key or b""),
+        servers.source.shows_all_columns,
     )
-    found = _decided_anew(found, tables_file, servers.source, around)
+    run = sql.run_mark(route.run_id)
+    found = replace(found, plans=tuple(replace(one, run=run) for one in found.plans))
+    found = _decided_anew(found, tables_file, servers.source, replica, around)
     found = _estimated(found, request.max_workers, book.past(way(request)))
-    gone = sorted(set(records[0]) - set(catalog)) if request.read_from == "source" else []
-    listed = [name for name in gone if name not in tables_file.tables]
-    if listed:
-        found = replace(found, warnings=(*found.warnings, _vanished("source", listed)))
+    if request.read_from == "source":
+        found = replace(found, vanished=tuple(missing(records, tables_file, catalog)))
+    if found.vanished:
+        words = missing_words(request.read_from, found.vanished, len(catalog))
+        found = replace(found, warnings=(*found.warnings, words))
     if not catalog:
         words = f"the {request.read_from} has no table that this account may read: is it the right database?"
-        found = replace(found, warnings=(*found.warnings, words))
-    return replace(found, vanished=tuple(sorted({*found.vanished, *listed})))
+        found = replace(found, warnings=(*found.warnings, words), shows_nothing=True)
+    return found
+
+
+def missing(
+    records: tuple[Mapping[str, Record], Mapping[str, Record]], tables_file: TablesFile, catalog: Mapping[str, Table]
+) -> list[str]:
+    """
+    Tables that were there, and that the source has no more, or does not show: those of tables.yml, and those of which
+    something is recorded, until a person has excluded them, or an analysis since has left them out of tables.yml.
+    """
+    recorded = {**records[1], **records[0]}
+    known = {
+        name
+        for name, record in recorded.items()
+        if name not in ledger.TRACKING and record.version is not None
+        and not tables_file.analyzed_since(record.checked_at)
+    }  # fmt: skip
+    known |= tables_file.tables.keys()
+    return evidence.missing((name for name in known if not tables_file.of(name).excluded), catalog)
 
 
 def _estimated(found: Planned, workers: int, history: History) -> Planned:
@@ -142,13 +168,37 @@ def standings_of(
     }
 
 
-def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, around: Circumstances) -> Planned:
-    """The plans, once the source was asked for the checksums of some tables, and how quick the link is."""
+def _seen(standings: Mapping[str, Standing], request: Request, replica: Source | None) -> dict[str, Seen]:
+    """Table → what else is known of it: of which others it may have the name, and whether the replica was changed."""
+    records = {name: one.warehouse if request.to == "warehouse" else one.replica for name, one in standings.items()}
+    readings = {
+        name: (record.as_of.structure, record.as_of.reading)
+        for name, record in records.items() if record.as_of and record.as_of.reading
+    }  # fmt: skip
+    alike = evidence.alike(readings)
+    # What is to be read and proven anyway need not be counted first.
+    counted = replica.rows_of(records) if replica and not request.force_full else {}
+    return {name: Seen(alike.get(name, ()), counted.get(name)) for name in alike.keys() | counted.keys()}
+
+
+def _decided_anew(
+    found: Planned, tables_file: TablesFile, source: Source, replica: Source | None, around: Circumstances
+) -> Planned:
+    """The plans, once the ends were asked for the checksums of some tables, and how quick the link is."""
     alone = around.to == "warehouse"
-    asked = [one for one in found.plans if (one.is_delta or alone) and not one.proves and modes.checksum_tells(one)]
+    asked = [one for one in found.plans if (one.is_delta or alone) and not one.proves and evidence.checksum_tells(one)]
     asked = [one for one in asked if _recorded_checksum(modes.base(found.standings[one.name], around)) is not None]
     checksums = source.checksums(asked)
+    if replica and checksums:
+        there = replica.checksums([one for one in asked if one.name in checksums])
+        around = replace(around, seen={**around.seen, **{
+            name: replace(around.seen.get(name, NOTHING_SEEN), replica_checksum=total) for name, total in there.items()
+        }})  # fmt: skip
     stamped = [one for one in found.plans if one.mode is Mode.INCREMENTAL and _is_large(one) and not alone]
+    if cascades := source.cascades(one.name for one in stamped if one.table.engine == "InnoDB"):
+        found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))
+        found = replace(found, plans=_with_modes(found, tables_file, around, checksums))
+        stamped = [one for one in stamped if one.name not in cascades]
     if stamped and (mostly := source.mostly_stamped(stamped)):
         around = replace(around, mostly_stamped=mostly)
         found = replace(found, plans=_with_modes(found, tables_file, around, checksums))
@@ -157,6 +207,10 @@ def _decided_anew(found: Planned, tables_file: TablesFile, source: Source, aroun
     elif not checksums:
         return found
     return replace(found, plans=_with_modes(found, tables_file, around, checksums))
+
+
+def _with_cascades(one: TablePlan, cascades: Mapping[str, tuple[str, ...]]) -> TablePlan:
+    return replace(one, table=replace(one.table, cascades=cascades.get(one.name, ())))
 
 
 def _with_modes(
@@ -194,11 +248,13 @@ def planned_tables(
     around: Circumstances,
     pace: Pace | None = None,
     mask_mark: str = "",
+    shows_all: Callable[[str], bool] = lambda table: True,
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
 
     Args:
+        shows_all: asks the source whether it shows all columns of a table to this account.
         misfits: asks the source how many values of a table's columns some conditions are true of.
         mask_mark: by which another key of masks will be noticed.
 
@@ -215,8 +271,6 @@ def planned_tables(
     if unlisted:
         warnings.append(f"not in tables.yml, carried in full: {', '.join(unlisted)}; `arrowetl analyze` adds them")
     missed = [name for name in vanished if not tables_file.of(name).excluded]
-    if missed:
-        warnings.append(_vanished(request.read_from, missed))
     chosen = config.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
     plans, failed, bytes_ = [], [], pace.partition_bytes if pace else limits.partition_bytes
     for name in chosen:
@@ -233,10 +287,14 @@ def planned_tables(
         try:
             _refuse_tracking(name)
             _refuse_other_spelling(name, vanished, tables_file)
+            if policy.unknown_columns(catalog[name], settings) and not shows_all(name):
+                catalog = {**catalog, name: replace(catalog[name], hides_columns=True)}
             there, known = standings[name].published, remembered.get(name)
             doubts = plan.doubts(catalog[name], settings, there) if known is None else {}
             counts = misfits(catalog[name], doubts) if doubts else {}
             one = plan.table_plan(catalog[name], settings, there, known, counts, bytes_, mask_mark)
+            if (hidden := plan.not_shown(one, settings)) and not shows_all(name):
+                raise hidden
             as_of = standings[name].warehouse.as_of
             if as_of and as_of.without_key and as_of.structure == modes.structure(one) and one.key_postgres:
                 one = plan.without_key(one)
@@ -268,8 +326,12 @@ def _quarantined(catalog: Mapping[str, Table], tables_file: TablesFile) -> str |
     )
 
 
-def _vanished(where: str, names: list[str]) -> str:
-    return f"no more at the {where}: {', '.join(names)}; left as they are at the ends"
+def missing_words(where: str, names: Sequence[str], seen: int) -> str:
+    return (
+        f"no more at the {where}: {', '.join(names)}; {len(names)} of {seen + len(names)} tables were there, and are "
+        "dropped, or not shown to this account; left as they are at the ends. Where that is right, `arrowetl analyze` "
+        "takes them off tables.yml, or overrides: {exclude: true} does; else GRANT SELECT on them"
+    )
 
 
 def _refuse_tracking(table: str) -> None:

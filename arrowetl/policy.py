@@ -30,9 +30,18 @@ def problems_of_types(table: str, fields: Iterable[Field], masks: Mapping[str, s
     ]
 
 
+def unknown_columns(table: Table, settings: TableSettings) -> list[str]:
+    """The columns of which tables.yml says something, and that the source does not show."""
+    names = {column.name for column in table.columns}
+    return [str(name) for name in settings.get("columns", {}) if name not in names]
+
+
 def _unknown(table: Table, settings: TableSettings) -> Iterator[DataError]:
     names = [column.name for column in table.columns]
-    unknown = [str(name) for name in settings.get("columns", {}) if name not in names]
+    unknown = unknown_columns(table, settings)
+    if table.hides_columns:
+        # What is left out need not be shown.
+        unknown = [name for name in unknown if name not in settings.excluded_columns()]
     if unknown:
         yield DataError(
             f"{table.name}: tables.yml has overrides of columns that the source has not: {_hinted(unknown, names)}",

@@ -139,7 +139,8 @@ def _last_run(found: Status) -> str:
     if run["ended_at"] is None:
         return f"last run {run['run_id']}: began {began}, and has not ended: it is at work, or was killed"
     took = duration((run["ended_at"] - run["started_at"]).total_seconds())
-    words = "all good" if run["exit_code"] == 0 else f"exit code {run['exit_code']}"
+    words = "all good" if found.good else found.judgement.word
+    words += f", exit code {run['exit_code']}" if run["exit_code"] else ""
     return f"last run {run['run_id']}: {began}, {took}, {count(run['tables'])} tables, {words}"
 
 

@@ -20,6 +20,7 @@ from arrowetl.errors import (
     ArrowetlError,
     DatabaseConnectionError,
     Interrupted,
+    LockLostError,
     OutOfStepError,
     StagingLostError,
     WithheldError,
@@ -134,6 +135,7 @@ class _Joint:
             self.found = Together(self.found.run_id)
             if not self.waiting or (self._strict and self.failed):
                 return
+            self._night.shared.ledger.require_lock()
             switches = [_switch_of(one, self._night.shared) for one in self.waiting.values()]
             self._warehouse.cutover_together(switches, self.found, accepts)
             lost = self._to_be_staged_anew(self.found.errors)
@@ -153,7 +155,7 @@ class _Joint:
                 self.waiting[name] = replace(ready, plan=self._warehouse.follow(ready.plan))
             except Exception as error:
                 wrong = ours(name, error)
-                if isinstance(wrong, DatabaseConnectionError) or (wrong.transient and not is_last):
+                if isinstance(wrong, DatabaseConnectionError | LockLostError) or (wrong.transient and not is_last):
                     raise
                 self._fail(name, wrong)
             self._followed.add(name)

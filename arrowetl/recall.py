@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from arrowetl import limits, modes, schema
+from arrowetl import evidence, limits, modes, schema
 from arrowetl.bisect import Asked
 from arrowetl.model import Partition, TablePlan
 from arrowetl.record import AsOf, Known, KnownRange, Reading, Record, Standing
@@ -35,7 +35,7 @@ class Recalled:
 
 def structure(planned: TablePlan) -> str:
     """A digest of what is compared of a table, and how."""
-    said = [[f.column.name, f.rule, f.type_postgres, schema.canonical(f)] for f in planned.fields if not f.mask]
+    said = [[f.column.name, f.rule, f.type_postgres, schema.canonical(f)] for f in planned.fields if f.is_compared]
     return hashlib.sha256(json.dumps([said, planned.table.primary_key]).encode()).hexdigest()[:16]
 
 
@@ -61,13 +61,16 @@ def recalled(
         or known.structure != structure(planned)
     ):
         return None
-    seen = replace(planned.table, rows=reading.rows, update_time=reading.update_time, checksum=reading.checksum)
+    seen = replace(
+        planned.table, rows=reading.rows, update_time=reading.update_time, checksum=reading.checksum,
+        create_time=reading.create_time,
+    )  # fmt: skip
     before = Record(as_of=AsOf("", "", known.verified_at, known.reading))
     told = f"as it was found on {known.verified_at:%Y-%m-%d %H:%M} UTC"
-    if version == known.version and (proof := modes.unchanged(seen, before)):
+    if version == known.version and (proof := evidence.unchanged(seen, before)):
         # That nobody else emptied an end, or took rows out of it, is soon asked.
         if all(_counted(one, asked) for one in known.ranges):
-            return Recalled((), known.ranges, f"{told}: {proof}", known.verified_at)
+            return Recalled((), known.ranges, f"{told}: {proof.words}", known.verified_at)
         return None
     since = modes.since_of(known.watermark, planned.table.column(planned.watermark)) if planned.watermark else None
     if since is None or not asked[0].side.key:

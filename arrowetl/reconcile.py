@@ -112,10 +112,10 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     """None where reading is the better way after all: too much differs, or a row cannot be said."""
     key = plan.table.integer_key
     assert key is not None, "checksums go by one integer key"
-    staged = sql.staging_name(plan.name) if plan.mode is Mode.INCREMENTAL else None
+    staged = sql.staging_name(plan.name, plan.run) if plan.mode is Mode.INCREMENTAL else None
     all_of_it = staged is None or plan.table.rows <= limits.whole_rows_checksum_max
     fields = plan.fields if all_of_it else plan.key_fields
-    fields = tuple(field for field in fields if not field.mask)
+    fields = tuple(field for field in fields if field.is_compared)
     grouped = Grouped(key, fields, part, max(1, part.rows // limits.checksum_group_rows))
     here = source.groups(grouped, plan.name)
     there = [replica.groups(grouped, plan.name, staged), *([replica.groups(grouped, staged)] if staged else [])]

@@ -23,6 +23,10 @@ class Reading:
     """The server's own clock."""
     checksum: int | None = None
     """Of all rows, of small tables whose engine cannot tell when they changed."""
+    create_time: datetime | None = None
+    """When the table was made; None of what an earlier version recorded."""
+    stamped: bool = True
+    """Whether `update_time` would have moved at any change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Record:
     watermark: str | None = None
     watermark_column: str | None = None
     as_of: AsOf | None = None
+    changed_at: datetime | None = None
+    """When its rows were last changed, by the end's own clock."""
 
 
 NO_RECORD = Record()

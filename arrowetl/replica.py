@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -18,11 +18,12 @@ import pyarrow as pa
 
 from arrowetl import drivers, infile, limits, schema, sql
 from arrowetl.again import brought_again
-from arrowetl.errors import DatabaseQueryError, DataLoadingError, VerificationError
+from arrowetl.errors import DatabaseQueryError, DataLoadingError
+from arrowetl.fencing import miscounted, require_own
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
-from arrowetl.sql import partitions
+from arrowetl.sql import fence, partitions
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 
@@ -70,8 +71,10 @@ class Replica:
                 dict(session.rows("SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")),
             )
             for (name,) in session.rows(sql.leftovers_mysql(self.endpoint.database)):
-                if name not in map(sql.staging_name, kept):
-                    session.execute(sql.drop_mysql(self.endpoint.database, name))
+                if not any(sql.is_staging_of(name, table) for table in kept):
+                    # One that cannot be dropped now is in nobody's way: no other run has its name.
+                    with suppress(DatabaseQueryError):
+                        session.execute(sql.drop_mysql(self.endpoint.database, name))
         self._tables = self.published()
 
     def look_again(self) -> None:
@@ -86,11 +89,21 @@ class Replica:
             return frozenset(name for (name,) in session.rows(question))
 
     def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
-        """Token → partition that a run which was stopped left whole in staging, with as many rows as it says."""
-        if sql.staging_name(plan.name) not in self._tables:
-            return {}
+        """
+        Token → partition that a run which was stopped left whole in staging, with as many rows as it says; from now on
+        that staging is this run's, and whoever else would bring rows there does not find it.
+        """
+        ours = sql.staging_name(plan.name, plan.run)
+        left = [name for name in self._tables if sql.is_staging_of(name, plan.name)]
         with self.pool.session() as session:
-            return partitions.whole_from(session.rows(partitions.whole(None, plan.name, plan.staging_id)))
+            found = partitions.whole_from(session.rows(partitions.whole(None, plan.name, plan.staging_id)))
+            if not found or len(left) != 1:
+                return {}
+            if left != [ours]:
+                names = [sql.mysql_table(self.endpoint.database, name) for name in (left[0], ours)]
+                session.execute(f"RENAME TABLE {names[0]} TO {names[1]}")
+                self._tables = self._tables - {*left} | {ours}
+        return found
 
     def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> None:
         """
@@ -100,7 +113,7 @@ class Replica:
             keep: the partitions that stay in the staging table that is there; all else goes out of it.
             attempt: by which partitions may be brought, where jobs can be lost and go on unseen.
         """
-        name, database = sql.staging_name(plan.name), self.endpoint.database
+        name, database = sql.staging_name(plan.name, plan.run), self.endpoint.database
         if keep:
             with self.pool.session() as session:
                 session.execute("START TRANSACTION")
@@ -123,8 +136,10 @@ class Replica:
         with self.pool.session() as session:
             if plan.is_split or attempt:
                 session.execute(partitions.forget(None, plan.name))
-            if name in self._tables:
-                session.execute(sql.drop_mysql(database, name))
+            for left in self._tables:
+                # Also what a run that was stopped has left, where this one can do nothing with it.
+                if sql.is_staging_of(left, plan.name):
+                    session.execute(sql.drop_mysql(database, left))
             session.execute(sql.create_replica(database, name, plan, flavour, collations, _is_indexed_first(plan)))
             if plan.is_delta:
                 session.execute(sql.create_gone_replica(database, plan))
@@ -151,9 +166,9 @@ class Replica:
         Raises:
             DataLoadingError: a row was refused, replaced another, or drew a warning; or the attempt is over.
         """
-        loads = [(rows, read.fields, sql.staging_name(plan.name)) for read, rows in pieces if rows.num_rows]
+        loads = [(rows, read.fields, sql.staging_name(plan.name, plan.run)) for read, rows in pieces if rows.num_rows]
         if gone is not None and gone.num_rows:
-            loads.append((gone, plan.key_fields, sql.gone_name(plan.name)))
+            loads.append((gone, plan.key_fields, sql.gone_name(plan.name, plan.run)))
         if not loads and not part.token:
             return Taken()
         began = time.monotonic()
@@ -182,7 +197,7 @@ class Replica:
             return
         key = sql.mysql_name(plan.table.primary_key[0]) if plan.table.primary_key else ""
         # Of an incremental table each row replaces the one with its key.
-        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name, plan.is_delta)
+        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name, plan.run, plan.is_delta)
         out = [f"DELETE FROM {sql.mysql_table(self.endpoint.database, n)}{sql.inside(key, part)}" for n in names]
         brought_again(session, None, plan.name, part, rows, (), out)
 
@@ -218,13 +233,15 @@ class Replica:
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
         with self.pool.session() as session:
-            return int(session.rows(sql.mysql_count(self.endpoint.database, sql.staging_name(plan.name)))[0][0])
+            return int(
+                session.rows(sql.mysql_count(self.endpoint.database, sql.staging_name(plan.name, plan.run)))[0][0]
+            )
 
     def finish(self, plan: TablePlan) -> None:
         """Give staging its other indexes, while nobody looks at it."""
         if plan.is_delta or _is_indexed_first(plan) or not sql.add_indexes(self.endpoint.database, plan.name, plan):
             return
-        staging = sql.staging_name(plan.name)
+        staging = sql.staging_name(plan.name, plan.run)
         with self.pool.session() as session:
             # A run that was stopped may have come as far as this.
             present = {name for (name,) in session.rows(sql.index_names(self.endpoint.database, staging))}
@@ -246,26 +263,37 @@ class Replica:
 
     def _swap(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
         """Staging in the published table's place: readers see the one or the other."""
-        changes = Changes(inserted=staged.rows)
+        changes, database = Changes(inserted=staged.rows), self.endpoint.database
         exists = plan.name in self._tables
         with self.pool.session() as session:
             # The server's own patience with a reader is a day, in which every other reader would queue behind us.
             session.execute(f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}")
+            # A RENAME is no part of a transaction: whoever would let another run switch waits for this session's lock.
+            lock = fence.switching(database)
+            if session.rows(f"SELECT GET_LOCK({lock}, {limits.lock_seconds})")[0][0] != 1:
+                raise DatabaseQueryError(
+                    f"{plan.name}: the replica is busy with another switch", "run again", transient=True
+                )
+            require_own(session, None, plan)
+            rows = int(session.rows(sql.mysql_count(database, sql.staging_name(plan.name, plan.run)))[0][0])
+            if rows != staged.expected:
+                raise miscounted(plan, "replica", rows, staged.expected)
             if exists:
                 # An attempt whose connection was lost may have come as far as its own RENAME.
-                session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
+                session.execute(sql.drop_mysql(database, sql.retired_name(plan.name, plan.run)))
             # A RENAME is no part of a transaction: until it is recorded, what stands there is in doubt.
             session.execute(sql.in_doubt(plan.name))
             try:
-                session.execute(sql.swap_replica(self.endpoint.database, plan.name, exists))
+                session.execute(sql.swap_replica(database, plan, exists))
             except DatabaseQueryError:
                 session.execute(sql.no_doubt(plan.name))
                 raise
             session.execute(recorded(changes))
             if plan.is_split:
                 session.execute(partitions.forget(None, plan.name))
+            session.rows(f"SELECT RELEASE_LOCK({lock})")
             if exists:
-                session.execute(sql.drop_mysql(self.endpoint.database, sql.retired_name(plan.name)))
+                session.execute(sql.drop_mysql(database, sql.retired_name(plan.name, plan.run)))
         return changes
 
     def _merge(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
@@ -278,27 +306,24 @@ class Replica:
             in_place = not session.rows(sql.other_unique_keys(database, plan.name))[0][0]
             statements = sql.merge_replica(database, plan, checksums, in_place)
             session.execute("START TRANSACTION")
+            require_own(session, None, plan)
             if staged:
                 done = {step: session.execute(statement) for step, statement in statements.items()}
                 went_out = 0 if in_place else done["updated"]
                 changes = Changes(done["inserted"] - went_out, done["updated"], done["deleted"])
                 rows = int(session.rows(sql.mysql_count_changed(database, plan.name))[0][0])
                 if rows != staged.expected:
-                    raise VerificationError(
-                        f"{plan.name}: the replica would have {rows:,} rows, and must have {staged.expected:,}; "
-                        "nothing was changed there",
-                        "run again with --force-full",
-                    )
+                    raise miscounted(plan, "replica", rows, staged.expected)
             session.execute(recorded(changes))
             session.execute("COMMIT")
-            for name in sql.staged_names(plan.name, plan.is_delta):
+            for name in sql.staged_names(plan.name, plan.run, plan.is_delta):
                 session.execute(sql.drop_mysql(database, name))
         return changes
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""
         with self.pool.session() as session:
-            for name in sql.staged_names(plan.name, plan.is_delta):
+            for name in sql.staged_names(plan.name, plan.run, plan.is_delta):
                 session.execute(sql.drop_mysql(self.endpoint.database, name))
             session.execute(partitions.forget(None, plan.name))
 

@@ -89,6 +89,8 @@ def summary(run: Summary) -> RenderableType:
         if run.interrupted
         else "failed"
         if failed
+        else "incomplete"
+        if run.vanished
         # Of what is unchanged at the source, nothing was read at the ends.
         else "nothing to carry"
         if not run.outcomes

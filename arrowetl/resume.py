@@ -25,8 +25,8 @@ Held = tuple[Partition, tuple[Coercion, ...]]
 def held(plan: TablePlan, ends: Sequence[End], source: Source, replica: Source) -> list[Held]:
     """The partitions of a table that both ends have in staging, and that are as the source has them now."""
     possible = plan.is_whole and plan.is_split and partition.can_be_split(plan.table) and bool(plan.key_fields)
-    # What is masked cannot be told by a checksum.
-    if not possible or plan.masked or len(ends) < 2:
+    # What is left out cannot be told by a checksum.
+    if not possible or plan.left_out or len(ends) < 2:
         return []
     at_first, *others = (end.done(plan) for end in ends)
     common = [token for token in at_first if all(token in other for other in others)]
@@ -35,7 +35,7 @@ def held(plan: TablePlan, ends: Sequence[End], source: Source, replica: Source) 
         # Only the warehouse knows what it had to coerce.
         part, coercions = others[-1][token]
         grouped = Grouped(plan.table.primary_key[0], plan.fields, part, 1)
-        here, there = source.groups(grouped, plan.name), replica.groups(grouped, sql.staging_name(plan.name))
+        here, there = source.groups(grouped, plan.name), replica.groups(grouped, sql.staging_name(plan.name, plan.run))
         if here is not None and here == there and sum(rows for rows, _ in here.values()) == part.rows:
             found.append((part, coercions))
     return found

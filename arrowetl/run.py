@@ -19,8 +19,9 @@ from pathlib import Path
 from arrowetl import config, estimate, jobs, monitor, overrides, planning, preflight, receipt, webhook
 from arrowetl.archive import Archive, versions
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, Interrupted
+from arrowetl.errors import ArrowetlError
 from arrowetl.events import Event, RunEnded, RunPlanned, Step, StepBegan, TableEnded
+from arrowetl.judgement import Facts, judge
 from arrowetl.ledger import Ledger
 from arrowetl.model import TablePlan
 from arrowetl.night import Night, carry_tables, needs_nothing, skipped
@@ -69,9 +70,10 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         for end in servers.ends:
             end.open(whole)
         book.open()
+        book.take(run_id)
         book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
         tell(RunPlanned(planned.plans, run_id))
-        unplanned, current = _ended_at_once(planned, book, run_id, started_at)
+        unplanned, current = _ended_at_once(planned, book, run_id, started_at, request.read_from == "source")
         for outcome in (*unplanned, *current):
             tell(TableEnded(outcome))
         shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell, request.compared)
@@ -125,14 +127,14 @@ def _carried(
 
 
 def _ended_at_once(
-    planned: Planned, book: Ledger, run_id: str, started_at: datetime
+    planned: Planned, book: Ledger, run_id: str, started_at: datetime, from_source: bool
 ) -> tuple[list[Outcome], list[Outcome]]:
     """Tables that cannot be planned, and those that are proven current, both written down as what they are."""
     unplanned = [replace(outcome, started_at=started_at) for outcome in planned.failed]
     for outcome in unplanned:
         book.failed(run_id, outcome)
     current = [replace(skipped(one, planned), started_at=started_at) for one in planned.plans if needs_nothing(one)]
-    book.skipped(run_id, current)
+    book.skipped(run_id, current, from_source)
     return unplanned, current
 
 
@@ -278,15 +280,23 @@ def _summary(
     interrupted: bool,
 ) -> Summary:
     everything = sorted(outcomes, key=lambda outcome: outcome.table)
-    failed = any(outcome.status is Status.FAILED or (request.strict and outcome.flags) for outcome in everything)
-    failed = failed or (request.strict and bool(overdue or planned.vanished or not everything))
+    judgement = judge(
+        Facts(
+            interrupted=interrupted,
+            tables=len(everything),
+            failed=sum(outcome.status is Status.FAILED for outcome in everything),
+            missing=len(planned.vanished),
+            shows_nothing=planned.shows_nothing,
+            flagged=request.strict and bool(overdue or not everything or any(one.flags for one in everything)),
+        )
+    )
     return Summary(
         run_id=run_id,
         environment=settings.environment,
         started_at=started_at,
         ended_at=datetime.now(UTC),
         outcomes=tuple(everything),
-        exit_code=Interrupted.exit_code if interrupted else int(failed),
+        exit_code=judgement.exit_code,
         connections=connections,
         warnings=planned.warnings,
         interrupted=interrupted,
@@ -295,6 +305,7 @@ def _summary(
         read_from=request.read_from,
         to=request.to,
         vanished=planned.vanished,
+        shows_nothing=planned.shows_nothing,
     )
 
 

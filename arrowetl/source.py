@@ -9,6 +9,7 @@ promise.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -20,11 +21,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, limits, mask, modes, partition, schema, sql
+from arrowetl import coerce, drivers, evidence, limits, mask, partition, schema, sql
 from arrowetl.checksum import Grouped, Groups, table_checksums
 from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataExtractionError
 from arrowetl.model import Column, Flavour, Index, Partition, Table, TablePlan
-from arrowetl.record import Reading
+from arrowetl.record import Reading, Record
 from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
 from arrowetl.sql.probe import Probed, probe, probed, stamped
 
@@ -58,6 +59,8 @@ class Source:
         )
         self._lock = threading.Lock()
         self._tls: bool | None = None
+        self._doubts = ""
+        """Why its MyISAM stamps prove nothing; known with the catalog."""
         self._answered = 0.0
         """When the server last did."""
         # Columns whose texts had bytes that are no character: the next partition need not try.
@@ -73,15 +76,16 @@ class Source:
 
     def catalog(self) -> dict[str, Table]:
         """
-        Every table, its columns and indexes, in three queries.
+        Every table, its columns and indexes, in three queries, and what their stamps are worth in a fourth.
         """
         questions = sql.catalog(self.endpoint.database)
         with self.pool.session() as session:
             flavour = session.flavour
             answers = {part: session.rows(question) for part, question in questions.items()}
+            self._doubts = _doubts(session.rows(sql.habits()))
         columns, indexes = _columns(answers["columns"]), _indexes(answers["indexes"])
         return {
-            row[0]: _table(row, flavour, columns[row[0]], indexes[row[0]])
+            row[0]: _table(row, flavour, columns[row[0]], indexes[row[0]], self._doubts)
             for row in answers["tables"]
             if not row[0].startswith(sql.OURS)
         }
@@ -114,20 +118,51 @@ class Source:
     def reading(self, plan: TablePlan) -> Reading:
         """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
-            rows, update_time, now = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
+            rows, update_time, now, made = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
         self._answered = time.monotonic()
-        checksum = self.checksums([plan]).get(plan.name) if modes.checksum_tells(plan) else None
-        return Reading(int(rows), update_time, now, checksum)
+        checksum = self.checksums([plan]).get(plan.name) if evidence.checksum_tells(plan) else None
+        return Reading(int(rows), update_time, now, checksum, made, not plan.table.stamps_doubted)
 
     def checksums(self, plans: Sequence[TablePlan]) -> dict[str, int]:
         """Table → the sum of its rows' checksums, of those that can be said; several tables in one statement."""
-        found = dict[str, int]()
+        fields = {plan.name: [field for field in plan.fields if field.is_compared] for plan in plans}
+        return self._of_each(
+            list(fields),
+            lambda some: table_checksums(self.endpoint.database, [(name, fields[name]) for name in some]),
+        )
+
+    def rows_of(self, records: Mapping[str, Record]) -> dict[str, int]:
+        """
+        Table → how many rows it has, of those of which something is recorded and that somebody else may have written.
+        """
+        known = {name: one for name, one in records.items() if one.version is not None and one.rows is not None}
         with self.pool.session() as session:
-            for start in range(0, len(plans), limits.checksums_per_statement):
-                some = plans[start : start + limits.checksums_per_statement]
-                answers = session.rows(table_checksums(self.endpoint.database, [(p.name, p.fields) for p in some]))
-                found |= {some[int(n)].name: int(total) for n, total, unsaid in answers if not int(unsaid)}
+            written = dict(session.rows(sql.update_times(self.endpoint.database)))
+        doubtful = [
+            name for name, one in known.items() if name in written and not evidence.untouched(one, written[name])
+        ]
+        return self._of_each(doubtful, lambda some: sql.mysql_counts(self.endpoint.database, some))
+
+    def _of_each(self, names: Sequence[str], question: Callable[[Sequence[str]], str]) -> dict[str, int]:
+        """
+        Table → what a question about many of them answers, which has their numbers and one more; of each alone where
+        one of them cannot be asked: its failure is its own, and found when it is carried.
+        """
+        found = dict[str, int]()
+        for start in range(0, len(names), limits.checksums_per_statement):
+            some = names[start : start + limits.checksums_per_statement]
+            try:
+                found |= self._answered_of(some, question)
+            except DatabaseQueryError:
+                for name in some:
+                    with suppress(DatabaseQueryError):
+                        found |= self._answered_of([name], question)
         return found
+
+    def _answered_of(self, names: Sequence[str], question: Callable[[Sequence[str]], str]) -> dict[str, int]:
+        with self.pool.session() as session, session.impatient():
+            answers = session.rows(question(names))
+        return {names[int(n)]: int(value) for n, value, *unsaid in answers if not any(map(int, unsaid))}
 
     def mostly_stamped(self, plans: Iterable[TablePlan]) -> frozenset[str]:
         """
@@ -135,29 +170,51 @@ class Source:
         an index begins with, by which that is counted quickly.
         """
         found = []
-        with self.pool.session() as session:
-            for plan in plans:
-                most = int(plan.table.rows * limits.stamped_share)
-                if any(index.columns[0][0] == plan.watermark for index in plan.table.indexes):
-                    question = stamped(self.endpoint.database, plan.name, plan.watermark, plan.since, most)
+        for plan in plans:
+            most = int(plan.table.rows * limits.stamped_share)
+            if any(index.columns[0][0] == plan.watermark for index in plan.table.indexes):
+                question = stamped(self.endpoint.database, plan.name, plan.watermark, plan.since, most)
+                with suppress(DatabaseQueryError), self.pool.session() as session, session.impatient():
                     found += [plan.name] if session.rows(question)[0][0] >= most else []
         return frozenset(found)
 
     def high(self, plan: TablePlan, before: Reading) -> str | None:
         """
-        The watermark that will have been reached when the table has been read, fixed before it is.
-
-        Of a TIMESTAMP it is the server's clock, by which it stamps; of others, which clients may write, the highest
-        value.
+        The watermark that will have been reached when the table has been read, fixed before it is: the highest that
+        is there, and not the time that it is. What a lagging replica, or a long transaction, brings later has an older
+        stamp than now.
         """
         if plan.watermark is None:
             return None
         column = plan.table.column(plan.watermark)
-        if column.data_type == "timestamp":
-            return before.now.isoformat()
         with self.pool.session() as session:
             highest = session.rows(sql.highest(self.endpoint.database, plan.name, column))[0][0]
-        return None if highest is None else str(highest)
+        if highest is None:
+            return None
+        return str(highest).replace(" ", "T") if column.data_type == "timestamp" else str(highest)
+
+    def shows_all_columns(self, table: str) -> bool:
+        """Whether this account sees every column there is: one that is not shown may be there all the same."""
+        try:
+            with self.pool.session() as session:
+                session.rows(sql.all_columns(self.endpoint.database, table))
+        except DatabaseQueryError as error:
+            if error.code in _DENIED:
+                return False
+            raise
+        return True
+
+    def cascades(self, tables: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Table → its foreign keys whose actions change its rows; of those that have some, or cannot be asked."""
+        found = dict[str, tuple[str, ...]]()
+        for name in tables:
+            try:
+                with self.pool.session() as session:
+                    ((_, text, *_),) = session.rows(sql.definition(self.endpoint.database, name))
+                found[name] = sql.cascades_of(str(text))
+            except DatabaseQueryError:
+                found[name] = (_UNKNOWN,)
+        return {name: keys for name, keys in found.items() if keys}
 
     def link(self) -> Link:
         """How quick the way to the server is: of a few short answers the quickest, and of one long one the rest."""
@@ -328,9 +385,49 @@ class Source:
         self.pool.close()
 
 
+# A privilege upon the table, or one of its columns, that the account has not.
+_DENIED = (1142, 1143)
+_UNKNOWN = "which there are, this account may not see"
+
+
+def _doubts(habits: Iterable[tuple[Any, ...]]) -> str:
+    """Why the server's MyISAM stamps prove nothing, in words; empty where they do."""
+    found = {str(name).lower(): str(value) for name, value in habits}
+    return evidence.doubts_of_stamps(
+        found.get("version_compile_os", ""), found.get("myisam_use_mmap", "OFF") in ("ON", "1")
+    )
+
+
+# What a VIRTUAL column may depend on besides its row: clocks, chance, and who asks.
+_NOT_OF_THE_ROW = re.compile(
+    r"\b(?:(?:now|sysdate|curdate|curtime|utc_date|utc_time|utc_timestamp|unix_timestamp\(\)|localtime|localtimestamp|rand|"
+    r"uuid|uuid_short|sys_guid|random_bytes|connection_id|user|session_user|system_user|current_role|database|schema|"
+    r"version|found_rows|row_count|last_insert_id|is_free_lock|is_used_lock|get_lock|sleep|benchmark|load_file)\s*\(|"
+    r"current_timestamp|current_date|current_time|current_user|@@)",
+    re.IGNORECASE,
+)
+
+
+def _depends_on(extra: str, expression: str | None) -> str:
+    """
+    What a VIRTUAL column's values depend on besides their row; empty where on nothing.
+
+    >>> _depends_on("VIRTUAL GENERATED", "timestampdiff(YEAR,`Born`,curdate())")
+    'curdate()'
+    >>> _depends_on("VIRTUAL GENERATED", "`a` + `b`"), _depends_on("STORED GENERATED", "`a` + 1")
+    ('', '')
+    """
+    found = _NOT_OF_THE_ROW.search(_LITERALS.sub("''", expression or "")) if "VIRTUAL" in extra.upper() else None
+    return found[0].rstrip("( )").lower() + "()" if found else ""
+
+
+# Texts and names in which the word is no function.
+_LITERALS = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
+
+
 def _columns(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:
     columns: dict[str, tuple[Column, ...]] = defaultdict(tuple)
-    for table, name, data_type, column_type, nullable, charset, collation, precision, scale, extra in rows:
+    for table, name, data_type, column_type, nullable, charset, collation, precision, scale, extra, *generated in rows:
         columns[table] += (
             Column(
                 name=name,
@@ -342,6 +439,7 @@ def _columns(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:
                 precision=None if precision is None else int(precision),
                 scale=None if scale is None else int(scale),
                 extra=extra or "",
+                depends_on=_depends_on(extra or "", generated[0] if generated else None),
             ),
         )
     return columns
@@ -363,8 +461,10 @@ def _indexes(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
     )
 
 
-def _table(row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], indexes: tuple[Index, ...]) -> Table:
-    name, engine, collation, rows, data_bytes, row_bytes, update_time = row
+def _table(
+    row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], indexes: tuple[Index, ...], doubts: str
+) -> Table:
+    name, engine, collation, rows, data_bytes, row_bytes, update_time, made = row
     primary = next((index for index in indexes if index.name == "PRIMARY"), None)
     return Table(
         name=name,
@@ -379,6 +479,8 @@ def _table(row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], 
         primary_key=tuple(column for column, _ in primary.columns) if primary else (),
         indexes=indexes,
         update_time=update_time,
+        create_time=made,
+        stamps_doubted=doubts if engine == "MyISAM" else "",
     )
 
 

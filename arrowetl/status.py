@@ -15,7 +15,8 @@ from typing import Any
 
 from arrowetl import files, limits, metrics, monitor, preflight, webhook
 from arrowetl.config import Settings, chosen_tables
-from arrowetl.errors import ConfigurationError, EnvironmentError
+from arrowetl.errors import ConfigurationError, EnvironmentError, Interrupted
+from arrowetl.judgement import Facts, Judgement, judge
 from arrowetl.ledger import Ledger
 from arrowetl.tables_file import TablesFile, examined_tables
 
@@ -37,11 +38,29 @@ class Status:
 
     @property
     def good(self) -> bool:
-        """Whether last night worked: it came, ended well, and nothing is failed, overdue or found to differ."""
-        tables = all(
-            row["load_status"] == "success" and not row["overdue"] and not row["differed_at"] for row in self.tables
+        """Whether last night worked: it came, ended well, nothing is failed, missing, overdue or found to differ."""
+        return self.judgement.good
+
+    @property
+    def judgement(self) -> Judgement:
+        """What it amounts to."""
+        run = self.run or {}
+        return judge(
+            Facts(
+                has_run=self.run is not None,
+                ended=run.get("ended_at") is not None,
+                at_work=self._is_at_work,
+                interrupted=run.get("exit_code") == Interrupted.exit_code,
+                tables=len(self.tables),
+                failed=sum(row["load_status"] != "success" for row in self.tables),
+                missing=len(run.get("vanished") or ()),
+                differing=sum(row["differed_at"] is not None for row in self.tables),
+                overdue=sum(bool(row["overdue"]) for row in self.tables),
+                missed=bool(self.missed),
+                shows_nothing=bool(run.get("shows_nothing")),
+                exit_code=run.get("exit_code") or 0,
+            )
         )
-        return self.run is not None and (self.run["exit_code"] == 0 or self._is_at_work) and tables and not self.missed
 
     @property
     def _is_at_work(self) -> bool:
@@ -57,6 +76,7 @@ class Status:
             "environment": self.environment,
             "now": self.now.isoformat(),
             "good": self.good,
+            "word": self.judgement.word,
             "missed": self.missed or None,
             "run": self.run and {name: _said(value) for name, value in self.run.items()},
             "tables": [{name: _said(value) for name, value in row.items()} for row in self.tables],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -66,6 +66,16 @@ class TablesFile:
         return tuple(
             name for name in names if (name in listed or name not in known) and name not in settings.get("columns", {})
         )
+
+    def analyzed_since(self, moment: datetime | None) -> bool:
+        """Whether the file was written by an analysis after some moment."""
+        said = self.metadata.get("generated_at")
+        try:
+            written = said if isinstance(said, datetime) else datetime.fromisoformat(str(said))
+        except ValueError:
+            return False
+        written = written.replace(tzinfo=written.tzinfo or UTC)
+        return moment is None or written > moment.replace(tzinfo=moment.tzinfo or UTC)
 
     def hashed(self) -> tuple[str, ...]:
         """The columns that are to be masked by a key, with their tables."""

@@ -20,8 +20,16 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from arrowetl import checksum, limits, modes, partition, resume, spill, sql
-from arrowetl.account import coerced, entry_of, recorded_entry, remembered_with, staged_outcome, switched_outcome
+from arrowetl import checksum, evidence, limits, partition, resume, spill, sql
+from arrowetl.account import (
+    coerced,
+    entry_of,
+    recorded,
+    recorded_entry,
+    remembered_with,
+    staged_outcome,
+    switched_outcome,
+)
 from arrowetl.carry import carry, compare_whole, ends_of, ingest
 from arrowetl.errors import (
     ArrowetlError,
@@ -122,6 +130,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
         before = compared.reading if compared else source.reading(plan)
         # What was read since the comparison began may have stamps that lie beyond what it found.
         high = compared.watermark if compared else source.high(plan, before)
+        plan = compared_where_stamps_went_back(plan, shared, high)
         plan, carried = whole_if_it_differs(plan, shared)
         ends, counts, finishing = ends_of(plan, shared.servers), dict[str, int](), 0.0
         attempt = uuid4().hex if shared.workers.may_be_lost else None
@@ -153,6 +162,14 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
         ends = shared.servers.ends
     outcome = staged_outcome(plan, carried, coercions, settled, started_at, time.monotonic() - clock, finishing)
     return Ready(plan, shared, staged, entry, comments, ends, outcome)
+
+
+def compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:
+    """An incremental table whose highest stamp is lower than it was is of an earlier day, or some of its rows are."""
+    if plan.mode is not Mode.INCREMENTAL or not evidence.went_back(recorded(plan, shared).watermark, high):
+        return plan
+    reason = f"its stamps went back beneath {recorded(plan, shared).watermark}: compared whole, by checksums"
+    return replace(plan, mode=Mode.RECONCILE, since=None, comparison=Comparison.CHECKSUM, reason=reason)
 
 
 def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
@@ -288,7 +305,7 @@ def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: 
     """
     if wrong := checksum.miscounted(staged.rows, counts):
         raise VerificationError(f"{plan.name}: {wrong}; nothing was cut over", "run again")
-    if before.rows != after.rows or before.update_time != after.update_time or before.checksum != after.checksum:
+    if not evidence.stood_still(before, after):
         return False
     if staged.expected != before.rows:
         raise VerificationError(
@@ -296,7 +313,7 @@ def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: 
             "nothing was cut over",
             "run again; if it stays, check the table at the source (CHECK TABLE)",
         )
-    return True if before.checksum is not None or modes.is_old_enough(before) else None
+    return evidence.settled(before, after)
 
 
 def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
@@ -317,6 +334,7 @@ def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
     # The warehouse first: it is the one where others have a say, and may refuse.
     for end in reversed(ready.ends if ends is None else ends):
         recorded = ready.shared.ledger.recording(end.name, ready.entry)
+        ready.shared.ledger.require_lock()
         try:
             changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)
         except OutOfStepError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -16,11 +17,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from arrowetl import config, limits, preflight, recall, receipt
+from arrowetl import config, limits, planning, preflight, recall, receipt
 from arrowetl.archive import Archive, versions
 from arrowetl.audit import Ends, Wanted, audit
 from arrowetl.config import Settings
-from arrowetl.errors import ArrowetlError, VerificationError, unexpected
+from arrowetl.errors import ArrowetlError, unexpected
+from arrowetl.judgement import Facts, judge
 from arrowetl.ledger import TRACKING, Ledger
 from arrowetl.model import Table
 from arrowetl.outcome import Failure
@@ -40,12 +42,18 @@ class Verified:
     receipt: str | None = None
     """Digest of the receipt; None where none could be kept."""
     warnings: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Tables that the ends have, and the source does not show."""
 
     @property
     def exit_code(self) -> int:
-        """0, 5 where something differs, 1 where something could not be compared."""
-        words = {verdict.verdict for verdict in self.tables}
-        return VerificationError.exit_code if "differs" in words else int("failed" in words)
+        """0, 5 where something differs, 1 where something could not be compared, or is missing."""
+        words = Counter(verdict.verdict for verdict in self.tables)
+        return judge(
+            Facts(
+                tables=len(self.tables), differing=words["differs"], failed=words["failed"], missing=len(self.missing)
+            )
+        ).exit_code
 
     def as_json(self) -> dict[str, Any]:
         """The document `verify --json` prints."""
@@ -53,6 +61,7 @@ class Verified:
             "run_id": self.run_id,
             "exit_code": self.exit_code,
             "tables": [verdict.as_json() for verdict in self.tables],
+            "missing": list(self.missing),
             "receipt": self.receipt,
             "warnings": list(self.warnings),
         }
@@ -89,7 +98,9 @@ def verify(
         largest_first = sorted(chosen, key=lambda name: -catalog[name].data_bytes)
         found = {verdict.table: verdict for verdict in pool.map(one, largest_first)}
         verdicts = _still(tuple(found[name] for name in chosen), ends)
-        return _signed(settings, Verified(run_id, verdicts), ends, started_at)
+        missing = () if wanted.tables else tuple(planning.missing(ends.book.records(), ends.tables_file, catalog))
+        warnings = (planning.missing_words("source", missing, len(catalog)),) if missing else ()
+        return _signed(settings, Verified(run_id, verdicts, warnings=warnings, missing=missing), ends, started_at)
 
 
 def _still(verdicts: tuple[Verdict, ...], ends: Ends) -> tuple[Verdict, ...]:

@@ -54,14 +54,16 @@ class Warehouse:
         Args:
             kept: tables that are to be staged whole again: some of it may be there already.
         """
-        staged = {sql.staging_name(schema.postgres_name(name)) for name in kept}
+        staged = [schema.postgres_name(name) for name in kept]
         with self.pool.session() as session:
             learns = "SELECT current_setting('autovacuum') = 'on' AND current_setting('track_counts') = 'on'"
             self._learns = session.rows(learns)[0][0]
             self._left = self._leftovers(session)
             for name in self._left:
-                if name not in staged:
-                    session.execute(sql.drop_postgres(self.namespace, name))
+                if not any(sql.is_staging_of(name, table) for table in staged):
+                    # One that cannot be dropped now is in nobody's way: no other run has its name.
+                    with suppress(DatabaseQueryError):
+                        session.execute(sql.drop_postgres(self.namespace, name))
 
     def _leftovers(self, session: drivers.Postgres) -> set[str]:
         return {name for (name,) in session.rows(sql.leftovers_postgres(self.namespace))}
@@ -113,18 +115,26 @@ class Warehouse:
         }
 
     def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
-        """Token → partition that a run which was stopped left whole in staging, with as many rows as it says."""
+        """
+        Token → partition that a run which was stopped left whole in staging, with as many rows as it says; from now on
+        that staging is this run's, and whoever else would bring rows there does not find it.
+        """
+        staged = sql.staging_name(plan.name_postgres, plan.run)
+        left = [name for name in self._left if sql.is_staging_of(name, plan.name_postgres)]
         with self.pool.session() as session:
-            staged = sql.staging_name(plan.name_postgres)
-            if not session.rows(sql.exists_postgres(self.namespace, staged)):
+            question = partitions.whole(self.namespace, plan.name, plan.staging_id)
+            done = partitions.whole_from(session.rows(question))
+            if not done or len(left) != 1:
                 return {}
+            if left != [staged]:
+                place = sql.postgres_table(self.namespace, left[0])
+                session.execute(f"ALTER TABLE {place} RENAME TO {sql.postgres_name(staged)}")
+                self._left = self._left - {*left} | {staged}
             try:
                 # By it each partition is counted, and what is no part of one is taken out.
                 self._give_key(session, plan)
             except KeyNotHeldError:
                 return {}
-            question = partitions.whole(self.namespace, plan.name, plan.staging_id)
-            done = partitions.whole_from(session.rows(question))
             key = sql.postgres_name(plan.key_fields[0].name_postgres)
             table = sql.postgres_table(self.namespace, staged)
             counts = {
@@ -142,7 +152,7 @@ class Warehouse:
             keep: the partitions that stay in the staging table that is there; all else goes out of it.
             attempt: by which partitions may be brought, where jobs can be lost and go on unseen.
         """
-        name = sql.staging_name(plan.name_postgres)
+        name = sql.staging_name(plan.name_postgres, plan.run)
         with self.pool.session() as session:
             if keep:
                 key = sql.postgres_name(plan.key_fields[0].name_postgres)
@@ -153,8 +163,11 @@ class Warehouse:
             else:
                 if plan.is_split or attempt:
                     session.execute(partitions.forget(self.namespace, plan.name))
-                for left in self._left.intersection(sql.staged_names(plan.name_postgres, plan.is_delta)):
-                    session.execute(sql.drop_postgres(self.namespace, left))
+                own = sql.staged_names(plan.name_postgres, plan.run, plan.is_delta)
+                for left in self._left:
+                    # Also what a run that was stopped has left, where this one can do nothing with it.
+                    if left in own or sql.is_staging_of(left, plan.name_postgres):
+                        session.execute(sql.drop_postgres(self.namespace, left))
                 for statement in sql.create_warehouse(self.namespace, plan):
                     session.execute(statement)
             if plan.cutover is not Cutover.SWAP:
@@ -189,12 +202,12 @@ class Warehouse:
             if rows.num_rows:
                 converted, found = coerce.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
                 coercions += found
-                loads.append((sql.staging_name(plan.name_postgres), read, converted))
+                loads.append((sql.staging_name(plan.name_postgres, plan.run), read, converted))
         if plan.key_postgres and {c.column for c in coercions if c.became == "NULL"} & set(plan.table.primary_key):
             raise KeyNotHeldError(f"{plan.name}: a primary key becomes NULL")
         if gone is not None and gone.num_rows:
             keys, _ = coerce.to_warehouse(plan.name, gone, plan.key_fields, None)
-            loads.append((sql.gone_name(plan.name_postgres), plan, keys))
+            loads.append((sql.gone_name(plan.name_postgres, plan.run), plan, keys))
         if not loads and not part.token:
             return Taken()
         coerced = time.monotonic()
@@ -227,7 +240,7 @@ class Warehouse:
         if session.rows(note):
             return
         key = sql.postgres_name(plan.key_fields[0].name_postgres) if plan.key_fields else ""
-        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name_postgres, plan.is_delta)
+        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name_postgres, plan.run, plan.is_delta)
         out = [f"DELETE FROM {sql.postgres_table(self.namespace, n)}{sql.inside(key, part)}" for n in names]
         brought_again(session, self.namespace, plan.name, part, rows, coercions, out)
 
@@ -271,7 +284,7 @@ class Warehouse:
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
         with self.pool.session() as session:
-            return session.count(self.namespace, sql.staging_name(plan.name_postgres))
+            return session.count(self.namespace, sql.staging_name(plan.name_postgres, plan.run))
 
     def finish(self, plan: TablePlan) -> None:
         """
@@ -289,7 +302,7 @@ class Warehouse:
             if plan.cutover is Cutover.SWAP and self._learns:
                 return
             columns = ", ".join(map(sql.postgres_name, plan.key_postgres)) if self._learns else ""
-            staging = sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres))
+            staging = sql.postgres_table(self.namespace, sql.staging_name(plan.name_postgres, plan.run))
             session.execute(f"ANALYZE {staging}" + (f" ({columns})" if columns else ""))
 
     def _give_key(self, session: drivers.Postgres, plan: TablePlan) -> None:
@@ -355,7 +368,7 @@ class Warehouse:
             self._drop_staging(session, plan)
 
     def _drop_staging(self, session: drivers.Postgres, plan: TablePlan) -> None:
-        for name in sql.staged_names(plan.name_postgres, plan.is_delta):
+        for name in sql.staged_names(plan.name_postgres, plan.run, plan.is_delta):
             session.execute(sql.drop_postgres(self.namespace, name))
         session.execute(partitions.forget(self.namespace, plan.name))
 

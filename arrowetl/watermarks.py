@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arrowetl import modes
+from arrowetl import evidence
 from arrowetl.model import Table
 from arrowetl.sql.probe import Probed, Stamps, times
 
@@ -75,7 +75,7 @@ def candidates(table: Table, left_out: frozenset[str], found: Probed | None) -> 
     leading = {index.columns[0][0] for index in table.indexes if index.columns}
     stamps = {one.column: one for one in found.stamps} if found else {}
     all_ = [
-        Candidate(c.name, c.column_type, modes.is_stamped(c), c.name in leading, stamps.get(c.name)) for c in columns
+        Candidate(c.name, c.column_type, evidence.is_stamped(c), c.name in leading, stamps.get(c.name)) for c in columns
     ]
     return sorted(all_, key=lambda one: (not one.stamped, not one.indexed))
 
@@ -91,6 +91,8 @@ def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strateg
         return Strategy("full_table", stamped, "its primary key is not one integer, by which changed rows are merged")
     if not stamped:
         return Strategy("full_table", (), f"no column tells every change{_others(those)}")
+    if why := evidence.unstamped_changes(table):
+        return Strategy("full_table", (), why)
     best = those[0]
     words = f"the server stamps every change in {best.column}"
     words += ", which is indexed" if best.indexed else "; no index finds them, so a night looks through the table"

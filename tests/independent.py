@@ -33,6 +33,14 @@ CODECS = {"utf8": "utf-8", "utf8mb3": "utf-8", "utf8mb4": "utf-8", "ucs2": "utf-
           "utf32": "utf-32-be", "koi8r": "koi8-r", "sjis": "cp932", "greek": "iso8859-7"}  # fmt: skip
 
 
+# Whatever a role has set for itself.
+_SETTINGS = (
+    "statement_timeout=0", "search_path=pg_catalog", "bytea_output=hex", "IntervalStyle=postgres",
+    "DateStyle=ISO,MDY", "extra_float_digits=1", "standard_conforming_strings=on",
+)  # fmt: skip
+_OPTIONS = " ".join(f"-c {setting}" for setting in _SETTINGS)
+
+
 @dataclass(frozen=True)
 class Column:
     name: str
@@ -93,7 +101,10 @@ def postgres_rows(endpoint: Endpoint, table: str, columns: list[tuple[str, str]]
     done = subprocess.run(
         [str(programs.postgres() / "psql"), "-X", "-q", "-h", endpoint.host, "-p", str(endpoint.port),
          "-U", endpoint.user, "-d", endpoint.database, "-c", statement],
-        env={**os.environ, "PGPASSWORD": endpoint.password, "PGTZ": "UTC", "PGCLIENTENCODING": "UTF8"},
+        env={
+            **os.environ, "PGPASSWORD": endpoint.password, "PGTZ": "UTC", "PGCLIENTENCODING": "UTF8",
+            "PGOPTIONS": _OPTIONS,
+        },
         capture_output=True, check=True,
     )  # fmt: skip
     return [tuple(_unescaped(field) for field in line.split("\t")) for line in done.stdout.decode().split("\n")[:-1]]

@@ -80,9 +80,10 @@ def test_what_one_end_lost_is_carried_again(large: Clinic) -> None:
     """The warehouse's staging was dropped, and some of the replica's rows are no more: nothing of it is believed."""
     stopped_in_the_middle(large, signal.SIGKILL)
     replica = drivers.MySQL(large.sandbox.replica)
-    replica.execute("DELETE FROM arrowetl_staging_large WHERE Num = 3")
+    ((staging,),) = replica.rows("SHOW TABLES LIKE 'arrowetl_staging_%'")
+    replica.execute(f"DELETE FROM {staging} WHERE Num = 3")
     replica.close()
-    large.warehouse_execute('DELETE FROM raw.arrowetl_staging_large WHERE "Num" BETWEEN 6004 AND 7000')
+    large.warehouse_execute(f'DELETE FROM raw.{staging} WHERE "Num" BETWEEN 6004 AND 7000')
     run = large.run()
 
     assert run["exit_code"] == 0, run["tables"][0]["error"]

@@ -145,15 +145,15 @@ def test_a_merge_writes_only_what_differs() -> None:
     assert statements["deleted"].startswith('DELETE FROM "raw"."patient" t WHERE NOT EXISTS')
 
 
-@pytest.mark.parametrize("length", [1, 46, 47, 64])
+@pytest.mark.parametrize("length", [1, 37, 38, 46, 64])
 def test_staging_has_a_name_that_both_ends_can_hold(length: int) -> None:
     """At most 63 bytes, told apart by the whole name, and known as ours."""
     name, other = "t" * length, "t" * (length - 1) + "u"
-    staging = sql.staging_name(name)
+    staging = sql.staging_name(name, "0123abcd")
 
     assert len(staging.encode()) <= 63
     assert staging.startswith(sql.STAGING)
-    assert staging != sql.staging_name(other)
+    assert staging != sql.staging_name(other, "0123abcd")
 
 
 @pytest.mark.parametrize(
@@ -161,21 +161,21 @@ def test_staging_has_a_name_that_both_ends_can_hold(length: int) -> None:
     [
         (
             Index("name", (("LName", None),), unique=False),
-            "UPDATE `d`.`patient` t JOIN `d`.`arrowetl_staging_patient` s ON t.`PatNum` = s.`PatNum` "
+            "UPDATE `d`.`patient` t JOIN `d`.`arrowetl_staging_0123abcd_patient` s ON t.`PatNum` = s.`PatNum` "
             "SET t.`PatNum` = s.`PatNum`, t.`LName` = s.`LName`",
             " s WHERE NOT EXISTS (SELECT 1 FROM `d`.`patient` t WHERE t.`PatNum` = s.`PatNum`)",
         ),
         (
             Index("name", (("LName", None),), unique=True),
-            "DELETE t FROM `d`.`patient` t JOIN `d`.`arrowetl_staging_patient` s ON t.`PatNum` = s.`PatNum`",
-            "FROM `d`.`arrowetl_staging_patient`",
+            "DELETE t FROM `d`.`patient` t JOIN `d`.`arrowetl_staging_0123abcd_patient` s ON t.`PatNum` = s.`PatNum`",
+            "FROM `d`.`arrowetl_staging_0123abcd_patient`",
         ),
     ],
     ids=["in place", "all out before they come in"],
 )
 def test_a_row_is_changed_where_it_stands(other_key: Index, updated: str, inserted: str) -> None:
     """At the replica, where no second unique key may have changed hands among the rows."""
-    plan = planned(replace(PATIENT, indexes=(other_key,)))
+    plan = replace(planned(replace(PATIENT, indexes=(other_key,))), run="0123abcd")
     statements = sql.merge_replica("d", plan, ("a", "b"), in_place=not other_key.unique)
 
     assert statements["updated"] == updated

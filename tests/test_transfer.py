@@ -46,6 +46,8 @@ class World:
     changes_while_read: bool = False
     said: list[str] = field(default_factory=list)
     recorded: list[tuple[str, Any]] = field(default_factory=list)
+    locks: int = 0
+    """How often it was made sure that the run still has its locks."""
 
     def note(self, what: str) -> None:
         self.said.append(what)
@@ -127,6 +129,9 @@ class FakeServers(Servers):
 class FakeLedger:
     def __init__(self, world: World) -> None:
         self.world = world
+
+    def require_lock(self) -> None:
+        self.world.locks += 1
 
     def recording(self, end: str, entry: Any) -> Callable[[Changes], str]:
         return lambda changes: self.world.recorded.append((end, entry)) or ""

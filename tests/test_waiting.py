@@ -91,7 +91,7 @@ def test_indexes_that_a_stopped_run_has_built(indexed: Clinic) -> None:
     replica.open()
     replica.prepare(plan)
     session = drivers.MySQL(indexed.sandbox.replica)
-    staging = sql.staging_name("indexed")
+    staging = sql.staging_name("indexed", plan.run)
     session.execute(f"ALTER TABLE {staging} ADD INDEX D (D)")
     replica.finish(plan)
     replica.finish(plan)

@@ -49,8 +49,6 @@ _TRANSIENT |= {errorcode.ER_NO_SUCH_TABLE, errorcode.ER_BAD_FIELD_ERROR, errorco
 
 LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
 READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is no read-only one"
-    "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is nobody's read-only replica"
-)
 _REMEDIES_MYSQL = {
     errorcode.ER_ACCESS_DENIED_ERROR: "check {variables}_USER and _PASSWORD, and from which hosts the account may come",
     errorcode.ER_DBACCESS_DENIED_ERROR: "grant the account its privileges on {database}",
@@ -166,6 +164,13 @@ class MySQL:
             finally:
                 with suppress(mysql.connector.Error):
                     cursor.close()
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Who only wants to know something of many tables does not wait for one that somebody has locked."""
+        self.execute(f"SET SESSION lock_wait_timeout = {limits.question_lock_seconds}")
+        yield
+        self.execute(f"SET SESSION lock_wait_timeout = {limits.lock_seconds}")
 
     def execute(self, statement: str) -> int:
         """Run a statement; return the number of rows it changed."""

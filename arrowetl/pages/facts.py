@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from arrowetl.errors import WITHHELD
+from arrowetl.errors import WITHHELD, Interrupted
+from arrowetl.judgement import Facts, judge
 from arrowetl.sizes import count, duration, size
 
 __all__ = ["count", "duration", "size"]
@@ -55,7 +56,7 @@ class Verdict:
 
 _RUN: Mapping[str, Any] = {
     "from": "source", "to": "both", "totals": {}, "vanished": (), "ended_at": None, "exit_code": None, "seconds": None,
-    "published": None, "planned": None, "overdue": (), "warnings": (),
+    "published": None, "planned": None, "overdue": (), "warnings": (), "shows_nothing": False,
 }  # fmt: skip
 _TABLE: Mapping[str, Any] = {
     "reason": "", "rows_extracted": 0, "rows_replica": None, "rows_warehouse": None, "rows_inserted": 0,
@@ -106,32 +107,42 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
     read = sum(one["rows_extracted"] for one in tables)
     took = f"in {duration(run['seconds'])}" if run["seconds"] is not None else ""
     done = f"{count(len(tables) - len(failed) - withheld)} of {count(number)} tables"
-    if run["ended_at"] is None:
+    found = judge(
+        Facts(
+            ended=run["ended_at"] is not None, interrupted=code == Interrupted.exit_code, tables=number,
+            failed=max(len(failed), 0 if withheld else number - len(tables)), withheld=withheld,
+            missing=len(run["vanished"]), shows_nothing=bool(run["shows_nothing"]), exit_code=code or 0,
+        )
+    )  # fmt: skip
+    if found.word == "not ended":
         words = f"It began at {moment(run['started_at'])} and has not ended: it is at work, or was killed."
-        return Verdict(False, "not ended", f"{words} At least {done} were done; run again, which carries the others.")
-    if code == 130:
-        return Verdict(False, "interrupted", f"Somebody stopped it: {done} were done, the others stay as they were.")
+        return Verdict(False, found.word, f"{words} At least {done} were done; run again, which carries the others.")
+    if found.word == "interrupted":
+        return Verdict(False, found.word, f"Somebody stopped it: {done} were done, the others stay as they were.")
     if withheld:
         words = (
             f"{count(len(failed))} tables failed, and so nothing was published: {count(withheld)} others are withheld."
         )
-        return Verdict(False, "failed", words)
-    if failed or len(tables) < number:
+        return Verdict(False, found.word, words)
+    if found.word == "failed":
         failures = count(max(len(failed), number - len(tables)))
         return Verdict(
             False,
-            "failed",
+            found.word,
             f"{failures} of {count(number)} tables failed; the others are as the {run['from']} has them.",
         )
-    if not tables:
-        return Verdict(False, "nothing", "There was nothing to carry.")
-    gone = f" {count(len(run['vanished']))} tables are no more at the {run['from']}." if run["vanished"] else ""
-    if not code:
+    names = count(len(run["vanished"]))
+    gone = f" {names} tables are no more at the {run['from']}, or not shown to us." if run["vanished"] else ""
+    if found.word == "nothing" or not tables:
+        return Verdict(found.good, found.word, f"There was nothing to carry.{gone}")
+    if found.word == "missing":
+        return Verdict(False, found.word, f"{gone.strip()} What is seen arrived: {done} {took}.")
+    if found.good:
         moved = sum(one["settled"] is False for one in tables)
         unsettled = f" {count(moved)} tables were written to while they were read." if moved else ""
         words = f"{_END[run['to']]} what the {run['from']} has: {done}, {count(read)} rows read {took}."
-        return Verdict(True, "good", words + gone + unsettled)
-    return Verdict(False, "flagged", f"Every table arrived, and some are to be looked at: {done} {took}.{gone}")
+        return Verdict(True, found.word, words + unsettled)
+    return Verdict(False, found.word, f"Every table arrived, and some are to be looked at: {done} {took}.{gone}")
 
 
 _END = {"both": "Both ends have", "warehouse": "The warehouse has", "replica": "The replica has"}

@@ -223,13 +223,16 @@ def nights(namespace: str, run_id: str) -> str:
     )
 
 
-RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed")
+RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "vanished", "shows_nothing")
 """What `last_run` tells."""
 
 
 def last_run(namespace: str) -> str:
     """The last run that there was, be it at its end or not."""
     return (
-        "SELECT run_id::text, started_at, ended_at, exit_code, tables, failed "
-        f"FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC LIMIT 1"
+        "SELECT run_id::text, started_at, ended_at, exit_code, tables, failed, "
+        # As JSON the row may lack what an earlier version had not.
+        "COALESCE((SELECT array_agg(name) FROM jsonb_array_elements_text(to_jsonb(h)->'document'->'vanished') name), "
+        "'{}'::text[]), COALESCE((to_jsonb(h)->'document'->>'shows_nothing')::boolean, false) "
+        f"FROM {postgres_name(namespace)}.etl_run_history h ORDER BY started_at DESC LIMIT 1"
     )

@@ -4,6 +4,7 @@ What is said to MySQL and MariaDB: to a server that is read, and to a replica.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from arrowetl.infile import DIALECT
@@ -32,13 +33,15 @@ def catalog(database: str) -> Mapping[str, str]:
         "tables": (
             # The parts of a partitioned table have stamps of their own.
             "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH, "
-            "IF(COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%', NULL, UPDATE_TIME) "
+            "IF(COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%', NULL, UPDATE_TIME), CREATE_TIME "
             f"FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} "
             "AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
         ),
         "columns": (
             "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, "
             "COLLATION_NAME, COALESCE(NUMERIC_PRECISION, DATETIME_PRECISION), NUMERIC_SCALE, EXTRA "
+            # Older servers have no such column, here or in a table.
+            "/*!50706 , GENERATION_EXPRESSION */ /*M!100205 , GENERATION_EXPRESSION */ "
             f"FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {schema} ORDER BY TABLE_NAME, ORDINAL_POSITION"
         ),
         "indexes": (
@@ -53,9 +56,42 @@ def reading(database: str, table: str) -> str:
     """Rows, last change and clock of a table, in one statement."""
     return (
         f"SELECT (SELECT COUNT(*) FROM {mysql_table(database, table)}), "
-        "(SELECT UPDATE_TIME FROM information_schema.TABLES "
-        f"WHERE TABLE_SCHEMA = {mysql_literal(database)} AND TABLE_NAME = {mysql_literal(table)}), NOW()"
+        "UPDATE_TIME, NOW(), CREATE_TIME FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA = {mysql_literal(database)} AND TABLE_NAME = {mysql_literal(table)}"
     )
+
+
+def habits() -> str:
+    """Name and value of what tells how a server stamps its tables, of those that it knows."""
+    names = "'version_compile_os', 'myisam_use_mmap'"
+    return f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"
+
+
+def all_columns(database: str, table: str) -> str:
+    """A question that is refused where some column is shown to nobody who asks."""
+    return f"SELECT * FROM {mysql_table(database, table)} LIMIT 0"
+
+
+def definition(database: str, table: str) -> str:
+    """How the table was made: name, and statement."""
+    return f"SHOW CREATE TABLE {mysql_table(database, table)}"
+
+
+_CASCADE = re.compile(
+    r"CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY [^\n]* ON (?:DELETE|UPDATE) (?:CASCADE|SET NULL|SET DEFAULT)"
+)
+
+
+def cascades_of(definition_: str) -> tuple[str, ...]:
+    """
+    The foreign keys by which other tables change the rows of this one.
+
+    >>> cascades_of("CONSTRAINT `to` FOREIGN KEY (`a`) REFERENCES `b` (`c`) ON DELETE SET NULL")
+    ('to',)
+    >>> cascades_of("CONSTRAINT `to` FOREIGN KEY (`a`) REFERENCES `b` (`c`)")
+    ()
+    """
+    return tuple(_CASCADE.findall(definition_))
 
 
 def statements_with(mark: str) -> str:
@@ -70,7 +106,9 @@ def highest(database: str, table: str, column: Column) -> str:
     """The highest value of a watermark, by the server's own clock at the most: a workstation's may be ahead of it."""
     name = mysql_name(column.name)
     believed = ""
-    if column.data_type not in INTEGERS:
+    if column.data_type == "timestamp":
+        believed = f" WHERE {name} <= NOW()"
+    elif column.data_type not in INTEGERS:
         believed = f" WHERE {name} <= CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone)"
     return f"SELECT CAST(MAX({name}) AS CHAR) FROM {mysql_table(database, table)}{believed}"
 
@@ -165,6 +203,19 @@ def misfits(database: str, table: Table, conditions: Mapping[str, str], part: Pa
 
 def mysql_count(database: str, table: str) -> str:
     return f"SELECT COUNT(*) FROM {mysql_table(database, table)}"
+
+
+def mysql_counts(database: str, tables: Sequence[str]) -> str:
+    """The number of each table among them, and how many rows it has."""
+    return " UNION ALL ".join(
+        f"SELECT {number}, COUNT(*) FROM {mysql_table(database, name)}" for number, name in enumerate(tables)
+    )
+
+
+def update_times(database: str) -> str:
+    """When each table was last written, as its engine remembers."""
+    schema = mysql_literal(database)
+    return f"SELECT TABLE_NAME, UPDATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"
 
 
 def mysql_count_changed(database: str, table: str) -> str:
@@ -317,7 +368,7 @@ def _file_charset(fields: Iterable[Field], replica: Flavour) -> str:
 def create_gone_replica(database: str, plan: TablePlan) -> str:
     """The staging table for keys that are to be deleted; the columns as the published table has them."""
     key = ", ".join(map(mysql_name, plan.table.primary_key))
-    gone = mysql_table(database, gone_name(plan.name))
+    gone = mysql_table(database, gone_name(plan.name, plan.run))
     return f"CREATE TABLE {gone} ENGINE=InnoDB AS SELECT {key} FROM {mysql_table(database, plan.name)} LIMIT 0"
 
 
@@ -335,7 +386,8 @@ def merge_replica(
         in_place: whether the published table has no other unique key.
     """
     target, staged, gone = (
-        mysql_table(database, name) for name in (plan.name, staging_name(plan.name), gone_name(plan.name))
+        mysql_table(database, name)
+        for name in (plan.name, staging_name(plan.name, plan.run), gone_name(plan.name, plan.run))
     )
     key = [mysql_name(name) for name in plan.table.primary_key]
     columns = ", ".join(mysql_name(field.column.name) for field in plan.fields)
@@ -377,11 +429,11 @@ def other_unique_keys(database: str, table: str) -> str:
     )
 
 
-def swap_replica(database: str, table: str, exists: bool) -> str:
+def swap_replica(database: str, plan: TablePlan, exists: bool) -> str:
     """Staging into place, in one atomic RENAME."""
-    published = mysql_table(database, table)
-    pairs = [f"{published} TO {mysql_table(database, retired_name(table))}"] if exists else []
-    pairs.append(f"{mysql_table(database, staging_name(table))} TO {published}")
+    published = mysql_table(database, plan.name)
+    pairs = [f"{published} TO {mysql_table(database, retired_name(plan.name, plan.run))}"] if exists else []
+    pairs.append(f"{mysql_table(database, staging_name(plan.name, plan.run))} TO {published}")
     return f"RENAME TABLE {', '.join(pairs)}"
 
 

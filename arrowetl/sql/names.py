@@ -53,32 +53,51 @@ def postgres_literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def staging_name(table: str) -> str:
-    """Where a run's rows land before anyone looks at them."""
-    return _prefixed(STAGING, table)
+def run_mark(run_id: str) -> str:
+    """By which a run's staging tables are known to be its own."""
+    return hashlib.sha256(run_id.encode()).hexdigest()[:_MARK_CHARACTERS]
 
 
-def staged_names(table: str, is_delta: bool) -> tuple[str, ...]:
+_MARK_CHARACTERS = 8
+
+
+def staging_name(table: str, run: str) -> str:
+    """
+    Where a run's rows land before anyone looks at them: no other run writes there, or takes what is there for its own.
+
+    Args:
+        run: the mark of the run.
+    """
+    return f"{STAGING}{run}_{_short(table)}"
+
+
+def staged_names(table: str, run: str, is_delta: bool) -> tuple[str, ...]:
     """The tables in which a run's rows, and keys that are gone, land."""
-    return (staging_name(table), *([gone_name(table)] if is_delta else []))
+    return (staging_name(table, run), *([gone_name(table, run)] if is_delta else []))
 
 
-def gone_name(table: str) -> str:
+def gone_name(table: str, run: str) -> str:
     """Where the keys of rows land that are to be deleted."""
-    return _prefixed(GONE, table)
+    return f"{GONE}{run}_{_short(table)}"
 
 
-def diff_name(table: str) -> str:
-    return _prefixed(DIFF, table)
+def diff_name(table: str, run: str) -> str:
+    return f"{DIFF}{run}_{_short(table)}"
 
 
-def retired_name(table: str) -> str:
-    return _prefixed(RETIRED, table)
+def retired_name(table: str, run: str) -> str:
+    return f"{RETIRED}{run}_{_short(table)}"
 
 
-def _prefixed(prefix: str, table: str) -> str:
-    name = prefix + table
-    return name if len(name.encode()) <= limits.postgres_name_bytes else shortened(name, limits.postgres_name_bytes)
+def is_staging_of(name: str, table: str) -> bool:
+    """Whether a table is what some run stages a table in, whichever run it was."""
+    return name.startswith(STAGING) and name[len(STAGING) + _MARK_CHARACTERS + 1 :] == _short(table)
+
+
+def _short(table: str) -> str:
+    """The table's name, as far as there is room behind the longest of our own words and a mark."""
+    room = limits.postgres_name_bytes - max(map(len, OURS)) - _MARK_CHARACTERS - 1
+    return table if len(table.encode()) <= room else shortened(table, room)
 
 
 def is_ours(name: str) -> str:
@@ -98,6 +117,19 @@ def holder_of(number: int) -> str:
         "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted "
         f"AND l.classid = {number >> 32} AND l.objid = {number & 0xFFFFFFFF}"
     )
+
+
+def holds(number: int) -> str:
+    """Whether the session that asks holds one of PostgreSQL's advisory locks."""
+    return (
+        "SELECT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted "
+        f"AND l.pid = pg_backend_pid() AND l.classid = {number >> 32} AND l.objid = {number & 0xFFFFFFFF})"
+    )
+
+
+def mysql_holds(lock: str) -> str:
+    """The same of one of MySQL's locks; its name as a literal."""
+    return f"SELECT COALESCE(IS_USED_LOCK({lock}) = CONNECTION_ID(), 0)"
 
 
 def mysql_holder_of(lock: str) -> str:

@@ -30,7 +30,7 @@ def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     renamed is given its key when all rows are there: COPY, key and count of a million rows of procedurelog take 0.5 s
     less of the server's core (`staging_key`).
     """
-    name, key = postgres_table(namespace, staging_name(plan.name_postgres)), plan.key_postgres
+    name, key = postgres_table(namespace, staging_name(plan.name_postgres, plan.run)), plan.key_postgres
     if plan.cutover is Cutover.SWAP and plan.is_split:
         return [_create("TABLE", name, plan.fields, (), not_null=key) + _UNWATCHED]
     if plan.cutover is Cutover.SWAP:
@@ -38,7 +38,7 @@ def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     staging = _create("UNLOGGED TABLE", name, plan.fields, key) + _UNWATCHED
     if not plan.is_delta:
         return [staging]
-    gone = postgres_table(namespace, gone_name(plan.name_postgres))
+    gone = postgres_table(namespace, gone_name(plan.name_postgres, plan.run))
     return [staging, _create("UNLOGGED TABLE", gone, plan.key_fields, key)]
 
 
@@ -113,7 +113,7 @@ def differing(namespace: str, plan: TablePlan) -> str:
     rows that are equal are not even locked (ON CONFLICT … WHERE locks them all).
     """
     target, staging, names = _target(namespace, plan), _staging(namespace, plan), _names(plan)
-    diff = postgres_table(namespace, diff_name(plan.name_postgres))
+    diff = postgres_table(namespace, diff_name(plan.name_postgres, plan.run))
     if plan.cutover is Cutover.MATCH:
         rows = f"{_numbered(staging, names)} WHERE NOT EXISTS ({_numbered(target, names, 't')} WHERE {_SAME})"
         return f"CREATE UNLOGGED TABLE {diff} AS SELECT {', '.join(names)} FROM {rows}"
@@ -129,7 +129,7 @@ def differing(namespace: str, plan: TablePlan) -> str:
 def merge(namespace: str, plan: TablePlan) -> Mapping[str, str]:
     """Make the published table equal to what was staged, by what differs."""
     target, names = _target(namespace, plan), _names(plan)
-    diff = postgres_table(namespace, diff_name(plan.name_postgres))
+    diff = postgres_table(namespace, diff_name(plan.name_postgres, plan.run))
     columns = ", ".join(names)
     insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {diff}"
     if plan.cutover is Cutover.MATCH:
@@ -139,7 +139,7 @@ def merge(namespace: str, plan: TablePlan) -> Mapping[str, str]:
     key = [postgres_name(name) for name in plan.key_postgres]
     updates = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
     if plan.is_delta:
-        gone = postgres_table(namespace, gone_name(plan.name_postgres))
+        gone = postgres_table(namespace, gone_name(plan.name_postgres, plan.run))
         deleted = f"DELETE FROM {target} t WHERE EXISTS (SELECT FROM {gone} g WHERE {_matching(key, 'g')})"
     else:
         staging = _staging(namespace, plan)
@@ -150,14 +150,14 @@ def merge(namespace: str, plan: TablePlan) -> Mapping[str, str]:
 
 def count_new(namespace: str, plan: TablePlan) -> str:
     """How many of the rows that differ are of keys that the published table has not."""
-    diff = postgres_table(namespace, diff_name(plan.name_postgres))
+    diff = postgres_table(namespace, diff_name(plan.name_postgres, plan.run))
     matching = _matching([postgres_name(name) for name in plan.key_postgres], "d")
     return f"SELECT count(*) FROM {diff} d WHERE NOT EXISTS (SELECT FROM {_target(namespace, plan)} t WHERE {matching})"
 
 
 def unstage(namespace: str, plan: TablePlan) -> str:
     """Of what was staged, without the rows whose keys are gone."""
-    gone = postgres_table(namespace, gone_name(plan.name_postgres))
+    gone = postgres_table(namespace, gone_name(plan.name_postgres, plan.run))
     matching = _matching([postgres_name(name) for name in plan.key_postgres], "g")
     return f"DELETE FROM {_staging(namespace, plan)} t WHERE EXISTS (SELECT FROM {gone} g WHERE {matching})"
 
@@ -183,7 +183,7 @@ def _target(namespace: str, plan: TablePlan) -> str:
 
 
 def _staging(namespace: str, plan: TablePlan) -> str:
-    return postgres_table(namespace, staging_name(plan.name_postgres))
+    return postgres_table(namespace, staging_name(plan.name_postgres, plan.run))
 
 
 def _names(plan: TablePlan) -> list[str]:

@@ -35,6 +35,14 @@ CREATE TABLE IF NOT EXISTS {table} (
     KEY table_name (table_name(190))
 ) ENGINE=InnoDB"""
 
+RUN_LOCK = """
+CREATE TABLE IF NOT EXISTS {table} (
+    number SMALLINT PRIMARY KEY,
+    run VARCHAR(64) CHARACTER SET latin1 NOT NULL,
+    run_id VARCHAR(64) NOT NULL,
+    taken_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+) ENGINE=InnoDB"""
+
 WAREHOUSE_TABLES = (
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_load_status (
@@ -80,6 +88,13 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
 CREATE UNLOGGED TABLE IF NOT EXISTS {namespace}.etl_staging_status (
     table_name varchar(255) PRIMARY KEY,
     prepared_at timestamptz NOT NULL DEFAULT now()
+)""",
+    """
+CREATE TABLE IF NOT EXISTS {namespace}.etl_run_lock (
+    number smallint PRIMARY KEY,
+    run varchar(64) NOT NULL,
+    run_id varchar(64) NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT now()
 )""",
     """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (

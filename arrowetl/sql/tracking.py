@@ -34,6 +34,8 @@ class Entry:
     forgets_watermark: bool = False
     """Whether the column of the recorded watermark is left out or masked now."""
     coerced: tuple[Coercion, ...] = ()
+    current_at: datetime | None = None
+    """As of when its rows are the source's; None is now."""
 
 
 def recorded_copy(entry: Entry, changes: Changes) -> str:
@@ -76,7 +78,8 @@ def recorded_load(namespace: str, entry: Entry, changes: Changes) -> str:
         **_watermark(entry),
         "coerced": json.dumps([coercion.as_json() for coercion in entry.coerced]),
     }
-    said = {name: postgres_literal(value) for name, value in values.items()} | {"_checked_at": now}
+    checked = postgres_literal(entry.current_at.replace(tzinfo=None).isoformat()) if entry.current_at else now
+    said = {name: postgres_literal(value) for name, value in values.items()} | {"_checked_at": checked}
     if changes:
         said |= {"rows_loaded": str(changes.inserted + changes.updated), "_loaded_at": now}
     first = {"rows_loaded": "0", "_loaded_at": now} | said
@@ -114,11 +117,16 @@ def checked_copy(tables: Iterable[str], run_id: str) -> str:
     )
 
 
-def checked_load(namespace: str, tables: Iterable[str], run_id: str) -> str:
+def checked_load(namespace: str, tables: Iterable[str], run_id: str, from_source: bool = True) -> str:
+    """
+    Args:
+        from_source: whether the source was asked: what only the replica is known to have is as old as it was.
+    """
     names = ", ".join(map(postgres_literal, tables))
+    checked = "_checked_at = now() AT TIME ZONE 'UTC', " if from_source else ""
     return (
         f"UPDATE {postgres_name(namespace)}.etl_load_status SET load_status = 'success', "
-        f"_checked_at = now() AT TIME ZONE 'UTC', run_id = {postgres_literal(run_id)} WHERE table_name IN ({names})"
+        f"{checked}run_id = {postgres_literal(run_id)} WHERE table_name IN ({names})"
     )
 
 
@@ -225,6 +233,8 @@ def reading_said(reading: Reading) -> dict[str, Any]:
         "update_time": reading.update_time and reading.update_time.isoformat(),
         "now": reading.now.isoformat(),
         "checksum": reading.checksum,
+        "create_time": reading.create_time and reading.create_time.isoformat(),
+        "stamped": reading.stamped,
     }
 
 
@@ -240,4 +250,7 @@ def reading_of(said: Mapping[str, Any]) -> Reading:
         said["update_time"] and datetime.fromisoformat(said["update_time"]),
         datetime.fromisoformat(said["now"]),
         said["checksum"],
+        # An earlier version said neither.
+        datetime.fromisoformat(said["create_time"]) if said.get("create_time") else None,
+        said.get("stamped", True),
     )

@@ -1,0 +1,41 @@
+"""
+What a switch proves of itself, in the transaction that makes it: that it is the run's to make, and all there.
+
+At either end alike. The sentences are in `sql.fence`; who holds the lock of a
+run, and lets it switch, is `ledger`'s business.
+"""
+
+from __future__ import annotations
+
+from arrowetl.again import Session
+from arrowetl.errors import LockLostError, VerificationError
+from arrowetl.model import TablePlan
+from arrowetl.sql import fence
+
+
+def require_own(session: Session, namespace: str | None, plan: TablePlan) -> None:
+    """
+    No other run has begun since, nor will before the transaction ends.
+
+    Args:
+        namespace: None at the replica.
+
+    Raises:
+        LockLostError: one has; nothing is switched.
+    """
+    found = session.rows(fence.holder(namespace))
+    if not found or found[0][0] != plan.run:
+        other = f"run {found[0][1]} has begun since" if found else "who may switch there is not recorded any more"
+        raise LockLostError(
+            f"{plan.name}: not switched at the {'warehouse' if namespace else 'replica'}: the run's lock was lost, and "
+            f"{other}",
+            "run again; what the other run has done stands",
+        )
+
+
+def miscounted(plan: TablePlan, end: str, rows: int, expected: int) -> VerificationError:
+    """That an end would not have the rows that were staged for it; nothing is switched."""
+    return VerificationError(
+        f"{plan.name}: the {end} would have {rows:,} rows, and must have {expected:,}; nothing was changed there",
+        "run again; if it stays, run it with --force-full",
+    )

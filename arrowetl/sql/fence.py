@@ -1,0 +1,47 @@
+"""
+Which run may switch tables: one row at each end, in both languages.
+
+The lock that keeps a second run out lies in a session, and a session can be
+ended while its run goes on. So a run also writes its mark here, once it has
+the lock; whatever switches a table holds the row, and finds its own mark in
+it. Whoever would write another mark waits for that. `namespace` is None at the
+replica, where RENAME ends a transaction: there a lock of the switching session
+is held in the row's stead.
+"""
+
+from __future__ import annotations
+
+from arrowetl.sql.names import lock_number, mysql_literal, postgres_literal, postgres_name
+
+
+def taken(namespace: str | None, run: str, run_id: str) -> str:
+    """From now on a run may switch, and no other."""
+    if namespace is None:
+        return (
+            f"REPLACE INTO etl_run_lock (number, run, run_id) VALUES (1, {mysql_literal(run)}, {mysql_literal(run_id)})"
+        )
+    return (
+        f"INSERT INTO {_place(namespace)} (number, run, run_id) "
+        f"VALUES (1, {postgres_literal(run)}, {postgres_literal(run_id)}) "
+        "ON CONFLICT (number) DO UPDATE SET run = excluded.run, run_id = excluded.run_id, taken_at = now()"
+    )
+
+
+def holder(namespace: str | None, held: bool = True) -> str:
+    """
+    The mark of the run that may switch, and its name.
+
+    Args:
+        held: whether it is to stay so until the transaction ends.
+    """
+    locks = "" if not held else " LOCK IN SHARE MODE" if namespace is None else " FOR SHARE"
+    return f"SELECT run, run_id FROM {_place(namespace)}{locks}"
+
+
+def switching(database: str) -> str:
+    """The name of the lock that a session of the replica holds while it renames tables, as a literal."""
+    return mysql_literal(f"arrowetl switch {lock_number(database)}")
+
+
+def _place(namespace: str | None) -> str:
+    return "etl_run_lock" if namespace is None else f"{postgres_name(namespace)}.etl_run_lock"

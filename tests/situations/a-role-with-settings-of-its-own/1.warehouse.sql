@@ -1,0 +1,9 @@
+ALTER ROLE CURRENT_USER SET statement_timeout = '30ms';
+ALTER ROLE CURRENT_USER SET standard_conforming_strings = off;
+ALTER ROLE CURRENT_USER SET quote_all_identifiers = on;
+ALTER ROLE CURRENT_USER SET search_path = 'nowhere';
+ALTER ROLE CURRENT_USER SET bytea_output = 'escape';
+ALTER ROLE CURRENT_USER SET IntervalStyle = 'iso_8601';
+ALTER ROLE CURRENT_USER SET DateStyle = 'German';
+ALTER ROLE CURRENT_USER SET extra_float_digits = -10;
+ALTER ROLE CURRENT_USER SET TimeZone = 'Asia/Kolkata';

@@ -1,0 +1,11 @@
+SET GLOBAL init_connect = 'SET NAMES latin1';
+CREATE TABLE letter (Id int PRIMARY KEY, T varchar(20) CHARACTER SET cp1251) ENGINE=InnoDB;
+INSERT INTO letter VALUES (1, 'Зубы'), (2, 'plain');
+CREATE TABLE essay (Id int PRIMARY KEY, T text CHARACTER SET koi8r) ENGINE=MyISAM;
+INSERT INTO essay VALUES (1, 'Зубы');
+CREATE TABLE way (Id int PRIMARY KEY, T varchar(20) CHARACTER SET latin1, `Länge` int) ENGINE=InnoDB;
+INSERT INTO way VALUES (1, 'Größe', 5);
+CREATE TABLE voice (Id int PRIMARY KEY, V enum('нет','да') CHARACTER SET utf8mb4) ENGINE=InnoDB;
+INSERT INTO voice VALUES (1, 'нет'), (2, 'да');
+CREATE TABLE `zähne` (Id int PRIMARY KEY) ENGINE=InnoDB;
+INSERT INTO `zähne` VALUES (1);

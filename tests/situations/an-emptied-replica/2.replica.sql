@@ -1,0 +1,3 @@
+DO SLEEP(5);
+TRUNCATE chair;
+DELETE FROM lamp WHERE Id < 100;

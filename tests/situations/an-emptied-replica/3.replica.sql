@@ -1,0 +1,2 @@
+DO SLEEP(5);
+DELETE FROM chair WHERE Id < 100;

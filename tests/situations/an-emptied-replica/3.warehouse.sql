@@ -1,0 +1,1 @@
+UPDATE raw.etl_load_status SET version = 'x';

@@ -1,0 +1,1 @@
+SET GLOBAL wait_timeout = 1;

@@ -1,0 +1,1 @@
+UPDATE indexed SET B = 'edited' WHERE Id % 2 = 0;

@@ -1,0 +1,1 @@
+UPDATE ticker SET N = 'x';

@@ -1,0 +1,6 @@
+SET GLOBAL myisam_use_mmap = 1;
+CREATE TABLE kind (Id int NOT NULL, T char(30) NOT NULL, M smallint NOT NULL, PRIMARY KEY (Id)) ENGINE=MyISAM ROW_FORMAT=FIXED;
+INSERT INTO kind SELECT seq, CONCAT('kind ', seq), 6 FROM seq_1_to_40;
+FLUSH TABLES kind;
+UPDATE kind SET M = 7 WHERE Id = 3;
+DO SLEEP(3);

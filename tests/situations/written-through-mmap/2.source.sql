@@ -1,0 +1,1 @@
+UPDATE kind SET M = 12 WHERE Id = 3;
