@@ -58,7 +58,13 @@ def entry_of(
         rows=staged.expected,
         version=version if moved else before.version,
         as_of=AsOf(
-            shared.servers.source.place, plan.structure, compared_at, reading, plan.without_key, modes.masks_of(plan)
+            shared.servers.source.place,
+            plan.structure,
+            compared_at,
+            reading,
+            plan.without_key,
+            modes.masks_of(plan),
+            modes.keys_of(plan),
         ),
         watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
         watermark_column=plan.watermark,

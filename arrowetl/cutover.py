@@ -195,12 +195,48 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
 
 
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+    _make_room(session, namespace, plan)
     for statement in sql.swap_warehouse(namespace, plan):
         session.execute(statement)
+    _name_key(session, namespace, plan)
     rows = session.count(namespace, plan.name_postgres)
     if rows != staged.expected:
         raise miscounted(plan, "warehouse", rows, staged.expected)
     return Changes(inserted=rows)
+
+
+def _make_room(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """
+    Tables, indexes and types of a namespace share their names: an index that has the table's gets another.
+
+    Raises:
+        DataLoadingError: something else has it, which is not ours to rename.
+    """
+    for kind, of in session.rows(sql.taken_by(namespace, plan.name_postgres)):
+        if kind not in ("i", "I"):
+            what = _TAKEN.get(kind, f"something of kind {kind}")
+            raise DataLoadingError(
+                f"{plan.name}: {what} of that name stands in {namespace} at the warehouse, and is in the table's way",
+                f"rename or drop it there, or exclude the table: tables.{plan.name}.overrides: {{exclude: true}}",
+            )
+        session.execute(sql.rename_index(namespace, plan.name_postgres, _free(session, namespace, f"{of}_pkey")))
+
+
+_TAKEN = {"type": "a type", "S": "a sequence", "c": "a composite type", "v": "a view", "r": "a table"}
+
+
+def _name_key(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """The key is called what a reader of \\d expects, unless something else is."""
+    if named := session.rows(sql.key_name(namespace, plan.name_postgres)):
+        wanted = _free(session, namespace, sql.shortened_key(plan.name_postgres))
+        session.execute(sql.rename_key(namespace, plan, named[0][0], wanted))
+
+
+def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
+    """A name that nothing has: this one, or with a number behind it, as PostgreSQL itself would choose."""
+    room = limits.postgres_name_bytes - 4
+    names = (name, *(f"{name.encode()[:room].decode(errors='ignore')}{number}" for number in range(1, 1000)))
+    return next(one for one in names if not session.rows(sql.taken_by(namespace, one)))
 
 
 def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
@@ -214,19 +250,33 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         new = session.rows(sql.count_new(namespace, plan))[0][0] if plan.cutover is Cutover.MERGE else differing
         delete, insert = sql.replace_all(namespace, plan)
         before, _ = session.rows(sql.counting(delete))[0]
-        session.execute(insert)
+        _require_written(plan, session.rows(sql.counting(insert))[0][0], staged.rows)
         how = f"all rows anew, since {differing:,} of {staged.rows:,} differ"
         changes = Changes(new, differing - new, before - (staged.rows - new), how)
     else:
         statements = sql.merge(namespace, plan)
         deleted, _ = session.rows(sql.counting(statements["deleted"]))[0]
         written, inserted = session.rows(sql.counting(statements["written"]))[0]
+        _require_written(plan, written, differing)
         changes = Changes(inserted, written - inserted, deleted)
         if plan.cutover is Cutover.MATCH:
             # Without a key there is no telling an edit from a row that went and one that came.
             changes = replace(changes, inserted=written, updated=0)
     session.execute(sql.drop_postgres(namespace, sql.diff_name(plan.name_postgres, plan.run)))
     return changes
+
+
+def _require_written(plan: TablePlan, written: int, wanted: int) -> None:
+    """
+    Raises:
+        DataLoadingError: fewer rows were written than were to be; nothing is changed.
+    """
+    if written != wanted:
+        raise DataLoadingError(
+            f"{plan.name}: {wanted:,} rows were to be written at the warehouse, and {written:,} were: a trigger or a "
+            "rule of its own keeps the others out, and nothing was changed",
+            f"take it off {plan.name_postgres} there; psql's \\d shows which there are",
+        )
 
 
 def _follow(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:

@@ -155,6 +155,14 @@ class OutOfStepError(DataLoadingError):
     """
 
 
+class ReplicaBehindError(DataLoadingError):
+    """
+    What changed cannot be made at the replica row by row: its table is not what
+    was recorded, or has keys that the source has no more. The caller has it
+    made anew.
+    """
+
+
 class StagingLostError(DataLoadingError):
     """
     The warehouse crashed since rows were staged, and has them no more. The

@@ -58,6 +58,11 @@ class Column:
     """What the values of a VIRTUAL column depend on besides their row: `curdate()`, `rand()` …; empty of all others."""
 
     @property
+    def labels_lost(self) -> bool:
+        """Whether the catalog may not have the labels of an enum or set: it has no room for letters of four bytes."""
+        return self.data_type in ("enum", "set") and self.charset == "utf8mb4" and "?" in self.column_type
+
+    @property
     def unsigned(self) -> bool:
         return "unsigned" in self.column_type
 

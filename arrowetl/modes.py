@@ -39,6 +39,8 @@ class Seen:
     """What is recorded of others that it may have changed names with."""
     replica_rows: int | None = None
     """That the replica counts; None where it was not asked."""
+    in_transactions: bool = True
+    """Whether the replica's table is of an engine that has some: only then is it changed in place."""
     replica_checksum: int | None = None
     """What the replica's rows add up to; None where it was not asked."""
 
@@ -89,6 +91,10 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
         return replace(plan, mode=Mode.FULL, reason=reason)
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
     seen = around.seen.get(plan.name, NOTHING_SEEN)
+    proof = evidence.unchanged(plan.table, record, seen.alike, seen.replica_checksum)
+    if not seen.in_transactions and not proof:
+        reason = "the replica's table, which InnoDB has no room for, cannot be changed in place"
+        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
     if lost := evidence.miscounted_end(record, seen.replica_rows):
         # What changed at the source is not all that it lacks.
         comparison, why = _comparison(plan, around)
@@ -98,7 +104,6 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     since, why_not = _since(plan, settings, record, around)
     if since and plan.name in around.mostly_stamped:
         since, why_not = None, f"a third of its rows and more are stamped since {since}"
-    proof = evidence.unchanged(plan.table, record, seen.alike, seen.replica_checksum)
     stale = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
     if proof and not overdue and not stale:
         plan = replace(plan, mode=Mode.SKIPPED, reason=proof.words)
@@ -139,6 +144,12 @@ def structure(plan: TablePlan) -> str:
     columns = [[c.name, c.column_type, c.nullable, c.charset, c.collation] for c in (f.column for f in plan.fields)]
     masks = [masks_of(plan), plan.mask_mark] if plan.masked else []
     return hashlib.sha256(json.dumps([columns, plan.table.primary_key, *masks]).encode()).hexdigest()[:16]
+
+
+def keys_of(plan: TablePlan) -> str:
+    """A digest of what is unique in a table: which columns, and how much of each."""
+    unique = sorted(repr(index.columns) for index in plan.table.indexes if index.unique)
+    return hashlib.sha256(json.dumps([plan.table.primary_key, unique]).encode()).hexdigest()[:16]
 
 
 def masks_of(plan: TablePlan) -> str:
@@ -208,6 +219,8 @@ def _read_otherwise(plan: TablePlan, as_of: AsOf | None, around: Circumstances) 
         if as_of.masks != masks_of(plan):
             return "tables.yml masks other columns, or masks them otherwise"
         return f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
+    if as_of and as_of.keys not in ("", keys_of(plan)):
+        return "its unique keys changed at the source: the replica's are to follow"
     if as_of and as_of.source != around.source:
         return "read from another server or database than the last time"
     return None
@@ -305,6 +318,8 @@ def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Cir
         return None, f"{named} is no watermark: the server does not stamp it at every change"
     if plan.table.integer_key is None:
         return None, "its primary key is not one integer"
+    if not plan.key_fields:
+        return None, "its primary key is left out, by which changed rows would be known"
     if why := evidence.unstamped_changes(plan.table):
         return None, why
     before = record.as_of.reading if record.as_of else None
@@ -356,7 +371,7 @@ def since_of(watermark: str | None, column: Column) -> str | None:
 def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str]:
     """How source and replica are compared, and why so."""
     table, link, chosen = plan.table, around.link, around.choices.reconcile_by
-    if table.integer_key is None:
+    if table.integer_key is None or not plan.key_fields:
         return Comparison.READING, "compared by reading both, having no integer key"
     if plan.left_out:
         return Comparison.READING, f"compared by reading both, for the sake of {', '.join(plan.left_out)}"

@@ -24,6 +24,7 @@ from arrowetl.errors import (
     DataExtractionError,
     Interrupted,
     KeyNotHeldError,
+    ReplicaBehindError,
     UsageError,
     ours,
 )
@@ -163,11 +164,16 @@ def _carried(one: TablePlan, night: Night) -> Carried:
 
 
 def keyless(act: Callable[[TablePlan], T], one: TablePlan) -> T:
-    """What is done with a table; without its key, where the warehouse turns out not to hold that."""
+    """
+    What is done with a table; without its key, where the warehouse turns out not to hold that; whole, where the replica
+    cannot follow row by row.
+    """
     try:
         return act(one)
     except KeyNotHeldError:
         return act(plan.without_key(one))
+    except ReplicaBehindError:
+        return keyless(act, plan.whole(one))
 
 
 def again(one: TablePlan, night: Night) -> Carried:

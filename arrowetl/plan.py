@@ -179,6 +179,12 @@ def without_key(plan: TablePlan) -> TablePlan:
     return _with_cutover(keyless, {})
 
 
+def whole(plan: TablePlan) -> TablePlan:
+    """The same plan for a table that the replica cannot follow row by row: all of it is read, and takes its place."""
+    reason = f"{plan.reason}; the replica could not follow row by row, and is made anew"
+    return replace(plan, mode=Mode.FULL, proves=False, since=None, catches_up=False, reason=reason)
+
+
 def doubts(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
     """
     What the source is to be asked before a table that somebody else made is adopted.

@@ -84,7 +84,8 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     catalog = servers.source.catalog()
     at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
     records = book.records()
-    standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records)
+    folds_names = bool(servers.replica and servers.replica.folds_names)
+    standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records, folds_names)
     replica = jobs.servers_of(route.from_replica).source if servers.replica and request.to != "warehouse" else None
     around = Circumstances(
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
@@ -104,6 +105,7 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         pace,
         mask.mark(route.mask_key or b""),
         servers.source.shows_all_columns,
+        folds_names,
     )
     run = sql.run_mark(route.run_id)
     found = replace(found, plans=tuple(replace(one, run=run) for one in found.plans))
@@ -155,13 +157,20 @@ def standings_of(
     published: Mapping[str, PublishedTable],
     replica: Mapping[str, Record],
     warehouse: Mapping[str, Record],
+    folds_names: bool = False,
 ) -> dict[str, Standing]:
-    """Table → what stands at the ends, and what is recorded there."""
+    """
+    Table → what stands at the ends, and what is recorded there.
+
+    Args:
+        folds_names: whether the replica takes two names for one that differ in capitals alone.
+    """
+    folded = frozenset(name.lower() for name in at_replica) if folds_names else at_replica
     return {
         name: Standing(
             replica.get(name, NO_RECORD),
             warehouse.get(name, NO_RECORD),
-            name in at_replica,
+            (name.lower() if folds_names else name) in folded,
             published.get(schema.postgres_name(name)),
         )
         for name in names
@@ -177,8 +186,11 @@ def _seen(standings: Mapping[str, Standing], request: Request, replica: Source |
     }  # fmt: skip
     alike = evidence.alike(readings)
     # What is to be read and proven anyway need not be counted first.
-    counted = replica.rows_of(records) if replica and not request.force_full else {}
-    return {name: Seen(alike.get(name, ()), counted.get(name)) for name in alike.keys() | counted.keys()}
+    counted, others = replica.rows_of(records) if replica and not request.force_full else ({}, frozenset[str]())
+    return {
+        name: Seen(alike.get(name, ()), counted.get(name), in_transactions=name not in others)
+        for name in alike.keys() | counted.keys() | others
+    }
 
 
 def _decided_anew(
@@ -249,6 +261,7 @@ def planned_tables(
     pace: Pace | None = None,
     mask_mark: str = "",
     shows_all: Callable[[str], bool] = lambda table: True,
+    folds_names: bool = False,
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
@@ -286,6 +299,8 @@ def planned_tables(
             continue
         try:
             _refuse_tracking(name)
+            if folds_names:
+                _refuse_folded(name, catalog)
             _refuse_other_spelling(name, vanished, tables_file)
             if policy.unknown_columns(catalog[name], settings) and not shows_all(name):
                 catalog = {**catalog, name: replace(catalog[name], hides_columns=True)}
@@ -339,6 +354,17 @@ def _refuse_tracking(table: str) -> None:
         raise DataError(
             f"{table}: arrowetl keeps its own records under this name",
             f"exclude it: tables.{table}.overrides: {{exclude: true}}",
+        )
+
+
+def _refuse_folded(table: str, catalog: Mapping[str, Table]) -> None:
+    """Two tables that the replica would take for one."""
+    same = sorted(name for name in catalog if name.lower() == table.lower())
+    if len(same) > 1:
+        raise DataError(
+            f"{table}: the replica takes {' and '.join(same)} for one name : neither was carried",
+            f"leave one of them out with tables.{table}.overrides: {{exclude: true}}, or have a replica that was "
+            "initialised with lower_case_table_names = 0; --to warehouse carries both",
         )
 
 

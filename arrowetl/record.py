@@ -45,6 +45,8 @@ class AsOf:
     """Whether the warehouse could not hold the primary key."""
     masks: str = ""
     """A digest of the columns that were masked, and how."""
+    keys: str = ""
+    """A digest of the unique keys that the replica was given; empty of what an earlier version recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from arrowetl import drivers, infile, limits, schema, sql
 from arrowetl.again import brought_again
-from arrowetl.errors import DatabaseQueryError, DataLoadingError
+from arrowetl.errors import DatabaseQueryError, DataLoadingError, ReplicaBehindError
 from arrowetl.fencing import miscounted, require_own
 from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
@@ -51,6 +51,8 @@ class Replica:
         self._spilled = spilled
         self._server: tuple[Flavour, dict[str, str]] | None = None
         self._tables: frozenset[str] = frozenset()
+        self.folds_names = False
+        """Whether the server takes `Visit` and `visit` for one name."""
 
     @property
     def version(self) -> str:
@@ -68,7 +70,7 @@ class Replica:
         with self.pool.session() as session:
             self._server = (
                 session.flavour,
-                dict(session.rows("SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")),
+                {collation: charset for collation, charset in session.rows(sql.COLLATIONS) if charset},
             )
             for (name,) in session.rows(sql.leftovers_mysql(self.endpoint.database)):
                 if not any(sql.is_staging_of(name, table) for table in kept):
@@ -86,7 +88,12 @@ class Replica:
         schema = sql.mysql_literal(self.endpoint.database)
         question = f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"
         with self.pool.session() as session:
+            self.folds_names = folds_names(session)
             return frozenset(name for (name,) in session.rows(question))
+
+    @property
+    def _folded(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self._tables)
 
     def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
         """
@@ -105,13 +112,16 @@ class Replica:
                 self._tables = self._tables - {*left} | {ours}
         return found
 
-    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> None:
+    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> tuple[str, ...]:
         """
         Make the staging table, with its primary key and no other index; and one for keys that are gone.
 
         Args:
             keep: the partitions that stay in the staging table that is there; all else goes out of it.
             attempt: by which partitions may be brought, where jobs can be lost and go on unseen.
+
+        Returns:
+            What a person should know of how the table is there.
         """
         name, database = sql.staging_name(plan.name, plan.run), self.endpoint.database
         if keep:
@@ -123,7 +133,7 @@ class Replica:
                 if attempt:
                     session.execute(partitions.begin(None, plan.name, attempt))
                 session.execute("COMMIT")
-            return
+            return ()
         assert self._server is not None, "open() comes first"
         flavour, collations = self._server
         for field in plan.fields:
@@ -140,11 +150,27 @@ class Replica:
                 # Also what a run that was stopped has left, where this one can do nothing with it.
                 if sql.is_staging_of(left, plan.name):
                     session.execute(sql.drop_mysql(database, left))
-            session.execute(sql.create_replica(database, name, plan, flavour, collations, _is_indexed_first(plan)))
+            notes = self._create(session, plan)
             if plan.is_delta:
-                session.execute(sql.create_gone_replica(database, plan))
+                session.execute(sql.create_gone_replica(database, plan, flavour, collations))
             if attempt:
                 session.execute(partitions.begin(None, plan.name, attempt))
+        return notes
+
+    def _create(self, session: drivers.MySQL, plan: TablePlan) -> tuple[str, ...]:
+        """The staging table; what is to be noted of it."""
+        assert self._server is not None, "open() comes first"
+        flavour, collations = self._server
+        name, database, indexed = sql.staging_name(plan.name, plan.run), self.endpoint.database, _is_indexed_first(plan)
+        notes = () if plan.is_delta else tuple(sql.other_collations(plan, collations))
+        try:
+            session.execute(sql.create_replica(database, name, plan, flavour, collations, indexed))
+            return notes
+        except DatabaseQueryError as error:
+            if error.code not in _TOO_WIDE or plan.is_delta:
+                raise
+        session.execute(sql.create_replica(database, name, plan, flavour, collations, indexed, engine="MyISAM"))
+        return (*notes, "is MyISAM's at the replica, since InnoDB has no room for so many or so wide columns")
 
     def take(
         self,
@@ -245,7 +271,8 @@ class Replica:
         with self.pool.session() as session:
             # A run that was stopped may have come as far as this.
             present = {name for (name,) in session.rows(sql.index_names(self.endpoint.database, staging))}
-            statement = sql.add_indexes(self.endpoint.database, staging, plan, present)
+            flavour = self._server[0] if self._server else session.flavour
+            statement = sql.add_indexes(self.endpoint.database, staging, plan, present, flavour)
             if statement:
                 session.execute(statement)
 
@@ -264,7 +291,7 @@ class Replica:
     def _swap(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
         """Staging in the published table's place: readers see the one or the other."""
         changes, database = Changes(inserted=staged.rows), self.endpoint.database
-        exists = plan.name in self._tables
+        exists = plan.name in self._tables or (self.folds_names and plan.name.lower() in self._folded)
         with self.pool.session() as session:
             # The server's own patience with a reader is a day, in which every other reader would queue behind us.
             session.execute(f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}")
@@ -308,17 +335,29 @@ class Replica:
             session.execute("START TRANSACTION")
             require_own(session, None, plan)
             if staged:
-                done = {step: session.execute(statement) for step, statement in statements.items()}
+                done = self._merged(session, plan, statements)
                 went_out = 0 if in_place else done["updated"]
                 changes = Changes(done["inserted"] - went_out, done["updated"], done["deleted"])
                 rows = int(session.rows(sql.mysql_count_changed(database, plan.name))[0][0])
                 if rows != staged.expected:
-                    raise miscounted(plan, "replica", rows, staged.expected)
+                    raise ReplicaBehindError(miscounted(plan, "replica", rows, staged.expected).message, "run again")
             session.execute(recorded(changes))
             session.execute("COMMIT")
             for name in sql.staged_names(plan.name, plan.run, plan.is_delta):
                 session.execute(sql.drop_mysql(database, name))
         return changes
+
+    def _merged(self, session: drivers.MySQL, plan: TablePlan, statements: Mapping[str, str]) -> dict[str, int]:
+        """Step → rows that it changed."""
+        try:
+            return {step: session.execute(statement) for step, statement in statements.items()}
+        except DatabaseQueryError as error:
+            if error.code == _TWICE:
+                raise ReplicaBehindError(
+                    f"{plan.name}: the replica's table has a unique key that the source's has not: {error.said}",
+                    "run again with --force-full",
+                ) from error
+            raise
 
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""
@@ -329,6 +368,17 @@ class Replica:
 
     def close(self) -> None:
         self.pool.close()
+
+
+def folds_names(session: drivers.MySQL) -> bool:
+    """Whether a server takes two names for one that differ in capitals alone."""
+    return bool(int(session.rows("SELECT @@lower_case_table_names")[0][0]))
+
+
+# Two rows that a unique key takes for one.
+_TWICE = 1062
+# Too many columns, too wide a row, and what MariaDB makes of either.
+_TOO_WIDE = {1117, 1118, 1005, 1713}
 
 
 def _is_indexed_first(plan: TablePlan) -> bool:

@@ -184,6 +184,7 @@ _SIZED = (("varchar", LETTERS, _NUL), ("char", ("char",), "padded by PostgreSQL"
 REPLICA_TYPES: dict[str, dict[Flavour, str]] = {
     "json": {Flavour.MARIADB: "longtext CHARACTER SET utf8mb4"},
     "vector": {Flavour.MARIADB: "longblob"},
+    "geomcollection": {Flavour.MARIADB: "geometrycollection"},
     "uuid": {Flavour.MYSQL: "char(36)"},
     "inet4": {Flavour.MYSQL: "varchar(15)"},
     "inet6": {Flavour.MYSQL: "varchar(45)"},

@@ -95,6 +95,9 @@ def image(field: Field) -> str:
     kind = field.column.data_type
     if kind in ("float", "double"):
         return _IMAGE_OF_BITS
+    if field.column.labels_lost:
+        # The replica has the label as a text.
+        return "CAST({c} AS BINARY)"
     if kind in ("enum", "set", "year", "bit"):
         return "CAST({c} AS UNSIGNED)"
     if is_of_letters(field):
@@ -107,7 +110,7 @@ def image(field: Field) -> str:
 
 def is_of_letters(field: Field) -> bool:
     """Whether its image could be mistaken for two values, or part of one, were its length not told."""
-    return field.column.data_type in ("char", "varchar", "binary", "varbinary")
+    return field.column.data_type in ("char", "varchar", "binary", "varbinary") or field.column.labels_lost
 
 
 def expression(field: Field) -> str:
@@ -380,5 +383,7 @@ def replica_type(field: Field, source: Flavour, replica: Flavour) -> str:
     """
     The column's type as the replica's server spells it.
     """
+    if field.column.labels_lost:
+        return "varchar(255)" if field.column.data_type == "enum" else "text"
     instead = REPLICA_TYPES.get(field.column.data_type, {}) if source is not replica else {}
     return instead.get(replica, field.column.column_type)

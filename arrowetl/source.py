@@ -84,11 +84,22 @@ class Source:
             answers = {part: session.rows(question) for part, question in questions.items()}
             self._doubts = _doubts(session.rows(sql.habits()))
         columns, indexes = _columns(answers["columns"]), _indexes(answers["indexes"])
-        return {
+        found = {
             row[0]: _table(row, flavour, columns[row[0]], indexes[row[0]], self._doubts)
             for row in answers["tables"]
             if not row[0].startswith(sql.OURS)
         }
+        return {name: self._as_its_parts_have_it(table) for name, table in found.items()}
+
+    def _as_its_parts_have_it(self, table: Table) -> Table:
+        """A MERGE table says that it has a key, and its parts together may hold one twice: then it has none."""
+        if table.engine != "MRG_MYISAM" or not table.primary_key:
+            return table
+        with suppress(DatabaseQueryError), self.pool.session() as session, session.impatient():
+            if session.rows(sql.key_twice(self.endpoint.database, table)):
+                indexes = (replace(i, unique=False) for i in table.indexes if i.name != "PRIMARY")
+                return replace(table, primary_key=(), indexes=tuple(indexes))
+        return table
 
     def probes(self, tables: Sequence[Table], left_out: Mapping[str, frozenset[str]]) -> dict[str, Probed]:
         """
@@ -131,17 +142,24 @@ class Source:
             lambda some: table_checksums(self.endpoint.database, [(name, fields[name]) for name in some]),
         )
 
-    def rows_of(self, records: Mapping[str, Record]) -> dict[str, int]:
+    def rows_of(self, records: Mapping[str, Record]) -> tuple[dict[str, int], frozenset[str]]:
         """
-        Table → how many rows it has, of those of which something is recorded and that somebody else may have written.
+        Of a replica: what is to be known of its tables before what is recorded of them is believed.
+
+        Returns:
+            Table → how many rows it has, of those of which something is recorded and that somebody else may have
+            written; and the tables of an engine without transactions.
         """
         known = {name: one for name, one in records.items() if one.version is not None and one.rows is not None}
         with self.pool.session() as session:
-            written = dict(session.rows(sql.update_times(self.endpoint.database)))
+            found = {
+                name: (time_, engine) for name, time_, engine in session.rows(sql.update_times(self.endpoint.database))
+            }
         doubtful = [
-            name for name, one in known.items() if name in written and not evidence.untouched(one, written[name])
+            name for name, one in known.items() if name in found and not evidence.untouched(one, found[name][0])
         ]
-        return self._of_each(doubtful, lambda some: sql.mysql_counts(self.endpoint.database, some))
+        others = frozenset(name for name, (_, engine) in found.items() if engine not in (None, "InnoDB"))
+        return self._of_each(doubtful, lambda some: sql.mysql_counts(self.endpoint.database, some)), others
 
     def _of_each(self, names: Sequence[str], question: Callable[[Sequence[str]], str]) -> dict[str, int]:
         """

@@ -34,6 +34,7 @@ from arrowetl.carry import carry, compare_whole, ends_of, ingest
 from arrowetl.errors import (
     ArrowetlError,
     DatabaseConnectionError,
+    DataExtractionError,
     DataLoadingError,
     Interrupted,
     OutOfStepError,
@@ -128,6 +129,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
     with _staging_discarded_on_failure(plan, shared):
         compared = shared.compared.get(plan.name) if plan.proves else None
         before = compared.reading if compared else source.reading(plan)
+        refuse_altered(plan, before)
         # What was read since the comparison began may have stamps that lie beyond what it found.
         high = compared.watermark if compared else source.high(plan, before)
         plan = compared_where_stamps_went_back(plan, shared, high)
@@ -138,8 +140,8 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
         if not carried:
             held = resume.held(plan, ends, source, servers_of(shared.route.from_replica).source)
             kept = [part for part, _ in held]
-            for end in ends:
-                end.prepare(plan, kept, attempt)
+            notes = [note for end in ends for note in end.prepare(plan, kept, attempt)]
+            plan = replace(plan, notes=(*plan.notes, *notes))
             # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
             rows = partial(rows_of_the_next, plan, shared)
             left = [(part.lower, part.upper) for part in compared.differing] if compared else partition.gaps(kept)
@@ -162,6 +164,17 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
         ends = shared.servers.ends
     outcome = staged_outcome(plan, carried, coercions, settled, started_at, time.monotonic() - clock, finishing)
     return Ready(plan, shared, staged, entry, comments, ends, outcome)
+
+
+def refuse_altered(plan: TablePlan, now: Reading) -> None:
+    """
+    Raises:
+        DataExtractionError: the source's table is another one than was planned for.
+    """
+    if plan.table.create_time and now.create_time and plan.table.create_time != now.create_time:
+        raise DataExtractionError(
+            f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
+        )
 
 
 def compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:

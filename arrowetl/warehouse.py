@@ -144,7 +144,7 @@ class Warehouse:
             }
         return {token: (part, found) for token, (part, found) in done.items() if counts[token] == part.rows}
 
-    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> None:
+    def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> tuple[str, ...]:
         """
         Make the staging table, and one for keys that are gone.
 
@@ -174,6 +174,7 @@ class Warehouse:
                 session.execute(tracking.prepared(self.namespace, plan.name))
             if attempt:
                 session.execute(partitions.begin(self.namespace, plan.name, attempt))
+        return ()
 
     def take(
         self,

@@ -65,6 +65,11 @@ def mysql_rows(
         database=endpoint.database, use_pure=True, collation="utf8mb4_general_ci", time_zone="+00:00",
     )  # fmt: skip
     cursor = connection.cursor(raw=True)
+    # Whatever the server says of itself to everybody.
+    cursor.execute(
+        "SET NAMES utf8mb4, sql_select_limit = 18446744073709551615, sql_big_selects = 1, time_zone = '+00:00'"
+    )
+    cursor.execute("SET /*M!100103 max_statement_time = 0, */ completion_type = 0")
     quoted = "`" + table.replace("`", "``") + "`"
     cursor.execute(f"SHOW FULL COLUMNS FROM {quoted}")
     columns = [

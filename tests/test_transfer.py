@@ -70,8 +70,9 @@ class FakeEnd:
     def done(self, plan: Any) -> dict[str, Any]:
         return {}
 
-    def prepare(self, plan: Any, keep: Any, attempt: Any) -> None:
+    def prepare(self, plan: Any, keep: Any, attempt: Any) -> tuple[str, ...]:
         self.world.note(f"{self.name} prepare")
+        return ()
 
     def take(self, plan: Any, part: Any, pieces: Any, gone: Any) -> Taken:
         self.world.note(f"{self.name} take")

@@ -11,9 +11,10 @@ from importlib import metadata
 
 from arrowetl.drivers.adbc import PostgresArrow
 from arrowetl.drivers.arrow import mute_panics, read_arrow
-from arrowetl.drivers.mysql import LOCAL_INFILE, READ_ONLY, MySQL
+from arrowetl.drivers.mysql import MySQL
 from arrowetl.drivers.pool import Pool
 from arrowetl.drivers.postgres import Postgres, can_copy, require_one_each
+from arrowetl.drivers.remedies import LOCAL_INFILE, READ_ONLY
 
 
 def versions() -> dict[str, str]:

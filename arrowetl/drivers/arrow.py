@@ -17,9 +17,9 @@ import connectorx
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.drivers import sessions
+from arrowetl.drivers import remedies, sessions
 from arrowetl.drivers.patience import patience, patience_seconds
-from arrowetl.drivers.refusals import clean
+from arrowetl.drivers.refusals import clean, remedy_for
 from arrowetl.errors import DatabaseConnectionError, DataExtractionError
 from arrowetl.route import Endpoint
 
@@ -68,9 +68,19 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
         if reason and int(reason[1]) == sessions.NOT_AS_SET:
             raise sessions.not_as_set(endpoint, "its character set, its time zone, or one of its limits") from None
         said = f"{clean(reason[2], endpoint)} ({reason[1]})" if reason else _words(error)
+        remedy = "run again; if it stays, `arrowetl test-connections` shows how the server is"
+        if reason and int(reason[1]) in remedies.MYSQL:
+            remedy = remedy_for(remedies.mysql(int(reason[1])), endpoint) or remedy
+        if reason and int(reason[1]) in _NOT_FOUND and not statement.isascii():
+            # What the query is made of is asked in a session that nobody can set up.
+            said += "; the name is not only of ASCII, and the server seems to overrule what character set we speak"
+            remedy = (
+                "take SET NAMES out of the server's init_connect, and skip-character-set-client-handshake out of its "
+                "configuration; or leave the column, or the table, out in tables.yml"
+            )
         raise DataExtractionError(
             f"{endpoint}: the read was ended: {said}",
-            "run again; if it stays, `arrowetl test-connections` shows how the server is",
+            remedy,
             transient=int(reason[1]) in _CHANGED_MEANWHILE if reason else not _is_of_values(error),
         ) from None
 
@@ -78,6 +88,10 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
 # Lock timeouts and deadlocks, what somebody killed, a connection that was lost; a table or column that is not there any
 # more: planned anew, the table may be carried as it is now.
 _CHANGED_MEANWHILE = {1205, 1213, 1317, 1927, 2006, 2013, 1054, 1146, 1412}
+
+
+# A table or column that is not there.
+_NOT_FOUND = {1054, 1146}
 
 
 def _is_of_values(error: BaseException) -> bool:

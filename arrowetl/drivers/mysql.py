@@ -15,9 +15,9 @@ import mysql.connector
 from mysql.connector import errorcode
 
 from arrowetl import limits
-from arrowetl.drivers import sessions
+from arrowetl.drivers import remedies, sessions
 from arrowetl.drivers.patience import patience, patience_seconds
-from arrowetl.drivers.refusals import UNREACHABLE, clean, lost, remedy_for, verb
+from arrowetl.drivers.refusals import clean, lost, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.model import Flavour
 from arrowetl.route import Endpoint
@@ -46,25 +46,6 @@ _CRASHED = {126, 127, 144, 145, errorcode.ER_CRASHED_ON_USAGE, errorcode.ER_CRAS
 _TRANSIENT |= _CRASHED
 # A table or column that is not there any more, or another one: planned anew, it may be carried as it is now.
 _TRANSIENT |= {errorcode.ER_NO_SUCH_TABLE, errorcode.ER_BAD_FIELD_ERROR, errorcode.ER_TABLE_DEF_CHANGED}
-
-LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
-READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is no read-only one"
-_REMEDIES_MYSQL = {
-    errorcode.ER_ACCESS_DENIED_ERROR: "check {variables}_USER and _PASSWORD, and from which hosts the account may come",
-    errorcode.ER_DBACCESS_DENIED_ERROR: "grant the account its privileges on {database}",
-    errorcode.ER_BAD_DB_ERROR: "check {variables}_DB; the database must exist",
-    errorcode.ER_TABLEACCESS_DENIED_ERROR: "grant the account that privilege on {database}",
-    **dict.fromkeys(
-        (errorcode.ER_CON_COUNT_ERROR, errorcode.ER_TOO_MANY_USER_CONNECTIONS, errorcode.ER_USER_LIMIT_REACHED),
-        "lower --max-workers, or raise max_connections, or the account's own limit, at the server",
-    ),
-    errorcode.ER_OPTION_PREVENTS_STATEMENT: LOCAL_INFILE,
-    errorcode.ER_NOT_ALLOWED_COMMAND: LOCAL_INFILE,
-    3948: LOCAL_INFILE,
-    4166: LOCAL_INFILE,
-    **dict.fromkeys(_CRASHED, "have it repaired there, by an administrator: REPAIR TABLE"),
-}
-
 
 _WARNINGS_SHOWN = 3
 _SIGNALLED = 1644
@@ -263,11 +244,11 @@ def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -
     code = error.errno
     # SIGNAL: whoever wrote the trigger chose the words, and a value may be among them.
     said = clean(str(error.msg or error), endpoint) if code != _SIGNALLED else "by a trigger of its own"
-    remedy = remedy_for(_REMEDIES_MYSQL.get(code), endpoint)
     if doing == "connect" or code in _CONNECTION_CODES:
-        remedy = remedy or remedy_for(UNREACHABLE, endpoint)
+        remedy = remedy_for(remedies.MYSQL.get(code or 0, remedies.UNREACHABLE), endpoint)
         return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy, code not in _REFUSED)
+    remedy = remedy_for(remedies.mysql(code), endpoint)
     if code in (1148, 3948, 4166) or "LOAD DATA LOCAL" in said:
-        said, remedy = "local_infile is off there", remedy_for(LOCAL_INFILE, endpoint)
+        said, remedy = "local_infile is off there", remedy_for(remedies.LOCAL_INFILE, endpoint)
     words = f"{endpoint}: the {doing} was refused: {said} ({code})"
-    return DatabaseQueryError(words, remedy, code, transient=code in _TRANSIENT)
+    return DatabaseQueryError(words, remedy, code, said=said, transient=code in _TRANSIENT)

@@ -20,9 +20,9 @@ import psycopg
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.drivers import sessions
+from arrowetl.drivers import remedies, sessions
 from arrowetl.drivers.patience import patience
-from arrowetl.drivers.refusals import UNREACHABLE, clean, remedy_for, verb
+from arrowetl.drivers.refusals import clean, remedy_for, verb
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.route import VARIABLES, Endpoint
 from arrowetl.sql import postgres_name, postgres_table
@@ -36,20 +36,6 @@ _SSL_POSTGRES = {
     "required": "require",
     "verify_ca": "verify-ca",
     "verify_identity": "verify-full",
-}
-
-_REMEDIES_POSTGRES = {
-    "28P01": "check {variables}_USER and _PASSWORD",
-    "28000": "check {variables}_USER, and pg_hba.conf at the server",
-    "3D000": "check {variables}_DB; the database must exist",
-    "42501": "grant the account that privilege",
-    "53300": "lower --max-workers, or raise max_connections at the server",
-    **dict.fromkeys(
-        ("23502", "23503", "23505", "23514"),
-        "a constraint of the warehouse's own forbids what the source has: drop it there",
-    ),
-    "2BP01": "a view depends on it: drop it, run again, and make it anew; a key's dates can be kept as type: text",
-    "53100": "free space on the server's disk",
 }
 
 
@@ -179,7 +165,7 @@ class Postgres:
 
     def count(self, namespace: str, table: str) -> int:
         """How many rows a table has."""
-        return int(self.rows(f"SELECT count(*) FROM {postgres_table(namespace, table)}")[0][0])
+        return int(self.rows(f"SELECT count(*) FROM ONLY {postgres_table(namespace, table)}")[0][0])
 
     def execute(self, statement: str) -> None:
         """Run a statement."""
@@ -248,11 +234,11 @@ def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) 
         said = re.sub(r'"[^"]*"', '"…"', said)
     if code is None or code in ("\0" * 5, "00000"):
         code = next((state for state, words in _WITHOUT_STATE.items() if words in text), None)
-    remedy = remedy_for(_REMEDIES_POSTGRES.get(code or ""), endpoint)
+    remedy = remedy_for(remedies.postgres(code), endpoint)
     if doing == "connect" or (code or "").startswith(("08", "57P")) or ("connection" in said and code is None):
         return DatabaseConnectionError(
             f"{endpoint}: {verb(doing)}: {said}",
-            remedy or remedy_for(UNREACHABLE, endpoint),
+            remedy if code else remedy_for(remedies.UNREACHABLE, endpoint),
             not (code or "").startswith(_REFUSED),
         )
     place = re.search(r"^COPY .*, line (\d+)(?:, column (.+))?$", text, re.MULTILINE)

@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 
 from arrowetl import limits
+from arrowetl.drivers.remedies import UNREACHABLE
 from arrowetl.errors import DatabaseConnectionError
 from arrowetl.route import VARIABLES, Endpoint
-
-UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
 
 
 def remedy_for(text: str | None, endpoint: Endpoint) -> str | None:

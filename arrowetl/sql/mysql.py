@@ -212,10 +212,16 @@ def mysql_counts(database: str, tables: Sequence[str]) -> str:
     )
 
 
+def key_twice(database: str, table: Table) -> str:
+    """A row where a table that says that it has a primary key holds one twice."""
+    key = ", ".join(map(mysql_name, table.primary_key))
+    return f"SELECT 1 FROM {mysql_table(database, table.name)} GROUP BY {key} HAVING COUNT(*) > 1 LIMIT 1"
+
+
 def update_times(database: str) -> str:
-    """When each table was last written, as its engine remembers."""
+    """When each table was last written, as its engine remembers, and the engine."""
     schema = mysql_literal(database)
-    return f"SELECT TABLE_NAME, UPDATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"
+    return f"SELECT TABLE_NAME, UPDATE_TIME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"
 
 
 def mysql_count_changed(database: str, table: str) -> str:
@@ -232,40 +238,65 @@ def mysql_count_changed(database: str, table: str) -> str:
 
 
 def create_replica(
-    database: str, name: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str], indexed: bool = False
-) -> str:
+    database: str, name: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str], indexed: bool = False,
+    engine: str = "InnoDB",
+) -> str:  # fmt: skip
     """
     The replica's table, with its primary key.
 
     Args:
         collations: every collation the replica knows → its character set.
         indexed: whether it has the other indexes from the beginning.
+        engine: another one where InnoDB has no room for the table's columns.
     """
-    lines = []
-    for field in plan.fields:
-        column = field.column
-        type_ = replica_type(field, plan.table.flavour, replica)
-        text = _charset(column.charset, column.collation, collations) if column.charset else ""
-        # Without a default of its own, an old server gives a timestamp ON UPDATE CURRENT_TIMESTAMP.
-        null = " NULL" if column.nullable else " NOT NULL"
-        default = " DEFAULT '1970-01-01 00:00:01'" if column.data_type == "timestamp" and not column.nullable else ""
-        lines.append(f"{mysql_name(column.name)} {type_}{text}{null}{default}")
-    kept = {field.column.name for field in plan.fields}
-    key = plan.table.primary_key
-    if key and kept.issuperset(key):
-        prefixes = dict(_primary_prefixes(plan.table))
-        lines.append(f"PRIMARY KEY ({', '.join(_index_column(name, prefixes.get(name)) for name in key)})")
-    lines += _secondary(plan) if indexed else []
+    lines = [_column(field, plan, replica, collations) for field in plan.fields]
+    if plan.key_fields:
+        lines.append(_primary_key(plan.table))
+    lines += _secondary(plan, replica=replica) if indexed else []
     text = _charset(plan.table.charset, plan.table.collation, collations)
-    return f"CREATE TABLE {mysql_table(database, name)} ({', '.join(lines)}) ENGINE=InnoDB{text}"
+    return f"CREATE TABLE {mysql_table(database, name)} ({', '.join(lines)}) ENGINE={engine}{text}"
 
 
-def _primary_prefixes(table: Table) -> Iterable[tuple[str, int | None]]:
-    return next((index.columns for index in table.indexes if index.name == "PRIMARY"), ())
+def _column(field: Field, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
+    column = field.column
+    type_ = replica_type(field, plan.table.flavour, replica)
+    text = _charset(column.charset, column.collation, collations) if column.charset else ""
+    # Without a default of its own, an old server gives a timestamp ON UPDATE CURRENT_TIMESTAMP.
+    null = " NULL" if column.nullable else " NOT NULL"
+    default = " DEFAULT '1970-01-01 00:00:01'" if column.data_type == "timestamp" and not column.nullable else ""
+    return f"{mysql_name(column.name)} {type_}{text}{null}{default}"
+
+
+def _primary_key(table: Table) -> str:
+    prefixes: dict[str, int | None] = dict(next((i.columns for i in table.indexes if i.name == "PRIMARY"), ()))
+    return f"PRIMARY KEY ({', '.join(_index_column(name, prefixes.get(name)) for name in table.primary_key)})"
+
+
+def other_collations(plan: TablePlan, collations: Mapping[str, str]) -> list[str]:
+    """Columns that a server which knows these collations has in another than the source, in words."""
+    told = []
+    for field in plan.fields:
+        charset, collation = field.column.charset, field.column.collation
+        there = known_charset(charset, collations) or "utf8mb4" if charset else None
+        if not charset or not there or not collation:
+            continue
+        found = nearest_collation(there, collation, collations)
+        if found and found != f"{there}_{collation.partition('_')[2]}" and found != collation:
+            told.append(f"column {field.column.name} is in {found} at the replica, which has no {collation}")
+    return told
 
 
 def _index_column(name: str, prefix: int | None) -> str:
     return mysql_name(name) + (f"({prefix})" if prefix else "")
+
+
+COLLATIONS = (
+    "SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS "
+    # MariaDB's newest are of several character sets, and have a whole name with each.
+    "/*M!101001 UNION SELECT FULL_COLLATION_NAME, CHARACTER_SET_NAME "
+    "FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY */"
+)
+"""Every collation that a server knows, and its character set."""
 
 
 def known_charset(charset: str, known: Mapping[str, str]) -> str | None:
@@ -278,17 +309,41 @@ def _charset(charset: str | None, collation: str | None, known: Mapping[str, str
     """
     CHARACTER SET and COLLATE clauses that the replica understands.
 
-    `utf8` became `utf8mb3`; a collation the replica lacks becomes the nearest
-    that it has, binary where the source tells more letters apart.
+    `utf8` became `utf8mb3`; a collation the replica lacks becomes the nearest that it has, and never one that takes
+    more letters for the same: what was a key of its own stays one.
     """
     if not charset:
         return ""
     charset = known_charset(charset, known) or "utf8mb4"
-    ending = (collation or "").partition("_")[2]
-    exact = f"{charset}_{ending}"
-    if exact not in known:
-        exact = f"{charset}_general_ci" if ending.endswith("_ci") else f"{charset}_bin"
-    return f" CHARACTER SET {charset}" + (f" COLLATE {exact}" if exact in known else "")
+    exact = nearest_collation(charset, collation or "", known)
+    return f" CHARACTER SET {charset}" + (f" COLLATE {exact}" if exact else "")
+
+
+def nearest_collation(charset: str, collation: str, known: Collection[str]) -> str | None:
+    """
+    What a server that lacks a collation has instead: the same rules of another version, or else a binary one, to which
+    no two texts are the same that were not.
+
+    >>> nearest_collation("utf8mb4", "utf8mb4_0900_ai_ci", {"utf8mb4_uca1400_nopad_ai_ci", "utf8mb4_bin"})
+    'utf8mb4_uca1400_nopad_ai_ci'
+    >>> nearest_collation("utf8mb4", "utf8mb4_uca1400_ai_ci", {"utf8mb4_general_ci", "utf8mb4_nopad_bin"})
+    'utf8mb4_nopad_bin'
+    """
+    ending = collation.partition("_")[2]
+    language = re.sub(r"_?(?:0900|uca1400|nopad|ai|as|ci|cs)(?=_|$)", "", ending).strip("_")
+    kind = "".join(f"_{word}" for word in re.findall(r"(?:^|_)(ai|as|ci|cs)(?=_|$)", ending))
+    pads = "0900" not in ending and "nopad" not in ending
+    middle = f"_{language}" if language else ""
+    wanted = [
+        ending,
+        f"uca1400{middle}{'' if pads else '_nopad'}{kind}",
+        *([] if pads else [f"{language + '_' if language else ''}0900{kind}"]),
+        # To all of these two texts are the same only where they are so bit for bit, but for blanks at their ends.
+        "nopad_bin",
+        "0900_bin",
+        "bin",
+    ]
+    return next((name for one in wanted if (name := f"{charset}_{one}") in known), None)
 
 
 def index_names(database: str, table: str) -> str:
@@ -298,13 +353,15 @@ def index_names(database: str, table: str) -> str:
     )
 
 
-def add_indexes(database: str, name: str, plan: TablePlan, present: Collection[str] = ()) -> str | None:
+def add_indexes(
+    database: str, name: str, plan: TablePlan, present: Collection[str] = (), replica: Flavour = Flavour.MARIADB
+) -> str | None:
     """All secondary indexes that are not present in one statement, after the data; None where there are none."""
-    clauses = ", ".join(f"ADD {clause}" for clause in _secondary(plan, present))
+    clauses = ", ".join(f"ADD {clause}" for clause in _secondary(plan, present, replica))
     return f"ALTER TABLE {mysql_table(database, name)} {clauses}" if clauses else None
 
 
-def _secondary(plan: TablePlan, present: Collection[str] = ()) -> list[str]:
+def _secondary(plan: TablePlan, present: Collection[str] = (), replica: Flavour = Flavour.MARIADB) -> list[str]:
     kept, there = {field.column.name for field in plan.fields}, {"PRIMARY", *present}
     # Values that are masked in part are the same more often, and so are the beginnings of hashes.
     masks = {field.column.name: field.mask for field in plan.fields}
@@ -312,6 +369,8 @@ def _secondary(plan: TablePlan, present: Collection[str] = ()) -> list[str]:
         index for index in plan.table.indexes
         if index.name not in there
         and kept.issuperset(dict(index.columns))
+        # Of whole texts, only MariaDB has unique keys, by a hash of its own.
+        and not (index.kind == "HASH" and index.unique and replica is Flavour.MYSQL)
         and not (index.unique and any(masks[n] == "partial" or (masks[n] and p) for n, p in index.columns))
     ]  # fmt: skip
     return [clause for clause in map(_index_clause, indexes) if clause]
@@ -365,11 +424,12 @@ def _file_charset(fields: Iterable[Field], replica: Flavour) -> str:
     return "utf8" if replica is Flavour.MARIADB and texts <= {None, "utf8", "utf8mb3"} else "utf8mb4"
 
 
-def create_gone_replica(database: str, plan: TablePlan) -> str:
+def create_gone_replica(database: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
     """The staging table for keys that are to be deleted; the columns as the published table has them."""
-    key = ", ".join(map(mysql_name, plan.table.primary_key))
+    # No CREATE … SELECT, which a replica with global transaction identifiers refuses, and a key, which one may demand.
     gone = mysql_table(database, gone_name(plan.name, plan.run))
-    return f"CREATE TABLE {gone} ENGINE=InnoDB AS SELECT {key} FROM {mysql_table(database, plan.name)} LIMIT 0"
+    lines = [_column(field, plan, replica, collations) for field in plan.key_fields]
+    return f"CREATE TABLE {gone} ({', '.join([*lines, _primary_key(plan.table)])}) ENGINE=InnoDB"
 
 
 def merge_replica(

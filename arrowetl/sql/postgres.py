@@ -4,7 +4,7 @@ What is said to PostgreSQL: staging, cutover, and questions about what stands th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from arrowetl import limits
 from arrowetl.model import Cutover, Field, Partition, TablePlan
@@ -34,7 +34,7 @@ def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     if plan.cutover is Cutover.SWAP and plan.is_split:
         return [_create("TABLE", name, plan.fields, (), not_null=key) + _UNWATCHED]
     if plan.cutover is Cutover.SWAP:
-        return [_create("TABLE", name, plan.fields, key, _named_key(plan))]
+        return [_create("TABLE", name, plan.fields, key)]
     staging = _create("UNLOGGED TABLE", name, plan.fields, key) + _UNWATCHED
     if not plan.is_delta:
         return [staging]
@@ -45,30 +45,23 @@ def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
 _UNWATCHED = " WITH (autovacuum_enabled = false)"
 
 
-def _named_key(plan: TablePlan) -> str:
-    """The key is called what a reader of \\d expects, once the table is."""
-    return f"CONSTRAINT {postgres_name(shortened_key(plan.name_postgres))} "
-
-
 def staging_key(namespace: str, plan: TablePlan) -> tuple[str, str]:
     """Whether staging has its key, and the statement that gives it one."""
     staging, key = _staging(namespace, plan), ", ".join(map(postgres_name, plan.key_postgres))
     return (
         f"SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = {postgres_literal(staging)}::regclass AND indisprimary)",
-        f"ALTER TABLE {staging} ADD {_named_key(plan)}PRIMARY KEY ({key})",
+        f"ALTER TABLE {staging} ADD PRIMARY KEY ({key})",
     )
 
 
-def _create(
-    kind: str, name: str, fields: Sequence[Field], key: Sequence[str], named: str = "", not_null: Sequence[str] = ()
-) -> str:
+def _create(kind: str, name: str, fields: Sequence[Field], key: Sequence[str], not_null: Sequence[str] = ()) -> str:
     lines = [
         f"{postgres_name(field.name_postgres)} {field.type_postgres}"
         + (" NOT NULL" if field.name_postgres in not_null else "")
         for field in fields
     ]
     if key:
-        lines.append(f"{named}PRIMARY KEY ({', '.join(map(postgres_name, key))})")
+        lines.append(f"PRIMARY KEY ({', '.join(map(postgres_name, key))})")
     return f"CREATE {kind} {name} ({', '.join(lines)})"
 
 
@@ -83,7 +76,7 @@ def rows_back(namespace: str, plan: TablePlan, part: Partition) -> str:
         (select, _), name = read_back(field), postgres_name(field.name_postgres)
         columns.append(f"{select.replace('{c}', name)} AS {name}")
     where = inside(postgres_name(plan.key_fields[0].name_postgres), part) if plan.key_fields else ""
-    return f"SELECT {', '.join(columns)} FROM {_target(namespace, plan)}{where}"
+    return f"SELECT {', '.join(columns)} FROM ONLY {_target(namespace, plan)}{where}"
 
 
 def swap_warehouse(namespace: str, plan: TablePlan) -> list[str]:
@@ -97,6 +90,29 @@ def key_name(namespace: str, table: str) -> str:
     """What the primary key of a table is called: whoever made it had the choice."""
     target = postgres_literal(postgres_table(namespace, table))
     return f"SELECT conname::text FROM pg_constraint WHERE contype = 'p' AND conrelid = {target}::regclass"
+
+
+def rename_key(namespace: str, plan: TablePlan, key: str, wanted: str) -> str:
+    return f"ALTER TABLE {_target(namespace, plan)} RENAME CONSTRAINT {postgres_name(key)} TO {postgres_name(wanted)}"
+
+
+def taken_by(namespace: str, name: str) -> str:
+    """
+    What stands by a name that a table, an index or a type is to have: its kind, as pg_class has it, or `type`; and of
+    an index the table that it is of.
+    """
+    schema, said = postgres_literal(namespace), postgres_literal(name)
+    return (
+        "SELECT c.relkind::text, (SELECT t.relname::text FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid "
+        "WHERE i.indexrelid = c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        f"WHERE n.nspname = {schema} AND c.relname = {said} "
+        "UNION ALL SELECT 'type', NULL FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace "
+        f"WHERE n.nspname = {schema} AND y.typname = {said} AND y.typrelid = 0 AND y.typelem = 0"
+    )
+
+
+def rename_index(namespace: str, name: str, wanted: str) -> str:
+    return f"ALTER INDEX {postgres_table(namespace, name)} RENAME TO {postgres_name(wanted)}"
 
 
 def shortened_key(table: str) -> str:
@@ -115,13 +131,13 @@ def differing(namespace: str, plan: TablePlan) -> str:
     target, staging, names = _target(namespace, plan), _staging(namespace, plan), _names(plan)
     diff = postgres_table(namespace, diff_name(plan.name_postgres, plan.run))
     if plan.cutover is Cutover.MATCH:
-        rows = f"{_numbered(staging, names)} WHERE NOT EXISTS ({_numbered(target, names, 't')} WHERE {_SAME})"
+        rows = f"{_numbered(staging, names)} WHERE NOT EXISTS ({_numbered(target, names, 't')} WHERE {_same(names)})"
         return f"CREATE UNLOGGED TABLE {diff} AS SELECT {', '.join(names)} FROM {rows}"
     key = [postgres_name(name) for name in plan.key_postgres]
     image = {side: f"ROW({', '.join(f'{side}.{name}' for name in names)})::record" for side in "ts"}
     return (
         f"CREATE UNLOGGED TABLE {diff} AS SELECT {', '.join(f's.{name}' for name in names)} "
-        f"FROM {staging} s LEFT JOIN {target} t ON {_matching(key, 's')} "
+        f"FROM {staging} s LEFT JOIN ONLY {target} t ON {_matching(key, 's')} "
         f"WHERE t.{key[0]} IS NULL OR {image['t']} *<> {image['s']}"
     )
 
@@ -134,16 +150,16 @@ def merge(namespace: str, plan: TablePlan) -> Mapping[str, str]:
     insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {diff}"
     if plan.cutover is Cutover.MATCH:
         found = f"{_numbered(target, names)} WHERE NOT EXISTS ({_numbered(_staging(namespace, plan), names, 't')}"
-        gone = f"SELECT s.place FROM {found} WHERE {_SAME})"
-        return {"deleted": f"DELETE FROM {target} WHERE ctid = ANY (ARRAY({gone}))", "written": insert}
+        gone = f"SELECT s.{own_names(names)[2]} FROM {found} WHERE {_same(names)})"
+        return {"deleted": f"DELETE FROM ONLY {target} WHERE ctid = ANY (ARRAY({gone}))", "written": insert}
     key = [postgres_name(name) for name in plan.key_postgres]
     updates = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
     if plan.is_delta:
         gone = postgres_table(namespace, gone_name(plan.name_postgres, plan.run))
-        deleted = f"DELETE FROM {target} t WHERE EXISTS (SELECT FROM {gone} g WHERE {_matching(key, 'g')})"
+        deleted = f"DELETE FROM ONLY {target} t WHERE EXISTS (SELECT FROM {gone} g WHERE {_matching(key, 'g')})"
     else:
         staging = _staging(namespace, plan)
-        deleted = f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {_matching(key, 's')})"
+        deleted = f"DELETE FROM ONLY {target} t WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {_matching(key, 's')})"
     resolve = f"DO UPDATE SET {updates}" if updates else "DO NOTHING"
     return {"deleted": deleted, "written": f"{insert} ON CONFLICT ({', '.join(key)}) {resolve}"}
 
@@ -152,7 +168,8 @@ def count_new(namespace: str, plan: TablePlan) -> str:
     """How many of the rows that differ are of keys that the published table has not."""
     diff = postgres_table(namespace, diff_name(plan.name_postgres, plan.run))
     matching = _matching([postgres_name(name) for name in plan.key_postgres], "d")
-    return f"SELECT count(*) FROM {diff} d WHERE NOT EXISTS (SELECT FROM {_target(namespace, plan)} t WHERE {matching})"
+    there = f"SELECT FROM ONLY {_target(namespace, plan)} t WHERE {matching}"
+    return f"SELECT count(*) FROM {diff} d WHERE NOT EXISTS ({there})"
 
 
 def unstage(namespace: str, plan: TablePlan) -> str:
@@ -173,7 +190,7 @@ def replace_all(namespace: str, plan: TablePlan) -> tuple[str, str]:
     """Everything out, everything in: readers see the old rows until the transaction ends."""
     target, columns = _target(namespace, plan), ", ".join(_names(plan))
     return (
-        f"DELETE FROM {target}",
+        f"DELETE FROM ONLY {target}",
         f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {_staging(namespace, plan)}",
     )
 
@@ -194,16 +211,32 @@ def _matching(key: Sequence[str], right: str) -> str:
     return " AND ".join(f"t.{name} = {right}.{name}" for name in key)
 
 
-# Equal rows are told apart by their number among themselves.
-_SAME = "t.image = s.image AND t.number = s.number"
+def own_names(names: Collection[str]) -> tuple[str, str, str]:
+    """
+    What a row's digest, its number among those of the same one, and its place are called: no column has the name.
+
+    >>> own_names(['"a"']), own_names(['"image"', '"image_"'])
+    (('image', 'number', 'place'), ('image__', 'number__', 'place__'))
+    """
+    own = ("image", "number", "place")
+    while any(postgres_name(name) in names for name in own):
+        own = (f"{own[0]}_", f"{own[1]}_", f"{own[2]}_")
+    return own
+
+
+def _same(names: Sequence[str]) -> str:
+    """Equal rows are told apart by their number among themselves."""
+    image, number, _ = own_names(names)
+    return f"t.{image} = s.{image} AND t.{number} = s.{number}"
 
 
 def _numbered(table: str, names: Sequence[str], alias: str = "s") -> str:
     """A table's rows with a digest of their text, and their number among those of the same one."""
-    image = f"sha256(convert_to(ROW({', '.join(names)})::text, 'UTF8'))"
+    image, number, place = own_names(names)
+    digest = f"sha256(convert_to(ROW({', '.join(names)})::text, 'UTF8'))"
     rows = (
-        f"(SELECT *, row_number() OVER (PARTITION BY image) AS number FROM "
-        f"(SELECT *, ctid AS place, {image} AS image FROM {table}) imaged) {alias}"
+        f"(SELECT *, row_number() OVER (PARTITION BY {image}) AS {number} FROM "
+        f"(SELECT *, ctid AS {place}, {digest} AS {image} FROM ONLY {table}) imaged) {alias}"
     )
     return rows if alias == "s" else f"SELECT FROM {rows}"
 

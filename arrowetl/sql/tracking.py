@@ -132,7 +132,11 @@ def checked_load(namespace: str, tables: Iterable[str], run_id: str, from_source
 
 def in_doubt(table: str) -> str:
     """From now on nobody knows what the replica holds, until it is recorded."""
-    return f"UPDATE etl_copy_status SET version = CONCAT('{_DOUBT}', version) WHERE table_name = {mysql_literal(table)}"
+    return (
+        f"UPDATE etl_copy_status SET version = CONCAT('{_DOUBT}', version) "
+        # One that is in doubt already stays so: a column has an end.
+        f"WHERE table_name = {mysql_literal(table)} AND LEFT(version, {len(_DOUBT)}) <> '{_DOUBT}'"
+    )
 
 
 def no_doubt(table: str) -> str:
@@ -203,6 +207,7 @@ def as_of_text(as_of: AsOf | None) -> str | None:
             "reading": as_of.reading and reading_said(as_of.reading),
             "without_key": as_of.without_key,
             "masks": as_of.masks,
+            "keys": as_of.keys,
         }
     )
 
@@ -222,6 +227,7 @@ def as_of_from(text: str | None) -> AsOf | None:
             said["reading"] and reading_of(said["reading"]),
             said["without_key"],
             said.get("masks", ""),
+            said.get("keys", ""),
         )
     except (ValueError, KeyError, TypeError):
         return None

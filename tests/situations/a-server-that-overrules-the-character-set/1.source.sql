@@ -9,3 +9,7 @@ CREATE TABLE voice (Id int PRIMARY KEY, V enum('нет','да') CHARACTER SET ut
 INSERT INTO voice VALUES (1, 'нет'), (2, 'да');
 CREATE TABLE `zähne` (Id int PRIMARY KEY) ENGINE=InnoDB;
 INSERT INTO `zähne` VALUES (1);
+CREATE TABLE street (Id int PRIMARY KEY, T varchar(20) CHARACTER SET latin1) ENGINE=InnoDB;
+INSERT INTO street VALUES (1, 'Größe');
+CREATE TABLE tooth (Id int PRIMARY KEY, A varchar(9) CHARACTER SET utf8mb4) ENGINE=InnoDB;
+INSERT INTO tooth VALUES (1, '🦷');

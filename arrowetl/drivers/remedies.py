@@ -1,0 +1,141 @@
+"""
+What to do about what a server says: a table for each language, by the server's own codes.
+
+Every code that our statements can meet has a word of its own; what remains is
+told as what it is, an error that nobody expected. `mysql`, `arrow` and `postgres`
+ask; `{variables}` and `{database}` are filled in there.
+"""
+
+from __future__ import annotations
+
+LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
+READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is no read-only one"
+UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
+
+_REPAIR = "have it repaired there, by an administrator: CHECK TABLE, REPAIR TABLE"
+_GONE = (
+    "its rows cannot be read any more: restore it from a backup, or drop it, at the server; or exclude it in tables.yml"
+)
+_ROOM = "free space on the server's disk, or raise the limit upon its table space"
+_MEMORY = "give the server more memory, or lower --max-workers"
+_CONNECTIONS = "lower --max-workers, or raise max_connections, or the account's own limit, at the server"
+_MEANWHILE = "run again: it was altered, or dropped, while it was carried"
+_AGAIN = "run again when whoever holds the lock has ended; SHOW PROCESSLIST there tells who is at work"
+_OTHER_SERVER = "see that the server can reach the one that the table stands for, or exclude the table in tables.yml"
+_KEY_NEEDED = (
+    "give the table a primary key at the source; or turn off innodb_force_primary_key, or sql_require_primary_key, at "
+    "the replica; --to warehouse carries it without one"
+)
+_WIDE = "exclude some columns in tables.yml, or carry the table with --to warehouse: the replica's engine has no room"
+_LIMIT = "raise settings.statement_seconds in tables.yml, or see what keeps the server busy"
+_UNSUITED = "use a replica that knows what the source does: the same flavour, and no older a version"
+_VALUE = (
+    "compare the table's definition at both servers; where they are alike, leave the column out with "
+    "overrides.columns: {{exclude: true}} until it is mended"
+)
+
+MYSQL: dict[int, str] = {
+    1044: "grant the account its privileges on {database}",
+    1045: "check {variables}_USER and _PASSWORD, and from which hosts the account may come",
+    1049: "check {variables}_DB; the database must exist",
+    **dict.fromkeys((1142, 1143, 1227, 1370), "grant the account that privilege on {database}"),
+    **dict.fromkeys((1040, 1203, 1226), _CONNECTIONS),
+    **dict.fromkeys((126, 127, 144, 145, 1034, 1035, 1194, 1195, 1459, 1707), _REPAIR),
+    **dict.fromkeys((1016, 1017, 1018, 1033, 1105, 1812, 1814, 1932, 1808, 1815, 1877), _GONE),
+    **dict.fromkeys((1021, 1114, 1030, 1026, 28, 3675), _ROOM),
+    **dict.fromkeys((1037, 1038, 1041, 1135), _MEMORY),
+    **dict.fromkeys((1051, 1054, 1109, 1146, 1412, 1615, 1072), _MEANWHILE),
+    **dict.fromkeys((1015, 1205, 1206, 1213, 1099, 1100, 3058, 3572), _AGAIN),
+    **dict.fromkeys((1317, 1927, 3024, 1969, 3170), _LIMIT),
+    **dict.fromkeys((1158, 1159, 1160, 1161, 2006, 2013, 2055), UNREACHABLE),
+    **dict.fromkeys((1429, 1430, 1431, 1432, 1297, 1296), _OTHER_SERVER),
+    **dict.fromkeys((1173, 3750), _KEY_NEEDED),
+    **dict.fromkeys((1005, 1070, 1071, 1117, 1118, 1069, 1709, 1713, 1163, 1170), _WIDE),
+    **dict.fromkeys((1115, 1273, 1286, 1235, 1253, 1267, 1064, 1193, 1193, 1305, 1478, 4161), _UNSUITED),
+    **dict.fromkeys(
+        (1048, 1062, 1136, 1138, 1261, 1262, 1263, 1264, 1265, 1292, 1300, 1364, 1366, 1367, 1406, 1411,
+         1690, 3140, 4025),
+        _VALUE,
+    ),
+    **dict.fromkeys((1148, 3948, 4166), LOCAL_INFILE),
+    **dict.fromkeys((1036, 1223, 1290, 1792, 1836), READ_ONLY),
+    **dict.fromkeys((1050, 1061), "run again: something of that name was left there; if it stays, drop it"),
+    1104: "raise max_join_size, or set sql_big_selects = 1, at the server",
+    1153: "raise max_allowed_packet at the server",
+    1301: "raise max_allowed_packet at the server",
+    **dict.fromkeys((1785, 1786, 1787), "let the replica be no member of a GTID topology (enforce_gtid_consistency)"),
+    **dict.fromkeys(
+        (1525, 1524, 1251, 3118, 1820, 1862, 3032),
+        "check the account at the server: its plugin, its password's age, and that it is not locked",
+    ),
+    **dict.fromkeys((1130, 1129), "let the account come from this host: GRANT … TO user@host, or FLUSH HOSTS"),
+    1644: "see the trigger at the server, and take it off the table",
+}  # fmt: skip
+
+_EXISTS = "something of that name stands in the way at the warehouse: rename or drop it there, and run again"
+_PRIVILEGE = "grant the account that privilege"
+_HELD = "run again when whoever holds the lock has ended; pg_stat_activity there tells who is at work"
+_DAMAGED = "see the warehouse's log: an index or a table of its own is damaged (REINDEX, or a backup)"
+_DIFFERENT = "use PostgreSQL 13 or later as the warehouse"
+
+POSTGRES: dict[str, str] = {
+    "28P01": "check {variables}_USER and _PASSWORD",
+    "28000": "check {variables}_USER, and pg_hba.conf at the server",
+    "3D000": "check {variables}_DB; the database must exist",
+    "3F000": "check {variables}_SCHEMA; the schema must exist, or the account may create it",
+    "42501": _PRIVILEGE,
+    "53300": "lower --max-workers, or raise max_connections at the server",
+    "23": "a constraint of the warehouse's own forbids what the source has: drop it there",
+    "2BP01": "a view depends on it: drop it, run again, and make it anew; a key's dates can be kept as type: text",
+    "53100": "free space on the server's disk",
+    "53200": "give the server more memory, or lower --max-workers; a limit upon locks is max_locks_per_transaction",
+    "53400": "raise the limit at the server that its message names (temp_file_limit, …)",
+    "54000": "carry its widest columns as texts, which are stored outside of the row: overrides.columns: "
+             "{{name: {{type: text}}}}; or exclude some",
+    "54001": "raise max_stack_depth at the server, or exclude some columns",
+    "54011": "columns that were dropped count as well, and PostgreSQL has room for 1,600: drop the table at the "
+             "warehouse, with the views upon it, and run again: it is made anew",
+    "54023": "exclude some columns: PostgreSQL takes no more at once",
+    "25006": "name a server that can be written, and no standby: {variables}_HOST",
+    "55P03": _HELD,
+    "55006": _HELD,
+    "40": "run again: somebody else changed the same rows",
+    "57014": "a limit at the server, or a person, ended the statement: see statement_timeout there, and run again",
+    "57P": UNREACHABLE,
+    "08": UNREACHABLE,
+    "42P07": _EXISTS,
+    "42710": _EXISTS,
+    "42P06": _EXISTS,
+    "42723": _EXISTS,
+    "42P01": "run again: it was dropped at the warehouse meanwhile",
+    "42703": "run again: it was altered at the warehouse meanwhile",
+    "42704": "run again: it was dropped at the warehouse meanwhile",
+    "42804": "run again: it was altered at the warehouse meanwhile",
+    "42P16": "drop the table's views, run again, and make them anew",
+    "42809": "rename or drop what stands by that name at the warehouse: it is no table",
+    "42846": "drop the column at the warehouse, with the views upon it, and run again",
+    "22": "carry the column as it stands: overrides.columns: {{name: {{type: text}}}}, or bytea for texts",
+    "0A": _DIFFERENT,
+    "42": _DIFFERENT,
+    "55": "see what else is done to the table at the warehouse, and run again",
+    "25": "run again: the transaction was ended by somebody else",
+    "44": "a check of a view at the warehouse forbids it: drop that",
+    "58": "see the warehouse's log: its disk, or its system, failed",
+    "F0": "see the warehouse's log: its configuration is damaged",
+    "P0001": "see the trigger at the warehouse, and take it off the table",
+    "XX": _DAMAGED,
+}  # fmt: skip
+
+UNEXPECTED = "see the server's own log for the statement; arrowetl does not know this error, and what it says there is worth a report"
+
+
+def mysql(code: int | None) -> str:
+    return MYSQL.get(code or 0, UNEXPECTED)
+
+
+def postgres(code: str | None) -> str:
+    """By the whole code, else by the longest beginning of it that has a word."""
+    for length in (5, 3, 2):
+        if words := POSTGRES.get((code or "")[:length]):
+            return words
+    return UNEXPECTED

@@ -1,0 +1,1 @@
+REVOKE SELECT (Balance) ON test_opendental.account FROM by_column@'%';

@@ -1,0 +1,1 @@
+GRANT SELECT (Balance) ON test_opendental.account TO by_column@'%';

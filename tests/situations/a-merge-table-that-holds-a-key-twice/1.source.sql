@@ -1,0 +1,8 @@
+CREATE TABLE part_1 (N int PRIMARY KEY, M varchar(9)) ENGINE=MyISAM;
+INSERT INTO part_1 VALUES (1, 'a'), (2, 'b');
+CREATE TABLE part_2 (N int PRIMARY KEY, M varchar(9)) ENGINE=MyISAM;
+INSERT INTO part_2 VALUES (2, 'c'), (3, 'd');
+CREATE TABLE whole (N int PRIMARY KEY, M varchar(9)) ENGINE=MERGE UNION=(part_1, part_2) INSERT_METHOD=LAST;
+CREATE TABLE part_3 (N int PRIMARY KEY, M varchar(9)) ENGINE=MyISAM;
+INSERT INTO part_3 VALUES (1, 'a'), (2, 'b');
+CREATE TABLE whole_2 (N int PRIMARY KEY, M varchar(9)) ENGINE=MERGE UNION=(part_3) INSERT_METHOD=LAST;

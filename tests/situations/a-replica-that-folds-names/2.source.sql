@@ -1,0 +1,1 @@
+UPDATE VisitType SET T = 'c' WHERE Id = 1;

@@ -1,0 +1,2 @@
+CREATE TABLE Visittype (Other int PRIMARY KEY) ENGINE=InnoDB;
+INSERT INTO Visittype VALUES (7);

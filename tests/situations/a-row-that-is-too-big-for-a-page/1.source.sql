@@ -1,0 +1,7 @@
+SET SESSION group_concat_max_len = 1000000;
+SELECT CONCAT('CREATE TABLE many (Id int PRIMARY KEY, ', GROUP_CONCAT(CONCAT('t', seq, ' time NOT NULL') ORDER BY seq SEPARATOR ', '), ') ENGINE=InnoDB') INTO @d FROM seq_1_to_600;
+PREPARE s FROM @d;
+EXECUTE s;
+SET @d = CONCAT('INSERT INTO many VALUES (1', REPEAT(', ''12:34:56''', 600), ')');
+PREPARE s FROM @d;
+EXECUTE s;

@@ -1,0 +1,4 @@
+CREATE TABLE visit (Id int PRIMARY KEY, V varchar(9)) ENGINE=InnoDB;
+INSERT INTO visit SELECT seq, 'x' FROM seq_1_to_300;
+CREATE TABLE keyless (V varchar(9)) ENGINE=InnoDB;
+INSERT INTO keyless SELECT 'x' FROM seq_1_to_30;

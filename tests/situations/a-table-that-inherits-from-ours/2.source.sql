@@ -1,0 +1,3 @@
+DELETE FROM visit WHERE Id <= 6;
+UPDATE visit SET V = 'y' WHERE Id > 100;
+DELETE FROM keyless LIMIT 3;

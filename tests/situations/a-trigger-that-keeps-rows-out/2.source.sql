@@ -1,0 +1,1 @@
+UPDATE visit SET V = 'y' WHERE Id <= 6;

@@ -1,0 +1,1 @@
+UPDATE pupil SET N = 'x' WHERE Id = 5;

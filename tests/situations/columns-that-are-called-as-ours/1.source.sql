@@ -1,0 +1,10 @@
+CREATE TABLE calls (number int, T varchar(9)) ENGINE=InnoDB;
+INSERT INTO calls VALUES (1, 'a'), (1, 'a');
+CREATE TABLE photo (image varchar(20), image_ int) ENGINE=MyISAM;
+INSERT INTO photo VALUES ('x', 1);
+CREATE TABLE stop (place varchar(20), t int, s int, imaged int) ENGINE=InnoDB;
+INSERT INTO stop VALUES ('x', 1, 2, 3);
+CREATE TABLE dated (D date NOT NULL PRIMARY KEY, number int) ENGINE=InnoDB;
+INSERT INTO dated VALUES ('0000-00-00', 1);
+CREATE TABLE keyed (g int PRIMARY KEY, t int, s int, d int, excluded int, fresh int, changed int, r int, b int, k0 int) ENGINE=InnoDB;
+INSERT INTO keyed VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1, 1), (2, 1, 1, 1, 1, 1, 1, 1, 1, 1);

@@ -1,0 +1,1 @@
+GRANT SELECT ON test_opendental.* TO narrow@'%';

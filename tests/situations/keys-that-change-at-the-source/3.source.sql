@@ -1,0 +1,1 @@
+UPDATE seat SET C = 'c' WHERE Id = 2;

@@ -1,0 +1,2 @@
+CREATE SCHEMA IF NOT EXISTS raw;
+CREATE DOMAIN raw.phone AS text;

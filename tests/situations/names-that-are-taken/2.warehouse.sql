@@ -1,0 +1,1 @@
+ALTER TABLE raw.kept RENAME TO kept_2025;

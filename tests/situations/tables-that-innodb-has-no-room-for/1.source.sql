@@ -1,0 +1,9 @@
+SET SESSION group_concat_max_len = 1000000;
+SELECT CONCAT('CREATE TABLE quiz (Id int PRIMARY KEY, ', GROUP_CONCAT(CONCAT('q', seq, ' tinyint') SEPARATOR ', '), ') ENGINE=MyISAM') INTO @d FROM seq_1_to_1100;
+PREPARE s FROM @d;
+EXECUTE s;
+INSERT INTO quiz (Id, q1) VALUES (1, 1);
+SELECT CONCAT('CREATE TABLE letter (Id int PRIMARY KEY, ', GROUP_CONCAT(CONCAT('f', seq, ' char(60) NOT NULL DEFAULT ''''') SEPARATOR ', '), ') ENGINE=MyISAM CHARSET=latin1') INTO @d FROM seq_1_to_200;
+PREPARE s FROM @d;
+EXECUTE s;
+INSERT INTO letter (Id, f1) VALUES (1, 'x');
