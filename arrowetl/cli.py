@@ -46,6 +46,7 @@ from arrowetl.options import (
 )
 from arrowetl.outcome import Summary
 from arrowetl.route import DESTINATIONS, EXECUTORS
+from arrowetl.screen import Screen, printable
 from arrowetl.tables_file import problems_of, run_wide
 
 
@@ -66,7 +67,7 @@ class Commands(click.Group):
             _fail(context, Interrupted("interrupted"))
 
 
-_stderr = Console(stderr=True)
+_stderr: Console = Screen(stderr=True)
 
 
 def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
@@ -92,15 +93,27 @@ def _drivers() -> str:
 
 
 def main() -> NoReturn:
-    """The program: nothing that a driver prints reaches the terminal, and a scheduler's TERM is a Ctrl-C."""
+    """The program: nothing that a driver prints reaches the terminal; a scheduler's TERM, or a HUP, is a Ctrl-C."""
     global _stderr
-    _stderr = Console(file=drivers.mute_panics())
+    _stderr = Screen(file=drivers.mute_panics())
     memory.share()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Also where a script's `&` had us ignore Ctrl-C.
-        signal.signal(number, signal.default_int_handler)
-    commands()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        # Also where a script's `&` had us ignore Ctrl-C; a terminal that closes is a TERM.
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.default_int_handler)
+    try:
+        commands()
+    except OSError as error:
+        # What is shown cannot be: a pipe that was closed, a disk that is full.
+        _stderr.print(f"arrowetl: stdout: {error.strerror or error}", highlight=False, soft_wrap=True)
+        # Nor can what is still to be written when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_CANNOT_BE_SHOWN)
     sys.exit(0)
+
+
+_CANNOT_BE_SHOWN = 74
+"""EX_IOERR of sysexits.h."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -155,7 +168,7 @@ def validate(offline: bool) -> None:
         # Without settings there is no server to ask; the file can be judged all the same.
         problems, notes = [str(error), *problems_of(chosen().get("tables_file") or config.DEFAULT_TABLES)], []
     for line in (*notes, *problems):
-        click.echo(line)
+        click.echo(printable(line))
     if problems:
         sys.exit(3)
     click.echo("no problem found")
@@ -178,11 +191,11 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     tables = {name: entry for name, entry in analysis.document["tables"].items() if name not in analysis.vanished}
     by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}
     for note in analysis.notes:
-        click.echo(f"note: {note}")
+        click.echo(printable(f"note: {note}"))
     words = ", ".join(f"{number} {category}" for category, number in by_category.items() if number)
     click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
     if analysis.vanished:
-        click.echo(f"no more at the source: {', '.join(analysis.vanished)}")
+        click.echo(printable(f"no more at the source: {', '.join(analysis.vanished)}"))
     show(report.changed(analysis.changes, analysis.changelog))
     sys.exit(int(fail_on is not None and analysis.is_breaking))
 
@@ -249,7 +262,8 @@ def run(
             else:
                 show(report.plans(planned))
                 for outcome in planned.failed:
-                    click.echo(f"cannot be carried: {outcome.failure.message}\n  {outcome.failure.remedy}", err=True)
+                    words = f"cannot be carried: {outcome.failure.message}\n  {outcome.failure.remedy}"
+                    click.echo(printable(words), err=True)
             sys.exit(int(bool(planned.failed)))
         watch = _watch()
         try:
@@ -259,12 +273,13 @@ def run(
             )  # fmt: skip
         finally:
             watch.close()
+        if as_json:
+            show_json(summary.as_json())
+        else:
+            show(report.summary(summary))
+        # Last: whatever becomes of a page, the run has been told.
         if report_file:
             _write_report(report_file, etl, summary)
-    if as_json:
-        show_json(summary.as_json())
-    else:
-        show(report.summary(summary))
     sys.exit(summary.exit_code)
 
 

@@ -21,6 +21,17 @@ _JOINED: dict[type[exp.Expression], str] = {
     exp.And: "AND", exp.Or: "OR", exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=",
     exp.Like: "LIKE",
 }  # fmt: skip
+# What each kind of node may hold: of one that holds more, the rest would be lost.
+_KNOWN: dict[type[exp.Expression], frozenset[str]] = {
+    **dict.fromkeys((exp.Paren, exp.Not, exp.Neg, exp.Column, exp.Boolean), frozenset({"this"})),
+    **dict.fromkeys((*_JOINED, exp.Is), frozenset({"this", "expression"})),
+    exp.Like: frozenset({"this", "expression", "negate"}),
+    exp.Identifier: frozenset({"this", "quoted"}),
+    exp.Literal: frozenset({"this", "is_string"}),
+    exp.In: frozenset({"this", "expressions"}),
+    exp.Between: frozenset({"this", "low", "high"}),
+    exp.Null: frozenset(),
+}
 _MEANT = (
     "compare columns with values by =, <>, <, <=, >, >=, LIKE, IN (…), BETWEEN … AND … and IS NULL, joined by AND, OR "
     "and NOT; texts stand in single quotes"
@@ -71,6 +82,8 @@ def _said(
     def said(one: exp.Expression) -> str:
         return _said(one, columns, quoted, literal)
 
+    if not _holds_no_more(node):
+        raise _refused(node)
     match node:
         case exp.Paren():
             return f"({said(node.this)})"
@@ -92,8 +105,18 @@ def _said(
             return f"{said(node.this)} BETWEEN {said(node.args['low'])} AND {said(node.args['high'])}"
     for kind, words in _JOINED.items():
         if type(node) is kind:
-            return f"({said(node.this)} {words} {said(node.expression)})"
-    raise UsageError(f"--where: cannot be asked: {node.sql(dialect='mysql', comments=False)}", _MEANT)
+            negated = "NOT " if node.args.get("negate") else ""
+            return f"({said(node.this)} {negated}{words} {said(node.expression)})"
+    raise _refused(node)
+
+
+def _holds_no_more(node: exp.Expression) -> bool:
+    known = _KNOWN.get(type(node))
+    return known is not None and {name for name, value in node.args.items() if value not in (None, False, [])} <= known
+
+
+def _refused(node: exp.Expression) -> UsageError:
+    return UsageError(f"--where: cannot be asked: {node.sql(dialect='mysql', comments=False)}", _MEANT)
 
 
 def _number(node: exp.Literal) -> str:

@@ -181,7 +181,11 @@ def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float
 
 
 def _values(chosen: str, path: Path, outside: Mapping[str, str], file_wins: bool = False) -> dict[str, str]:
-    inside = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    try:
+        inside = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise EnvironmentError(f"{path}: cannot be read: {why}", "save it as UTF-8, readable by you") from error
     values = {key: value for key, value in inside.items() if value and value.strip()}
     if chosen == "test":
         # A production host that happens to be exported must never be reached from a test.
@@ -240,6 +244,16 @@ def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen:
     ssl_ca = values.get(f"{prefix}_SSL_CA")
     if ssl_ca and not Path(ssl_ca).is_file():
         problems.append(f"{shown}_SSL_CA: no file {ssl_ca}")
+    host = values.get(f"{prefix}_HOST", "").strip()
+    if any(mark in host for mark in "/@?#") or host.count("://"):
+        # It may have a password in it.
+        problems.append(f"{shown}_HOST: must be a host's name or its address; a URL has no place there")
+        missing.append("HOST")
+    if reserved := reserved_place(
+        name, values.get(f"{prefix}_{'SCHEMA' if name == 'warehouse' else 'DB'}", "").strip()
+    ):
+        problems.append(f"{shown}_{'SCHEMA' if name == 'warehouse' else 'DB'}: {reserved}")
+        missing.append("SCHEMA")
     if missing:
         return None
     namespace = values.get(f"{prefix}_SCHEMA", "raw") if name == "warehouse" else ""
@@ -254,6 +268,20 @@ def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen:
         ssl_mode=ssl_mode,
         ssl_ca=ssl_ca,
     )
+
+
+def reserved_place(server: str, place: str) -> str:
+    """
+    Why nothing of ours may be written into a schema of the warehouse, or a database of the replica; empty where it may.
+
+    >>> reserved_place("warehouse", "pg_catalog"), reserved_place("replica", "replica")
+    ("'pg_catalog' is the server's own", '')
+    """
+    if server == "warehouse":
+        own = place.lower().startswith("pg_") or place.lower() == "information_schema"
+    else:
+        own = server == "replica" and place.lower() in ("mysql", "information_schema", "performance_schema", "sys")
+    return f"{place!r} is the server's own" if own else ""
 
 
 def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:

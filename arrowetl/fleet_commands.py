@@ -36,6 +36,7 @@ from arrowetl.outcome import Status, Summary
 from arrowetl.progress import is_news
 from arrowetl.report import grid
 from arrowetl.route import DESTINATIONS, EXECUTORS
+from arrowetl.screen import Screen
 from arrowetl.sizes import count, duration
 
 SERVERS = ("source", "replica", "warehouse")
@@ -166,7 +167,7 @@ def run(
     night = _night(fleet_file, clinics, *servers_used("source", to))
     asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict,
              "publish": publish}  # fmt: skip
-    told = _Told(Console(stderr=True))
+    told = _Told(Screen(stderr=True))
     summary = night.run(
         asked,
         worker_count(night.fleet.max_workers if max_workers is None else max_workers),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arrowetl import keys, limits
+from arrowetl import config, keys, limits
 from arrowetl.errors import ValidationError, counted, nearest
 from arrowetl.files import load_yaml
 
@@ -100,6 +100,11 @@ def read_fleet(path: Path) -> Fleet:
         raise ValidationError(f"{path}: {counted(problems)}", "correct them")
     clinics = tuple(_clinic(name, entry or {}, settings, path) for name, entry in there.items())
     problems = _twice(clinics)
+    problems += [
+        f"clinics.{one.name}.{what}: {words}"
+        for one in clinics for what, server in (("schema", "warehouse"), ("replica", "replica"))
+        if (words := config.reserved_place(server, getattr(one, what)))
+    ]  # fmt: skip
     problems += [f"settings.unite: {one.schema} is {one.name}'s schema" for one in clinics
                  if one.schema.casefold() == str(settings.get("unite", "")).casefold()]  # fmt: skip
     if problems:

@@ -160,6 +160,9 @@ mysql_name_characters = 64
 # The longest varchar(n) that PostgreSQL makes.
 postgres_characters_max = 10_485_760
 
+# A password of so many characters is looked for in a server's message, though none should be there.
+password_characters_cut = 8
+
 # An error message of a server is shown up to here; beyond it is usually the statement again.
 server_message_characters = 400
 

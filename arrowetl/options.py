@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from arrowetl import report
 from arrowetl.config import DEFAULT_TABLES
 from arrowetl.errors import ConfigurationError, ours
 from arrowetl.files import load_yaml, write_where_asked
 from arrowetl.route import PUBLISHING
+from arrowetl.screen import Screen
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -140,15 +141,15 @@ def beside_the_result(place: Path) -> Iterator[None]:
         yield
     except Exception as error:
         problem = report.error(ours(str(place), error))
-        Console(stderr=True).print(problem, highlight=False, soft_wrap=True)
+        Screen(stderr=True).print(problem, highlight=False, soft_wrap=True)
 
 
 def show(what: RenderableType) -> None:
     """For a person, on stdout."""
     # A pipe has no width of its own: nothing is cut there.
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=240)
+        console = Screen(highlight=False, width=240)
     console.print(what)
 
 

@@ -48,7 +48,7 @@ def run_directory(parent: Path, prefix: str = _PREFIX, remedy: str = _REMEDY) ->
     try:
         directory = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-{started}-", dir=parent))
     except OSError as error:
-        raise ConfigurationError(f"no directory can be made in {parent}: {_words(error)}", remedy) from error
+        raise ConfigurationError(f"no directory can be made in {parent}: {_words(error, 1)}", remedy) from error
     try:
         yield directory
     finally:
@@ -131,13 +131,15 @@ def _disk_told(directory: Path) -> Iterator[None]:
     except OSError as error:
         free = shutil.disk_usage(directory).free // 2**20
         raise DataLoadingError(
-            f"spill in {directory}: {_words(error)} ({free:,} MiB free)",
+            f"spill in {directory}: {_words(error, free)} ({free:,} MiB free)",
             "free some space, choose another place in ARROWETL_SPILL_DIR, or lower --max-workers",
         ) from error
 
 
-def _words(error: OSError) -> str:
-    return "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
+def _words(error: OSError, free: int) -> str:
+    # What Arrow writes through fails without a number.
+    is_full = error.errno == errno.ENOSPC or "No space left" in str(error) or (error.errno is None and not free)
+    return "the disk is full" if is_full else os.strerror(error.errno or errno.EIO)
 
 
 def _privately(path: str, flags: int) -> int:

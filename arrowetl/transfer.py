@@ -171,7 +171,9 @@ def refuse_altered(plan: TablePlan, now: Reading) -> None:
     Raises:
         DataExtractionError: the source's table is another one than was planned for.
     """
-    if plan.table.create_time and now.create_time and plan.table.create_time != now.create_time:
+    planned, there = plan.table.create_time, now.create_time
+    # A replica's table was made when it was.
+    if not plan.from_replica and planned and there and planned != there:
         raise DataExtractionError(
             f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
         )

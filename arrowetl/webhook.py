@@ -30,12 +30,22 @@ def is_address(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would be followed without the body, to wherever somebody says: it is an answer that is none."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
 def post(url: str, document: Mapping[str, Any]) -> str | None:
     """Send a document; what went wrong, in words that do not tell the address, of which a part is a password."""
     body = json.dumps(document, default=str).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - is_address
     try:
-        with urllib.request.urlopen(request, timeout=limits.webhook_seconds):  # noqa: S310
+        with _OPENER.open(request, timeout=limits.webhook_seconds):
             return None
     except urllib.error.HTTPError as error:
         return f"it answered {error.code}"

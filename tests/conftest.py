@@ -176,6 +176,7 @@ def empty(sandbox: servers.Sandbox) -> None:
     """Leave nothing in any of the three databases."""
     for server in ("source", "replica"):
         session = drivers.MySQL(sandbox.admin(server))
+        session.execute("SET SESSION foreign_key_checks = 0")
         for name, kind in session.rows("SHOW FULL TABLES"):
             session.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {mysql_name(name)}")
         session.execute("SET GLOBAL time_zone = 'SYSTEM'")

@@ -136,8 +136,8 @@ def test_a_run_that_lost_its_lock(
         second = there.start("run", "--all", "--json", "--publish", publish, ARROWETL_SILENCE_SECONDS="60")
         said, errors = second.communicate(timeout=240)
         # Where the first stands in the middle of a switch, the second may have to give way.
-        assert second.returncode in (0, 6), (errors, said)
-        assert second.returncode == 0 or "switching a table there" in errors
+        assert second.returncode in (0, 1, 6), (errors, said)
+        assert second.returncode == 0 or re.search("switching a table there|Lock wait timeout", errors + said)
         (tmp_path / "first" / "go").touch()
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
@@ -145,12 +145,13 @@ def test_a_run_that_lost_its_lock(
         # It ends right, or says why not; of what it cannot know it says nothing.
         assert process.returncode in (0, 1, 4, 6), stderr
         if process.returncode == 0:
-            assert second.returncode == 6 or step == "record"
+            assert second.returncode or step == "record"
         else:
             assert re.search("lock|connection was lost|no more", stdout + stderr), (stdout, stderr)
         _agrees_with_the_records(clinic)
         # Whatever became of either, the next night brings what is missing.
-        assert clinic.run()["exit_code"] == 0
+        last = clinic.run()
+        assert last["exit_code"] == 0, [one["error"] for one in last["tables"]]
         assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == []
         assert clinic.leftovers() == []
     assert wrong == []

@@ -13,8 +13,9 @@ there by an administrator before that night; and `situation.yml`, which says wha
     put back: {source: [SET GLOBAL …]}                   when it has ended
     nights: {1: {…}, 2: {…}}                             what must come of each; without a word, that all is equal
 
-Of a night: `run` (more options), `exit` (0), `failed` (table → words of its message or remedy), `told` (words of a
-reason, a note or a warning), `modes` (table → mode), `differs` (tables that are not compared), `status` (good, or not).
+Of a night: `run` (more arguments of `Etl.run`), `exit` (0), `failed` (table → words of its message or remedy), `told`
+(words of a reason, a note or a warning), `modes` (table → mode), `differs` (tables that are not compared), `compared`
+(whether any are), `status` (good, or not).
 """
 
 from __future__ import annotations
@@ -87,8 +88,10 @@ def test_situation(clinic: Clinic, others: Mapping[tuple[str, ...], servers.Sand
 
 
 def _judge(clinic: Clinic, said: Mapping[str, Any], wanted: Mapping[str, Any], night: int) -> None:
-    how = ["--publish", "together"] if said.get("together") else []
-    run = clinic.run("--all", *how, *wanted.get("run", ()))
+    how = {"publish": "together"} if said.get("together") else {}
+    # In this very process: the command itself is seen to start elsewhere.
+    with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
+        run = etl.run(all=True, **how, **wanted.get("run", {})).as_json()
     told = json.dumps(run["warnings"]) + json.dumps([[t["reason"], t["notes"], t["flags"]] for t in run["tables"]])
     failed = {t["table"]: f"{t['error']['message']}\n{t['error']['remedy']}" for t in run["tables"] if t["error"]}
     assert sorted(failed) == sorted(wanted.get("failed", {})), (night, failed, run["warnings"])
@@ -108,7 +111,9 @@ def _judge(clinic: Clinic, said: Mapping[str, Any], wanted: Mapping[str, Any], n
             verified = {one.table: (one.verdict, one.note, one.failure) for one in etl.verify(list(found)).tables}
         assert {name: one for name, one in verified.items() if one[0] != "equal"} == {}, night
     if "status" in wanted:
-        assert clinic.arrowetl("status", "--check").returncode == int(wanted["status"] != "good"), night
+        with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
+            judged = etl.status()
+        assert judged.good is (wanted["status"] == "good"), (night, judged.judgement)
 
 
 def _say(clinic: Clinic, place: str, text: str) -> None:

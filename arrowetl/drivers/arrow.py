@@ -114,6 +114,13 @@ def mute_panics() -> TextIO:
     stream returned, which is the stderr there was.
     """
     os.environ["RUST_BACKTRACE"] = "0"
+    if sys.stderr is None or not _is_open(2):
+        # Whoever closed it wants to hear nothing; its number must not become some file's.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != 2:
+            os.dup2(nowhere, 2)
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+        return sys.stderr
     sys.stderr.flush()
     kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -121,6 +128,14 @@ def mute_panics() -> TextIO:
     os.close(nowhere)
     sys.stderr = kept
     return kept
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _url_host(host: str) -> str:

@@ -126,7 +126,7 @@ POSTGRES: dict[str, str] = {
     "XX": _DAMAGED,
 }  # fmt: skip
 
-UNEXPECTED = "see the server's own log for the statement; arrowetl does not know this error, and what it says there is worth a report"
+UNEXPECTED = "see the server's own log; arrowetl does not know this error, and what is said there is worth a report"
 
 
 def mysql(code: int | None) -> str:

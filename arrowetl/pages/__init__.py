@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from arrowetl.pages import charts, facts
+from arrowetl.screen import printable_document
 
 Document = Mapping[str, Any]
 
@@ -30,7 +31,8 @@ def run_page(document: Document, nights: Sequence[Document] = (), receipt: Docum
         nights: it and those before it that went the same way, the latest first, as `etl_run_history` has them.
         receipt: its `digest`, and what it says under `receipt`; None where none was kept.
     """
-    document = facts.complete(document)
+    document, nights = facts.complete(printable_document(document)), printable_document(nights)
+    receipt = printable_document(receipt)
     tables = document["tables"]
     legs, ended = facts.legs(tables), [one for one in reversed(nights) if one["seconds"]]
     return _page(
@@ -68,6 +70,7 @@ def fleet_page(clinics: Sequence[Document], about: Document) -> str:
             `run` as `run --json` has it, or None.
         about: `started_at`, `warnings`, and what some clinics have otherwise than others (`differing`).
     """
+    clinics, about = printable_document(list(clinics)), printable_document(about)
     rows = [facts.clinic(one) for one in clinics]
     return _page(
         "fleet.html",
@@ -81,6 +84,7 @@ def fleet_page(clinics: Sequence[Document], about: Document) -> str:
 
 def bench_page(document: Document) -> str:
     """What `bench --json` has."""
+    document = printable_document(document)
     return _page(
         "bench.html",
         title=f"arrowetl: how {document['table']} is carried fastest",
@@ -95,7 +99,7 @@ def bench_page(document: Document) -> str:
 
 def changelog_page(document: Document) -> str:
     """What `analyze` found to be another one than it was, as its JSON has it."""
-    return _page("changelog.html", title="arrowetl: what changed at the source", log=document)
+    return _page("changelog.html", title="arrowetl: what changed at the source", log=printable_document(document))
 
 
 def _drawn(chart: charts.Chart, data: Any) -> Markup:

@@ -92,6 +92,16 @@ def drop_view(name: str, kind: str) -> str:
     return f"DROP {_KINDS[kind]} {name}"
 
 
+def _without_defaults(name: str) -> str:
+    """What a schema's default privileges give to whatever is made, and may have been taken from this view."""
+    return (
+        "DO $arrowetl$ DECLARE one record; BEGIN FOR one IN SELECT DISTINCT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE "
+        "quote_ident(pg_get_userbyid(grantee)) END AS who FROM pg_class, aclexplode(relacl) "
+        f"WHERE oid = {postgres_literal(name)}::regclass AND grantee <> relowner LOOP "
+        f"EXECUTE 'REVOKE ALL ON ' || {postgres_literal(name)} || ' FROM ' || one.who; END LOOP; END $arrowetl$"
+    )
+
+
 _KINDS = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
 
 
@@ -101,7 +111,7 @@ def create_view(
 ) -> list[str]:  # fmt: skip
     """A view as it was: definition, options, indexes, comments, privileges, owner."""
     with_options = f" WITH ({options})" if options else ""
-    statements = [f"CREATE {_KINDS[kind]} {name}{with_options} AS {definition}", *indexes]
+    statements = [f"CREATE {_KINDS[kind]} {name}{with_options} AS {definition}", _without_defaults(name), *indexes]
     if comment is not None:
         statements.append(f"COMMENT ON {_KINDS[kind]} {name} IS {postgres_literal(comment)}")
     statements += [f"COMMENT ON COLUMN {name}.{column} IS {postgres_literal(text)}" for column, text in comments]
