@@ -22,7 +22,7 @@ from rich.live import Live
 import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
-from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted
+from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError
 from arrowetl.export_commands import dbt_sources, snapshot
 from arrowetl.export_commands import report as report_command
 from arrowetl.fleet_commands import fleet
@@ -55,6 +55,21 @@ class Commands(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        # As click does by itself, and for a program that asked for JSON with a document.
+        try:
+            return super().main(*arguments, **{**named, "standalone_mode": False})
+        except click.exceptions.Exit as end:
+            sys.exit(end.exit_code)
+        except click.ClickException as problem:
+            problem.show()
+            if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
+                told = UsageError(problem.format_message(), "--help, of a command as well, tells what may be asked")
+                show_json(report.error_json(told))
+            sys.exit(problem.exit_code)
+        except click.Abort:
+            sys.exit(Interrupted.exit_code)
 
     def invoke(self, context: click.Context) -> Any:
         # Made here, so that the command's context has the same one.
@@ -154,10 +169,10 @@ def test_connections() -> None:
 @shared
 def validate(offline: bool) -> None:
     """Every problem of the environment, tables.yml and the servers at once."""
-    for name, (default, purpose) in config.ARROWETL_VARIABLES.items():
-        value = os.environ.get(name)
-        shown = "set" if value and name in config.SECRETS else value
-        click.echo(f"{name} = {shown or default}: {purpose}", err=True)
+    tables_file = chosen().get("tables_file") or config.DEFAULT_TABLES
+    with suppress(EnvironmentError):  # a file that cannot be read is told below
+        for name, (value, origin) in config.shown_variables(os.environ, tables_file, chosen().get("env_file")).items():
+            click.echo(f"{name} = {value} ({origin}): {config.ARROWETL_VARIABLES[name][1]}", err=True)
     for name, (value, default) in run_wide(chosen().get("tables_file") or config.DEFAULT_TABLES).items():
         told = f"{value}" + ("" if value == default else f" (default {default})")
         click.echo(f"settings.{name} = {told}", err=True)

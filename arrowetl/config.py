@@ -120,7 +120,7 @@ def settings_from_environment(
     if env_file is not None and not env_file.is_file():
         raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
     values = prefixed(_values(chosen, path, outside, file_wins), prefix)
-    problems: list[str] = []
+    problems = unknown_variables(values)
     patience = {name: _seconds(name, values, problems) for name in PATIENCE}
     endpoints = {
         name: endpoint for name in needs if (endpoint := _endpoint(name, values, problems, chosen)) is not None
@@ -156,6 +156,47 @@ def settings_from_environment(
         chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
         Path(measured) if measured else None, "", {}, Credentials(chosen, prefix, path.name, file_wins),
     )  # fmt: skip
+
+
+_PARTS = ("HOST", "PORT", "DB", "USER", "PASSWORD", "SSL_MODE", "SSL_CA")
+SECRETS_VARIABLE = "ARROWETL_SECRETS_DIR"
+# The sandbox's, and those of tests.
+_OTHERS = ("ARROWETL_SANDBOX_", "ARROWETL_TEST_", "ARROWETL_FAULT_", "ARROWETL_CLOCK_")
+
+
+def known_variables() -> set[str]:
+    """The names of all settings."""
+    servers = {f"{prefix}_{part}" for prefix in VARIABLES.values() for part in _PARTS}
+    return {*servers, f"{VARIABLES['warehouse']}_SCHEMA", *ARROWETL_VARIABLES, SECRETS_VARIABLE}
+
+
+def unknown_variables(values: Mapping[str, str]) -> list[str]:
+    """
+    Names that begin like ours and are none: what was meant by them would not hold, and nobody would know.
+
+    >>> unknown_variables({"MYSQL_REPLICATION_SSLMODE": "required", "PATH": "/bin"})
+    ['MYSQL_REPLICATION_SSLMODE: no such setting (did you mean MYSQL_REPLICATION_SSL_MODE?)']
+    """
+    known, begin = known_variables(), (*(f"{prefix}_" for prefix in VARIABLES.values()), "ARROWETL_")
+    unknown = sorted(n for n in values if n.startswith(begin) and n not in known and not n.startswith(_OTHERS))
+    hints = {name: nearest(name, known) for name in unknown}
+    return [f"{n}: no such setting" + (f" (did you mean {hints[n][0]}?)" if hints[n] else "") for n in unknown]
+
+
+def shown_variables(
+    environment: Mapping[str, str], tables_file: Path, env_file: Path | None = None
+) -> dict[str, tuple[str, str]]:
+    """Name → what holds, and where it is from; of all ARROWETL_ variables, secrets left out."""
+    chosen = environment.get("ETL_ENVIRONMENT", "").strip()
+    path = env_file or tables_file.parent / f".env_{chosen}"
+    values = _values(chosen, path, environment)
+    found = {}
+    for name, (default, _) in ARROWETL_VARIABLES.items():
+        outside = environment.get(name) or (environment.get(f"TEST_{name}") if chosen == "test" else None)
+        value = values.get(name)
+        shown = "set" if value and name in SECRETS else value or default
+        found[name] = (shown, "the environment" if value and outside else str(path) if value else "default")
+    return found
 
 
 def _environment(outside: Mapping[str, str]) -> str:
@@ -195,9 +236,6 @@ def _values(chosen: str, path: Path, outside: Mapping[str, str], file_wins: bool
         }
     given = {key: value for key, value in outside.items() if value.strip()}
     return given | values if file_wins else values | given
-
-
-SECRETS_VARIABLE = "ARROWETL_SECRETS_DIR"
 
 
 def at_a_worker(found: Credentials, environment: Mapping[str, str]) -> dict[str, str]:

@@ -195,6 +195,8 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
 
 
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+    # What another one is about to call its key may be this one's name.
+    session.execute(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
     _make_room(session, namespace, plan)
     for statement in sql.swap_warehouse(namespace, plan):
         session.execute(statement)

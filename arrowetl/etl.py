@@ -84,7 +84,11 @@ class Etl:
             tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict,
             publish,
         )  # fmt: skip
-        summary = running.run(self.settings, request, tell, share)
+        try:
+            summary = running.run(self.settings, request, tell, share)
+        except ArrowetlError as error:
+            running.told_that_it_did_not_begin(self.settings, error)
+            raise
         if self.settings.metrics_file:
             # A warehouse that was lost is told by the run's tables.
             with suppress(ArrowetlError):

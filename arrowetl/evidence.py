@@ -153,12 +153,13 @@ def miscounted_end(record: Record, counted: int | None) -> str | None:
     return f"it has {counted:,} rows, and {record.rows:,} are recorded"
 
 
-def untouched(record: Record, update_time: datetime | None) -> bool:
+def untouched(record: Record, update_time: datetime | None, estimated_rows: int) -> bool:
     """
     Whether nobody but a run has written a table of an end, by the engine's own word for when it was last written: of
-    InnoDB one that is forgotten when the server restarts, and then tells nothing.
+    InnoDB one that is forgotten when the server restarts, and then tells nothing; nor does TRUNCATE move it, which only
+    the estimate of its rows shows.
     """
-    if update_time is None or record.changed_at is None:
+    if update_time is None or record.changed_at is None or (record.rows and not estimated_rows):
         return False
     # A run's own COMMIT comes a little after it has noted the time.
     own = timedelta(seconds=limits.own_commit_seconds)

@@ -102,7 +102,7 @@ def _filled(place: Any, wanted: Mapping[str, Any]) -> Any:
 def _below(mapping: Any, key: str) -> Any:
     if mapping.get(key) is None:
         # `On` and `12:30` are words to this library, and something else to the one that reads the file.
-        mapping[key if _is_plain(key) else SingleQuotedScalarString(key)] = CommentedMap()
+        mapping[key if is_plain(key) else SingleQuotedScalarString(key)] = CommentedMap()
     inner = mapping[key]
     if isinstance(inner, CommentedMap) and not inner:
         # `{}` has nothing in it to look like.
@@ -110,8 +110,9 @@ def _below(mapping: Any, key: str) -> Any:
     return inner
 
 
-def _is_plain(key: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Whether a text needs no quotes to be read as one, whichever edition of the language is read."""
     try:
-        return bool(yaml.safe_load(key) == key)
+        return bool(yaml.safe_load(text) == text)
     except yaml.YAMLError:
         return False

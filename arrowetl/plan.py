@@ -82,6 +82,8 @@ def table_plan(
         notes += ("kept as they are at the warehouse: " + ", ".join(f"{n} as {t}" for n, t in adopted.items()),)
     if told := [f"{field.column.name} by {field.mask}" for field in fields if field.mask]:
         notes += (f"masked, and left out of checksums: {', '.join(told)}",)
+    if moving := [f"{f.column.name} (by {f.column.depends_on})" for f in fields if f.column.depends_on]:
+        notes += (f"as of the run, and not compared, since their values are of the moment: {', '.join(moving)}",)
     plan = TablePlan(
         table=table,
         mode=Mode.FULL,

@@ -193,6 +193,14 @@ def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summ
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
 
+def told_that_it_did_not_begin(settings: Settings, error: ArrowetlError) -> None:
+    """Whoever is to be told of failures is told that nothing was done; who cannot be told is not worse off."""
+    if settings.webhook:
+        about = {"run_id": None, "environment": settings.environment, "clinic": settings.clinic or None}
+        alert = {"table": None, "kind": "not started", "message": error.message, "remedy": error.remedy}
+        webhook.post(settings.webhook, {**about, "exit_code": error.exit_code, "alerts": [alert]})
+
+
 def dry_run(settings: Settings, request: Request, examined: TablesFile | None = None) -> Planned:
     """
     What `run` would do; nothing is written anywhere.

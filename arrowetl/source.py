@@ -93,7 +93,7 @@ class Source:
 
     def _as_its_parts_have_it(self, table: Table) -> Table:
         """A MERGE table says that it has a key, and its parts together may hold one twice: then it has none."""
-        if table.engine != "MRG_MYISAM" or not table.primary_key:
+        if table.engine.upper() != "MRG_MYISAM" or not table.primary_key:
             return table
         with suppress(DatabaseQueryError), self.pool.session() as session, session.impatient():
             if session.rows(sql.key_twice(self.endpoint.database, table)):
@@ -152,13 +152,13 @@ class Source:
         """
         known = {name: one for name, one in records.items() if one.version is not None and one.rows is not None}
         with self.pool.session() as session:
-            found = {
-                name: (time_, engine) for name, time_, engine in session.rows(sql.update_times(self.endpoint.database))
-            }
+            found = {name: about for name, *about in session.rows(sql.update_times(self.endpoint.database))}
         doubtful = [
-            name for name, one in known.items() if name in found and not evidence.untouched(one, found[name][0])
+            name
+            for name, one in known.items()
+            if name in found and not evidence.untouched(one, found[name][0], int(found[name][1]))
         ]
-        others = frozenset(name for name, (_, engine) in found.items() if engine not in (None, "InnoDB"))
+        others = frozenset(name for name, (_, _, engine) in found.items() if engine not in (None, "InnoDB"))
         return self._of_each(doubtful, lambda some: sql.mysql_counts(self.endpoint.database, some)), others
 
     def _of_each(self, names: Sequence[str], question: Callable[[Sequence[str]], str]) -> dict[str, int]:

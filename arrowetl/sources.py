@@ -16,6 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from arrowetl import dbt, preflight, schema
 from arrowetl.config import Settings
@@ -23,6 +24,7 @@ from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.files import write_where_asked
 from arrowetl.ledger import Ledger
 from arrowetl.model import PublishedTable
+from arrowetl.overrides import is_plain
 from arrowetl.tables_file import TablesFile, read_tables, remembered
 from arrowetl.warehouse import Warehouse
 
@@ -57,10 +59,23 @@ def dbt_sources(settings: Settings, path: Path | None) -> tuple[str, list[str]]:
     document = _read(editor, path)
     told = dbt.brought_up_to_date(document, endpoint.namespace, tables, published)
     said = io.StringIO()
+    _quote(document)
     editor.dump(document, said)
     if path:
         write_where_asked(path, said.getvalue())
     return said.getvalue(), told
+
+
+def _quote(value: Any) -> Any:
+    """Texts that dbt would take for something else, `no` and `12:30`, in quotes; what a person quoted stays."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            value[key] = _quote(one)
+    elif isinstance(value, list):
+        value[:] = [_quote(one) for one in value]
+    elif type(value) is str and not is_plain(value) and "\n" not in value:
+        return SingleQuotedScalarString(value)
+    return value
 
 
 def _tables(

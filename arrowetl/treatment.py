@@ -216,7 +216,7 @@ def _entry(seen: Seen, before: Any, waiting: tuple[str, ...]) -> dict[str, Any]:
         # The rows as Arrow, their text, and an encoded batch.
         "memory_requirements_mb": max(1, round(3 * held / limits.MIB)),
         "monitoring": {
-            "alert_on_failure": category in ("large", "medium") or table.data_bytes > 50 * limits.MIB,
+            "alert_on_failure": True,
             "alert_on_slow_extraction": category in ("large", "medium"),
             "performance_threshold_records_per_second": _SLOW_ROWS_PER_SECOND[category],
         },

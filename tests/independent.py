@@ -83,6 +83,9 @@ def mysql_rows(
             name = f"{name} + 0e0"
         elif column.is_("bit"):
             name = f"{name} + 0"
+        elif column.is_("enum") and "?" in column.type:
+            # The catalog has no room for its label: the replica has that as a text.
+            name = f"HEX(CAST({name} AS BINARY))"
         elif column.is_("enum"):
             name = f"CONCAT({name} + 0, ' ', HEX(CAST({name} AS BINARY)))"
         elif column.is_(*TEXTS, *BYTES):
@@ -102,7 +105,7 @@ def postgres_rows(endpoint: Endpoint, table: str, columns: list[tuple[str, str]]
         column = '"' + name.replace('"', '""') + '"'
         selected.append(f"{column}::float8" if type_.startswith("float") else column)
     quoted = '"' + table.replace('"', '""') + '"'
-    statement = f"COPY (SELECT {', '.join(selected)} FROM {endpoint.namespace}.{quoted}) TO STDOUT"
+    statement = f"COPY (SELECT {', '.join(selected)} FROM ONLY {endpoint.namespace}.{quoted}) TO STDOUT"
     done = subprocess.run(
         [str(programs.postgres() / "psql"), "-X", "-q", "-h", endpoint.host, "-p", str(endpoint.port),
          "-U", endpoint.user, "-d", endpoint.database, "-c", statement],

@@ -148,7 +148,8 @@ def postgres_side(namespace: str, table: str, fields: Sequence[Field], key: str 
     ]  # fmt: skip
     row = _row("concat_ws", [*texts, *lengths], "concat", nulls)
     return Side(
-        table=postgres_table(namespace, table),
+        # Rows of a table that inherits from it are somebody else's.
+        table=f"ONLY {postgres_table(namespace, table)}",
         key=key and f"t.{postgres_name(key)}",
         named=tuple(_postgres_text(field) for field in named),
         bits={TEXTS: _BITS["%"].format(row=row)},
