@@ -13,6 +13,7 @@ import time
 from collections import Counter
 
 from arrowetl import reconcile, spill
+from arrowetl.errors import at
 from arrowetl.jobs import End, Job, Servers, connections_of, servers_of
 from arrowetl.model import Cutover, TablePlan
 from arrowetl.outcome import PartitionOutcome, Waiting
@@ -38,7 +39,10 @@ def carry(job: Job) -> PartitionOutcome:
     if part.waits and spills and spill.has_room(spills, bytes_):
         ends = ends[:1]
         waiting = Waiting(plan, part, spill.keep(spills, plan.name, pieces[0][1]))
-    taken = [end.take(plan, part, pieces, gone) for end in ends]
+    taken = []
+    for end in ends:
+        with at(end.name):
+            taken.append(end.take(plan, part, pieces, gone))
     staged = sum(table.num_rows for _, table in pieces)
     seconds = Counter({"compare" if plan.is_delta and part.since is None else "extract": read_in})
     for one in taken:
@@ -56,7 +60,8 @@ def prove(job: Job) -> PartitionOutcome:
     lacks = reconcile.differences(servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job)
     seconds = Counter({"compare": time.monotonic() - began})
     for end in servers.ends:
-        seconds.update(end.take(job.plan, part, lacks[end.name].pieces, lacks[end.name].gone).seconds)
+        with at(end.name):
+            seconds.update(end.take(job.plan, part, lacks[end.name].pieces, lacks[end.name].gone).seconds)
     staged, gone = (max(getattr(one, what) for one in lacks.values()) for what in ("changed_rows", "gone_rows"))
     found = lacks["replica"]
     return PartitionOutcome(
@@ -79,7 +84,7 @@ def compare_whole(job: Job) -> PartitionOutcome:
 def ingest(job: Job) -> PartitionOutcome:
     """Give rows that waited to the warehouse."""
     assert job.rows is not None
-    with spill.taken(job.rows) as table:
+    with spill.taken(job.rows) as table, at("warehouse"):
         taken = servers_of(job.route).warehouse.take(job.plan, job.part, ((job.plan, table),))
     return PartitionOutcome(
         0, 0, 0, 0, 0, taken.coercions, os.getpid(), connections_of(job.route), completes=True, seconds=taken.seconds
@@ -89,4 +94,5 @@ def ingest(job: Job) -> PartitionOutcome:
 def ends_of(plan: TablePlan, servers: Servers) -> tuple[End, ...]:
     """Where rows are staged: not at a warehouse for which it does not suffice what changed."""
     suffices = not plan.catches_up and (not plan.is_delta or plan.cutover is Cutover.MERGE)
-    return tuple(end for end in servers.ends if suffices or end.name != "warehouse")
+    there = (end for end in servers.ends if suffices or end.name != "warehouse")
+    return tuple(end for end in there if plan.only in ("", end.name))

@@ -27,7 +27,8 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class ArrowetlError(Exception):
@@ -38,6 +39,8 @@ class ArrowetlError(Exception):
     exit_code = 1
     worker: str | None = None
     """Of a cluster, that it happened to."""
+    end: str | None = None
+    """The end that could not take what it was given, where it was one of them."""
     transient = False
     """Whether it may well go by itself: the same again may succeed."""
 
@@ -182,6 +185,16 @@ WITHHELD = WithheldError.__name__
 
 class VerificationError(DataError):
     exit_code = 5
+
+
+@contextmanager
+def at(end: str) -> Iterator[None]:
+    """What goes wrong in the block is that end's."""
+    try:
+        yield
+    except ArrowetlError as error:
+        error.end = error.end or end
+        raise
 
 
 def together(problems: Sequence[DataError]) -> DataError:

@@ -138,7 +138,7 @@ class Job:
         by_checksum = plan.is_delta and not plan.proves and plan.comparison is Comparison.CHECKSUM
         # By a watermark it may be all of them, where a statement touched every row.
         copies = 1 if self.part.since is not None else 0 if by_checksum else 2 if plan.is_delta else 1
-        return copies * self.part.rows * plan.table.row_bytes
+        return copies * max(self.part.rows * plan.table.row_bytes, self.part.bytes)
 
 
 def carried(carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:

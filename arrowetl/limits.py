@@ -58,8 +58,20 @@ bench_workers_max = 6
 bench_pairs = 3
 bench_gain_min = 1.03
 
-# Tables of wider rows than this are split by the lengths of what is in them, and not by their number.
+# Tables of wider rows than this are split by the lengths of what is in them, and not by their number. Where some rows
+# may be far wider than the average (`partition.varies`), what a range has in them is added up first, by the source: no
+# range has more than this. 200,000 rows of which 256 have a megabyte each: 1,752 MiB at the peak without, 330 with it.
 wide_row_bytes = 16 * 1024
+varying_row_bytes = 1024
+range_bytes_max = 24 * MIB
+
+# An engine's estimate of its rows is believed until so many more are counted, and twice as many.
+estimate_off_rows = 10_000
+
+# A table without an integer to cut it by is read in so many pieces, by a hash of its key or of its rows, that none has
+# more bytes than this: each piece is a look through the whole table.
+piece_bytes_max = 40 * MIB
+pieces_max = 64
 
 # Caps a partition of narrow rows; past this the bookkeeping per partition no longer shows.
 partition_rows_max = 250_000

@@ -33,6 +33,13 @@ INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 """MySQL's bare integer types."""
 
 
+GEOMETRIES = (
+    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
+    "geometrycollection", "geomcollection",
+)  # fmt: skip
+"""MySQL's bare types of places."""
+
+
 REPLICATED_INDEXES = ("BTREE", "HASH", "FULLTEXT")
 """Kinds of indexes that a replica gets: a spatial one needs what its column does not promise."""
 
@@ -187,6 +194,8 @@ class Partition:
     """AND whatever else, in the server's own words."""
     rows: int = 0
     """About how many the source has in it."""
+    bytes: int = 0
+    """Of what may be long in them, where that was added up; 0 where it was not."""
     token: str | None = None
     """By which both ends record that they have it, where a run that is killed is to find it again."""
     attempt: str | None = None
@@ -359,6 +368,8 @@ class TablePlan:
     """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
     expected: Expected = NOTHING_EXPECTED
+    only: str = ""
+    """The one end that is given anything, where the other cannot take it; empty where all are."""
     run: str = ""
     """The mark of the run whose it is, by which its staging is known."""
 

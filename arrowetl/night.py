@@ -24,6 +24,7 @@ from arrowetl.errors import (
     DataExtractionError,
     Interrupted,
     KeyNotHeldError,
+    LockLostError,
     ReplicaBehindError,
     UsageError,
     ours,
@@ -160,7 +161,32 @@ def _carried(one: TablePlan, night: Night) -> Carried:
                 f"{one.name}: not begun, these being business hours ({hours})",
                 "run again when they have ended; settings.business_hours of tables.yml sets them",
             )
-        return keyless(lambda one: night.carry(one, night.shared), one)
+        return where_it_can_be(lambda one: keyless(lambda one: night.carry(one, night.shared), one), one, night)
+
+
+def where_it_can_be(act: Callable[[TablePlan], Carried], one: TablePlan, night: Night) -> Carried:
+    """
+    What is done with a table; where one end cannot take it, and trying again is of no use, the other has it all the
+    same.
+
+    Raises:
+        ArrowetlError: what went wrong; one end may have the table.
+    """
+    try:
+        return act(one)
+    except ArrowetlError as error:
+        others = [end.name for end in night.shared.servers.ends if end.name != error.end]
+        is_of_one_end = (
+            error.end and others and not error.transient and not isinstance(error, LockLostError | Interrupted)
+        )
+        # What is published together is not published by itself.
+        may = night.carry is carry_table or others == ["replica"]
+        if not is_of_one_end or not may or one.from_replica or one.catches_up:
+            raise
+        with suppress(ArrowetlError):
+            keyless(lambda one: carry_table(one, night.shared), replace(one, only=others[0]))
+            error.message += f"; the {others[0]} has the table as it is now"
+        raise
 
 
 def keyless(act: Callable[[TablePlan], T], one: TablePlan) -> T:

@@ -9,11 +9,13 @@ below, the last above.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 
 from arrowetl import limits
-from arrowetl.model import INTEGERS, Partition, Table
+from arrowetl.model import GEOMETRIES, INTEGERS, Column, Partition, Table
 
 Bounds = tuple[int | None, int | None]
 """Of a range of keys: from where on, and up to where; None is open."""
@@ -46,6 +48,61 @@ def scanned(table: Table, batch_size: int | None) -> int | None:
 def can_be_split(table: Table) -> bool:
     """Whether the first primary key column is an integer, so that ranges of it mean the same to everybody."""
     return bool(table.primary_key) and table.column(table.primary_key[0]).data_type in INTEGERS
+
+
+def counted(table: Table, rows: int) -> Table:
+    """
+    The table by what was counted, where the engine's estimate is far from it: of one that was filled a moment ago, or
+    never looked at, it may be nothing at all.
+    """
+    if rows <= 2 * table.rows + limits.estimate_off_rows:
+        return table
+    width = table.row_bytes or sum(map(_usual_width, table.columns))
+    return replace(table, rows=rows, row_bytes=width, data_bytes=max(table.data_bytes, rows * width))
+
+
+def _usual_width(column: Column) -> int:
+    """Bytes that a value has more or less, where nothing is known of it but its type."""
+    declared = re.search(r"\((\d+)", column.column_type)
+    if column.data_type in ("char", "varchar", "binary", "varbinary") and declared:
+        return min(int(declared[1]), _WIDTH_OF_TEXT)
+    return _WIDTH_OF_TEXT if column.data_type.endswith(("text", "blob")) else _WIDTH_OF_NUMBER
+
+
+_WIDTH_OF_TEXT, _WIDTH_OF_NUMBER = 64, 8
+
+_HUGE = ("mediumtext", "longtext", "mediumblob", "longblob", "json", *GEOMETRIES)
+_LONG = ("text", "blob")
+
+
+def varies(table: Table) -> bool:
+    """Whether some of its rows may be so much wider than the average that as many of them as usual are too many."""
+    kinds = {column.data_type for column in table.columns}
+    compressed = any("compressed" in column.column_type.lower() for column in table.columns)
+    if not kinds.intersection((*_HUGE, *_LONG)) and not compressed:
+        return False
+    if compressed or not table.row_bytes:
+        return True
+    wide = kinds.intersection(_HUGE) or table.row_bytes >= limits.varying_row_bytes
+    return bool(wide) and table.data_bytes > limits.partition_bytes
+
+
+def fewer(rows: int, bytes_: int) -> int:
+    """
+    How many rows a range is to have instead, of which so many had so many bytes.
+
+    >>> fewer(1000, 4 * limits.range_bytes_max)
+    125
+    >>> fewer(1, 2**30)
+    1
+    """
+    # Half of its share: the wide ones may stand together.
+    return max(1, rows * limits.range_bytes_max // max(bytes_, 1) // 2)
+
+
+def pieces(bytes_: int) -> int:
+    """How many pieces a table of so many bytes is read in, that cannot be cut into ranges."""
+    return min(limits.pieces_max, max(1, -(-bytes_ // limits.piece_bytes_max)))
 
 
 def widths_edge(widths: Sequence[tuple[int, int]], bytes_: int) -> int | None:

@@ -131,6 +131,8 @@ class OfWarehouse:
             is_loaded: whether it is the namespace of the source's tables, of which tables.yml says something.
         """
         self._warehouse, self._tables_file = warehouse, tables_file if is_loaded else TablesFile({}, {})
+        # What is made of raw's tables elsewhere may have columns that are to leave nowhere, under their own names.
+        self._withheld = frozenset() if is_loaded else _withheld(tables_file)
         self._published = warehouse.published()
         # Names that PostgreSQL cannot hold are others there.
         self._names = {schema.postgres_name(name): name for name in self._tables_file.tables}
@@ -151,6 +153,7 @@ class OfWarehouse:
         settings = self._tables_file.of_columns(origin, [there.get(column, column) for column in types])
         _refuse_excluded(name, settings.excluded)
         hidden = {schema.postgres_name(column) for column in settings.excluded_columns()}
+        hidden |= {column for column in types if column.lower() in self._withheld}
         columns = {column: type_ for column, type_ in types.items() if column not in hidden}
         masks = {column: mask for column, mask in settings.masks().items() if schema.postgres_name(column) in columns}
         namespace = self._warehouse.namespace
@@ -207,6 +210,15 @@ class OfWarehouse:
 
     def close(self) -> None:
         self._warehouse.close()
+
+
+def _withheld(tables_file: TablesFile) -> frozenset[str]:
+    """Names, in small letters, of the columns that tables.yml leaves out or masks, of whichever table."""
+    return frozenset(
+        schema.postgres_name(column).lower()
+        for settings in tables_file.tables.values()
+        for column in {*settings.excluded_columns(), *settings.masks()}
+    )
 
 
 def _recorded(end: Source | Warehouse, question: str) -> str | None:
@@ -297,7 +309,8 @@ def _named(table: str, there: Sequence[str], wanted: Sequence[str]) -> list[str]
         hint = nearest(unknown[0], there)
         raise UsageError(
             f"{table}: no column {unknown[0]}" + (f" (did you mean {', '.join(hint)}?)" if hint else ""),
-            "columns that tables.yml excludes are in no snapshot",
+            "columns that tables.yml excludes are in no snapshot; nor are those of their names in other schemas, or of "
+            "masked ones: give them another name there where they hold nothing of a person's",
         )
     return list(dict.fromkeys(wanted)) if wanted else list(there)
 

@@ -27,6 +27,7 @@ from arrowetl.model import (
     TableSettings,
 )
 from arrowetl.outcome import Coercion
+from arrowetl.rules import LETTERS
 
 _ROWS_FROM = {"large": 1_000_000, "medium": 100_000, "small": 10_000, "tiny": 0}
 
@@ -200,14 +201,24 @@ def doubts(table: Table, settings: TableSettings, published: PublishedTable | No
     return {name: question for name, question in questions.items() if question}
 
 
-def without_absent(settings: TableSettings, replica: Table) -> TableSettings:
+def without_absent(settings: TableSettings, replica: Table, published: PublishedTable | None = None) -> TableSettings:
     """What is chosen of a table that is read from the replica, which has none of the columns that are left out."""
     there = {column.name for column in replica.columns}
     columns = settings.get("columns", {})
     kept = {name: entry for name, entry in columns.items() if name in there or not entry.get("exclude")}
+    # A type that the replica's server lacks is another one there, and is to be what the source's became.
+    standing = _standing(published) if published else {}
+    for column in replica.columns:
+        was = standing.get(schema.postgres_name(column.name))
+        if was in _LOST_AT_REPLICAS and column.data_type in LETTERS and "type" not in kept.get(column.name, {}):
+            kept = {**kept, column.name: {**kept.get(column.name, {}), "type": was}}
     # Nothing is read by a watermark there.
     overrides = {**(settings.get("overrides") or {}), "primary_incremental_column": None}
-    return TableSettings({**settings.values, "columns": kept, "overrides": overrides}) if columns else settings
+    return TableSettings({**settings.values, "columns": kept, "overrides": overrides}) if kept or columns else settings
+
+
+_LOST_AT_REPLICAS = ("jsonb", "uuid", "inet")
+"""Types at the warehouse of what a replica of another flavour has as texts."""
 
 
 def _columns(table: Table, settings: TableSettings) -> list[Column]:

@@ -177,6 +177,11 @@ def standings_of(
     }
 
 
+def _has_places(one: TablePlan) -> bool:
+    """Whether it is read whole where it is read at all."""
+    return one.mode is Mode.FULL and any(schema.is_a_place(field) for field in one.fields)
+
+
 def _seen(standings: Mapping[str, Standing], request: Request, replica: Source | None) -> dict[str, Seen]:
     """Table → what else is known of it: of which others it may have the name, and whether the replica was changed."""
     records = {name: one.warehouse if request.to == "warehouse" else one.replica for name, one in standings.items()}
@@ -198,7 +203,10 @@ def _decided_anew(
 ) -> Planned:
     """The plans, once the ends were asked for the checksums of some tables, and how quick the link is."""
     alone = around.to == "warehouse"
-    asked = [one for one in found.plans if (one.is_delta or alone) and not one.proves and evidence.checksum_tells(one)]
+    asked = [
+        one for one in found.plans
+        if (one.is_delta or alone or _has_places(one)) and not one.proves and evidence.checksum_tells(one)
+    ]  # fmt: skip
     asked = [one for one in asked if _recorded_checksum(modes.base(found.standings[one.name], around)) is not None]
     checksums = source.checksums(asked)
     if replica and checksums:
@@ -289,7 +297,7 @@ def planned_tables(
     for name in chosen:
         settings = tables_file.of_table(catalog[name])
         if request.read_from == "replica":
-            settings = plan.without_absent(settings, catalog[name])
+            settings = plan.without_absent(settings, catalog[name], standings[name].published)
         if settings.excluded:
             if request.tables:
                 warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in tables.yml"]

@@ -102,7 +102,11 @@ def snapshot(found: Mapping[str, Any]) -> RenderableType:
         bytes_ = sum(part["bytes"] for part in entry["files"])
         coerced = ", ".join(f"{one['column']} {count(one['count'])}" for one in entry["coercions"])
         table.add_row(name, count(entry["rows"]), count(len(entry["files"])), size(bytes_), coerced)
-    return Group(table, Text(f"in {found['directory']}, with manifest.json", style="bold"))
+    left_out = [
+        Text(f"note: {name}: left out: {', '.join(entry['columns_left_out'])}")
+        for name, entry in found["tables"].items() if entry["columns_left_out"]
+    ]  # fmt: skip
+    return Group(table, *left_out, Text(f"in {found['directory']}, with manifest.json", style="bold"))
 
 
 def status(found: Status) -> RenderableType:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from arrowetl.model import INTEGERS, Column, Flavour
+from arrowetl.model import GEOMETRIES, INTEGERS, Column, Flavour
 
 ArrowOf = Callable[[Column], pa.DataType]
 Asked = tuple[int, ...]
@@ -168,10 +168,6 @@ TOLD = r"(?s)^([0-9A-F]*)([=!])(.*)$"
 _BYTES = ("SHA2({c}, 256)", "encode(sha256({c}), 'hex')")
 # FROM_DAYS knows no zero, partial or impossible date.
 _REAL_DATE = "IF(FROM_DAYS(TO_DAYS({c})) = DATE({c}) AND YEAR({c}) > 0, {c}, NULL)"
-_GEOMETRY = (
-    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
-    "multipolygon", "geometrycollection", "geomcollection",
-)  # fmt: skip
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 LETTERS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 """MySQL's types of texts that may be any."""
@@ -232,7 +228,7 @@ RULES: tuple[Rule, ...] = (
          load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::text"), when=_type_is("bit(64)")),
     Rule("bit(n)", ("bit",), "bigint", pa.int64(), select="CAST({c} AS UNSIGNED)", load="CAST({v} AS UNSIGNED)",
          canonical=("{c} + 0", "{c}::text")),
-    Rule("geometry and kin", _GEOMETRY, "bytea", pa.large_binary(), select=_STORED, never_empty=True, converts="wkb",
+    Rule("geometry and kin", GEOMETRIES, "bytea", pa.large_binary(), select=_STORED, never_empty=True, converts="wkb",
          prints="hex", load="UNHEX({v})", canonical=("SHA2(SUBSTR(CAST({c} AS BINARY), 5), 256)", _BYTES[1]),
          note="WKB, axis order as stored; an SRID goes into the column's comment, several are counted"),
     Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", prints="hex",
@@ -269,6 +265,10 @@ RULES: tuple[Rule, ...] = (
            converts=type_, canonical=None, when=_is_unicode, note=note)
       for type_, note in (("jsonb", "as PostgreSQL spells it: of equal keys the last; what is none is refused"),
                           ("json", "what is none is refused"))),
+    Rule("uuid on request", LETTERS, "uuid", pa.binary(16), request=True, adoptable=False, select="CAST({c} AS CHAR)",
+         converts="uuid", canonical=("{c}", "{c}::text"), when=_is_unicode, note="what is none is refused"),
+    Rule("inet on request", LETTERS, "inet", pa.binary(), request=True, adoptable=False, select="CAST({c} AS CHAR)",
+         converts="inet", canonical=("{c}", "host({c})"), when=_is_unicode, note="what is none is refused"),
 )  # fmt: skip
 
 # What `mask` makes of columns that tables.yml wants masked; no column has these otherwise.

@@ -286,6 +286,8 @@ class Source:
             rows: how many the next one is to have; by default as many as the plan says.
         """
         rows = rows or (lambda: plan.rows_per_partition)
+        if not partition.can_be_split(plan.table):
+            return (replace(part, since=plan.since) for part in self.pieces(plan))
         found = chain.from_iterable(self._ranges(plan.table, rows, *gap) for gap in between)
         return (replace(part, index=index, since=plan.since) for index, part in enumerate(found))
 
@@ -293,12 +295,46 @@ class Source:
         """The whole table as ranges of so many rows, to be compared."""
         return self._ranges(plan.table, rows)
 
+    def pieces(self, plan: TablePlan) -> Iterator[Partition]:
+        """
+        A table that cannot be cut into ranges, in pieces of which none is too large: one, where all of it is not.
+        """
+        table, bytes_ = plan.table, plan.table.data_bytes
+        if partition.varies(table) or (table.rows and not table.row_bytes):
+            with self.pool.session() as session:
+                whole = sql.bytes_of(self.endpoint.database, table, None, Partition(0, None, None))
+                bytes_ = max(bytes_, int(session.rows(whole)[0][0]))
+        count = partition.pieces(bytes_)
+        told_by = plan.key_fields or tuple(field for field in plan.fields if field.is_compared)
+        for number in range(count):
+            condition = sql.piece(told_by, number, count) if count > 1 else ""
+            share = -(-table.rows // count)
+            yield Partition(number, None, None, condition=condition, rows=share, bytes=-(-bytes_ // count))
+
     def _ranges(
         self, table: Table, rows: Callable[[], int], lower: int | None = None, upper: int | None = None
     ) -> Iterator[Partition]:
-        if not partition.can_be_split(table) or table.rows <= rows():
+        varies = partition.varies(table)
+        if not partition.can_be_split(table) or (table.rows <= rows() and not varies):
             return iter([Partition(0, lower, upper, rows=table.rows)])
-        return partition.walked(lambda key: self._edge_after(table, key, rows()), lower, upper)
+        found = partition.walked(lambda key: self._edge_after(table, key, rows()), lower, upper)
+        if not varies:
+            return found
+        narrowed = chain.from_iterable(self._narrowed(table, part) for part in found)
+        return (replace(part, index=index) for index, part in enumerate(narrowed))
+
+    def _narrowed(self, table: Table, part: Partition) -> Iterator[Partition]:
+        """A range; or several in its place, where it has too many bytes of what may be long."""
+        key, database = table.primary_key[0], self.endpoint.database
+        with self.pool.session() as session:
+            bytes_ = int(session.rows(sql.bytes_of(database, table, key, part))[0][0])
+        if bytes_ > limits.range_bytes_max and part.rows > 1:
+            rows = partition.fewer(part.rows, bytes_)
+            inner = list(partition.walked(lambda edge: self._edge_of(table, edge, rows), part.lower, part.upper))
+            # Rows that share the key's first column cannot be parted.
+            if len(inner) > 1:
+                return chain.from_iterable(self._narrowed(table, one) for one in inner)
+        return iter([replace(part, bytes=bytes_)])
 
     def _edge_after(self, table: Table, lower: int | None, rows: int) -> tuple[int | None, int]:
         """Where the range that begins at a key ends; and how many rows it has, if its end is not the table's."""
@@ -312,6 +348,11 @@ class Source:
             if edge is not None:
                 return edge, sum(value < edge for value, _ in known)
             rows = max(rows, len(known))
+        return self._edge_of(table, lower, rows)
+
+    def _edge_of(self, table: Table, lower: int | None, rows: int) -> tuple[int | None, int]:
+        """The same by the number of rows alone."""
+        key, database = table.primary_key[0], self.endpoint.database
         while True:
             with self.pool.session() as session:
                 found = session.rows(sql.key_after(database, table.name, key, lower, rows))

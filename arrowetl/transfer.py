@@ -39,6 +39,7 @@ from arrowetl.errors import (
     Interrupted,
     OutOfStepError,
     VerificationError,
+    at,
 )
 from arrowetl.events import PartitionCarried, TableStarted
 from arrowetl.jobs import End, Job, servers_of
@@ -82,7 +83,7 @@ def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
     """
     ready = stage_table(plan, shared)
     outcome = switch_or_discard(ready)
-    if outcome.rows_warehouse is None and "warehouse" in shared.route.ends:
+    if outcome.rows_warehouse is None and "warehouse" in shared.route.ends and not plan.only:
         outcome = switch_or_discard(staged_from_replica(plan, shared, ready.entry, outcome))
     return outcome
 
@@ -95,7 +96,7 @@ def stage_table(plan: TablePlan, shared: Shared) -> Ready:
     if plan.from_replica or plan.mode is Mode.SKIPPED:
         return staged_from_replica(plan, shared, recorded_entry(plan, shared))
     ready = stage(plan, shared)
-    if "warehouse" in shared.route.ends and ready.ends == ready.others:
+    if "warehouse" in shared.route.ends and ready.ends == ready.others and not plan.only:
         return staged_from_replica(plan, shared, ready.entry, switch_or_discard(ready))
     return ready
 
@@ -132,7 +133,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
         refuse_altered(plan, before)
         # What was read since the comparison began may have stamps that lie beyond what it found.
         high = compared.watermark if compared else source.high(plan, before)
-        plan = compared_where_stamps_went_back(plan, shared, high)
+        plan = by_its_rows(compared_where_stamps_went_back(plan, shared, high), before.rows)
         plan, carried = whole_if_it_differs(plan, shared)
         ends, counts, finishing = ends_of(plan, shared.servers), dict[str, int](), 0.0
         attempt = uuid4().hex if shared.workers.may_be_lost else None
@@ -140,12 +141,18 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
         if not carried:
             held = resume.held(plan, ends, source, servers_of(shared.route.from_replica).source)
             kept = [part for part, _ in held]
-            notes = [note for end in ends for note in end.prepare(plan, kept, attempt)]
-            plan = replace(plan, notes=(*plan.notes, *notes))
+            for end in ends:
+                with at(end.name):
+                    plan = replace(plan, notes=(*plan.notes, *end.prepare(plan, kept, attempt)))
             # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
             rows = partial(rows_of_the_next, plan, shared)
             left = [(part.lower, part.upper) for part in compared.differing] if compared else partition.gaps(kept)
-            partitions = source.partitions(plan, left, rows) if before.rows or plan.is_delta else ()
+            partitions: Iterable[Partition] = ()
+            if before.rows or plan.is_delta:
+                # What may be brought a second time is taken out by its range, and a piece has none.
+                is_whole = attempt and not partition.can_be_split(plan.table)
+                one = [Partition(0, None, None, rows=before.rows)]
+                partitions = one if is_whole else source.partitions(plan, left, rows)
             carried = resume.outcomes(held) + carry_all(plan, partitions, shared, attempt)
             if plan.mode is Mode.INCREMENTAL:
                 carried += carry_all(plan, source.ranges(plan, rows), shared, attempt)
@@ -161,7 +168,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
 
     if not staged and not plan.catches_up:
         # They have what they are to have, and are told so.
-        ends = shared.servers.ends
+        ends = tuple(end for end in shared.servers.ends if plan.only in ("", end.name))
     outcome = staged_outcome(plan, carried, coercions, settled, started_at, time.monotonic() - clock, finishing)
     return Ready(plan, shared, staged, entry, comments, ends, outcome)
 
@@ -177,6 +184,15 @@ def refuse_altered(plan: TablePlan, now: Reading) -> None:
         raise DataExtractionError(
             f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
         )
+
+
+def by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
+    """The plan by what was counted, where the catalog's estimate was far from it."""
+    table = partition.counted(plan.table, rows)
+    if table is plan.table:
+        return plan
+    fitting = partition.rows_per_partition(table, plan.batch_size, plan.partition_bytes or limits.partition_bytes)
+    return replace(plan, table=table, rows_per_partition=min(plan.rows_per_partition, fitting))
 
 
 def compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:
@@ -196,11 +212,16 @@ def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, lis
     """
     if plan.mode is not Mode.RECONCILE or plan.key_fields:
         return plan, []
-    (found,) = shared.workers.each(
-        compare_whole, plan, [Job(shared.route, plan, Partition(0, None, None, rows=plan.table.rows))]
-    )
-    if not found.staged and not found.gone:
-        return plan, [found]
+    # By whatever it is carried, it is compared in pieces that differ in nothing, or not at all.
+    jobs = (Job(shared.route, plan, part) for part in shared.servers.source.pieces(plan))
+    equal = []
+    with closing(shared.workers.each(compare_whole, plan, jobs)) as outcomes:
+        for found in outcomes:
+            if found.staged or found.gone:
+                break
+            equal.append(found)
+        else:
+            return plan, equal
     reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
     return replace(plan, mode=Mode.FULL, reason=reason), []
 
@@ -293,7 +314,8 @@ def finish(
 def finished(plan: TablePlan, end: End) -> tuple[dict[str, int], float]:
     """One end's part of it, and how long it took."""
     began = time.monotonic()
-    end.finish(plan)
+    with at(end.name):
+        end.finish(plan)
     return {} if plan.is_delta else {end.name: end.count(plan)}, time.monotonic() - began
 
 
@@ -351,7 +373,8 @@ def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
         recorded = ready.shared.ledger.recording(end.name, ready.entry)
         ready.shared.ledger.require_lock()
         try:
-            changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)
+            with at(end.name):
+                changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)
         except OutOfStepError:
             if not plan.is_delta:
                 raise

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from arrowetl.infile import DIALECT
 from arrowetl.model import (
+    GEOMETRIES,
     INTEGERS,
     REPLICATED_INDEXES,
     Column,
@@ -20,7 +21,7 @@ from arrowetl.model import (
     Table,
     TablePlan,
 )
-from arrowetl.schema import expression, replica_type, rule_of
+from arrowetl.schema import expression, image, replica_type, rule_of
 from arrowetl.sql.names import gone_name, is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
 
 # --- the source ---------------------------------------------------------------------------------
@@ -125,15 +126,38 @@ def key_after(database: str, table: str, key: str, lower: int | None, rows: int)
     return f"SELECT {name} FROM {mysql_table(database, table)} {above}ORDER BY {name} LIMIT {rows}, 1"
 
 
+def long_bytes(table: Table) -> str:
+    """How many bytes a row has of what may be long."""
+    long = [
+        f"COALESCE(LENGTH({mysql_name(c.name)}), 0)"
+        for c in table.columns
+        if c.data_type.endswith(("text", "blob")) or c.data_type in (*GEOMETRIES, "json")
+        or "compressed" in c.column_type.lower()
+    ]  # fmt: skip
+    return " + ".join(long) or str(table.row_bytes)
+
+
+def bytes_of(database: str, table: Table, key: str | None, part: Partition) -> str:
+    """How many bytes the rows of a range have of what may be long, all of them together."""
+    return f"SELECT COALESCE(SUM({long_bytes(table)}), 0) FROM {mysql_table(database, table.name)}{_where(key, part)}"
+
+
+def piece(fields: Sequence[Field], number: int, count: int) -> str:
+    """
+    A condition that is true of every so many-th row, by what the fields hold: the same rows at source and replica,
+    whatever order either has them in.
+    """
+    images = [image(field).replace("{c}", mysql_name(field.column.name)) for field in fields]
+    said = ", ".join(f"COALESCE({one}, '')" for one in images)
+    return f"CRC32(CONCAT_WS('#', {said})) MOD {count} = {number}"
+
+
 def widths_after(database: str, table: Table, key: str, lower: int | None, rows: int) -> str:
     """Keys from `lower` on, and how many bytes each row has of what may be long; so many rows at the most."""
     name = mysql_name(key)
-    long = [
-        f"COALESCE(LENGTH({mysql_name(c.name)}), 0)" for c in table.columns if c.data_type.endswith(("text", "blob"))
-    ]
     above = f"WHERE {name} >= {lower} " if lower is not None else ""
-    width = " + ".join(long) or str(table.row_bytes)
-    return f"SELECT {name}, {width} FROM {mysql_table(database, table.name)} {above}ORDER BY {name} LIMIT {rows}"
+    place = mysql_table(database, table.name)
+    return f"SELECT {name}, {long_bytes(table)} FROM {place} {above}ORDER BY {name} LIMIT {rows}"
 
 
 def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition,

@@ -19,6 +19,8 @@ RETIRED = "arrowetl_retired_"
 DIFF = "arrowetl_diff_"
 """What the names of tables of differing rows begin with, which no transaction but their own sees."""
 OURS = (STAGING, GONE, RETIRED, DIFF)
+KEY_OF = {STAGING: "arrowetl_key_", GONE: "arrowetl_gone_key_"}
+"""What the names of staging tables' keys begin with: PostgreSQL would call them as some other table may be called."""
 
 
 def mysql_name(name: str) -> str:
@@ -85,6 +87,17 @@ def diff_name(table: str, run: str) -> str:
     return f"{DIFF}{run}_{_short(table)}"
 
 
+def key_of(name: str) -> str:
+    """
+    What the key of a staging table is called.
+
+    >>> key_of("arrowetl_gone_0123abcd_patient")
+    'arrowetl_gone_key_0123abcd_patient'
+    """
+    prefix = next(one for one in KEY_OF if name.startswith(one))
+    return KEY_OF[prefix] + name.removeprefix(prefix)
+
+
 def retired_name(table: str, run: str) -> str:
     return f"{RETIRED}{run}_{_short(table)}"
 
@@ -96,7 +109,7 @@ def is_staging_of(name: str, table: str) -> bool:
 
 def _short(table: str) -> str:
     """The table's name, as far as there is room behind the longest of our own words and a mark."""
-    room = limits.postgres_name_bytes - max(map(len, OURS)) - _MARK_CHARACTERS - 1
+    room = limits.postgres_name_bytes - max(map(len, (*OURS, *KEY_OF.values()))) - _MARK_CHARACTERS - 1
     return table if len(table.encode()) <= room else shortened(table, room)
 
 
