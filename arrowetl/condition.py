@@ -15,7 +15,7 @@ import sqlglot
 from sqlglot import exp
 
 from arrowetl.errors import UsageError, nearest
-from arrowetl.sql.names import mysql_literal, mysql_name, postgres_literal, postgres_name
+from arrowetl.sql.names import mysql_ascii_literal, mysql_name, postgres_literal, postgres_name
 
 _JOINED: dict[type[exp.Expression], str] = {
     exp.And: "AND", exp.Or: "OR", exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=",
@@ -68,7 +68,7 @@ def in_mysql(tree: exp.Expression, columns: Mapping[str, str]) -> str:
     Raises:
         UsageError: it names another column, or is more than comparisons.
     """
-    return _said(tree, columns, mysql_name, mysql_literal)
+    return _said(tree, columns, mysql_name, mysql_ascii_literal)
 
 
 def in_postgres(tree: exp.Expression, columns: Mapping[str, str]) -> str:

@@ -47,6 +47,17 @@ def mysql_literal(value: object) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+def mysql_ascii_literal(value: object) -> str:
+    """
+    The same of letters of ASCII alone, for a session that may be asked before it has said which character set it speaks.
+
+    >>> mysql_ascii_literal("a'b"), mysql_ascii_literal("ö")
+    ("'a''b'", "_utf8mb4 X'c3b6'")
+    """
+    text = str(value)
+    return mysql_literal(value) if text.isascii() else f"_utf8mb4 X'{text.encode().hex()}'"
+
+
 def postgres_literal(value: object) -> str:
     if value is None:
         return "NULL"
