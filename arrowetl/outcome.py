@@ -304,7 +304,9 @@ class Summary:
     to: str = "both"
     """Which ends were written."""
     vanished: tuple[str, ...] = ()
-    """Tables that tables.yml or the replica knows, and the source has no more, or does not show to this account."""
+    """Tables that tables.yml or a record names, and the source has not, or does not show to this account."""
+    missing: tuple[str, ...] = ()
+    """Those of them that were there."""
     shows_nothing: bool = False
     """Whether the source shows no table at all."""
 
@@ -342,6 +344,7 @@ class Summary:
             "published": self.published and self.published.as_json(),
             "tables": [outcome.as_json() for outcome in self.outcomes],
             "vanished": list(self.vanished),
+            "missing": list(self.missing),
             "shows_nothing": self.shows_nothing,
             "overdue": [{"table": name, "message": flag.message} for name, flag in self.overdue.items()],
             "warnings": list(self.warnings),

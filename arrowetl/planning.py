@@ -64,7 +64,9 @@ class Planned:
     shows_nothing: bool = False
     """Whether what is read shows no table at all."""
     vanished: tuple[str, ...] = ()
-    """Tables that tables.yml or the replica knows, and what is read has no more, or does not show to this account."""
+    """Tables that tables.yml or a record names, and what is read has not, or does not show to this account."""
+    missing: tuple[str, ...] = ()
+    """Those of them that were there."""
 
 
 def way(request: Request) -> str:
@@ -112,7 +114,8 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     found = _decided_anew(found, tables_file, servers.source, replica, around)
     found = _estimated(found, request.max_workers, book.past(way(request)))
     if request.read_from == "source":
-        found = replace(found, vanished=tuple(missing(records, tables_file, catalog)))
+        gone = missing(records, tables_file, catalog, route.source.namespace)
+        found = replace(found, missing=tuple(gone), vanished=tuple(sorted({*gone, *found.vanished})))
     if found.vanished:
         words = missing_words(request.read_from, found.vanished, len(catalog))
         found = replace(found, warnings=(*found.warnings, words))
@@ -123,11 +126,15 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
 
 
 def missing(
-    records: tuple[Mapping[str, Record], Mapping[str, Record]], tables_file: TablesFile, catalog: Mapping[str, Table]
+    records: tuple[Mapping[str, Record], Mapping[str, Record]],
+    tables_file: TablesFile,
+    catalog: Mapping[str, Table],
+    database: str,
 ) -> list[str]:
     """
-    Tables that were there, and that the source has no more, or does not show: those of tables.yml, and those of which
-    something is recorded, until a person has excluded them, or an analysis since has left them out of tables.yml.
+    Tables that were there, and that the source has no more, or does not show: those that an analysis of it has listed,
+    and those of which something is recorded, until a person has excluded them, or an analysis since has left them out.
+    What somebody has only written into tables.yml, for this source or another, was not seen by anybody.
     """
     recorded = {**records[1], **records[0]}
     known = {
@@ -136,7 +143,7 @@ def missing(
         if name not in ledger.TRACKING and record.version is not None
         and not tables_file.analyzed_since(record.checked_at)
     }  # fmt: skip
-    known |= tables_file.tables.keys()
+    known |= tables_file.analyzed_of(database)
     return evidence.missing((name for name in known if not tables_file.of(name).excluded), catalog)
 
 

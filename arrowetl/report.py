@@ -90,7 +90,7 @@ def summary(run: Summary) -> RenderableType:
         else "failed"
         if failed
         else "incomplete"
-        if run.vanished
+        if run.missing
         # Of what is unchanged at the source, nothing was read at the ends.
         else "nothing to carry"
         if not run.outcomes
@@ -103,7 +103,7 @@ def summary(run: Summary) -> RenderableType:
     counted = failed if words == "failed" else [*done, *skipped]
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
     head += f" ({count(len(skipped))} unchanged at the {run.read_from})" if skipped else ""
-    head += f", {count(len(run.vanished))} no more at the {run.read_from}" if run.vanished else ""
+    head += f", {count(len(run.missing))} no more at the {run.read_from}" if run.missing else ""
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))

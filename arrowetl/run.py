@@ -293,7 +293,7 @@ def _summary(
             interrupted=interrupted,
             tables=len(everything),
             failed=sum(outcome.status is Status.FAILED for outcome in everything),
-            missing=len(planned.vanished),
+            missing=len(planned.missing),
             shows_nothing=planned.shows_nothing,
             flagged=request.strict and bool(overdue or not everything or any(one.flags for one in everything)),
         )
@@ -313,6 +313,7 @@ def _summary(
         read_from=request.read_from,
         to=request.to,
         vanished=planned.vanished,
+        missing=planned.missing,
         shows_nothing=planned.shows_nothing,
     )
 

@@ -53,7 +53,7 @@ class Status:
                 interrupted=run.get("exit_code") == Interrupted.exit_code,
                 tables=len(self.tables),
                 failed=sum(row["load_status"] != "success" for row in self.tables),
-                missing=len(run.get("vanished") or ()),
+                missing=len(run.get("missing") or ()),
                 differing=sum(row["differed_at"] is not None for row in self.tables),
                 overdue=sum(bool(row["overdue"]) for row in self.tables),
                 missed=bool(self.missed),

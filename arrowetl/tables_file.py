@@ -67,6 +67,12 @@ class TablesFile:
             name for name in names if (name in listed or name not in known) and name not in settings.get("columns", {})
         )
 
+    def analyzed_of(self, database: str) -> set[str]:
+        """The tables that an analysis of this database has seen; a file may be of many, or be written by hand."""
+        if self.metadata.get("source_database") != database:
+            return set()
+        return {name for name, one in self.tables.items() if one.get("estimated_rows") is not None}
+
     def analyzed_since(self, moment: datetime | None) -> bool:
         """Whether the file was written by an analysis after some moment."""
         said = self.metadata.get("generated_at")

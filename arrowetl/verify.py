@@ -98,7 +98,7 @@ def verify(
         largest_first = sorted(chosen, key=lambda name: -catalog[name].data_bytes)
         found = {verdict.table: verdict for verdict in pool.map(one, largest_first)}
         verdicts = _still(tuple(found[name] for name in chosen), ends)
-        missing = () if wanted.tables else tuple(planning.missing(ends.book.records(), ends.tables_file, catalog))
+        missing = () if wanted.tables else _missing(settings, ends, catalog)
         warnings = (planning.missing_words("source", missing, len(catalog)),) if missing else ()
         return _signed(settings, Verified(run_id, verdicts, warnings=warnings, missing=missing), ends, started_at)
 
@@ -129,6 +129,13 @@ def _standings(book: Ledger) -> dict[str, Standing]:
         name: Standing(at_replica.get(name, NO_RECORD), at_warehouse.get(name, NO_RECORD))
         for name in at_replica.keys() | at_warehouse.keys()
     }
+
+
+def _missing(settings: Settings, ends: Ends, catalog: Mapping[str, Table]) -> tuple[str, ...]:
+    """The tables that were there, and cannot be compared with what the source shows now."""
+    return tuple(
+        planning.missing(ends.book.records(), ends.tables_file, catalog, settings.endpoints["source"].namespace)
+    )
 
 
 def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetime) -> Verified:

@@ -292,14 +292,15 @@ def test_a_short_text_that_the_source_has_no_room_to_say(clinic: Clinic) -> None
 
 
 def test_what_others_forbade_of_their_columns(clinic: Clinic) -> None:
-    """NOT NULL gives way; a UNIQUE of somebody's own refuses, with both ends as they were."""
+    """NOT NULL gives way; a UNIQUE of somebody's own refuses, and the other end gets the table."""
     clinic.create("CREATE TABLE theirs (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
                   "INSERT INTO theirs VALUES (1, '0000-00-00', 'a'), (2, NULL, 'a')")  # fmt: skip
     clinic.warehouse_execute("CREATE SCHEMA raw")
     clinic.warehouse_execute('CREATE TABLE raw.theirs ("Num" integer PRIMARY KEY, d date NOT NULL, t text UNIQUE)')
     (failed,) = clinic.run()["tables"]
     assert "a constraint of the warehouse's own forbids" in failed["error"]["remedy"]
-    assert clinic.published()["replica"] == set()
+    assert clinic.published()["replica"] == {"theirs"}
+    assert clinic.warehouse("SELECT count(*) FROM raw.theirs") == [(0,)]
 
     clinic.warehouse_execute("ALTER TABLE raw.theirs DROP CONSTRAINT theirs_t_key")
     assert clinic.run()["exit_code"] == 0

@@ -46,7 +46,7 @@ def test_data_survive_the_kill_of_every_server(elsewhere: Path) -> None:
         session.execute("INSERT INTO t SELECT seq FROM seq_1_to_1000")
         session.close()
     session = drivers.Postgres(first.warehouse)
-    session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) n")
+    session.execute("CREATE TABLE public.t AS SELECT generate_series(1, 1000) n")
     session.close()
     counts = []
     for stop in ("kill", "down"):
@@ -62,7 +62,7 @@ def test_data_survive_the_kill_of_every_server(elsewhere: Path) -> None:
             counts += session.rows("SELECT COUNT(*) FROM t")
             session.close()
         session = drivers.Postgres(again.warehouse)
-        counts += session.rows("SELECT count(*) FROM t")
+        counts += session.rows("SELECT count(*) FROM public.t")
         session.close()
 
     assert counts == [(1000,)] * 6

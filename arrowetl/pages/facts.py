@@ -55,7 +55,8 @@ class Verdict:
 
 
 _RUN: Mapping[str, Any] = {
-    "from": "source", "to": "both", "totals": {}, "vanished": (), "ended_at": None, "exit_code": None, "seconds": None,
+    "from": "source", "to": "both", "totals": {}, "vanished": (), "missing": (),
+    "ended_at": None, "exit_code": None, "seconds": None,
     "published": None, "planned": None, "overdue": (), "warnings": (), "shows_nothing": False,
 }  # fmt: skip
 _TABLE: Mapping[str, Any] = {
@@ -111,7 +112,7 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
         Facts(
             ended=run["ended_at"] is not None, interrupted=code == Interrupted.exit_code, tables=number,
             failed=max(len(failed), 0 if withheld else number - len(tables)), withheld=withheld,
-            missing=len(run["vanished"]), shows_nothing=bool(run["shows_nothing"]), exit_code=code or 0,
+            missing=len(run["missing"]), shows_nothing=bool(run["shows_nothing"]), exit_code=code or 0,
         )
     )  # fmt: skip
     if found.word == "not ended":
@@ -131,8 +132,8 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
             found.word,
             f"{failures} of {count(number)} tables failed; the others are as the {run['from']} has them.",
         )
-    names = count(len(run["vanished"]))
-    gone = f" {names} tables are no more at the {run['from']}, or not shown to us." if run["vanished"] else ""
+    names = count(len(run["missing"]))
+    gone = f" {names} tables are no more at the {run['from']}, or not shown to us." if run["missing"] else ""
     if found.word == "nothing" or not tables:
         return Verdict(found.good, found.word, f"There was nothing to carry.{gone}")
     if found.word == "missing":

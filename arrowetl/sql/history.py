@@ -223,7 +223,7 @@ def nights(namespace: str, run_id: str) -> str:
     )
 
 
-RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "vanished", "shows_nothing")
+RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "missing", "shows_nothing")
 """What `last_run` tells."""
 
 
@@ -232,7 +232,7 @@ def last_run(namespace: str) -> str:
     return (
         "SELECT run_id::text, started_at, ended_at, exit_code, tables, failed, "
         # As JSON the row may lack what an earlier version had not.
-        "COALESCE((SELECT array_agg(name) FROM jsonb_array_elements_text(to_jsonb(h)->'document'->'vanished') name), "
+        "COALESCE((SELECT array_agg(name) FROM jsonb_array_elements_text(to_jsonb(h)->'document'->'missing') name), "
         "'{}'::text[]), COALESCE((to_jsonb(h)->'document'->>'shows_nothing')::boolean, false) "
         f"FROM {postgres_name(namespace)}.etl_run_history h ORDER BY started_at DESC LIMIT 1"
     )

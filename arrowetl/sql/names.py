@@ -49,7 +49,7 @@ def mysql_literal(value: object) -> str:
 
 def mysql_ascii_literal(value: object) -> str:
     """
-    The same of letters of ASCII alone, for a session that may be asked before it has said which character set it speaks.
+    The same of letters of ASCII alone: for a session that has not said yet which character set it speaks.
 
     >>> mysql_ascii_literal("a'b"), mysql_ascii_literal("ö")
     ("'a''b'", "_utf8mb4 X'c3b6'")
