@@ -25,8 +25,8 @@ from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, 
 from arrowetl.files import load_yaml, write_whole
 from arrowetl.keys import persons_part, sound
 from arrowetl.ledger import TRACKING, Ledger
-from arrowetl.model import Table, TableSettings
-from arrowetl.route import Choices
+from arrowetl.model import Table
+from arrowetl.route import Choices, TableSettings
 from arrowetl.source import Source
 from arrowetl.sql.probe import is_counted
 from arrowetl.tables_file import (

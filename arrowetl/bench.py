@@ -123,7 +123,7 @@ def trials(settings: Settings, table: str, to: str, deadline: float, tell: Calla
     request = Request(tables=(table,), force_full=True, to=to)
     with running.route(settings, request, tables_file, "bench") as route, closing(running.ledger_of(route)) as book:
         _refuse_business_hours(tables_file.choices)
-        with book.lock("bench"):
+        with book.locks.lock("bench"):
             plan = _to_be_tried(request, tables_file, route, book)
             kept = tables_file.tables.keys() | {plan.name}
             for end in servers_of(route).ends:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from arrowetl import limits
-from arrowetl.model import INTEGERS, Field, Partition
+from arrowetl.dialect import INTEGERS
+from arrowetl.model import Field, Partition
 from arrowetl.schema import canonical
 from arrowetl.sql import sums
 from arrowetl.verdict import Difference

@@ -18,7 +18,8 @@ from typing import Any
 
 from arrowetl import limits, schema
 from arrowetl.errors import DataError
-from arrowetl.model import Column, PublishedTable, TableSettings
+from arrowetl.model import Column, PublishedTable
+from arrowetl.route import TableSettings
 from arrowetl.rules import RULES
 from arrowetl.sql.names import postgres_literal, postgres_name
 

@@ -14,34 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import pyarrow as pa
 
-
-class Flavour(StrEnum):
-    """Which family a MySQL-speaking server belongs to."""
-
-    MYSQL = "MySQL"
-    MARIADB = "MariaDB"
-
+from arrowetl.dialect import INTEGERS, Flavour
 
 # --- what introspection found -------------------------------------------------------------------
-
-
-INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
-"""MySQL's bare integer types."""
-
-
-GEOMETRIES = (
-    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
-    "geometrycollection", "geomcollection",
-)  # fmt: skip
-"""MySQL's bare types of places."""
-
-
-REPLICATED_INDEXES = ("BTREE", "HASH", "FULLTEXT")
-"""Kinds of indexes that a replica gets: a spatial one needs what its column does not promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,29 +127,6 @@ class PublishedTable:
 CATEGORIES = ("large", "medium", "small", "tiny")
 PRIORITIES = ("high", "medium", "low")
 STRATEGIES = ("full_table", "incremental", "incremental_chunked")
-
-
-@dataclass(frozen=True, slots=True)
-class TableSettings:
-    """One table's entry of tables.yml, a person's overrides applied."""
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self.values.get(key, default)
-
-    @property
-    def excluded(self) -> bool:
-        return bool(self.get("exclude", False))
-
-    def column_types(self) -> dict[str, str]:
-        return {name: entry["type"] for name, entry in self.get("columns", {}).items() if "type" in entry}
-
-    def masks(self) -> dict[str, str]:
-        return {name: entry["mask"] for name, entry in self.get("columns", {}).items() if "mask" in entry}
-
-    def excluded_columns(self) -> set[str]:
-        return {name for name, entry in self.get("columns", {}).items() if entry.get("exclude")}
 
 
 # --- what was decided ---------------------------------------------------------------------------

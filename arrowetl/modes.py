@@ -15,20 +15,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from arrowetl import evidence, limits, schema
+from arrowetl.dialect import INTEGERS, REPLICATED_INDEXES
 from arrowetl.errors import DataError
-from arrowetl.model import (
-    INTEGERS,
-    REPLICATED_INDEXES,
-    Column,
-    Comparison,
-    Cutover,
-    Mode,
-    Table,
-    TablePlan,
-    TableSettings,
-)
+from arrowetl.model import Column, Comparison, Cutover, Mode, Table, TablePlan
 from arrowetl.record import AsOf, Reading, Record, Standing
-from arrowetl.route import DEFAULT_CHOICES, Choices, Link
+from arrowetl.route import DEFAULT_CHOICES, Choices, Link, TableSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from typing import Any
 
 from arrowetl import limits
 from arrowetl.errors import WITHHELD
-from arrowetl.model import Mode, TableSettings
+from arrowetl.model import Mode
 from arrowetl.outcome import Flag, Outcome, Status, Summary
 from arrowetl.record import Record
+from arrowetl.route import TableSettings
 
 KINDS = ("coerced", "unsettled", "slow", "grew", "shrank", "overdue")
 

@@ -151,8 +151,8 @@ def recorded_failure(outcome: Outcome, shared: Shared) -> Outcome:
 def _carried(one: TablePlan, night: Night) -> Carried:
     with night.shared.workers.tables:
         # Whoever waited for a turn may have waited for long.
-        if night.shared.ledger.lost:
-            raise night.shared.ledger.lost
+        if night.shared.ledger.locks.lost:
+            raise night.shared.ledger.locks.lost
         if night.shared.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
         reads_source = not one.from_replica and one.mode is not Mode.SKIPPED

@@ -15,7 +15,8 @@ from dataclasses import replace
 from itertools import count
 
 from arrowetl import limits
-from arrowetl.model import GEOMETRIES, INTEGERS, Column, Partition, Table
+from arrowetl.dialect import GEOMETRIES, INTEGERS
+from arrowetl.model import Column, Partition, Table
 
 Bounds = tuple[int | None, int | None]
 """Of a range of keys: from where on, and up to where; None is open."""

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from arrowetl import mask
-from arrowetl.model import Table, TableSettings
+from arrowetl.model import Table
+from arrowetl.route import TableSettings
 from arrowetl.rules import LETTERS
 
 # Table → what is to become of which columns: a mask, or `exclude`. Names are hashed, so that they can still be told

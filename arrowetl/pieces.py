@@ -21,8 +21,9 @@ import pyarrow.compute as pc
 
 from arrowetl import coerce, condition, evidence, modes, parquet, plan, schema, sql
 from arrowetl.errors import DatabaseQueryError, DataError, UsageError, nearest
-from arrowetl.model import Column, Field, Partition, Table, TablePlan, TableSettings
+from arrowetl.model import Column, Field, Partition, Table, TablePlan
 from arrowetl.outcome import Coercion
+from arrowetl.route import TableSettings
 from arrowetl.source import Source
 from arrowetl.sql import tracking
 from arrowetl.tables_file import TablesFile

@@ -13,20 +13,9 @@ from dataclasses import replace
 from arrowetl import limits, mask, partition, policy, schema
 from arrowetl.coerce import NO_CHARACTER
 from arrowetl.errors import DataError, together
-from arrowetl.model import (
-    CATEGORIES,
-    PRIORITIES,
-    Column,
-    Cutover,
-    Drift,
-    Field,
-    Mode,
-    PublishedTable,
-    Table,
-    TablePlan,
-    TableSettings,
-)
+from arrowetl.model import CATEGORIES, PRIORITIES, Column, Cutover, Drift, Field, Mode, PublishedTable, Table, TablePlan
 from arrowetl.outcome import Coercion
+from arrowetl.route import TableSettings
 from arrowetl.rules import LETTERS
 
 _ROWS_FROM = {"large": 1_000_000, "medium": 100_000, "small": 10_000, "tiny": 0}

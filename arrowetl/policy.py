@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from arrowetl import mask
+from arrowetl.dialect import INTEGERS
 from arrowetl.errors import DataError, nearest
-from arrowetl.model import INTEGERS, Field, Table, TableSettings
+from arrowetl.model import Field, Table
+from arrowetl.route import TableSettings
 
 
 def problems(table: Table, settings: TableSettings) -> list[DataError]:

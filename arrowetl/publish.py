@@ -135,7 +135,7 @@ class _Joint:
             self.found = Together(self.found.run_id)
             if not self.waiting or (self._strict and self.failed):
                 return
-            self._night.shared.ledger.require_lock()
+            self._night.shared.ledger.locks.require_lock()
             switches = [_switch_of(one, self._night.shared) for one in self.waiting.values()]
             self._warehouse.cutover_together(switches, self.found, accepts)
             lost = self._to_be_staged_anew(self.found.errors)

@@ -18,9 +18,10 @@ import pyarrow as pa
 
 from arrowetl import drivers, infile, limits, schema, sql
 from arrowetl.again import brought_again
+from arrowetl.dialect import Flavour
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, ReplicaBehindError
 from arrowetl.fencing import miscounted, require_own
-from arrowetl.model import Field, Flavour, Mode, Partition, TablePlan
+from arrowetl.model import Field, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
 from arrowetl.sql import fence, partitions

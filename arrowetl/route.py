@@ -8,9 +8,10 @@ servers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from arrowetl import limits
 
@@ -59,6 +60,29 @@ def is_executor(name: str) -> bool:
     """
     kind, _, address = name.partition(":")
     return "://" in address if kind == "dask" else name in EXECUTORS
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """One table's entry of tables.yml, a person's overrides applied."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    @property
+    def excluded(self) -> bool:
+        return bool(self.get("exclude", False))
+
+    def column_types(self) -> dict[str, str]:
+        return {name: entry["type"] for name, entry in self.get("columns", {}).items() if "type" in entry}
+
+    def masks(self) -> dict[str, str]:
+        return {name: entry["mask"] for name, entry in self.get("columns", {}).items() if "mask" in entry}
+
+    def excluded_columns(self) -> set[str]:
+        return {name for name, entry in self.get("columns", {}).items() if entry.get("exclude")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from arrowetl.model import GEOMETRIES, INTEGERS, Column, Flavour
+from arrowetl.dialect import GEOMETRIES, INTEGERS, Flavour
+from arrowetl.model import Column
 
 ArrowOf = Callable[[Column], pa.DataType]
 Asked = tuple[int, ...]

@@ -58,7 +58,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         book = ledger_of(way_there)
         held.callback(book.close)
         tell(StepBegan(Step.LOCK))
-        held.enter_context(book.lock(run_id))
+        held.enter_context(book.locks.lock(run_id))
         tell(StepBegan(Step.PLAN))
         planned = planning.planned(request, tables_file, way_there, book)
         hands = Workers.of(way_there, request.max_workers, planned.pace, share)
@@ -70,7 +70,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         for end in servers.ends:
             end.open(whole)
         book.open()
-        book.take(run_id)
+        book.locks.take(run_id)
         book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
         tell(RunPlanned(planned.plans, run_id))
         unplanned, current = _ended_at_once(planned, book, run_id, started_at, request.read_from == "source")

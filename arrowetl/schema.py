@@ -16,8 +16,9 @@ from dataclasses import replace
 import pyarrow as pa
 
 from arrowetl import limits
+from arrowetl.dialect import INTEGERS, Flavour
 from arrowetl.errors import DataError, DataExtractionError, together
-from arrowetl.model import INTEGERS, Column, Field, Flavour
+from arrowetl.model import Column, Field
 from arrowetl.rules import BITS, MASKED, REPLICA_TYPES, RULES, TEXT, Asked, Rule, characters
 
 _BY_NAME = {rule.name: rule for rule in (*RULES, *MASKED)}

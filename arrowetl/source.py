@@ -9,10 +9,8 @@ promise.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,10 +19,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, drivers, evidence, limits, mask, partition, schema, sql
+from arrowetl import catalog, coerce, drivers, evidence, limits, mask, partition, ranges, schema, sql
 from arrowetl.checksum import Grouped, Groups, table_checksums
 from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataExtractionError
-from arrowetl.model import Column, Flavour, Index, Partition, Table, TablePlan
+from arrowetl.model import Partition, Table, TablePlan
 from arrowetl.record import Reading, Record
 from arrowetl.route import DEFAULT_CHOICES, Choices, Endpoint, Link
 from arrowetl.sql.probe import Probed, probe, probed, stamped
@@ -82,10 +80,10 @@ class Source:
         with self.pool.session() as session:
             flavour = session.flavour
             answers = {part: session.rows(question) for part, question in questions.items()}
-            self._doubts = _doubts(session.rows(sql.habits()))
-        columns, indexes = _columns(answers["columns"]), _indexes(answers["indexes"])
+            self._doubts = catalog.doubts(session.rows(sql.habits()))
+        columns, indexes = catalog.columns_of(answers["columns"]), catalog.indexes_of(answers["indexes"])
         found = {
-            row[0]: _table(row, flavour, columns[row[0]], indexes[row[0]], self._doubts)
+            row[0]: catalog.table_of(row, flavour, columns[row[0]], indexes[row[0]], self._doubts)
             for row in answers["tables"]
             if not row[0].startswith(sql.OURS)
         }
@@ -279,16 +277,16 @@ class Source:
         rows: Callable[[], int] | None = None,
     ) -> Iterator[Partition]:
         """
-        The table as ranges, by walking its primary key's index; each is made when it is asked for.
+        The table as ranges of its primary key, or in pieces; each is made when it is asked for.
 
         Args:
             between: the bounds within which they lie; by default all of it.
             rows: how many the next one is to have; by default as many as the plan says.
         """
-        rows = rows or (lambda: plan.rows_per_partition)
         if not partition.can_be_split(plan.table):
             return (replace(part, since=plan.since) for part in self.pieces(plan))
-        found = chain.from_iterable(self._ranges(plan.table, rows, *gap) for gap in between)
+        asked = rows or (lambda: plan.rows_per_partition)
+        found = chain.from_iterable(self._ranges(plan.table, asked, *gap) for gap in between)
         return (replace(part, index=index, since=plan.since) for index, part in enumerate(found))
 
     def ranges(self, plan: TablePlan, rows: Callable[[], int]) -> Iterator[Partition]:
@@ -296,72 +294,13 @@ class Source:
         return self._ranges(plan.table, rows)
 
     def pieces(self, plan: TablePlan) -> Iterator[Partition]:
-        """
-        A table that cannot be cut into ranges, in pieces of which none is too large: one, where all of it is not.
-        """
-        table, bytes_ = plan.table, plan.table.data_bytes
-        if partition.varies(table) or (table.rows and not table.row_bytes):
-            with self.pool.session() as session:
-                whole = sql.bytes_of(self.endpoint.database, table, None, Partition(0, None, None))
-                bytes_ = max(bytes_, int(session.rows(whole)[0][0]))
-        count = partition.pieces(bytes_)
-        told_by = plan.key_fields or tuple(field for field in plan.fields if field.is_compared)
-        for number in range(count):
-            condition = sql.piece(told_by, number, count) if count > 1 else ""
-            share = -(-table.rows // count)
-            yield Partition(number, None, None, condition=condition, rows=share, bytes=-(-bytes_ // count))
+        """A table that cannot be cut into ranges, in pieces of which none is too large."""
+        return ranges.pieces(self.answers, self.endpoint.database, plan)
 
     def _ranges(
         self, table: Table, rows: Callable[[], int], lower: int | None = None, upper: int | None = None
     ) -> Iterator[Partition]:
-        varies = partition.varies(table)
-        if not partition.can_be_split(table) or (table.rows <= rows() and not varies):
-            return iter([Partition(0, lower, upper, rows=table.rows)])
-        found = partition.walked(lambda key: self._edge_after(table, key, rows()), lower, upper)
-        if not varies:
-            return found
-        narrowed = chain.from_iterable(self._narrowed(table, part) for part in found)
-        return (replace(part, index=index) for index, part in enumerate(narrowed))
-
-    def _narrowed(self, table: Table, part: Partition) -> Iterator[Partition]:
-        """A range; or several in its place, where it has too many bytes of what may be long."""
-        key, database = table.primary_key[0], self.endpoint.database
-        with self.pool.session() as session:
-            bytes_ = int(session.rows(sql.bytes_of(database, table, key, part))[0][0])
-        if bytes_ > limits.range_bytes_max and part.rows > 1:
-            rows = partition.fewer(part.rows, bytes_)
-            inner = list(partition.walked(lambda edge: self._edge_of(table, edge, rows), part.lower, part.upper))
-            # Rows that share the key's first column cannot be parted.
-            if len(inner) > 1:
-                return chain.from_iterable(self._narrowed(table, one) for one in inner)
-        return iter([replace(part, bytes=bytes_)])
-
-    def _edge_after(self, table: Table, lower: int | None, rows: int) -> tuple[int | None, int]:
-        """Where the range that begins at a key ends; and how many rows it has, if its end is not the table's."""
-        key, database = table.primary_key[0], self.endpoint.database
-        if table.row_bytes > limits.wide_row_bytes:
-            # Many rows may be short: twice as many as would fit on average.
-            with self.pool.session() as session:
-                widths = session.rows(sql.widths_after(database, table, key, lower, 2 * rows + 2))
-            known = [(int(value), int(width)) for value, width in widths]
-            edge = partition.widths_edge(known, rows * table.row_bytes)
-            if edge is not None:
-                return edge, sum(value < edge for value, _ in known)
-            rows = max(rows, len(known))
-        return self._edge_of(table, lower, rows)
-
-    def _edge_of(self, table: Table, lower: int | None, rows: int) -> tuple[int | None, int]:
-        """The same by the number of rows alone."""
-        key, database = table.primary_key[0], self.endpoint.database
-        while True:
-            with self.pool.session() as session:
-                found = session.rows(sql.key_after(database, table.name, key, lower, rows))
-            if not found:
-                return None, min(rows, table.rows)
-            if found[0][0] != lower:
-                return int(found[0][0]), rows
-            # More rows share the key's first column than a partition holds.
-            rows *= 2
+        return ranges.Walk(self.answers, self.endpoint.database, table).ranges(rows, lower, upper)
 
     def extract(self, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table]:
         """
@@ -447,100 +386,6 @@ class Source:
 # A privilege upon the table, or one of its columns, that the account has not.
 _DENIED = (1142, 1143)
 _UNKNOWN = "which there are, this account may not see"
-
-
-def _doubts(habits: Iterable[tuple[Any, ...]]) -> str:
-    """Why the server's MyISAM stamps prove nothing, in words; empty where they do."""
-    found = {str(name).lower(): str(value) for name, value in habits}
-    return evidence.doubts_of_stamps(
-        found.get("version_compile_os", ""), found.get("myisam_use_mmap", "OFF") in ("ON", "1")
-    )
-
-
-# What a VIRTUAL column may depend on besides its row: clocks, chance, and who asks.
-_NOT_OF_THE_ROW = re.compile(
-    r"\b(?:(?:now|sysdate|curdate|curtime|utc_date|utc_time|utc_timestamp|unix_timestamp\(\)|localtime|localtimestamp|rand|"
-    r"uuid|uuid_short|sys_guid|random_bytes|connection_id|user|session_user|system_user|current_role|database|schema|"
-    r"version|found_rows|row_count|last_insert_id|is_free_lock|is_used_lock|get_lock|sleep|benchmark|load_file)\s*\(|"
-    r"current_timestamp|current_date|current_time|current_user|@@)",
-    re.IGNORECASE,
-)
-
-
-def _depends_on(extra: str, expression: str | None) -> str:
-    """
-    What a VIRTUAL column's values depend on besides their row; empty where on nothing.
-
-    >>> _depends_on("VIRTUAL GENERATED", "timestampdiff(YEAR,`Born`,curdate())")
-    'curdate()'
-    >>> _depends_on("VIRTUAL GENERATED", "`a` + `b`"), _depends_on("STORED GENERATED", "`a` + 1")
-    ('', '')
-    """
-    found = _NOT_OF_THE_ROW.search(_LITERALS.sub("''", expression or "")) if "VIRTUAL" in extra.upper() else None
-    return found[0].rstrip("( )").lower() + "()" if found else ""
-
-
-# Texts and names in which the word is no function.
-_LITERALS = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
-
-
-def _columns(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:
-    columns: dict[str, tuple[Column, ...]] = defaultdict(tuple)
-    for table, name, data_type, column_type, nullable, charset, collation, precision, scale, extra, *generated in rows:
-        columns[table] += (
-            Column(
-                name=name,
-                data_type=data_type.lower(),
-                column_type=column_type.lower() if not column_type.lower().startswith(("enum", "set")) else column_type,
-                nullable=nullable == "YES",
-                charset=charset,
-                collation=collation,
-                precision=None if precision is None else int(precision),
-                scale=None if scale is None else int(scale),
-                extra=extra or "",
-                depends_on=_depends_on(extra or "", generated[0] if generated else None),
-            ),
-        )
-    return columns
-
-
-def _indexes(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
-    indexes: dict[str, dict[str, Index]] = defaultdict(dict)
-    for table, name, column, prefix, non_unique, kind in rows:
-        before = indexes[table].get(name)
-        columns = (*(before.columns if before else ()), (column, None if prefix is None else int(prefix)))
-        indexes[table][name] = Index(name, columns, not int(non_unique), kind)
-    # An index upon an expression has no column to name; a replica can do without it.
-    return defaultdict(
-        tuple,
-        {
-            table: tuple(index for index in by_name.values() if all(column for column, _ in index.columns))
-            for table, by_name in indexes.items()
-        },
-    )
-
-
-def _table(
-    row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], indexes: tuple[Index, ...], doubts: str
-) -> Table:
-    name, engine, collation, rows, data_bytes, row_bytes, update_time, made = row
-    primary = next((index for index in indexes if index.name == "PRIMARY"), None)
-    return Table(
-        name=name,
-        flavour=flavour,
-        engine=engine or "",
-        charset=collation.partition("_")[0] if collation else None,
-        collation=collation,
-        rows=int(rows or 0),
-        data_bytes=int(data_bytes or 0),
-        row_bytes=int(row_bytes or 0),
-        columns=columns,
-        primary_key=tuple(column for column, _ in primary.columns) if primary else (),
-        indexes=indexes,
-        update_time=update_time,
-        create_time=made,
-        stamps_doubted=doubts if engine == "MyISAM" else "",
-    )
 
 
 def _seconds(act: Callable[[], object]) -> float:

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 from arrowetl import keys, predecessor
 from arrowetl.errors import ConfigurationError, ValidationError, counted
 from arrowetl.files import load_yaml
-from arrowetl.model import Table, TableSettings
-from arrowetl.route import DEFAULT_CHOICES, Choices
+from arrowetl.model import Table
+from arrowetl.route import DEFAULT_CHOICES, Choices, TableSettings
 
 NOTHING: Mapping[str, Any] = {}
 WRITE_IT = "write it with: arrowetl analyze"

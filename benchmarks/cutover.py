@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowetl import drivers, plan, sql
-from arrowetl.model import Cutover, Partition, TablePlan, TableSettings
+from arrowetl.model import Cutover, Partition, TablePlan
 from arrowetl.outcome import Staged
+from arrowetl.route import TableSettings
 from arrowetl.sandbox import opendental, seed, servers
 from arrowetl.source import Source
 from arrowetl.warehouse import Warehouse

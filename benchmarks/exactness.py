@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from arrowetl import coerce, drivers, infile, plan
-from arrowetl.model import Partition, TablePlan, TableSettings
+from arrowetl.model import Partition, TablePlan
+from arrowetl.route import TableSettings
 from arrowetl.sandbox import opendental, seed, servers
 from arrowetl.source import Source
 

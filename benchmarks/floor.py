@@ -19,7 +19,8 @@ import measure
 from rivals import client
 
 from arrowetl import drivers, infile, plan, sql
-from arrowetl.model import Partition, TableSettings
+from arrowetl.model import Partition
+from arrowetl.route import TableSettings
 from arrowetl.sandbox.servers import Sandbox
 from arrowetl.source import Source
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from arrowetl import plan, schema
-from arrowetl.model import Column, Field, Flavour, Index, PublishedTable, Table, TablePlan, TableSettings
+from arrowetl.dialect import Flavour
+from arrowetl.model import Column, Field, Index, PublishedTable, Table, TablePlan
+from arrowetl.route import TableSettings
 
 
 def column(name: str, column_type: str, **more: Any) -> Column:

@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 from arrowetl import dbt
 from arrowetl.dbt import SourceTable
 from arrowetl.errors import ConfigurationError
-from arrowetl.model import PublishedTable, TableSettings
+from arrowetl.model import PublishedTable
+from arrowetl.route import TableSettings
 from arrowetl.sources import _read
 
 PATIENT = SourceTable(

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 
 from arrowetl import drivers
+from arrowetl.dialect import Flavour
 from arrowetl.drivers import refusals
 from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, DataExtractionError
-from arrowetl.model import Flavour
 from arrowetl.route import Endpoint
 from arrowetl.sandbox import servers
 

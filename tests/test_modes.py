@@ -12,10 +12,10 @@ import pytest
 from nouns import column, planned, table
 
 from arrowetl import modes
-from arrowetl.model import Column, Comparison, PublishedTable, TableSettings
+from arrowetl.model import Column, Comparison, PublishedTable
 from arrowetl.modes import Circumstances
 from arrowetl.record import AsOf, Reading, Record, Standing
-from arrowetl.route import Choices, Link
+from arrowetl.route import Choices, Link, TableSettings
 
 NOON = datetime(2026, 1, 2, 12)
 TONIGHT = datetime(2026, 1, 3, 21, tzinfo=UTC)

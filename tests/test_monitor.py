@@ -16,9 +16,10 @@ from conftest import Clinic
 from test_security import listening
 
 from arrowetl import monitor, webhook
-from arrowetl.model import Mode, TableSettings
+from arrowetl.model import Mode
 from arrowetl.outcome import Coercion, Flag, Outcome, Status, Summary
 from arrowetl.record import Record
+from arrowetl.route import TableSettings
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
 SLOW = {"monitoring": {"performance_threshold_records_per_second": 1000}}

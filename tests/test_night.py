@@ -496,7 +496,7 @@ def test_an_incremental_table_is_compared_whole_on_schedule(patients: Clinic) ->
 def test_two_runs_at_once(patients: Clinic) -> None:
     """The second says who holds the lock, and exits."""
     book = Ledger(patients.sandbox.replica, patients.sandbox.warehouse)
-    with book.lock("20260102T030405-abcdef"):
+    with book.locks.lock("20260102T030405-abcdef"):
         done = patients.arrowetl("run", "--all")
     book.close()
 

@@ -11,8 +11,9 @@ from nouns import PATIENT, column, planned, table
 
 from arrowetl import plan
 from arrowetl.errors import DataError
-from arrowetl.model import Cutover, Mode, PublishedTable, TableSettings
+from arrowetl.model import Cutover, Mode, PublishedTable
 from arrowetl.outcome import Coercion
+from arrowetl.route import TableSettings
 
 COLUMNS = (("PatNum", "bigint"), ("LName", "text"))
 

@@ -10,7 +10,7 @@ import pytest
 from nouns import column, table
 
 from arrowetl import policy
-from arrowetl.model import TableSettings
+from arrowetl.route import TableSettings
 
 VISIT = table(
     "visit", column("Num", "bigint(20)"), column("Note", "varchar(20)"), column("Seen", "datetime"),

@@ -14,7 +14,7 @@ import yaml
 from conftest import Clinic
 from nouns import column, table
 
-from arrowetl.model import TableSettings
+from arrowetl.route import TableSettings
 from arrowetl.tables_file import TablesFile
 
 VISIT = table("visit", column("Num", "bigint(20)"), column("Note", "varchar(20)"), key=("Num",))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nouns import column, fields
 
 from arrowetl import coerce, infile, rules, schema
+from arrowetl.dialect import Flavour
 from arrowetl.errors import DataError
-from arrowetl.model import Flavour
 
 TYPES = [
     # MySQL, warehouse, Arrow that ADBC encodes into exactly that

@@ -10,7 +10,8 @@ import pytest
 from nouns import PATIENT, column, fields, planned, table
 
 from arrowetl import sql
-from arrowetl.model import Flavour, Index, Partition, PublishedTable
+from arrowetl.dialect import Flavour
+from arrowetl.model import Index, Partition, PublishedTable
 
 COLLATIONS = {
     "utf8mb4_general_ci": "utf8mb4", "utf8mb4_bin": "utf8mb4", "utf8mb3_general_ci": "utf8mb3",

@@ -16,9 +16,9 @@ from independent import differences
 
 from arrowetl import drivers, limits, spill, sql
 from arrowetl.ledger import Ledger
-from arrowetl.model import TableSettings
 from arrowetl.plan import table_plan as plan_of
 from arrowetl.replica import Replica
+from arrowetl.route import TableSettings
 from arrowetl.source import Source
 from arrowetl.spill import spilled as spilled_to
 

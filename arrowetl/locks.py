@@ -1,0 +1,154 @@
+"""
+What keeps two runs apart: a lock at each end, held in a session of its own, and who may switch tables there.
+
+A lock whose session was lost is lost in silence: `require_lock` asks the
+sessions that hold it, and `take` writes down at both ends whose the switching
+is, which `fencing` proves again in the transaction of every switch.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from arrowetl import drivers, limits, sql
+from arrowetl.errors import ArrowetlError, DatabaseQueryError, LockedError, LockLostError
+from arrowetl.route import Endpoint
+from arrowetl.sql import fence
+
+
+class Locks:
+    """
+    Those of one run.
+
+    Args:
+        replica: None where nobody asks about it.
+        writes_replica: whether the run switches tables there; so `writes_warehouse`.
+    """
+
+    def __init__(
+        self,
+        replica: drivers.Pool[drivers.MySQL] | None,
+        warehouse: drivers.Pool[drivers.Postgres],
+        writes_replica: bool,
+        writes_warehouse: bool,
+    ) -> None:
+        self._replica, self._warehouse = replica, warehouse
+        self._writes_replica, self._writes_warehouse = writes_replica, writes_warehouse
+        self._holding, self._held = threading.Lock(), list[tuple[drivers.Postgres | drivers.MySQL, str]]()
+        """The sessions that hold the run's locks, each with the question whether it does."""
+        self.lost: LockLostError | None = None
+        """That the run's lock was found to be lost."""
+
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        """
+        Keep other runs away from the ends this run writes, for as long as the block lasts.
+
+        Raises:
+            LockedError: another run is at work, which is told.
+            DatabaseConnectionError: a pooler gives nobody a session of one's own.
+        """
+        with ExitStack() as held:
+            warehouse = held.enter_context(self._warehouse.session())
+            with self._warehouse.session() as other:
+                drivers.require_one_each(warehouse, other)
+            number = sql.lock_number(f"arrowetl {warehouse.endpoint.database} {warehouse.endpoint.namespace}")
+            if not warehouse.rows(f"SELECT pg_try_advisory_lock({number})")[0][0]:
+                raise _locked(warehouse.endpoint, warehouse.rows(sql.holder_of(number)))
+            held.callback(_quietly, warehouse.execute, f"SELECT pg_advisory_unlock({number})")
+            # Whoever finds the lock taken is shown this.
+            holder = f"arrowetl run {run_id} on {socket.gethostname()}"[: limits.postgres_name_bytes]
+            warehouse.execute(f"SET application_name = {sql.postgres_literal(holder)}")
+            self._held = [(warehouse, sql.holds(number))]
+            held.callback(self._held.clear)
+            if self._replica:
+                replica = held.enter_context(self._replica.session())
+                name = sql.mysql_literal(f"arrowetl {sql.lock_number(replica.endpoint.database)}")
+                if replica.rows(f"SELECT GET_LOCK({name}, 0)")[0][0] != 1:
+                    raise _locked(replica.endpoint, replica.rows(sql.mysql_holder_of(name)))
+                held.callback(_quietly, replica.rows, f"SELECT RELEASE_LOCK({name})")
+                self._held.append((replica, sql.mysql_holds(name)))
+            yield
+
+    def require_lock(self) -> None:
+        """
+        The run still has its locks, as the sessions say that hold them.
+
+        Raises:
+            LockLostError: it has not; then, and ever after.
+        """
+        with self._holding:
+            for session, question in () if self.lost else tuple(self._held):
+                try:
+                    is_held, why = bool(session.rows(question)[0][0]), "another one has its session"
+                except ArrowetlError as error:
+                    is_held, why = False, error.message
+                if not is_held:
+                    self.lost = _lost(session.endpoint, why)
+                    break
+        if self.lost:
+            raise self.lost
+
+    def take(self, run_id: str) -> None:
+        """
+        From now on this run alone may switch tables: whoever is at it is waited for.
+
+        Raises:
+            LockedError: some run, whose lock was lost, goes on switching a table.
+            LockLostError: the lock was lost before this.
+        """
+        run, waited = sql.run_mark(run_id), limits.lock_seconds
+        if self._writes_warehouse:
+            with self._warehouse.session() as session:
+                try:
+                    session.execute(fence.taken(session.endpoint.namespace, run, run_id))
+                except DatabaseQueryError as error:
+                    raise _switching(session.endpoint, waited) if error.code == "55P03" else error from error
+        if self._replica and self._writes_replica:
+            with self._replica.session() as replica:
+                lock = fence.switching(replica.endpoint.database)
+                if replica.rows(f"SELECT GET_LOCK({lock}, {waited})")[0][0] != 1:
+                    raise _switching(replica.endpoint, waited)
+                try:
+                    replica.execute(fence.taken(None, run, run_id))
+                except DatabaseQueryError as error:
+                    raise _switching(replica.endpoint, waited) if error.code == _LOCK_WAIT else error from error
+                replica.rows(f"SELECT RELEASE_LOCK({lock})")
+        self.require_lock()
+
+
+def _quietly(say: Callable[[str], Any], statement: str) -> None:
+    # A lock whose session is gone is gone itself; that is no failure of the run.
+    with suppress(ArrowetlError):
+        say(statement)
+
+
+def _locked(endpoint: Endpoint, holders: Sequence[tuple[Any, ...]]) -> LockedError:
+    who = next((f": {name}, since {since:%Y-%m-%d %H:%M:%S} UTC" for name, since in holders if name and since), "")
+    return LockedError(
+        f"{endpoint}: another run is at work there{who}",
+        "wait for it to end; `arrowetl status` shows what it has done",
+    )
+
+
+def _switching(endpoint: Endpoint, seconds: int) -> LockedError:
+    return LockedError(
+        f"{endpoint}: a run that has lost its lock is switching a table there, and did not come to an end within "
+        f"{seconds} seconds",
+        "end that run, or its sessions at the server, and run again",
+    )
+
+
+def _lost(endpoint: Endpoint, why: str) -> LockLostError:
+    return LockLostError(
+        f"{endpoint}: the run's lock there was lost ({why}); from then on it has switched and recorded nothing",
+        "see what ended the session (an administrator, a restart, a limit upon idle sessions, the network, a machine "
+        "that slept), and run again: what was switched before is recorded, and stands",
+    )
+
+
+_LOCK_WAIT = 1205
