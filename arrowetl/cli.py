@@ -23,14 +23,13 @@ import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
 from arrowetl.beside import sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError
-from arrowetl.export_commands import dbt_sources, snapshot
+from arrowetl.export_commands import dbt_sources, snapshot, write_report
 from arrowetl.export_commands import report as report_command
 from arrowetl.fleet_commands import fleet
 from arrowetl.model import CATEGORIES
 from arrowetl.opening import open_etl
 from arrowetl.options import (
     all_option,
-    beside_the_result,
     chosen,
     clinic_option,
     json_option,
@@ -44,9 +43,9 @@ from arrowetl.options import (
     table_option,
     written,
 )
-from arrowetl.outcome import Summary
+from arrowetl.printable import printable
 from arrowetl.route import DESTINATIONS, EXECUTORS
-from arrowetl.screen import Screen, printable
+from arrowetl.screen import Screen
 from arrowetl.tables_file import problems_of, run_wide
 
 
@@ -294,21 +293,8 @@ def run(
             show(report.summary(summary))
         # Last: whatever becomes of a page, the run has been told.
         if report_file:
-            _write_report(report_file, etl, summary)
+            write_report(report_file, etl, summary)
     sys.exit(summary.exit_code)
-
-
-def _write_report(path: Path, etl: Any, summary: Summary) -> None:
-    """The run's page; a warehouse that was lost can tell of no nights before."""
-    from arrowetl import pages
-
-    nights: tuple[Any, ...] = ()
-    receipt = None
-    with suppress(ArrowetlError):
-        told = etl.told(summary.run_id)
-        nights, receipt = told.nights, told.receipt
-    with beside_the_result(path):
-        written(path, pages.run_page(summary.as_json(), nights, receipt))
 
 
 @commands.command()

@@ -20,7 +20,7 @@ from dotenv import dotenv_values
 from arrowetl import limits, webhook
 from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
 from arrowetl.mask import KEY_CHARACTERS_MIN, KEY_VARIABLE
-from arrowetl.route import VARIABLES, Credentials, Endpoint
+from arrowetl.route import VARIABLES, Credentials, Endpoint, reserved_place
 
 ENVIRONMENTS = ("production", "test")
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
@@ -306,20 +306,6 @@ def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen:
         ssl_mode=ssl_mode,
         ssl_ca=ssl_ca,
     )
-
-
-def reserved_place(server: str, place: str) -> str:
-    """
-    Why nothing of ours may be written into a schema of the warehouse, or a database of the replica; empty where it may.
-
-    >>> reserved_place("warehouse", "pg_catalog"), reserved_place("replica", "replica")
-    ("'pg_catalog' is the server's own", '')
-    """
-    if server == "warehouse":
-        own = place.lower().startswith("pg_") or place.lower() == "information_schema"
-    else:
-        own = server == "replica" and place.lower() in ("mysql", "information_schema", "performance_schema", "sys")
-    return f"{place!r} is the server's own" if own else ""
 
 
 def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:

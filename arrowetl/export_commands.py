@@ -8,13 +8,27 @@ of `snapshot`, `pages` and `dbt`.
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from arrowetl import proof
+from arrowetl.errors import ArrowetlError
 from arrowetl.opening import open_etl
-from arrowetl.options import clinic_option, json_option, names_of_tables, shared, show, show_json, split_names, written
+from arrowetl.options import (
+    beside_the_result,
+    clinic_option,
+    json_option,
+    names_of_tables,
+    shared,
+    show,
+    show_json,
+    split_names,
+    written,
+)
+from arrowetl.outcome import Summary
 from arrowetl.verdict import ENDS
 
 
@@ -81,3 +95,16 @@ def dbt_sources(output: Path) -> None:
         click.echo(text, nl=False)
     for note in told:
         click.echo(f"note: {note}", err=True)
+
+
+def write_report(path: Path, etl: Any, summary: Summary) -> None:
+    """The run's page; a warehouse that was lost can tell of no nights before."""
+    from arrowetl import pages
+
+    nights: tuple[Any, ...] = ()
+    receipt = None
+    with suppress(ArrowetlError):
+        told = etl.told(summary.run_id)
+        nights, receipt = told.nights, told.receipt
+    with beside_the_result(path):
+        written(path, pages.run_page(summary.as_json(), nights, receipt))

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arrowetl import config, keys, limits
+from arrowetl import keys, limits
 from arrowetl.errors import ValidationError, counted, nearest
 from arrowetl.files import load_yaml
+from arrowetl.route import reserved_place
 
 DEFAULT_FLEET = Path("conf/fleet.yml")
 
@@ -103,8 +104,10 @@ def read_fleet(path: Path) -> Fleet:
     problems += [
         f"clinics.{one.name}.{what}: {words}"
         for one in clinics for what, server in (("schema", "warehouse"), ("replica", "replica"))
-        if (words := config.reserved_place(server, getattr(one, what)))
+        if (words := reserved_place(server, getattr(one, what)))
     ]  # fmt: skip
+    if words := reserved_place("warehouse", str(settings.get("unite", ""))):
+        problems.append(f"settings.unite: {words}")
     problems += [f"settings.unite: {one.schema} is {one.name}'s schema" for one in clinics
                  if one.schema.casefold() == str(settings.get("unite", "")).casefold()]  # fmt: skip
     if problems:

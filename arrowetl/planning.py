@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from arrowetl import config, estimate, evidence, jobs, ledger, limits, mask, modes, plan, policy, schema, sql
-from arrowetl.errors import ArrowetlError, DataError
+from arrowetl import config, estimate, evidence, jobs, ledger, limits, mask, modes, plan, policy, refusals, schema, sql
+from arrowetl.errors import ArrowetlError
 from arrowetl.estimate import Estimate, History
 from arrowetl.ledger import Ledger
 from arrowetl.model import Mode, PublishedTable, Table, TablePlan
@@ -292,13 +292,9 @@ def planned_tables(
     if request.read_from == "replica":
         catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
     unlisted, vanished = plan.unlisted(catalog, tables_file.tables)
-    warnings = [*tables_file.notes]
-    if waiting := _quarantined(catalog, tables_file):
-        warnings.append(waiting)
-    unlisted = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
-    if unlisted:
-        warnings.append(f"not in tables.yml, carried in full: {', '.join(unlisted)}; `arrowetl analyze` adds them")
+    warnings = _warnings(catalog, tables_file, unlisted)
     missed = [name for name in vanished if not tables_file.of(name).excluded]
+    held_back = [name for name in vanished if tables_file.of(name).excluded or tables_file.of(name).get("columns")]
     chosen = config.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
     plans, failed, bytes_ = [], [], pace.partition_bytes if pace else limits.partition_bytes
     for name in chosen:
@@ -313,10 +309,10 @@ def planned_tables(
         if request.category and category != request.category:
             continue
         try:
-            _refuse_tracking(name)
+            refusals.refuse_ours(name, ledger.TRACKING)
             if folds_names:
-                _refuse_folded(name, catalog)
-            _refuse_other_spelling(name, vanished, tables_file)
+                refusals.refuse_folded(name, catalog)
+            refusals.refuse_other_spelling(name, held_back)
             if policy.unknown_columns(catalog[name], settings) and not shows_all(name):
                 catalog = {**catalog, name: replace(catalog[name], hides_columns=True)}
             there, known = standings[name].published, remembered.get(name)
@@ -342,6 +338,17 @@ def planned_tables(
     )
 
 
+def _warnings(catalog: Mapping[str, Table], tables_file: TablesFile, unlisted: Sequence[str]) -> list[str]:
+    """What a person should know of tables.yml, held against what is there."""
+    warnings = [*tables_file.notes]
+    if waiting := _quarantined(catalog, tables_file):
+        warnings.append(waiting)
+    carried = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
+    if carried:
+        warnings.append(f"not in tables.yml, carried in full: {', '.join(carried)}; `arrowetl analyze` adds them")
+    return warnings
+
+
 def _quarantined(catalog: Mapping[str, Table], tables_file: TablesFile) -> str | None:
     """What is left out until a person has chosen."""
     places = []
@@ -362,36 +369,6 @@ def missing_words(where: str, names: Sequence[str], seen: int) -> str:
         "dropped, or not shown to this account; left as they are at the ends. Where that is right, `arrowetl analyze` "
         "takes them off tables.yml, or overrides: {exclude: true} does; else GRANT SELECT on them"
     )
-
-
-def _refuse_tracking(table: str) -> None:
-    if table in ledger.TRACKING:
-        raise DataError(
-            f"{table}: arrowetl keeps its own records under this name",
-            f"exclude it: tables.{table}.overrides: {{exclude: true}}",
-        )
-
-
-def _refuse_folded(table: str, catalog: Mapping[str, Table]) -> None:
-    """Two tables that the replica would take for one."""
-    same = sorted(name for name in catalog if name.lower() == table.lower())
-    if len(same) > 1:
-        raise DataError(
-            f"{table}: the replica takes {' and '.join(same)} for one name : neither was carried",
-            f"leave one of them out with tables.{table}.overrides: {{exclude: true}}, or have a replica that was "
-            "initialised with lower_case_table_names = 0; --to warehouse carries both",
-        )
-
-
-def _refuse_other_spelling(table: str, vanished: list[str], tables_file: TablesFile) -> None:
-    """What was meant to stay at the source is not carried for want of a capital letter."""
-    for other in vanished:
-        chosen = tables_file.of(other)
-        if other.lower() == table.lower() and (chosen.excluded or chosen.get("columns")):
-            raise DataError(
-                f"{table}: tables.yml leaves out or masks columns of {other}, which the source spells {table}",
-                f"rename tables.{other} to {table} in tables.yml",
-            )
 
 
 def failure_of(table: str, category: str, error: ArrowetlError) -> Outcome:

@@ -191,3 +191,17 @@ class Route:
             self.run_id, self.replica, None, self.warehouse, None, choices, mask_key=None,
             jobs_elsewhere=self.jobs_elsewhere, credentials=self.credentials,
         )  # fmt: skip
+
+
+def reserved_place(server: str, place: str) -> str:
+    """
+    Why nothing of ours may be written into a schema of the warehouse, or a database of the replica; empty where it may.
+
+    >>> reserved_place("warehouse", "pg_catalog"), reserved_place("replica", "replica")
+    ("'pg_catalog' is the server's own", '')
+    """
+    if server == "warehouse":
+        own = place.lower().startswith("pg_") or place.lower() == "information_schema"
+    else:
+        own = server == "replica" and place.lower() in ("mysql", "information_schema", "performance_schema", "sys")
+    return f"{place!r} is the server's own" if own else ""

@@ -21,6 +21,7 @@ from arrowetl.archive import Archive, versions
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError
 from arrowetl.events import Event, RunEnded, RunPlanned, Step, StepBegan, TableEnded
+from arrowetl.jobs import Servers
 from arrowetl.judgement import Facts, judge
 from arrowetl.ledger import Ledger
 from arrowetl.model import TablePlan
@@ -66,10 +67,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         if not settings.chosen:
             _adopt(settings.tables_file, planned.plans)
         tell(StepBegan(Step.PREPARE))
-        whole = [plan.name for plan in planned.plans if plan.is_whole]
-        for end in servers.ends:
-            end.open(whole)
-        book.open()
+        _prepare(planned, servers, book)
         book.locks.take(run_id)
         book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
         tell(RunPlanned(planned.plans, run_id))
@@ -109,6 +107,14 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
     summary = _told(settings, summary, tables_file)
     tell(RunEnded(summary.exit_code, summary.seconds))
     return summary
+
+
+def _prepare(planned: Planned, servers: Servers, book: Ledger) -> None:
+    """The ends, so that what is planned can be brought there, and written down."""
+    whole = [plan.name for plan in planned.plans if plan.is_whole]
+    for end in servers.ends:
+        end.open(whole)
+    book.open()
 
 
 def _carried(

@@ -20,21 +20,19 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from arrowetl import checksum, evidence, limits, partition, resume, spill, sql
+from arrowetl import adjust, checksum, evidence, limits, partition, resume, spill, sql
 from arrowetl.account import (
     coerced,
     entry_of,
-    recorded,
     recorded_entry,
     remembered_with,
     staged_outcome,
     switched_outcome,
 )
-from arrowetl.carry import carry, compare_whole, ends_of, ingest
+from arrowetl.carry import carry, ends_of, ingest
 from arrowetl.errors import (
     ArrowetlError,
     DatabaseConnectionError,
-    DataExtractionError,
     DataLoadingError,
     Interrupted,
     OutOfStepError,
@@ -130,11 +128,10 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
     with _staging_discarded_on_failure(plan, shared):
         compared = shared.compared.get(plan.name) if plan.proves else None
         before = compared.reading if compared else source.reading(plan)
-        refuse_altered(plan, before)
+        adjust.refuse_altered(plan, before)
         # What was read since the comparison began may have stamps that lie beyond what it found.
         high = compared.watermark if compared else source.high(plan, before)
-        plan = by_its_rows(compared_where_stamps_went_back(plan, shared, high), before.rows)
-        plan, carried = whole_if_it_differs(plan, shared)
+        plan, carried = adjust.adjusted(plan, shared, before, high)
         ends, counts, finishing = ends_of(plan, shared.servers), dict[str, int](), 0.0
         attempt = uuid4().hex if shared.workers.may_be_lost else None
 
@@ -144,18 +141,12 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
             for end in ends:
                 with at(end.name):
                     plan = replace(plan, notes=(*plan.notes, *end.prepare(plan, kept, attempt)))
-            # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
-            rows = partial(rows_of_the_next, plan, shared)
             left = [(part.lower, part.upper) for part in compared.differing] if compared else partition.gaps(kept)
-            partitions: Iterable[Partition] = ()
-            if before.rows or plan.is_delta:
-                # What may be brought a second time is taken out by its range, and a piece has none.
-                is_whole = attempt and not partition.can_be_split(plan.table)
-                one = [Partition(0, None, None, rows=before.rows)]
-                partitions = one if is_whole else source.partitions(plan, left, rows)
+            partitions = partitions_of(plan, shared, left, before.rows, attempt)
             carried = resume.outcomes(held) + carry_all(plan, partitions, shared, attempt)
             if plan.mode is Mode.INCREMENTAL:
-                carried += carry_all(plan, source.ranges(plan, rows), shared, attempt)
+                ranges = source.ranges(plan, partial(rows_of_the_next, plan, shared))
+                carried += carry_all(plan, ranges, shared, attempt)
             seal(plan, ends, carried, attempt)
             carried, counts, finishing = finish(plan, ends, carried, shared)
 
@@ -173,57 +164,22 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
     return Ready(plan, shared, staged, entry, comments, ends, outcome)
 
 
-def refuse_altered(plan: TablePlan, now: Reading) -> None:
+def partitions_of(
+    plan: TablePlan, shared: Shared, left: Sequence[tuple[int | None, int | None]], rows: int, attempt: str | None
+) -> Iterable[Partition]:
     """
-    Raises:
-        DataExtractionError: the source's table is another one than was planned for.
+    What is to be read of a table of so many rows, between the bounds that are left.
+
+    Args:
+        attempt: of the table's being carried, where jobs can be lost and go on unseen.
     """
-    planned, there = plan.table.create_time, now.create_time
-    # A replica's table was made when it was.
-    if not plan.from_replica and planned and there and planned != there:
-        raise DataExtractionError(
-            f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
-        )
-
-
-def by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
-    """The plan by what was counted, where the catalog's estimate was far from it."""
-    table = partition.counted(plan.table, rows)
-    if table is plan.table:
-        return plan
-    fitting = partition.rows_per_partition(table, plan.batch_size, plan.partition_bytes or limits.partition_bytes)
-    return replace(plan, table=table, rows_per_partition=min(plan.rows_per_partition, fitting))
-
-
-def compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:
-    """An incremental table whose highest stamp is lower than it was is of an earlier day, or some of its rows are."""
-    if plan.mode is not Mode.INCREMENTAL or not evidence.went_back(recorded(plan, shared).watermark, high):
-        return plan
-    reason = f"its stamps went back beneath {recorded(plan, shared).watermark}: compared whole, by checksums"
-    return replace(plan, mode=Mode.RECONCILE, since=None, comparison=Comparison.CHECKSUM, reason=reason)
-
-
-def whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
-    """
-    A table without a key cannot be told row by row: it is compared first, and carried whole where it differs.
-
-    Returns:
-        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
-    """
-    if plan.mode is not Mode.RECONCILE or plan.key_fields:
-        return plan, []
-    # By whatever it is carried, it is compared in pieces that differ in nothing, or not at all.
-    jobs = (Job(shared.route, plan, part) for part in shared.servers.source.pieces(plan))
-    equal = []
-    with closing(shared.workers.each(compare_whole, plan, jobs)) as outcomes:
-        for found in outcomes:
-            if found.staged or found.gone:
-                break
-            equal.append(found)
-        else:
-            return plan, equal
-    reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
-    return replace(plan, mode=Mode.FULL, reason=reason), []
+    # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
+    if not rows and not plan.is_delta:
+        return ()
+    # What may be brought a second time is taken out by its range, and a piece has none.
+    if attempt and not partition.can_be_split(plan.table):
+        return (Partition(0, None, None, rows=rows),)
+    return shared.servers.source.partitions(plan, left, partial(rows_of_the_next, plan, shared))
 
 
 def rows_of_the_next(plan: TablePlan, shared: Shared) -> int:

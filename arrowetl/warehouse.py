@@ -16,10 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from arrowetl import coerce, cutover, drivers, limits, readback, schema, sql
+from arrowetl import coerce, cutover, drivers, limits, readback, refusals, schema, sql
 from arrowetl.again import brought_again
 from arrowetl.cutover import Switch, Together
-from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataLoadingError, KeyNotHeldError
+from arrowetl.errors import ArrowetlError, DatabaseQueryError, KeyNotHeldError
 from arrowetl.model import Cutover, Mode, Partition, PublishedTable, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
@@ -253,7 +253,7 @@ class Warehouse:
         except DatabaseQueryError as error:
             if read.key_postgres and error.code in _KEY_REFUSED:
                 raise KeyNotHeldError(f"{read.name}: {error.message}") from error
-            if refused := _refused(read, rows, error):
+            if refused := refusals.refused_value(read, rows, error):
                 raise refused from error
             raise
 
@@ -390,19 +390,3 @@ class Warehouse:
 
 # Two keys that became one, a key without a value, a key too long for an index.
 _KEY_REFUSED = {"23505", "23502", "54000"}
-
-
-def _refused(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError) -> DataLoadingError | None:
-    """A value that the server refused, told by its column and key; None where it was not one value."""
-    row, name = error.refused or (0, None)
-    field = next((field for field in plan.fields if field.name_postgres == name), None)
-    if field is None:
-        return None
-    key = plan.table.integer_key
-    index = next((i for i, field in enumerate(plan.fields) if field.column.name == key), None)
-    at = f" (at {key} {rows.column(index)[row].as_py()})" if index is not None and row < rows.num_rows else ""
-    return DataLoadingError(
-        f"{plan.name}.{name} ({field.column.column_type}): a value was refused as {field.type_postgres}{at}: "
-        f"{error.said}",
-        schema.remedy_of(plan.name, field),
-    )

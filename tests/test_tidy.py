@@ -18,10 +18,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lowest first. A module may import from its own layer only what stands before it, and from any layer below;
 # those of the edge are blind to each other.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "ground": ("errors", "limits", "model", "record", "route", "outcome", "events", "verdict"),
+    "ground": ("errors", "limits", "dialect", "model", "record", "route", "outcome", "events", "verdict"),
     "core": (
+        "printable",
+        "judgement",
         "rules",
         "schema",
+        "refusals",
+        "evidence",
+        "catalog",
         "partition",
         "texts",
         "mask",
@@ -55,7 +60,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "dbt",
         "pages",
     ),
-    "door": ("files", "memory", "webhook", "drivers", "again", "united", "cutover"),
+    "door": ("files", "memory", "webhook", "drivers", "locks", "ranges", "again", "fencing", "united", "cutover"),
     "edge": (
         "config",
         "tables_file",
@@ -82,6 +87,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "carry",
         "resume",
         "account",
+        "adjust",
         "transfer",
         "planning",
         "night",
@@ -102,6 +108,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "fleet",
     ),
     "face": (
+        "screen",
         "report",
         "proof",
         "progress",

@@ -1,0 +1,88 @@
+"""
+A table's plan, adjusted once the source was asked about the table: by what it says, before anything is staged.
+
+What a plan is without that is decided by `plan` and `modes`; `transfer` goes by
+what comes of it here.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+from arrowetl import evidence, limits, partition
+from arrowetl.account import recorded
+from arrowetl.carry import compare_whole
+from arrowetl.errors import DataExtractionError
+from arrowetl.jobs import Job
+from arrowetl.model import Comparison, Mode, TablePlan
+from arrowetl.outcome import PartitionOutcome
+from arrowetl.record import Reading
+from arrowetl.workers import Shared
+
+
+def adjusted(
+    plan: TablePlan, shared: Shared, before: Reading, high: str | None
+) -> tuple[TablePlan, list[PartitionOutcome]]:
+    """
+    Args:
+        before: what the source says of the table now; `high` is the highest stamp there.
+
+    Returns:
+        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
+    """
+    plan = _by_its_rows(_compared_where_stamps_went_back(plan, shared, high), before.rows)
+    return _whole_if_it_differs(plan, shared)
+
+
+def refuse_altered(plan: TablePlan, now: Reading) -> None:
+    """
+    Raises:
+        DataExtractionError: the source's table is another one than was planned for.
+    """
+    planned, there = plan.table.create_time, now.create_time
+    # A replica's table was made when it was.
+    if not plan.from_replica and planned and there and planned != there:
+        raise DataExtractionError(
+            f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
+        )
+
+
+def _by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
+    """The plan by what was counted, where the catalog's estimate was far from it."""
+    table = partition.counted(plan.table, rows)
+    if table is plan.table:
+        return plan
+    fitting = partition.rows_per_partition(table, plan.batch_size, plan.partition_bytes or limits.partition_bytes)
+    return replace(plan, table=table, rows_per_partition=min(plan.rows_per_partition, fitting))
+
+
+def _compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:
+    """An incremental table whose highest stamp is lower than it was is of an earlier day, or some of its rows are."""
+    if plan.mode is not Mode.INCREMENTAL or not evidence.went_back(recorded(plan, shared).watermark, high):
+        return plan
+    reason = f"its stamps went back beneath {recorded(plan, shared).watermark}: compared whole, by checksums"
+    return replace(plan, mode=Mode.RECONCILE, since=None, comparison=Comparison.CHECKSUM, reason=reason)
+
+
+def _whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
+    """
+    A table without a key cannot be told row by row: it is compared first, and carried whole where it differs.
+
+    Returns:
+        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
+    """
+    if plan.mode is not Mode.RECONCILE or plan.key_fields:
+        return plan, []
+    # By whatever it is carried, it is compared in pieces that differ in nothing, or not at all.
+    jobs = (Job(shared.route, plan, part) for part in shared.servers.source.pieces(plan))
+    equal = []
+    with closing(shared.workers.each(compare_whole, plan, jobs)) as outcomes:
+        for found in outcomes:
+            if found.staged or found.gone:
+                break
+            equal.append(found)
+        else:
+            return plan, equal
+    reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
+    return replace(plan, mode=Mode.FULL, reason=reason), []
