@@ -327,15 +327,8 @@ def planned_tables(
             plans.append(modes.with_mode(one, settings, standings[name], around))
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))
-    return Planned(
-        tuple(plan.ordered(plans)),
-        tuple(failed),
-        tuple(warnings),
-        standings,
-        remembered,
-        pace,
-        vanished=tuple(missed),
-    )
+    ordered = tuple(plan.ordered(plans))
+    return Planned(ordered, tuple(failed), tuple(warnings), standings, remembered, pace, vanished=tuple(missed))
 
 
 def _warnings(catalog: Mapping[str, Table], tables_file: TablesFile, unlisted: Sequence[str]) -> list[str]:

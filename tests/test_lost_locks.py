@@ -126,28 +126,34 @@ def test_a_run_that_lost_its_lock(
         if first is None:
             pytest.fail(f"the run never came to {step}")
         process, pids = first
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        rob(clinic, robbed)
-        clinic.create(
-            "DELETE FROM first WHERE Id <= 5;\nDELETE FROM edited WHERE Id <= 7;\n"
-            "UPDATE edited SET V = 'y' WHERE Id = 9"
-        )
-        second = there.start("run", "--all", "--json", "--publish", publish, ARROWETL_SILENCE_SECONDS="60")
-        said, errors = second.communicate(timeout=240)
-        # Where the first stands in the middle of a switch, the second may have to give way.
-        assert second.returncode in (0, 1, 6), (errors, said)
-        assert second.returncode == 0 or re.search("switching a table there|Lock wait timeout", errors + said)
-        (tmp_path / "first" / "go").touch()
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-        stdout, stderr = process.communicate(timeout=240)
-        # It ends right, or says why not; of what it cannot know it says nothing.
-        assert process.returncode in (0, 1, 4, 6), stderr
-        if process.returncode == 0:
-            assert second.returncode or step == "record"
-        else:
-            assert re.search("lock|connection was lost|no more", stdout + stderr), (stdout, stderr)
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            rob(clinic, robbed)
+            clinic.create(
+                "DELETE FROM first WHERE Id <= 5;\nDELETE FROM edited WHERE Id <= 7;\n"
+                "UPDATE edited SET V = 'y' WHERE Id = 9"
+            )
+            second = there.start("run", "--all", "--json", "--publish", publish, ARROWETL_SILENCE_SECONDS="60")
+            said, errors = second.communicate(timeout=240)
+            # Where the first stands in the middle of a switch, the second may have to give way.
+            assert second.returncode in (0, 1, 6), (errors, said)
+            assert second.returncode == 0 or re.search("switching a table there|Lock wait timeout", errors + said)
+            (tmp_path / "first" / "go").touch()
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            stdout, stderr = process.communicate(timeout=240)
+            # It ends right, or says why not; of what it cannot know it says nothing.
+            assert process.returncode in (0, 1, 4, 6), stderr
+            if process.returncode == 0:
+                assert second.returncode or step == "record"
+            else:
+                assert re.search("lock|connection was lost|no more", stdout + stderr), (stdout, stderr)
+        finally:
+            # One that is stopped would stay for ever.
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         _agrees_with_the_records(clinic)
         # Whatever became of either, the next night brings what is missing.
         last = clinic.run()

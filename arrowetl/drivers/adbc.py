@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -45,7 +45,10 @@ class PostgresArrow:
             before = sockets()
             self._connection = self._adbc.connect(conninfo(endpoint), autocommit=True)
             self._fd = opened_since(before, endpoint)
-        set_up(self)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            set_up(self)
+            undo.pop_all()
 
     def read_arrow(self, statement: str) -> pa.Table:
         """The rows of a query as Arrow: what is no type of Arrow's must be cast to one."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +98,6 @@ class MySQL:
             arguments["allow_local_infile_in_path"] = str(infile_directory)
         with self._translated("connect"):
             self._connection = _connect_mysql(arguments, endpoint)
-        settings = sessions.mysql(sessions.STRICT, statement_seconds, writes=not read_only)
-        asked = sessions.asked_of_mysql(settings)
-        before = self._named(asked) if compares else {}
-        for statement in sessions.said_to_mysql(settings, writes=not read_only):
-            self.execute(statement)
-        sessions.require(endpoint, settings, self._named(asked))
-        self.otherwise = sessions.otherwise(settings, before)
-        """Name, what the server would have done, what this session does, and why."""
         with suppress(AttributeError):
             # From here on statements may take their time, until `patience` ends.
             connected = self._connection._socket.sock
@@ -120,6 +112,17 @@ class MySQL:
             # LOAD DATA sends a file's end by itself, which otherwise waits 40 ms for the server to have acknowledged
             # what came before.
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            settings = sessions.mysql(sessions.STRICT, statement_seconds, writes=not read_only)
+            asked = sessions.asked_of_mysql(settings)
+            before = self._named(asked) if compares else {}
+            for statement in sessions.said_to_mysql(settings, writes=not read_only):
+                self.execute(statement)
+            sessions.require(endpoint, settings, self._named(asked))
+            undo.pop_all()
+        self.otherwise = sessions.otherwise(settings, before)
+        """Name, what the server would have done, what this session does, and why."""
 
     @property
     def flavour(self) -> Flavour:

@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
 import pgpq
@@ -155,7 +155,10 @@ class Postgres:
             # A prepared statement would outlive the columns of the table it was prepared for.
             self._connection = psycopg.connect(conninfo(endpoint), autocommit=True, prepare_threshold=None)
         self._fd = self._connection.pgconn.socket
-        self.otherwise = set_up(self)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self.otherwise = set_up(self)
+            undo.pop_all()
         """Name, what the server would have done, what this session does, and why."""
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
