@@ -67,7 +67,7 @@ _HEADING = """\
 # What you choose for all tables goes under `settings:`, and stays as well:
 #
 #   settings:
-#     reconcile_days: 7                   # incremental tables are compared whole so often
+#     reconcile_days: 7                   # every table is compared whole so often
 #     reconcile_by: auto                  # or reading, or checksum
 #     statement_seconds: 600              # no statement at the source takes longer
 #     source_connections: 4               # at most so many at once
