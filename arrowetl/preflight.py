@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from arrowetl import config, drivers, limits, sql
+from arrowetl import catalog, config, drivers, limits, sql
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
 from arrowetl.route import Endpoint
@@ -225,6 +225,8 @@ def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, lis
         count = f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}"
         tables = session.rows(count)[0][0]
         facts.append(("tables", str(tables)))
+        if doubts := catalog.doubts(session.rows(sql.habits())):
+            facts.append(("stamps of MyISAM", f"not believed: {doubts}; tables are compared instead"))
         if not tables:
             problems.append(f"no table of {endpoint.database} can be seen: grant SELECT on it")
     else:

@@ -32,6 +32,8 @@ class Relay:
     """Whether whoever comes from a port of this machine is not let in."""
     most: int = 0
     """As many connections as there have been at once."""
+    says: Callable[[bytes], bytes] = lambda data: data
+    """What becomes of a piece that the server sends: another one of the same length, or packets would not fit."""
 
     def stall(self) -> None:
         self.state = "stalled"
@@ -108,7 +110,7 @@ def _pass_on(
                 time.sleep(0.02)
             if slow and way.seconds:
                 time.sleep(way.seconds)
-            receiver.sendall(data)
+            receiver.sendall(way.says(data) if slow else data)
     for end in pair:
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
