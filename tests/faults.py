@@ -19,7 +19,8 @@ import psutil
 from conftest import Clinic
 from relay import Relay, relay
 
-from arrowetl import drivers
+from arrowetl import drivers, sql
+from arrowetl.errors import ArrowetlError
 from arrowetl.route import VARIABLES
 from arrowetl.sandbox import servers
 from arrowetl.sandbox.launch import PASSWORD
@@ -147,7 +148,9 @@ IN_WORKERS = ("extract", "load", "ingest")
 """The steps that a worker process is at."""
 
 
-def met(there: Ground, fault: str, step: str, directory: Path, *arguments: str) -> tuple[int, str, str] | None:
+def met(
+    there: Ground, fault: str, step: str, directory: Path, *arguments: str, act: Act | None = None
+) -> tuple[int, str, str] | None:
     """
     A run that is met by a fault at a step: its exit code, stdout and stderr; None where it never came there.
 
@@ -159,7 +162,7 @@ def met(there: Ground, fault: str, step: str, directory: Path, *arguments: str) 
     reached = wait_for(directory / "reached", process)
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     if reached:
-        FAULTS[fault](there, process, int((directory / "reached").read_text()))
+        (act or FAULTS[fault])(there, process, int((directory / "reached").read_text()))
     (directory / "go").touch()
     # Where a way is stalled, each attempt waits for seconds at each statement, and connectorx half a minute.
     stdout, stderr = process.communicate(timeout=180)
@@ -167,3 +170,25 @@ def met(there: Ground, fault: str, step: str, directory: Path, *arguments: str) 
     assert alive == [], "processes of it are left"
     assert PASSWORD not in stdout + stderr
     return (process.returncode, stdout, stderr) if reached else None
+
+
+def rob(clinic: Clinic, what: str) -> None:
+    """End the sessions that hold the run's locks, or all that it has."""
+    chosen = "application_name LIKE 'arrowetl run %'" if what == "its locks" else "application_name LIKE 'arrowetl%'"
+    admin = drivers.Postgres(clinic.sandbox.admin("warehouse"))
+    admin.rows(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{clinic.sandbox.warehouse.user}' "
+        f"AND {chosen}"
+    )
+    admin.close()
+    server = drivers.MySQL(clinic.sandbox.admin("replica"))
+    user = clinic.sandbox.replica.user
+    there = server.rows(f"SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{user}'")
+    if what == "its locks":
+        name = sql.mysql_literal(f"arrowetl {sql.lock_number(clinic.sandbox.replica.database)}")
+        there = server.rows(f"SELECT IS_USED_LOCK({name})")
+    for (one,) in there:
+        # It may have ended by itself.
+        with suppress(ArrowetlError):
+            server.execute(f"KILL {one}")
+    server.close()

@@ -11,16 +11,20 @@ import os
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import Clinic
-from faults import FAULTS, IN_WORKERS, Ground, ground, met
+from faults import FAULTS, IN_WORKERS, Act, Ground, ground, met, rob
 from independent import differences
 from injected import STEPS
 
 from arrowetl import drivers
+from arrowetl.errors import ArrowetlError
+from arrowetl.route import VARIABLES
+from arrowetl.sandbox.launch import PASSWORD
 
 ROUNDS = int(os.environ.get("ARROWETL_TEST_ROUNDS", "20"))
 SEED = int(os.environ.get("ARROWETL_TEST_SEED", random.SystemRandom().randrange(10**6)))
@@ -41,7 +45,90 @@ tables:
   random: {batch_size: 300}
 """
 # A stall is waited for seconds, and tried at its steps elsewhere.
-SOME = [fault for fault in FAULTS if "stalled" not in fault]
+SOME: dict[str, Act] = {
+    **{fault: act for fault, act in FAULTS.items() if "stalled" not in fault},
+    "the run's locks are lost": lambda there, process, pid: rob(there.clinic, "its locks"),
+    "all of its sessions at the ends are lost": lambda there, process, pid: rob(there.clinic, "every session"),
+}
+BACKUP = "chaos_backup"
+ACCOUNT = "chaos"
+# What servers may do to sessions that say nothing: server, statement, and the one that puts it back.
+HABITS = (
+    ("source", "SET GLOBAL init_connect = 'SET NAMES latin1'", "SET GLOBAL init_connect = ''"),
+    ("source", "SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'", "SET GLOBAL sql_mode = DEFAULT"),
+    ("source", "SET GLOBAL max_join_size = 10", "SET GLOBAL max_join_size = DEFAULT"),
+    ("source", "SET GLOBAL time_zone = '+11:00'", "SET GLOBAL time_zone = 'SYSTEM'"),
+    ("replica", "SET GLOBAL wait_timeout = 3", "SET GLOBAL wait_timeout = DEFAULT"),
+    ("replica", "SET GLOBAL sql_mode = 'TRADITIONAL,PIPES_AS_CONCAT'", "SET GLOBAL sql_mode = DEFAULT"),
+    ("replica", "SET GLOBAL tx_isolation = 'SERIALIZABLE'", "SET GLOBAL tx_isolation = DEFAULT"),
+    *(
+        ("warehouse", f"ALTER ROLE {{role}} SET {name} = {value}", f"ALTER ROLE {{role}} RESET {name}")
+        for name, value in {
+            "statement_timeout": "100", "standard_conforming_strings": "off", "quote_all_identifiers": "on",
+            "datestyle": "'SQL, DMY'", "bytea_output": "escape", "search_path": "nowhere",
+            "default_transaction_read_only": "on", "timezone": "'Asia/Tokyo'",
+        }.items()
+    ),
+)  # fmt: skip
+
+
+class Administrator:
+    """Who changes servers, privileges and tables at the ends between two nights, and puts right what must be."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        self._clinic = clinic
+        self._back: list[tuple[str, str]] = []
+
+    def say(self, server: str, *statements: str) -> None:
+        endpoint = self._clinic.sandbox.admin(server)
+        session = drivers.Postgres(endpoint) if server == "warehouse" else drivers.MySQL(endpoint)
+        for statement in statements:
+            # A table that has not arrived yet cannot be emptied.
+            with suppress(ArrowetlError):
+                session.execute(statement.replace("{role}", self._clinic.sandbox.warehouse.user))
+        session.close()
+
+    def day(self, rng: random.Random, done: list[str]) -> None:
+        """One thing, or two, or none."""
+        table = rng.choice(sorted(TABLES))
+        for what in rng.sample(["empty", "lose", "backup", "restore", "revoke", "habit", "nothing", "nothing"], 2):
+            if what == "empty":
+                end = rng.choice(["replica", "warehouse"])
+                self.say(end, f"TRUNCATE {'raw.' if end == 'warehouse' else ''}{table}")
+            elif what == "lose":
+                self.say("replica", f"DELETE FROM {table} WHERE MOD(Num, 2) = 0")
+            elif what in ("backup", "restore"):
+                kept = f"{BACKUP}.{table}"
+                self.say("source", *(_copied(table, kept) if what == "backup" else _copied(kept, table)))
+            elif what == "revoke":
+                self.say("source", f"REVOKE SELECT ON {self._clinic.sandbox.source.database}.{table} FROM {ACCOUNT}")
+            elif what == "habit":
+                server, said, back = rng.choice(HABITS)
+                self.say(server, said)
+                self._back.append((server, back))
+            done.append(f"{what} {table}")
+
+    def grant(self) -> None:
+        """What was taken from the account is given back: what it does not see cannot arrive."""
+        database = self._clinic.sandbox.source.database
+        self.say("source", *(f"GRANT SELECT ON {database}.{table} TO {ACCOUNT}" for table in TABLES))
+
+    def put_back(self) -> None:
+        for server, statement in self._back:
+            self.say(server, statement)
+        self._back.clear()
+
+
+def _copied(there: str, here: str) -> tuple[str, ...]:
+    """A table as it was, stamps and all; nothing where there is none."""
+    return (
+        f"CREATE TABLE {here}_new LIKE {there}",
+        f"INSERT INTO {here}_new SELECT * FROM {there}",
+        # Without a copy of it the other one stays.
+        f"RENAME TABLE {here} TO {here}_old, {here}_new TO {here}",
+        f"RENAME TABLE {here}_new TO {here}",
+        f"DROP TABLE IF EXISTS {here}_old, {here}_new",
+    )
 
 
 def fill(session: drivers.MySQL, rng: random.Random, table: str, rows: int) -> None:
@@ -83,10 +170,12 @@ def work(session: drivers.MySQL, rng: random.Random, done: list[str]) -> None:
 
 def night(there: Ground, rng: random.Random, place: Path, done: list[str]) -> str:
     """A run, and a fault at some step of it or at some moment; what it was, in words."""
-    fault, executor = rng.choice(SOME), rng.choice(["thread", "process"])
+    fault, executor = rng.choice(sorted(SOME)), rng.choice(["thread", "process"])
     if rng.random() < 0.6:
         step = rng.choice(IN_WORKERS if "worker" in fault else sorted(STEPS))
-        came = met(there, fault, step, place, "--executor", "process" if "worker" in fault else executor)
+        came = met(
+            there, fault, step, place, "--executor", "process" if "worker" in fault else executor, act=SOME[fault]
+        )
         words = f"{fault} at {step}" if came else f"{fault} at {step}, where it never came"
     else:
         process = there.start("run", "--all", "--json", "--max-workers", "2", "--executor", executor)
@@ -95,7 +184,7 @@ def night(there: Ground, rng: random.Random, place: Path, done: list[str]) -> st
         children = psutil.Process(process.pid).children() if process.poll() is None else []
         target = rng.choice(children).pid if children else process.pid
         if process.poll() is None:
-            FAULTS[fault](there, process, target)
+            SOME[fault](there, process, target)
         process.communicate(timeout=90)
         words = f"{fault} after {delay:.2f} s"
     done.append(words)
@@ -110,23 +199,35 @@ def test_chaos(clinic: Clinic, tmp_path: Path, capsys: pytest.CaptureFixture[str
     rng, done, met_by = random.Random(SEED), list[str](), Counter[str]()
     clinic.tables_file.write_text(SETTINGS)
     session = drivers.MySQL(clinic.sandbox.admin("source"))
+    admin = Administrator(clinic)
+    clinic.undo.append(admin.put_back)
+    clinic.undo.append(lambda: admin.say("source", f"DROP DATABASE {BACKUP}", f"DROP USER {ACCOUNT}"))
+    session.execute(f"CREATE DATABASE {BACKUP}")
+    session.execute(f"CREATE USER {ACCOUNT} IDENTIFIED BY 'another {PASSWORD}'")
+    clinic.environment |= {
+        f"TEST_{VARIABLES['source']}_USER": ACCOUNT, f"TEST_{VARIABLES['source']}_PASSWORD": f"another {PASSWORD}",
+    }  # fmt: skip
     for table, (engine, columns) in TABLES.items():
         session.execute(f"CREATE TABLE {table} ({columns}) ENGINE={engine} DEFAULT CHARSET=utf8")
         fill(session, rng, table, 1_000)
     session.close()
+    admin.grant()
     with ground(clinic) as there:
         for number in range(1, ROUNDS + 1):
             session = drivers.MySQL(clinic.sandbox.admin("source"))
             work(session, rng, done)
             session.close()
+            admin.day(rng, done)
             met_by[night(there, rng, tmp_path / str(number), done)] += 1
             if number % 5 and number != ROUNDS:
                 continue
+            admin.grant()
             run = clinic.run("--all")
             told = (SEED, number, done)
             assert run["exit_code"] == 0, ([one["error"] for one in run["tables"] if one["error"]], told)
             assert clinic.leftovers() == [], told
             assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == [], told
             done.clear()
+            admin.put_back()
     with capsys.disabled():
         print("\n".join(f"{number:4} {fault}" for fault, number in sorted(met_by.items())), flush=True)

@@ -20,11 +20,11 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import Clinic
-from faults import Ground, ground, wait_for
+from faults import Ground, ground, rob, wait_for
 from independent import differences
 from injected import STEPS
 
-from arrowetl import drivers, sql
+from arrowetl import drivers
 from arrowetl.errors import ArrowetlError
 
 ROWS = 60_000
@@ -49,28 +49,6 @@ SHORT = [
 ]
 CHOSEN = ALL if os.environ.get("ARROWETL_TEST_LOCKS") == "all" else SHORT
 TABLES = ("first", "edited", "keyless")
-
-
-def rob(clinic: Clinic, what: str) -> None:
-    """End the sessions that hold the run's locks, or all that it has."""
-    chosen = "application_name LIKE 'arrowetl run %'" if what == "its locks" else "application_name LIKE 'arrowetl%'"
-    admin = drivers.Postgres(clinic.sandbox.admin("warehouse"))
-    admin.rows(
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{clinic.sandbox.warehouse.user}' "
-        f"AND {chosen}"
-    )
-    admin.close()
-    server = drivers.MySQL(clinic.sandbox.admin("replica"))
-    user = clinic.sandbox.replica.user
-    there = server.rows(f"SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{user}'")
-    if what == "its locks":
-        name = sql.mysql_literal(f"arrowetl {sql.lock_number(clinic.sandbox.replica.database)}")
-        there = server.rows(f"SELECT IS_USED_LOCK({name})")
-    for (one,) in there:
-        # It may have ended by itself.
-        with suppress(ArrowetlError):
-            server.execute(f"KILL {one}")
-    server.close()
 
 
 @contextmanager

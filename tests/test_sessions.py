@@ -5,6 +5,7 @@ What our sessions say of themselves, and that they are it: whatever a server, a 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from conftest import Clinic
@@ -117,6 +118,38 @@ def test_a_warehouse_that_is_not_encoded_in_utf8(clinic: Clinic) -> None:
         assert preflight.examine(there).error is not None
     admin.execute("DROP DATABASE narrow")
     admin.close()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "standard_conforming_strings = off",
+        "quote_all_identifiers = on",
+        "datestyle = 'SQL, DMY'",
+        "bytea_output = escape",
+        "search_path = nowhere",
+        "default_transaction_read_only = on",
+        "timezone = 'Asia/Tokyo'",
+        "client_encoding = LATIN1",
+        "statement_timeout = 100",
+        "extra_float_digits = -5",
+        "intervalstyle = iso_8601",
+        "row_security = off",
+    ],
+)
+def test_a_role_that_prescribes(clinic: Clinic, setting: str) -> None:
+    """One setting at a time: ours hold, and Arrow's types are what they are, in both kinds of session."""
+    role, admin = clinic.sandbox.warehouse.user, drivers.Postgres(clinic.sandbox.admin("warehouse"))
+    name = setting.partition(" ")[0]
+    admin.execute(f'ALTER ROLE "{role}" SET {setting}')
+    clinic.undo += [partial(admin.execute, f'ALTER ROLE "{role}" RESET {name}'), admin.close]
+    ours = {one.name.lower(): one for one in sessions.postgres()}[name]
+    for kind in (drivers.Postgres, drivers.PostgresArrow):
+        session = kind(clinic.sandbox.warehouse)
+        assert sessions.is_so(ours, session.rows(f"SELECT pg_catalog.current_setting('{name}')")[0][0])
+        session.execute("CREATE TEMPORARY TABLE written AS SELECT 'é\\'::text AS t, 1.5::numeric(5,2) AS n")
+        assert session.rows("SELECT t, n::text FROM pg_temp.written") == [("é\\", "1.50")]
+        session.close()
 
 
 def test_a_session_that_two_clients_share(clinic: Clinic) -> None:

@@ -40,15 +40,26 @@ class PostgresArrow:
         self._used = time.monotonic()
         self._adbc = import_module("adbc_driver_postgresql.dbapi")
         self._fd: int | None = None
+        self._open(conninfo(endpoint))
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            if not self._knows_types():
+                # It learns the names of types while it connects, where a role may have them quoted; no pooler that
+                # refuses `options` is met by who has no such role.
+                self.close()
+                self._open(f"{conninfo(endpoint)} options='-c quote_all_identifiers=off'")
+            set_up(self)
+            undo.pop_all()
+
+    def _open(self, way: str) -> None:
         # One at a time: what is opened meanwhile is this one.
         with _CONNECTING, self._translated("connect"):
             before = sockets()
-            self._connection = self._adbc.connect(conninfo(endpoint), autocommit=True)
-            self._fd = opened_since(before, endpoint)
-        with ExitStack() as undo:
-            undo.callback(self.close)
-            set_up(self)
-            undo.pop_all()
+            self._connection = self._adbc.connect(way, autocommit=True)
+            self._fd = opened_since(before, self.endpoint)
+
+    def _knows_types(self) -> bool:
+        return bool(self.read_arrow("SELECT ''::pg_catalog.text").schema.field(0).type == pa.string())
 
     def read_arrow(self, statement: str) -> pa.Table:
         """The rows of a query as Arrow: what is no type of Arrow's must be cast to one."""

@@ -102,7 +102,10 @@ def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
         answers = session.rows(sessions.said_to_postgres(settings))
         found = {name: now for name, now, _ in answers}
         sessions.require(endpoint, settings, found)
-        if (encoding := found[sessions.ENCODING]) != "UTF8":
+        encoding = found.get(sessions.ENCODING)
+        if encoding is None:
+            raise sessions.not_as_set(endpoint, f"of its settings {len(found)} were answered, and not its encoding")
+        if encoding != "UTF8":
             raise DatabaseConnectionError(
                 f"{endpoint}: its database is encoded in {encoding}, which has no room for the source's texts",
                 f"make another: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8', and name it in "

@@ -1,4 +1,4 @@
-ALTER ROLE CURRENT_USER SET statement_timeout = '30ms';
+ALTER ROLE CURRENT_USER SET statement_timeout = '100ms';
 ALTER ROLE CURRENT_USER SET standard_conforming_strings = off;
 ALTER ROLE CURRENT_USER SET quote_all_identifiers = on;
 ALTER ROLE CURRENT_USER SET search_path = 'nowhere';
