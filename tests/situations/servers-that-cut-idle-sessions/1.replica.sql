@@ -1,1 +1,1 @@
-SET GLOBAL wait_timeout = 1;
+SET GLOBAL wait_timeout = 3;

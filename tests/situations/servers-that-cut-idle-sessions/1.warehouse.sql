@@ -1,1 +1,1 @@
-ALTER ROLE CURRENT_USER SET idle_session_timeout = '1s';
+ALTER ROLE CURRENT_USER SET idle_session_timeout = '3s';
