@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from arrowetl import drivers, memory
+from arrowetl import drivers, limits, memory
 from arrowetl.model import Comparison, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
 from arrowetl.replica import Replica
@@ -138,7 +138,7 @@ class Job:
         by_checksum = plan.is_delta and not plan.proves and plan.comparison is Comparison.CHECKSUM
         # By a watermark it may be all of them, where a statement touched every row.
         copies = 1 if self.part.since is not None else 0 if by_checksum else 2 if plan.is_delta else 1
-        return copies * max(self.part.rows * plan.table.row_bytes, self.part.bytes)
+        return copies * max(self.part.rows * plan.table.row_bytes, limits.long_copies * self.part.bytes)
 
 
 def carried(carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:

@@ -61,9 +61,12 @@ bench_gain_min = 1.03
 # Tables of wider rows than this are split by the lengths of what is in them, and not by their number. Where some rows
 # may be far wider than the average (`partition.varies`), what a range has in them is added up first, by the source: no
 # range has more than this. 200,000 rows of which 256 have a megabyte each: 1,752 MiB at the peak without, 330 with it.
+# Long texts take twice the room of others, of all that is in flight (`benchmarks/memory.py`, 100 MB each: 510 MB of a
+# keyless table, 439 of one whose long texts stand together, by 24 MiB and once; MEASURED).
 wide_row_bytes = 16 * 1024
 varying_row_bytes = 1024
-range_bytes_max = 24 * MIB
+range_bytes_max = 16 * MIB
+long_copies = 2
 
 # An engine's estimate of its rows is believed until so many more are counted, and twice as many.
 estimate_off_rows = 10_000

@@ -111,7 +111,9 @@ class OfMySQL:
         self, planned: TablePlan, part: Partition, wanted: pa.Schema, told: list[Coercion]
     ) -> Iterator[pa.Table]:
         for one in self._source.partitions(planned):
-            bounded = replace(one, since=part.since, condition=part.condition)
+            # A table without a key to cut it by comes in pieces, each of which has a condition of its own.
+            both = " AND ".join(f"({words})" for words in (one.condition, part.condition) if words)
+            bounded = replace(one, since=part.since, condition=both)
             read, rows = self._source.extract(planned, bounded)
             converted, coercions = coerce.to_warehouse(planned.name, rows, read.fields, None)
             told += coercions
@@ -168,14 +170,15 @@ class OfWarehouse:
             watermark = settings.get("primary_incremental_column")
             if watermark not in columns or watermark in masked:
                 raise _no_watermark(name)
-            since = sql.postgres_literal(_moment(request.since, _overlap(columns[str(watermark)])))
+            since = sql.postgres_literal(_moment(request.since))
             conditions.append(f"{sql.postgres_name(str(watermark))} >= {since}")
         wanted = pa.schema([parquet.field_of(c, columns[c], None) for c in chosen])
         told: list[Coercion] = []
         pieces = self._pieces(name, self._statement(name, columns, chosen, conditions), wanted, told)
         left_out = tuple(column for column in types if column not in chosen)
         reached = _recorded(self._warehouse, tracking.watermark_question(namespace, origin))
-        return Read(wanted, pieces, told, reached, left_out)
+        overlap = _overlap(columns.get(str(settings.get("primary_incremental_column")), ""))
+        return Read(wanted, pieces, told, reached and _earlier(reached, overlap), left_out)
 
     def _statement(
         self, name: str, columns: Mapping[str, str], chosen: Sequence[str], conditions: Sequence[str]
@@ -234,7 +237,19 @@ def _until(table: Table, watermark: str | None, high: str | None) -> str | None:
     """A watermark as the next `--since` takes it: a TIMESTAMP in UTC, and saying so."""
     if watermark is None or high is None:
         return None
-    return f"{high}+00:00" if table.column(watermark).data_type == "timestamp" and "+" not in high else high
+    column = table.column(watermark)
+    said = f"{high}+00:00" if column.data_type == "timestamp" and "+" not in high else high
+    return _earlier(said, evidence.overlap(column))
+
+
+def _earlier(reached: str, overlap: timedelta) -> str:
+    """
+    Where the next increment is to begin: by so much earlier as stamps may come late. A row that is in two is the same.
+
+    >>> _earlier("2026-01-31T06:00:00+00:00", timedelta(hours=2)), _earlier("17", timedelta(hours=2))
+    ('2026-01-31T04:00:00+00:00', '17')
+    """
+    return reached if reached.lstrip("-").isdigit() else (datetime.fromisoformat(reached) - overlap).isoformat()
 
 
 def _require_masks(name: str, end: str, masks: Mapping[str, str | None], as_of: str | None) -> None:
@@ -274,7 +289,7 @@ def _since(name: str, since: str, table: Table, watermark: str | None) -> str | 
     if watermark is None:
         raise _no_watermark(name)
     if table.column(watermark).data_type in ("timestamp", "datetime", "date"):
-        return _moment(since, evidence.overlap(table.column(watermark)))
+        return _moment(since)
     if not since.lstrip("-").isdigit():
         raise UsageError(f"--since: {watermark} is a number, got {since}")
     return since
@@ -290,18 +305,15 @@ def _overlap(type_: str) -> timedelta:
     return evidence.overlap(Column("", kind, kind)) if kind else timedelta()
 
 
-def _moment(since: str, overlap: timedelta) -> str:
-    """
-    A moment in UTC as both languages read it, so much earlier: rows whose stamps came late are in the next increment,
-    and those that are in two are the same. A number stays one.
-    """
+def _moment(since: str) -> str:
+    """A moment in UTC as both languages read it; a number stays one."""
     if since.lstrip("-").isdigit():
         return since
     try:
         moment = datetime.fromisoformat(since)
     except ValueError as error:
         raise UsageError(f"--since: no moment: {since}", "write it like 2026-01-31T06:00:00+00:00") from error
-    return ((moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment) - overlap).isoformat(" ")
+    return (moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment).isoformat(" ")
 
 
 def _named(table: str, there: Sequence[str], wanted: Sequence[str]) -> list[str]:

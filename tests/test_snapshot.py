@@ -83,16 +83,21 @@ def test_what_is_asked_for_and_no_more(patients: Clinic, end: str) -> None:
 
 
 def test_the_next_increment_begins_where_this_one_ends(patients: Clinic) -> None:
-    """`until` of the one is `--since` of the other."""
+    """`until` of the one is `--since` of the other; a row that comes ten minutes late is in it, too."""
     until = taken(patients, "--from", "source")["until"]
-    patients.create("UPDATE patient SET Fee = 0 WHERE PatNum IN (3, 4)")
+    patients.create(
+        "UPDATE patient SET Fee = 0 WHERE PatNum IN (3, 4);\n"
+        "SET timestamp = UNIX_TIMESTAMP((SELECT MAX(DateTStamp) FROM patient WHERE Fee > 0)) - 600;\n"
+        "UPDATE patient SET Fee = -1 WHERE PatNum = 9"
+    )
     since, place = ("patient", "--from", "source", "--since", until), patients.directory
     refused = patients.arrowetl("snapshot", *since, "--to", str(place / "out"))
     done = patients.arrowetl("snapshot", *since, "--to", str(place / "increment"))
 
     assert (refused.returncode, done.returncode) == (2, 0)
     assert len(rows_of(place / "out" / "patient")) == 1_000
-    assert sorted(row["PatNum"] for row in rows_of(place / "increment" / "patient")) == [3, 4]
+    # What was stamped in the two hours before is in both.
+    assert sorted(row["PatNum"] for row in rows_of(place / "increment" / "patient")) == [3, 4, 9, 998, 999, 1000]
 
 
 REFUSED = {
