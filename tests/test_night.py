@@ -300,7 +300,9 @@ def test_a_table_that_is_emptied_and_one_that_is_dropped(clinic: Clinic) -> None
     clinic.create("TRUNCATE patient;\nDROP TABLE other")
     run = clinic.run()
 
-    assert (only(run)["table"], moved(only(run))) == ("patient", (0, 0, 3000))
+    (table,) = run["tables"]
+    assert (table["table"], table["error"], moved(table)) == ("patient", None, (0, 0, 3000))
+    assert (run["exit_code"], run["missing"]) == (1, ["other"])
     assert differences(clinic.sandbox, "patient") == ([], {})
     assert clinic.warehouse("SELECT count(*) FROM raw.other") == [(5,)]
     assert any("no more at the source: other" in warning for warning in run["warnings"])

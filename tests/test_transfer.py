@@ -129,7 +129,7 @@ class FakeServers(Servers):
 
 class FakeLedger:
     def __init__(self, world: World) -> None:
-        self.world = world
+        self.world, self.locks = world, self
 
     def require_lock(self) -> None:
         self.world.locks += 1

@@ -49,7 +49,7 @@ def only(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_lock_at_the_replica(notes: Clinic) -> None:
-    """Held for seconds by somebody who reads and writes there: the table is tried again, and carried."""
+    """Held for seconds by somebody who reads and writes there: it is waited for, whatever the server's own patience."""
     notes.create("SET GLOBAL innodb_lock_wait_timeout = 1", "replica")
     notes.undo.append(lambda: notes.create("SET GLOBAL innodb_lock_wait_timeout = 50", "replica"))
     session = drivers.MySQL(notes.sandbox.admin("replica"))
@@ -62,7 +62,7 @@ def test_a_lock_at_the_replica(notes: Clinic) -> None:
     table = only(notes.run("--all", ARROWETL_RETRY_SECONDS="1"))
     release.join()
 
-    assert (table["status"], table["attempts"] > 1) == ("succeeded", True), table["error"]
+    assert (table["status"], table["attempts"]) == ("succeeded", 1), table["error"]
     assert differences(notes.sandbox, "notes")[0] == []
 
 
@@ -185,7 +185,9 @@ def test_a_table_that_changes_while_it_is_read(
     assert (table["status"], other["status"]) == (status, "succeeded"), table["error"]
     assert words is None or words in table["error"]["message"]
     settle()
-    assert notes.run("--all")["exit_code"] == 0
+    again = notes.run("--all")
+    # One that is gone is missed until somebody says that it is right.
+    assert (again["exit_code"], again["missing"]) == ((0, []) if status == "succeeded" else (1, ["notes"]))
     assert notes.leftovers() == []
     if status == "succeeded":
         assert differences(notes.sandbox, "notes")[0] == []
