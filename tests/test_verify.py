@@ -252,7 +252,8 @@ def test_documents_are_compared_by_what_they_mean(clinic: Clinic) -> None:
 STAMPED = (
     "CREATE TABLE s (Num int NOT NULL AUTO_INCREMENT, v varchar(20), DateTStamp timestamp NOT NULL "
     "DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (Num), KEY (DateTStamp)) ENGINE=MyISAM;\n"
-    "INSERT INTO s SELECT seq, CONCAT('v', seq), NOW() - INTERVAL 2 DAY FROM seq_1_to_1000"
+    "INSERT INTO s SELECT seq, CONCAT('v', seq), NOW() - INTERVAL 2 DAY - INTERVAL 1000 - seq HOUR FROM "
+    "seq_1_to_1000"
 )
 INCREMENTAL = """
 tables:
@@ -280,7 +281,8 @@ def test_only_what_changed_is_read(clinic: Clinic, monkeypatch: pytest.MonkeyPat
     deleted = night("DELETE FROM s WHERE Num = 555")
 
     assert {one.verdict for found in (first, quiet, edited, deleted) for one in found.values()} == {"equal"}
-    assert [found["s"].rows_read for found in (first, quiet, edited)] == [3_000, 0, 300]
+    # The last range has the highest stamps of the night before, and those of two hours less.
+    assert [found["s"].rows_read for found in (first, quiet, edited)] == [3_000, 0, 300 + 300]
     # The edit of the night before lies within what is looked at twice.
     assert deleted["s"].rows_read == 300 + 297
     assert [found["still"].rows_read for found in (first, quiet, edited)] == [6, 0, 0]
