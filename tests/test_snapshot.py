@@ -100,6 +100,22 @@ def test_the_next_increment_begins_where_this_one_ends(patients: Clinic) -> None
     assert sorted(row["PatNum"] for row in rows_of(place / "increment" / "patient")) == [3, 4, 9, 998, 999, 1000]
 
 
+def test_what_dbt_made_of_what_is_held_back(patients: Clinic) -> None:
+    """Of another schema too, columns that are called like those that are excluded or masked stay where they are."""
+    patients.undo.append(lambda: patients.warehouse_execute("DROP SCHEMA marts CASCADE"))
+    patients.warehouse_execute("CREATE SCHEMA marts")
+    patients.warehouse_execute(
+        "CREATE TABLE marts.dim AS SELECT 7 AS \"PatNum\", 'SSN-7' AS \"SSN\", 'Name 7' AS lname"
+    )
+    done = patients.arrowetl("snapshot", "dim", "--namespace", "marts", "--to", str(patients.directory / "out"))
+    everything = b"".join(path.read_bytes() for path in (patients.directory / "out").rglob("*") if path.is_file())
+
+    assert done.returncode == 0, done.stderr
+    assert rows_of(patients.directory / "out" / "dim") == [{"PatNum": 7}]
+    assert b"SSN-7" not in everything and b"Name 7" not in everything
+    assert "SSN" in done.stdout + done.stderr + (patients.directory / "out" / "manifest.json").read_text()
+
+
 REFUSED = {
     "1; DROP TABLE patient": "more than a condition",
     "PatNum IN (SELECT 1)": "cannot be asked",
