@@ -204,7 +204,7 @@ def test_no_privilege_to_create_a_table_at_the_warehouse(patients: Clinic) -> No
 
 
 def test_a_full_disk_under_the_spills(patients: Clinic) -> None:
-    """The table fails and says what to do; the warehouse gets it, which needs no spill; the others go on; none stays."""
+    """The table fails and says what to do; the warehouse gets it, which needs no spill; none stays."""
     patients.create(
         "CREATE TABLE wide (Num bigint NOT NULL, T longtext, PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;\n"
         "INSERT INTO wide SELECT seq, REPEAT('x', 100000) FROM seq_1_to_20"
