@@ -125,7 +125,9 @@ def refused_by_mysql(settings: Iterable[Setting]) -> str:
     # A number that is compared as text would be compared as a double.
     wanted = {one: one.wanted if _number(one.wanted) is not None else f"'{one.wanted}'" for one in settings}
     same = " ".join(_for(one, f"AND @@SESSION.{one.name} = {value}") for one, value in wanted.items())
-    return f"SET @arrowetl = IF(TRUE {same}, 1, (SELECT 1 UNION ALL SELECT 2))"
+    # A setting is set to what it is already: at the source nothing else is ever said.
+    seconds = limits.server_network_seconds
+    return f"SET SESSION net_write_timeout = IF(TRUE {same}, {seconds}, (SELECT 1 UNION ALL SELECT 2))"
 
 
 NOT_AS_SET = 1242
