@@ -166,3 +166,17 @@ def test_a_block_that_fails_leaves_nothing(sandbox: servers.Sandbox) -> None:
         session.execute("INSERT INTO t VALUES (2)")
     assert session.rows("SELECT n FROM t") == [(2,)]
     session.close()
+
+
+@pytest.mark.parametrize("password", ["a", "ab", "abc"])
+def test_a_short_password_is_not_cut_out_of_what_is_said(password: str) -> None:
+    """The stars would tell it: `does not e***ist`."""
+    endpoint = Endpoint("source", "clinic", 3306, "opendental", "reader", password)
+
+    assert refusals.clean("a table called abc does not exist", endpoint) == "a table called abc does not exist"
+
+
+def test_a_long_one_is() -> None:
+    endpoint = Endpoint("source", "clinic", 3306, "opendental", "reader", "correct horse")
+
+    assert refusals.clean("Access denied: correct horse", endpoint) == "Access denied: ***"

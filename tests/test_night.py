@@ -21,6 +21,7 @@ from arrowetl.errors import DatabaseQueryError
 from arrowetl.ledger import Ledger
 from arrowetl.route import Choices
 from arrowetl.source import Source
+from arrowetl.sql import tracking
 
 STAMP = "DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
 PATIENT = f"""
@@ -650,3 +651,20 @@ def test_a_key_that_is_carried_as_text_is_found_again(clinic: Clinic) -> None:
 
     assert (table["error"], table["rows_inserted"], table["rows_updated"]) == (None, 1, 1)
     assert differences(clinic.sandbox, "seat", asked={"Num": "text"}) == ([], {})
+
+
+def test_a_doubt_is_put_before_a_version_once(patients: Clinic) -> None:
+    """However often an end is in doubt: the column has an end. When it is none, the version is the one it was."""
+    patients.run()
+    session = drivers.MySQL(patients.sandbox.replica)
+    asked = "SELECT version FROM etl_copy_status WHERE table_name = 'patient'"
+    before = session.rows(asked)
+    for _ in range(8):
+        session.execute(tracking.in_doubt("patient"))
+    doubted = session.rows(asked)
+    session.execute(tracking.no_doubt("patient"))
+    after = session.rows(asked)
+    session.close()
+
+    assert doubted == [(f"in doubt: {before[0][0]}",)]
+    assert after == before

@@ -192,3 +192,14 @@ def test_a_unique_key_of_values_masked_in_part_is_none_at_the_replica() -> None:
 
     assert sql.add_indexes("d", "patient", shown) is None
     assert "UNIQUE INDEX `name`" in (sql.add_indexes("d", "patient", hashed) or "")
+
+
+def test_what_a_mysql_replica_calls_otherwise_or_cannot_be() -> None:
+    """A geomcollection is MariaDB's geometrycollection; what is unique by a hash is no index of MySQL's."""
+    places = planned(table("t", column("p", "geomcollection"), flavour=Flavour.MYSQL))
+    texts = planned(table("t", column("s", "text"), indexes=(Index("s", (("s", None),), unique=True, kind="HASH"),)))
+
+    assert "`p` geometrycollection" in sql.create_replica("d", "t", places, Flavour.MARIADB, COLLATIONS)
+    assert "`p` geomcollection" in sql.create_replica("d", "t", places, Flavour.MYSQL, COLLATIONS)
+    assert "UNIQUE" in sql.create_replica("d", "t", texts, Flavour.MARIADB, COLLATIONS, indexed=True)
+    assert "UNIQUE" not in sql.create_replica("d", "t", texts, Flavour.MYSQL, COLLATIONS, indexed=True)
