@@ -172,7 +172,7 @@ def validate(offline: bool) -> None:
     with suppress(EnvironmentError):  # a file that cannot be read is told below
         for name, (value, origin) in config.shown_variables(os.environ, tables_file, chosen().get("env_file")).items():
             click.echo(f"{name} = {value} ({origin}): {config.ARROWETL_VARIABLES[name][1]}", err=True)
-    for name, (value, default) in run_wide(chosen().get("tables_file") or config.DEFAULT_TABLES).items():
+    for name, (value, default) in run_wide(tables_file).items():
         told = f"{value}" + ("" if value == default else f" (default {default})")
         click.echo(f"settings.{name} = {told}", err=True)
     try:
@@ -180,7 +180,7 @@ def validate(offline: bool) -> None:
             problems, notes = etl.validate(offline)
     except EnvironmentError as error:
         # Without settings there is no server to ask; the file can be judged all the same.
-        problems, notes = [str(error), *problems_of(chosen().get("tables_file") or config.DEFAULT_TABLES)], []
+        problems, notes = [str(error), *problems_of(tables_file)], []
     for line in (*notes, *problems):
         click.echo(printable(line))
     if problems:

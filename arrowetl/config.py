@@ -287,10 +287,9 @@ def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen:
         # It may have a password in it.
         problems.append(f"{shown}_HOST: must be a host's name or its address; a URL has no place there")
         missing.append("HOST")
-    if reserved := reserved_place(
-        name, values.get(f"{prefix}_{'SCHEMA' if name == 'warehouse' else 'DB'}", "").strip()
-    ):
-        problems.append(f"{shown}_{'SCHEMA' if name == 'warehouse' else 'DB'}: {reserved}")
+    part = "SCHEMA" if name == "warehouse" else "DB"
+    if reserved := reserved_place(name, values.get(f"{prefix}_{part}", "").strip()):
+        problems.append(f"{shown}_{part}: {reserved}")
         missing.append("SCHEMA")
     if missing:
         return None

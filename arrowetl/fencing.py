@@ -2,7 +2,7 @@
 What a switch proves of itself, in the transaction that makes it: that it is the run's to make, and all there.
 
 At either end alike. The sentences are in `sql.fence`; who holds the lock of a
-run, and lets it switch, is `ledger`'s business.
+run, and lets it switch, is the business of `locks`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ The nouns of arrowetl, as frozen values: what the catalog found, what was
 asked for, what was planned.
 
 Nothing here does anything; whoever needs a new word for a thing that moves
-between modules adds it here first. Catalog values come from `source`, plans
+between modules adds it here first. Catalog values come from `catalog`, plans
 from `plan`; what came of a plan is in `outcome`.
 """
 

@@ -121,9 +121,9 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
 def _incremental_words(plan: TablePlan, since: str, around: Circumstances) -> str:
     """What is read, and what of the rest is looked at."""
     words = f"{plan.watermark} from {since} on; the rest by checksums"
-    if plan.table.rows <= limits.whole_rows_checksum_max:
+    if plan.watermark is None or evidence.rest_is_compared_whole(plan):
         return words
-    late = limits.watermark_overlap_seconds // 3600
+    late = evidence.overlap(plan.table.column(plan.watermark)) // timedelta(hours=1)
     return (
         f"{words} of its keys: what moved no stamp, or is stamped more than {late} hours late, is found when all is "
         f"compared, every {around.choices.reconcile_days} days"
@@ -212,7 +212,7 @@ def _read_otherwise(plan: TablePlan, as_of: AsOf | None, around: Circumstances) 
         return f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
     if as_of and as_of.keys not in ("", keys_of(plan)):
         return "its unique keys changed at the source: the replica's are to follow"
-    if as_of and as_of.source != around.source:
+    if as_of and evidence.another_source(as_of.source, around.source):
         return "read from another server or database than the last time"
     return None
 

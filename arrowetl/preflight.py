@@ -17,6 +17,7 @@ from typing import Any
 from arrowetl import catalog, config, drivers, limits, sql
 from arrowetl.config import Settings
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
+from arrowetl.replica import folds_names
 from arrowetl.route import Endpoint
 from arrowetl.tables_file import TablesFile, examined_tables
 
@@ -113,7 +114,7 @@ def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
     """
     left, right = drivers.MySQL(source, read_only=True), drivers.MySQL(replica)
     try:
-        folded = any(session.rows("SELECT @@lower_case_table_names")[0][0] for session in (left, right))
+        folded = any(map(folds_names, (left, right)))
         names = [e.database.lower() if folded else e.database for e in (source, replica)]
         token = sql.mysql_literal(f"arrowetl {secrets.token_hex(8)}")
         right.rows(f"SELECT GET_LOCK({token}, 0)")

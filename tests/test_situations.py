@@ -121,7 +121,7 @@ def _say(clinic: Clinic, place: str, text: str) -> None:
     """Statements that end with a semicolon at a line's end."""
     statements = [one.strip() for one in re.split(r";[ \t]*(?:\n|\Z)", text) if one.strip()]
     session: Any = (
-        drivers.Postgres(replace(clinic.sandbox.warehouse))
+        drivers.Postgres(clinic.sandbox.warehouse)
         if place == "warehouse"
         else drivers.MySQL(clinic.sandbox.admin(place))
     )
@@ -129,10 +129,7 @@ def _say(clinic: Clinic, place: str, text: str) -> None:
         if place != "warehouse":
             session.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")
         for statement in statements:
-            if re.match(r"(?:--[^\n]*\n\s*)*(?:DO|CALL|EXECUTE)\b", statement):
-                session.execute(statement)
-            else:
-                session.execute(statement)
+            session.execute(statement)
     finally:
         session.close()
 

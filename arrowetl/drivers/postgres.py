@@ -84,7 +84,6 @@ class Asks(Protocol):
     endpoint: Endpoint
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]: ...
-    def close(self) -> None: ...
 
 
 def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
@@ -95,26 +94,22 @@ def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
         Name, what the server would have done, what the session does, and why; where that is another thing.
 
     Raises:
-        DatabaseConnectionError: it is not.
+        DatabaseConnectionError: it is not; whoever opened it closes it.
     """
     settings, endpoint = sessions.postgres(), session.endpoint
-    try:
-        answers = session.rows(sessions.said_to_postgres(settings))
-        found = {name: now for name, now, _ in answers}
-        sessions.require(endpoint, settings, found)
-        encoding = found.get(sessions.ENCODING)
-        if encoding is None:
-            raise sessions.not_as_set(endpoint, f"of its settings {len(found)} were answered, and not its encoding")
-        if encoding != "UTF8":
-            raise DatabaseConnectionError(
-                f"{endpoint}: its database is encoded in {encoding}, which has no room for the source's texts",
-                f"make another: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8', and name it in "
-                f"{VARIABLES[endpoint.name]}_DB",
-                transient=False,
-            )
-    except DatabaseConnectionError:
-        session.close()
-        raise
+    answers = session.rows(sessions.said_to_postgres(settings))
+    found = {name: now for name, now, _ in answers}
+    sessions.require(endpoint, settings, found)
+    encoding = found.get(sessions.ENCODING)
+    if encoding is None:
+        raise sessions.not_as_set(endpoint, f"of its settings {len(found)} were answered, and not its encoding")
+    if encoding != "UTF8":
+        raise DatabaseConnectionError(
+            f"{endpoint}: its database is encoded in {encoding}, which has no room for the source's texts",
+            f"make another: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8', and name it in "
+            f"{VARIABLES[endpoint.name]}_DB",
+            transient=False,
+        )
     return sessions.otherwise(settings, {name: before for name, _, before in answers})
 
 

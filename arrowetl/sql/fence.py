@@ -27,14 +27,9 @@ def taken(namespace: str | None, run: str, run_id: str) -> str:
     )
 
 
-def holder(namespace: str | None, held: bool = True) -> str:
-    """
-    The mark of the run that may switch, and its name.
-
-    Args:
-        held: whether it is to stay so until the transaction ends.
-    """
-    locks = "" if not held else " LOCK IN SHARE MODE" if namespace is None else " FOR SHARE"
+def holder(namespace: str | None) -> str:
+    """The mark of the run that may switch, and its name; they stay so until the transaction ends."""
+    locks = " LOCK IN SHARE MODE" if namespace is None else " FOR SHARE"
     return f"SELECT run, run_id FROM {_place(namespace)}{locks}"
 
 

@@ -143,6 +143,14 @@ def holder_of(number: int) -> str:
     )
 
 
+def mysql_holder_of(lock: str) -> str:
+    """The same of one of MySQL's locks; its name as a literal."""
+    return (
+        "SELECT CONCAT(USER, ' from ', HOST), NOW() - INTERVAL TIME SECOND FROM information_schema.PROCESSLIST "
+        f"WHERE ID = IS_USED_LOCK({lock})"
+    )
+
+
 def holds(number: int) -> str:
     """Whether the session that asks holds one of PostgreSQL's advisory locks."""
     return (
@@ -154,11 +162,3 @@ def holds(number: int) -> str:
 def mysql_holds(lock: str) -> str:
     """The same of one of MySQL's locks; its name as a literal."""
     return f"SELECT COALESCE(IS_USED_LOCK({lock}) = CONNECTION_ID(), 0)"
-
-
-def mysql_holder_of(lock: str) -> str:
-    """The same of one of MySQL's locks; its name as a literal."""
-    return (
-        "SELECT CONCAT(USER, ' from ', HOST), NOW() - INTERVAL TIME SECOND FROM information_schema.PROCESSLIST "
-        f"WHERE ID = IS_USED_LOCK({lock})"
-    )

@@ -54,10 +54,9 @@ def other_collations(plan: TablePlan, collations: Mapping[str, str]) -> list[str
     told = []
     for field in plan.fields:
         charset, collation = field.column.charset, field.column.collation
-        there = known_charset(charset, collations) or "utf8mb4" if charset else None
-        if not charset or not there or not collation:
+        if not charset or not collation:
             continue
-        found = nearest_collation(there, collation, collations)
+        there, found = _text(charset, collation, collations)
         if found and found != f"{there}_{collation.partition('_')[2]}" and found != collation:
             told.append(f"column {field.column.name} is in {found} at the replica, which has no {collation}")
     return told
@@ -91,9 +90,14 @@ def _charset(charset: str | None, collation: str | None, known: Mapping[str, str
     """
     if not charset:
         return ""
-    charset = known_charset(charset, known) or "utf8mb4"
-    exact = nearest_collation(charset, collation or "", known)
-    return f" CHARACTER SET {charset}" + (f" COLLATE {exact}" if exact else "")
+    there, exact = _text(charset, collation or "", known)
+    return f" CHARACTER SET {there}" + (f" COLLATE {exact}" if exact else "")
+
+
+def _text(charset: str, collation: str, known: Mapping[str, str]) -> tuple[str, str | None]:
+    """The character set, and the collation, that a server has in the place of these."""
+    there = known_charset(charset, known) or "utf8mb4"
+    return there, nearest_collation(there, collation, known)
 
 
 def nearest_collation(charset: str, collation: str, known: Collection[str]) -> str | None:
