@@ -248,7 +248,9 @@ def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -
     # SIGNAL: whoever wrote the trigger chose the words, and a value may be among them.
     said = clean(str(error.msg or error), endpoint) if code != _SIGNALLED else "by a trigger of its own"
     if doing == "connect" or code in _CONNECTION_CODES:
-        remedy = remedy_for(remedies.MYSQL.get(code or 0, remedies.UNREACHABLE), endpoint)
+        # While connecting there is no statement to be limited: the library calls its own wait so.
+        known = {} if doing == "connect" and code == errorcode.ER_QUERY_TIMEOUT else remedies.MYSQL
+        remedy = remedy_for(known.get(code or 0, remedies.UNREACHABLE), endpoint)
         return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy, code not in _REFUSED)
     remedy = remedy_for(remedies.mysql(code), endpoint)
     if code in (1148, 3948, 4166) or "LOAD DATA LOCAL" in said:
