@@ -70,7 +70,11 @@ def test_what_is_recommended_was_better_by_pairs_and_by_medians(
 @pytest.mark.parametrize("to", ["both", "warehouse", "replica"])
 def test_a_table_of_several_partitions(tables: Clinic, to: str) -> None:
     """Sizes and workers are tried, each leg is timed, and nothing is left or published."""
-    found = benched(tables, "large", "--seconds", "6", "--to", to)
+    # 6 seconds are enough on a quiet machine; on a busy one the same is tried in 24.
+    for seconds in ("6", "24"):
+        found = benched(tables, "large", "--seconds", seconds, "--to", to)
+        if len({one["workers"] for one in found["trials"]}) > 1:
+            break
     legs = {
         "extract",
         *(["spill", "load"] if to != "warehouse" else []),
