@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import launcher
 import mysql56
 import pytest
 
@@ -24,8 +25,6 @@ from arrowetl import drivers, sql
 from arrowetl.errors import DatabaseQueryError
 from arrowetl.sandbox import servers
 from arrowetl.sql import mysql_name, postgres_name
-
-WITHOUT_PANDAS = Path(__file__).parent / "without_pandas"
 
 
 def chosen(server: str) -> str:
@@ -43,6 +42,13 @@ def sandbox() -> Iterator[servers.Sandbox]:
                 held.enter_context(mysql56.running(started.directory / f"mysql-{server}", endpoint))
                 started = replace(started, **{server: endpoint})
         yield started
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-m "not server"` chooses what is quick and needs no servers."""
+    for item in items:
+        if "sandbox" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -68,7 +74,7 @@ class Clinic:
     sandbox: servers.Sandbox
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    started: list[launcher.Started] = field(default_factory=list)
     undo: list[Callable[[], object]] = field(default_factory=list)
     """What is to be set right again when the test has ended."""
 
@@ -97,25 +103,30 @@ class Clinic:
         session.execute(statement)
         session.close()
 
-    def start(self, *arguments: str, limit_file_bytes: str = "", **more: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, limit_file_bytes: str = "", **more: str) -> launcher.Started:
         """Start `arrowetl` as a process of its own, whose files may not grow past a limit if there is one."""
         outside = {
             name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))
         }
         # Bytecode is kept, as an installed program's is: hundreds of starts need not compile it anew, 0.25 s each.
         environment = {
-            **outside, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(WITHOUT_PANDAS), **self.environment, **more,
+            **outside, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(launcher.WITHOUT_PANDAS),
+            **self.environment, **more,
         }  # fmt: skip
         environment = {name: value for name, value in environment.items() if value != ""}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "arrowetl", "--config", str(self.tables_file), *arguments],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.directory,
-            preexec_fn=partial(_limit_files, int(limit_file_bytes)) if limit_file_bytes else None,
-        )
+        command = ("--config", str(self.tables_file), *arguments)
+        if not limit_file_bytes:
+            process = launcher.start("arrowetl", command, environment, self.directory)
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "arrowetl", *command],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=self.directory,
+                preexec_fn=partial(_limit_files, int(limit_file_bytes)),
+            )
         self.started.append(process)
         return process
 
@@ -133,7 +144,7 @@ class Clinic:
         assert document["exit_code"] == done.returncode
         return document
 
-    def wait_for_the_middle(self, process: subprocess.Popen[str]) -> None:
+    def wait_for_the_middle(self, process: launcher.Started) -> None:
         """Until some staging table has rows at the warehouse."""
         session = drivers.Postgres(self.sandbox.warehouse)
         deadline = time.monotonic() + 60

@@ -7,16 +7,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import launcher
 import psutil
 from conftest import Clinic
+from launcher import Started
 from relay import Relay, relay
 
 from arrowetl import drivers, sql
@@ -38,7 +38,7 @@ class Ground:
     relays: dict[str, Relay]
     killed: set[str] = field(default_factory=set)
 
-    def start(self, *arguments: str, at: str = "", directory: Path | None = None, **more: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, at: str = "", directory: Path | None = None, **more: str) -> Started:
         """`arrowetl` through the relays; impatient, and stopping at a step if one is named."""
         outside = {n: v for n, v in os.environ.items() if not n.startswith(("TEST_", "ETL_", "PYTEST", "ARROWETL_F"))}
         ports = {f"TEST_{VARIABLES[name]}_PORT": str(way.port) for name, way in self.relays.items()}
@@ -48,10 +48,8 @@ class Ground:
         }  # fmt: skip
         fault = {"ARROWETL_FAULT_AT": at, "ARROWETL_FAULT_DIR": str(directory)} if at else {}
         environment = {**outside, **self.clinic.environment, **chosen, **ports, **fault, **more}
-        process = subprocess.Popen(
-            [sys.executable, str(INJECTED), "--config", str(self.clinic.tables_file), *arguments],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.clinic.directory,
-        )  # fmt: skip
+        command = ("--config", str(self.clinic.tables_file), *arguments)
+        process = launcher.start(str(INJECTED), command, environment, self.clinic.directory)
         self.clinic.started.append(process)
         return process
 
@@ -93,7 +91,7 @@ def ground(clinic: Clinic) -> Iterator[Ground]:
         there.mend()
 
 
-def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 60) -> bool:
+def wait_for(path: Path, process: Started, seconds: float = 60) -> bool:
     """Until a file is there; whether it came to be before the process ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -107,15 +105,15 @@ def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 60) ->
 
 # --- the faults ---------------------------------------------------------------------------------
 
-Act = Callable[[Ground, subprocess.Popen[str], int], None]
+Act = Callable[[Ground, Started, int], None]
 """What is done to a run that has stopped at a step: the ground, its process, and the number of the one that stopped."""
 
 
-def _kill_arrowetl(there: Ground, process: subprocess.Popen[str], pid: int) -> None:
+def _kill_arrowetl(there: Ground, process: Started, pid: int) -> None:
     process.kill()
 
 
-def _kill_worker(there: Ground, process: subprocess.Popen[str], pid: int) -> None:
+def _kill_worker(there: Ground, process: Started, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
@@ -124,7 +122,7 @@ def _kill(server: str) -> Act:
 
 
 def _restart(server: str) -> Act:
-    def act(there: Ground, process: subprocess.Popen[str], pid: int) -> None:
+    def act(there: Ground, process: Started, pid: int) -> None:
         there.kill(server)
         there.mend()
 
