@@ -25,7 +25,7 @@ from arrowetl.errors import ArrowetlError, Interrupted, ours
 from arrowetl.etl import Etl, refuse_unknown_executor
 from arrowetl.events import Event
 from arrowetl.fleet_file import Clinic, Fleet
-from arrowetl.fleet_settings import Sources, make_database, settings_of
+from arrowetl.fleet_settings import Sources, make_database, settings_of, with_what_is_made_later
 from arrowetl.ledger import OURS
 from arrowetl.outcome import Failure, Status, Summary
 from arrowetl.planning import Planned
@@ -208,7 +208,7 @@ class Night:
 
     def plan(self, asked: Mapping[str, Any], max_workers: int) -> list[OfClinic[Planned]]:
         """What `run` would do in each clinic."""
-        return self._each(lambda clinic: Etl(self.settings[clinic]).plan(**asked), max_workers)
+        return self._each(lambda clinic: Etl(with_what_is_made_later(self.settings[clinic])).plan(**asked), max_workers)
 
     def status(self) -> list[OfClinic[Standing]]:
         """What the warehouse has of each clinic."""
@@ -220,7 +220,15 @@ class Night:
 
     def validate(self, offline: bool, max_workers: int) -> list[OfClinic[tuple[list[str], list[str]]]]:
         """Of each clinic every problem, and what is to be known."""
-        return self._each(lambda clinic: Etl(self.settings[clinic]).validate(offline), max_workers)
+
+        def validate(clinic: str) -> tuple[list[str], list[str]]:
+            settings = self.settings[clinic] if offline else with_what_is_made_later(self.settings[clinic])
+            problems, notes = Etl(settings).validate(offline)
+            replica = settings.endpoints.get("replica")
+            later = [f"{replica}: the database will be made"] if replica and replica.is_made_later else []
+            return problems, [*later, *notes]
+
+        return self._each(validate, max_workers)
 
     def differing(self) -> list[dict[str, Any]]:
         """Tables and columns that some clinics have otherwise than others, in the warehouse."""

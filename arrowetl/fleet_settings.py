@@ -8,8 +8,9 @@ says. `fleet` runs it with what is made here.
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -109,3 +110,47 @@ def make_database(endpoint: Endpoint) -> None:
         closing(drivers.MySQL(replace(endpoint, database="information_schema"))) as session,
     ):
         session.execute(f"CREATE DATABASE IF NOT EXISTS {sql.mysql_name(endpoint.database)}")
+
+
+def with_what_is_made_later(settings: Settings) -> Settings:
+    """The settings of a clinic whose replica's database `make_database` would make: marked as that."""
+    endpoint = settings.endpoints.get("replica")
+    if endpoint is None:
+        return settings
+    later = replace(endpoint, is_made_later=True)
+    try:
+        with closing(drivers.MySQL(later)) as session:
+            there = session.rows(f"SHOW DATABASES WHERE `Database` = {sql.mysql_literal(endpoint.database)}")
+            grants = [str(grant) for (grant,) in session.rows("SHOW GRANTS")]
+    except ArrowetlError:
+        # What is wrong with the server is told by whoever asks for more of it.
+        return settings
+    if there or not may_make(endpoint.database, grants):
+        return settings
+    return replace(settings, endpoints={**settings.endpoints, "replica": later})
+
+
+def may_make(database: str, grants: Iterable[str]) -> bool:
+    """
+    Whether grants, as SHOW GRANTS says them, are enough to make a database.
+
+    >>> may_make("rep_north", ["GRANT USAGE ON *.* TO x", "GRANT ALL PRIVILEGES ON `rep\\\\_%`.* TO x"])
+    True
+    >>> may_make("rep_north", ["GRANT SELECT, CREATE VIEW ON *.* TO x", "GRANT CREATE ON `repXnorth`.* TO x"])
+    False
+    """
+    for grant in grants:
+        if found := re.match(r"GRANT (.*?) ON (\*|`[^`]*`)\.\*", grant):
+            privileges = {privilege.strip() for privilege in found[1].split(",")}
+            if privileges & {"ALL", "ALL PRIVILEGES", "CREATE"} and _is_like(database, found[2].strip("`")):
+                return True
+    return False
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """Whether a grant means a database: `%` is anything there, `_` one character; a backslash takes that back."""
+    if pattern == "*":
+        return True
+    parts = {"%": ".*", "_": "."}
+    tokens = re.findall(r"\\.|.", pattern, re.DOTALL)
+    return bool(re.fullmatch("".join(parts.get(one) or re.escape(one[-1]) for one in tokens), name, re.DOTALL))

@@ -170,6 +170,7 @@ idle_seconds_unchecked = 30
 
 # PostgreSQL's NAMEDATALEN less one, and MySQL's longest identifier (in characters).
 postgres_name_bytes = 63
+postgres_columns_max = 1_600
 mysql_name_characters = 64
 
 # The longest varchar(n) that PostgreSQL makes.

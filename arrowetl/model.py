@@ -120,6 +120,8 @@ class PublishedTable:
     """Views upon the tables of many clinics, which are made anew from whatever the tables have then."""
     is_empty: bool = False
     """Whether it has no page of rows at all, as after TRUNCATE."""
+    columns_ever: int = 0
+    """How many it has had: those that were dropped take up room, too."""
 
 
 # --- what was asked for -------------------------------------------------------------------------
@@ -252,6 +254,8 @@ class Drift:
     """Whether it loses the primary key it has, be it for another."""
     views: tuple[str, ...] = ()
     """Views that stand in the way, to be saved and made anew in the same transaction."""
+    makes_anew: bool = False
+    """Whether the table itself is, so that columns that were dropped make room for others."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.retyped or self.dropped or self.adds_key or self.drops_key)

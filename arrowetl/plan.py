@@ -257,14 +257,21 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
     key_stays = plan.key_postgres == published.primary_key and not any(
         f.name_postgres in plan.key_postgres for f in bent
     )
+    added = tuple(field for column, field in fields.items() if column not in standing)
+    makes_anew = bool(dropped or len(standing) < published.columns_ever) and (
+        published.columns_ever + len(added) > limits.postgres_columns_max
+    )
     drift = Drift(
-        added=tuple(field for column, field in fields.items() if column not in standing),
+        added=added,
         retyped=retyped,
         widened=widened,
         dropped=dropped,
         adds_key=bool(plan.key_postgres) and not key_stays,
         drops_key=bool(published.primary_key) and not key_stays,
-        views=_views_on(published, [*(f.name_postgres for f in retyped), *dropped]),
+        views=published.dependents
+        if makes_anew
+        else _views_on(published, [*(f.name_postgres for f in retyped), *dropped]),
+        makes_anew=makes_anew,
     )
     # A view that names a column which is gone cannot be made anew.
     blocking = _views_on(published, [*(f.name_postgres for f in bent if not rebuild_views), *dropped])
@@ -284,8 +291,14 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
     notes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
     notes += [f"column {field.name_postgres} is added at the warehouse" for field in drift.added]
     notes += [f"column {column} is dropped at the warehouse" for column in dropped]
+    notes += [
+        "made anew at the warehouse: there is no room for more columns beside those that were dropped"
+    ] * makes_anew
     notes += [f"views are made anew: {', '.join(drift.views)}"] if drift.views else []
     return replace(plan, cutover=cutover, drift=drift, notes=(*plan.notes, *notes))
+
+
+_MADE_ANEW = "made anew at the warehouse: there is no room for more columns beside those that were dropped"
 
 
 def _views_on(published: PublishedTable, columns: Iterable[str]) -> tuple[str, ...]:

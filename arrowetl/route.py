@@ -38,6 +38,8 @@ class Endpoint:
     """In which a connection must stand."""
     silence_seconds: int = limits.silence_seconds
     """In which a statement must be answered, where the server knows no limit of its own; 0 is never."""
+    is_made_later: bool = False
+    """Whether its database is not there yet, and is made by the run: what asks of it finds no table."""
 
     def __str__(self) -> str:
         place = f"{self.database}/{self.namespace}" if self.namespace else self.database

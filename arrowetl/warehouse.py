@@ -79,8 +79,8 @@ class Warehouse:
             answers = {part: session.rows(question) for part, question in sql.published(self.namespace).items()}
         columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
         kinds, not_null = dict[str, str](), defaultdict(list)
-        empty = set[str]()
-        for table, name, type_, kind, forbidden, is_empty in answers["columns"]:
+        empty, ever = set[str](), dict[str, int]()
+        for table, name, type_, kind, forbidden, is_empty, ever[table] in answers["columns"]:
             columns[table].append((name, type_))
             kinds[table] = kind
             if is_empty:
@@ -110,6 +110,7 @@ class Warehouse:
                 {column: tuple(views) for column, views in used.get(table, {}).items()},
                 frozenset(united.intersection(dependents[table])),
                 table in empty,
+                ever[table],
             )
             for table, named in columns.items()
         }

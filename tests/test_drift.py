@@ -209,6 +209,49 @@ def test_views_made_anew_on_request(watched: Clinic) -> None:
     assert differences(watched.sandbox, "visit0") == ([], {})
 
 
+ONCE_FULL = (
+    "DO $$ BEGIN FOR number IN 1..1590 LOOP "
+    "EXECUTE format('ALTER TABLE raw.visit0 ADD COLUMN was%1$s int', number); "
+    "EXECUTE format('ALTER TABLE raw.visit0 DROP COLUMN was%1$s', number); END LOOP; END $$"
+)
+
+
+def test_no_room_for_another_column(watched: Clinic) -> None:
+    """
+    Columns that were dropped count at PostgreSQL: the table is made anew, and it and what stands upon it are as they
+    were.
+    """
+    statements(watched, ONCE_FULL)
+    before = watched.warehouse(STANDS)
+    watched.create("ALTER TABLE visit0 " + ", ".join(f"ADD COLUMN Added{n} int" for n in range(20)))
+    run = watched.run()
+    table = next(table for table in run["tables"] if table["table"] == "visit0")
+
+    assert (run["exit_code"], table["error"]) == (0, None)
+    assert any("made anew at the warehouse" in note for note in table["notes"])
+    assert watched.warehouse(STANDS) == before
+    assert differences(watched.sandbox, "visit0") == ([], {})
+    assert watched.warehouse("SELECT relnatts::int FROM pg_class WHERE oid = 'raw.visit0'::regclass") == [(26,)]
+
+
+def test_no_room_for_another_column_beside_what_cannot_be_made_anew(watched: Clinic) -> None:
+    """A trigger of somebody's own: the table stays as it is, and its failure says what to do."""
+    statements(watched, ONCE_FULL)
+    statements(
+        watched,
+        "CREATE FUNCTION raw.look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';\n"
+        "CREATE TRIGGER look AFTER UPDATE ON raw.visit0 FOR EACH ROW EXECUTE FUNCTION raw.look()",
+    )
+    before = watched.warehouse(STANDS)
+    watched.create("ALTER TABLE visit0 " + ", ".join(f"ADD COLUMN Added{n} int" for n in range(20)))
+    run = watched.run()
+    (failed,) = (table["error"] for table in run["tables"] if table["error"])
+
+    assert "54011" in failed["message"]
+    assert "drop the table" in failed["remedy"]
+    assert watched.warehouse(STANDS) == before
+
+
 def columns(clinic: Clinic, table: str = "visit") -> list[tuple[Any, ...]]:
     return clinic.warehouse(
         "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute "

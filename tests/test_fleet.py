@@ -355,6 +355,26 @@ def test_plan_and_validate(group: Group) -> None:
     assert any("source" in problem for problem in problems["c1"])
 
 
+def test_a_clinic_that_was_never_run(group: Group) -> None:
+    """Its replica's database is what the first run makes: until then that is no problem, and nothing makes it."""
+    group.at_source("c0", "CREATE TABLE t (Num int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    valid = group.fleet("validate", "--clinic", "c0")
+    planned = group.fleet("plan", "--clinic", "c0")
+
+    assert valid["clinics"] == [{"clinic": "c0", "problems": []}]
+    assert [table["reason"] for table in planned["clinics"][0]["plan"]["tables"]] == ["first load"]
+    assert group.fleet("run", "--clinic", "c0")["totals"]["good"] == 1
+
+
+def test_a_clinic_whose_database_may_not_be_made(group: Group) -> None:
+    """The account may make `rep_…` alone: before the first run as in it, that is told."""
+    group.at_source("c0", "CREATE TABLE t (Num int PRIMARY KEY)")
+    group.file.write_text(group.file.read_text().replace("rep_{clinic}", "elsewhere_{clinic}"))
+    (found,) = group.fleet("validate", "--clinic", "c0", code=3)["clinics"]
+
+    assert "elsewhere_c0" in found["problems"][0]
+
+
 # --- fleet.yml ----------------------------------------------------------------------------------
 
 

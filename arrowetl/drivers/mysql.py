@@ -84,7 +84,7 @@ class MySQL:
             "port": endpoint.port,
             "user": endpoint.user,
             "password": endpoint.password,
-            "database": endpoint.database,
+            "database": None if endpoint.is_made_later else endpoint.database,
             # The C extension loads only where nobody has loaded another OpenSSL before: always the same one, then.
             "use_pure": True,
             "charset": "utf8mb4",

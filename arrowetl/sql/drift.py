@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from arrowetl.model import TablePlan
-from arrowetl.sql.names import postgres_literal, postgres_name, postgres_table
+from arrowetl.sql.names import diff_name, postgres_literal, postgres_name, postgres_table
 
 
 def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
@@ -31,16 +31,64 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
         name, type_ = postgres_name(field.name_postgres), field.type_postgres
         value = name if field in drift.widened else "NULL"
         changes.append(f"ALTER COLUMN {name} TYPE {type_} USING {value}::{type_}")
+    target = postgres_table(namespace, plan.name_postgres)
+    # A key must be gone before the columns it stands on are altered.
+    statements = [f"ALTER TABLE {target} {change}" for change in changes]
+    if drift.makes_anew:
+        statements.append(made_anew(namespace, plan.name_postgres, diff_name(plan.name_postgres, plan.run)))
     # Whoever lost the answer says it once more.
-    changes += [
+    changes = [
         f"ADD COLUMN IF NOT EXISTS {postgres_name(field.name_postgres)} {field.type_postgres}" for field in drift.added
     ]
     if published:
         changes += [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in published.not_null
                     if column not in drift.dropped]  # fmt: skip
-    target = postgres_table(namespace, plan.name_postgres)
-    # A key must be gone before the columns it stands on are altered.
-    return [f"ALTER TABLE {target} {change}" for change in changes]
+    return [*statements, *(f"ALTER TABLE {target} {change}" for change in changes)]
+
+
+def made_anew(namespace: str, table: str, meanwhile: str) -> str:
+    """
+    The same table without the columns that were dropped, whose room PostgreSQL never gives back: rows, defaults,
+    constraints, indexes, comments, privileges and owner as they were. One that has triggers, policies, heirs or keys
+    that point at it stays: PostgreSQL then refuses the column that it has no room for.
+
+    Args:
+        meanwhile: a name that is free.
+    """
+    name, other = postgres_table(namespace, table), postgres_table(namespace, meanwhile)
+    target = postgres_literal(name)
+    return f"""DO $arrowetl$ DECLARE
+    old CONSTANT oid := {target}::regclass;
+    said text[];
+    one text;
+BEGIN
+    LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = old) OR EXISTS (SELECT FROM pg_policy WHERE polrelid = old)
+        OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = old OR inhparent = old)
+        OR EXISTS (SELECT FROM pg_constraint WHERE confrelid = old) THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(words ORDER BY place) INTO said FROM (
+        SELECT 1, format('ALTER TABLE %s ADD CONSTRAINT %I %s', {target}, conname, pg_get_constraintdef(oid))
+            FROM pg_constraint WHERE conrelid = old AND contype IN ('p', 'u', 'x')
+        UNION ALL SELECT 2, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = old
+            AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND conrelid = old)
+        UNION ALL SELECT 3, format('COMMENT ON TABLE %s IS %L', {target}, obj_description(old, 'pg_class'))
+            WHERE obj_description(old, 'pg_class') IS NOT NULL
+        UNION ALL SELECT 4, {postgres_literal(_without_defaults(name))}
+        UNION ALL SELECT 5, format('GRANT %s %s ON %s TO %s%s', privilege, columns, {target}, who,
+            CASE WHEN passes_on THEN ' WITH GRANT OPTION' ELSE '' END)
+            FROM ({grants_of("old").replace("quote_ident(a.attname)", "'(' || quote_ident(a.attname) || ')'")})
+                AS granted(privilege, columns, who, passes_on)
+        UNION ALL SELECT 6, format('ALTER TABLE %s OWNER TO %I', {target}, pg_get_userbyid(relowner))
+            FROM pg_class WHERE oid = old
+    ) AS anew(place, words);
+    CREATE TABLE {other} (LIKE {name} INCLUDING ALL EXCLUDING INDEXES);
+    INSERT INTO {other} SELECT * FROM {name};
+    DROP TABLE {name};
+    ALTER TABLE {other} RENAME TO {postgres_name(table)};
+    FOREACH one IN ARRAY said LOOP EXECUTE one; END LOOP;
+END $arrowetl$"""
 
 
 def dependents(views: Sequence[str]) -> str:
@@ -66,7 +114,7 @@ JOIN (SELECT oid, max(depth) AS depth FROM upon GROUP BY oid) u ON u.oid = c.oid
 ORDER BY u.depth, c.oid"""
 
 
-def grants_of(view: int) -> str:
+def grants_of(view: int | str) -> str:
     """GRANT's words, `ON %s TO` left to be filled: privilege, with its columns; who; whether to pass on."""
     return f"""
 SELECT privilege_type, NULL, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
@@ -95,10 +143,10 @@ def drop_view(name: str, kind: str) -> str:
 def _without_defaults(name: str) -> str:
     """What a schema's default privileges give to whatever is made, and may have been taken from this view."""
     return (
-        "DO $arrowetl$ DECLARE one record; BEGIN FOR one IN SELECT DISTINCT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE "
+        "DO $defaults$ DECLARE one record; BEGIN FOR one IN SELECT DISTINCT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE "
         "quote_ident(pg_get_userbyid(grantee)) END AS who FROM pg_class, aclexplode(relacl) "
         f"WHERE oid = {postgres_literal(name)}::regclass AND grantee <> relowner LOOP "
-        f"EXECUTE 'REVOKE ALL ON ' || {postgres_literal(name)} || ' FROM ' || one.who; END LOOP; END $arrowetl$"
+        f"EXECUTE 'REVOKE ALL ON ' || {postgres_literal(name)} || ' FROM ' || one.who; END LOOP; END $defaults$"
     )
 
 

@@ -279,7 +279,7 @@ def published(namespace: str) -> Mapping[str, str]:
             "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), CASE c.relkind "
             "WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' "
             "WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END, a.attnotnull, "
-            "c.relkind = 'r' AND pg_relation_size(c.oid) = 0 FROM pg_class c "
+            "c.relkind = 'r' AND pg_relation_size(c.oid) = 0, c.relnatts FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
             f"WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 "
             "AND NOT a.attisdropped "
