@@ -79,7 +79,7 @@ def _nothing(table: Table, before: Reading) -> Proof | None:
 
 
 def _stamp(table: Table, before: Reading, others: Collection[Reading]) -> Proof | None:
-    if table.engine != "MyISAM" or table.update_time is None or table.stamps_doubted:
+    if not is_told_by_stamps(table):
         return None
     same = (table.rows, table.update_time) == (before.rows, before.update_time)
     # What an earlier version recorded does not say when a table was made.
@@ -99,6 +99,11 @@ def _checksum(table: Table, before: Reading, at_replica: int | None) -> Proof | 
     return Proof("checksum", "its checksum is what it was") if at_replica in (None, table.checksum) else None
 
 
+def is_told_by_stamps(table: Table) -> bool:
+    """Whether each change of a table moves its stamp."""
+    return table.engine == "MyISAM" and table.update_time is not None and not table.stamps_doubted
+
+
 def is_old_enough(reading: Reading) -> bool:
     """Whether a change after the reading would have moved the table's stamp, which has no fractions of a second."""
     grain = timedelta(seconds=limits.update_time_grain_seconds)
@@ -110,9 +115,7 @@ def checksum_tells(plan: TablePlan) -> bool:
     Whether the checksum of all rows is to say if the table changed: it is small, and nothing else tells. What is left
     out of checksums would change unnoticed.
     """
-    table = plan.table
-    stamped = table.engine == "MyISAM" and table.update_time is not None and not table.stamps_doubted
-    return not stamped and not plan.left_out and table.rows <= limits.checksum_table_rows_max
+    return not is_told_by_stamps(plan.table) and not plan.left_out and plan.table.rows <= limits.checksum_table_rows_max
 
 
 def stood_still(before: Reading, after: Reading) -> bool:
@@ -120,6 +123,17 @@ def stood_still(before: Reading, after: Reading) -> bool:
     return all(
         getattr(before, what) == getattr(after, what) for what in ("rows", "update_time", "create_time", "checksum")
     )
+
+
+def moved_unseen(before: Reading, after: Reading, found: int) -> bool:
+    """
+    Whether a table that seems to have stood still may have been written to all the same, so that another number of rows
+    was found in it, range after range, than it ever had: as many went as came, no stamp says so, and the server wrote
+    and removed as many rows meanwhile.
+    """
+    if before.server_changes is None or after.server_changes is None:
+        return False
+    return after.server_changes - before.server_changes >= abs(found - before.rows)
 
 
 def settled(before: Reading, after: Reading) -> bool | None:

@@ -27,6 +27,8 @@ class Reading:
     """When the table was made; None of what an earlier version recorded."""
     stamped: bool = True
     """Whether `update_time` would have moved at any change."""
+    server_changes: int | None = None
+    """How many rows of any table its server has written and removed so far; None where the table's stamp tells more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,9 +128,11 @@ class Source:
         """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
             rows, update_time, now, made = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
+            unseen = plan.is_split and not evidence.is_told_by_stamps(plan.table)
+            changes = sum(int(number) for _, number in session.rows(sql.SERVER_CHANGES)) if unseen else None
         self._answered = time.monotonic()
         checksum = self.checksums([plan]).get(plan.name) if evidence.checksum_tells(plan) else None
-        return Reading(int(rows), update_time, now, checksum, made, not plan.table.stamps_doubted)
+        return Reading(int(rows), update_time, now, checksum, made, not plan.table.stamps_doubted, changes)
 
     def checksums(self, plans: Sequence[TablePlan]) -> dict[str, int]:
         """Table → the sum of its rows' checksums, of those that can be said; several tables in one statement."""

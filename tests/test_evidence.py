@@ -147,6 +147,28 @@ def test_whether_a_table_stood_still(change: dict[str, object], settled: bool) -
     assert evidence.settled(READ, replace(READ, **change)) is settled  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("changes", "found", "moved"),
+    [
+        ((None, None), 501, False),
+        ((100, None), 501, False),
+        ((None, 100), 501, False),
+        ((100, 100), 501, False),
+        ((100, 103), 504, False),
+        ((100, 104), 504, True),
+        ((100, 104), 496, True),
+        ((100, 103), 496, False),
+    ],
+)
+def test_rows_that_come_and_go_while_a_table_is_read(
+    changes: tuple[int | None, int | None], found: int, moved: bool
+) -> None:
+    """Another number than it ever had is explained by what the server wrote meanwhile, or by nothing."""
+    before, after = (replace(READ, server_changes=number) for number in changes)
+
+    assert evidence.moved_unseen(before, after, found) is moved
+
+
 def test_what_cannot_be_told() -> None:
     """A stamp of this second, or one that stands still: the table may have moved under it."""
     fresh, doubted, unstamped = (

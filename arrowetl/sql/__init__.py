@@ -16,6 +16,7 @@ from arrowetl.sql.drift import (
     indexes_of,
 )
 from arrowetl.sql.mysql import (
+    SERVER_CHANGES,
     all_columns,
     bytes_of,
     cascades_of,
@@ -113,6 +114,7 @@ __all__ = [
     "GONE",
     "OURS",
     "RETIRED",
+    "SERVER_CHANGES",
     "STAGING",
     "add_indexes",
     "add_key",

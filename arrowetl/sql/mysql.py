@@ -48,6 +48,10 @@ def reading(database: str, table: str) -> str:
     )
 
 
+SERVER_CHANGES = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Handler_write', 'Handler_update', 'Handler_delete')"
+"""How many rows were written, changed and removed since the server started, of whatever table: name and number."""
+
+
 def habits() -> str:
     """Name and value of what tells how a server stamps its tables, of those that it knows."""
     names = "'version_compile_os', 'myisam_use_mmap'"
