@@ -44,6 +44,8 @@ class World:
     refuses: str = ""
     counts: dict[str, int] = field(default_factory=lambda: {"source": 4, "replica": 4, "warehouse": 4})
     changes_while_read: bool = False
+    server_changes_each: int | None = None
+    """How many rows the server writes and removes between two readings."""
     said: list[str] = field(default_factory=list)
     recorded: list[tuple[str, Any]] = field(default_factory=list)
     locks: int = 0
@@ -107,7 +109,9 @@ class FakeSource:
         self.world.note("source reading")
         self.readings += 1
         moved = timedelta(minutes=self.readings if self.world.changes_while_read else 0)
-        return Reading(self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1))
+        each = self.world.server_changes_each
+        changes = None if each is None else 100 + each * self.readings
+        return Reading(self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1), server_changes=changes)
 
     def partitions(self, plan: Any, done: Any, rows: Any) -> tuple[Partition, ...]:
         self.world.note("source partitions")
@@ -204,6 +208,19 @@ def test_a_table_that_is_written_to_meanwhile(monkeypatch: pytest.MonkeyPatch) -
     world = World(counts={"source": 7, "replica": 4, "warehouse": 4}, changes_while_read=True)
 
     assert carried(world, monkeypatch).settled is False
+
+
+@pytest.mark.parametrize(("rows", "changes", "settled"), [(5, 1, False), (3, 9, False), (5, 0, None), (6, 1, None)])
+def test_as_many_rows_come_as_go(
+    rows: int, changes: int, settled: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told as not settled, where the server wrote and removed as many rows; otherwise the table fails."""
+    world = World(counts={"source": rows, "replica": 4, "warehouse": 4}, server_changes_each=changes)
+    if settled is None:
+        with pytest.raises(VerificationError, match=f"the source counts {rows} rows, 4 were found"):
+            carried(world, monkeypatch)
+    else:
+        assert carried(world, monkeypatch).settled is settled
 
 
 @pytest.mark.parametrize(
