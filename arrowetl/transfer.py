@@ -353,6 +353,9 @@ def _staging_discarded_on_failure(plan: TablePlan, shared: Shared) -> Iterator[N
         yield
     except BaseException as error:
         discard(plan, shared, keeps=isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt))
+        if isinstance(error, ArrowetlError) and not isinstance(error, Interrupted | DatabaseConnectionError):
+            # Another run, which found the lock free, sweeps up what is staged: that is what went wrong, then.
+            shared.ledger.locks.require_lock()
         raise
 
 

@@ -15,7 +15,7 @@ import pytest
 from nouns import PATIENT, planned
 
 from arrowetl import jobs, limits
-from arrowetl.errors import DataLoadingError, VerificationError
+from arrowetl.errors import DataLoadingError, LockLostError, VerificationError
 from arrowetl.jobs import Servers
 from arrowetl.model import Comparison, Mode, Partition
 from arrowetl.outcome import Changes, ConnectionCount, Outcome, Status, Taken
@@ -50,6 +50,7 @@ class World:
     recorded: list[tuple[str, Any]] = field(default_factory=list)
     locks: int = 0
     """How often it was made sure that the run still has its locks."""
+    lock_is_lost: bool = False
 
     def note(self, what: str) -> None:
         self.said.append(what)
@@ -137,6 +138,8 @@ class FakeLedger:
 
     def require_lock(self) -> None:
         self.world.locks += 1
+        if self.world.lock_is_lost:
+            raise LockLostError("the run's lock was lost")
 
     def recording(self, end: str, entry: Any) -> Callable[[Changes], str]:
         return lambda changes: self.world.recorded.append((end, entry)) or ""
@@ -183,6 +186,16 @@ def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [said for said in world.said if "cutover" in said] == []
     # What one end holds is recorded there, where the other one refuses.
     assert [end for end, _ in world.recorded] == (["warehouse"] if step == "replica cutover" else [])
+
+
+@pytest.mark.parametrize("step", ["replica take", "warehouse finish", "source reading"])
+def test_a_step_that_fails_since_another_run_swept_up(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the lock was lost is what is told, and not what was missing then."""
+    world = World(refuses=step, lock_is_lost=True)
+    with pytest.raises(LockLostError):
+        carried(world, monkeypatch)
+
+    assert world.said[-2:] == ["replica discard", "warehouse discard"]
 
 
 @pytest.mark.parametrize(
