@@ -8,12 +8,12 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import launcher
 import psutil
 import pytest
 from conftest import Clinic
@@ -122,10 +122,9 @@ def test_they_all_run(practice: Clinic) -> None:
 def said(clinic: Clinic, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """As one types it, in the directory that holds `conf/`."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))}
-    return subprocess.run(
-        [sys.executable, "-m", "arrowetl", *arguments], cwd=clinic.directory, env={**outside, **clinic.environment},
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    process = launcher.start("arrowetl", arguments, {**outside, **clinic.environment}, clinic.directory)
+    stdout, stderr = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode or 0, stdout, stderr)
 
 
 def last_run(clinic: Clinic) -> str:

@@ -18,8 +18,8 @@ from arrowetl import drivers
 
 TABLES = ("procedurelog", "securitylog")
 # So many partitions that a run takes seconds, and can be hit in the middle.
-ROWS = 120_000
-PARTITIONS = "tables: {procedurelog: {batch_size: 3000}, securitylog: {batch_size: 3000}}\n"
+ROWS = 30_000
+PARTITIONS = "tables: {procedurelog: {batch_size: 750}, securitylog: {batch_size: 750}}\n"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ there by an administrator before that night; and `situation.yml`, which says wha
     tables: {…}                                          a tables.yml; or
     analyze: true                                        one that `arrowetl analyze` writes before the first night
     together: true                                       nights are published together
+    limits: {whole_rows_checksum_max: 2000}              what is a large table, so that a small one is
     put back: {source: [SET GLOBAL …]}                   when it has ended
     nights: {1: {…}, 2: {…}}                             what must come of each; without a word, that all is equal
 
@@ -34,7 +35,7 @@ from conftest import Clinic, chosen, empty, settle
 from independent import differences
 
 import arrowetl
-from arrowetl import drivers
+from arrowetl import drivers, limits
 from arrowetl.route import VARIABLES
 from arrowetl.sandbox import servers
 
@@ -60,8 +61,15 @@ class _Started(dict[tuple[str, ...], servers.Sandbox]):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_situation(clinic: Clinic, others: Mapping[tuple[str, ...], servers.Sandbox], folder: Path) -> None:
+def test_situation(
+    clinic: Clinic,
+    others: Mapping[tuple[str, ...], servers.Sandbox],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     said = yaml.safe_load((folder / "situation.yml").read_text())
+    for limit, value in said.get("limits", {}).items():
+        monkeypatch.setattr(limits, limit, value)
     if chosen("source") != "mariadb" or chosen("replica") != "mariadb":
         pytest.skip("situations are told in MariaDB's words")
     for place, options in said.get("options", {}).items():

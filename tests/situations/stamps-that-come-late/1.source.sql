@@ -1,8 +1,8 @@
 CREATE TABLE rate (Id int NOT NULL, N varchar(20) NOT NULL, At timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
   PRIMARY KEY (Id), KEY by_stamp (At)) ENGINE=InnoDB;
-INSERT INTO rate SELECT seq, 'old', '2025-02-03 04:05:06' FROM seq_1_to_210000;
+INSERT INTO rate SELECT seq, 'old', '2025-02-03 04:05:06' FROM seq_1_to_2100;
 CREATE TABLE local_time (Id int NOT NULL, N varchar(20) NOT NULL, At datetime NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
   PRIMARY KEY (Id), KEY by_stamp (At)) ENGINE=InnoDB;
-INSERT INTO local_time SELECT seq, 'old', '2025-02-03 04:05:06' FROM seq_1_to_210000;
+INSERT INTO local_time SELECT seq, 'old', '2025-02-03 04:05:06' FROM seq_1_to_2100;
 UPDATE local_time SET N = 'new' WHERE Id = 7;
 ANALYZE TABLE rate, local_time;
