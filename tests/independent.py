@@ -14,9 +14,11 @@ import os
 import re
 import struct
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import mysql.connector
 
@@ -216,16 +218,16 @@ def differences(
     found, coerced = [], dict[str, int]()
     if [column.name for column in columns] != [column.name for column in replica_columns]:
         found.append(f"{table}: the replica's columns are {replica_columns}")
-    if sorted(source, key=repr) != sorted(replica, key=repr):
+    if Counter(source) != Counter(replica):
         found.append(f"{table}: source and replica differ: {_first_difference(columns, source, replica)}")
-    wanted = []
-    for row in source:
-        values = []
-        for value, column in zip(row, columns, strict=True):
-            text, was_coerced = expected(value, column, asked.get(column.name, ""))
-            coerced[column.name] = coerced.get(column.name, 0) + was_coerced
-            values.append(_comparable(text, column, asked.get(column.name, "")))
-        wanted.append(tuple(values))
+    wanted_columns = []
+    for column, values in zip(columns, _columns(source, columns), strict=True):
+        # Most values of a table are there many times.
+        known = {value: expected(value, column, asked.get(column.name, "")) for value in set(values)}
+        coerced[column.name] = sum(known[value][1] for value in values)
+        shown = {value: _comparable(text, column, asked.get(column.name, "")) for value, (text, _) in known.items()}
+        wanted_columns.append([shown[value] for value in values])
+    wanted = list(zip(*wanted_columns, strict=True))
     for index, column in enumerate(columns):
         if column.is_(*GEOMETRIES):
             systems = [row[index][:8] for row in source if row[index] is not None]  # type: ignore[index]
@@ -233,13 +235,18 @@ def differences(
     there = postgres_rows(
         sandbox.warehouse, at_warehouse or table, [(renamed.get(c.name, c.name), c.type) for c in columns]
     )
-    got = [
-        tuple(_comparable(text, c, asked.get(c.name, "")) for text, c in zip(row, columns, strict=True))
-        for row in there
-    ]
-    if sorted(wanted, key=repr) != sorted(got, key=repr):
+    got_columns = []
+    for column, texts in zip(columns, _columns(there, columns), strict=True):
+        shown = {text: _comparable(text, column, asked.get(column.name, "")) for text in set(texts)}
+        got_columns.append([shown[text] for text in texts])
+    got = list(zip(*got_columns, strict=True))
+    if Counter(wanted) != Counter(got):
         found.append(f"{table}: source and warehouse differ: {_first_difference(columns, wanted, got)}")
     return found, {name: number for name, number in coerced.items() if number}
+
+
+def _columns(rows: list[Any], columns: list[Column]) -> Iterator[tuple[Any, ...]]:
+    return iter(zip(*rows, strict=True)) if rows else iter([()] * len(columns))
 
 
 def _first_difference(columns: list[Column], left: list[tuple[object, ...]], right: list[tuple[object, ...]]) -> str:
