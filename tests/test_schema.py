@@ -4,7 +4,9 @@ What becomes of each type, as one table; and of names PostgreSQL cannot hold.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -14,7 +16,8 @@ from nouns import column, fields
 
 from arrowetl import coerce, infile, rules, schema
 from arrowetl.dialect import Flavour
-from arrowetl.errors import DataError
+from arrowetl.errors import DataError, DataExtractionError
+from arrowetl.model import Column
 
 TYPES = [
     # MySQL, warehouse, Arrow that ADBC encodes into exactly that
@@ -144,6 +147,176 @@ def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> 
     (field,) = fields(column("c", mysql), **asked)
 
     assert schema.remedy_of("t", field).startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("standing", "wanted", "kept"),
+    [
+        ("smallint", "integer", True), ("smallint", "bigint", True), ("smallint", "real", True),
+        ("smallint", "double precision", True), ("integer", "bigint", True), ("integer", "double precision", True),
+        ("integer", "real", False), ("integer", "smallint", False), ("bigint", "double precision", False),
+        ("bigint", "integer", False), ("real", "double precision", True), ("double precision", "real", False),
+        ("date", "timestamp", True), ("date", "timestamptz", False), ("timestamp", "date", False),
+        ("char(5)", "text", True), ("text", "varchar(9)", False), ("varchar(9)", "text", True),
+        ("varchar(9)", "varchar", True), ("varchar", "varchar(9)", False), ("varchar(9)", "varchar(9)", True),
+        ("varchar(9)", "varchar(10)", True), ("varchar(9)", "varchar(8)", False), ("varchar(9)", "bytea", False),
+        ("boolean", "smallint", False), ("smallint", "numeric", True), ("bigint", "numeric", True),
+        ("smallint", "numeric(5,0)", True), ("smallint", "numeric(4,0)", False), ("smallint", "numeric(6,2)", False),
+        ("smallint", "numeric(7,2)", True), ("integer", "numeric(10,0)", True), ("integer", "numeric(9,0)", False),
+        ("bigint", "numeric(19,0)", True), ("bigint", "numeric(18,0)", False), ("bigint", "numeric(20,0)", True),
+        ("real", "numeric(40,0)", False), ("text", "numeric(2000,0)", False), ("text", "numeric", False),
+        ("numeric(10,2)", "numeric(12,2)", True), ("numeric(10,2)", "numeric(12,4)", True),
+        ("numeric(10,2)", "numeric(12,5)", False), ("numeric(10,2)", "numeric(12,1)", False),
+        ("numeric(10,2)", "numeric(10,2)", True), ("numeric(10,2)", "numeric(11,3)", True),
+        ("numeric(10,2)", "numeric", False), ("numeric", "numeric(10,2)", False),
+        ("something", "numeric(1000,0)", False), ("timestamp", "something", False),
+    ],
+)  # fmt: skip
+def test_a_column_that_becomes_another_type(standing: str, wanted: str, kept: bool) -> None:
+    """Whether PostgreSQL keeps each of its values when the column is altered."""
+    assert schema.widens(standing, wanted) is kept
+
+
+@pytest.mark.parametrize(
+    ("type_", "spelled"),
+    [
+        ("int4", "integer"), ("BOOL", "boolean"), ("int2", "smallint"), ("int", "integer"), ("int8", "bigint"),
+        ("float4", "real"), ("float8", "double precision"), ("decimal(10, 2)", "numeric(10,2)"),
+        ("character varying", "varchar"), ("character varying( 9 )", "varchar(9)"), ("character", "char(1)"),
+        ("char", "char(1)"), ("char(3)", "char(3)"), ("timestamp without time zone", "timestamp"),
+        ("timestamp(3) with time zone", "timestamptz(3)"), ("time  without  time zone", "time"), ("text", "text"),
+        ("My Type", "my type"),
+    ],
+)  # fmt: skip
+def test_a_spelling_of_a_type(type_: str, spelled: str) -> None:
+    assert schema.spelled(type_) == spelled
+
+
+@pytest.mark.parametrize(
+    ("type_", "digits"), [("numeric(10,2)", (10, 2)), ("varchar(9)", (9,)), ("int4", ()), ("numeric(65, 30)", (65, 30))]
+)
+def test_the_digits_of_a_type(type_: str, digits: tuple[int, ...]) -> None:
+    assert schema.digits_of(type_) == digits
+
+
+@pytest.mark.parametrize(
+    ("of", "asked", "told", "remedy"),
+    [
+        (column("c", "cursor"), None, "t.c: no rule for the type cursor",
+         "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
+        (column("c", "varchar(5)"), "boolean", "t.c: varchar(5) cannot be carried as boolean",
+         "correct tables.t.overrides.columns.c.type; varchar(5) can be: text, varchar, bytea, jsonb, json, uuid, inet"),
+        (column("c", "blob"), "text", "t.c: blob cannot be carried as text",
+         "correct tables.t.overrides.columns.c.type; blob can be: bytea"),
+        (column("c", "int(10) unsigned"), "bool(3)", "t.c: int(10) unsigned cannot be carried as bool(3)",
+         "correct tables.t.overrides.columns.c.type; int(10) unsigned can be: "
+         "bigint, boolean, smallint, integer, text"),
+        (column("c", "char(5)", charset="cp1251"), "jsonb", "t.c: char(5) cannot be carried as jsonb",
+         "correct tables.t.overrides.columns.c.type; char(5) can be: text, varchar, char, bytea"),
+    ],
+)  # fmt: skip
+def test_what_it_can_be_instead(of: Column, asked: str | None, told: str, remedy: str) -> None:
+    with pytest.raises(DataError) as refusal:
+        fields(of, **({"c": asked} if asked else {}))
+
+    assert (refusal.value.message, refusal.value.remedy) == (told, remedy)
+
+
+def test_every_column_that_cannot_be_is_told_at_once() -> None:
+    with pytest.raises(DataError) as refusal:
+        fields(column("a", "cursor"), column("b", "int(11)"), column("c", "cursor"))
+
+    assert "t.a: no rule" in str(refusal.value)
+    assert "t.c: no rule" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("mysql", "asked", "remedy"),
+    [
+        ("tinyint(1)", {"c": "boolean"},
+         "let it be smallint: remove the type from tables.t.overrides.columns.c, or name that one"),
+        ("json", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: text}"),
+        ("varchar(5)", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: bytea}"),
+        ("double", {}, "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
+        ("uuid", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: text}"),
+    ],
+)  # fmt: skip
+def test_the_whole_remedy(mysql: str, asked: dict[str, str], remedy: str) -> None:
+    (field,) = fields(column("c", mysql), **asked)
+
+    assert schema.remedy_of("t", field) == remedy
+
+
+@pytest.mark.parametrize(
+    ("mysql", "charset", "asked", "rule"),
+    [
+        ("varchar(5)", "utf8", {}, "text told by its bytes"),
+        ("varchar(5)", "utf8", {"c": "varchar(9)"}, "text told by its bytes"),
+        ("char(5)", "utf8", {"c": "char(5)"}, "text told by its bytes"),
+        # These tell no text that could come as bytes.
+        ("int(11)", None, {}, "mediumint, int"),
+        ("enum('a')", "utf8", {}, "enum, set"),
+    ],
+)
+def test_a_text_that_came_as_bytes(mysql: str, charset: str | None, asked: dict[str, str], rule: str) -> None:
+    """Is read again by the rule that tells its bytes; another column stays as it is."""
+    other, field = fields(column("other", "text", charset="utf8"), column("c", mysql, charset=charset), **asked)
+
+    assert schema.told_by_bytes("t", (other, field), {"c"}) == (other, replace(field, rule=rule))
+    assert schema.told_by_bytes("t", (other, field), set()) == (other, field)
+
+
+def test_a_text_that_came_as_bytes_and_cannot_be_told_by_them() -> None:
+    with pytest.raises(DataExtractionError) as refusal:
+        schema.told_by_bytes("t", fields(column("c", "text", charset="utf8"), c="jsonb"), {"c"})
+
+    assert refusal.value.message == "t.c (text): holds bytes that are no character, which jsonb cannot"
+    assert refusal.value.remedy == (
+        "let it be text: remove the type from tables.t.overrides.columns.c, or name that one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "shorter"),
+    [
+        ("a" * 64, 63, "a" * 54 + "_ffe054fe"),
+        ("ä" * 40, 63, "ä" * 27 + "_e99cfb61"),
+        ("PatNum", 12, "Pat_2d711642"),
+    ],
+)
+def test_a_name_that_is_too_long(name: str, length: int, shorter: str) -> None:
+    """Cut where a letter ends, and told apart by eight digits of itself."""
+    found = schema.shortened(name, length)
+
+    assert found[:-8] == shorter[:-8]
+    assert found[-8:] == hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def test_names_that_are_taken() -> None:
+    """63 bytes fit; a system column's name, and one that another column was given, do not."""
+    assert schema.postgres_name("a" * 63) == "a" * 63
+    assert schema.postgres_name("b", {"a"}) == "b"
+    assert schema.postgres_name("a", {"a"}).startswith("a_")
+
+
+@pytest.mark.parametrize(
+    ("mysql", "charset", "there"),
+    [
+        ("enum('a','?')", "utf8mb4", "varchar(255)"), ("set('?')", "utf8mb4", "text"),
+        ("enum('a','?')", "utf8", "enum('a','?')"), ("enum('a')", "utf8mb4", "enum('a')"),
+    ],
+)  # fmt: skip
+def test_labels_that_the_catalog_has_no_room_for(mysql: str, charset: str, there: str) -> None:
+    """Are texts at the replica, whatever its flavour."""
+    (field,) = fields(column("c", mysql, charset=charset))
+
+    assert schema.replica_type(field, Flavour.MARIADB, Flavour.MARIADB) == there
+
+
+def test_what_is_masked_has_no_canonical_text() -> None:
+    (field,) = fields(column("c", "varchar(5)"))
+
+    assert schema.canonical(replace(field, mask="hash")) is None
 
 
 # What was seen to arrive right (and no more): another width is refused, but a double in a bigint, or an integer in a
