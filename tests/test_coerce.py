@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -155,3 +156,215 @@ def test_spatial_references(found: dict[str, int], comments: dict[str, str], lef
 
     assert said == comments
     assert {coercion.found: coercion.count for coercion in coercions} == left
+
+
+# --- what the source gave -----------------------------------------------------------------------
+
+
+def read(type_: str, values: list[Any], arrow: pa.DataType, charset: str = "utf8", key: str | None = "k") -> Any:
+    """A column as it was read, beside a key."""
+    table = pa.table({"k": pa.array(range(1, len(values) + 1), pa.int64()), "c": pa.array(values, arrow)})
+    two = fields(column("k", "bigint(20)"), column("c", type_, charset=charset))
+    return coerce.as_read("t", table, two, key)
+
+
+def test_texts_that_came_as_bytes() -> None:
+    """Are texts again; NULL stays NULL, and another column what it is."""
+    found, odd = read("varchar(9)", ["ä".encode(), b"", None], pa.large_binary())
+
+    assert found.schema.types == [pa.int64(), pa.string()]
+    assert found.column_names == ["k", "c"]
+    assert found.column("c").to_pylist() == ["ä", "", None]
+    assert odd == frozenset()
+
+
+def test_bytes_that_are_no_character() -> None:
+    """Stay as they are, and the column is told: it is to be read again, by its bytes."""
+    found, odd = read("varchar(9)", [b"a", b"\xed\xa0\x80"], pa.large_binary())
+
+    assert found.column("c").type == pa.large_binary()
+    assert odd == {"c"}
+    assert read("blob", [b"\xff"], pa.large_binary())[1] == frozenset()
+    assert read("varchar(9)", ["a"], pa.string())[1] == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "told"),
+    [
+        (["", None, "61=a"], "k", "t.c (varchar(9)): 1 value too large for the source to say (for example at k 1)"),
+        (["61=a", "", "", "", ""], "k",
+         "t.c (varchar(9)): 4 values too large for the source to say (for example at k 2, 3, 4)"),
+        ([""] * 1234, None, "t.c (varchar(9)): 1,234 values too large for the source to say"),
+        ([""], "other", "t.c (varchar(9)): 1 value too large for the source to say"),
+    ],
+)  # fmt: skip
+def test_a_value_that_the_source_had_no_room_to_say(values: list[str | None], key: str | None, told: str) -> None:
+    with pytest.raises(DataExtractionError) as refusal:
+        read("varchar(9)", values, pa.string(), "cp1251", key)
+
+    assert refusal.value.message == told
+    assert refusal.value.remedy == "raise max_allowed_packet at the source"
+
+
+def test_what_may_be_empty() -> None:
+    """Told by its bytes, an empty text is not empty; one of utf8 may be."""
+    assert read("varchar(9)", ["=", None], pa.string(), "cp1251")[1] == frozenset()
+    assert read("varchar(9)", ["", None], pa.string())[0].column("c").to_pylist() == ["", None]
+
+
+# --- each conversion, at its edges --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("type_", "arrow", "given", "kept", "coerced"),
+    [
+        ("smallint(6)", pa.int16(), [-32768, 32767], [-32768, 32767], {}),
+        ("mediumint(8) unsigned", pa.uint32(), [2**24 - 1, None], [2**24 - 1, None], {}),
+        ("year(4)", pa.int16(), [0, 1901, None], [0, 1901, None], {}),
+        ("float", pa.float32(), [1.5, None], [1.5, None], {}),
+        ("decimal(10,2)", STAMPS, [Decimal("1.50"), None], [Decimal("1.50"), None], {}),
+        # The first day there is, and leap years of both kinds.
+        ("date", pa.int64(), [101, 10101, 10100], [None, date(1, 1, 1), None], {"partial date": 2}),
+        ("date", pa.int64(), [20000229, 19000229, 20240229], [date(2000, 2, 29), None, date(2024, 2, 29)],
+         {"impossible date": 1}),
+        ("date", pa.int64(), [20241301, 20240132, 20240431, 9999], [None] * 4,
+         {"impossible date": 3, "partial date": 1}),
+        ("date", pa.int64(), [10000, 20240000, 20240001], [None] * 3, {"partial date": 3}),
+        ("date", pa.int64(), [None, None], [None, None], {}),
+        ("date", pa.int64(), [], [], {}),
+        ("datetime", pa.int64(), [20240102235959, 20240102000000, None],
+         [MOMENT.replace(hour=23, minute=59, second=59), MOMENT.replace(hour=0, minute=0, second=0), None], {}),
+        ("datetime", pa.int64(), [20240230101010, 20240010101010, 101010], [None] * 3,
+         {"impossible date": 1, "partial date": 1, "zero date": 1}),
+        ("datetime(6)", STAMPS, [Decimal("20240102030405.999999"), Decimal("20240102030405"), Decimal(0)],
+         [MOMENT.replace(microsecond=999_999), MOMENT, None], {"zero date": 1}),
+        ("timestamp(3)", STAMPS, [Decimal("20240102030405.123")],
+         [MOMENT.replace(microsecond=123_000, tzinfo=UTC)], {}),
+        ("varchar(9)", pa.string(), ["plain", None], ["plain", None], {}),
+        ("varchar(9)", pa.string(), ["\0\0a\0"], ["a"], {"NUL character": 1}),
+        ("enum('a','b')", pa.string(), ["a", "", None], ["a", "", None], {}),
+        ("bit(1)", pa.uint64(), [None, 1], [None, True], {}),
+        ("bit(8)", pa.uint64(), [255, None], [255, None], {}),
+        ("blob", pa.large_binary(), [b"\0\xff", b"", None], [b"\0\xff", b"", None], {}),
+        ("varchar(9)", pa.string(), ["3F=?", "80!?", "61=a", "80!\ufffd"], ["?", "?", "a", "\ufffd"],
+         {"no character": 2}),
+        ("varchar(9)", pa.string(), ["80!ab"], ["ab"], {}),
+        ("enum('a','b')", pa.string(), ["61=a", "=", None], ["a", "", None], {}),
+        ("point", pa.large_binary(), [b"\xe6\x10\0\0\x01w", b"\x01\0\0\0\x01x", None, b"\xe6\x10\0\0\x01z"],
+         [b"\x01w", b"\x01x", None, b"\x01z"], {"SRID 4326": 2, "SRID 1": 1}),
+        ("point", pa.large_binary(), [None], [None], {}),
+        ("uuid", pa.string(), [str(uuid.UUID(int=2**127 + 5)), None], [uuid.UUID(int=2**127 + 5).bytes, None], {}),
+        ("inet6", pa.string(), ["::1", None], [b"\x03\x80\x00\x10" + b"\0" * 15 + b"\x01", None], {}),
+        ("inet4", pa.string(), ["255.1.2.3", None], [b"\x02\x20\x00\x04\xff\x01\x02\x03", None], {}),
+        ("json", pa.string(), ['{"a": 1}', None], [b'\x01{"a": 1}', None], {}),
+        ("json", pa.string(), ['"\\u0000\\u0000\\\\\\u0000x\\\\u0000"'], [b'\x01"\\\\x\\\\u0000"'], {"\\u0000": 1}),
+        ("json", pa.string(), ['"\\u0000"', '"plain"', None], [b'\x01""', b'\x01"plain"', None], {"\\u0000": 1}),
+    ],
+)  # fmt: skip
+def test_a_value_at_an_edge(
+    type_: str, arrow: pa.DataType, given: list[Any], kept: list[Any], coerced: dict[str, int]
+) -> None:
+    assert converted(type_, given, arrow) == (kept, coerced)
+
+
+@pytest.mark.parametrize(
+    ("type_", "asked", "arrow", "given", "kept"),
+    [
+        ("tinyint(1)", "boolean", pa.int8(), [0, 1, None], [False, True, None]),
+        ("int(10) unsigned", "integer", pa.uint32(), [0, 2**31 - 1, None], [0, 2**31 - 1, None]),
+        ("bigint(20)", "smallint", pa.int64(), [-32768, 32767, None], [-32768, 32767, None]),
+        ("varchar(9)", "varchar(3)", pa.string(), ["äöü", None, "ab\0c"], ["äöü", None, "abc"]),
+        ("text", "bytea", pa.string(), ["6100!a", "=", None], [b"a\0", b"", None]),
+        ("longtext", "json", pa.string(), ['{"a": 1}', None], [b'{"a": 1}', None]),
+        ("longtext", "jsonb", pa.string(), ["[1]", None], [b"\x01[1]", None]),
+        ("char(36)", "uuid", pa.string(), [str(uuid.UUID(int=7)), None], [uuid.UUID(int=7).bytes, None]),
+        ("varchar(45)", "inet", pa.string(), ["::1", None], [b"\x03\x80\x00\x10" + b"\0" * 15 + b"\x01", None]),
+        ("timestamp", "timestamp", pa.int64(), [20240102030405], [MOMENT]),
+        ("bigint(20)", "text", pa.string(), ["5", None], ["5", None]),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_type_that_was_asked_for(
+    type_: str, asked: str, arrow: pa.DataType, given: list[Any], kept: list[Any]
+) -> None:
+    assert converted(type_, given, arrow, c=asked)[0] == kept
+
+
+def test_equal_keys_but_for_what_is_removed() -> None:
+    """PostgreSQL would keep the last of them: the document would lose a value in silence."""
+    for odd in ('{"a": 1, "\\u0000a": 2}', '[{"b": {"x": 1, "x\\u0000": 2}}]'):
+        with pytest.raises(DataExtractionError, match=r"1 value with equal keys but for \\u0000, which jsonb cannot"):
+            converted("json", [odd, '{"a": 1, "a": 2}', None], pa.string())
+    assert converted("json", ['{"a": 1, "b\\u0000": 2}', '{"a": 1, "a": 2}'], pa.string())[1] == {"\\u0000": 1}
+
+
+def test_a_label_that_is_no_text() -> None:
+    """The replica's labels are the texts that the catalog told, and would be others."""
+    table = pa.table({"c": ["61=a", "98!?", None]})
+    with pytest.raises(DataExtractionError) as refusal:
+        coerce.to_warehouse("t", table, fields(column("c", "enum('a','?')", charset="cp1251")), None)
+
+    assert refusal.value.message == (
+        "t.c (enum('a','?')): 1 value whose label is no text in cp1251, which text cannot hold"
+    )
+
+
+@pytest.mark.parametrize(
+    ("type_", "asked", "arrow", "odd", "told"),
+    [
+        ("char(36)", "uuid", pa.string(), "no uuid at all", "t.c (char(36)): holds a value that uuid cannot"),
+        ("varchar(45)", "inet", pa.string(), "10.0.0.256", "t.c (varchar(45)): holds a value that inet cannot"),
+        ("bigint(20)", "smallint", pa.int64(), 32768, "t.c (bigint(20)): 1 value outside of 16 bits, which smallint"),
+        ("bigint(20)", "smallint", pa.int64(), -32769, "t.c (bigint(20)): 1 value outside of 16 bits, which smallint"),
+    ],
+)
+def test_a_value_that_is_none_of_the_type(type_: str, asked: str, arrow: pa.DataType, odd: Any, told: str) -> None:
+    with pytest.raises(DataExtractionError) as refusal:
+        converted(type_, [odd, None], arrow, c=asked)
+
+    assert refusal.value.message.startswith(told)
+    assert refusal.value.remedy is not None
+
+
+def test_what_is_left_out_of_a_masked_column() -> None:
+    """Nothing is left of it, whatever it was."""
+    (field,) = fields(column("c", "varchar(9)"))
+    masked = replace(field, rule="nullified", arrow=pa.int64())
+    found, coercions = coerce.to_warehouse("t", pa.table({"c": ["a", None, "b"]}), [masked], None)
+
+    assert found.column(0).to_pylist() == [None, None, None]
+    assert found.column(0).type == pa.int64()
+    assert coercions == ()
+
+
+def test_the_schema_of_what_is_copied() -> None:
+    """Names and types of the warehouse, of several columns, in order."""
+    two = fields(column("b", "varchar(9)"), column("xmin", "int(11)"))
+    found, _ = coerce.to_warehouse("t", pa.table({"b": ["x"], "xmin": pa.array([1], pa.int32())}), two, None)
+
+    assert found.column_names == ["b", two[1].name_postgres]
+    assert found.schema.types == [pa.string(), pa.int32()]
+
+
+def test_examples_of_what_there_is_no_key_for() -> None:
+    table = pa.table({"k": [1, 2], "d": [0, 0]})
+    two = fields(column("k", "bigint"), column("d", "date"))
+
+    assert [one.example_keys for one in coerce.to_warehouse("t", table, two, None)[1]] == [()]
+    assert [one.example_keys for one in coerce.to_warehouse("t", table, two, "other")[1]] == [()]
+
+
+def test_coercions_of_several_kinds() -> None:
+    """Are added up by column, by what was found and by what it became."""
+    parts = [
+        Coercion("d", "zero date", "NULL", 2, (1,)),
+        Coercion("d", "partial date", "NULL", 1, (5,)),
+        Coercion("e", "zero date", "NULL", 4, ()),
+        Coercion("d", "zero date", "NULL", 3, (2, 3, 4)),
+    ]
+
+    assert coerce.merged(parts) == (
+        Coercion("d", "zero date", "NULL", 5, (1, 2, 3)),
+        Coercion("d", "partial date", "NULL", 1, (5,)),
+        Coercion("e", "zero date", "NULL", 4, ()),
+    )
+    assert coerce.merged([]) == ()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import Counter
 from decimal import Decimal
 
 import pyarrow as pa
@@ -77,6 +78,100 @@ def test_a_key_of_texts(key: list[str]) -> None:
     changed, gone = compare.lacking(source, replica, key)
 
     assert (changed.column("t").to_pylist(), gone.column("t").to_pylist()) == (["a"], ["A"])
+
+
+def keyed(*rows: tuple[int, str]) -> pa.Table:
+    return arrow([(key, text, None, None, None) for key, text in rows])
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(VALUES.map(lambda values: (1, *values)), max_size=6), others=st.lists(st.integers(0, 3), max_size=6)
+)
+def test_rows_that_one_of_two_tables_has(rows: list[tuple[object, ...]], others: list[int]) -> None:
+    """Each as often as the other has it not; where they stand."""
+    right = [rows[number % len(rows)] for number in others] if rows else []
+    ours, theirs = compare.apart(arrow(rows), arrow(right))
+    left = Counter(map(bits, rows)) - Counter(map(bits, right))
+
+    assert Counter(bits(rows[at]) for at in ours.to_pylist()) == left
+    assert Counter(bits(right[at]) for at in theirs.to_pylist()) == Counter(map(bits, right)) - Counter(map(bits, rows))
+    assert ours.to_pylist() == sorted(ours.to_pylist())
+    assert theirs.to_pylist() == sorted(theirs.to_pylist())
+
+
+def test_nothing_is_apart() -> None:
+    same = keyed((1, "a"), (2, "b"))
+    ours, theirs = compare.apart(same, same)
+
+    assert (ours.type, theirs.type) == (pa.uint32(), pa.uint32())
+    assert len(ours) == len(theirs) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "ordered"),
+    [([], []), ([3], [3]), ([1, 2], [1, 2]), ([2, 1], [1, 2]), ([1, 3, 2], [1, 2, 3]), ([2, 2, 1], [1, 2, 2]),
+     ([1, 1], [1, 1])],
+)  # fmt: skip
+def test_rows_by_their_key(given: list[int], ordered: list[int]) -> None:
+    table = keyed(*((key, str(key)) for key in given))
+    found = compare.ordered(table, "k")
+
+    assert found.column("k").to_pylist() == ordered
+    assert found.column("t").to_pylist() == [str(key) for key in ordered]
+    # What is in order is not sorted once more.
+    assert (found is table) is (given in ([], [3], [1, 2]))
+
+
+def test_keys_that_no_row_has() -> None:
+    keys = keyed((1, "a"), (2, "b"), (3, "c"), (2, "b")).select(["t", "k"])
+    left = compare.without(keys, keyed((2, "b"), (3, "another")))
+
+    assert left.to_pylist() == [{"t": "a", "k": 1}, {"t": "c", "k": 3}]
+    assert compare.without(keys, keyed()).num_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "replica", "same"),
+    [
+        ([], [], True),
+        ([(1, "a")], [(1, "a")], True),
+        ([(1, "a"), (2, "b")], [(2, "b"), (1, "a")], True),
+        ([(1, "a"), (1, "a"), (2, "b")], [(1, "a"), (2, "b"), (2, "b")], False),
+        ([(1, "a")], [(1, "b")], False),
+        ([(1, "a")], [(1, "a"), (1, "a")], False),
+    ],
+)
+def test_the_same_rows(source: list[tuple[int, str]], replica: list[tuple[int, str]], same: bool) -> None:
+    assert compare.same_rows(keyed(*source), keyed(*replica)) is same
+
+
+def test_what_is_lacking_is_told_in_order() -> None:
+    source = keyed((5, "e"), (1, "a"), (3, "c"), (2, "b"))
+    changed, gone = compare.lacking(source, keyed((9, "x"), (2, "b"), (7, "y"), (3, "other")), ["k"])
+
+    assert changed.column("k").to_pylist() == [5, 1, 3]
+    assert gone.column("k").to_pylist() == [9, 7]
+    assert gone.column_names == ["k"]
+
+
+def test_nothing_is_lacking() -> None:
+    """Two that are the same, bit for bit, are not looked at row by row."""
+    source = keyed((1, "a"), (2, "b"))
+    changed, gone = compare.lacking(source, source, ["k"])
+
+    assert (changed.num_rows, changed.schema) == (0, source.schema)
+    assert (gone.num_rows, gone.column_names) == (0, ["k"])
+
+
+def test_zeros_of_either_sign_are_two_values() -> None:
+    left, right = (arrow([(1, None, zero, None, None)]) for zero in (0.0, -0.0))
+
+    assert compare.as_bits(left).column(2).type == pa.int64()
+    assert compare.as_bits(pa.table({"f": pa.array([1.5], pa.float32())})).column(0).type == pa.int32()
+    assert not compare.same_rows(left, right)
+    assert [len(one) for one in compare.apart(left, right)] == [1, 1]
+    assert [len(one) for one in compare.apart(left, left)] == [0, 0]
 
 
 KEYED = st.dictionaries(st.integers(-40, 40), st.integers(0, 2**60 - 1), max_size=30)
