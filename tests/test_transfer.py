@@ -4,9 +4,11 @@ The journey of one table, with ends that write down what they are asked: the ord
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +16,19 @@ import pyarrow as pa
 import pytest
 from nouns import PATIENT, planned
 
-from arrowetl import jobs, limits
-from arrowetl.errors import DataLoadingError, LockLostError, VerificationError
+from arrowetl import jobs, limits, transfer
+from arrowetl.errors import (
+    DatabaseConnectionError,
+    DataLoadingError,
+    Interrupted,
+    LockLostError,
+    OutOfStepError,
+    VerificationError,
+)
+from arrowetl.events import PartitionCarried, TableStarted
 from arrowetl.jobs import Servers
-from arrowetl.model import Comparison, Mode, Partition
-from arrowetl.outcome import Changes, ConnectionCount, Outcome, Status, Taken
+from arrowetl.model import Comparison, Index, Mode, Partition, TablePlan
+from arrowetl.outcome import Changes, ConnectionCount, Outcome, PartitionOutcome, Staged, Status, Taken, Waiting
 from arrowetl.record import Reading, Standing
 from arrowetl.route import Endpoint, Route
 from arrowetl.transfer import Shared, rows_of_the_next, stage, switch_or_discard
@@ -260,3 +270,409 @@ def test_how_much_the_next_partition_holds(more: dict[str, Any], bytes_: int) ->
     plan = replace(planned(replace(PATIENT, row_bytes=1024, rows=10**6)), **more)
 
     assert rows_of_the_next(plan, learned) * 1024 == bytes_ // 1024 * 1024
+
+
+# --- which end is given what, and from where ------------------------------------------------------
+
+WAREHOUSE, REPLICA = (SimpleNamespace(name=name) for name in ("warehouse", "replica"))
+ENTRY: Any = SimpleNamespace(rows=7, version="run0")
+
+
+@dataclass
+class Staging:
+    """Stands for staging and switching: what is staged when, and what of it is switched."""
+
+    said: list[str] = field(default_factory=list)
+    ends: tuple[Any, ...] = (REPLICA, WAREHOUSE)
+    rows_warehouse: int | None = 4
+
+    def stage(self, plan: TablePlan, shared: Any, known: Any = None) -> Any:
+        of = "replica" if plan.from_replica else "source"
+        self.said.append(f"stage from {of}")
+        self.plan, self.shared, self.known = plan, shared, known
+        outcome = replace(OUTCOME, rows_warehouse=9 if plan.from_replica else self.rows_warehouse)
+        return transfer.Ready(plan, shared, Staged(1, 0, 0), known or ENTRY, {}, self.ends, outcome)
+
+    def switch_or_discard(self, ready: Any) -> Outcome:
+        self.said.append("switch")
+        return replace(ready.outcome)
+
+
+OUTCOME = Outcome("patient", "small", Mode.FULL, "", Status.SUCCEEDED, seconds=1.0)
+
+
+@pytest.fixture
+def staging(monkeypatch: pytest.MonkeyPatch) -> Staging:
+    there = Staging()
+    monkeypatch.setattr(transfer, "stage", there.stage)
+    monkeypatch.setattr(transfer, "switch_or_discard", there.switch_or_discard)
+    monkeypatch.setattr(transfer, "servers_of", lambda route: f"servers of {route.source.name}")
+    monkeypatch.setattr(transfer, "recorded_entry", lambda plan, shared: ENTRY)
+    return there
+
+
+@dataclass(frozen=True)
+class AnyShared:
+    route: Route
+    servers: Any = None
+
+
+BOTH = AnyShared(replace(ROUTE, spill_directory=Path("spills")))
+ALONE = AnyShared(replace(ROUTE, spill_directory=Path("spills"), to="replica"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "ends", "shared", "rows_warehouse", "said"),
+    [
+        (PLAN, (REPLICA, WAREHOUSE), BOTH, 4, ["stage from source", "switch"]),
+        # The warehouse is to catch up: with the replica, as soon as that is switched.
+        (PLAN, (REPLICA,), BOTH, None, ["stage from source", "switch", "stage from replica", "switch"]),
+        (PLAN, (REPLICA,), ALONE, None, ["stage from source", "switch"]),
+        (replace(PLAN, only="replica"), (REPLICA,), BOTH, None, ["stage from source", "switch"]),
+        (replace(PLAN, from_replica=True), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
+        (replace(PLAN, mode=Mode.SKIPPED, catches_up=True), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
+        # It turned out only at the switch that the warehouse needs all of it.
+        (PLAN, (REPLICA, WAREHOUSE), BOTH, None,
+         ["stage from source", "switch", "stage from replica", "switch"]),
+    ],
+)  # fmt: skip
+def test_the_journeys_of_a_table(
+    plan: TablePlan, ends: tuple[Any, ...], shared: Any, rows_warehouse: int | None, said: list[str], staging: Staging
+) -> None:
+    staging.ends, staging.rows_warehouse = ends, rows_warehouse
+    transfer.carry_table(plan, shared)
+
+    assert staging.said == said
+
+
+def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
+    """All of it, whatever was to be read of the source; and what came of both is told as one."""
+    plan = replace(PLAN, mode=Mode.INCREMENTAL, since="x", scans=True, proves=True, catches_up=True)
+    first = replace(OUTCOME, rows_replica=3, notes=("first",))
+    ready = transfer.staged_from_replica(plan, BOTH, ENTRY, first)  # type: ignore[arg-type]
+
+    later = staging.plan
+    assert (later.mode, later.from_replica, later.catches_up) == (Mode.FULL, True, False)
+    assert (later.since, later.scans, later.proves) == (None, False, False)
+    assert staging.known is ENTRY
+    assert staging.shared.route == ROUTE.from_replica
+    assert staging.shared.servers == f"servers of {ROUTE.from_replica.source.name}"
+    assert (ready.outcome.rows_replica, ready.outcome.rows_warehouse, ready.outcome.seconds) == (3, 9, 2.0)
+    assert ready.outcome.notes == ("first",)
+    alone = transfer.staged_from_replica(plan, BOTH, ENTRY)  # type: ignore[arg-type]
+    assert (alone.outcome.rows_replica, alone.outcome.rows_warehouse) == (None, 9)
+
+
+def test_ends_that_are_not_the_warehouse(staging: Staging) -> None:
+    assert staging.stage(PLAN, BOTH).others == (REPLICA,)
+
+
+# --- its parts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "keyed", "attempt", "mode", "parts"),
+    [
+        (9, True, None, Mode.FULL, ["asked"]),
+        (0, True, None, Mode.FULL, []),
+        (0, True, None, Mode.RECONCILE, ["asked"]),
+        (9, False, None, Mode.FULL, ["asked"]),
+        (9, True, "a1", Mode.FULL, ["asked"]),
+        # A piece has no range, by which it could be taken out again.
+        (9, False, "a1", Mode.FULL, [Partition(0, None, None, rows=9)]),
+        (0, False, "a1", Mode.RECONCILE, [Partition(0, None, None, rows=0)]),
+    ],
+)
+def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, mode: Mode, parts: list[Any]) -> None:
+    plan = replace(planned(PATIENT if keyed else replace(PATIENT, primary_key=())), mode=mode)
+    asked: list[Any] = []
+
+    def partitions(of: TablePlan, left: Any, each: Any) -> list[str]:
+        asked.append((of, left))
+        return ["asked"]
+
+    shared: Any = SimpleNamespace(servers=SimpleNamespace(source=SimpleNamespace(partitions=partitions)))
+    left = [(1, None)]
+
+    assert list(transfer.partitions_of(plan, shared, left, rows, attempt)) == parts
+    assert asked == ([(plan, left)] if parts == ["asked"] else [])
+
+
+class Hands:
+    """Stands for workers: it notes the jobs, and lets each be done at once."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+        self.plans: list[TablePlan] = []
+
+    pace = SimpleNamespace(partition_bytes=4 * limits.MIB)
+
+    def each(self, carry: Any, plan: TablePlan, jobs: Any) -> Any:
+        self.plans.append(plan)
+        for job in jobs:
+            self.jobs.append(job)
+            yield brought(rows=len(self.jobs), bytes=10, part=job.part)
+
+
+def brought(**more: Any) -> PartitionOutcome:
+    given = {"rows": 0, "bytes": 0, "staged": 0, "gone": 0, "standing": 0, "coercions": (), "process": 1} | more
+    return PartitionOutcome(connections=(), **given)
+
+
+@pytest.mark.parametrize(
+    ("split", "mode", "attempt", "token"),
+    [
+        (True, Mode.FULL, None, True),
+        (False, Mode.FULL, None, False),
+        (True, Mode.RECONCILE, None, False),
+        (True, Mode.RECONCILE, "a1", True),
+        (False, Mode.FULL, "a1", True),
+    ],
+)
+def test_partitions_that_are_to_be_found_again(split: bool, mode: Mode, attempt: str | None, token: bool) -> None:
+    """Have a token each, by which both ends note that they have it."""
+    hands, told = Hands(), list[Any]()
+    shared: Any = SimpleNamespace(
+        workers=hands, route=ROUTE, tell=told.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
+    )  # fmt: skip
+    rows = 10**6 if split else 3
+    plan = replace(planned(replace(PATIENT, rows=rows)), mode=mode)
+    parts = [Partition(0, None, 5), Partition(1, 5, None)]
+    carried_ = transfer.carry_all(plan, parts, shared, attempt)
+
+    tokens = [job.part.token for job in hands.jobs]
+    assert [bool(one) for one in tokens] == [token, token]
+    assert len(set(tokens)) == (2 if token else 1)
+    assert [job.part.attempt for job in hands.jobs] == [attempt, attempt]
+    assert [(job.part.lower, job.part.upper) for job in hands.jobs] == [(None, 5), (5, None)]
+    assert {job.part.waits for job in hands.jobs} == {False}
+    assert all((job.route, job.plan) == (ROUTE, plan) for job in hands.jobs)
+    assert [one.rows for one in carried_] == [1, 2]
+    each = transfer.rows_of_the_next(plan, shared)
+    assert told[0] == TableStarted("patient", max(1, -(-rows // each)))
+    assert told[1:] == [PartitionCarried("patient", 1, 10), PartitionCarried("patient", 2, 10)]
+
+
+INDEXED = replace(PATIENT, rows=10**6, indexes=(Index("i", (("LName", None),), False),))
+
+
+@pytest.mark.parametrize(
+    ("of", "more", "ends", "attempt", "waits"),
+    [
+        (INDEXED, {}, ("replica", "warehouse"), None, True),
+        (INDEXED, {}, ("replica", "warehouse"), "a1", False),
+        (INDEXED, {}, ("warehouse",), None, False),
+        (INDEXED, {"mode": Mode.RECONCILE}, ("replica", "warehouse"), None, False),
+        (INDEXED, {"catches_up": True}, ("replica", "warehouse"), None, False),
+        (replace(INDEXED, rows=3), {}, ("replica", "warehouse"), None, False),
+        (replace(INDEXED, indexes=()), {}, ("replica", "warehouse"), None, False),
+    ],
+)
+def test_rows_that_may_wait_for_the_warehouse(
+    of: Any, more: dict[str, Any], ends: tuple[str, ...], attempt: str | None, waits: bool
+) -> None:
+    """While the replica builds its indexes: only where it builds some, and both are given all of the table."""
+    hands = Hands()
+    servers = FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
+    there = [end for end in (REPLICA, WAREHOUSE) if end.name in ends]
+    servers = SimpleNamespace(ends=tuple(there)) if len(there) < 2 else servers  # type: ignore[assignment]
+    shared: Any = SimpleNamespace(workers=hands, route=ROUTE, tell=lambda _: None, servers=servers)
+    transfer.carry_all(replace(planned(of), **more), [Partition(0, None, None)], shared, attempt)
+
+    assert [job.part.waits for job in hands.jobs] == [waits]
+
+
+@pytest.mark.parametrize(
+    ("there", "others"),
+    [
+        ({"a": "1", "b": "2"}, 0),
+        ({"a": "1"}, 1),
+        ({"a": "1", "b": "other"}, 1),
+        ({}, 2),
+    ],
+)
+def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], others: int) -> None:
+    """Where jobs can be lost and go on unseen, what is there is what those brought that are known of."""
+    sealed: list[Any] = []
+    end: Any = SimpleNamespace(
+        name="warehouse", seal=lambda plan, attempt: sealed.append((plan.name, attempt)) or there
+    )
+    known = [
+        brought(part=Partition(0, None, 5, token="a", execution="1")),
+        brought(part=Partition(1, 5, None, token="b", execution="2")),
+        brought(part=None),
+    ]
+
+    transfer.seal(PLAN, [end], known, None)
+    assert sealed == []
+    if not others:
+        transfer.seal(PLAN, [end], known, "a1")
+    else:
+        with pytest.raises(DataLoadingError) as refusal:
+            transfer.seal(PLAN, [end], known, "a1")
+        assert refusal.value.message == (
+            f"patient: {others} partitions were brought to the warehouse by a job that had been given up; "
+            "nothing was cut over"
+        )
+        assert (refusal.value.remedy, refusal.value.transient) == ("run again", True)
+    assert sealed == [("patient", "a1")]
+
+
+def test_what_is_finished() -> None:
+    """Every end at the same time; the warehouse last, once it has the rows that waited for it."""
+    said: list[str] = []
+
+    def end(name: str, rows: int) -> Any:
+        return SimpleNamespace(
+            name=name, finish=lambda plan: said.append(f"{name} finish"), count=lambda plan: rows
+        )  # fmt: skip
+
+    hands = Hands()
+    shared: Any = SimpleNamespace(workers=hands, route=ROUTE)
+    plan = replace(PLAN, workers=9)
+    waiting = Waiting(plan, Partition(3, 5, None), Path("rows"))
+    known = [brought(rows=2), brought(rows=3, waiting=waiting)]
+    carried_, counts, seconds = transfer.finish(plan, (end("replica", 5), end("warehouse", 6)), known, shared)
+
+    assert counts == {"replica": 5, "warehouse": 6}
+    assert sorted(said) == ["replica finish", "warehouse finish"]
+    assert [(job.part, job.rows) for job in hands.jobs] == [(Partition(3, 5, None), Path("rows"))]
+    assert [one.rows for one in carried_] == [2, 3, 1]
+    assert [one.waiting for one in carried_] == [None, None, None]
+    assert hands.plans[0].workers == max(1, (os.cpu_count() or 1) - 1)
+    assert seconds >= 0
+
+    # Of what changed alone nobody knows how many rows there are to be.
+    assert transfer.finish(replace(plan, mode=Mode.RECONCILE), (end("replica", 5),), [], shared)[1] == {}
+
+
+def test_what_all_partitions_staged() -> None:
+    known = [brought(staged=2, gone=1, standing=5), brought(staged=3, gone=0, standing=7)]
+
+    assert transfer.together(known, 0) == Staged(5, 1, 12)
+    assert transfer.together(known, 100) == Staged(5, 1, 112)
+    assert transfer.together([], 0) == Staged(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("of", "error", "kept"),
+    [
+        (INDEXED, Interrupted("stopped"), True),
+        (INDEXED, DatabaseConnectionError("lost"), True),
+        (INDEXED, KeyboardInterrupt(), True),
+        (INDEXED, DataLoadingError("refused"), False),
+        (PATIENT, DatabaseConnectionError("lost"), False),
+    ],
+)
+def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept: bool, tmp_path: Path) -> None:
+    """Nothing; but of a large one what the next run can go on with, where somebody stopped this one."""
+    said, locks = list[str](), list[int]()
+
+    def discard(name: str) -> Any:
+        def act(plan: TablePlan) -> None:
+            said.append(name)
+            raise DataLoadingError("it cannot be dropped now, and the next run does it")
+
+        return SimpleNamespace(name=name, discard=act)
+
+    spilled = tmp_path / "spills"
+    shared: Any = SimpleNamespace(
+        servers=SimpleNamespace(ends=(discard("replica"), discard("warehouse"))),
+        route=SimpleNamespace(spill_directory=spilled),
+        ledger=SimpleNamespace(locks=SimpleNamespace(require_lock=lambda: locks.append(1))),
+    )
+    with pytest.raises(type(error)), transfer._staging_discarded_on_failure(planned(of), shared):
+        raise error
+
+    assert said == ([] if kept else ["replica", "warehouse"])
+    assert len(locks) == isinstance(error, DataLoadingError)
+
+
+@dataclass
+class Switched:
+    """An end that may refuse to be switched."""
+
+    name: str
+    said: list[str]
+    refuses: bool = False
+
+    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> Changes:
+        self.said.append(f"{self.name} cutover")
+        if self.refuses:
+            raise OutOfStepError("the warehouse would have other rows")
+        return Changes(inserted=1 if self.name == "warehouse" else 5)
+
+    def discard(self, plan: Any) -> None:
+        self.said.append(f"{self.name} discard")
+
+
+def ready(plan: TablePlan, said: list[str], refuses: bool = False) -> Any:
+    ends = (Switched("replica", said), Switched("warehouse", said, refuses))
+    recording = lambda end, entry: said.append(f"{end} recording") or (lambda changes: "")  # noqa: E731
+    locks = SimpleNamespace(require_lock=lambda: said.append("lock"))
+    shared: Any = SimpleNamespace(ledger=SimpleNamespace(recording=recording, locks=locks))
+    return transfer.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {}, ends, OUTCOME)
+
+
+def test_a_switch() -> None:
+    """The warehouse first, where others have a say; before each the run makes sure of its lock."""
+    said: list[str] = []
+    outcome = transfer.switch(ready(PLAN, said))
+
+    assert said == [
+        "warehouse recording", "lock", "warehouse cutover", "replica recording", "lock", "replica cutover",
+    ]  # fmt: skip
+    assert (outcome.rows_replica, outcome.rows_warehouse, outcome.changes) == (9, 9, Changes(inserted=1))
+    said.clear()
+    assert transfer.switch(ready(PLAN, said), ends=()).rows_warehouse is None
+    assert said == []
+
+
+@pytest.mark.parametrize("mode", [Mode.RECONCILE, Mode.FULL])
+def test_a_warehouse_that_is_out_of_step(mode: Mode) -> None:
+    """Where only what changed is staged, it takes all from the replica afterwards; else that is a failure."""
+    said: list[str] = []
+    one = ready(replace(PLAN, mode=mode), said, refuses=True)
+    if mode is Mode.FULL:
+        with pytest.raises(OutOfStepError):
+            transfer.switch(one)
+        return
+    outcome = transfer.switch(one)
+
+    assert said[2:4] == ["warehouse cutover", "warehouse discard"]
+    assert (outcome.rows_replica, outcome.rows_warehouse) == (9, None)
+
+
+MOVED_ON = Reading(4, NOON + timedelta(minutes=1), NOON + timedelta(hours=1))
+STOOD = Reading(4, NOON, NOON + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("staged", "counts", "after", "found"),
+    [
+        (Staged(4, 0, 4), {"replica": 4, "warehouse": 4}, STOOD, True),
+        (Staged(2, 1, 4), {}, STOOD, True),
+        (Staged(9, 0, 9), {"replica": 9}, MOVED_ON, False),
+        (Staged(4, 0, 4), {}, replace(STOOD, rows=5), False),
+        (Staged(4, 0, 5), {"replica": 4}, STOOD,
+         "patient: the source counts 4 rows, 5 were found; nothing was cut over"),
+        (Staged(4, 0, 4), {"replica": 3}, MOVED_ON,
+         "patient: 4 rows were read, staged were: replica 3; nothing was cut over"),
+    ],
+)  # fmt: skip
+def test_rows_read_and_rows_staged(staged: Staged, counts: dict[str, int], after: Reading, found: bool | str) -> None:
+    if isinstance(found, bool):
+        assert transfer.compare(PLAN, staged, counts, STOOD, after) is found
+        return
+    with pytest.raises(VerificationError) as refusal:
+        transfer.compare(PLAN, staged, counts, STOOD, after)
+    assert refusal.value.message == found
+    remedy = "run again; if it stays, check the table at the source (CHECK TABLE)" if "found" in found else "run again"
+    assert refusal.value.remedy == remedy
+
+
+def test_a_table_that_cannot_tell() -> None:
+    """Read within the stamp's own second: nobody knows whether it moved."""
+    now = replace(STOOD, now=NOON)
+
+    assert transfer.compare(PLAN, Staged(4, 0, 4), {}, now, now) is None
