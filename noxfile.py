@@ -150,6 +150,24 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", f"--numprocesses={processes}", *session.posargs)
 
 
+_MUTANTS_KILLED = 0.95
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Each line that decides what is believed, changed in every small way: whether a test without a server notices."""
+    _install(session, "dev", "mutants")
+    session.run("mutmut", "run", "--max-children", str(os.cpu_count() or 1), *session.posargs)
+    session.run("mutmut", "export-cicd-stats", silent=True)
+    found = json.loads(Path("mutants/mutmut-cicd-stats.json").read_text())
+    share = found["killed"] / (found["total"] - found["skipped"])
+    session.log(
+        f"{found['killed']:,} of {found['total']:,} were noticed: {share:.1%}; `mutmut results` lists the others"
+    )
+    if share < _MUTANTS_KILLED:
+        session.error(f"wanted: {_MUTANTS_KILLED:.0%}; `mutmut results` lists the others")
+
+
 @nox.session
 def dbt(session: nox.Session) -> None:
     """The project in examples/dbt, on a warehouse that arrowetl fills, over nights with drift."""
