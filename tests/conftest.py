@@ -26,6 +26,12 @@ from arrowetl.errors import DatabaseQueryError
 from arrowetl.sandbox import servers
 from arrowetl.sql import mysql_name, postgres_name
 
+with suppress(ImportError):  # dbt's and Airflow's sessions do without
+    import hypothesis
+
+    # For tests of tests, which are run thousands of times.
+    hypothesis.settings.register_profile("few", max_examples=15, deadline=None)
+
 
 def chosen(server: str) -> str:
     """Which program the source or the replica of the tests is: `mariadb`, unless the environment says `mysql`."""

@@ -177,3 +177,48 @@ def test_a_run_that_is_told_to_stop(clinic: Clinic, tmp_path: Path, name: str) -
         time.sleep(0.1)
 
     assert (process.returncode, left) == (130, [])
+
+
+# --- what cannot be read, and what cannot be written ----------------------------------------------
+
+
+def test_a_file_of_settings_that_is_no_text(clinic: Clinic) -> None:
+    """Told with its place, and what to do."""
+    (clinic.directory / ".env_test").write_bytes(b"TEST_OPENDENTAL_SOURCE_HOST=caf\xe9\n")
+    done = clinic.arrowetl("status")
+
+    assert done.returncode == 3
+    assert ".env_test: cannot be read: it is no UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_tables_file_that_is_no_text(clinic: Clinic) -> None:
+    clinic.tables_file.write_bytes(b"tables: {caf\xe9: {}}\n")
+    done = clinic.arrowetl("run", "--all")
+
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "tables.yml" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["types"], ["--help"], ["types", "--json"]])
+def test_a_result_that_cannot_be_written(arguments: list[str], tmp_path: Path) -> None:
+    """A full disk behind stdout: that is told, and exit code 74 says it to a program."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "arrowetl", *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+            cwd=tmp_path, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 74
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_a_host_that_is_a_whole_address(clinic: Clinic) -> None:
+    """It may have a password in it, and is shown to nobody."""
+    done = clinic.arrowetl("status", TEST_POSTGRES_ANALYTICS_HOST="postgresql://etl:s3cret@db.example/raw")
+
+    assert done.returncode == 3
+    assert "POSTGRES_ANALYTICS_HOST: must be a host's name or its address" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr

@@ -668,3 +668,50 @@ def test_a_doubt_is_put_before_a_version_once(patients: Clinic) -> None:
 
     assert doubted == [(f"in doubt: {before[0][0]}",)]
     assert after == before
+
+
+def test_what_was_carried_from_the_replica_is_no_newer_than_that(clinic: Clinic) -> None:
+    """The source was not asked: as of when the rows are its own, nobody knows better than before."""
+    clinic.create(
+        "CREATE TABLE desk (Num int PRIMARY KEY, V varchar(9)) ENGINE=InnoDB;\nINSERT INTO desk VALUES (1, 'a')"
+    )
+    assert clinic.run()["exit_code"] == 0
+    # The replica notes no fractions of a second.
+    checked = "SELECT date_trunc('second', _checked_at) FROM raw.etl_load_status WHERE table_name = 'desk'"
+    before = clinic.warehouse(checked)
+    clinic.create("UPDATE desk SET V = 'b'")
+    clinic.warehouse_execute("DELETE FROM raw.desk")
+    for options in (("--from", "replica"), ("--from", "replica", "--force-full")):
+        assert clinic.run("--all", *options, TEST_OPENDENTAL_SOURCE_PORT="1")["exit_code"] == 0
+
+    assert clinic.warehouse(checked) == before
+    assert clinic.warehouse('SELECT "V" FROM raw.desk') == [("a",)]
+
+
+def test_a_table_that_somebody_has_locked(clinic: Clinic) -> None:
+    """It fails alone, and the others are carried."""
+    names = {"a_one": "InnoDB", "b_two": "InnoDB", "c_three": "MyISAM"}
+    clinic.tables_file.write_text("settings: {statement_seconds: 4}\ntables: {}\n")
+    for name, engine in names.items():
+        clinic.create(
+            f"CREATE TABLE {name} (Num int PRIMARY KEY, V int) ENGINE={engine};\nINSERT INTO {name} VALUES (1, 1)"
+        )
+    assert clinic.run()["exit_code"] == 0
+    for name in names:
+        clinic.create(f"UPDATE {name} SET V = 2")
+    settle()
+    holder = drivers.MySQL(clinic.sandbox.admin("source"))
+    holder.execute("LOCK TABLES a_one WRITE")
+    try:
+        run = clinic.run("--all", ARROWETL_RETRIES="0")
+    finally:
+        holder.execute("UNLOCK TABLES")
+        holder.close()
+    found = {table["table"]: table for table in run["tables"]}
+
+    assert {name: table["status"] for name, table in found.items()} == {
+        "a_one": "failed", "b_two": "succeeded", "c_three": "succeeded",
+    }  # fmt: skip
+    assert found["a_one"]["error"]["remedy"]
+    assert clinic.run()["exit_code"] == 0
+    assert [differences(clinic.sandbox, name)[0] for name in names] == [[], [], []]

@@ -175,6 +175,22 @@ def test_local_infile_off_at_the_replica(patients: Clinic) -> None:
     assert "local_infile is off" in examined.stdout
 
 
+def test_a_replica_that_may_only_be_read(patients: Clinic) -> None:
+    """It is told as that, and not as whatever fails first."""
+    admin = drivers.MySQL(patients.sandbox.admin("replica"))
+    admin.execute("SET GLOBAL read_only = 1")
+    try:
+        refused, examined = patients.arrowetl("run", "--all"), patients.arrowetl("test-connections")
+    finally:
+        admin.execute("SET GLOBAL read_only = 0")
+        admin.close()
+
+    assert refused.returncode == 4
+    for said in (refused.stderr, examined.stdout + examined.stderr):
+        assert "read_only is on" in said
+        assert "local_infile" not in said.partition("read_only is on")[2][:200]
+
+
 def test_no_privilege_to_create_a_table_at_the_replica(patients: Clinic) -> None:
     """Exit 4 before any row is read; the statement that was refused, and what to grant."""
     admin = drivers.MySQL(patients.sandbox.admin("replica"))

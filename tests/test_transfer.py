@@ -19,6 +19,7 @@ from nouns import PATIENT, planned
 from arrowetl import jobs, limits, transfer
 from arrowetl.errors import (
     DatabaseConnectionError,
+    DataExtractionError,
     DataLoadingError,
     Interrupted,
     LockLostError,
@@ -54,6 +55,8 @@ class World:
     refuses: str = ""
     counts: dict[str, int] = field(default_factory=lambda: {"source": 4, "replica": 4, "warehouse": 4})
     changes_while_read: bool = False
+    made: datetime | None = None
+    """When the source's table was made, as the readings say."""
     server_changes_each: int | None = None
     """How many rows the server writes and removes between two readings."""
     said: list[str] = field(default_factory=list)
@@ -122,7 +125,9 @@ class FakeSource:
         moved = timedelta(minutes=self.readings if self.world.changes_while_read else 0)
         each = self.world.server_changes_each
         changes = None if each is None else 100 + each * self.readings
-        return Reading(self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1), server_changes=changes)
+        return Reading(
+            self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1), None, self.world.made, True, changes
+        )
 
     def partitions(self, plan: Any, done: Any, rows: Any) -> tuple[Partition, ...]:
         self.world.note("source partitions")
@@ -231,6 +236,18 @@ def test_a_table_that_is_written_to_meanwhile(monkeypatch: pytest.MonkeyPatch) -
     world = World(counts={"source": 7, "replica": 4, "warehouse": 4}, changes_while_read=True)
 
     assert carried(world, monkeypatch).settled is False
+
+
+def test_a_table_that_was_altered_since_it_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is staged by a plan that is of another table; the run tries it again."""
+    monkeypatch.setattr("test_transfer.PLAN", planned(replace(PATIENT, create_time=NOON)))
+    world = World(made=NOON + timedelta(seconds=1))
+    with pytest.raises(DataExtractionError, match="was altered, or made anew, at the source") as refusal:
+        carried(world, monkeypatch)
+
+    assert refusal.value.transient
+    assert world.said == ["source reading", "replica discard", "warehouse discard"]
+    assert carried(World(made=NOON), monkeypatch).status is Status.SUCCEEDED
 
 
 @pytest.mark.parametrize(("rows", "changes", "settled"), [(5, 1, False), (3, 9, False), (5, 0, None), (6, 1, None)])
