@@ -21,7 +21,7 @@ import arrowetl
 from arrowetl import drivers
 from arrowetl.sandbox import opendental, seed, servers
 
-SCALE = "small"
+SCALE = "0.004"
 
 
 @pytest.fixture(scope="module")
