@@ -348,12 +348,17 @@ def _wkb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     return pc.binary_replace_slice(stored, 0, 4, b"").cast(field.arrow), found
 
 
-def _each(convert: Callable[[str], bytes]) -> Conversion:
-    def conversion(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-        values: list[Any] = [None if value is None else convert(value) for value in column.to_pylist()]
-        return pa.array(values, field.arrow), []
+def _each(column: pa.ChunkedArray, field: Field, convert: Callable[[str], bytes]) -> tuple[pa.Array, Found]:
+    values: list[Any] = [None if value is None else convert(value) for value in column.to_pylist()]
+    return pa.array(values, field.arrow), []
 
-    return conversion
+
+def _uuid(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    return _each(column, field, lambda text: bytes.fromhex(text.replace("-", "")))
+
+
+def _inet(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    return _each(column, field, _inet_send)
 
 
 def _inet_send(text: str) -> bytes:
@@ -376,6 +381,6 @@ CONVERSIONS: dict[str, Conversion] = {
     "json": _json,
     "jsonb": _jsonb,
     "wkb": _wkb,
-    "uuid": _each(lambda text: bytes.fromhex(text.replace("-", ""))),
-    "inet": _each(_inet_send),
+    "uuid": _uuid,
+    "inet": _inet,
 }

@@ -310,8 +310,9 @@ def _type_postgres(rule: Rule, column: Column) -> str:
 def refused_values(column: Column, asked: str) -> str | None:
     """SQL that is true of the column's values which the type asked for cannot hold; None where it holds all."""
     rule = rule_for(column, asked)
-    assert rule is not None, "asked of types that have a rule"
-    return rule.refuses(column, digits_of(spelled(asked))) if rule.request else None
+    # Asked of types that have one.
+    assert rule is not None
+    return rule.refuses(column, digits_of(spelled(asked)))
 
 
 def digits_of(type_: str) -> Asked:

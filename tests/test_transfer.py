@@ -304,6 +304,7 @@ class Staging:
     rows_warehouse: int | None = 4
 
     def stage(self, plan: TablePlan, shared: Any, known: Any = None) -> Any:
+        assert shared is not None
         of = "replica" if plan.from_replica else "source"
         self.said.append(f"stage from {of}")
         self.plan, self.shared, self.known = plan, shared, known
@@ -312,7 +313,8 @@ class Staging:
 
     def switch_or_discard(self, ready: Any) -> Outcome:
         self.said.append("switch")
-        return replace(ready.outcome)
+        self.switched = replace(ready.outcome)
+        return self.switched
 
 
 OUTCOME = Outcome("patient", "small", Mode.FULL, "", Status.SUCCEEDED, seconds=1.0)
@@ -324,7 +326,7 @@ def staging(monkeypatch: pytest.MonkeyPatch) -> Staging:
     monkeypatch.setattr(transfer, "stage", there.stage)
     monkeypatch.setattr(transfer, "switch_or_discard", there.switch_or_discard)
     monkeypatch.setattr(transfer, "servers_of", lambda route: f"servers of {route.source.name}")
-    monkeypatch.setattr(transfer, "recorded_entry", lambda plan, shared: ENTRY)
+    monkeypatch.setattr(transfer, "recorded_entry", lambda plan, shared: plan and shared and ENTRY)
     return there
 
 
@@ -357,9 +359,14 @@ def test_the_journeys_of_a_table(
     plan: TablePlan, ends: tuple[Any, ...], shared: Any, rows_warehouse: int | None, said: list[str], staging: Staging
 ) -> None:
     staging.ends, staging.rows_warehouse = ends, rows_warehouse
-    transfer.carry_table(plan, shared)
+    outcome = transfer.carry_table(plan, shared)
 
     assert staging.said == said
+    assert outcome.rows_warehouse == (9 if said[-2] == "stage from replica" else rows_warehouse)
+    if said[-2] == "stage from replica":
+        # By what is recorded of the replica, or was staged there a moment ago; and told together with that.
+        assert staging.known is ENTRY
+        assert outcome.seconds == (1.0 if said[0] == "stage from replica" else 2.0)
 
 
 def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
