@@ -51,10 +51,14 @@ def sandbox() -> Iterator[servers.Sandbox]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`-m "not server"` chooses what is quick and needs no servers."""
+    """
+    `-m "not server"` chooses what is quick and needs no servers. What one process must do alone comes first, so that
+    the others do not wait for it in the end.
+    """
     for item in items:
         if "sandbox" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -32,6 +32,10 @@ SPLIT = ("securitylog", "securityloghash", "procedurelog", "sheetfield", "payspl
 TABLES = "tables:\n" + "".join(f"  {name}: {{batch_size: 1000}}\n" for name in SPLIT)
 
 
+# What all of them stand upon is made once.
+pytestmark = pytest.mark.xdist_group("cluster_losses")
+
+
 @pytest.fixture(scope="module")
 def opendental(sandbox: servers.Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Sandbox]:
     empty(sandbox)

@@ -1,7 +1,7 @@
 """
 Nights in a row at a simulated clinic: edits, deletes, drift, crashes, writes during the run; equal ends after each.
 
-ARROWETL_TEST_NIGHTS chooses how many (14), ARROWETL_TEST_CLINIC_TABLES how
+ARROWETL_TEST_NIGHTS chooses how many (9), ARROWETL_TEST_CLINIC_TABLES how
 many tables (40, or `all`), ARROWETL_TEST_SEED what happens.
 """
 
@@ -25,7 +25,7 @@ from simulation import Busy, Day
 from arrowetl import drivers
 from arrowetl.sandbox import opendental, seed, servers
 
-NIGHTS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "14"))
+NIGHTS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "9"))
 TABLES = os.environ.get("ARROWETL_TEST_CLINIC_TABLES", "40")
 SEED = int(os.environ.get("ARROWETL_TEST_SEED", "4"))
 SCALE = 0.002
@@ -91,7 +91,7 @@ def test_nights(hospital: Clinic) -> None:
         assert hospital.leftovers() == []
     assert hospital.run()["exit_code"] == 0
     assert [problem for name in chosen for problem in differences(hospital.sandbox, name)[0]] == []
-    if NIGHTS >= 14:
+    if NIGHTS >= 9:
         assert seen.keys() == {"full", "skipped", "incremental", "reconcile"}
     session.close()
 

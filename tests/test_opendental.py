@@ -24,6 +24,10 @@ from arrowetl.sandbox import opendental, seed, servers
 SCALE = "0.004"
 
 
+# What all of them stand upon is made once.
+pytestmark = pytest.mark.xdist_group("opendental")
+
+
 @pytest.fixture(scope="module")
 def carried(sandbox: servers.Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clinic, dict]]:
     """The demo's database, analyzed and carried by the commands a user types."""

@@ -70,6 +70,10 @@ NIGHTS = [
 RECEIPT = {"digest": "ab" * 32, "receipt": {"signed_off": False, "previous": "cd" * 32, "versions": {"arrowetl": "1"}}}
 
 
+# What all of them stand upon is made once.
+pytestmark = pytest.mark.xdist_group("pages")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -1,7 +1,7 @@
 """
 All tables of a night at once: who reads the warehouse finds the night before, or this one, and never half of one.
 
-ARROWETL_TEST_NIGHTS chooses how many nights (14), ARROWETL_TEST_SEED what happens in them.
+ARROWETL_TEST_NIGHTS chooses how many nights (9), ARROWETL_TEST_SEED what happens in them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from test_nights import crash, hospital  # noqa: F401 - a fixture
 from arrowetl import drivers
 from arrowetl.errors import ArrowetlError
 
-NIGHTS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "14"))
+NIGHTS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "9"))
 SEED = int(os.environ.get("ARROWETL_TEST_SEED", "4"))
 TOGETHER = ("run", "--all", "--publish", "together")
 TABLES = ("patient", "procedurelog", "payment")

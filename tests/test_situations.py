@@ -60,7 +60,13 @@ class _Started(dict[tuple[str, ...], servers.Sandbox]):
         return self[options]
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def _grouped(folder: Path) -> Any:
+    """Those that want servers of the same options follow each other."""
+    options = yaml.safe_load((folder / "situation.yml").read_text()).get("options")
+    return pytest.param(folder, marks=pytest.mark.xdist_group(str(options)) if options else (), id=folder.name)
+
+
+@pytest.mark.parametrize("folder", map(_grouped, FOLDERS))
 def test_situation(
     clinic: Clinic,
     others: Mapping[tuple[str, ...], servers.Sandbox],

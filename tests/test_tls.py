@@ -50,6 +50,10 @@ def system_postgres() -> Path:
     return found[-1]
 
 
+# What all of them stand upon is made once.
+pytestmark = pytest.mark.xdist_group("tls")
+
+
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     place = tmp_path_factory.mktemp("tls")

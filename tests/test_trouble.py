@@ -286,7 +286,7 @@ def test_a_full_disk_at_an_end(clinic: Clinic, end: str) -> None:
             "UPDATE notes SET Note = CONCAT('new ', Num);\nSET SESSION group_concat_max_len = 1000000;\n"
             "CREATE TABLE wide (Num int NOT NULL, T longtext, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=latin1;\n"
             "INSERT INTO wide SELECT a.seq, GROUP_CONCAT(SHA2(CONCAT(a.seq, ' ', b.seq), 512) SEPARATOR '') "
-            "FROM seq_1_to_300 a, seq_1_to_700 b GROUP BY a.seq"
+            "FROM seq_1_to_150 a, seq_1_to_700 b GROUP BY a.seq"
         )
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
         (disk / "filler").write_bytes(bytes(max(0, free - 8 * 2**20)))
