@@ -8,17 +8,18 @@ depends on how Python itself starts is to be started as usual.
 
 from __future__ import annotations
 
-import array
 import atexit
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,10 +35,13 @@ _PARTS = ("LANG", "LC_", "PYTHON", "MALLOC_", "POLARS_", "OMP_")
 class Program:
     """A process that was started: as much of `subprocess.Popen` as tests ask of it, in its words."""
 
-    def __init__(self, pid: int, ended: socket.socket, stdout: IO[str], stderr: IO[str], args: Sequence[str]) -> None:
+    def __init__(
+        self, pid: int, pidfd: int, ended: socket.socket, stdout: IO[str], stderr: IO[str], args: Sequence[str]
+    ) -> None:
         self.pid, self.args, self.stdout, self.stderr = pid, args, stdout, stderr
         self.returncode: int | None = None
-        self._ended = ended
+        # Its number may be another process's by the time that it is signalled.
+        self._pidfd, self._ended = pidfd, ended
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._ended], [], [], 0)[0]:
@@ -55,6 +59,7 @@ class Program:
     def _take(self) -> None:
         self.returncode = int(self._ended.recv(16))
         self._ended.close()
+        os.close(self._pidfd)
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """What it said, after its end."""
@@ -77,13 +82,14 @@ class Program:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def terminate(self) -> None:
-        self.send_signal(15)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        self.send_signal(9)
+        self.send_signal(signal.SIGKILL)
 
     def __enter__(self) -> Program:
         return self
@@ -145,12 +151,12 @@ class _Origin:
         request = json.dumps([program, list(arguments), dict(environment), str(directory)]).encode()
         given = [out_end, err_end, told.fileno()]
         with self._lock:
-            self._line.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))])
-            pid = int(self._line.recv(16))
+            socket.send_fds(self._line, [request], given)
+            pid, (pidfd,), _, _ = socket.recv_fds(self._line, 16, 1)
         os.close(out_end)
         os.close(err_end)
         told.close()
-        return Program(pid, ended, os.fdopen(out), os.fdopen(err), [program, *arguments])
+        return Program(int(pid), pidfd, ended, os.fdopen(out), os.fdopen(err), [program, *arguments])
 
     def close(self) -> None:
         self._line.close()
@@ -210,8 +216,9 @@ def _serve(line: socket.socket) -> tuple[str, list[str]]:
             return _become(json.loads(request), given)
         os.close(given[0])
         os.close(given[1])
-        waiting[os.pidfd_open(pid)] = pid, socket.socket(fileno=given[2])
-        line.send(str(pid).encode())
+        pidfd = os.pidfd_open(pid)
+        waiting[pidfd] = pid, socket.socket(fileno=given[2])
+        socket.send_fds(line, [str(pid).encode()], [pidfd])
 
 
 def _become(request: list[Any], given: Sequence[int]) -> tuple[str, list[str]]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,11 +21,12 @@ from conftest import Clinic
 from faults import Ground, ground, rob, wait_for
 from independent import differences
 from injected import STEPS
+from launcher import Started
 
 from arrowetl import drivers
 from arrowetl.errors import ArrowetlError
 
-ROWS = 60_000
+ROWS = 30_000
 ALL = [
     (step, publish, robbed, executor)
     for step, publish, robbed, executor in itertools.product(
@@ -98,15 +97,15 @@ def test_a_run_that_lost_its_lock(
         f"INSERT INTO first SELECT seq, MD5(seq) FROM seq_1_to_{ROWS};\n"
         "UPDATE edited SET V = 'x' WHERE Id % 100 = 0;\nINSERT INTO keyless VALUES (101)"
     )
-    clinic.tables_file.write_text("tables: {first: {overrides: {batch_size: 10000}}}")
+    clinic.tables_file.write_text("tables: {first: {overrides: {batch_size: 5000}}}")
     with ground(clinic) as there, reader(clinic) as wrong:
         first = _stopped(there, step, tmp_path / "first", publish, executor)
         if first is None:
             pytest.fail(f"the run never came to {step}")
-        process, pids = first
+        process, family = first
         try:
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
+            for one in family:
+                one.suspend()
             rob(clinic, robbed)
             clinic.create(
                 "DELETE FROM first WHERE Id <= 5;\nDELETE FROM edited WHERE Id <= 7;\n"
@@ -118,8 +117,8 @@ def test_a_run_that_lost_its_lock(
             assert second.returncode in (0, 1, 6), (errors, said)
             assert second.returncode == 0 or re.search("switching a table there|Lock wait timeout", errors + said)
             (tmp_path / "first" / "go").touch()
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            for one in family:
+                one.resume()
             stdout, stderr = process.communicate(timeout=240)
             # It ends right, or says why not; of what it cannot know it says nothing.
             assert process.returncode in (0, 1, 4, 6), stderr
@@ -128,10 +127,10 @@ def test_a_run_that_lost_its_lock(
             else:
                 assert re.search("lock|connection was lost|no more", stdout + stderr), (stdout, stderr)
         finally:
-            # One that is stopped would stay for ever.
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            # One that is stopped would stay for ever; the number of one that has ended may be another's.
+            for one in family:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
         _agrees_with_the_records(clinic)
         # Whatever became of either, the next night brings what is missing.
         last = clinic.run()
@@ -143,7 +142,7 @@ def test_a_run_that_lost_its_lock(
 
 def _stopped(
     there: Ground, step: str, directory: Path, publish: str, executor: str
-) -> tuple[subprocess.Popen[str], list[int]] | None:
+) -> tuple[Started, list[psutil.Process]] | None:
     """A run that stands at a step, with its worker processes; None where it never came there."""
     directory.mkdir()
     process = there.start(
@@ -152,8 +151,8 @@ def _stopped(
     )  # fmt: skip
     if not wait_for(directory / "reached", process):
         return None
-    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
-    return process, family
+    first = psutil.Process(process.pid)
+    return process, [first, *first.children(recursive=True)]
 
 
 def _agrees_with_the_records(clinic: Clinic) -> None:
