@@ -31,7 +31,7 @@ EXAMPLES = 3
 NO_CHARACTER = "no character"
 """What is found where bytes of a text are none in their character set; such a column is told by its bytes."""
 
-# A value, what it was found to be, and what it became: the masks of one column.
+# What values were found to be, what they became, and where they are (NULL is nowhere), of one column.
 Found = list[tuple[str, str, pa.Array]]
 Conversion = Callable[[pa.ChunkedArray, Field], tuple[pa.Array, Found]]
 
@@ -58,7 +58,7 @@ def as_read(name: str, table: pa.Table, fields: Sequence[Field], key: str | None
     for index, field in enumerate(fields):
         column = table.column(index)
         if rule_of(field).never_empty:
-            unsaid = pc.fill_null(pc.equal(pc.binary_length(column), 0), False)
+            unsaid = pc.equal(pc.binary_length(column), 0)
             if pc.any(unsaid).as_py():
                 raise DataExtractionError(
                     _told_where(name, field, table, fields, key, unsaid, "too large for the source to say"),
@@ -272,7 +272,7 @@ def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
     marked = pc.match_substring(column, "\0")
     if not pc.any(marked).as_py():
         return column, []
-    return pc.replace_substring(column, "\0", ""), [("NUL character", "removed", pc.fill_null(marked, False))]
+    return pc.replace_substring(column, "\0", ""), [("NUL character", "removed", marked)]
 
 
 def _parts(column: pa.ChunkedArray) -> tuple[pl.Series, pa.ChunkedArray]:
@@ -307,7 +307,7 @@ def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     marked = pc.match_substring_regex(column, escape)
     found: Found = []
     if pc.any(marked).as_py():
-        found = [("\\u0000", "removed", pc.fill_null(marked, False))]
+        found = [("\\u0000", "removed", marked)]
         while pc.any(pc.match_substring_regex(column, escape)).as_py():
             column = pc.replace_substring_regex(column, escape, r"\1\2")
         _refuse(
@@ -343,7 +343,7 @@ def _wkb(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     found: Found = []
     for srid in pc.unique(srids.drop_null()):
         number = int.from_bytes(srid.as_py(), "little")
-        found.append((f"SRID {number}", _SRID_LEFT, pc.fill_null(pc.equal(srids, srid), False)))
+        found.append((f"SRID {number}", _SRID_LEFT, pc.equal(srids, srid)))
     # binary_slice without an end fails where the first value is NULL.
     return pc.binary_replace_slice(stored, 0, 4, b"").cast(field.arrow), found
 

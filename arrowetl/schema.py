@@ -69,6 +69,9 @@ _WIDER = {
 }
 
 
+_DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
+
+
 def widens(standing: str, wanted: str) -> bool:
     """
     Whether a column can become another type, each value kept.
@@ -80,8 +83,7 @@ def widens(standing: str, wanted: str) -> bool:
     if before == after == "numeric" and len(old) == len(new) == 2:
         return new[1] >= old[1] and new[0] - new[1] >= old[0] - old[1]
     if after == "numeric" and new:
-        digits = {"smallint": 5, "integer": 10, "bigint": 19}.get(before, 1000)
-        return after in _WIDER.get(before, ()) and new[0] - new[1] >= digits
+        return before in _DIGITS and new[0] - new[1] >= _DIGITS[before]
     if before == after == "varchar":
         return not new or (bool(old) and new[0] >= old[0])
     return after in _WIDER.get(before, ())

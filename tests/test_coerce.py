@@ -368,3 +368,31 @@ def test_coercions_of_several_kinds() -> None:
         Coercion("e", "zero date", "NULL", 4, ()),
     )
     assert coerce.merged([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("type_", "arrow", "values", "coercion"),
+    [
+        ("varchar(9)", pa.string(), [None, "a\0", "\0"], Coercion("c", "NUL character", "removed", 2, (2, 3))),
+        ("json", pa.string(), [None, '"\\u0000"', "1"], Coercion("c", "\\u0000", "removed", 1, (2,))),
+        ("point", pa.large_binary(), [None, b"\xe6\x10\0\0w"], Coercion("c", "SRID 4326", "left out", 1, (2,))),
+        ("date", pa.int64(), [None, 0, 20240102, 0], Coercion("c", "zero date", "NULL", 2, (2, 4))),
+    ],
+)
+def test_what_a_value_became(type_: str, arrow: pa.DataType, values: list[Any], coercion: Coercion) -> None:
+    table = pa.table({"k": pa.array(range(1, len(values) + 1)), "c": pa.array(values, arrow)})
+    _, coercions = coerce.to_warehouse("t", table, fields(column("k", "bigint"), column("c", type_)), "k")
+
+    assert coercions == (coercion,)
+
+
+def test_what_is_no_character_becomes() -> None:
+    table = pa.table({"k": [1, 2], "c": ["80!?", "61=a"]})
+    two = fields(column("k", "bigint"), column("c", "varchar(9)", charset="cp1251"))
+
+    assert coerce.to_warehouse("t", table, two, "k")[1] == (Coercion("c", "no character", "?", 1, (1,)),)
+
+
+def test_what_is_no_document_is_left_to_the_warehouse() -> None:
+    """Which refuses it, and says where."""
+    assert converted("longtext", ['{"a\\u0000": '], pa.string(), c="jsonb") == ([b'\x01{"a": '], {"\\u0000": 1})

@@ -141,6 +141,11 @@ def test_rows_are_printed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     assert 1 <= max(printed) <= 100 * 1000 // table.nbytes
 
 
+@pytest.mark.parametrize(("rows", "at_once"), [(10, 10), (11, 11)])
+def test_few_rows_are_printed_at_once(rows: int, at_once: int) -> None:
+    assert written(list(range(rows)), "int(11)", pa.int32()).count("\n") == at_once
+
+
 def test_nothing_is_printed_of_no_rows() -> None:
     assert written([], "int(11)", pa.int32()) == ""
     assert written([7], "int(11)", pa.int32()) == "7\n"

@@ -199,7 +199,8 @@ def plan_of(
     of: Any = MOVED, standing: Standing = STANDING, settings: dict[str, Any] | None = None, **around: Any
 ) -> TablePlan:
     chosen = INCREMENTAL if settings is None else settings
-    plan = planned(of, standing.published, **chosen)
+    # Whatever was thought of it before.
+    plan = replace(planned(of, standing.published, **chosen), mode=Mode.SKIPPED)
     circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
     return modes.with_mode(plan, TableSettings(chosen), standing, circumstances)
 
@@ -391,6 +392,16 @@ def test_tables_that_can_be_proven_at_all_ends(columns: tuple[Column, ...], key:
     assert plan.proves is proves
 
 
+def test_indexes_that_the_replica_is_to_have() -> None:
+    """Those of a kind that it is given, and no other."""
+    tree, texts = Index("i", (("Note", 9),), False), Index("f", (("Note", None),), False, "SPATIAL")
+    of = replace(VISIT, indexes=(tree, texts))
+
+    assert plan_of(of, **forced(replace(VISIT, indexes=(tree,)))).proves
+    assert not plan_of(of, **forced(replace(VISIT, indexes=(texts,)))).proves
+    assert not plan_of(of, **forced(VISIT)).proves
+
+
 def test_places_are_read_whole() -> None:
     """Their column's comment tells the reference system of all values, of which a part knows nothing."""
     of = replace(MOVED, columns=(*MOVED.columns, PLACE))
@@ -415,6 +426,7 @@ def test_a_key_that_is_left_out() -> None:
 
 
 MASKED = {**INCREMENTAL, "columns": {"Note": {"mask": "null"}}}
+MASKED_TWICE = {**INCREMENTAL, "columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
 
 
 def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
@@ -427,6 +439,11 @@ def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
             "visit: the replica's rows are not known to be masked as tables.yml has it (Note); nothing was carried"
         )
         assert refusal.value.remedy == "carry the table from the source first: without --from replica"
+
+
+def test_every_masked_column_is_named() -> None:
+    with pytest.raises(DataError, match=r"as tables.yml has it \(Note, DateTStamp\); nothing"):
+        plan_of(MOVED, STANDING, MASKED_TWICE, read_from="replica")
 
 
 def test_a_replica_that_is_masked() -> None:

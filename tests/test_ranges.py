@@ -162,6 +162,25 @@ def test_rows_that_share_a_key_cannot_be_parted(small: None) -> None:
     assert bytes_ == [5, 1_800, 5]
 
 
+@pytest.mark.parametrize(
+    ("rows", "cut"), [([(1, 600), (2, 600)], [(None, 2), (2, None)]), ([(1, 1_200)], [(None, None)])]
+)
+def test_two_rows_can_be_parted_and_one_cannot(
+    rows: list[tuple[int, int]], cut: list[tuple[int | None, int | None]], small: None
+) -> None:
+    found, asked, _ = walked(rows, of(rows, NOTE, row_bytes=6, data_bytes=10**6, engine="InnoDB"), 9)
+
+    assert [one[:2] for one in found] == cut
+    assert len(rows) == 2 or len([one for one in asked if "SUM" in one]) == 1
+
+
+def test_rows_as_wide_as_may_be(small: None) -> None:
+    """Are not wide yet: their keys alone are asked."""
+    _, asked, _ = walked(KEYS, of(KEYS, PART, row_bytes=50), 4)
+
+    assert {question.partition(" FROM ")[0] for question in asked} == {"SELECT `Num`"}
+
+
 @pytest.mark.parametrize(("width", "parts"), [(250, 1), (251, 4)])
 def test_as_many_bytes_as_a_range_may_have(width: int, parts: int, small: None) -> None:
     rows = [(number, width) for number in range(1, 5)]

@@ -222,6 +222,13 @@ def test_what_it_can_be_instead(of: Column, asked: str | None, told: str, remedy
     assert (refusal.value.message, refusal.value.remedy) == (told, remedy)
 
 
+def test_a_type_that_nobody_knows_as_another() -> None:
+    with pytest.raises(DataError) as refusal:
+        fields(column("c", "cursor"), c="text")
+
+    assert refusal.value.message == "t.c: cursor cannot be carried as text"
+
+
 def test_every_column_that_cannot_be_is_told_at_once() -> None:
     with pytest.raises(DataError) as refusal:
         fields(column("a", "cursor"), column("b", "int(11)"), column("c", "cursor"))
