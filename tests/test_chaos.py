@@ -1,8 +1,8 @@
 """
 Days of random work, nights of random faults; after the last clean run both ends are the source.
 
-Twenty rounds here, by a seed that is printed; `ARROWETL_TEST_ROUNDS=500 ARROWETL_TEST_SEED=7 nox -s tests --
-tests/test_chaos.py -n 0` makes any other number.
+Twelve rounds here, the same each time; `ARROWETL_TEST_ROUNDS=500 ARROWETL_TEST_SEED=7 nox -s tests --
+tests/test_chaos.py -n 0` makes others, and as many as one has time for.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from arrowetl.errors import ArrowetlError
 from arrowetl.route import VARIABLES
 from arrowetl.sandbox.launch import PASSWORD
 
-ROUNDS = int(os.environ.get("ARROWETL_TEST_ROUNDS", "20"))
-SEED = int(os.environ.get("ARROWETL_TEST_SEED", random.SystemRandom().randrange(10**6)))
+ROUNDS = int(os.environ.get("ARROWETL_TEST_ROUNDS", "12"))
+SEED = int(os.environ.get("ARROWETL_TEST_SEED", "20"))
 COLUMNS = (
     "a int, b varchar(60), c decimal(12,3), d datetime, "
     "s timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"

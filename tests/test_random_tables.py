@@ -1,7 +1,7 @@
 """
 Tables nobody thought of: any mix of types, any legal name, values weighted to the ends of their ranges.
 
-Forty of them here; `ARROWETL_TEST_TABLES=5000 nox -s tests -- tests/test_random_tables.py` makes more. What
+Thirty of them here; `ARROWETL_TEST_TABLES=5000 nox -s tests -- tests/test_random_tables.py` makes more. What
 differs is told by column and value.
 """
 
@@ -23,7 +23,7 @@ import arrowetl
 from arrowetl import drivers, schema
 from arrowetl.sql import mysql_name
 
-TABLES = int(os.environ.get("ARROWETL_TEST_TABLES", "40"))
+TABLES = int(os.environ.get("ARROWETL_TEST_TABLES", "30"))
 Values = st.SearchStrategy[str]
 
 
