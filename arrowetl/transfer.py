@@ -259,7 +259,7 @@ def finish(
     most = max(1, (os.cpu_count() or 1) - 1)
     beside_indexes = replace(plan, workers=min(plan.workers or most, most))
     *others, last = ends
-    with ThreadPoolExecutor(1, "finish") as beside:
+    with ThreadPoolExecutor(1) as beside:
         finishing = [beside.submit(finished, plan, end) for end in others]
         ingested = list(shared.workers.each(ingest, beside_indexes, jobs))
         done = [finished(plan, last), *(one.result() for one in finishing)]

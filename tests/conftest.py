@@ -208,6 +208,16 @@ def empty(sandbox: servers.Sandbox) -> None:
 
 
 @pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's clock is of another zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
 def clinic(sandbox: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
     """Empty servers, a tables.yml that knows no table, and a spill directory of the test's own."""
     empty(sandbox)

@@ -4,8 +4,6 @@ What may be believed without reading it: each kind of evidence, what it needs, a
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,15 +24,6 @@ INNODB = replace(MYISAM, engine="InnoDB", update_time=None, checksum=17)
 READ = Reading(500, NOON, LATER, None, MADE)
 SUMMED = Reading(500, None, LATER, 17, MADE)
 WINDOWS = evidence.doubts_of_stamps("Win64", False)
-
-
-@pytest.fixture
-def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def record(reading: Reading | None, **more: object) -> Record:
@@ -72,6 +61,12 @@ def test_unchanged(case: str, now: object, before: Reading | None, kind: str | N
     """Only where there is no room for a change; when in doubt, not."""
     proof = evidence.unchanged(now, record(before))  # type: ignore[arg-type]
     assert (proof and proof.kind) == kind, case
+
+
+def test_the_words_of_a_proof() -> None:
+    empty = evidence.unchanged(replace(MYISAM, rows=0), record(replace(READ, rows=0)))
+
+    assert (empty and empty.words) == "as empty as it was"
 
 
 def test_a_record_of_nothing_proves_nothing() -> None:

@@ -150,7 +150,9 @@ def test_how_source_and_replica_are_compared(
         ("17", "varchar", None),
     ],
 )
-def test_what_a_recorded_watermark_means(watermark: str | None, type_: str, since: str | None) -> None:
+def test_what_a_recorded_watermark_means(
+    watermark: str | None, type_: str, since: str | None, far_from_utc: None
+) -> None:
     """Less the overlap; nothing where it is not certain."""
     assert modes.since_of(watermark, Column("c", type_, type_)) == since
 
@@ -200,7 +202,7 @@ def plan_of(
 ) -> TablePlan:
     chosen = INCREMENTAL if settings is None else settings
     # Whatever was thought of it before.
-    plan = replace(planned(of, standing.published, **chosen), mode=Mode.SKIPPED)
+    plan = replace(planned(of, standing.published, **chosen), mode=Mode.SKIPPED, since="of another night")
     circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
     return modes.with_mode(plan, TableSettings(chosen), standing, circumstances)
 
@@ -461,6 +463,11 @@ def test_what_is_masked_is_compared_by_reading() -> None:
     plan = plan_of(MOVED, standing, settings)
 
     assert plan.reason == "full_table in tables.yml; compared by reading both, for the sake of Note"
+
+    settings = {"columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
+    fresh = planned(MOVED, THERE, **settings)
+    standing = read(structure=modes.structure(fresh), masks=modes.masks_of(fresh))
+    assert plan_of(MOVED, standing, settings).reason.endswith("for the sake of Note, DateTStamp")
 
 
 @pytest.mark.parametrize(

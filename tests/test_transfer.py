@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,11 +27,12 @@ from arrowetl.errors import (
     VerificationError,
 )
 from arrowetl.events import PartitionCarried, TableStarted
-from arrowetl.jobs import Servers
+from arrowetl.jobs import Job, Servers
 from arrowetl.model import Comparison, Index, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, ConnectionCount, Outcome, PartitionOutcome, Staged, Status, Taken, Waiting
-from arrowetl.record import Reading, Standing
+from arrowetl.record import Compared, Reading, Standing
 from arrowetl.route import Endpoint, Route
+from arrowetl.sql.tracking import Entry
 from arrowetl.transfer import Shared, rows_of_the_next, stage, switch_or_discard
 from arrowetl.workers import Workers
 
@@ -275,10 +276,12 @@ def test_as_many_rows_come_as_go(
         ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, limits.compared_bytes),
         ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "partition_bytes": limits.MIB}, limits.MIB),
         ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "batch_size": 1_000}, 1_000 * 1024),
+        ({"batch_size": 1_000}, 1_000 * 1024),
+        ({"scans": True, "rows_per_partition": 10_241, "mode": Mode.RECONCILE}, 5_121 * 1024),
     ],
     ids=[
         "as the run has learned", "scanned", "scanned at two ends", "proven", "read at two ends", "by checksums",
-        "by a watermark", "as tables.yml chooses", "rows that tables.yml caps",
+        "by a watermark", "as tables.yml chooses", "rows that tables.yml caps", "the same of all rows", "by halves",
     ],
 )  # fmt: skip
 def test_how_much_the_next_partition_holds(more: dict[str, Any], bytes_: int) -> None:
@@ -413,6 +416,7 @@ def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, mode: M
 
     def partitions(of: TablePlan, left: Any, each: Any) -> list[str]:
         asked.append((of, left))
+        assert (each.func, each.args) == (transfer.rows_of_the_next, (plan, shared))
         return ["asked"]
 
     shared: Any = SimpleNamespace(servers=SimpleNamespace(source=SimpleNamespace(partitions=partitions)))
@@ -428,11 +432,13 @@ class Hands:
     def __init__(self) -> None:
         self.jobs: list[Any] = []
         self.plans: list[TablePlan] = []
+        self.acts: list[Any] = []
 
     pace = SimpleNamespace(partition_bytes=4 * limits.MIB)
 
     def each(self, carry: Any, plan: TablePlan, jobs: Any) -> Any:
         self.plans.append(plan)
+        self.acts.append(carry)
         for job in jobs:
             self.jobs.append(job)
             yield brought(rows=len(self.jobs), bytes=10, part=job.part)
@@ -542,29 +548,39 @@ def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], 
     assert sealed == [("patient", "a1")]
 
 
-def test_what_is_finished() -> None:
+def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every end at the same time; the warehouse last, once it has the rows that waited for it."""
     said: list[str] = []
 
     def end(name: str, rows: int) -> Any:
         return SimpleNamespace(
-            name=name, finish=lambda plan: said.append(f"{name} finish"), count=lambda plan: rows
+            name=name, finish=lambda plan: said.append(f"{plan.name} {name} finish"),
+            count=lambda plan: rows * plan.workers,
         )  # fmt: skip
 
     hands = Hands()
     shared: Any = SimpleNamespace(workers=hands, route=ROUTE)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     plan = replace(PLAN, workers=9)
     waiting = Waiting(plan, Partition(3, 5, None), Path("rows"))
     known = [brought(rows=2), brought(rows=3, waiting=waiting)]
     carried_, counts, seconds = transfer.finish(plan, (end("replica", 5), end("warehouse", 6)), known, shared)
 
-    assert counts == {"replica": 5, "warehouse": 6}
-    assert sorted(said) == ["replica finish", "warehouse finish"]
-    assert [(job.part, job.rows) for job in hands.jobs] == [(Partition(3, 5, None), Path("rows"))]
+    assert counts == {"replica": 45, "warehouse": 54}
+    assert sorted(said) == ["patient replica finish", "patient warehouse finish"]
+    assert hands.jobs == [Job(ROUTE, plan, Partition(3, 5, None), Path("rows"))]
+    assert hands.acts == [transfer.ingest]
     assert [one.rows for one in carried_] == [2, 3, 1]
     assert [one.waiting for one in carried_] == [None, None, None]
-    assert hands.plans[0].workers == max(1, (os.cpu_count() or 1) - 1)
-    assert seconds >= 0
+    # One core is left to the indexes, however many the table may have.
+    assert hands.plans[0].workers == 3
+    assert 0 <= seconds < 60
+    for cores, workers in ((None, 1), (1, 1), (2, 1), (12, 9)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        transfer.finish(plan, (end("replica", 5),), [], shared)
+        assert hands.plans[-1].workers == workers
+    transfer.finish(replace(plan, mode=Mode.RECONCILE, workers=None), (end("replica", 5),), [], shared)
+    assert hands.plans[-1].workers == 11
 
     # Of what changed alone nobody knows how many rows there are to be.
     assert transfer.finish(replace(plan, mode=Mode.RECONCILE), (end("replica", 5),), [], shared)[1] == {}
@@ -594,7 +610,7 @@ def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept
 
     def discard(name: str) -> Any:
         def act(plan: TablePlan) -> None:
-            said.append(name)
+            said.append(f"{plan.name} {name}")
             raise DataLoadingError("it cannot be dropped now, and the next run does it")
 
         return SimpleNamespace(name=name, discard=act)
@@ -608,7 +624,7 @@ def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept
     with pytest.raises(type(error)), transfer._staging_discarded_on_failure(planned(of), shared):
         raise error
 
-    assert said == ([] if kept else ["replica", "warehouse"])
+    assert said == ([] if kept else ["patient replica", "patient warehouse"])
     assert len(locks) == isinstance(error, DataLoadingError)
 
 
@@ -622,11 +638,13 @@ class Switched:
 
     def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> Changes:
         self.said.append(f"{self.name} cutover")
+        assert (plan.name, staged, comments, recorded(Changes())) == ("patient", Staged(2, 0, 9), {"c": "said"}, "")
         if self.refuses:
             raise OutOfStepError("the warehouse would have other rows")
         return Changes(inserted=1 if self.name == "warehouse" else 5)
 
     def discard(self, plan: Any) -> None:
+        assert plan.name == "patient"
         self.said.append(f"{self.name} discard")
 
 
@@ -635,7 +653,7 @@ def ready(plan: TablePlan, said: list[str], refuses: bool = False) -> Any:
     recording = lambda end, entry: said.append(f"{end} recording") or (lambda changes: "")  # noqa: E731
     locks = SimpleNamespace(require_lock=lambda: said.append("lock"))
     shared: Any = SimpleNamespace(ledger=SimpleNamespace(recording=recording, locks=locks))
-    return transfer.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {}, ends, OUTCOME)
+    return transfer.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {"c": "said"}, ends, OUTCOME)
 
 
 def test_a_switch() -> None:
@@ -647,6 +665,7 @@ def test_a_switch() -> None:
         "warehouse recording", "lock", "warehouse cutover", "replica recording", "lock", "replica cutover",
     ]  # fmt: skip
     assert (outcome.rows_replica, outcome.rows_warehouse, outcome.changes) == (9, 9, Changes(inserted=1))
+    assert 1.0 <= outcome.seconds < 60
     said.clear()
     assert transfer.switch(ready(PLAN, said), ends=()).rows_warehouse is None
     assert said == []
@@ -700,3 +719,226 @@ def test_a_table_that_cannot_tell() -> None:
     now = replace(STOOD, now=NOON)
 
     assert transfer.compare(PLAN, Staged(4, 0, 4), {}, now, now) is None
+
+
+# --- what is asked of whom, when a table is staged --------------------------------------------------
+
+BEFORE, AFTER = replace(STOOD, rows=40), replace(STOOD, rows=41)
+HELD = Partition(7, 10, 20, token="held")
+DIFFERS = Partition(8, 20, 30)
+COMPARED = Compared((DIFFERS,), 12, replace(STOOD, rows=50), NOON.replace(tzinfo=UTC), "compared high")
+
+
+STAGED = Staged(3, 1, 40)
+
+
+@dataclass
+class Asked:
+    """Each of those that staging asks, and what it was asked with; they answer with words."""
+
+    monkeypatch: pytest.MonkeyPatch
+    adjusted: TablePlan
+    carried: list[Any] = field(default_factory=list)
+    settled: bool | None = True
+    staged: Staged = STAGED
+    may_be_lost: bool = False
+    compared: Compared | None = None
+    of: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+
+    def answering(self, name: str, *answers: Any) -> Any:
+        left = list(answers)
+
+        def ask(*arguments: Any, **named: Any) -> Any:
+            self.of.setdefault(name, []).append((*arguments, *named.values()))
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        return ask
+
+    def stage(self, plan: TablePlan, known: Any = None) -> Any:
+        ends = tuple(
+            SimpleNamespace(name=name, prepare=self.answering(f"{name} prepare", (f"{name} notes",)))
+            for name in ("replica", "warehouse")
+        )
+        source = SimpleNamespace(
+            reading=self.answering("reading", *([] if self.compared else [BEFORE]), AFTER),
+            high=self.answering("high", "source's high"),
+            ranges=self.answering("ranges", "ranges"),
+        )
+        self.ends, self.source = ends, source
+        # Of another end nothing is staged; it is told all the same.
+        self.all_ends = (*ends, SimpleNamespace(name="elsewhere"))
+        self.shared: Any = SimpleNamespace(
+            servers=SimpleNamespace(source=source, ends=self.all_ends),
+            workers=SimpleNamespace(may_be_lost=self.may_be_lost),
+            compared={plan.name: self.compared} if self.compared else {"another": COMPARED},
+            route=replace(ROUTE, spill_directory=None),
+        )
+        answers: dict[str, tuple[Any, Any]] = {
+            "refuse_altered": (transfer.adjust, None),
+            "adjusted": (transfer.adjust, (self.adjusted, self.carried)),
+            "held": (transfer.resume, [(HELD, ())]),
+            "outcomes": (transfer.resume, ["held"]),
+            "ends_of": (transfer, ends),
+            "servers_of": (transfer, SimpleNamespace(source="replica's source")),
+            "partitions_of": (transfer, "partitions"),
+            "carry_all": (transfer, ["carried"]),
+            "seal": (transfer, None),
+            "finish": (transfer, (["finished"], {"replica": 3}, 2.5)),
+            "together": (transfer, self.staged),
+            "compare": (transfer, self.settled),
+            "coerced": (transfer, (("coercions",), {"c": "comment"})),
+            "entry_of": (transfer, ENTRY_OF),
+            "remembered_with": (transfer, ("remembered",)),
+            "staged_outcome": (transfer, OUTCOME),
+        }
+        for name, (place, answer) in answers.items():
+            self.monkeypatch.setattr(place, name, self.answering(name, answer))
+        return stage(plan, self.shared, known)
+
+
+ENTRY_OF = Entry("patient", "run", 0, "run-1", None)
+FIRST = replace(PLAN, reason="as it was planned")
+ADJUSTED = replace(PLAN, reason="adjusted")
+NOTED = replace(ADJUSTED, notes=("replica notes", "warehouse notes"))
+
+
+def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order: looked at, prepared, carried but for what is held, finished, compared, and accounted for."""
+    asked = Asked(monkeypatch, ADJUSTED)
+    began = datetime.now(UTC)
+    found = asked.stage(FIRST)
+    shared, ends = asked.shared, asked.ends
+
+    assert asked.of["reading"] == [(FIRST,), (NOTED,)]
+    assert asked.of["refuse_altered"] == [(FIRST, BEFORE)]
+    assert asked.of["high"] == [(FIRST, BEFORE)]
+    assert asked.of["adjusted"] == [(FIRST, shared, BEFORE, "source's high")]
+    assert asked.of["ends_of"] == [(ADJUSTED, shared.servers)]
+    assert asked.of["held"] == [(ADJUSTED, ends, asked.source, "replica's source")]
+    assert asked.of["servers_of"] == [(shared.route.from_replica,)]
+    assert asked.of["replica prepare"] == [(ADJUSTED, [HELD], None)]
+    assert asked.of["warehouse prepare"] == [(replace(ADJUSTED, notes=("replica notes",)), [HELD], None)]
+    assert asked.of["partitions_of"] == [(NOTED, shared, ((None, 10), (20, None)), 40, None)]
+    assert asked.of["carry_all"] == [(NOTED, "partitions", shared, None)]
+    assert "ranges" not in asked.of
+    assert asked.of["seal"] == [(NOTED, ends, ["held", "carried"], None)]
+    assert asked.of["finish"] == [(NOTED, ends, ["held", "carried"], shared)]
+    assert asked.of["together"] == [(["finished"], 0)]
+    assert asked.of["compare"] == [(NOTED, asked.staged, {"replica": 3}, BEFORE, AFTER)]
+    assert asked.of["coerced"] == [(NOTED, ["finished"], shared)]
+    assert asked.of["remembered_with"] == [(NOTED, ("coercions",), shared)]
+    ((*entry, when),) = asked.of["entry_of"]
+    assert entry == [NOTED, asked.staged, shared, "source's high", BEFORE]
+    assert began <= when <= datetime.now(UTC)
+    ((*told, started_at, seconds, finishing),) = asked.of["staged_outcome"]
+    assert told == [NOTED, ["finished"], ("coercions",), True]
+    assert (started_at, finishing) == (when, 2.5)
+    assert 0 <= seconds < 60
+    recorded = replace(ENTRY_OF, rows=40, coerced=("remembered",))
+    assert found == transfer.Ready(NOTED, shared, asked.staged, recorded, {"c": "comment"}, ends, OUTCOME)
+
+
+@pytest.mark.parametrize("settled", [None, False])
+def test_a_reading_that_proves_nothing_is_not_recorded(settled: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, ADJUSTED, settled=settled)
+    asked.stage(FIRST)
+
+    assert asked.of["entry_of"][0][4] is None
+    assert asked.of["staged_outcome"][0][3] is settled
+
+
+def test_staging_what_a_comparison_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it found a moment ago is neither asked nor read once more, and is as of then."""
+    plan = replace(FIRST, proves=True)
+    asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
+    asked.stage(plan)
+
+    assert asked.of["reading"] == [(NOTED,)]
+    assert "high" not in asked.of
+    assert asked.of["adjusted"] == [(plan, asked.shared, COMPARED.reading, "compared high")]
+    assert asked.of["partitions_of"] == [(NOTED, asked.shared, [(20, 30)], 50, None)]
+    assert asked.of["together"] == [(["finished"], 12)]
+    assert asked.of["entry_of"][0][3:] == ("compared high", COMPARED.reading, COMPARED.began)
+
+
+def test_a_comparison_counts_for_a_table_alone_that_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
+    asked.stage(FIRST)
+
+    # The one answer there is: it was asked twice.
+    assert asked.of["reading"] == [(FIRST,), (NOTED,)]
+    assert asked.of["together"] == [(["finished"], 0)]
+
+
+def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ranges from the watermark on, and the rest by what differs in it."""
+    asked = Asked(monkeypatch, replace(ADJUSTED, mode=Mode.INCREMENTAL))
+    asked.stage(FIRST)
+    noted = replace(NOTED, mode=Mode.INCREMENTAL)
+
+    assert asked.of["carry_all"] == [(noted, "partitions", asked.shared, None), (noted, "ranges", asked.shared, None)]
+    ((plan, rows),) = asked.of["ranges"]
+    assert plan == noted
+    assert (rows.func, rows.args) == (transfer.rows_of_the_next, (noted, asked.shared))
+    assert asked.of["seal"][0][2] == ["held", "carried", "carried"]
+
+
+def test_staging_where_jobs_can_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt, by which partitions are brought; whoever asks is told the same."""
+    asked = Asked(monkeypatch, replace(ADJUSTED, mode=Mode.INCREMENTAL), may_be_lost=True)
+    asked.stage(FIRST)
+    attempts = {asked.of[name][0][-1] for name in ("replica prepare", "warehouse prepare", "partitions_of", "seal")}
+    attempts |= {one[-1] for one in asked.of["carry_all"]}
+
+    assert len(attempts) == 1
+    assert len(attempts.pop()) == 32
+
+
+def test_a_table_that_is_equal_is_not_staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of it to see that is told; nothing is prepared, sealed or finished."""
+    asked = Asked(monkeypatch, ADJUSTED, carried=["read"], staged=Staged(0, 0, 40))
+    found = asked.stage(FIRST)
+
+    assert not asked.of.keys() & {"held", "replica prepare", "partitions_of", "carry_all", "seal", "finish"}
+    assert asked.of["together"] == [(["read"], 0)]
+    assert asked.of["compare"] == [(ADJUSTED, asked.staged, {}, BEFORE, AFTER)]
+    assert asked.of["staged_outcome"][0][-1] == 0.0
+    # Every end has what it is to have, and is told so.
+    assert found.ends == asked.all_ends
+
+
+@pytest.mark.parametrize(
+    ("more", "staged", "ends"),
+    [
+        ({}, Staged(0, 0, 40), ("replica", "warehouse", "elsewhere")),
+        ({"only": "warehouse"}, Staged(0, 0, 40), ("warehouse",)),
+        ({"catches_up": True}, Staged(0, 0, 40), ("replica", "warehouse")),
+        ({}, Staged(1, 0, 40), ("replica", "warehouse")),
+        ({}, Staged(0, 1, 40), ("replica", "warehouse")),
+    ],
+)
+def test_which_ends_are_told(
+    more: dict[str, Any], staged: Staged, ends: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(monkeypatch, replace(ADJUSTED, **more), staged=staged)
+
+    assert tuple(end.name for end in asked.stage(FIRST).ends) == ends
+
+
+def test_what_is_known_of_the_replica_is_recorded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, ADJUSTED)
+    known = replace(ENTRY_OF, version="known")
+    found = asked.stage(FIRST, known)
+
+    assert "entry_of" not in asked.of
+    assert found.entry == replace(known, rows=40, coerced=("remembered",))
+
+
+@pytest.mark.parametrize("what", ["prepare", "finish", "cutover"])
+@pytest.mark.parametrize("end", ["replica", "warehouse"])
+def test_the_end_at_which_it_failed_is_told(what: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(refuses=f"{end} {what}")
+    with pytest.raises(DataLoadingError) as refusal:
+        carried(world, monkeypatch)
+
+    assert refusal.value.end == end
