@@ -79,7 +79,8 @@ def test_a_type(mysql: str, postgres: str, arrow: pa.DataType) -> None:
      ("varchar(5)", "character varying(9)", "varchar(9)"), ("char(5)", "character(5)", "char(5)"),
      ("char(1)", "char", "char(1)"), ("enum('a')", "varchar(9)", "varchar(9)"),
      ("time", "time without time zone", "time"), ("date", "text", "text"), ("text", "bytea", "bytea"),
-     ("text", "varchar(10485760)", "varchar(10485760)"), ("longtext", "jsonb", "jsonb"), ("year(4)", "integer", "integer"), ("bigint(20) unsigned", "int8", "bigint"),
+     ("text", "varchar(10485760)", "varchar(10485760)"),
+     ("longtext", "jsonb", "jsonb"), ("year(4)", "integer", "integer"), ("bigint(20) unsigned", "int8", "bigint"),
      ("int(10) unsigned", "integer", "integer"), ("float", "double precision", "double precision")],
 )  # fmt: skip
 def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> None:
