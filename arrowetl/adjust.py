@@ -18,6 +18,7 @@ from arrowetl.jobs import Job
 from arrowetl.model import Comparison, Mode, TablePlan
 from arrowetl.outcome import PartitionOutcome
 from arrowetl.record import Reading
+from arrowetl.sql.tracking import Entry
 from arrowetl.workers import Shared
 
 
@@ -35,16 +36,26 @@ def adjusted(
     return _whole_if_it_differs(plan, shared)
 
 
-def refuse_altered(plan: TablePlan, now: Reading) -> None:
+def refuse_another(plan: TablePlan, now: Reading, known: Entry | None) -> None:
     """
+    Args:
+        known: what is recorded of the replica, where that is read.
+
     Raises:
-        DataExtractionError: the source's table is another one than was planned for.
+        DataExtractionError: the table is another one than was planned for, or than is recorded.
     """
     planned, there = plan.table.create_time, now.create_time
     # A replica's table was made when it was.
     if not plan.from_replica and planned and there and planned != there:
         raise DataExtractionError(
             f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
+        )
+    # The warehouse would be told to have what is recorded.
+    if plan.from_replica and known and known.version is not None and known.rows != now.rows:
+        raise DataExtractionError(
+            f"{plan.name}: the replica has {now.rows:,} rows, and {known.rows:,} are recorded: somebody changed it "
+            "there; nothing was carried",
+            "run again from the source, without --from replica",
         )
 
 

@@ -59,7 +59,7 @@ def prove(job: Job) -> PartitionOutcome:
     servers, part, began = servers_of(job.route), job.part, time.monotonic()
     lacks = reconcile.differences(servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job)
     seconds = Counter({"compare": time.monotonic() - began})
-    for end in servers.ends:
+    for end in ends_of(job.plan, servers):
         with at(end.name):
             seconds.update(end.take(job.plan, part, lacks[end.name].pieces, lacks[end.name].gone).seconds)
     staged, gone = (max(getattr(one, what) for one in lacks.values()) for what in ("changed_rows", "gone_rows"))

@@ -26,10 +26,10 @@ def doubts(habits: Iterable[tuple[Any, ...]]) -> str:
 
 # What a VIRTUAL column may depend on besides its row: clocks, chance, and who asks.
 _NOT_OF_THE_ROW = re.compile(
-    r"\b(?:(?:now|sysdate|curdate|curtime|utc_date|utc_time|utc_timestamp|unix_timestamp\(\)|localtime|localtimestamp|rand|"
+    r"\b(?:(?:now|sysdate|curdate|curtime|utc_date|utc_time|utc_timestamp|localtime|localtimestamp|rand|"
     r"uuid|uuid_short|sys_guid|random_bytes|connection_id|user|session_user|system_user|current_role|database|schema|"
     r"version|found_rows|row_count|last_insert_id|is_free_lock|is_used_lock|get_lock|sleep|benchmark|load_file)\s*\(|"
-    r"current_timestamp|current_date|current_time|current_user|@@)",
+    r"unix_timestamp\s*\(\s*\)|current_timestamp|current_date|current_time|current_user)|@@",
     re.IGNORECASE,
 )
 

@@ -118,6 +118,9 @@ def main() -> NoReturn:
     try:
         commands()
     except OSError as error:
+        if error.filename is not None:
+            _stderr.print(f"arrowetl: {error.filename}: {error.strerror or error}", highlight=False, soft_wrap=True)
+            sys.exit(1)
         # What is shown cannot be: a pipe that was closed, a disk that is full.
         _stderr.print(f"arrowetl: stdout: {error.strerror or error}", highlight=False, soft_wrap=True)
         # Nor can what is still to be written when the program ends.

@@ -221,12 +221,22 @@ def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float
     return float(said)
 
 
-def _values(chosen: str, path: Path, outside: Mapping[str, str], file_wins: bool = False) -> dict[str, str]:
+def read_variables(path: Path) -> dict[str, str | None]:
+    """
+    Those of a file; none where there is no such file.
+
+    Raises:
+        EnvironmentError: it cannot be read.
+    """
     try:
-        inside = dotenv_values(path, interpolate=False) if path.is_file() else {}
+        return dotenv_values(path, interpolate=False) if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
         why = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise EnvironmentError(f"{path}: cannot be read: {why}", "save it as UTF-8, readable by you") from error
+
+
+def _values(chosen: str, path: Path, outside: Mapping[str, str], file_wins: bool = False) -> dict[str, str]:
+    inside = read_variables(path)
     values = {key: value for key, value in inside.items() if value and value.strip()}
     if chosen == "test":
         # A production host that happens to be exported must never be reached from a test.

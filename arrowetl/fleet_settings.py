@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from arrowetl import config, drivers, preflight, sql
 from arrowetl.config import Settings
@@ -35,7 +35,7 @@ class Sources:
         Raises:
             ValidationError: another clinic's run reads the same: one practice's patients would be told as another's.
         """
-        with closing(drivers.MySQL(source)) as session:
+        with closing(drivers.MySQL(source, read_only=True)) as session:
             name = preflight.server_name(session)
         if name is None:
             return
@@ -74,7 +74,7 @@ def settings_of(
 def _of(clinic: Clinic, tables_file: Path | None, needs: tuple[str, ...]) -> Settings:
     environment = dict(os.environ)
     test = "TEST_" if environment.get("ETL_ENVIRONMENT", "").strip() == "test" else ""
-    named = [*environment, *(clinic.env_file.read_text().split("\n") if _is_file(clinic.env_file) else [])]
+    named = [*environment, *(config.read_variables(clinic.env_file) if clinic.env_file else [])]
     if not any(name.startswith(f"{test}{clinic.prefix}") for name in named):
         raise EnvironmentError(
             f"no variable begins with {test}{clinic.prefix}: its servers would be those of all",
@@ -97,10 +97,6 @@ def _of(clinic: Clinic, tables_file: Path | None, needs: tuple[str, ...]) -> Set
         # Each clinic's are in a file of its own, and have its label.
         measured = measured.with_name(f"{measured.stem}.{clinic.name}{measured.suffix}")
     return replace(settings, endpoints=endpoints, chosen=clinic.chosen, clinic=clinic.name, metrics_file=measured)
-
-
-def _is_file(path: Path | None) -> TypeGuard[Path]:
-    return path is not None and path.is_file()
 
 
 def make_database(endpoint: Endpoint) -> None:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from arrowetl import drivers, limits, sql
-from arrowetl.errors import ArrowetlError, DatabaseQueryError, LockedError, LockLostError
+from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, LockedError, LockLostError
 from arrowetl.route import Endpoint
 from arrowetl.sql import fence
 
@@ -97,27 +97,36 @@ class Locks:
         """
         From now on this run alone may switch tables: whoever is at it is waited for.
 
+        The mark is written by the sessions that hold the locks: one that was ended cannot write it, and take the
+        switching from the run that has the lock now.
+
         Raises:
             LockedError: some run, whose lock was lost, goes on switching a table.
             LockLostError: the lock was lost before this.
         """
         run, waited = sql.run_mark(run_id), limits.lock_seconds
-        if self._writes_warehouse:
-            with self._warehouse.session() as session:
+        for holding, _ in tuple(self._held):
+            endpoint = holding.endpoint
+            is_warehouse = endpoint.name == "warehouse"
+            if not (self._writes_warehouse if is_warehouse else self._writes_replica):
+                continue
+            with ExitStack() as held:
+                if not is_warehouse:
+                    assert self._replica is not None
+                    # A session of MySQL before 5.7.5 has one lock, and this one the run's.
+                    other = held.enter_context(self._replica.session())
+                    lock = fence.switching(endpoint.database)
+                    if other.rows(f"SELECT GET_LOCK({lock}, {waited})")[0][0] != 1:
+                        raise _switching(endpoint, waited)
+                    held.callback(_quietly, other.rows, f"SELECT RELEASE_LOCK({lock})")
                 try:
-                    session.execute(fence.taken(session.endpoint.namespace, run, run_id))
+                    holding.execute(fence.taken(endpoint.namespace if is_warehouse else None, run, run_id))
+                except DatabaseConnectionError as error:
+                    self.lost = _lost(endpoint, error.message)
+                    raise self.lost from error
                 except DatabaseQueryError as error:
-                    raise _switching(session.endpoint, waited) if error.code == "55P03" else error from error
-        if self._replica and self._writes_replica:
-            with self._replica.session() as replica:
-                lock = fence.switching(replica.endpoint.database)
-                if replica.rows(f"SELECT GET_LOCK({lock}, {waited})")[0][0] != 1:
-                    raise _switching(replica.endpoint, waited)
-                try:
-                    replica.execute(fence.taken(None, run, run_id))
-                except DatabaseQueryError as error:
-                    raise _switching(replica.endpoint, waited) if error.code == _LOCK_WAIT else error from error
-                replica.rows(f"SELECT RELEASE_LOCK({lock})")
+                    waits = error.code in ("55P03", _LOCK_WAIT)
+                    raise _switching(endpoint, waited) if waits else error from error
         self.require_lock()
 
 

@@ -34,6 +34,8 @@ class Seen:
     """Whether the replica's table is of an engine that has some: only then is it changed in place."""
     replica_checksum: int | None = None
     """What the replica's rows add up to; None where it was not asked."""
+    unanswered: bool = False
+    """Whether the replica was asked about its table, and could not tell."""
 
 
 NOTHING_SEEN = Seen()
@@ -82,7 +84,8 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
         return replace(plan, mode=Mode.FULL, reason=reason)
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
     seen = around.seen.get(plan.name, NOTHING_SEEN)
-    proof = evidence.unchanged(plan.table, record, seen.alike, seen.replica_checksum)
+    # That the source stands still says nothing of a replica that cannot be read.
+    proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.alike, seen.replica_checksum)
     if not seen.in_transactions and not proof:
         reason = "the replica's table, which InnoDB has no room for, cannot be changed in place"
         return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
@@ -185,6 +188,8 @@ def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -
     return (
         in_step(plan, standing)
         and plan.cutover is Cutover.MERGE
+        # It is given what it lacks, in a transaction.
+        and there.engine == "InnoDB"
         and plan.table.integer_key is not None
         and bool(plan.key_fields)
         and all(field.type_postgres in ("smallint", "integer", "bigint") for field in plan.key_fields)

@@ -181,10 +181,12 @@ def where_it_can_be(act: Callable[[TablePlan], Carried], one: TablePlan, night: 
         )
         # What is published together is not published by itself.
         may = night.carry is carry_table or others == ["replica"]
-        if not is_of_one_end or not may or one.from_replica or one.catches_up:
+        if not is_of_one_end or not may or one.from_replica or (one.catches_up and others == ["replica"]):
             raise
+        # A replica that takes nothing cannot tell what changed, nor have what the warehouse lacks.
+        rest = plan.whole(one) if others == ["warehouse"] else one
         with suppress(ArrowetlError):
-            keyless(lambda one: carry_table(one, night.shared), replace(one, only=others[0]))
+            keyless(lambda one: carry_table(one, night.shared), replace(rest, only=others[0]))
             error.message += f"; the {others[0]} has the table as it is now"
         raise
 
@@ -209,6 +211,8 @@ def again(one: TablePlan, night: Night) -> Carried:
     Raises:
         ArrowetlError: what went wrong this time.
     """
+    # What stands staged by now may be another run's, if the lock went with a session.
+    night.shared.ledger.locks.require_lock()
     for end in night.shared.servers.ends:
         end.look_again()
     try:

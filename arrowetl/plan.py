@@ -291,9 +291,7 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
     notes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
     notes += [f"column {field.name_postgres} is added at the warehouse" for field in drift.added]
     notes += [f"column {column} is dropped at the warehouse" for column in dropped]
-    notes += [
-        "made anew at the warehouse: there is no room for more columns beside those that were dropped"
-    ] * makes_anew
+    notes += [_MADE_ANEW] if makes_anew else []
     notes += [f"views are made anew: {', '.join(drift.views)}"] if drift.views else []
     return replace(plan, cutover=cutover, drift=drift, notes=(*plan.notes, *notes))
 

@@ -74,6 +74,17 @@ def way(request: Request) -> str:
     return f"{request.read_from} to {request.to}"
 
 
+def refuse_unknown_tables(request: Request, source: Source) -> None:
+    """
+    Before anything is written anywhere.
+
+    Raises:
+        UsageError: a table that was named is not there.
+    """
+    if request.tables:
+        config.chosen_tables(request.tables, source.catalog())
+
+
 def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
     """
     The plans of a run.
@@ -198,10 +209,11 @@ def _seen(standings: Mapping[str, Standing], request: Request, replica: Source |
     }  # fmt: skip
     alike = evidence.alike(readings)
     # What is to be read and proven anyway need not be counted first.
-    counted, others = replica.rows_of(records) if replica and not request.force_full else ({}, frozenset[str]())
+    asks = replica and not request.force_full
+    counted, others, silent = replica.rows_of(records) if replica and asks else ({}, frozenset(), frozenset())
     return {
-        name: Seen(alike.get(name, ()), counted.get(name), in_transactions=name not in others)
-        for name in alike.keys() | counted.keys() | others
+        name: Seen(alike.get(name, ()), counted.get(name), name not in others, unanswered=name in silent)
+        for name in alike.keys() | counted.keys() | others | silent
     }
 
 
@@ -218,9 +230,12 @@ def _decided_anew(
     checksums = source.checksums(asked)
     if replica and checksums:
         there = replica.checksums([one for one in asked if one.name in checksums])
-        around = replace(around, seen={**around.seen, **{
-            name: replace(around.seen.get(name, NOTHING_SEEN), replica_checksum=total) for name, total in there.items()
-        }})  # fmt: skip
+        told = {name: around.seen.get(name, NOTHING_SEEN) for name in checksums}
+        told = {
+            name: replace(one, replica_checksum=there.get(name), unanswered=one.unanswered or name not in there)
+            for name, one in told.items()
+        }
+        around = replace(around, seen={**around.seen, **told})
     stamped = [one for one in found.plans if one.mode is Mode.INCREMENTAL and _is_large(one) and not alone]
     if cascades := source.cascades(one.name for one in stamped if one.table.engine == "InnoDB"):
         found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))

@@ -215,7 +215,7 @@ class Replica:
                 self._load(session, plan, part, rows, fields, name, path)
             session.execute("COMMIT")
             if part.attempt:
-                session.execute("SET SESSION wait_timeout = @@GLOBAL.wait_timeout")
+                session.execute(f"SET SESSION wait_timeout = {limits.idle_session_seconds}")
         return Taken(seconds={"spill": spilled - began, "load": time.monotonic() - spilled})
 
     def _note(self, session: drivers.MySQL, plan: TablePlan, part: Partition, rows: int) -> None:

@@ -27,7 +27,7 @@ from arrowetl.ledger import Ledger
 from arrowetl.model import TablePlan
 from arrowetl.night import Night, carry_tables, needs_nothing, skipped
 from arrowetl.outcome import ConnectionCount, Flag, Outcome, Published, Status, Summary
-from arrowetl.planning import Planned, Request, way
+from arrowetl.planning import Planned, Request, refuse_unknown_tables, way
 from arrowetl.publish import publish
 from arrowetl.record import Standing
 from arrowetl.retry import Retries
@@ -59,7 +59,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         book = ledger_of(way_there)
         held.callback(book.close)
         tell(StepBegan(Step.LOCK))
-        held.enter_context(book.locks.lock(run_id))
+        held.enter_context(_alone(request, servers, book, run_id))
         tell(StepBegan(Step.PLAN))
         planned = planning.planned(request, tables_file, way_there, book)
         hands = Workers.of(way_there, request.max_workers, planned.pace, share)
@@ -67,8 +67,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         if not settings.chosen:
             _adopt(settings.tables_file, planned.plans)
         tell(StepBegan(Step.PREPARE))
-        _prepare(planned, servers, book)
-        book.locks.take(run_id)
+        _prepare(planned, servers)
         book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
         tell(RunPlanned(planned.plans, run_id))
         unplanned, current = _ended_at_once(planned, book, run_id, started_at, request.read_from == "source")
@@ -109,12 +108,21 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
     return summary
 
 
-def _prepare(planned: Planned, servers: Servers, book: Ledger) -> None:
-    """The ends, so that what is planned can be brought there, and written down."""
+@contextmanager
+def _alone(request: Request, servers: Servers, book: Ledger, run_id: str) -> Iterator[None]:
+    """With the run's locks, and alone in switching tables: before anything is read that another run may change."""
+    with book.locks.lock(run_id):
+        refuse_unknown_tables(request, servers.source)
+        book.open()
+        book.locks.take(run_id)
+        yield
+
+
+def _prepare(planned: Planned, servers: Servers) -> None:
+    """The ends, so that what is planned can be brought there."""
     whole = [plan.name for plan in planned.plans if plan.is_whole]
     for end in servers.ends:
         end.open(whole)
-    book.open()
 
 
 def _carried(

@@ -57,7 +57,6 @@ class Source:
         )
         self._lock = threading.Lock()
         self._tls: bool | None = None
-        self._doubts = ""
         """Why its MyISAM stamps prove nothing; known with the catalog."""
         self._answered = 0.0
         """When the server last did."""
@@ -80,10 +79,10 @@ class Source:
         with self.pool.session() as session:
             flavour = session.flavour
             answers = {part: session.rows(question) for part, question in questions.items()}
-            self._doubts = catalog.doubts(session.rows(sql.habits()))
+            doubts = catalog.doubts(session.rows(sql.habits()))
         columns, indexes = catalog.columns_of(answers["columns"]), catalog.indexes_of(answers["indexes"])
         found = {
-            row[0]: catalog.table_of(row, flavour, columns[row[0]], indexes[row[0]], self._doubts)
+            row[0]: catalog.table_of(row, flavour, columns[row[0]], indexes[row[0]], doubts)
             for row in answers["tables"]
             if not row[0].startswith(sql.OURS)
         }
@@ -128,8 +127,10 @@ class Source:
         """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
             rows, update_time, now, made = session.rows(sql.reading(self.endpoint.database, plan.name))[0]
-            unseen = plan.is_split and not evidence.is_told_by_stamps(plan.table)
-            changes = sum(int(number) for _, number in session.rows(sql.SERVER_CHANGES)) if unseen else None
+            # What a replica's server writes is what this run brings there.
+            unseen = not plan.from_replica and not evidence.is_told_by_stamps(plan.table)
+            question = sql.server_changes(session.flavour)
+            changes = sum(int(number) for _, number in session.rows(question)) if unseen else None
         self._answered = time.monotonic()
         checksum = self.checksums([plan]).get(plan.name) if evidence.checksum_tells(plan) else None
         return Reading(int(rows), update_time, now, checksum, made, not plan.table.stamps_doubted, changes)
@@ -142,13 +143,13 @@ class Source:
             lambda some: table_checksums(self.endpoint.database, [(name, fields[name]) for name in some]),
         )
 
-    def rows_of(self, records: Mapping[str, Record]) -> tuple[dict[str, int], frozenset[str]]:
+    def rows_of(self, records: Mapping[str, Record]) -> tuple[dict[str, int], frozenset[str], frozenset[str]]:
         """
         Of a replica: what is to be known of its tables before what is recorded of them is believed.
 
         Returns:
             Table → how many rows it has, of those of which something is recorded and that somebody else may have
-            written; and the tables of an engine without transactions.
+            written; the tables of an engine without transactions; and those that could not be counted.
         """
         known = {name: one for name, one in records.items() if one.version is not None and one.rows is not None}
         with self.pool.session() as session:
@@ -159,7 +160,8 @@ class Source:
             if name in found and not evidence.untouched(one, found[name][0], int(found[name][1]))
         ]
         others = frozenset(name for name, (_, _, engine) in found.items() if engine not in (None, "InnoDB"))
-        return self._of_each(doubtful, lambda some: sql.mysql_counts(self.endpoint.database, some)), others
+        counted = self._of_each(doubtful, lambda some: sql.mysql_counts(self.endpoint.database, some))
+        return counted, others, frozenset(doubtful) - counted.keys()
 
     def _of_each(self, names: Sequence[str], question: Callable[[Sequence[str]], str]) -> dict[str, int]:
         """

@@ -128,7 +128,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
     with _staging_discarded_on_failure(plan, shared):
         compared = shared.compared.get(plan.name) if plan.proves else None
         before = compared.reading if compared else source.reading(plan)
-        adjust.refuse_altered(plan, before)
+        adjust.refuse_another(plan, before, known)
         # What was read since the comparison began may have stamps that lie beyond what it found.
         high = compared.watermark if compared else source.high(plan, before)
         plan, carried = adjust.adjusted(plan, shared, before, high)
@@ -299,6 +299,11 @@ def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: 
     if wrong := checksum.miscounted(staged.rows, counts):
         raise VerificationError(f"{plan.name}: {wrong}; nothing was cut over", "run again")
     if not evidence.stood_still(before, after):
+        if plan.from_replica:
+            raise VerificationError(
+                f"{plan.name}: somebody changed the replica's table while it was read; nothing was cut over",
+                "run again",
+            )
         return False
     if staged.expected != before.rows:
         if evidence.moved_unseen(before, after, staged.expected):

@@ -6,6 +6,7 @@ A run is not worse for an alert that did not arrive; it says so.
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -49,5 +50,5 @@ def post(url: str, document: Mapping[str, Any]) -> str | None:
             return None
     except urllib.error.HTTPError as error:
         return f"it answered {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return type(getattr(error, "reason", None) or error).__name__

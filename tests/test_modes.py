@@ -211,8 +211,8 @@ def seen(**more: Any) -> dict[str, Seen]:
     return {"visit": Seen(**more), "another": Seen(replica_rows=1, in_transactions=False)}
 
 
-def forced(there: Any = VISIT, **more: Any) -> dict[str, Any]:
-    return {"force_full": True, "replica_catalog": {"visit": there}, **more}
+def forced(there: Any = VISIT, engine: str = "InnoDB", **more: Any) -> dict[str, Any]:
+    return {"force_full": True, "replica_catalog": {"visit": replace(there, engine=engine)}, **more}
 
 
 def ago(**much: float) -> datetime:
@@ -237,6 +237,8 @@ def ago(**much: float) -> datetime:
         ({"of": VISIT, "seen": seen(replica_rows=499_999)}, "reconcile",
          f"somebody changed the replica's table: it has 499,999 rows, and 500,000 are recorded; {BOTH}"),
         ({"of": VISIT, "seen": seen(in_transactions=False)}, "skipped", STILL),
+        # A replica that cannot tell how many rows it has may have none.
+        ({"of": VISIT, "seen": seen(unanswered=True)}, "incremental", LATE),
         ({"standing": BEHIND, "seen": seen(in_transactions=False)}, "full",
          "the replica's table, which InnoDB has no room for, cannot be changed in place"),
         ({"of": VISIT, "seen": seen(alike=(READ,))}, "incremental", LATE),
@@ -291,6 +293,8 @@ def ago(**much: float) -> datetime:
         ({"standing": read(source="another")}, "full", "read from another server or database than the last time"),
         # Every row, of a table that both ends have as it is to be.
         (forced(), "full", PROOF),
+        # It could not be given what it lacks in a transaction.
+        (forced(engine="MyISAM"), "full", "--force-full"),
         (forced(replace(VISIT, indexes=(Index("i", (("Note", None),), False),))), "full", "--force-full"),
         (forced(replace(VISIT, primary_key=())), "full", "--force-full"),
         (forced(replace(VISIT, columns=VISIT.columns[:2])), "full", "--force-full"),

@@ -714,6 +714,40 @@ def test_rows_read_and_rows_staged(staged: Staged, counts: dict[str, int], after
     assert refusal.value.remedy == remedy
 
 
+def test_a_replica_that_is_changed_while_it_is_read() -> None:
+    """What the warehouse would be told to have is not what was read."""
+    plan = replace(PLAN, from_replica=True)
+
+    assert transfer.compare(plan, Staged(4, 0, 4), {}, STOOD, STOOD) is True
+    with pytest.raises(VerificationError, match="patient: somebody changed the replica's table while it was read"):
+        transfer.compare(plan, Staged(4, 0, 4), {}, STOOD, MOVED_ON)
+
+
+@pytest.mark.parametrize(
+    ("from_replica", "version", "rows", "told"),
+    [
+        (True, "run-1", 4, None),
+        (True, "run-1", 5, "patient: the replica has 4 rows, and 5 are recorded: somebody changed it there"),
+        # Of what no run is known to have brought, nothing is recorded.
+        (True, None, 5, None),
+        (False, "run-1", 5, None),
+    ],
+)
+def test_a_replica_that_is_not_as_recorded(
+    from_replica: bool, version: str | None, rows: int, told: str | None
+) -> None:
+    """It is copied to nobody."""
+    plan, known = replace(PLAN, from_replica=from_replica), replace(ENTRY_OF, version=version, rows=rows)
+    if told is None:
+        transfer.adjust.refuse_another(plan, STOOD, known)
+        transfer.adjust.refuse_another(plan, STOOD, None)
+        return
+    with pytest.raises(DataExtractionError) as refusal:
+        transfer.adjust.refuse_another(plan, STOOD, known)
+    assert refusal.value.message.startswith(told)
+    assert refusal.value.remedy == "run again from the source, without --from replica"
+
+
 def test_a_table_that_cannot_tell() -> None:
     """Read within the stamp's own second: nobody knows whether it moved."""
     now = replace(STOOD, now=NOON)
@@ -774,7 +808,7 @@ class Asked:
             route=replace(ROUTE, spill_directory=None),
         )
         answers: dict[str, tuple[Any, Any]] = {
-            "refuse_altered": (transfer.adjust, None),
+            "refuse_another": (transfer.adjust, None),
             "adjusted": (transfer.adjust, (self.adjusted, self.carried)),
             "held": (transfer.resume, [(HELD, ())]),
             "outcomes": (transfer.resume, ["held"]),
@@ -810,7 +844,7 @@ def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     shared, ends = asked.shared, asked.ends
 
     assert asked.of["reading"] == [(FIRST,), (NOTED,)]
-    assert asked.of["refuse_altered"] == [(FIRST, BEFORE)]
+    assert asked.of["refuse_another"] == [(FIRST, BEFORE, None)]
     assert asked.of["high"] == [(FIRST, BEFORE)]
     assert asked.of["adjusted"] == [(FIRST, shared, BEFORE, "source's high")]
     assert asked.of["ends_of"] == [(ADJUSTED, shared.servers)]
@@ -931,6 +965,7 @@ def test_what_is_known_of_the_replica_is_recorded_again(monkeypatch: pytest.Monk
     found = asked.stage(FIRST, known)
 
     assert "entry_of" not in asked.of
+    assert asked.of["refuse_another"] == [(FIRST, BEFORE, known)]
     assert found.entry == replace(known, rows=40, coerced=("remembered",))
 
 

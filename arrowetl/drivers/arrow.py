@@ -70,7 +70,7 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
         said = f"{clean(reason[2], endpoint)} ({reason[1]})" if reason else _words(error)
         remedy = "run again; if it stays, `arrowetl test-connections` shows how the server is"
         if reason and int(reason[1]) in remedies.MYSQL:
-            remedy = remedy_for(remedies.mysql(int(reason[1])), endpoint) or remedy
+            remedy = remedy_for(remedies.mysql(int(reason[1]), said), endpoint) or remedy
         if reason and int(reason[1]) in _NOT_FOUND and not statement.isascii():
             # What the query is made of is asked in a session that nobody can set up.
             said += "; the name is not only of ASCII, and the server seems to overrule what character set we speak"

@@ -30,8 +30,8 @@ _CONNECTION_CODES = {
     errorcode.ER_BAD_DB_ERROR, errorcode.ER_CON_COUNT_ERROR, errorcode.ER_HOST_NOT_PRIVILEGED,
     errorcode.ER_HOST_IS_BLOCKED, errorcode.ER_SERVER_SHUTDOWN, errorcode.ER_TOO_MANY_USER_CONNECTIONS,
     errorcode.ER_USER_LIMIT_REACHED,
-    # What the driver says of a session that has been lost before.
-    -1,
+    # What the driver says of a session that has been lost before; MySQL of one that was idle, MariaDB of one killed.
+    -1, 4031, 1927,
 }  # fmt: skip
 
 # Of these the ones that will be no other in a moment.
@@ -252,7 +252,7 @@ def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -
         known = {} if doing == "connect" and code == errorcode.ER_QUERY_TIMEOUT else remedies.MYSQL
         remedy = remedy_for(known.get(code or 0, remedies.UNREACHABLE), endpoint)
         return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy, code not in _REFUSED)
-    remedy = remedy_for(remedies.mysql(code), endpoint)
+    remedy = remedy_for(remedies.mysql(code, said), endpoint)
     if code in (1148, 3948, 4166) or "LOAD DATA LOCAL" in said:
         said, remedy = "local_infile is off there", remedy_for(remedies.LOCAL_INFILE, endpoint)
     words = f"{endpoint}: the {doing} was refused: {said} ({code})"

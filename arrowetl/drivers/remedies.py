@@ -8,6 +8,8 @@ ask; `{variables}` and `{database}` are filled in there.
 
 from __future__ import annotations
 
+import re
+
 LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
 READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is no read-only one"
 UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
@@ -17,6 +19,8 @@ _GONE = (
     "its rows cannot be read any more: restore it from a backup, or drop it, at the server; or exclude it in tables.yml"
 )
 _ROOM = "free space on the server's disk, or raise the limit upon its table space"
+_ENGINE = "see the server's own log: its storage engine failed, and the message says by which error of its own"
+_FILES = "raise open_files_limit at the server, or table_open_cache with it"
 _MEMORY = "give the server more memory, or lower --max-workers"
 _CONNECTIONS = "lower --max-workers, or raise max_connections, or the account's own limit, at the server"
 _MEANWHILE = "run again: it was altered, or dropped, while it was carried"
@@ -41,13 +45,14 @@ MYSQL: dict[int, str] = {
     **dict.fromkeys((1142, 1143, 1227, 1370), "grant the account that privilege on {database}"),
     **dict.fromkeys((1040, 1203, 1226), _CONNECTIONS),
     **dict.fromkeys((126, 127, 144, 145, 1034, 1035, 1194, 1195, 1459, 1707), _REPAIR),
-    **dict.fromkeys((1016, 1017, 1018, 1033, 1105, 1812, 1814, 1932, 1808, 1815, 1877), _GONE),
-    **dict.fromkeys((1021, 1114, 1030, 1026, 28, 3675), _ROOM),
+    **dict.fromkeys((1016, 1017, 1018, 1033, 1812, 1814, 1932, 1808, 1877), _GONE),
+    **dict.fromkeys((1021, 1114, 1026, 28, 3675), _ROOM),
+    1030: _ENGINE,
     **dict.fromkeys((1037, 1038, 1041, 1135), _MEMORY),
     **dict.fromkeys((1051, 1054, 1109, 1146, 1412, 1615, 1072), _MEANWHILE),
     **dict.fromkeys((1015, 1205, 1206, 1213, 1099, 1100, 3058, 3572), _AGAIN),
-    **dict.fromkeys((1317, 1927, 3024, 1969, 3170), _LIMIT),
-    **dict.fromkeys((1158, 1159, 1160, 1161, 2006, 2013, 2055), UNREACHABLE),
+    **dict.fromkeys((1317, 3024, 1969, 3170), _LIMIT),
+    **dict.fromkeys((1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031), UNREACHABLE),
     **dict.fromkeys((1429, 1430, 1431, 1432, 1297, 1296), _OTHER_SERVER),
     **dict.fromkeys((1173, 3750), _KEY_NEEDED),
     **dict.fromkeys((1005, 1070, 1071, 1117, 1118, 1069, 1709, 1713, 1163, 1170), _WIDE),
@@ -129,7 +134,27 @@ POSTGRES: dict[str, str] = {
 UNEXPECTED = "see the server's own log; arrowetl does not know this error, and what is said there is worth a report"
 
 
-def mysql(code: int | None) -> str:
+# What a storage engine or the system says behind a code that is said of many things.
+_OF_MANY_THINGS = (1016, 1017, 1018, 1030)
+_WITHIN = re.compile(r"(?:errno|error):? *(\d+)", re.IGNORECASE)
+_INNER: dict[int, str] = {
+    **dict.fromkeys((28, 122, 135, 136, 137), _ROOM),
+    **dict.fromkeys((23, 24), _FILES),
+    **dict.fromkeys((12, 128, 139), _MEMORY),
+    **dict.fromkeys((126, 127, 144, 145, 176), _REPAIR),
+    **dict.fromkeys((2, 155, 194), _GONE),
+}
+
+
+def mysql(code: int | None, said: str = "") -> str:
+    """
+    By the code; and where that is said of many things, by the error that the message has within.
+
+    >>> mysql(1030, 'Got error 28 "No space left on device" from storage engine') == MYSQL[1021]
+    True
+    """
+    if code in _OF_MANY_THINGS and (inner := _WITHIN.search(said)):
+        return _INNER.get(int(inner[1]), MYSQL[code])
     return MYSQL.get(code or 0, UNEXPECTED)
 
 

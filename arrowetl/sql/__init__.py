@@ -16,7 +16,6 @@ from arrowetl.sql.drift import (
     indexes_of,
 )
 from arrowetl.sql.mysql import (
-    SERVER_CHANGES,
     all_columns,
     bytes_of,
     cascades_of,
@@ -36,6 +35,7 @@ from arrowetl.sql.mysql import (
     outside,
     piece,
     reading,
+    server_changes,
     statements_with,
     update_times,
     widths_after,
@@ -114,7 +114,6 @@ __all__ = [
     "GONE",
     "OURS",
     "RETIRED",
-    "SERVER_CHANGES",
     "STAGING",
     "add_indexes",
     "add_key",
@@ -191,6 +190,7 @@ __all__ = [
     "row_checksum",
     "rows_back",
     "run_mark",
+    "server_changes",
     "shortened_key",
     "stage_again",
     "staged_names",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from arrowetl.dialect import GEOMETRIES, INTEGERS
+from arrowetl.dialect import GEOMETRIES, INTEGERS, Flavour
 from arrowetl.model import Column, Field, Partition, Table
 from arrowetl.schema import expression, image
 from arrowetl.sql.names import mysql_literal, mysql_name, mysql_table
@@ -48,8 +48,12 @@ def reading(database: str, table: str) -> str:
     )
 
 
-SERVER_CHANGES = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Handler_write', 'Handler_update', 'Handler_delete')"
-"""How many rows were written, changed and removed since the server started, of whatever table: name and number."""
+def server_changes(flavour: Flavour) -> str:
+    """How many rows were written, changed and removed since the server started, of whatever table: name and number."""
+    # MySQL's handlers count the rows of its own temporary tables as well; MariaDB's InnoDB counts none any more.
+    kinds = ("inserted", "updated", "deleted") if flavour is Flavour.MYSQL else ("write", "update", "delete")
+    of = "Innodb_rows_" if flavour is Flavour.MYSQL else "Handler_"
+    return f"SHOW GLOBAL STATUS WHERE Variable_name IN ({', '.join(mysql_literal(of + kind) for kind in kinds)})"
 
 
 def habits() -> str:
