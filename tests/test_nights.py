@@ -40,6 +40,9 @@ tempprocedurecode_bak_20240617 tempscheduleop_bak_20200424 timeadjust userod
 CRASHES = ("arrowetl", "replica", "warehouse")
 
 
+pytestmark = pytest.mark.server
+
+
 @pytest.fixture
 def hospital(tmp_path: Path) -> Iterator[Clinic]:
     """A clinic with servers of its own, which may be killed."""

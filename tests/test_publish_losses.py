@@ -109,6 +109,9 @@ def test_a_version_that_was_there_before_is_no_proof(practice: Clinic) -> None: 
     assert different(practice) == []
 
 
+pytestmark = pytest.mark.server
+
+
 @pytest.fixture
 def answer_lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The first COMMIT of a publishing is done, and its answer never heard."""

@@ -20,6 +20,8 @@ from arrowetl import drivers
 from arrowetl.errors import ConfigurationError
 from arrowetl.sandbox import programs, servers
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

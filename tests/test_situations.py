@@ -66,7 +66,7 @@ def _grouped(folder: Path) -> Any:
     return pytest.param(folder, marks=pytest.mark.xdist_group(str(options)) if options else (), id=folder.name)
 
 
-@pytest.mark.parametrize("folder", map(_grouped, FOLDERS))
+@pytest.mark.parametrize("folder", [_grouped(folder) for folder in FOLDERS])
 def test_situation(
     clinic: Clinic,
     others: Mapping[tuple[str, ...], servers.Sandbox],
