@@ -65,6 +65,7 @@ def entry_of(
             plan.without_key,
             modes.masks_of(plan),
             modes.keys_of(plan),
+            plan.at_replica,
         ),
         watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
         watermark_column=plan.watermark,

@@ -180,6 +180,12 @@ def untouched(record: Record, update_time: datetime | None, estimated_rows: int)
     return update_time.replace(tzinfo=UTC) <= record.changed_at + own
 
 
+def another_shape(record: Record, now: str) -> bool:
+    """Whether the replica's table has other columns, keys or triggers than a run gave it: its rows may be bent."""
+    recorded = record.as_of.at_replica if record.as_of else ""
+    return bool(recorded and now) and recorded != now
+
+
 def another_source(recorded: str, now: str) -> bool:
     """Whether another server or database is read than the last time."""
     return recorded != now

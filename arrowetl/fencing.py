@@ -8,9 +8,9 @@ run, and lets it switch, is the business of `locks`.
 from __future__ import annotations
 
 from arrowetl.again import Session
-from arrowetl.errors import LockLostError, VerificationError
+from arrowetl.errors import DataLoadingError, LockLostError, VerificationError
 from arrowetl.model import TablePlan
-from arrowetl.sql import fence
+from arrowetl.sql import fence, pointing_at
 
 
 def require_own(session: Session, namespace: str | None, plan: TablePlan) -> None:
@@ -30,6 +30,20 @@ def require_own(session: Session, namespace: str | None, plan: TablePlan) -> Non
             f"{plan.name}: not switched at the {'warehouse' if namespace else 'replica'}: the run's lock was lost, and "
             f"{other}",
             "run again; what the other run has done stands",
+        )
+
+
+def refuse_pointed_at(replica: Session, database: str, plan: TablePlan) -> None:
+    """
+    Raises:
+        DataLoadingError: somebody's foreign keys at the replica point at a table that is to be made anew.
+    """
+    if pointing := replica.rows(pointing_at(database, plan.name)):
+        keys = ", ".join(f"{key} of {table}" for table, key in pointing)
+        raise DataLoadingError(
+            f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be made anew; nothing was "
+            "changed there",
+            "drop them there: the table that they point at would be another one",
         )
 
 

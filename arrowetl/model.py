@@ -321,6 +321,8 @@ class TablePlan:
     """Whether the warehouse is behind the replica, and is to take everything from there."""
     from_replica: bool = False
     """Whether the replica is read, and only the warehouse written."""
+    at_replica: str = ""
+    """The shape of the replica's table, once this plan is done."""
     mask_mark: str = ""
     """By which another key of its masks is noticed."""
     adopted: Mapping[str, str] = field(default_factory=dict)

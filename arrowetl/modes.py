@@ -34,6 +34,8 @@ class Seen:
     """Whether the replica's table is of an engine that has some: only then is it changed in place."""
     replica_checksum: int | None = None
     """What the replica's rows add up to; None where it was not asked."""
+    shape: str = ""
+    """Of the replica's table, as its server tells it; empty where it was not asked."""
     unanswered: bool = False
     """Whether the replica was asked about its table, and could not tell."""
 
@@ -71,6 +73,7 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
         plan: as `plan.table_plan` made it: as if everything were to be read.
     """
     plan = replace(plan, structure=structure(plan), watermark=watermark_column(plan.table, settings), since=None)
+    plan = replace(plan, at_replica=around.seen.get(plan.name, NOTHING_SEEN).shape)
     if around.read_from == "replica":
         return _from_replica(plan, standing, around)
     if around.to == "warehouse":
@@ -176,6 +179,7 @@ def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str
         (not standing.at_replica and standing.published is None, "first load"),
         (not standing.at_replica, "the replica has no such table"),
         (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
+        (evidence.another_shape(record, plan.at_replica), "somebody altered the replica's table, which is made anew"),
     )
     return next((reason for holds, reason in reasons if holds), None) or _read_otherwise(plan, as_of, around)
 
@@ -184,6 +188,8 @@ def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -
     """Whether both ends have the table as it is to be, so that reading them spares writing them."""
     record, there = standing.replica, around.replica_catalog.get(plan.name)
     if there is None or record.as_of is None or _read_otherwise(plan, record.as_of, around):
+        return False
+    if evidence.another_shape(record, plan.at_replica):
         return False
     return (
         in_step(plan, standing)
@@ -239,6 +245,11 @@ def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) ->
         raise DataError(
             f"{plan.name}: the replica's rows are not known to be masked as tables.yml has it "
             f"({', '.join(plan.masked)}); nothing was carried",
+            "carry the table from the source first: without --from replica",
+        )
+    if evidence.another_shape(standing.replica, plan.at_replica):
+        raise DataError(
+            f"{plan.name}: somebody altered the replica's table; nothing was carried",
             "carry the table from the source first: without --from replica",
         )
     plan = replace(plan, from_replica=True)

@@ -12,12 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from arrowetl import config, estimate, evidence, jobs, ledger, limits, mask, modes, plan, policy, refusals, schema, sql
+from arrowetl import (
+    config,
+    estimate,
+    evidence,
+    jobs,
+    ledger,
+    limits,
+    mask,
+    modes,
+    plan,
+    policy,
+    refusals,
+    schema,
+    seen,
+    sql,
+)
 from arrowetl.errors import ArrowetlError
 from arrowetl.estimate import Estimate, History
 from arrowetl.ledger import Ledger
 from arrowetl.model import Mode, PublishedTable, Table, TablePlan
-from arrowetl.modes import NOTHING_SEEN, Circumstances, Seen
+from arrowetl.modes import NOTHING_SEEN, Circumstances
 from arrowetl.outcome import Coercion, Failure, Outcome, Status
 from arrowetl.pace import Pace
 from arrowetl.record import NO_RECORD, Compared, Record, Standing
@@ -104,7 +119,7 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
         to=request.to,
         replica_catalog=replica.catalog() if replica and _may_prove(request) else {},
-        seen=_seen(standings, request, replica),
+        seen=seen.seen(standings, servers, replica, request.read_from == "replica", not request.force_full),
     )  # fmt: skip
     pace = book.pace(way(request))
     found = planned_tables(
@@ -198,23 +213,6 @@ def standings_of(
 def _has_places(one: TablePlan) -> bool:
     """Whether it is read whole where it is read at all."""
     return one.mode is Mode.FULL and any(schema.is_a_place(field) for field in one.fields)
-
-
-def _seen(standings: Mapping[str, Standing], request: Request, replica: Source | None) -> dict[str, Seen]:
-    """Table → what else is known of it: of which others it may have the name, and whether the replica was changed."""
-    records = {name: one.warehouse if request.to == "warehouse" else one.replica for name, one in standings.items()}
-    readings = {
-        name: (record.as_of.structure, record.as_of.reading)
-        for name, record in records.items() if record.as_of and record.as_of.reading
-    }  # fmt: skip
-    alike = evidence.alike(readings)
-    # What is to be read and proven anyway need not be counted first.
-    asks = replica and not request.force_full
-    counted, others, silent = replica.rows_of(records) if replica and asks else ({}, frozenset(), frozenset())
-    return {
-        name: Seen(alike.get(name, ()), counted.get(name), name not in others, unanswered=name in silent)
-        for name in alike.keys() | counted.keys() | others | silent
-    }
 
 
 def _decided_anew(

@@ -49,6 +49,8 @@ class AsOf:
     """A digest of the columns that were masked, and how."""
     keys: str = ""
     """A digest of the unique keys that the replica was given; empty of what an earlier version recorded."""
+    at_replica: str = ""
+    """The shape of the replica's table, as its server told it; empty of what an earlier version recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from arrowetl import drivers, infile, limits, schema, sql
 from arrowetl.again import brought_again
 from arrowetl.dialect import Flavour
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, ReplicaBehindError
-from arrowetl.fencing import miscounted, require_own
+from arrowetl.fencing import miscounted, refuse_pointed_at, require_own
 from arrowetl.model import Field, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
@@ -306,6 +306,7 @@ class Replica:
             rows = int(session.rows(sql.mysql_count(database, sql.staging_name(plan.name, plan.run)))[0][0])
             if rows != staged.expected:
                 raise miscounted(plan, "replica", rows, staged.expected)
+            refuse_pointed_at(session, database, plan)
             if exists:
                 # An attempt whose connection was lost may have come as far as its own RENAME.
                 session.execute(sql.drop_mysql(database, sql.retired_name(plan.name, plan.run)))
@@ -321,7 +322,8 @@ class Replica:
                 session.execute(partitions.forget(None, plan.name))
             session.rows(f"SELECT RELEASE_LOCK({lock})")
             if exists:
-                session.execute(sql.drop_mysql(database, sql.retired_name(plan.name, plan.run)))
+                for statement in sql.drop_retired(database, sql.retired_name(plan.name, plan.run)):
+                    session.execute(statement)
         return changes
 
     def _merge(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
@@ -353,9 +355,9 @@ class Replica:
         try:
             return {step: session.execute(statement) for step, statement in statements.items()}
         except DatabaseQueryError as error:
-            if error.code == _TWICE:
+            if error.code in _NOT_AS_MADE:
                 raise ReplicaBehindError(
-                    f"{plan.name}: the replica's table has a unique key that the source's has not: {error.said}",
+                    f"{plan.name}: the replica's table is not as it was made: {error.said}",
                     "run again with --force-full",
                 ) from error
             raise
@@ -376,10 +378,10 @@ def folds_names(session: drivers.MySQL) -> bool:
     return bool(int(session.rows("SELECT @@lower_case_table_names")[0][0]))
 
 
-# Two rows that a unique key takes for one.
-_TWICE = 1062
-# Too many columns, too wide a row, and what MariaDB makes of either.
-_TOO_WIDE = {1117, 1118, 1005, 1713}
+# Two rows that a unique key takes for one; columns, keys, types, checks and views of somebody else's.
+_NOT_AS_MADE = {1062, 1048, 1054, 1176, 1264, 1288, 1348, 1364, 1366, 1406, 1471, 3819, 4025}
+# Too many columns, too wide a row, what MariaDB makes of either; and names that InnoDB has for columns of its own.
+_TOO_WIDE = {1117, 1118, 1005, 1713, 1166, 1280}
 
 
 def _is_indexed_first(plan: TablePlan) -> bool:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from arrowetl import adjust, checksum, evidence, limits, partition, resume, spill, sql
+from arrowetl import adjust, checksum, evidence, limits, partition, resume, seen, spill, sql
 from arrowetl.account import (
     coerced,
     entry_of,
@@ -150,6 +150,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
             seal(plan, ends, carried, attempt)
             carried, counts, finishing = finish(plan, ends, carried, shared)
 
+        plan = replace(plan, at_replica=seen.shape_at_replica(plan, ends))
         staged = together(carried, compared.rows_equal if compared else 0)
         settled = compare(plan, staged, counts, before, source.reading(plan))
         coercions, comments = coerced(plan, carried, shared)

@@ -283,6 +283,20 @@ def test_foreign_keys_that_change_rows() -> None:
     assert "of_plan" in (evidence.unstamped_changes(replace(MYISAM, cascades=("of_plan",))) or "")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "now", "another"),
+    [("17", "17", False), ("17", "18", True), ("", "18", False), ("17", "", False), ("", "", False)],
+)
+def test_the_shape_of_the_replicas_table(recorded: str, now: str, another: bool) -> None:
+    """Another than a run gave it; of what was not recorded, or not asked, nothing is said."""
+    known = record(READ)
+    assert known.as_of is not None
+    known = replace(known, as_of=replace(known.as_of, at_replica=recorded))
+
+    assert evidence.another_shape(known, now) is another
+    assert not evidence.another_shape(Record(), "18")
+
+
 def test_what_is_missing() -> None:
     assert evidence.missing({"a", "c", "b"}, {"b": 1, "d": 2}) == ["a", "c"]
 

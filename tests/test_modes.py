@@ -237,6 +237,14 @@ def ago(**much: float) -> datetime:
         ({"of": VISIT, "seen": seen(replica_rows=499_999)}, "reconcile",
          f"somebody changed the replica's table: it has 499,999 rows, and 500,000 are recorded; {BOTH}"),
         ({"of": VISIT, "seen": seen(in_transactions=False)}, "skipped", STILL),
+        # Of another shape than a run gave it, its rows may be bent.
+        ({"of": VISIT, "standing": read(at_replica="17"), "seen": seen(shape="17")}, "skipped", STILL),
+        ({"of": VISIT, "standing": read(at_replica="17"), "seen": seen(shape="18")}, "full",
+         "somebody altered the replica's table, which is made anew"),
+        ({"of": VISIT, "standing": read(at_replica=""), "seen": seen(shape="18")}, "skipped", STILL),
+        ({"of": VISIT, "standing": read(at_replica="17")}, "skipped", STILL),
+        (forced(standing=read(at_replica="17"), seen=seen(shape="17")), "full", PROOF),
+        (forced(standing=read(at_replica="17"), seen=seen(shape="18")), "full", "--force-full"),
         # A replica that cannot tell how many rows it has may have none.
         ({"of": VISIT, "seen": seen(unanswered=True)}, "incremental", LATE),
         ({"standing": BEHIND, "seen": seen(in_transactions=False)}, "full",
@@ -445,6 +453,15 @@ def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
             "visit: the replica's rows are not known to be masked as tables.yml has it (Note); nothing was carried"
         )
         assert refusal.value.remedy == "carry the table from the source first: without --from replica"
+
+
+def test_a_replica_that_was_altered_is_read_by_nobody() -> None:
+    with pytest.raises(DataError) as refusal:
+        plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="18"))
+
+    assert refusal.value.message == "visit: somebody altered the replica's table; nothing was carried"
+    assert refusal.value.remedy == "carry the table from the source first: without --from replica"
+    assert plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="17")).at_replica == "17"
 
 
 def test_every_masked_column_is_named() -> None:

@@ -4,11 +4,13 @@ Every error that a server can give us has a remedy of its own; the one for what 
 
 from __future__ import annotations
 
+import mysql.connector
 import pytest
 
 from arrowetl.drivers import remedies
 from arrowetl.drivers.mysql import _mysql_error
 from arrowetl.drivers.postgres import postgres_error
+from arrowetl.errors import DatabaseConnectionError
 from arrowetl.route import Endpoint
 
 SOURCE = Endpoint("source", "clinic", 3306, "opendental", "reader", "a secret")
@@ -79,3 +81,31 @@ def test_what_nobody_expected() -> None:
     assert remedies.mysql(9999) == remedies.UNEXPECTED
     assert remedies.postgres("ZZ999") == remedies.UNEXPECTED
     assert remedies.postgres(None) == remedies.UNEXPECTED
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "remedy"),
+    [
+        (1030, 'Got error 28 "No space left on device" from storage engine InnoDB', remedies.MYSQL[1021]),
+        (1030, "Got error 176 'Read page with wrong checksum' from storage engine Aria", remedies.MYSQL[1194]),
+        (1030, 'Got error 194 "Tablespace is missing for a table" from storage engine InnoDB', remedies.MYSQL[1812]),
+        (1030, "Got error 9999 from storage engine", remedies.MYSQL[1030]),
+        (1016, "Can't open file: './d/t.MYI' (errno: 24 \"Too many open files\")", remedies.mysql(1017, "errno: 23")),
+        (1016, "Can't open file: './d/t.MYI' (errno: 145)", remedies.MYSQL[1194]),
+        (1017, "Can't find file: './d/t' (errno: 2 \"No such file or directory\")", remedies.MYSQL[1812]),
+        # The usual words of a proxy, and of a fault within the server: nothing is lost.
+        (1105, "Unknown error", remedies.UNEXPECTED),
+        (1815, "Internal error: something", remedies.UNEXPECTED),
+    ],
+)
+def test_a_code_that_is_said_of_many_things(code: int, said: str, remedy: str) -> None:
+    """Nobody is told to drop a table that a restart would mend."""
+    assert remedies.mysql(code, said) == remedy
+
+
+@pytest.mark.parametrize("code", [4031, 1927])
+def test_a_session_that_the_server_ended(code: int) -> None:
+    """Is lost, and opened anew: not an error of the statement."""
+    error = mysql.connector.DatabaseError(msg="The client was disconnected by the server", errno=code)
+
+    assert isinstance(_mysql_error(error, SOURCE, "SELECT"), DatabaseConnectionError)

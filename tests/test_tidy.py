@@ -87,6 +87,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "carry",
         "resume",
         "account",
+        "seen",
         "adjust",
         "transfer",
         "planning",

@@ -165,6 +165,7 @@ def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     servers = FakeServers(FakeSource(world), FakeEnd("replica", world), FakeEnd("warehouse", world))  # type: ignore[arg-type]
     monkeypatch.setitem(jobs._SERVERS, ROUTE, servers)
     hands = Workers("thread", 1)
+    monkeypatch.setattr(transfer.seen, "shape_at_replica", lambda plan, ends: "")
     try:
         standings = {PLAN.name: Standing()}
         shared = Shared(ROUTE, servers, FakeLedger(world), standings, {}, hands, lambda event: None)  # type: ignore[arg-type]
@@ -817,6 +818,7 @@ class Asked:
             "partitions_of": (transfer, "partitions"),
             "carry_all": (transfer, ["carried"]),
             "seal": (transfer, None),
+            "shape_at_replica": (transfer.seen, "as it was made"),
             "finish": (transfer, (["finished"], {"replica": 3}, 2.5)),
             "together": (transfer, self.staged),
             "compare": (transfer, self.settled),
@@ -834,6 +836,7 @@ ENTRY_OF = Entry("patient", "run", 0, "run-1", None)
 FIRST = replace(PLAN, reason="as it was planned")
 ADJUSTED = replace(PLAN, reason="adjusted")
 NOTED = replace(ADJUSTED, notes=("replica notes", "warehouse notes"))
+DONE = replace(NOTED, at_replica="as it was made")
 
 
 def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -843,7 +846,8 @@ def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     found = asked.stage(FIRST)
     shared, ends = asked.shared, asked.ends
 
-    assert asked.of["reading"] == [(FIRST,), (NOTED,)]
+    assert asked.of["reading"] == [(FIRST,), (DONE,)]
+    assert asked.of["shape_at_replica"] == [(NOTED, ends)]
     assert asked.of["refuse_another"] == [(FIRST, BEFORE, None)]
     assert asked.of["high"] == [(FIRST, BEFORE)]
     assert asked.of["adjusted"] == [(FIRST, shared, BEFORE, "source's high")]
@@ -858,18 +862,18 @@ def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked.of["seal"] == [(NOTED, ends, ["held", "carried"], None)]
     assert asked.of["finish"] == [(NOTED, ends, ["held", "carried"], shared)]
     assert asked.of["together"] == [(["finished"], 0)]
-    assert asked.of["compare"] == [(NOTED, asked.staged, {"replica": 3}, BEFORE, AFTER)]
-    assert asked.of["coerced"] == [(NOTED, ["finished"], shared)]
-    assert asked.of["remembered_with"] == [(NOTED, ("coercions",), shared)]
+    assert asked.of["compare"] == [(DONE, asked.staged, {"replica": 3}, BEFORE, AFTER)]
+    assert asked.of["coerced"] == [(DONE, ["finished"], shared)]
+    assert asked.of["remembered_with"] == [(DONE, ("coercions",), shared)]
     ((*entry, when),) = asked.of["entry_of"]
-    assert entry == [NOTED, asked.staged, shared, "source's high", BEFORE]
+    assert entry == [DONE, asked.staged, shared, "source's high", BEFORE]
     assert began <= when <= datetime.now(UTC)
     ((*told, started_at, seconds, finishing),) = asked.of["staged_outcome"]
-    assert told == [NOTED, ["finished"], ("coercions",), True]
+    assert told == [DONE, ["finished"], ("coercions",), True]
     assert (started_at, finishing) == (when, 2.5)
     assert 0 <= seconds < 60
     recorded = replace(ENTRY_OF, rows=40, coerced=("remembered",))
-    assert found == transfer.Ready(NOTED, shared, asked.staged, recorded, {"c": "comment"}, ends, OUTCOME)
+    assert found == transfer.Ready(DONE, shared, asked.staged, recorded, {"c": "comment"}, ends, OUTCOME)
 
 
 @pytest.mark.parametrize("settled", [None, False])
@@ -887,7 +891,7 @@ def test_staging_what_a_comparison_left(monkeypatch: pytest.MonkeyPatch) -> None
     asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
     asked.stage(plan)
 
-    assert asked.of["reading"] == [(NOTED,)]
+    assert asked.of["reading"] == [(DONE,)]
     assert "high" not in asked.of
     assert asked.of["adjusted"] == [(plan, asked.shared, COMPARED.reading, "compared high")]
     assert asked.of["partitions_of"] == [(NOTED, asked.shared, [(20, 30)], 50, None)]
@@ -900,7 +904,7 @@ def test_a_comparison_counts_for_a_table_alone_that_is_proven(monkeypatch: pytes
     asked.stage(FIRST)
 
     # The one answer there is: it was asked twice.
-    assert asked.of["reading"] == [(FIRST,), (NOTED,)]
+    assert asked.of["reading"] == [(FIRST,), (DONE,)]
     assert asked.of["together"] == [(["finished"], 0)]
 
 
@@ -935,7 +939,8 @@ def test_a_table_that_is_equal_is_not_staged(monkeypatch: pytest.MonkeyPatch) ->
 
     assert not asked.of.keys() & {"held", "replica prepare", "partitions_of", "carry_all", "seal", "finish"}
     assert asked.of["together"] == [(["read"], 0)]
-    assert asked.of["compare"] == [(ADJUSTED, asked.staged, {}, BEFORE, AFTER)]
+    done = replace(ADJUSTED, at_replica="as it was made")
+    assert asked.of["compare"] == [(done, asked.staged, {}, BEFORE, AFTER)]
     assert asked.of["staged_outcome"][0][-1] == 0.0
     # Every end has what it is to have, and is told so.
     assert found.ends == asked.all_ends

@@ -270,6 +270,32 @@ def other_unique_keys(database: str, table: str) -> str:
     )
 
 
+def shapes(database: str, table: str | None = None) -> str:
+    """
+    Tables, or one of them, with a number that is another once a column, the primary key or a trigger is: as this server
+    tells them, so that it is to be compared with nothing but another answer of the same one.
+    """
+    column = "ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME, EXTRA, COLUMN_KEY = 'PRI'"
+    named = f" AND {{name}} = {mysql_literal(table)}" if table else ""
+    return (
+        f"SELECT name, CAST(SUM(CAST(CONV(LEFT(MD5(said), 12), 16, 10) AS UNSIGNED)) AS CHAR) FROM ("
+        f"SELECT TABLE_NAME AS name, CONCAT_WS('#', {column}) AS said FROM information_schema.COLUMNS "
+        f"WHERE TABLE_SCHEMA = {mysql_literal(database)}{named.format(name='TABLE_NAME')} UNION ALL "
+        "SELECT EVENT_OBJECT_TABLE, CONCAT_WS('#', TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT) "
+        "FROM information_schema.TRIGGERS "
+        f"WHERE EVENT_OBJECT_SCHEMA = {mysql_literal(database)}{named.format(name='EVENT_OBJECT_TABLE')}"
+        ") told GROUP BY name"
+    )
+
+
+def pointing_at(database: str, table: str) -> str:
+    """Foreign keys of other tables that point at one: table, and key."""
+    return (
+        "SELECT DISTINCT TABLE_NAME, CONSTRAINT_NAME FROM information_schema.KEY_COLUMN_USAGE "
+        f"WHERE REFERENCED_TABLE_SCHEMA = {mysql_literal(database)} AND REFERENCED_TABLE_NAME = {mysql_literal(table)}"
+    )
+
+
 def swap_replica(database: str, plan: TablePlan, exists: bool) -> str:
     """Staging into place, in one atomic RENAME."""
     published = mysql_table(database, plan.name)
@@ -280,6 +306,11 @@ def swap_replica(database: str, plan: TablePlan, exists: bool) -> str:
 
 def drop_mysql(database: str, name: str) -> str:
     return f"DROP TABLE IF EXISTS {mysql_table(database, name)}"
+
+
+def drop_retired(database: str, name: str) -> tuple[str, str]:
+    """What stood in a table's place: a view, if somebody has put one there."""
+    return drop_mysql(database, name), f"DROP VIEW IF EXISTS {mysql_table(database, name)}"
 
 
 def leftovers_mysql(database: str) -> str:

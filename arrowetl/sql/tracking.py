@@ -208,6 +208,7 @@ def as_of_text(as_of: AsOf | None) -> str | None:
             "without_key": as_of.without_key,
             "masks": as_of.masks,
             "keys": as_of.keys,
+            "at_replica": as_of.at_replica,
         }
     )
 
@@ -228,6 +229,7 @@ def as_of_from(text: str | None) -> AsOf | None:
             said["without_key"],
             said.get("masks", ""),
             said.get("keys", ""),
+            said.get("at_replica", ""),
         )
     except (ValueError, KeyError, TypeError):
         return None

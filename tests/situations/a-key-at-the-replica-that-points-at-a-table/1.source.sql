@@ -1,0 +1,2 @@
+CREATE TABLE parent (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
+INSERT INTO parent VALUES (1, 1);

@@ -1,0 +1,2 @@
+TRUNCATE t;
+ALTER TABLE u MODIFY V smallint;
