@@ -296,6 +296,12 @@ def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
         return
     united.lock(session)
     kept = united.Kept(session, plan.drift.views)
+    if lost := kept.lost:
+        raise DataLoadingError(
+            f"{plan.name}: views that stand in the way have what would be gone with them ({', '.join(lost)}); nothing "
+            "was changed",
+            "drop that, or the views, run again, and make it anew",
+        )
     kept.take_away()
     yield
 

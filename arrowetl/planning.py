@@ -142,6 +142,9 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     if request.read_from == "source":
         gone = missing(records, tables_file, catalog, route.source.namespace)
         found = replace(found, missing=tuple(gone), vanished=tuple(sorted({*gone, *found.vanished})))
+        if partly := seen.partly_shown(servers.source, [one.name for one in found.plans]):
+            words = f"of {', '.join(partly)} this account is shown some columns alone: the others are carried nowhere"
+            found = replace(found, warnings=(*found.warnings, words))
     if found.vanished:
         words = missing_words(request.read_from, found.vanished, len(catalog))
         found = replace(found, warnings=(*found.warnings, words))

@@ -364,7 +364,9 @@ def postgres_name(name: str, taken: Iterable[str] = ()) -> str:
     """
     if len(name.encode()) <= limits.postgres_name_bytes and name not in taken:
         return name
-    return shortened(name, limits.postgres_name_bytes)
+    while (other := shortened(name, limits.postgres_name_bytes)) in taken:
+        name += "_"
+    return other
 
 
 def shortened(name: str, length_bytes: int) -> str:

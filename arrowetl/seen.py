@@ -58,6 +58,13 @@ def _by_name(names: Iterable[str], shapes: Mapping[str, str], folds: bool) -> di
     return {name: shape for name in names if (shape := there.get(name.lower() if folds else name))}
 
 
+def partly_shown(source: Source, among: Iterable[str]) -> list[str]:
+    """Tables of which the account was granted some columns, and is not shown the others."""
+    with source.pool.session() as session:
+        granted = {name for (name,) in session.rows(sql.granted_by_column(source.endpoint.database))}
+    return [name for name in sorted(granted & set(among)) if not source.shows_all_columns(name)]
+
+
 def shape_at_replica(plan: TablePlan, ends: Iterable[jobs.End]) -> str:
     """Of the replica's table, once what is staged has taken its place, or gone into it."""
     replica = next((end for end in ends if end.name == "replica"), None)

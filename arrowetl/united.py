@@ -119,6 +119,13 @@ class Kept:
         ]
 
     @property
+    def lost(self) -> list[str]:
+        """What somebody gave them, and would be gone with them, in words."""
+        return [
+            f"{what} of {name}" for oid, name, *_ in self._views for (what,) in self._session.rows(sql.lost_with(oid))
+        ]
+
+    @property
     def names(self) -> list[str]:
         return [name for _, name, *_ in self._views]
 
@@ -134,12 +141,21 @@ class Kept:
             anew: comment of one → its definition and comment, where they are others now.
         """
         statements = []
-        for (_, name, kind, query, options, owner, comment), (grants, comments, indexes) in zip(
+        for (_, name, kind, query, options, owner, comment, has_rows), (grants, comments, indexes) in zip(
             self._views, self._more, strict=True
         ):
             query, comment = anew(comment) or (query, comment)
             statements += sql.create_view(
-                name, kind, query, options, owner, comment, grants, comments, [index for (index,) in indexes]
+                name,
+                kind,
+                query,
+                options,
+                owner,
+                comment,
+                grants,
+                comments,
+                [index for (index,) in indexes],
+                has_rows,
             )
         return statements
 

@@ -305,6 +305,11 @@ def test_names_that_are_taken() -> None:
     assert schema.postgres_name("a" * 63) == "a" * 63
     assert schema.postgres_name("b", {"a"}) == "b"
     assert schema.postgres_name("a", {"a"}).startswith("a_")
+    # Another column may have the very name that would be given instead.
+    for names in (("xmin_eafb2f50", "xmin"), ("xmin", "xmin_eafb2f50"), ("a" * 70, schema.postgres_name("a" * 70))):
+        held = [field.name_postgres for field in fields(*(column(name, "int(11)") for name in names))]
+        assert len(set(held)) == 2
+        assert all(len(name) <= 63 for name in held)
 
 
 @pytest.mark.parametrize(

@@ -273,5 +273,6 @@ def _postgres_words(text: str, endpoint: Endpoint) -> str:
     # DETAIL and CONTEXT hold values of rows; the first ERROR or FATAL line does not.
     found = re.search(r"(?:ERROR|FATAL):\s*(.+)", text) or re.search(r"(?:failed|address): (.+)", text)
     said = found[1] if found else text.splitlines()[-1] if text else "no reason given"
-    dependents = re.search(r"DETAIL:\s*((?:view|materialized view) .+)", text)
+    # Of what depends on something it tells names.
+    dependents = re.search(r"DETAIL:\s*(\S.* depends on .+)", text)
     return clean(said + (f"; {dependents[1]}" if dependents else ""), endpoint)

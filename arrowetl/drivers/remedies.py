@@ -81,6 +81,10 @@ _EXISTS = "something of that name stands in the way at the warehouse: rename or 
 _PRIVILEGE = "grant the account that privilege"
 _HELD = "run again when whoever holds the lock has ended; pg_stat_activity there tells who is at work"
 _DAMAGED = "see the warehouse's log: an index or a table of its own is damaged (REINDEX, or a backup)"
+_IN_THE_WAY = (
+    "somebody gave the table at the warehouse what does not go with the source's columns as they are now: an index, a "
+    "check, a default, an identity, a rule or a policy; psql's \\d shows it: drop it, and run again"
+)
 _DIFFERENT = "use PostgreSQL 13 or later as the warehouse"
 
 POSTGRES: dict[str, str] = {
@@ -91,7 +95,8 @@ POSTGRES: dict[str, str] = {
     "42501": _PRIVILEGE,
     "53300": "lower --max-workers, or raise max_connections at the server",
     "23": "a constraint of the warehouse's own forbids what the source has: drop it there",
-    "2BP01": "a view depends on it: drop it, run again, and make it anew; a key's dates can be kept as type: text",
+    "2BP01": "drop what depends on it, which the message names, run again, and make that anew; a key's dates can be "
+             "kept as type: text",
     "53100": "free space on the server's disk",
     "53200": "give the server more memory, or lower --max-workers; a limit upon locks is max_locks_per_transaction",
     "53400": "raise the limit at the server that its message names (temp_file_limit, …)",
@@ -115,7 +120,12 @@ POSTGRES: dict[str, str] = {
     "42P01": "run again: it was dropped at the warehouse meanwhile",
     "42703": "run again: it was altered at the warehouse meanwhile",
     "42704": "run again: it was dropped at the warehouse meanwhile",
-    "42804": "run again: it was altered at the warehouse meanwhile",
+    "42804": _IN_THE_WAY,
+    "42883": _IN_THE_WAY,
+    "428C9": _IN_THE_WAY,
+    "42701": "two names become one at the warehouse: rename a column at the source, or leave it out with "
+             "overrides.columns: {{name: {{exclude: true}}}}",
+    "0A000": _IN_THE_WAY,
     "42P16": "drop the table's views, run again, and make them anew",
     "42809": "rename or drop what stands by that name at the warehouse: it is no table",
     "42846": "drop the column at the warehouse, with the views upon it, and run again",

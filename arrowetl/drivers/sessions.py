@@ -80,6 +80,8 @@ def _everywhere() -> tuple[Setting, ...]:
         Setting("sql_big_selects", "1", "max_join_size refuses questions upon large tables"),
         Setting("sql_safe_updates", "0", "a merge without a key in its condition is refused"),
         Setting("sql_auto_is_null", "0", "IS NULL finds rows that are not"),
+        Setting("lc_time_names", "'en_US'", "names of days in columns that are reckoned are another language's"),
+        Setting("default_week_format", "0", "weeks in columns that are reckoned are counted otherwise"),
         Setting("sql_quote_show_create", "1", "foreign keys and grants are not understood"),
         Setting("lock_wait_timeout", str(limits.lock_seconds), "a table that somebody locks is waited for without end"),
         Setting("wait_timeout", str(limits.idle_session_seconds), _CUT),

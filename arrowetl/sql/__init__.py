@@ -14,6 +14,7 @@ from arrowetl.sql.drift import (
     follow,
     grants_of,
     indexes_of,
+    lost_with,
 )
 from arrowetl.sql.mysql import (
     all_columns,
@@ -23,6 +24,7 @@ from arrowetl.sql.mysql import (
     changed_keys,
     definition,
     extract,
+    granted_by_column,
     habits,
     highest,
     inside,
@@ -146,6 +148,7 @@ __all__ = [
     "extract",
     "follow",
     "gone_name",
+    "granted_by_column",
     "grants_of",
     "habits",
     "highest",
@@ -166,6 +169,7 @@ __all__ = [
     "load_data",
     "load_in_doubt",
     "lock_number",
+    "lost_with",
     "merge",
     "merge_replica",
     "misfits",

@@ -26,7 +26,8 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
         # A key that is dropped leaves behind that its columns are never NULL.
         stays = [column for column in published.primary_key if column not in drift.dropped]
         changes += [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in stays]
-    changes += [f"DROP COLUMN IF EXISTS {postgres_name(column)}" for column in drift.dropped]
+    # A column that is reckoned from others was added after them.
+    changes += [f"DROP COLUMN IF EXISTS {postgres_name(column)}" for column in reversed(drift.dropped)]
     for field in drift.retyped:
         name, type_ = postgres_name(field.name_postgres), field.type_postgres
         value = name if field in drift.widened else "NULL"
@@ -94,7 +95,7 @@ END $arrowetl$"""
 def dependents(views: Sequence[str]) -> str:
     """
     The views that are in the way of a table's change, and those upon them, each after what it stands on: number, name,
-    kind, definition, options, owner, comment.
+    kind, definition, options, owner, comment, and whether it has its rows.
     """
     named = ", ".join(map(postgres_literal, views))
     return f"""
@@ -108,7 +109,8 @@ WITH RECURSIVE upon(oid, depth) AS (
     JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> upon.oid
 )
 SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, pg_get_viewdef(c.oid),
-    array_to_string(c.reloptions, ', '), quote_ident(pg_get_userbyid(c.relowner)), obj_description(c.oid, 'pg_class')
+    array_to_string(c.reloptions, ', '), quote_ident(pg_get_userbyid(c.relowner)), obj_description(c.oid, 'pg_class'),
+    c.relispopulated
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN (SELECT oid, max(depth) AS depth FROM upon GROUP BY oid) u ON u.oid = c.oid
 ORDER BY u.depth, c.oid"""
@@ -123,6 +125,17 @@ UNION ALL
 SELECT x.privilege_type, quote_ident(a.attname),
     CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, x.is_grantable
 FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = {view}"""
+
+
+def lost_with(view: int) -> str:
+    """What somebody gave a view, and would be gone with it: in words."""
+    return (
+        f"SELECT 'trigger ' || quote_ident(tgname) FROM pg_trigger WHERE tgrelid = {view} AND NOT tgisinternal "
+        "UNION ALL SELECT 'rule ' || quote_ident(rulename) FROM pg_rewrite "
+        f"WHERE ev_class = {view} AND rulename <> '_RETURN' "
+        "UNION ALL SELECT 'default of ' || quote_ident(a.attname) FROM pg_attrdef d "
+        f"JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = {view} ORDER BY 1"
+    )
 
 
 def comments_of(view: int) -> str:
@@ -156,10 +169,13 @@ _KINDS = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
 def create_view(
     name: str, kind: str, definition: str, options: str | None, owner: str, comment: str | None,
     grants: Iterable[tuple[str, str | None, str, bool]], comments: Iterable[tuple[str, str]], indexes: Iterable[str],
+    has_rows: bool = True,
 ) -> list[str]:  # fmt: skip
-    """A view as it was: definition, options, indexes, comments, privileges, owner."""
+    """A view as it was: definition, options, indexes, comments, privileges, owner; with rows, where it had them."""
     with_options = f" WITH ({options})" if options else ""
-    statements = [f"CREATE {_KINDS[kind]} {name}{with_options} AS {definition}", _without_defaults(name), *indexes]
+    # What PostgreSQL says of a view's query ends with a semicolon.
+    query = definition if has_rows else f"{definition.rstrip().rstrip(';')} WITH NO DATA"
+    statements = [f"CREATE {_KINDS[kind]} {name}{with_options} AS {query}", _without_defaults(name), *indexes]
     if comment is not None:
         statements.append(f"COMMENT ON {_KINDS[kind]} {name} IS {postgres_literal(comment)}")
     statements += [f"COMMENT ON COLUMN {name}.{column} IS {postgres_literal(text)}" for column, text in comments]

@@ -67,6 +67,14 @@ def all_columns(database: str, table: str) -> str:
     return f"SELECT * FROM {mysql_table(database, table)} LIMIT 0"
 
 
+def granted_by_column(database: str) -> str:
+    """Tables upon some columns of which the account has privileges."""
+    return (
+        "SELECT DISTINCT TABLE_NAME FROM information_schema.COLUMN_PRIVILEGES "
+        f"WHERE TABLE_SCHEMA = {mysql_literal(database)}"
+    )
+
+
 def definition(database: str, table: str) -> str:
     """How the table was made: name, and statement."""
     return f"SHOW CREATE TABLE {mysql_table(database, table)}"

@@ -1,0 +1,2 @@
+CREATE TABLE diary (Id int PRIMARY KEY, D date, N varchar(30) AS (DAYNAME(D)) VIRTUAL, W int AS (WEEK(D)) VIRTUAL) ENGINE=InnoDB;
+INSERT INTO diary (Id, D) VALUES (1, '2024-01-01'), (2, '2024-01-07');

@@ -1,0 +1,4 @@
+CREATE TABLE visit (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
+INSERT INTO visit VALUES (1, 1);
+CREATE TABLE seen (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
+INSERT INTO seen VALUES (1, 1);

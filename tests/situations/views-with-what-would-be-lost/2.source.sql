@@ -1,0 +1,2 @@
+ALTER TABLE visit MODIFY A bigint;
+ALTER TABLE seen MODIFY A bigint;
