@@ -67,7 +67,7 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         if not settings.chosen:
             _adopt(settings.tables_file, planned.plans)
         tell(StepBegan(Step.PREPARE))
-        _prepare(planned, servers)
+        _prepare(planned, servers, book)
         book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
         tell(RunPlanned(planned.plans, run_id))
         unplanned, current = _ended_at_once(planned, book, run_id, started_at, request.read_from == "source")
@@ -118,8 +118,10 @@ def _alone(request: Request, servers: Servers, book: Ledger, run_id: str) -> Ite
         yield
 
 
-def _prepare(planned: Planned, servers: Servers) -> None:
-    """The ends, so that what is planned can be brought there."""
+def _prepare(planned: Planned, servers: Servers, book: Ledger) -> None:
+    """The ends, so that what is planned can be brought there, without what a run that was killed has left there."""
+    # Else what is staged there may be the work of the run that has the lock now.
+    book.locks.require_lock()
     whole = [plan.name for plan in planned.plans if plan.is_whole]
     for end in servers.ends:
         end.open(whole)

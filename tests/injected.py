@@ -17,6 +17,8 @@ from typing import Any
 
 # Step → where it begins: module, class or nothing, function; and the endpoint it must be about.
 STEPS: dict[str, tuple[str, str, str, str]] = {
+    # It has its locks, and is about to write down that it may switch.
+    "mark": ("arrowetl.locks", "Locks", "take", ""),
     "plan": ("arrowetl.planning", "", "planned", ""),
     "prepare": ("arrowetl.warehouse", "Warehouse", "prepare", ""),
     "extract": ("arrowetl.source", "Source", "extract", "source"),

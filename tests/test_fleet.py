@@ -334,6 +334,15 @@ def test_a_prefix_that_nothing_has(group: Group) -> None:
     assert "c0: no variable begins with TEST_CO_: its servers would be those of all" in failed["error"]["message"]
 
 
+def test_an_environment_that_is_no_text(group: Group) -> None:
+    """Of one clinic: that is its problem, and told as that."""
+    (group.clinic.directory / "c0.env").write_bytes(b"C0_OPENDENTAL_SOURCE_HOST=caf\xe9\n")
+    group.file.write_text("clinics: {c0: {env_file: c0.env, prefix: C0_}}\n")
+    failed = group.fleet("run", code=3)
+
+    assert "c0.env: cannot be read: it is no UTF-8" in failed["error"]["message"]
+
+
 def test_an_executor_that_there_is_not(group: Group) -> None:
     """Refused before anything is done."""
     failed = group.fleet("run", "--executor", "dsak", code=2)

@@ -33,7 +33,7 @@ ALL = [
         STEPS, ("each", "together"), ("its locks", "every session"), ("thread", "process")
     )
     # A step at which a worker process stops is another process's.
-    if executor == "thread" or step not in ("plan",)
+    if executor == "thread" or step not in ("mark", "plan")
 ]
 SHORT = [
     ("plan", "each", "its locks", "thread"),
@@ -138,6 +138,38 @@ def test_a_run_that_lost_its_lock(
         assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == []
         assert clinic.leftovers() == []
     assert wrong == []
+
+
+@pytest.mark.parametrize("robbed", ["its locks", "every session"])
+@pytest.mark.parametrize("step", ["mark", "plan"])
+def test_a_run_that_wakes_while_another_is_at_work(clinic: Clinic, tmp_path: Path, step: str, robbed: str) -> None:
+    """It takes nothing from the one that has the lock now: neither its mark, nor what that has staged."""
+    clinic.create(
+        "CREATE TABLE first (Id int PRIMARY KEY, V varchar(40)) ENGINE=MyISAM;\n"
+        f"INSERT INTO first SELECT seq, MD5(seq) FROM seq_1_to_{ROWS}"
+    )
+    clinic.tables_file.write_text("tables: {first: {overrides: {batch_size: 5000}}}")
+    with ground(clinic) as there:
+        sleeper = _stopped(there, step, tmp_path / "first", "each", "thread")
+        assert sleeper is not None, f"the run never came to {step}"
+        slept, family = sleeper
+        for one in family:
+            one.suspend()
+        rob(clinic, robbed)
+        worker = _stopped(there, "compare", tmp_path / "second", "each", "thread")
+        assert worker is not None, "the second run never came to its end"
+        (tmp_path / "first" / "go").touch()
+        for one in family:
+            one.resume()
+        stdout, stderr = slept.communicate(timeout=120)
+        (tmp_path / "second" / "go").touch()
+        done, errors = worker[0].communicate(timeout=120)
+
+    assert slept.returncode in (1, 4), (stdout, stderr)
+    assert re.search("lock|connection was lost", stdout + stderr)
+    assert worker[0].returncode == 0, (done, errors)
+    assert differences(clinic.sandbox, "first") == ([], {})
+    assert clinic.leftovers() == []
 
 
 def _stopped(

@@ -5,6 +5,7 @@ What is flagged although nothing failed, and who is told of what did.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -276,3 +277,25 @@ def test_status_is_asked_by_a_monitor(clinic: Clinic) -> None:
     clinic.create("INSERT INTO a VALUES (2, 'abcde')")
     clinic.run()
     assert clinic.arrowetl("status", "--check").returncode == 1
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9\r\n", b"", b"HTTP/1.1 hello\r\n\r\n", b"\0\1\2"])
+def test_a_listener_that_speaks_something_else(answer: bytes) -> None:
+    """Whoever waits there is no listener: that is told by its name, and ends nothing."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+
+        def answers() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        waiting = threading.Thread(target=answers)
+        waiting.start()
+        wrong = webhook.post(f"http://127.0.0.1:{server.getsockname()[1]}/secret", {"run_id": "r"})
+        waiting.join()
+
+    assert wrong
+    assert "secret" not in wrong
