@@ -9,6 +9,7 @@ here, and `run --dry-run` shows it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -108,10 +109,14 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         UsageError: a table that was named is not there.
         DatabaseError: some server cannot be asked.
     """
-    servers = jobs.servers_of(route)
-    catalog = servers.source.catalog()
-    at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
-    records = book.records()
+    servers, from_replica = jobs.servers_of(route), request.read_from == "replica"
+    with ThreadPoolExecutor(1) as beside:
+        # 40 ms of 400 tables' second, in which the others have as much to tell.
+        asked = beside.submit(seen.shapes_at_replica, servers, from_replica, request.to)
+        catalog = servers.source.catalog()
+        at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
+        records = book.records()
+        shapes = asked.result()
     folds_names = bool(servers.replica and servers.replica.folds_names)
     standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records, folds_names)
     replica = jobs.servers_of(route.from_replica).source if servers.replica and request.to != "warehouse" else None
@@ -119,7 +124,9 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
         to=request.to,
         replica_catalog=replica.catalog() if replica and _may_prove(request) else {},
-        seen=seen.seen(standings, servers, replica, request.read_from == "replica", not request.force_full),
+        seen=seen.seen(
+            standings, seen.by_name(catalog, shapes, folds_names), replica, request.to, not request.force_full
+        ),
     )  # fmt: skip
     pace = book.pace(way(request))
     found = planned_tables(

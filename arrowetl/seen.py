@@ -19,27 +19,24 @@ from arrowetl.source import Source
 
 
 def seen(
-    standings: Mapping[str, Standing], servers: jobs.Servers, replica: Source | None, from_replica: bool, counts: bool
+    standings: Mapping[str, Standing], shapes: Mapping[str, str], replica: Source | None, to: str, counts: bool
 ) -> dict[str, Seen]:
     """
     Table → of which others it may have the name, how many rows the replica has, and of what shape it is there.
 
     Args:
-        replica: as a source; None where nobody asks about it.
-        from_replica: whether the replica is read in the source's stead.
+        shapes: as `shapes_at_replica` found them.
+        replica: as a source; None where nobody counts its rows.
+        to: one of `route.DESTINATIONS`.
         counts: whether its rows are to be counted: not where all are read anyway.
     """
-    of_warehouse = replica is None and not from_replica
-    records = {name: one.warehouse if of_warehouse else one.replica for name, one in standings.items()}
+    records = {name: one.warehouse if to == "warehouse" else one.replica for name, one in standings.items()}
     readings = {
         name: (record.as_of.structure, record.as_of.reading)
         for name, record in records.items() if record.as_of and record.as_of.reading
     }  # fmt: skip
     alike = evidence.alike(readings)
     counted, others, silent = replica.rows_of(records) if replica and counts else ({}, frozenset(), frozenset())
-    looked_at = replica or (servers.source if from_replica else None)
-    folds = bool(servers.replica and servers.replica.folds_names)
-    shapes = _by_name(standings, _shapes(looked_at.pool) if looked_at else {}, folds)
     return {
         name: Seen(
             alike.get(name, ()),
@@ -52,7 +49,14 @@ def seen(
     }
 
 
-def _by_name(names: Iterable[str], shapes: Mapping[str, str], folds: bool) -> dict[str, str]:
+def shapes_at_replica(servers: jobs.Servers, from_replica: bool, to: str) -> dict[str, str]:
+    """Table → the shape that the replica's has; nothing where nobody looks at the replica."""
+    if from_replica:
+        return _shapes(servers.source.pool)
+    return _shapes(servers.replica.pool) if servers.replica and to != "warehouse" else {}
+
+
+def by_name(names: Iterable[str], shapes: Mapping[str, str], folds: bool) -> dict[str, str]:
     """The same by the source's names, where the replica has its own way with capitals."""
     there = {(name.lower() if folds else name): shape for name, shape in shapes.items()}
     return {name: shape for name in names if (shape := there.get(name.lower() if folds else name))}
