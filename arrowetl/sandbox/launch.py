@@ -64,6 +64,8 @@ def mariadb(home: Path, endpoint: Endpoint, *options: str) -> subprocess.Popen[b
             f"--pid-file={home / 'pid'}",
             f"--log-error={home / 'log'}",
             "--skip-name-resolve",
+            # From 11.4 on it would make certificates of its own.
+            "--skip-ssl",
             "--local-infile=1",
             "--max-allowed-packet=64M",
             "--innodb-buffer-pool-size=256M",

@@ -256,13 +256,14 @@ def _unset(column: SyntheticColumn) -> str:
 
 def _date(random: np.random.Generator, rows: int, table: SyntheticTable, column: SyntheticColumn) -> Values:
     span = 32_000 if "Birth" in column.name else _DAYS
-    first = _FIRST_DAY - (26_000 if "Birth" in column.name else 0)
-    days = pl.Series((first + random.integers(0, span, rows)).astype("datetime64[ms]")).dt.strftime("%Y-%m-%d")
+    first = _FIRST_DAY - np.timedelta64(26_000 if "Birth" in column.name else 0, "D")
+    after = random.integers(0, span, rows).astype("timedelta64[D]")
+    days = pl.Series((first + after).astype("datetime64[ms]")).dt.strftime("%Y-%m-%d")
     return _some_unset(random, days, _unset(column)[:10])
 
 
 def _datetime(random: np.random.Generator, rows: int, table: SyntheticTable, column: SyntheticColumn) -> Values:
-    seconds = random.integers(0, _DAYS * 86_400, rows)
+    seconds = random.integers(0, _DAYS * 86_400, rows).astype("timedelta64[s]")
     moments = pl.Series((_FIRST_DAY.astype("datetime64[s]") + seconds).astype("datetime64[ms]"))
     text = moments.dt.strftime("%Y-%m-%d %H:%M:%S")
     if column.bare == "timestamp":
