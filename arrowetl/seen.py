@@ -75,7 +75,8 @@ def shape_at_replica(plan: TablePlan, ends: Iterable[jobs.End]) -> str:
     if replica is None or not plan.is_whole:
         return plan.at_replica
     name = sql.staging_name(plan.name, plan.run)
-    return _shapes(replica.pool, name).get(name, "")
+    # Some servers tell names in small letters.
+    return {there.lower(): shape for there, shape in _shapes(replica.pool, name).items()}.get(name.lower(), "")
 
 
 def _shapes(pool: drivers.Pool[Any], table: str | None = None) -> dict[str, str]:

@@ -276,14 +276,17 @@ def shapes(database: str, table: str | None = None) -> str:
     tells them, so that it is to be compared with nothing but another answer of the same one.
     """
     column = "ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME, EXTRA, COLUMN_KEY = 'PRI'"
-    named = f" AND {{name}} = {mysql_literal(table)}" if table else ""
+    there = mysql_literal(database)
+    columns_of, triggers_of = (
+        f" AND {name} = {mysql_literal(table)}" if table else "" for name in ("TABLE_NAME", "EVENT_OBJECT_TABLE")
+    )
     return (
         f"SELECT name, CAST(SUM(CAST(CONV(LEFT(MD5(said), 12), 16, 10) AS UNSIGNED)) AS CHAR) FROM ("
         f"SELECT TABLE_NAME AS name, CONCAT_WS('#', {column}) AS said FROM information_schema.COLUMNS "
-        f"WHERE TABLE_SCHEMA = {mysql_literal(database)}{named.format(name='TABLE_NAME')} UNION ALL "
+        f"WHERE TABLE_SCHEMA = {there}{columns_of} UNION ALL "
         "SELECT EVENT_OBJECT_TABLE, CONCAT_WS('#', TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT) "
         "FROM information_schema.TRIGGERS "
-        f"WHERE EVENT_OBJECT_SCHEMA = {mysql_literal(database)}{named.format(name='EVENT_OBJECT_TABLE')}"
+        f"WHERE EVENT_OBJECT_SCHEMA = {there}{triggers_of}"
         ") told GROUP BY name"
     )
 
