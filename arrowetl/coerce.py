@@ -180,13 +180,14 @@ def _cast(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     if column.type == field.arrow:
         return column, []
     if pa.types.is_integer(column.type) and pa.types.is_integer(field.arrow):
-        before = _series(column)
-        after = before.cast(_series(pa.array([], field.arrow)).dtype, strict=False)
+        before = series(column)
+        after = before.cast(series(pa.array([], field.arrow)).dtype, strict=False)
         _refuse(after.is_null() & before.is_not_null(), f"outside of {field.arrow.bit_width} bits")
     return column.cast(field.arrow), []
 
 
-def _series(column: pa.Array | pa.ChunkedArray) -> pl.Series:
+def series(column: pa.Array | pa.ChunkedArray) -> pl.Series:
+    """A column as polars has it."""
     return pl.Series(pl.from_arrow(column))
 
 
@@ -202,14 +203,14 @@ def _days(stamps: pl.Expr) -> pl.Expr:
 def _dated(stamps: pa.ChunkedArray) -> pl.Series:
     """yyyymmdd → the day; each different one is looked up once: 20 ns a row instead of 53."""
     encoded = pc.dictionary_encode(stamps).unify_dictionaries().combine_chunks()
-    days = _series(encoded.dictionary).to_frame("stamp").select(_days(pl.col("stamp")).cast(pl.Date)).to_series()
-    return _series(days.to_arrow().take(encoded.indices))
+    days = series(encoded.dictionary).to_frame("stamp").select(_days(pl.col("stamp")).cast(pl.Date)).to_series()
+    return series(days.to_arrow().take(encoded.indices))
 
 
 def _date(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     stamps = column.cast(pa.int64())
     date = _dated(stamps)
-    return date.to_arrow().cast(field.arrow), _no_dates(date, _series(stamps))
+    return date.to_arrow().cast(field.arrow), _no_dates(date, series(stamps))
 
 
 def _datetime(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -217,15 +218,15 @@ def _datetime(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     micros = pl.lit(0)
     if pa.types.is_decimal(column.type):
         fraction = pc.subtract(column.cast(pa.decimal128(20, 6)), whole.cast(pa.decimal128(19, 0)))
-        micros = pl.lit(_series(pc.multiply(fraction, _MILLION).cast(pa.int64())))
+        micros = pl.lit(series(pc.multiply(fraction, _MILLION).cast(pa.int64())))
     stamp, days = pl.col("stamp"), pc.divide(whole, 1_000_000)
-    frame = pl.DataFrame({"stamp": _series(whole), "date": _dated(days)})
+    frame = pl.DataFrame({"stamp": series(whole), "date": _dated(days)})
     seconds = stamp // 10_000 % 100 * 3600 + stamp // 100 % 100 * 60 + stamp % 100
     moment = pl.col("date").cast(pl.Datetime("us")) + pl.duration(
         microseconds=seconds * 1_000_000 + micros, time_unit="us"
     )
     moments = frame.select(moment).to_series()
-    return moments.to_arrow().cast(field.arrow), _no_dates(moments, _series(days))
+    return moments.to_arrow().cast(field.arrow), _no_dates(moments, series(days))
 
 
 _MILLION = pa.scalar(Decimal(1_000_000), pa.decimal128(7, 0))
@@ -242,7 +243,7 @@ def _no_dates(moments: pl.Series, days: pl.Series) -> Found:
 
 
 def _time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    micros = _series(column)
+    micros = series(column)
     _refuse((micros < 0) | (micros >= 86_400_000_000), "of another day")
     return column.cast(field.arrow), []
 
@@ -252,7 +253,7 @@ def _nothing(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 
 def _boolean(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    values = _series(column)
+    values = series(column)
     _refuse((values < 0) | (values > 1), "other than 0 and 1")
     return pc.not_equal(column, 0), []
 
@@ -262,7 +263,7 @@ def _text(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     column, found = _without_nul(column)
     longest = digits_of(field.type_postgres)
     if longest:
-        _refuse(_series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters")
+        _refuse(series(column).str.len_chars() > longest[0], f"longer than {longest[0]} characters")
     return column.cast(field.arrow), found
 
 
@@ -277,7 +278,7 @@ def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
 
 def _parts(column: pa.ChunkedArray) -> tuple[pl.Series, pa.ChunkedArray]:
     """Of texts told by their bytes: whether each is all of them, and the texts."""
-    parts = _series(column).str.extract_groups(TOLD)
+    parts = series(column).str.extract_groups(TOLD)
     return parts.struct.field("2"), pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string())
 
 
@@ -285,7 +286,7 @@ def _told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     mark, said = _parts(column)
     text, found = _text(said, field)
     # Some characters have two codes in their set: the text is right where it has no `?`.
-    lost = ((mark == "!") & _series(said).str.contains("[?\ufffd]")).fill_null(False)
+    lost = ((mark == "!") & series(said).str.contains("[?\ufffd]")).fill_null(False)
     return text, [*found, *([(NO_CHARACTER, "?", lost.to_arrow())] if lost.any() else [])]
 
 
@@ -297,7 +298,7 @@ def _label(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 
 def _bytes(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    return _series(column).str.extract(TOLD, 1).str.decode("hex").to_arrow().cast(field.arrow), []
+    return series(column).str.extract(TOLD, 1).str.decode("hex").to_arrow().cast(field.arrow), []
 
 
 def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -311,7 +312,7 @@ def _json(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
         while pc.any(pc.match_substring_regex(column, escape)).as_py():
             column = pc.replace_substring_regex(column, escape, r"\1\2")
         _refuse(
-            _series(column).map_elements(_has_equal_keys, pl.Boolean) & _series(marked),
+            series(column).map_elements(_has_equal_keys, pl.Boolean) & series(marked),
             "with equal keys but for \\u0000",
         )
     return column.cast(pa.binary()), [*nul, *found]

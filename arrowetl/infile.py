@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowetl import limits, texts
+from arrowetl.coerce import series
 from arrowetl.model import Field
 from arrowetl.rules import TOLD
 from arrowetl.schema import rule_of
@@ -83,34 +84,30 @@ def labels(column_type: str) -> list[str]:
     return [label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", column_type)]
 
 
-def _series(column: pa.ChunkedArray) -> pl.Series:
-    return pl.Series(pl.from_arrow(column))
-
-
 def _plain(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    return _series(column)
+    return series(column)
 
 
 def _decimal(column: pa.ChunkedArray, field: Field) -> pl.Series:
     # connectorx gives every decimal ten digits behind the point; the server would note each one cut off.
-    return _series(column.cast(field.arrow))
+    return series(column.cast(field.arrow))
 
 
 def _float(column: pa.ChunkedArray, field: Field) -> pl.Series:
     # The shortest text of a float's own is read by way of a double, and the largest of all is then out of range.
-    return _series(column).cast(pl.Float64)
+    return series(column).cast(pl.Float64)
 
 
 def _hex(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    return _series(column).bin.encode("hex")
+    return series(column).bin.encode("hex")
 
 
 def _stamp(column: pa.ChunkedArray, field: Field) -> pl.Series:
     """yyyymmdd[hhmmss[.ffffff]]: as it was read, which is as MySQL reads it, once all its digits are there."""
     digits = 8 if field.column.data_type == "date" else 14
     if pa.types.is_decimal(column.type):
-        return _series(column.cast(pa.decimal128(20, 6))).cast(pl.String).str.zfill(digits + 7)
-    stamps = _series(column)
+        return series(column.cast(pa.decimal128(20, 6))).cast(pl.String).str.zfill(digits + 7)
+    stamps = series(column)
     lowest = stamps.min()
     whole = lowest is None or int(lowest) >= 10 ** (digits - 1)  # type: ignore[arg-type]
     # Making every row a text would cost three times as much.
@@ -118,17 +115,17 @@ def _stamp(column: pa.ChunkedArray, field: Field) -> pl.Series:
 
 
 def _whole(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    whole = _series(column)
+    whole = series(column)
     # As a text, 0 is the year 2000.
     return whole.cast(pl.String).str.zfill(4) if field.column.data_type == "year" else whole
 
 
 def _told(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    return _series(column).str.extract(TOLD, 1)
+    return series(column).str.extract(TOLD, 1)
 
 
 def _label(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    return _series(column).str.extract(TOLD, 3)
+    return series(column).str.extract(TOLD, 3)
 
 
 def _time(column: pa.ChunkedArray, field: Field) -> pl.Series:
@@ -142,7 +139,7 @@ def _time(column: pa.ChunkedArray, field: Field) -> pl.Series:
         sign = pl.when(span < 0).then(pl.lit("-")).otherwise(pl.lit(""))
         fraction = (span.abs() % _SECOND).cast(pl.String).str.zfill(6)
         printed = pl.format("{}{}:{}:{}.{}", sign, *(_two(part) for part in (hours, minutes, seconds)), fraction)
-    return _series(column).alias("span").to_frame().select(printed).to_series()
+    return series(column).alias("span").to_frame().select(printed).to_series()
 
 
 def _two(number: pl.Expr) -> pl.Expr:

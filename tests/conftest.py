@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +64,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     faults = sys.modules.get("test_faults")
     if faults and faults.PAIRS is faults.ALL and faults.OUTCOMES:
         terminalreporter.write_line("\n" + faults.table(faults.OUTCOMES))
-
-
-def _limit_files(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def settle() -> None:
@@ -125,18 +119,7 @@ class Clinic:
         }  # fmt: skip
         environment = {name: value for name, value in environment.items() if value != ""}
         command = ("--config", str(self.tables_file), *arguments)
-        if not limit_file_bytes:
-            process = launcher.start("arrowetl", command, environment, self.directory)
-        else:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "arrowetl", *command],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                cwd=self.directory,
-                preexec_fn=partial(_limit_files, int(limit_file_bytes)),
-            )
+        process = launcher.start("arrowetl", command, environment, self.directory, int(limit_file_bytes or 0))
         self.started.append(process)
         return process
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,20 +105,28 @@ class Program:
 Started = Program | subprocess.Popen[str]
 
 
-def start(program: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> Started:
+def start(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, file_bytes: int = 0
+) -> Started:
     """
     Start a Python program.
 
     Args:
         program: `arrowetl`, or the path of a file.
         environment: all that it is to have.
+        file_bytes: past which no file of its may grow; 0 is no limit. It is started as usual then.
     """
-    if hasattr(os, "pidfd_open") and not _differs(environment):
+    if hasattr(os, "pidfd_open") and not file_bytes and not _differs(environment):
         return _origin().start(program, arguments, environment, directory)
     command = [sys.executable, *(["-m", program] if "/" not in program else [program]), *arguments]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
-    )
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory,
+        preexec_fn=partial(_limit_files, file_bytes) if file_bytes else None,
+    )  # fmt: skip
+
+
+def _limit_files(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def _differs(environment: Mapping[str, str]) -> bool:

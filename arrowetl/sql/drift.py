@@ -77,10 +77,9 @@ BEGIN
         UNION ALL SELECT 3, format('COMMENT ON TABLE %s IS %L', {target}, obj_description(old, 'pg_class'))
             WHERE obj_description(old, 'pg_class') IS NOT NULL
         UNION ALL SELECT 4, {postgres_literal(_without_defaults(name))}
-        UNION ALL SELECT 5, format('GRANT %s %s ON %s TO %s%s', privilege, columns, {target}, who,
+        UNION ALL SELECT 5, format('GRANT %s%s ON %s TO %s%s', privilege, ' (' || of_column || ')', {target}, who,
             CASE WHEN passes_on THEN ' WITH GRANT OPTION' ELSE '' END)
-            FROM ({grants_of("old").replace("quote_ident(a.attname)", "'(' || quote_ident(a.attname) || ')'")})
-                AS granted(privilege, columns, who, passes_on)
+            FROM ({grants_of("old")}) AS granted(privilege, of_column, who, passes_on)
         UNION ALL SELECT 6, format('ALTER TABLE %s OWNER TO %I', {target}, pg_get_userbyid(relowner))
             FROM pg_class WHERE oid = old
     ) AS anew(place, words);
