@@ -70,6 +70,7 @@ def test_equal_ends_are_read_and_not_written(visits: Clinic, executor: str) -> N
 
 def test_what_others_wrote_at_an_end_is_mended(visits: Clinic) -> None:
     """At either end other values than the source's, rows that went and rows that came: each end its own."""
+    settle()
     visits.warehouse_execute("""UPDATE raw.visit SET "Fee" = 1 WHERE "Num" IN (7, 2900)""")
     visits.warehouse_execute("""DELETE FROM raw.visit WHERE "Num" BETWEEN 100 AND 102""")
     visits.warehouse_execute("""INSERT INTO raw.visit ("Num") VALUES (-5), (99999)""")
