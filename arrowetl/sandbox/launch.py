@@ -8,6 +8,7 @@ programs are is `programs`' business.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -210,5 +211,7 @@ def _answers(ask: Callable[[], None]) -> bool:
 
 
 def _last_words(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-3:])[-600:] or "it said nothing"
+    """Of what a server wrote lately: what tells why, where any of it does."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()][-30:]
+    why = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|terminated by|exited with", line)]
+    return " | ".join((why or lines)[-3:])[-600:] or "it said nothing"
