@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from arrowetl import evidence
@@ -28,32 +29,58 @@ def doubts(habits: Iterable[tuple[Any, ...]]) -> str:
 _NOT_OF_THE_ROW = re.compile(
     r"\b(?:(?:now|sysdate|curdate|curtime|utc_date|utc_time|utc_timestamp|localtime|localtimestamp|rand|"
     r"uuid|uuid_short|sys_guid|random_bytes|connection_id|user|session_user|system_user|current_role|database|schema|"
-    r"version|found_rows|row_count|last_insert_id|is_free_lock|is_used_lock|get_lock|sleep|benchmark|load_file)\s*\(|"
+    r"version|found_rows|row_count|last_insert_id|is_free_lock|is_used_lock|get_lock|sleep|benchmark|load_file|"
+    r"encrypt)\s*\(|"
     r"unix_timestamp\s*\(\s*\)|current_timestamp|current_date|current_time|current_user)|@@",
     re.IGNORECASE,
 )
 
 
-def _depends_on(extra: str, expression: str | None) -> str:
+def _depends_on(extra: str, expression: str | None, type_: str = "int", times: Collection[str] = ()) -> str:
     """
     What a VIRTUAL column's values depend on besides their row; empty where on nothing.
+
+    Args:
+        type_: the column's own.
+        times: the table's columns of type TIME.
 
     >>> _depends_on("VIRTUAL GENERATED", "timestampdiff(YEAR,`Born`,curdate())")
     'curdate()'
     >>> _depends_on("VIRTUAL GENERATED", "`a` + `b`"), _depends_on("STORED GENERATED", "`a` + 1")
     ('', '')
+    >>> _depends_on("VIRTUAL GENERATED", "cast(`At` as datetime)", "datetime", ["At"])
+    'curdate()'
     """
-    found = _NOT_OF_THE_ROW.search(_LITERALS.sub("''", expression or "")) if "VIRTUAL" in extra.upper() else None
-    return found[0].rstrip("( )").lower() + "()" if found else ""
+    if "VIRTUAL" not in extra.upper() or not expression:
+        return ""
+    words = _LITERALS.sub("''", expression)
+    if found := _NOT_OF_THE_ROW.search(words):
+        return found[0].rstrip("( )").lower() + "()"
+    # Where a server wants the date of a TIME, it takes today's.
+    if type_ == "time" or not {one[1:-1].replace("``", "`") for one in _LITERALS.findall(expression)} & {*times}:
+        return ""
+    called = {name.lower() for name in re.findall(r"(\w+)\s*\(", words)}
+    return "curdate()" if type_ in ("date", "datetime", "timestamp") or called - _WANT_NO_DATE else ""
 
 
 # Texts and names in which the word is no function.
 _LITERALS = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
+# Of what is made of a TIME and of nothing else: the others may be told a day.
+_WANT_NO_DATE = {
+    "hour", "minute", "second", "microsecond", "time_to_sec", "time_format", "addtime", "subtime", "timediff", "concat",
+    "concat_ws",
+}  # fmt: skip
 
 
 def columns_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:
     columns: dict[str, tuple[Column, ...]] = defaultdict(tuple)
+    rows = list(rows)
+    times: dict[str, list[str]] = defaultdict(list)
+    for table, name, data_type, *_ in rows:
+        if data_type.lower() == "time":
+            times[table].append(name)
     for table, name, data_type, column_type, nullable, charset, collation, precision, scale, extra, *generated in rows:
+        expression = generated[0] if generated else None
         columns[table] += (
             Column(
                 name=name,
@@ -65,7 +92,7 @@ def columns_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]
                 precision=None if precision is None else int(precision),
                 scale=None if scale is None else int(scale),
                 extra=extra or "",
-                depends_on=_depends_on(extra or "", generated[0] if generated else None),
+                depends_on=_depends_on(extra or "", expression, data_type.lower(), times[table]),
             ),
         )
     return columns
@@ -90,7 +117,7 @@ def indexes_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
 def table_of(
     row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], indexes: tuple[Index, ...], doubts: str
 ) -> Table:
-    name, engine, collation, rows, data_bytes, row_bytes, update_time, made = row
+    name, engine, collation, rows, data_bytes, row_bytes, update_time, made, partitioned = row
     primary = next((index for index in indexes if index.name == "PRIMARY"), None)
     return Table(
         name=name,
@@ -107,4 +134,32 @@ def table_of(
         update_time=update_time,
         create_time=made,
         stamps_doubted=doubts if engine == "MyISAM" else "",
+        partitioned=bool(int(partitioned or 0)),
     )
+
+
+def with_exchanges(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """
+    The tables, with a word where one of the same columns could have been put in the place of another unseen: by ALTER
+    TABLE … EXCHANGE PARTITION, which moves no time of either; or by RENAME, where both have the same times and rows.
+    Those that are carried nowhere are looked at as well.
+    """
+    groups: dict[tuple[tuple[object, ...], ...], list[Table]] = defaultdict(list)
+    for table in tables.values():
+        groups[tuple((c.name, c.column_type, c.collation) for c in table.columns)].append(table)
+    found = {
+        one.name: words
+        for group in groups.values() if len(group) > 1
+        for one in group
+        if (words := next((why for other in group if other is not one and (why := _exchanged(one, other))), ""))
+    }  # fmt: skip
+    return {name: replace(table, exchangeable=found.get(name, "")) for name, table in tables.items()}
+
+
+def _exchanged(one: Table, other: Table) -> str:
+    if one.partitioned or other.partitioned:
+        return f"a partition may have been exchanged with {other.name}, which moves no time of a table"
+    times = (one.rows, one.update_time, one.create_time)
+    if one.engine == other.engine == "MyISAM" and times == (other.rows, other.update_time, other.create_time):
+        return f"{other.name} has the same columns, rows and times, and may have changed names with it"
+    return ""

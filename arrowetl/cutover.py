@@ -25,7 +25,7 @@ from arrowetl.errors import (
     StagingLostError,
     ours,
 )
-from arrowetl.fencing import miscounted, require_own
+from arrowetl.fencing import miscounted, refuse_acting_keys, require_own
 from arrowetl.model import Cutover, Drift, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
 from arrowetl.sql.history import mark_published
@@ -243,6 +243,7 @@ def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
 
 def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     """The difference first, then only that; or all out and all in, where the difference is most of it."""
+    refuse_acting_keys(session, namespace, plan)
     if plan.mode is Mode.INCREMENTAL:
         # Rows that were staged, and went while the rest was compared.
         session.execute(sql.unstage(namespace, plan))

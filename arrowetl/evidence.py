@@ -9,8 +9,8 @@ read may be believed later; `judgement` says what all of it amounts to.
 
     kind      needs                                         cannot see
     stamp     MyISAM, whose stamp moves at each write       a change within the stamp's own second: a stamp must be
-              (no Windows, no mmap); nobody else's          older than that when it is read
-              stamp in its place
+              (no Windows, no mmap); no table that it       older than that when it is read; a table of another
+              could have been exchanged with                database in its place, made and written in the same second
     nothing   an engine that counts its rows exactly        (an empty table has nothing else to see)
     checksum  all rows added up at the source, and at       two rows whose 60 bits are the same; columns that are
               the replica now, or when they were read       left out (masked, or of the clock)
@@ -22,7 +22,7 @@ read may be believed later; `judgement` says what all of it amounts to.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -55,20 +55,17 @@ def doubts_of_stamps(compiled_for: str, through_mmap: bool) -> str:
     return ""
 
 
-def unchanged(
-    table: Table, record: Record, others: Collection[Reading] = (), at_replica: int | None = None
-) -> Proof | None:
+def unchanged(table: Table, record: Record, at_replica: int | None = None) -> Proof | None:
     """
     Why the source's table is certainly as it was when it was last read; None when in doubt.
 
     Args:
-        others: what was recorded of other tables of the same columns: two that changed names have each other's stamps.
         at_replica: what the replica says its rows add up to, where it was asked.
     """
     before = record.as_of.reading if record.as_of else None
     if before is None:
         return None
-    return _nothing(table, before) or _stamp(table, before, others) or _checksum(table, before, at_replica)
+    return _nothing(table, before) or _stamp(table, before) or _checksum(table, before, at_replica)
 
 
 def _nothing(table: Table, before: Reading) -> Proof | None:
@@ -78,16 +75,13 @@ def _nothing(table: Table, before: Reading) -> Proof | None:
     return None
 
 
-def _stamp(table: Table, before: Reading, others: Collection[Reading]) -> Proof | None:
+def _stamp(table: Table, before: Reading) -> Proof | None:
     if not is_told_by_stamps(table):
         return None
     same = (table.rows, table.update_time) == (before.rows, before.update_time)
     # What an earlier version recorded does not say when a table was made.
     same = same and before.create_time in (None, table.create_time)
     if not same or not is_old_enough(before):
-        return None
-    if any((one.rows, one.update_time, one.create_time) == (before.rows, before.update_time, before.create_time)
-           for one in others):  # fmt: skip
         return None
     return Proof("stamp", f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}")
 
@@ -101,7 +95,12 @@ def _checksum(table: Table, before: Reading, at_replica: int | None) -> Proof | 
 
 def is_told_by_stamps(table: Table) -> bool:
     """Whether each change of a table moves its stamp."""
-    return table.engine == "MyISAM" and table.update_time is not None and not table.stamps_doubted
+    return table.engine == "MyISAM" and table.update_time is not None and may_be_stamped(table)
+
+
+def may_be_stamped(table: Table) -> bool:
+    """Whether what the server says of when a table changed is worth anything."""
+    return not table.stamps_doubted and not table.exchangeable
 
 
 def is_old_enough(reading: Reading) -> bool:
@@ -200,7 +199,9 @@ def is_stamped(column: Column) -> bool:
 
 
 def unstamped_changes(table: Table) -> str | None:
-    """Why the server changes rows of a table and moves no stamp, in words."""
+    """Why rows of a table may change and move no stamp, in words."""
+    if table.exchangeable:
+        return table.exchangeable
     if table.cascades:
         return f"foreign keys change rows without a stamp ({', '.join(table.cascades)})"
     return None
@@ -249,23 +250,6 @@ def _whole(text: str) -> int:
 
 
 # --- many tables --------------------------------------------------------------------------------
-
-
-def alike(readings: Mapping[str, tuple[str, Reading]]) -> dict[str, tuple[Reading, ...]]:
-    """
-    Table → what is recorded of others that it could have changed names with.
-
-    Args:
-        readings: table → a digest of its columns, and what is recorded of it.
-    """
-    groups: dict[tuple[str, int, datetime | None], list[str]] = {}
-    for name, (structure, one) in readings.items():
-        groups.setdefault((structure, one.rows, one.update_time), []).append(name)
-    return {
-        name: tuple(readings[other][1] for other in names if other != name)
-        for names in groups.values() if len(names) > 1
-        for name in names
-    }  # fmt: skip
 
 
 def missing(known: Iterable[str], seen: Collection[str]) -> list[str]:

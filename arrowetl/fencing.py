@@ -10,7 +10,7 @@ from __future__ import annotations
 from arrowetl.again import Session
 from arrowetl.errors import DataLoadingError, LockLostError, VerificationError
 from arrowetl.model import TablePlan
-from arrowetl.sql import fence, pointing_at
+from arrowetl.sql import acting_keys, fence, pointing_at
 
 
 def require_own(session: Session, namespace: str | None, plan: TablePlan) -> None:
@@ -44,6 +44,20 @@ def refuse_pointed_at(replica: Session, database: str, plan: TablePlan) -> None:
             f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be made anew; nothing was "
             "changed there",
             "drop them there: the table that they point at would be another one",
+        )
+
+
+def refuse_acting_keys(warehouse: Session, namespace: str, plan: TablePlan) -> None:
+    """
+    Raises:
+        DataLoadingError: rows that are removed or changed would take other tables' rows with them.
+    """
+    if acting := warehouse.rows(acting_keys(namespace, plan.name_postgres)):
+        keys = ", ".join(f"{key} of {table}" for table, key in acting)
+        raise DataLoadingError(
+            f"{plan.name}: foreign keys at the warehouse would remove or change rows of other tables with its own "
+            f"({keys}); nothing was changed there",
+            "drop them there, or make them anew without ON DELETE and ON UPDATE: nothing would tell what they did",
         )
 
 

@@ -95,7 +95,13 @@ def _decimal(column: pa.ChunkedArray, field: Field) -> pl.Series:
 
 def _float(column: pa.ChunkedArray, field: Field) -> pl.Series:
     # The shortest text of a float's own is read by way of a double, and the largest of all is then out of range.
-    return series(column).cast(pl.Float64)
+    numbers = series(column).cast(pl.Float64)
+    precision, scale = field.column.precision, field.column.scale
+    if precision is None or scale is None:
+        return numbers
+    # FLOAT(8,2) holds 999999.99 as 1000000, and would not take that again.
+    bound = (10**precision - 1) / 10**scale
+    return numbers.clip(-bound, bound)
 
 
 def _hex(column: pa.ChunkedArray, field: Field) -> pl.Series:

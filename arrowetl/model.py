@@ -88,6 +88,9 @@ class Table:
     """When it was made, or made anew (UTC)."""
     stamps_doubted: str = ""
     """Why `update_time` proves nothing, in words; empty where it does."""
+    partitioned: bool = False
+    exchangeable: str = ""
+    """Why other rows may be in its place although nothing that it says of itself has changed; empty where none can."""
     hides_columns: bool = False
     """Whether it has columns that are not shown to this account, where that was asked."""
     cascades: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from arrowetl import evidence, limits, schema
 from arrowetl.dialect import INTEGERS, REPLICATED_INDEXES
 from arrowetl.errors import DataError
 from arrowetl.model import Column, Comparison, Cutover, Mode, Table, TablePlan
-from arrowetl.record import AsOf, Reading, Record, Standing
+from arrowetl.record import AsOf, Record, Standing
 from arrowetl.route import DEFAULT_CHOICES, Choices, Link, TableSettings
 
 
@@ -26,8 +26,6 @@ from arrowetl.route import DEFAULT_CHOICES, Choices, Link, TableSettings
 class Seen:
     """What else is known of a table, by which what is recorded of it is believed or not."""
 
-    alike: tuple[Reading, ...] = ()
-    """What is recorded of others that it may have changed names with."""
     replica_rows: int | None = None
     """That the replica counts; None where it was not asked."""
     in_transactions: bool = True
@@ -88,7 +86,7 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
     seen = around.seen.get(plan.name, NOTHING_SEEN)
     # That the source stands still says nothing of a replica that cannot be read.
-    proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.alike, seen.replica_checksum)
+    proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.replica_checksum)
     if not seen.in_transactions and not proof:
         reason = "the replica's table, which InnoDB has no room for, cannot be changed in place"
         return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
@@ -280,8 +278,7 @@ def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standin
         reason = "the warehouse's table changed"
     reason = reason or _overdue(record, settings, around.now)
     reason = reason or evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
-    seen = around.seen.get(plan.name, NOTHING_SEEN)
-    if not reason and (proof := evidence.unchanged(plan.table, record, seen.alike)):
+    if not reason and (proof := evidence.unchanged(plan.table, record)):
         return replace(plan, mode=Mode.SKIPPED, reason=proof.words)
     return replace(plan, mode=Mode.FULL, reason=reason or "changed; without a replica, all rows are read")
 

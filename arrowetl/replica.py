@@ -171,7 +171,7 @@ class Replica:
             if error.code not in _TOO_WIDE or plan.is_delta:
                 raise
         session.execute(sql.create_replica(database, name, plan, flavour, collations, indexed, engine="MyISAM"))
-        return (*notes, "is MyISAM's at the replica, since InnoDB has no room for so many or so wide columns")
+        return (*notes, "is MyISAM's at the replica: InnoDB takes none so wide, nor columns called as its own")
 
     def take(
         self,

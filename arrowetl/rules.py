@@ -150,6 +150,8 @@ _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"
 # Both cost a third of a checksum's time: only where one of the bytes is there of which they could be.
 _SUSPECT = "LOCATE(X'ED', CAST({c} AS BINARY)) + LOCATE(X'00', CAST({c} AS BINARY))"
 TEXT = (f"IF({_SUSPECT}, REPLACE({_VALID}, CHAR(0), ''), CONVERT({{c}} USING utf8mb4))", "{c}::text")
+# In other character sets, halves of pairs are other bytes.
+TOLD_TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", TEXT[1])
 # A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
 _WHOLE = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
 # The column's own bytes, whether the text tells all of them, and the text.
@@ -214,11 +216,11 @@ RULES: tuple[Rule, ...] = (
     Rule("char, varchar, text", LETTERS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES, converts="text",
          canonical=TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
     Rule(TOLD_BY_BYTES, LETTERS, "text", pa.string(), select=_TOLD, never_empty=True, converts="told", prints="told",
-         load="UNHEX({v})", canonical=TEXT,
+         load="UNHEX({v})", canonical=TOLD_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
     Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=TEXT, when=_is_unicode),
     Rule("enum, set of other character sets", ("enum", "set"), "text", pa.string(), select=_TOLD, never_empty=True,
-         converts="label", prints="label", canonical=TEXT, note="a label that is no text is refused"),
+         converts="label", prints="label", canonical=TOLD_TEXT, note="a label that is no text is refused"),
     Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, never_empty=True, converts="jsonb",
          canonical=None,
          note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
@@ -253,7 +255,7 @@ RULES: tuple[Rule, ...] = (
            converts="text", canonical=TEXT, when=_is_unicode, refuses=_longer, note=note)
       for type_, mysql, note in _SIZED),
     *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), request=True, select=_TOLD,
-           never_empty=True, converts="told", prints="told", load="UNHEX({v})", canonical=TEXT, refuses=_longer,
+           never_empty=True, converts="told", prints="told", load="UNHEX({v})", canonical=TOLD_TEXT, refuses=_longer,
            note=note) for type_, mysql, note in _SIZED),
     Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), request=True, converts="text",
          canonical=TEXT, when=_is_unicode, refuses=_longer),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from arrowetl import drivers, evidence, jobs, sql
+from arrowetl import drivers, jobs, sql
 from arrowetl.model import TablePlan
 from arrowetl.modes import Seen
 from arrowetl.record import Standing
@@ -22,7 +22,7 @@ def seen(
     standings: Mapping[str, Standing], shapes: Mapping[str, str], replica: Source | None, to: str, counts: bool
 ) -> dict[str, Seen]:
     """
-    Table → of which others it may have the name, how many rows the replica has, and of what shape it is there.
+    Table → how many rows the replica has, and of what shape it is there.
 
     Args:
         shapes: as `shapes_at_replica` found them.
@@ -31,21 +31,15 @@ def seen(
         counts: whether its rows are to be counted: not where all are read anyway.
     """
     records = {name: one.warehouse if to == "warehouse" else one.replica for name, one in standings.items()}
-    readings = {
-        name: (record.as_of.structure, record.as_of.reading)
-        for name, record in records.items() if record.as_of and record.as_of.reading
-    }  # fmt: skip
-    alike = evidence.alike(readings)
     counted, others, silent = replica.rows_of(records) if replica and counts else ({}, frozenset(), frozenset())
     return {
         name: Seen(
-            alike.get(name, ()),
             counted.get(name),
             name not in others,
             shape=shapes.get(name, ""),
             unanswered=name in silent,
         )
-        for name in alike.keys() | counted.keys() | others | silent | shapes.keys()
+        for name in counted.keys() | others | silent | shapes.keys()
     }
 
 

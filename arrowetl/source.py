@@ -86,7 +86,7 @@ class Source:
             for row in answers["tables"]
             if not row[0].startswith(sql.OURS)
         }
-        return {name: self._as_its_parts_have_it(table) for name, table in found.items()}
+        return {name: self._as_its_parts_have_it(table) for name, table in catalog.with_exchanges(found).items()}
 
     def _as_its_parts_have_it(self, table: Table) -> Table:
         """A MERGE table says that it has a key, and its parts together may hold one twice: then it has none."""
@@ -133,7 +133,7 @@ class Source:
             changes = sum(int(number) for _, number in session.rows(question)) if unseen else None
         self._answered = time.monotonic()
         checksum = self.checksums([plan]).get(plan.name) if evidence.checksum_tells(plan) else None
-        return Reading(int(rows), update_time, now, checksum, made, not plan.table.stamps_doubted, changes)
+        return Reading(int(rows), update_time, now, checksum, made, evidence.may_be_stamped(plan.table), changes)
 
     def checksums(self, plans: Sequence[TablePlan]) -> dict[str, int]:
         """Table → the sum of its rows' checksums, of those that can be said; several tables in one statement."""

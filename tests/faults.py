@@ -56,13 +56,18 @@ class Ground:
     def kill(self, server: str) -> None:
         """`kill -9`, the server and its children."""
         self.killed.add(server)
-        state = json.loads((self.clinic.sandbox.directory / "sandbox.json").read_text())
-        process = psutil.Process(state["processes"][server]["pid"])
+        process = self.process(server)
+        # One that is begun between the look and the blow would live on.
+        process.suspend()
         family = [process, *process.children(recursive=True)]
         for one in family:
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(signal.SIGKILL)
         psutil.wait_procs(family, timeout=20)
+
+    def process(self, server: str) -> psutil.Process:
+        state = json.loads((self.clinic.sandbox.directory / "sandbox.json").read_text())
+        return psutil.Process(state["processes"][server]["pid"])
 
     def mend(self) -> None:
         """All servers run, all ways are open."""

@@ -43,6 +43,7 @@ def record(reading: Reading | None, **more: object) -> Record:
         ("read within the stamp's own second", MYISAM, replace(READ, now=NOON + timedelta(seconds=1)), None),
         ("and a moment later", MYISAM, replace(READ, now=NOON + timedelta(seconds=1, microseconds=1)), "stamp"),
         ("a server on Windows", replace(MYISAM, stamps_doubted=WINDOWS), READ, None),
+        ("one that another may have replaced", replace(MYISAM, exchangeable="copy has the same"), READ, None),
         ("one that was read while stamps stood still", MYISAM, replace(READ, stamped=False), None),
         ("no stamp at all", replace(MYISAM, update_time=None), replace(READ, update_time=None), None),
         ("another engine's stamp", replace(MYISAM, engine="InnoDB"), READ, None),
@@ -71,23 +72,6 @@ def test_the_words_of_a_proof() -> None:
 
 def test_a_record_of_nothing_proves_nothing() -> None:
     assert evidence.unchanged(MYISAM, Record()) is None
-
-
-def test_tables_that_may_have_changed_their_names() -> None:
-    """Of the same columns, rows and second: each could be the other; one that was made at another time could not."""
-    other = replace(READ, create_time=MADE + timedelta(seconds=1))
-    readings = {
-        "a": ("s", READ), "b": ("s", READ), "c": ("other columns", READ), "d": ("s", replace(READ, rows=7)),
-        "e": ("s", other),
-    }  # fmt: skip
-    alike = evidence.alike(readings)
-
-    assert alike["a"] == (READ, other)
-    assert set(alike) == {"a", "b", "e"}
-    assert evidence.unchanged(MYISAM, record(READ), alike["a"]) is None
-    assert evidence.unchanged(replace(MYISAM, create_time=other.create_time), record(other), (READ,)) is not None
-    assert evidence.alike({"a": ("s", READ), "b": ("s", READ)}) == {"a": (READ,), "b": (READ,)}
-    assert evidence.alike({"a": ("s", READ), "b": ("other", READ)}) == {}
 
 
 def test_a_checksum_that_the_replica_has_not() -> None:
@@ -125,6 +109,7 @@ def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted
         (MYISAM, False),
         (replace(MYISAM, update_time=None), True),
         (replace(MYISAM, stamps_doubted=WINDOWS), True),
+        (replace(MYISAM, exchangeable="copy has the same"), True),
         (INNODB, True),
         (replace(INNODB, rows=limits.checksum_table_rows_max), True),
         (replace(INNODB, rows=limits.checksum_table_rows_max + 1), False),

@@ -114,7 +114,8 @@ def test_a_replica_table() -> None:
         "CREATE TABLE `d`.`new` (`k` bigint(20) NOT NULL, "
         "`s` varchar(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci NULL, "
         "`ts` timestamp NOT NULL DEFAULT '1970-01-01 00:00:01', PRIMARY KEY (`k`)) "
-        "ENGINE=InnoDB CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci"
+        "ENGINE=InnoDB CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci "
+        "/*!50709 ROW_FORMAT=DYNAMIC */ /*M!100202 ROW_FORMAT=DYNAMIC */"
     )
     assert sql.add_indexes("d", "new", plan) == "ALTER TABLE `d`.`new` ADD INDEX `by s` (`s`(4))"
 

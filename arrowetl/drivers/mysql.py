@@ -249,7 +249,9 @@ def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -
     said = clean(str(error.msg or error), endpoint) if code != _SIGNALLED else "by a trigger of its own"
     if doing == "connect" or code in _CONNECTION_CODES:
         # While connecting there is no statement to be limited: the library calls its own wait so.
-        known = {} if doing == "connect" and code == errorcode.ER_QUERY_TIMEOUT else remedies.MYSQL
+        # Nor is there a row that could be too large.
+        unreachable = doing == "connect" and code in (errorcode.ER_QUERY_TIMEOUT, 2006, 2013, 2055)
+        known = {} if unreachable else remedies.MYSQL
         remedy = remedy_for(known.get(code or 0, remedies.UNREACHABLE), endpoint)
         return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy, code not in _REFUSED)
     remedy = remedy_for(remedies.mysql(code, said), endpoint)

@@ -11,9 +11,14 @@ from __future__ import annotations
 import re
 
 LOCAL_INFILE = "run SET GLOBAL local_infile = 1 there as an administrator, and put it into the server's configuration"
+_OPTION = "the server runs with the option that its message names, and refuses this because of it: take it off there"
 READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is no read-only one"
 UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
 
+_LOST = (
+    f"{UNREACHABLE}; where it is the same table each time, raise max_allowed_packet there: a larger row "
+    "ends the session"
+)
 _REPAIR = "have it repaired there, by an administrator: CHECK TABLE, REPAIR TABLE"
 _GONE = (
     "its rows cannot be read any more: restore it from a backup, or drop it, at the server; or exclude it in tables.yml"
@@ -30,11 +35,15 @@ _KEY_NEEDED = (
     "give the table a primary key at the source; or turn off innodb_force_primary_key, or sql_require_primary_key, at "
     "the replica; --to warehouse carries it without one"
 )
-_WIDE = "exclude some columns in tables.yml, or carry the table with --to warehouse: the replica's engine has no room"
+_WIDE = (
+    "exclude in tables.yml the columns, or the index, that the replica's engine has no room for, or that have names of "
+    "its own (DB_ROW_ID, FTS_DOC_ID, …); or carry the table with --to warehouse"
+)
 _LIMIT = "raise settings.statement_seconds in tables.yml, or see what keeps the server busy"
 _UNSUITED = "use a replica that knows what the source does: the same flavour, and no older a version"
 _VALUE = (
-    "compare the table's definition at both servers; where they are alike, leave the column out with "
+    "compare the table's definition at both servers: collations, the labels of an enum (one that is empty, or of no "
+    "character set), the digits of a number; where they are alike, leave the column out with "
     "overrides.columns: {{exclude: true}} until it is mended"
 )
 
@@ -52,7 +61,8 @@ MYSQL: dict[int, str] = {
     **dict.fromkeys((1051, 1054, 1109, 1146, 1412, 1615, 1072), _MEANWHILE),
     **dict.fromkeys((1015, 1205, 1206, 1213, 1099, 1100, 3058, 3572), _AGAIN),
     **dict.fromkeys((1317, 3024, 1969, 3170), _LIMIT),
-    **dict.fromkeys((1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031), UNREACHABLE),
+    **dict.fromkeys((1158, 1159, 1160, 1161, 1927, 4031), UNREACHABLE),
+    **dict.fromkeys((2006, 2013, 2055), _LOST),
     **dict.fromkeys((1429, 1430, 1431, 1432, 1297, 1296), _OTHER_SERVER),
     **dict.fromkeys((1173, 3750), _KEY_NEEDED),
     **dict.fromkeys((1005, 1070, 1071, 1117, 1118, 1069, 1709, 1713, 1163, 1170), _WIDE),
@@ -63,7 +73,12 @@ MYSQL: dict[int, str] = {
         _VALUE,
     ),
     **dict.fromkeys((1148, 3948, 4166), LOCAL_INFILE),
-    **dict.fromkeys((1036, 1223, 1290, 1792, 1836), READ_ONLY),
+    **dict.fromkeys((1036, 1223, 1792, 1836), READ_ONLY),
+    1290: _OPTION,
+    **dict.fromkeys(
+        (1216, 1217, 1451, 1452), "somebody's foreign key there forbids what the source has: drop it at the replica"
+    ),
+    1168: "see that all tables that it is made of are there, are MyISAM's and have its columns; or exclude it",
     **dict.fromkeys((1050, 1061), "run again: something of that name was left there; if it stays, drop it"),
     1104: "raise max_join_size, or set sql_big_selects = 1, at the server",
     1153: "raise max_allowed_packet at the server",
@@ -78,7 +93,10 @@ MYSQL: dict[int, str] = {
 }  # fmt: skip
 
 _EXISTS = "something of that name stands in the way at the warehouse: rename or drop it there, and run again"
-_PRIVILEGE = "grant the account that privilege"
+_PRIVILEGE = (
+    "grant the account that privilege; where the message tells of row-level security, ALTER TABLE … NO FORCE ROW LEVEL "
+    "SECURITY"
+)
 _HELD = "run again when whoever holds the lock has ended; pg_stat_activity there tells who is at work"
 _DAMAGED = "see the warehouse's log: an index or a table of its own is damaged (REINDEX, or a backup)"
 _IN_THE_WAY = (
@@ -126,8 +144,9 @@ POSTGRES: dict[str, str] = {
     "42701": "two names become one at the warehouse: rename a column at the source, or leave it out with "
              "overrides.columns: {{name: {{exclude: true}}}}",
     "0A000": _IN_THE_WAY,
-    "42P16": "drop the table's views, run again, and make them anew",
-    "42809": "rename or drop what stands by that name at the warehouse: it is no table",
+    "42P16": "drop the table's views, run again, and make them anew; a table that inherits from another follows only "
+             "once it is detached from that",
+    "42809": "rename or drop what stands by that name at the warehouse: it is no table of its own; or detach it",
     "42846": "drop the column at the warehouse, with the views upon it, and run again",
     "22": "carry the column as it stands: overrides.columns: {{name: {{type: text}}}}, or bytea for texts",
     "0A": _DIFFERENT,
@@ -162,7 +181,11 @@ def mysql(code: int | None, said: str = "") -> str:
 
     >>> mysql(1030, 'Got error 28 "No space left on device" from storage engine') == MYSQL[1021]
     True
+    >>> mysql(1290, "running with the --read-only option so it cannot execute this statement") == READ_ONLY
+    True
     """
+    if code == 1290 and "read-only" in said.replace("_", "-"):
+        return READ_ONLY
     if code in _OF_MANY_THINGS and (inner := _WITHIN.search(said)):
         return _INNER.get(int(inner[1]), MYSQL[code])
     return MYSQL.get(code or 0, UNEXPECTED)

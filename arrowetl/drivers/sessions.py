@@ -73,6 +73,7 @@ def _everywhere() -> tuple[Setting, ...]:
         Setting("character_set_results", "'utf8mb4'", "text arrives as ????", set_by=""),
         Setting("character_set_connection", "'utf8mb4'", "names beyond ASCII are not found", set_by=""),
         Setting("collation_connection", "'utf8mb4_general_ci'", "names beyond ASCII are not found", set_by=""),
+        Setting("character_set_filesystem", "'binary'", "the file of a LOAD DATA is called otherwise"),
         Setting("time_zone", "'+00:00'", "TIMESTAMPs are of another zone"),
         Setting("autocommit", "1", "a read holds what it has seen until the session ends"),
         Setting("completion_type", "'NO_CHAIN'", "a COMMIT begins another transaction, or ends the session"),
@@ -98,6 +99,8 @@ def _everywhere() -> tuple[Setting, ...]:
 
 def _of_a_writer() -> tuple[Setting, ...]:
     return (
+        # Somebody's keys at the replica: it has what the source has, whatever they would have.
+        Setting("foreign_key_checks", "0", "a foreign key at the replica changes, or refuses, rows"),
         Setting("unique_checks", "1", "a unique key may hold a value twice"),
         Setting("sql_notes", "1", "what a LOAD DATA changed of a value is not told"),
         Setting("max_error_count", "64", "why a row was refused is not told"),

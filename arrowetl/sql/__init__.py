@@ -69,6 +69,7 @@ from arrowetl.sql.names import (
     staging_name,
 )
 from arrowetl.sql.postgres import (
+    acting_keys,
     add_key,
     comment,
     comment_of,
@@ -120,6 +121,7 @@ __all__ = [
     "OURS",
     "RETIRED",
     "STAGING",
+    "acting_keys",
     "add_indexes",
     "add_key",
     "all_columns",

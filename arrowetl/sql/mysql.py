@@ -20,7 +20,8 @@ def catalog(database: str) -> Mapping[str, str]:
         "tables": (
             # The parts of a partitioned table have stamps of their own.
             "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH, "
-            "IF(COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%', NULL, UPDATE_TIME), CREATE_TIME "
+            "IF(COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%', NULL, UPDATE_TIME), CREATE_TIME, "
+            "COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%' "
             f"FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} "
             "AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
         ),
@@ -68,11 +69,8 @@ def all_columns(database: str, table: str) -> str:
 
 
 def granted_by_column(database: str) -> str:
-    """Tables upon some columns of which the account has privileges."""
-    return (
-        "SELECT DISTINCT TABLE_NAME FROM information_schema.COLUMN_PRIVILEGES "
-        f"WHERE TABLE_SCHEMA = {mysql_literal(database)}"
-    )
+    """Tables upon some columns of which the account has privileges, as often as it has one."""
+    return f"SELECT TABLE_NAME FROM information_schema.COLUMN_PRIVILEGES WHERE TABLE_SCHEMA = {mysql_literal(database)}"
 
 
 def definition(database: str, table: str) -> str:

@@ -129,6 +129,10 @@ def differing(namespace: str, plan: TablePlan) -> str:
     """
     The table of staged rows that the published table lacks, or has otherwise: for one transaction, to be dropped in it.
 
+    Logged, as it is made in a transaction that may be rolled back: where PostgreSQL crashes in the fifth of a second
+    before that is written, it finds an unlogged table's remains and does not start any more (18.4: "could not create
+    file …: File exists").
+
     `*<>` compares the stored images: it sees -0.0 and 1.10 against 1.1, and
     rows that are equal are not even locked (ON CONFLICT … WHERE locks them all).
     """
@@ -136,11 +140,11 @@ def differing(namespace: str, plan: TablePlan) -> str:
     diff = postgres_table(namespace, diff_name(plan.name_postgres, plan.run))
     if plan.cutover is Cutover.MATCH:
         rows = f"{_numbered(staging, names)} WHERE NOT EXISTS ({_numbered(target, names, 't')} WHERE {_same(names)})"
-        return f"CREATE UNLOGGED TABLE {diff} AS SELECT {', '.join(names)} FROM {rows}"
+        return f"CREATE TABLE {diff} AS SELECT {', '.join(names)} FROM {rows}"
     key = [postgres_name(name) for name in plan.key_postgres]
     image = {side: f"ROW({', '.join(f'{side}.{name}' for name in names)})::record" for side in "ts"}
     return (
-        f"CREATE UNLOGGED TABLE {diff} AS SELECT {', '.join(f's.{name}' for name in names)} "
+        f"CREATE TABLE {diff} AS SELECT {', '.join(f's.{name}' for name in names)} "
         f"FROM {staging} s LEFT JOIN ONLY {target} t ON {_matching(key, 's')} "
         f"WHERE t.{key[0]} IS NULL OR {image['t']} *<> {image['s']}"
     )
@@ -250,6 +254,15 @@ def counting(statement: str) -> str:
     return (
         f"WITH changed AS ({statement} RETURNING (xmax = 0) AS fresh) "
         "SELECT count(*), count(*) FILTER (WHERE fresh) FROM changed"
+    )
+
+
+def acting_keys(namespace: str, table: str) -> str:
+    """Foreign keys that point at a table, and whose own rows are changed where its rows are: table, and key."""
+    return (
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f' "
+        f"AND confrelid = {postgres_literal(postgres_table(namespace, table))}::regclass "
+        "AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))"
     )
 
 

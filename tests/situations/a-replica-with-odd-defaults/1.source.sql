@@ -1,0 +1,4 @@
+CREATE TABLE keyed (K varchar(255) CHARSET utf8mb4 PRIMARY KEY, V varchar(255) CHARSET utf8mb4, KEY (V)) ENGINE=InnoDB;
+INSERT INTO keyed VALUES ('a', 'b'), (REPEAT('é', 255), REPEAT('ü', 255));
+CREATE TABLE bounded (Id int PRIMARY KEY, M float(8,2), N double(10,3), F float, L float(9,2)) ENGINE=MyISAM;
+INSERT INTO bounded VALUES (1, 999999.99, 9999999.999, 3.4028235e38, 9999999.99), (2, -999999.99, -9999999.999, -1e-38, -9999999.99), (3, 123456.78, 0.001, 0.1, 0.01);

@@ -1,0 +1,2 @@
+CREATE TABLE halves (Id int PRIMARY KEY, K varchar(20) CHARACTER SET ucs2, L text CHARACTER SET ucs2, E enum('ä', 'ß') CHARACTER SET ucs2) ENGINE=MyISAM;
+INSERT INTO halves VALUES (1, X'd800', X'd801', 1), (2, X'd801', X'0041d8000042', 2), (3, X'00410000', X'0042', NULL);

@@ -1,0 +1,2 @@
+DELETE FROM child WHERE P IN (2, 4);
+DELETE FROM parent WHERE Id = 1;

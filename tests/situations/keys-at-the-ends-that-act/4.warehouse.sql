@@ -1,0 +1,1 @@
+ALTER TABLE raw.child DROP CONSTRAINT of_parent;

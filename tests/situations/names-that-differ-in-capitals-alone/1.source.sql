@@ -1,0 +1,4 @@
+CREATE TABLE Zed (Id int PRIMARY KEY, V int) ENGINE=MyISAM;
+CREATE TABLE zed (Id int PRIMARY KEY, W varchar(9), X int) ENGINE=MyISAM;
+INSERT INTO Zed VALUES (1, 1), (2, 2);
+INSERT INTO zed VALUES (1, 'a', 3);

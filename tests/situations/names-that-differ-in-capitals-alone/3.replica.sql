@@ -1,0 +1,1 @@
+ALTER TABLE zed ADD COLUMN extra int;
