@@ -31,9 +31,12 @@ def create_replica(
         lines.append(_primary_key(plan.table))
     lines += _secondary(plan, replica=replica) if indexed else []
     text = _charset(plan.table.charset, plan.table.collation, collations)
-    # Whatever the server's default: others have room for 767 bytes of an index alone. Older servers do not know it.
-    rows = " /*!50709 ROW_FORMAT=DYNAMIC */ /*M!100202 ROW_FORMAT=DYNAMIC */" if engine == "InnoDB" else ""
+    rows = _ROWS if engine == "InnoDB" else ""
     return f"CREATE TABLE {mysql_table(database, name)} ({', '.join(lines)}) ENGINE={engine}{text}{rows}"
+
+
+# Whatever the server's default: others have room for 767 bytes of an index alone. Older servers do not know it.
+_ROWS = " /*!50709 ROW_FORMAT=DYNAMIC */ /*M!100202 ROW_FORMAT=DYNAMIC */"
 
 
 def _column(field: Field, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
@@ -212,7 +215,7 @@ def create_gone_replica(database: str, plan: TablePlan, replica: Flavour, collat
     # No CREATE … SELECT, which a replica with global transaction identifiers refuses, and a key, which one may demand.
     gone = mysql_table(database, gone_name(plan.name, plan.run))
     lines = [_column(field, plan, replica, collations) for field in plan.key_fields]
-    return f"CREATE TABLE {gone} ({', '.join([*lines, _primary_key(plan.table)])}) ENGINE=InnoDB"
+    return f"CREATE TABLE {gone} ({', '.join([*lines, _primary_key(plan.table)])}) ENGINE=InnoDB{_ROWS}"
 
 
 def merge_replica(
