@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -47,6 +47,13 @@ class Archive:
                 return {}
             return archive.known_from(session.rows(archive.verified(self.namespace)))
 
+    def differing(self) -> frozenset[str]:
+        """Tables of which a verification found that they differ, as they still stand at the warehouse."""
+        with self._pool.session() as session:
+            if not self._is_there(session):
+                return frozenset()
+            return frozenset(table for (table,) in session.rows(archive.still_differing(self.namespace)))
+
     def broken(self) -> str | None:
         """
         Of the last receipts the first that is not as it was written, or whose one before is gone; None where all are.
@@ -69,6 +76,7 @@ class Archive:
         receipt: Callable[[str | None], Mapping[str, Any]],
         known: Mapping[str, Known] | None = None,
         differing: Mapping[str, str | None] | None = None,
+        mended: Collection[str] = (),
     ) -> str:
         """
         Write a receipt down, and what was verified.
@@ -77,6 +85,7 @@ class Archive:
             receipt: digest of the receipt before → what this one says.
             known: table → what is to be remembered of it.
             differing: tables that were found to differ → the version of them.
+            mended: tables that were found so before, and are no more.
 
         Returns:
             Its digest.
@@ -92,6 +101,8 @@ class Archive:
             before = session.rows(archive.last_digest(self.namespace))
             said = receipt(before[0][0] if before else None)
             session.execute(archive.kept(self.namespace, run_id, said, digest(said), datetime.now(UTC)))
+            if mended:
+                session.execute(archive.mended(self.namespace, mended))
             if known:
                 session.execute(archive.remember(self.namespace, known))
             if differing:

@@ -8,10 +8,28 @@ is imported when it is asked for: nobody else needs it.
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import click
 
+from arrowetl.errors import UsageError
 from arrowetl.options import shared
+
+
+def demo_of_sandbox() -> ModuleType:
+    """
+    `sandbox.demo`, with all that it needs.
+
+    Raises:
+        UsageError: arrowetl was installed without it.
+    """
+    try:
+        from arrowetl.sandbox import demo
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"the sandbox and the demo need {error.name}, which is not installed", "pip install 'arrowetl[sandbox]'"
+        ) from None
+    return demo
 
 
 @click.group()
@@ -29,9 +47,7 @@ def sandbox() -> None:
 @shared
 def up(ports: str | None, postgres: Path | None) -> None:
     """Start them, or those that do not run; print the settings that lead there."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    for line in sandbox_demo.up(ports, postgres):
+    for line in demo_of_sandbox().up(ports, postgres):
         click.echo(line)
 
 
@@ -40,9 +56,7 @@ def up(ports: str | None, postgres: Path | None) -> None:
 @shared
 def seed(scale: str) -> None:
     """Fill the source with the synthetic OpenDental, anew."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    click.echo(sandbox_demo.seed(scale), err=True)
+    click.echo(demo_of_sandbox().seed(scale), err=True)
 
 
 @sandbox.command()
@@ -50,15 +64,11 @@ def seed(scale: str) -> None:
 @shared
 def down(delete: bool) -> None:
     """Stop them."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    click.echo(sandbox_demo.down(delete), err=True)
+    click.echo(demo_of_sandbox().down(delete), err=True)
 
 
 @sandbox.command("status")
 @shared
 def sandbox_status() -> None:
     """Where they listen."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    click.echo(sandbox_demo.status())
+    click.echo(demo_of_sandbox().status())

@@ -21,7 +21,7 @@ from rich.live import Live
 
 import arrowetl
 from arrowetl import config, drivers, limits, memory, progress, proof, report, rules
-from arrowetl.beside import sandbox
+from arrowetl.beside import demo_of_sandbox, sandbox
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError
 from arrowetl.export_commands import dbt_sources, snapshot, write_report
 from arrowetl.export_commands import report as report_command
@@ -148,9 +148,7 @@ def commands() -> None:
 @shared
 def demo(scale: str, keep: bool) -> None:
     """Private servers, a synthetic OpenDental, analyze, run, verify."""
-    from arrowetl.sandbox import demo as sandbox_demo
-
-    sys.exit(sandbox_demo.demo(scale, keep, show, _watch))
+    sys.exit(demo_of_sandbox().demo(scale, keep, show, _watch))
 
 
 commands.add_command(sandbox)

@@ -19,7 +19,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from arrowetl import drivers, limits, sql
+from arrowetl import drivers, limits, locks, sql
 from arrowetl.errors import ArrowetlError
 from arrowetl.estimate import NO_HISTORY, History, Past, PastRun
 from arrowetl.locks import Locks
@@ -310,6 +310,11 @@ class Ledger:
                 return None
             rows = session.rows(history.last_run(self.namespace))
         return dict(zip(history.RUN, rows[0], strict=True)) if rows else None
+
+    def is_at_work(self, run_id: str) -> bool:
+        """Whether a run that has not ended goes on."""
+        with self.warehouse.session() as session:
+            return locks.is_at_work(session, run_id)
 
     def close(self) -> None:
         for pool in self._pools():

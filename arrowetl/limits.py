@@ -339,9 +339,6 @@ late_share = 0.2
 # Runs by hand, minutes apart, promise no other.
 late_interval_min = 3600
 
-# A run that has not ended is at work for so many hours, and was killed afterwards, for who asks whether all is good.
-run_hours_max = 12
-
 # A night that did not come is told by dbt before the next one: a day, and the half of one for late ones.
 fresh_hours = 36
 

@@ -56,7 +56,7 @@ class Locks:
             warehouse = held.enter_context(self._warehouse.session())
             with self._warehouse.session() as other:
                 drivers.require_one_each(warehouse, other)
-            number = sql.lock_number(f"arrowetl {warehouse.endpoint.database} {warehouse.endpoint.namespace}")
+            number = _number(warehouse.endpoint)
             if not warehouse.rows(f"SELECT pg_try_advisory_lock({number})")[0][0]:
                 raise _locked(warehouse.endpoint, warehouse.rows(sql.holder_of(number)))
             held.callback(_quietly, warehouse.execute, f"SELECT pg_advisory_unlock({number})")
@@ -128,6 +128,16 @@ class Locks:
                     waits = error.code in ("55P03", _LOCK_WAIT)
                     raise _switching(endpoint, waited) if waits else error from error
         self.require_lock()
+
+
+def is_at_work(warehouse: drivers.Postgres, run_id: str) -> bool:
+    """Whether a run has its lock: one that was killed has none."""
+    holders = warehouse.rows(sql.holder_of(_number(warehouse.endpoint)))
+    return any(str(holder).startswith(f"arrowetl run {run_id} ") for holder, _ in holders)
+
+
+def _number(warehouse: Endpoint) -> int:
+    return sql.lock_number(f"arrowetl {warehouse.database} {warehouse.namespace}")
 
 
 def _quietly(say: Callable[[str], Any], statement: str) -> None:

@@ -59,6 +59,8 @@ class Circumstances:
     """Tables of which so much was stamped since their watermark that it is no use."""
     replica_catalog: Mapping[str, Table] = field(default_factory=dict)
     """What stands at the replica; asked for where every row is to be read."""
+    differing: frozenset[str] = frozenset()
+    """Tables of which a verification found that they differ, as they still stand at the warehouse."""
     seen: Mapping[str, Seen] = field(default_factory=dict)
     """Table → what was asked about it besides."""
 
@@ -78,8 +80,8 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
         return _without_replica(plan, settings, standing, around)
     record = standing.replica
     reason = _why_full(plan, standing, around)
-    if reason and around.force_full and _can_be_proven(plan, standing, around):
-        reason = "--force-full: every row of source, replica and warehouse is read and compared"
+    if (why := _forced(plan, around)) and _can_be_proven(plan, standing, around):
+        reason = f"{why}: every row of source, replica and warehouse is read and compared"
         return replace(plan, mode=Mode.FULL, reason=reason, proves=True)
     if reason:
         return replace(plan, mode=Mode.FULL, reason=reason)
@@ -168,18 +170,24 @@ def _as_recorded(plan: TablePlan, standing: Standing) -> bool:
     return not (plan.published and plan.published.is_empty and standing.warehouse.rows) and not plan.drift
 
 
+def _forced(plan: TablePlan, around: Circumstances) -> str | None:
+    """Why nothing that is recorded of a table is believed."""
+    found = "a verification found that it differs" if plan.name in around.differing else None
+    return "--force-full" if around.force_full else found
+
+
 def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str | None:
     """Why there is nothing to compare with; None where there is."""
     record, as_of = standing.replica, standing.replica.as_of
     known = standing.at_replica and record.version is not None and as_of is not None
     reasons = (
-        (around.force_full, "--force-full"),
         (not standing.at_replica and standing.published is None, "first load"),
         (not standing.at_replica, "the replica has no such table"),
         (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
         (evidence.another_shape(record, plan.at_replica), "somebody altered the replica's table, which is made anew"),
     )
-    return next((reason for holds, reason in reasons if holds), None) or _read_otherwise(plan, as_of, around)
+    reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
+    return reason or _read_otherwise(plan, as_of, around)
 
 
 def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -> bool:
@@ -251,8 +259,8 @@ def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) ->
             "carry the table from the source first: without --from replica",
         )
     plan = replace(plan, from_replica=True)
-    if around.force_full:
-        return replace(plan, mode=Mode.FULL, reason="--force-full, from the replica")
+    if why := _forced(plan, around):
+        return replace(plan, mode=Mode.FULL, reason=f"{why}, from the replica")
     if in_step(plan, standing):
         return replace(plan, mode=Mode.SKIPPED, reason="the warehouse has what the replica has")
     if standing.published is None:
@@ -269,11 +277,11 @@ def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standin
     """Skipped, or read whole: what changed in between cannot be told by comparing with a replica that is not there."""
     record = standing.warehouse
     reasons = (
-        (around.force_full, "--force-full"),
         (plan.published is None, "first load"),
         (record.version is None or record.as_of is None, "the warehouse's rows are of unknown origin"),
     )
-    reason = next((reason for holds, reason in reasons if holds), None) or _read_otherwise(plan, record.as_of, around)
+    reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
+    reason = reason or _read_otherwise(plan, record.as_of, around)
     if not reason and not _as_recorded(plan, standing):
         reason = "the warehouse's table changed"
     reason = reason or _overdue(record, settings, around.now)

@@ -8,7 +8,7 @@ here, and `run --dry-run` shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from arrowetl import (
     seen,
     sql,
 )
+from arrowetl.archive import Archive
 from arrowetl.errors import ArrowetlError
 from arrowetl.estimate import Estimate, History
 from arrowetl.ledger import Ledger
@@ -115,7 +116,7 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         asked = beside.submit(seen.shapes_at_replica, servers, from_replica, request.to)
         catalog = servers.source.catalog()
         at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
-        records = book.records()
+        records, differing = book.records(), Archive(book.warehouse).differing()
         shapes = asked.result()
     folds_names = bool(servers.replica and servers.replica.folds_names)
     standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records, folds_names)
@@ -123,7 +124,8 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
     around = Circumstances(
         servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
         to=request.to,
-        replica_catalog=replica.catalog() if replica and _may_prove(request) else {},
+        differing=differing,
+        replica_catalog=replica.catalog() if replica and _may_prove(request, differing) else {},
         seen=seen.seen(
             standings, seen.by_name(catalog, shapes, folds_names), replica, request.to, not request.force_full
         ),
@@ -189,9 +191,9 @@ def _estimated(found: Planned, workers: int, history: History) -> Planned:
     return replace(found, plans=plans, estimate=estimate.of_run(plans, workers, history))
 
 
-def _may_prove(request: Request) -> bool:
+def _may_prove(request: Request, differing: Collection[str]) -> bool:
     """Whether every row of tables is to be read that may be equal at all ends."""
-    return request.force_full and request.read_from == "source" and request.to == "both"
+    return (request.force_full or bool(differing)) and request.read_from == "source" and request.to == "both"
 
 
 def standings_of(

@@ -141,7 +141,8 @@ def _last_run(found: Status) -> str:
         return "no run is recorded"
     began = f"{run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     if run["ended_at"] is None:
-        return f"last run {run['run_id']}: began {began}, and has not ended: it is at work, or was killed"
+        words = "is at work" if found.at_work else "was killed, or lost its lock: run again"
+        return f"last run {run['run_id']}: began {began}, has not ended, and {words}"
     took = duration((run["ended_at"] - run["started_at"]).total_seconds())
     words = "all good" if found.good else found.judgement.word
     words += f", exit code {run['exit_code']}" if run["exit_code"] else ""

@@ -96,11 +96,9 @@ def summary(run: Summary) -> RenderableType:
         if not run.outcomes
         else "all current"
         if not run.exit_code and not done
-        else "all equal"
-        if not run.exit_code
-        else "all equal, but flagged"
+        else "all equal" + (" to what was read" if unsettled else "") + (", but flagged" if run.exit_code else "")
     )
-    counted = failed if words == "failed" else [*done, *skipped]
+    counted = failed if words == "failed" else skipped if words == "all current" else done
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
     head += f" ({count(len(skipped))} unchanged at the {run.read_from})" if skipped else ""
     head += f", {count(len(run.missing))} no more at the {run.read_from}" if run.missing else ""

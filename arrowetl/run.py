@@ -24,7 +24,7 @@ from arrowetl.events import Event, RunEnded, RunPlanned, Step, StepBegan, TableE
 from arrowetl.jobs import Servers
 from arrowetl.judgement import Facts, judge
 from arrowetl.ledger import Ledger
-from arrowetl.model import TablePlan
+from arrowetl.model import Mode, TablePlan
 from arrowetl.night import Night, carry_tables, needs_nothing, skipped
 from arrowetl.outcome import ConnectionCount, Flag, Outcome, Published, Status, Summary
 from arrowetl.planning import Planned, Request, refuse_unknown_tables, way
@@ -173,6 +173,7 @@ def _sign(summary: Summary, book: Ledger, route: Route) -> None:
     archive.keep(
         summary.run_id,
         lambda previous: receipt.of_run(summary, {**at_replica, **at_warehouse}, known, everything, previous),
+        mended=[one.table for one in summary.of(Status.SUCCEEDED) if one.mode is Mode.FULL],
     )
 
 

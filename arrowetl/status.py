@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from arrowetl import files, limits, metrics, monitor, preflight, webhook
+from arrowetl import files, metrics, monitor, preflight, webhook
 from arrowetl.config import Settings, chosen_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError, Interrupted
 from arrowetl.judgement import Facts, Judgement, judge
@@ -35,6 +35,8 @@ class Status:
     """Who could not be told of it."""
     missed: str = ""
     """That a run did not come, in words."""
+    at_work: bool = False
+    """Whether the last run, which has not ended, goes on: it has its lock."""
 
     @property
     def good(self) -> bool:
@@ -49,7 +51,7 @@ class Status:
             Facts(
                 has_run=self.run is not None,
                 ended=run.get("ended_at") is not None,
-                at_work=self._is_at_work,
+                at_work=self.at_work,
                 interrupted=run.get("exit_code") == Interrupted.exit_code,
                 tables=len(self.tables),
                 failed=sum(row["load_status"] != "success" for row in self.tables),
@@ -60,14 +62,6 @@ class Status:
                 shows_nothing=bool(run.get("shows_nothing")),
                 exit_code=run.get("exit_code") or 0,
             )
-        )
-
-    @property
-    def _is_at_work(self) -> bool:
-        """Whether a run goes on; one that was killed cannot be told from it, but after a while."""
-        run = self.run
-        return bool(
-            run and run["ended_at"] is None and self.now - run["started_at"] < timedelta(hours=limits.run_hours_max)
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -103,6 +97,7 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
     preflight.reach(endpoint)
     with closing(Ledger(None, endpoint)) as book:
         rows, run = book.tables(), book.last_run()
+        at_work = run is not None and run["ended_at"] is None and book.is_at_work(run["run_id"])
     chosen = _chosen(settings)
     now = datetime.now(UTC)
     wanted = chosen_tables(tuple(tables), [row["table"] for row in rows], _NEVER)
@@ -112,7 +107,7 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
     told.sort(
         key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
     )
-    return Status(settings.environment, now, run, tuple(told), missed=monitor.missed(told, now))
+    return Status(settings.environment, now, run, tuple(told), missed=monitor.missed(told, now), at_work=at_work)
 
 
 _NEVER = "`arrowetl status` lists those that a run was asked for"

@@ -85,6 +85,34 @@ def test_what_others_wrote_at_an_end_is_mended(visits: Clinic) -> None:
     assert visits.run()["tables"][0]["mode"] == "skipped"
 
 
+def test_what_a_verification_found_is_mended_by_the_next_run(visits: Clinic) -> None:
+    """Nobody need ask for it: until then the run, `status` and the verification say the same."""
+    settle()
+    visits.run("--all", "--force-full")
+    visits.warehouse_execute("""UPDATE raw.visit SET "Fee" = 1 WHERE "Num" = 7""")
+    assert visits.run()["tables"][0]["mode"] == "skipped"
+    assert visits.arrowetl("verify", "--all").returncode == 5
+    assert visits.arrowetl("status", "--check").returncode == 1
+    (table,) = visits.run()["tables"]
+
+    assert table["reason"].startswith("a verification found that it differs: every row")
+    assert (table["rows_updated"], table["verdict"]) == (1, "equal")
+    assert visits.arrowetl("status", "--check").returncode == 0
+    assert visits.run()["tables"][0]["mode"] == "skipped"
+    assert differences(visits.sandbox, "visit") == ([], {"D": ROWS // 100})
+
+
+def test_what_a_verification_found_and_others_mended(visits: Clinic) -> None:
+    """There is nothing to write, and what was found is forgotten all the same."""
+    visits.warehouse_execute("""UPDATE raw.visit SET "Note" = 'x' WHERE "Num" = 8""")
+    assert visits.arrowetl("verify", "--all").returncode == 5
+    visits.warehouse_execute("""UPDATE raw.visit SET "Note" = 'note 8' WHERE "Num" = 8""")
+    (table,) = visits.run()["tables"]
+
+    assert (table["mode"], table["rows_updated"], table["status"]) == ("full", 0, "succeeded")
+    assert visits.arrowetl("status", "--check").returncode == 0
+
+
 def test_what_changed_at_the_source_reaches_both(visits: Clinic) -> None:
     """Edits, a new row and a row that is gone."""
     visits.create(

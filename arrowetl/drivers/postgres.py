@@ -239,7 +239,7 @@ def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) 
     if doing == "connect" or (code or "").startswith(("08", "57P")) or ("connection" in said and code is None):
         return DatabaseConnectionError(
             f"{endpoint}: {verb(doing)}: {said}",
-            remedy if code else remedy_for(remedies.UNREACHABLE, endpoint),
+            remedy if code else remedy_for(remedies.TLS if _TLS.search(said) else remedies.UNREACHABLE, endpoint),
             not (code or "").startswith(_REFUSED),
         )
     place = re.search(r"^COPY .*, line (\d+)(?:, column (.+))?$", text, re.MULTILINE)
@@ -253,6 +253,7 @@ def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) 
     )
 
 
+_TLS = re.compile(r"\bSSL\b|certificate")
 # Connections that will be refused in a moment, too; and what others had the locks, or the memory for them.
 _REFUSED = ("28", "3D", "42")
 _TRANSIENT = {"40001", "40P01", "55P03", "53200"}

@@ -15,6 +15,7 @@ _OPTION = "the server runs with the option that its message names, and refuses t
 READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a server that is no read-only one"
 UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
 
+TLS = "turn on TLS at the server, with a certificate that holds; or set {variables}_SSL_MODE to what it offers"
 _LOST = (
     f"{UNREACHABLE}; where it is the same table each time, raise max_allowed_packet there: a larger row "
     "ends the session"
@@ -80,6 +81,7 @@ MYSQL: dict[int, str] = {
     ),
     1168: "see that all tables that it is made of are there, are MyISAM's and have its columns; or exclude it",
     **dict.fromkeys((1050, 1061), "run again: something of that name was left there; if it stays, drop it"),
+    2026: TLS,
     1104: "raise max_join_size, or set sql_big_selects = 1, at the server",
     1153: "raise max_allowed_packet at the server",
     1301: "raise max_allowed_packet at the server",

@@ -54,6 +54,22 @@ def differing(namespace: str, run_id: str, versions: Mapping[str, str | None], n
     )
 
 
+def still_differing(namespace: str) -> str:
+    """Tables that were found to differ, of which the warehouse holds what it held then."""
+    place = postgres_name(namespace)
+    return (
+        f"SELECT v.table_name::text FROM {place}.etl_verified v JOIN {place}.etl_load_status s USING (table_name) "
+        "WHERE v.differed_at IS NOT NULL AND v.version = s.version"
+    )
+
+
+def mended(namespace: str, tables: Iterable[str]) -> str:
+    """That a run has read all of these tables at every end since they were found to differ."""
+    names = ", ".join(map(postgres_literal, tables))
+    place = f"{postgres_name(namespace)}.etl_verified"
+    return f"DELETE FROM {place} WHERE differed_at IS NOT NULL AND table_name IN ({names})"
+
+
 def receipt_of(namespace: str, run_id: str) -> str:
     """What the receipt of a run says, and its digest."""
     place = f"{postgres_name(namespace)}.etl_receipts"
