@@ -65,9 +65,13 @@ def test_kill_9(loaded: Clinic, delay_seconds: float) -> None:
     loaded.wait_for_the_middle(process)
     time.sleep(delay_seconds)
     children = psutil.Process(process.pid).children(recursive=True)
+    at_work = loaded.arrowetl("status", "--check")
     process.kill()
     process.communicate()
+    killed = loaded.arrowetl("status", "--check")
 
+    assert (at_work.returncode, "has not ended, and is at work" in at_work.stdout) == (0, True)
+    assert (killed.returncode, "has not ended, and was killed" in killed.stdout) == (1, True)
     assert set(seen(loaded).values()) <= ({"old"} if delay_seconds == 0 else {"old", "new"})
     assert [child for child in children if child.is_running()] == []
 

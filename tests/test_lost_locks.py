@@ -39,7 +39,10 @@ ALL = [
         STEPS, ("each", "together"), ("its locks", "every session"), ("thread", "process"), NOT_REACHED
     )
     # A step at which a worker process stops is another process's.
-    if (executor == "thread" or step not in ("mark", "plan")) and step not in NOT_REACHED[to]
+    if (executor == "thread" or step not in ("mark", "plan"))
+    and step not in NOT_REACHED[to]
+    # A replica's tables alone are not published together.
+    and (publish == "each" or to != "replica")
 ]
 SHORT = [
     ("plan", "each", "its locks", "thread", "both"),
