@@ -148,7 +148,8 @@ BITS = (
 # By way of UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
 _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"
 # Both cost a third of a checksum's time: only where one of the bytes is there of which they could be.
-_SUSPECT = "LOCATE(X'ED', CAST({c} AS BINARY)) + LOCATE(X'00', CAST({c} AS BINARY))"
+# What no CAST has room for, beyond max_allowed_packet, may have them.
+_SUSPECT = "IFNULL(LOCATE(X'ED', CAST({c} AS BINARY)) + LOCATE(X'00', CAST({c} AS BINARY)), 1)"
 TEXT = (f"IF({_SUSPECT}, REPLACE({_VALID}, CHAR(0), ''), CONVERT({{c}} USING utf8mb4))", "{c}::text")
 # In other character sets, halves of pairs are other bytes.
 TOLD_TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", TEXT[1])
@@ -262,7 +263,7 @@ RULES: tuple[Rule, ...] = (
     Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, never_empty=True,
          canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
     Rule("bytea on request", LETTERS, "bytea", pa.large_binary(), request=True, select=_TOLD, never_empty=True,
-         converts="bytes", prints="told", load="UNHEX({v})", canonical=("SHA2(CAST({c} AS BINARY), 256)", _BYTES[1]),
+         converts="bytes", prints="told", load="UNHEX({v})", canonical=_BYTES,
          note="in the column's own character set: NUL and all"),
     *(Rule(f"{type_} on request", LETTERS, type_, pa.binary(), request=True, adoptable=False, select=_as_text,
            converts=type_, canonical=None, when=_is_unicode, note=note)
