@@ -65,7 +65,7 @@ bench_gain_min = 1.03
 # texts stand together took 439 MB by 24 MiB and once, 333 by 16 and twice, in 9 and 13 s).
 wide_row_bytes = 16 * 1024
 varying_row_bytes = 1024
-range_bytes_max = 16 * MIB
+range_bytes_max = 12 * MIB
 long_copies = 2
 
 # An engine's estimate of its rows is believed until so many more are counted, and twice as many.
