@@ -62,7 +62,7 @@ bench_gain_min = 1.03
 # may be far wider than the average (`partition.varies`), what a range has in them is added up first, by the source: no
 # range has more than this. 200,000 rows of which 256 have a megabyte each: 1,752 MiB at the peak without, 330 with it.
 # Long texts take twice the room of others, of all that is in flight (`benchmarks/memory.py`, 100 MB: a table whose long
-# texts stand together took 439 MB by 24 MiB and once, 333 by 16 and twice, in 9 and 13 s).
+# texts stand together took 439 MB by 24 MiB and once, 333 by 16 and twice, in 9 and 13 s; 2 GB, 401 by 16, 306 by 12).
 wide_row_bytes = 16 * 1024
 varying_row_bytes = 1024
 range_bytes_max = 12 * MIB
