@@ -234,6 +234,14 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
     assert re.findall(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text) == []
 
 
+@pytest.mark.xdist_group("kept together")
+def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
+    """Tests that stand upon one preparation are run by one process: else each process makes it."""
+    grouped = request.config.getoption("loadgroup", False)
+
+    assert request.node.nodeid.endswith("@kept together") is bool(grouped)
+
+
 def test_the_story_of_a_table_is_short() -> None:
     """What brings a table to staging can be read aloud: fewer than 50 lines, its docstring among them."""
     tree = ast.parse((PACKAGE / "transfer.py").read_text())
