@@ -147,18 +147,24 @@ def with_exchanges(tables: Mapping[str, Table]) -> dict[str, Table]:
     groups: dict[tuple[tuple[object, ...], ...], list[Table]] = defaultdict(list)
     for table in tables.values():
         groups[tuple((c.name, c.column_type, c.collation) for c in table.columns)].append(table)
-    found = {
-        one.name: words
-        for group in groups.values() if len(group) > 1
-        for one in group
-        if (words := next((why for other in group if other is not one and (why := _exchanged(one, other))), ""))
-    }  # fmt: skip
-    return {name: replace(table, exchangeable=found.get(name, "")) for name, table in tables.items()}
+    found = dict(tables)
+    for group in (group for group in groups.values() if len(group) > 1):
+        for one in group:
+            others = [other for other in group if other is not one]
+            found[one.name] = replace(
+                one,
+                exchangeable=next((why for other in others if (why := _twins(one, other))), ""),
+                exchanges_partitions=next((why for other in others if (why := _partitions(one, other))), ""),
+            )
+    return found
 
 
-def _exchanged(one: Table, other: Table) -> str:
-    if one.partitioned or other.partitioned:
-        return f"a partition may have been exchanged with {other.name}, which moves no time of a table"
+def _partitions(one: Table, other: Table) -> str:
+    exchanged = f"a partition may have been exchanged with {other.name}, which moves no time of a table"
+    return exchanged if one.partitioned or other.partitioned else ""
+
+
+def _twins(one: Table, other: Table) -> str:
     times = (one.rows, one.update_time, one.create_time)
     if one.engine == other.engine == "MyISAM" and times == (other.rows, other.update_time, other.create_time):
         return f"{other.name} has the same columns, rows and times, and may have changed names with it"

@@ -100,7 +100,7 @@ def is_told_by_stamps(table: Table) -> bool:
 
 def may_be_stamped(table: Table) -> bool:
     """Whether what the server says of when a table changed is worth anything."""
-    return not table.stamps_doubted and not table.exchangeable
+    return not (table.stamps_doubted or table.exchangeable or table.exchanges_partitions)
 
 
 def is_old_enough(reading: Reading) -> bool:
@@ -200,8 +200,8 @@ def is_stamped(column: Column) -> bool:
 
 def unstamped_changes(table: Table) -> str | None:
     """Why rows of a table may change and move no stamp, in words."""
-    if table.exchangeable:
-        return table.exchangeable
+    if table.exchanges_partitions:
+        return table.exchanges_partitions
     if table.cascades:
         return f"foreign keys change rows without a stamp ({', '.join(table.cascades)})"
     return None

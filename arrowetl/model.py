@@ -90,7 +90,9 @@ class Table:
     """Why `update_time` proves nothing, in words; empty where it does."""
     partitioned: bool = False
     exchangeable: str = ""
-    """Why other rows may be in its place although nothing that it says of itself has changed; empty where none can."""
+    """Why other rows may be in its place although its times have not moved: it has a twin; empty where it has none."""
+    exchanges_partitions: str = ""
+    """The same where a partition may be exchanged, now or any time."""
     hides_columns: bool = False
     """Whether it has columns that are not shown to this account, where that was asked."""
     cascades: tuple[str, ...] = ()

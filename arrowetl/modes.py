@@ -332,7 +332,7 @@ def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Cir
         return None, "its primary key is not one integer"
     if not plan.key_fields:
         return None, "its primary key is left out, by which changed rows would be known"
-    if why := evidence.unstamped_changes(plan.table):
+    if why := evidence.unstamped_changes(plan.table) or plan.table.exchangeable:
         return None, why
     before = record.as_of.reading if record.as_of else None
     if before and before.create_time and before.create_time != plan.table.create_time:

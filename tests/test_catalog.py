@@ -98,6 +98,7 @@ def test_what_may_have_changed_places(other: Table, words: str) -> None:
     room = replace(other, name="room")
     found = catalog.with_exchanges({"hall": HALL, "room": room})
 
-    assert found["room"].exchangeable == words
-    assert bool(found["hall"].exchangeable) == bool(words)
+    assert found["room"].exchangeable + found["room"].exchanges_partitions == words
+    assert bool(found["room"].exchanges_partitions) == room.partitioned
+    assert bool(found["hall"].exchangeable + found["hall"].exchanges_partitions) == bool(words)
     assert catalog.with_exchanges({"hall": HALL})["hall"].exchangeable == ""

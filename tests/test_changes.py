@@ -171,12 +171,12 @@ NEXT: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
                                    ("full", "retyped Number")),
     "a column less": ("DROP Kind", ("column_removed", "breaking"), ("full", "dropped Kind")),
     "a stamp of the server's": ("MODIFY Stamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP",
-                                ("strategy_changed", "info"), ("reconcile", "")),
-    "another engine": ("ENGINE = InnoDB", ("engine_changed", "warning"), ("reconcile", "")),
+                                ("strategy_changed", "info"), ("skipped or reconcile", "")),
+    "another engine": ("ENGINE = InnoDB", ("engine_changed", "warning"), ("skipped or reconcile", "")),
     "another key": ("DROP PRIMARY KEY, ADD PRIMARY KEY (Num, Number)", ("key_changed", "breaking"),
                     ("full", "another primary key")),
     "another character set": ("CONVERT TO CHARACTER SET utf8mb4", ("", ""), ("full", CHANGED)),
-    "an index": ("ADD INDEX (Note)", ("", ""), ("reconcile", "")),
+    "an index": ("ADD INDEX (Note)", ("", ""), ("skipped or reconcile", "")),
 }  # fmt: skip
 
 
@@ -209,7 +209,8 @@ def test_every_upgrade_has_its_entry_its_severity_and_its_next_plan(clinic: Clin
     for number, (_, (kind, severity), (mode, reason)) in enumerate(NEXT.values()):
         name = f"visit{number}"
         expected |= {(name, kind, severity)} if kind else set()
-        assert planned[name][0] == mode, (name, planned[name])
+        # Of what moves no row a checksum may tell that nothing changed, where the second it was made in tells nothing.
+        assert planned[name][0] in mode.split(" or "), (name, planned[name])
         assert reason in planned[name][1]
     assert told == expected
     assert planned["news"] == ("full", "first load")

@@ -110,6 +110,7 @@ def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted
         (replace(MYISAM, update_time=None), True),
         (replace(MYISAM, stamps_doubted=WINDOWS), True),
         (replace(MYISAM, exchangeable="copy has the same"), True),
+        (replace(MYISAM, exchanges_partitions="a partition"), True),
         (INNODB, True),
         (replace(INNODB, rows=limits.checksum_table_rows_max), True),
         (replace(INNODB, rows=limits.checksum_table_rows_max + 1), False),

@@ -258,6 +258,8 @@ def ago(**much: float) -> datetime:
         ({"of": VISIT, "seen": seen(unanswered=True)}, "incremental", LATE),
         ({"standing": BEHIND, "seen": seen(in_transactions=False)}, "full",
          "the replica's table, which InnoDB has no room for, cannot be changed in place"),
+        ({"of": replace(VISIT, exchanges_partitions="a twin")}, "reconcile",
+         "a twin; compared by reading both (0.6 s; checksums 1.2 s)"),
         ({"of": replace(VISIT, exchangeable="a twin")}, "reconcile",
          "a twin; compared by reading both (0.6 s; checksums 1.2 s)"),
         ({"of": INNODB, "standing": read(reading=SUMMED), "seen": seen(replica_checksum=7)}, "skipped",
