@@ -73,7 +73,11 @@ def test_a_worker_that_is_killed(split: Clinic, retries: str) -> None:
         "run", "--all", "--json", "--executor", "process", "--max-workers", "2", ARROWETL_RETRIES=retries
     )
     split.wait_for_the_middle(process)
-    worker_processes(process.pid)[0].kill()
+    # What is staged first may be the small table's, before any worker process has begun.
+    deadline = time.monotonic() + 30
+    while not (workers := worker_processes(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers[0].kill()
     stdout, stderr = process.communicate(timeout=120)
     run = {table["table"]: table for table in json.loads(stdout)["tables"]}
 

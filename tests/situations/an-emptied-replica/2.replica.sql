@@ -1,3 +1,3 @@
-DO SLEEP(5);
+DO SLEEP(7);
 TRUNCATE chair;
 DELETE FROM lamp WHERE Id < 100;

@@ -1,2 +1,2 @@
-DO SLEEP(5);
+DO SLEEP(7);
 DELETE FROM chair WHERE Id < 100;
