@@ -131,10 +131,11 @@ def table_of(
         columns=columns,
         primary_key=tuple(column for column, _ in primary.columns) if primary else (),
         indexes=indexes,
-        update_time=update_time,
+        # The parts of a partitioned table have stamps of their own.
+        update_time=None if partitioned else update_time,
         create_time=made,
         stamps_doubted=doubts if engine == "MyISAM" else "",
-        partitioned=bool(int(partitioned or 0)),
+        partitioned=bool(partitioned),
     )
 
 

@@ -153,6 +153,7 @@ _SUSPECT = "IFNULL(LOCATE(X'ED', CAST({c} AS BINARY)) + LOCATE(X'00', CAST({c} A
 TEXT = (f"IF({_SUSPECT}, REPLACE({_VALID}, CHAR(0), ''), CONVERT({{c}} USING utf8mb4))", "{c}::text")
 # In other character sets, halves of pairs are other bytes.
 TOLD_TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", TEXT[1])
+TEXTS = (TEXT, TOLD_TEXT)
 # A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
 _WHOLE = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
 # The column's own bytes, whether the text tells all of them, and the text.

@@ -19,7 +19,7 @@ from arrowetl import limits
 from arrowetl.dialect import INTEGERS, Flavour
 from arrowetl.errors import DataError, DataExtractionError, together
 from arrowetl.model import Column, Field
-from arrowetl.rules import BITS, MASKED, REPLICA_TYPES, RULES, TEXT, TOLD_TEXT, Asked, Rule, characters
+from arrowetl.rules import BITS, MASKED, REPLICA_TYPES, RULES, TEXTS, Asked, Rule, characters
 
 _BY_NAME = {rule.name: rule for rule in (*RULES, *MASKED)}
 # The eight IEEE bytes: a float's text has too few digits, and a double's is another on MySQL and MariaDB.
@@ -137,7 +137,7 @@ def canonical(field: Field) -> tuple[str, str] | None:
     if texts and "zerofill" in field.column.column_type and texts == ("{c}", "{c}::text"):
         # As a number it has no zeros before it.
         return "({c} + 0)", texts[1]
-    if texts and is_long(field) and (texts in (TEXT, TOLD_TEXT) or field.column.data_type == "json"):
+    if texts and is_long(field) and (texts in TEXTS or field.column.data_type == "json"):
         return f"SHA2({texts[0]}, 256)", f"encode(sha256(convert_to({texts[1]}, 'UTF8')), 'hex')"
     if texts is None or not (field.column.precision and field.column.data_type in ("datetime", "timestamp", "time")):
         return texts
@@ -161,7 +161,7 @@ _SHORT_MAX = 255
 
 def may_hold_a_mark(field: Field) -> bool:
     """Whether its canonical text may hold whatever separates texts from each other."""
-    return rule_of(field).canonical in (TEXT, TOLD_TEXT) and not is_long(field)
+    return rule_of(field).canonical in TEXTS and not is_long(field)
 
 
 def shown(field: Field) -> tuple[str, str]:
@@ -169,7 +169,7 @@ def shown(field: Field) -> tuple[str, str]:
     kind, most = field.column.data_type, limits.shown_characters
     if field.arrow == pa.large_binary():
         return f"HEX(LEFT(CAST({{c}} AS BINARY), {most}))", f"upper(encode(substr({{c}}, 1, {most}), 'hex'))"
-    if (texts := rule_of(field).canonical) in (TEXT, TOLD_TEXT):
+    if (texts := rule_of(field).canonical) in TEXTS:
         return f"LEFT({texts[0]}, {most})", f"left({texts[1]}, {most})"
     return "{c} + 0" if kind in ("bit", "float", "double") else "CAST({c} AS CHAR)", "{c}::text"
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from conftest import Clinic
 from independent import differences
+from launcher import Started
 from nouns import PATIENT, planned
 
 from arrowetl import limits
@@ -52,6 +53,16 @@ def worker_processes(pid: int) -> list[psutil.Process]:
     return found
 
 
+def begun_workers(process: Started) -> list[psutil.Process]:
+    """Worker processes of a run, once it has some; none where it ends before."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := worker_processes(process.pid):
+            return found
+        time.sleep(0.02)
+    return []
+
+
 def test_processes_carry_what_threads_carry(split: Clinic) -> None:
     """Every row, the same coercions, connections of all processes counted; no process is left."""
     run = split.run("--all", "--executor", "process", "--max-workers", "2")
@@ -74,10 +85,7 @@ def test_a_worker_that_is_killed(split: Clinic, retries: str) -> None:
     )
     split.wait_for_the_middle(process)
     # What is staged first may be the small table's, before any worker process has begun.
-    deadline = time.monotonic() + 30
-    while not (workers := worker_processes(process.pid)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    workers[0].kill()
+    begun_workers(process)[0].kill()
     stdout, stderr = process.communicate(timeout=120)
     run = {table["table"]: table for table in json.loads(stdout)["tables"]}
 
@@ -94,12 +102,7 @@ def test_a_worker_that_is_killed(split: Clinic, retries: str) -> None:
 def test_worker_processes_end_with_the_run_that_is_killed(split: Clinic) -> None:
     """kill -9 of the run: its worker processes are gone a moment later."""
     process = split.start("run", "--all", "--executor", "process", "--max-workers", "2")
-    children: list[psutil.Process] = []
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        if children := worker_processes(process.pid):
-            break
-        time.sleep(0.02)
+    children = begun_workers(process)
     process.kill()
     process.communicate()
 

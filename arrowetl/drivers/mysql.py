@@ -250,9 +250,9 @@ def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -
     if doing == "connect" or code in _CONNECTION_CODES:
         # While connecting there is no statement to be limited: the library calls its own wait so.
         # Nor is there a row that could be too large.
-        unreachable = doing == "connect" and code in (errorcode.ER_QUERY_TIMEOUT, 2006, 2013, 2055)
-        known = {} if unreachable else remedies.MYSQL
-        remedy = remedy_for(known.get(code or 0, remedies.UNREACHABLE), endpoint)
+        known = remedies.MYSQL.get(code or 0, remedies.UNREACHABLE)
+        unreachable = doing == "connect" and (code == errorcode.ER_QUERY_TIMEOUT or known is remedies.LOST)
+        remedy = remedy_for(remedies.UNREACHABLE if unreachable else known, endpoint)
         return DatabaseConnectionError(f"{endpoint}: {verb(doing)}: {said} ({code})", remedy, code not in _REFUSED)
     remedy = remedy_for(remedies.mysql(code, said), endpoint)
     if code in (1148, 3948, 4166) or "LOAD DATA LOCAL" in said:

@@ -16,7 +16,7 @@ READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a s
 UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
 
 TLS = "turn on TLS at the server, with a certificate that holds; or set {variables}_SSL_MODE to what it offers"
-_LOST = (
+LOST = (
     f"{UNREACHABLE}; where it is the same table each time, raise max_allowed_packet there: a larger row "
     "ends the session"
 )
@@ -63,7 +63,7 @@ MYSQL: dict[int, str] = {
     **dict.fromkeys((1015, 1205, 1206, 1213, 1099, 1100, 3058, 3572), _AGAIN),
     **dict.fromkeys((1317, 3024, 1969, 3170), _LIMIT),
     **dict.fromkeys((1158, 1159, 1160, 1161, 1927, 4031), UNREACHABLE),
-    **dict.fromkeys((2006, 2013, 2055), _LOST),
+    **dict.fromkeys((2006, 2013, 2055), LOST),
     **dict.fromkeys((1429, 1430, 1431, 1432, 1297, 1296), _OTHER_SERVER),
     **dict.fromkeys((1173, 3750), _KEY_NEEDED),
     **dict.fromkeys((1005, 1070, 1071, 1117, 1118, 1069, 1709, 1713, 1163, 1170), _WIDE),

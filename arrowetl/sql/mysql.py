@@ -18,10 +18,8 @@ def catalog(database: str) -> Mapping[str, str]:
     schema = mysql_literal(database)
     return {
         "tables": (
-            # The parts of a partitioned table have stamps of their own.
-            "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH, "
-            "IF(COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%', NULL, UPDATE_TIME), CREATE_TIME, "
-            "COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%' "
+            "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH, UPDATE_TIME, "
+            "CREATE_TIME, COALESCE(CREATE_OPTIONS, '') LIKE '%partitioned%' "
             f"FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} "
             "AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
         ),
