@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
@@ -46,7 +46,7 @@ def cutover(
     plan = follow(session, plan)
     with session.transaction():
         require_own(session, session.endpoint.namespace, plan)
-        return _switched(session, plan, staged, comments, recorded)
+        return _switch(session, plan, staged, comments, recorded)
 
 
 def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
@@ -135,7 +135,9 @@ def cutover_together(
 def _switch_or_tell(session: drivers.Postgres, one: Switch, found: Together) -> None:
     name = one.plan.name
     try:
-        found.changes[name] = _switched(session, one.plan, one.staged, one.comments, one.recorded)
+        # A part of the transaction that is under way: all of it, or nothing.
+        with session.transaction():
+            found.changes[name] = _switch(session, one.plan, one.staged, one.comments, one.recorded)
     except DatabaseConnectionError:
         raise
     except Exception as error:
@@ -147,23 +149,21 @@ def _is_bent(plan: TablePlan) -> bool:
     return len(plan.drift.retyped) > len(plan.drift.widened)
 
 
-def _switched(
+def _switch(
     session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
 ) -> Changes:
-    """In a transaction of its own, or a part of one that is under way: all of it, or nothing."""
     namespace = session.endpoint.namespace
-    with session.transaction():
-        session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
-        if _is_bent(plan):
-            # Nobody may look in between.
-            with _views_made_anew(session, plan):
-                _follow(session, namespace, plan)
-                changes = _write(session, namespace, plan, staged)
-        else:
+    session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
+    if _is_bent(plan):
+        # Nobody may look in between.
+        with _views_made_anew(session, plan):
+            _follow(session, namespace, plan)
             changes = _write(session, namespace, plan, staged)
-        for column, text in comments.items():
-            _comment(session, namespace, plan.name_postgres, column, text)
-        session.execute(recorded(changes))
+    else:
+        changes = _write(session, namespace, plan, staged)
+    for column, text in comments.items():
+        _comment(session, namespace, plan.name_postgres, column, text)
+    session.execute(recorded(changes))
     return changes
 
 
@@ -197,24 +197,29 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     # What another one is about to call its key may be this one's name.
     session.execute(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
-    _make_room(session, namespace, plan)
-    for statement in sql.swap_warehouse(namespace, plan):
-        session.execute(statement)
-    _name_key(session, namespace, plan)
+    met = session.rows(sql.met_by_swap(namespace, plan))
+    _make_room(session, namespace, plan, [(kind, of) for name, kind, of in met if name == plan.name_postgres])
+    key = _key_renamed(session, namespace, plan, {name: kind for name, kind, _ in met})
+    session.execute("; ".join([*sql.swap_warehouse(namespace, plan), *key]))
     rows = session.count(namespace, plan.name_postgres)
     if rows != staged.expected:
         raise miscounted(plan, "warehouse", rows, staged.expected)
     return Changes(inserted=rows)
 
 
-def _make_room(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+def _make_room(
+    session: drivers.Postgres, namespace: str, plan: TablePlan, met: Iterable[tuple[str, str | None]]
+) -> None:
     """
     Tables, indexes and types of a namespace share their names: an index that has the table's gets another.
+
+    Args:
+        met: what has the table's name: its kind, and of an index the table that it is of.
 
     Raises:
         DataLoadingError: something else has it, which is not ours to rename.
     """
-    for kind, of in session.rows(sql.taken_by(namespace, plan.name_postgres)):
+    for kind, of in met:
         if kind not in ("i", "I"):
             what = _TAKEN.get(kind, f"something of kind {kind}")
             raise DataLoadingError(
@@ -227,18 +232,24 @@ def _make_room(session: drivers.Postgres, namespace: str, plan: TablePlan) -> No
 _TAKEN = {"type": "a type", "S": "a sequence", "c": "a composite type", "v": "a view", "r": "a table"}
 
 
-def _name_key(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
-    """The key is called what a reader of \\d expects, unless something else is."""
-    if named := session.rows(sql.key_name(namespace, plan.name_postgres)):
-        wanted = _free(session, namespace, sql.shortened_key(plan.name_postgres))
-        session.execute(sql.rename_key(namespace, plan, named[0][0], wanted))
+def _key_renamed(session: drivers.Postgres, namespace: str, plan: TablePlan, met: Mapping[str, str]) -> list[str]:
+    """
+    What calls the key as a reader of \\d expects, unless something else is called so.
+
+    Args:
+        met: names that are there, and of what kind: the key's own is a `key`.
+    """
+    wanted = sql.shortened_key(plan.name_postgres)
+    now = next((name for name, kind in met.items() if kind == "key"), wanted)
+    free = _free(session, namespace, wanted) if wanted in met else wanted
+    return [sql.rename_key(namespace, plan, now, free)] if now != wanted else []
 
 
 def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
     """A name that nothing has: this one, or with a number behind it, as PostgreSQL itself would choose."""
     room = limits.postgres_name_bytes - 4
     names = (name, *(f"{name.encode()[:room].decode(errors='ignore')}{number}" for number in range(1, 1000)))
-    return next(one for one in names if not session.rows(sql.taken_by(namespace, one)))
+    return next(one for one in names if not session.rows(sql.taken_by(namespace, [one])))
 
 
 def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:

@@ -7,10 +7,13 @@ run, and lets it switch, is the business of `locks`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from arrowetl.again import Session
-from arrowetl.errors import DataLoadingError, LockLostError, VerificationError
+from arrowetl.errors import DatabaseQueryError, DataLoadingError, LockLostError, VerificationError
 from arrowetl.model import TablePlan
-from arrowetl.sql import acting_keys, fence, pointing_at
+from arrowetl.sql import acting_keys, fence, staging_name
 
 
 def require_own(session: Session, namespace: str | None, plan: TablePlan) -> None:
@@ -23,22 +26,54 @@ def require_own(session: Session, namespace: str | None, plan: TablePlan) -> Non
     Raises:
         LockLostError: one has; nothing is switched.
     """
-    found = session.rows(fence.holder(namespace))
+    _require_mark(session.rows(fence.holder(namespace)), "warehouse" if namespace else "replica", plan)
+
+
+def begin_switch(replica: Session, database: str, plan: TablePlan) -> int:
+    """
+    The same at the replica, where a RENAME is no part of a transaction: whoever would let another run switch waits for
+    a lock that this session has from now on.
+
+    Returns:
+        How many rows are staged.
+
+    Raises:
+        LockLostError: another run has begun; nothing is switched.
+        DatabaseQueryError: somebody else is switching, and does not come to an end.
+    """
+    replica.execute(fence.waits_to_switch(database))
+    try:
+        found = replica.rows(fence.may_switch(database, staging_name(plan.name, plan.run)))
+    except DatabaseQueryError:
+        # What was staged is gone: by a run that has begun since?
+        require_own(replica, None, plan)
+        raise
+    _require_mark(found, "replica", plan)
+    _, _, has_lock, rows = found[0]
+    if not has_lock:
+        raise DatabaseQueryError(f"{plan.name}: the replica is busy with another switch", "run again", transient=True)
+    return int(rows)
+
+
+def _require_mark(found: Sequence[tuple[Any, ...]], end: str, plan: TablePlan) -> None:
     if not found or found[0][0] != plan.run:
         other = f"run {found[0][1]} has begun since" if found else "who may switch there is not recorded any more"
         raise LockLostError(
-            f"{plan.name}: not switched at the {'warehouse' if namespace else 'replica'}: the run's lock was lost, and "
-            f"{other}",
+            f"{plan.name}: not switched at the {end}: the run's lock was lost, and {other}",
             "run again; what the other run has done stands",
         )
 
 
-def refuse_pointed_at(replica: Session, database: str, plan: TablePlan) -> None:
+def refuse_pointed_at(keys_there: Iterable[tuple[str, str, str]], plan: TablePlan, folds_names: bool) -> None:
     """
+    Args:
+        keys_there: the replica's foreign keys: the table that each points at, whose it is, and its name.
+
     Raises:
         DataLoadingError: somebody's foreign keys at the replica point at a table that is to be made anew.
     """
-    if pointing := replica.rows(pointing_at(database, plan.name)):
+    said = str.lower if folds_names else str
+    if pointing := [(table, key) for to, table, key in keys_there if said(to) == said(plan.name)]:
         keys = ", ".join(f"{key} of {table}" for table, key in pointing)
         raise DataLoadingError(
             f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be made anew; nothing was "

@@ -8,8 +8,10 @@ is, which `fencing` proves again in the transaction of every switch.
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -40,6 +42,7 @@ class Locks:
         self._writes_replica, self._writes_warehouse = writes_replica, writes_warehouse
         self._holding, self._held = threading.Lock(), list[tuple[drivers.Postgres | drivers.MySQL, str]]()
         """The sessions that hold the run's locks, each with the question whether it does."""
+        self._believed_until = -math.inf
         self.lost: LockLostError | None = None
         """That the run's lock was found to be lost."""
 
@@ -76,20 +79,16 @@ class Locks:
 
     def require_lock(self) -> None:
         """
-        The run still has its locks, as the sessions say that hold them.
+        The run still has its locks, as the sessions say that hold them, or said a moment ago.
 
         Raises:
             LockLostError: it has not; then, and ever after.
         """
         with self._holding:
-            for session, question in () if self.lost else tuple(self._held):
-                try:
-                    is_held, why = bool(session.rows(question)[0][0]), "another one has its session"
-                except ArrowetlError as error:
-                    is_held, why = False, error.message
-                if not is_held:
-                    self.lost = _lost(session.endpoint, why)
-                    break
+            if not self.lost and time.monotonic() > self._believed_until:
+                found = (_not_held(session, question) for session, question in tuple(self._held))
+                self.lost = next((lost for lost in found if lost), None)
+                self._believed_until = time.monotonic() + limits.lock_believed_seconds
         if self.lost:
             raise self.lost
 
@@ -128,6 +127,15 @@ class Locks:
                     waits = error.code in ("55P03", _LOCK_WAIT)
                     raise _switching(endpoint, waited) if waits else error from error
         self.require_lock()
+
+
+def _not_held(session: drivers.Postgres | drivers.MySQL, question: str) -> LockLostError | None:
+    """That a session has not the lock that it should."""
+    try:
+        is_held, why = bool(session.rows(question)[0][0]), "another one has its session"
+    except ArrowetlError as error:
+        is_held, why = False, error.message
+    return None if is_held else _lost(session.endpoint, why)
 
 
 def is_at_work(warehouse: drivers.Postgres, run_id: str) -> bool:

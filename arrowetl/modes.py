@@ -72,8 +72,9 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     Args:
         plan: as `plan.table_plan` made it: as if everything were to be read.
     """
-    plan = replace(plan, structure=structure(plan), watermark=watermark_column(plan.table, settings), since=None)
-    plan = replace(plan, at_replica=around.seen.get(plan.name, NOTHING_SEEN).shape)
+    seen = around.seen.get(plan.name, NOTHING_SEEN)
+    watermark = watermark_column(plan.table, settings)
+    plan = replace(plan, structure=structure(plan), watermark=watermark, since=None, at_replica=seen.shape)
     if around.read_from == "replica":
         return _from_replica(plan, standing, around)
     if around.to == "warehouse":
@@ -86,7 +87,6 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     if reason:
         return replace(plan, mode=Mode.FULL, reason=reason)
     plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
-    seen = around.seen.get(plan.name, NOTHING_SEEN)
     # That the source stands still says nothing of a replica that cannot be read.
     proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.replica_checksum)
     if not seen.in_transactions and not proof:

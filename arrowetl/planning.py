@@ -247,31 +247,32 @@ def _decided_anew(
         }
         around = replace(around, seen={**around.seen, **told})
     stamped = [one for one in found.plans if one.mode is Mode.INCREMENTAL and _is_large(one) and not alone]
-    if cascades := source.cascades(one.name for one in stamped if one.table.engine == "InnoDB"):
-        found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))
-        found = replace(found, plans=_with_modes(found, tables_file, around, checksums))
-        stamped = [one for one in stamped if one.name not in cascades]
-    if stamped and (mostly := source.mostly_stamped(stamped)):
-        around = replace(around, mostly_stamped=mostly)
-        found = replace(found, plans=_with_modes(found, tables_file, around, checksums))
-    if any(_would_rather_know(one, around) for one in found.plans):
+    cascades = source.cascades(one.name for one in stamped if one.table.engine == "InnoDB")
+    stamped = [one for one in stamped if one.name not in cascades]
+    around = replace(around, mostly_stamped=source.mostly_stamped(stamped) if stamped else frozenset())
+    found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))
+    known = {*checksums, *cascades, *around.mostly_stamped}
+    found = replace(found, plans=_with_modes(found, known, tables_file, around, checksums))
+    if slow := [one.name for one in found.plans if _would_rather_know(one, around)]:
         around = replace(around, link=source.link())
-    elif not checksums:
-        return found
-    return replace(found, plans=_with_modes(found, tables_file, around, checksums))
+        found = replace(found, plans=_with_modes(found, slow, tables_file, around, checksums))
+    return found
 
 
 def _with_cascades(one: TablePlan, cascades: Mapping[str, tuple[str, ...]]) -> TablePlan:
-    return replace(one, table=replace(one.table, cascades=cascades.get(one.name, ())))
+    return replace(one, table=replace(one.table, cascades=cascades[one.name])) if one.name in cascades else one
 
 
 def _with_modes(
-    found: Planned, tables_file: TablesFile, around: Circumstances, checksums: Mapping[str, int]
+    found: Planned, names: Collection[str], tables_file: TablesFile, around: Circumstances, checksums: Mapping[str, int]
 ) -> tuple[TablePlan, ...]:
-    plans = (replace(one, table=replace(one.table, checksum=checksums.get(one.name))) for one in found.plans)
-    return tuple(
-        modes.with_mode(one, tables_file.of_table(one.table), found.standings[one.name], around) for one in plans
-    )
+    """The plans, with the modes of some tables, of which more is known now, chosen again."""
+
+    def again(one: TablePlan) -> TablePlan:
+        one = replace(one, table=replace(one.table, checksum=checksums.get(one.name)))
+        return modes.with_mode(one, tables_file.of_table(one.table), found.standings[one.name], around)
+
+    return tuple(again(one) if one.name in names else one for one in found.plans)
 
 
 def _is_large(one: TablePlan) -> bool:

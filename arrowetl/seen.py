@@ -73,7 +73,7 @@ def shape_at_replica(plan: TablePlan, ends: Iterable[jobs.End]) -> str:
     return {there.lower(): shape for there, shape in _shapes(replica.pool, name).items()}.get(name.lower(), "")
 
 
-def _shapes(pool: drivers.Pool[Any], table: str | None = None) -> dict[str, str]:
+def _shapes(pool: drivers.Pool[Any], staging: str | None = None) -> dict[str, str]:
     """Table → what is another once a column, the key or a trigger of it is."""
     with pool.session() as session:
-        return dict(session.rows(sql.shapes(session.endpoint.database, table)))
+        return dict(session.rows(sql.shapes(session.endpoint.database, staging)))

@@ -219,7 +219,7 @@ def test_the_core_can_do_no_io() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
-    """At most 400 lines, functions at most 70, an opening that says what it is, nothing left for later."""
+    """At most 500 lines, functions at most 70, an opening that says what it is, nothing left for later."""
     text = path.read_text()
     tree = ast.parse(text)
     long = [
@@ -228,7 +228,7 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
         if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno + 1 > 70
     ]
 
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 500
     assert long == []
     assert ast.get_docstring(tree)
     assert re.findall(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text) == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from functools import cache
 from typing import TextIO
 from urllib.parse import quote
 
@@ -53,12 +54,10 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     user, password, database = (quote(part, safe="") for part in (endpoint.user, endpoint.password, endpoint.database))
     query = "&".join(f"{key}={quote(value, safe='/')}" for key, value in options.items())
     url = f"mysql://{user}:{password}@{_url_host(endpoint.host)}:{endpoint.port}/{database}?{query}"
-    settings = sessions.mysql("", statement_seconds, writes=False)
-    session = [*sessions.said_to_mysql(settings, writes=False), sessions.refused_by_mysql(settings)]
     try:
         with patience(endpoint, patience_seconds(endpoint, statement_seconds)):
             return connectorx.read_sql(
-                url, statement, return_type="arrow", protocol="binary", pre_execution_query=session
+                url, statement, return_type="arrow", protocol="binary", pre_execution_query=_session(statement_seconds)
             )
     except (KeyboardInterrupt, SystemExit, DatabaseConnectionError):
         raise
@@ -92,6 +91,13 @@ _CHANGED_MEANWHILE = {1205, 1213, 1317, 1927, 2006, 2013, 1054, 1146, 1412}
 
 # A table or column that is not there.
 _NOT_FOUND = {1054, 1146}
+
+
+@cache
+def _session(statement_seconds: int) -> list[str]:
+    """What each session of the library's says first."""
+    settings = sessions.mysql("", statement_seconds, writes=False)
+    return [*sessions.said_to_mysql(settings, writes=False), sessions.refused_by_mysql(settings)]
 
 
 def _is_of_values(error: BaseException) -> bool:

@@ -141,13 +141,10 @@ class MySQL:
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
         with self._translated("query"):
-            cursor = self._connection.cursor()
-            try:
-                cursor.execute(statement)
-                return [tuple(_text(value) for value in row) for row in cursor.fetchall()]
-            finally:
-                with suppress(mysql.connector.Error):
-                    cursor.close()
+            # Not by a cursor, which asks the server whether it is still there, each time: a second round trip.
+            result = self._connection.cmd_query(statement)
+            found = self._connection.get_rows()[0] if "columns" in result else []
+        return [tuple(_text(value) for value in row) for row in found]
 
     @contextmanager
     def impatient(self) -> Iterator[None]:

@@ -11,7 +11,8 @@ is held in the row's stead.
 
 from __future__ import annotations
 
-from arrowetl.sql.names import lock_number, mysql_literal, postgres_literal, postgres_name
+from arrowetl import limits
+from arrowetl.sql.names import lock_number, mysql_literal, mysql_table, postgres_literal, postgres_name
 
 
 def taken(namespace: str | None, run: str, run_id: str) -> str:
@@ -31,6 +32,24 @@ def holder(namespace: str | None) -> str:
     """The mark of the run that may switch, and its name; they stay so until the transaction ends."""
     locks = " LOCK IN SHARE MODE" if namespace is None else " FOR SHARE"
     return f"SELECT run, run_id FROM {_place(namespace)}{locks}"
+
+
+def waits_to_switch(database: str) -> str:
+    """
+    At the replica: wait for the lock of whoever switches there, and for readers of a table no longer than they may wait
+    for us; the server's own patience with them is a day, in which every other reader would queue behind.
+    """
+    got = f"GET_LOCK({switching(database)}, {limits.lock_seconds})"
+    return f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}, {_GOT} = {got}"
+
+
+def may_switch(database: str, staging: str) -> str:
+    """The mark of the run that may switch, and its name; whether this session has the lock; and the staged rows."""
+    rows = f"SELECT COUNT(*) FROM {mysql_table(database, staging)}"
+    return f"SELECT run, run_id, {_GOT}, ({rows}) FROM {_place(None)} LOCK IN SHARE MODE"
+
+
+_GOT = "@arrowetl_switches"
 
 
 def switching(database: str) -> str:

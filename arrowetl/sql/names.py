@@ -120,8 +120,11 @@ def is_staging_of(name: str, table: str) -> bool:
 
 def _short(table: str) -> str:
     """The table's name, as far as there is room behind the longest of our own words and a mark."""
-    room = limits.postgres_name_bytes - max(map(len, (*OURS, *KEY_OF.values()))) - _MARK_CHARACTERS - 1
+    room = limits.postgres_name_bytes - _LONGEST - _MARK_CHARACTERS - 1
     return table if len(table.encode()) <= room else shortened(table, room)
+
+
+_LONGEST = max(map(len, (*OURS, *KEY_OF.values())))
 
 
 def is_ours(name: str) -> str:

@@ -4,7 +4,7 @@ What is said to PostgreSQL: staging, cutover, and questions about what stands th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from arrowetl import limits
 from arrowetl.model import Cutover, Field, Partition, TablePlan
@@ -100,18 +100,28 @@ def rename_key(namespace: str, plan: TablePlan, key: str, wanted: str) -> str:
     return f"ALTER TABLE {_target(namespace, plan)} RENAME CONSTRAINT {postgres_name(key)} TO {postgres_name(wanted)}"
 
 
-def taken_by(namespace: str, name: str) -> str:
+def taken_by(namespace: str, names: Iterable[str]) -> str:
     """
-    What stands by a name that a table, an index or a type is to have: its kind, as pg_class has it, or `type`; and of
-    an index the table that it is of.
+    What stands by names that a table, an index or a type is to have: the name, its kind, as pg_class has it, or `type`;
+    and of an index the table that it is of.
     """
-    schema, said = postgres_literal(namespace), postgres_literal(name)
+    schema, among = postgres_literal(namespace), ", ".join(map(postgres_literal, names))
     return (
-        "SELECT c.relkind::text, (SELECT t.relname::text FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid "
-        "WHERE i.indexrelid = c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        f"WHERE n.nspname = {schema} AND c.relname = {said} "
-        "UNION ALL SELECT 'type', NULL FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace "
-        f"WHERE n.nspname = {schema} AND y.typname = {said} AND y.typrelid = 0 AND y.typelem = 0"
+        "SELECT c.relname::text, c.relkind::text, (SELECT t.relname::text FROM pg_index i "
+        "JOIN pg_class t ON t.oid = i.indrelid WHERE i.indexrelid = c.oid) "
+        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        f"WHERE n.nspname = {schema} AND c.relname IN ({among}) "
+        "UNION ALL SELECT y.typname::text, 'type', NULL FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace "
+        f"WHERE n.nspname = {schema} AND y.typname IN ({among}) AND y.typrelid = 0 AND y.typelem = 0"
+    )
+
+
+def met_by_swap(namespace: str, plan: TablePlan) -> str:
+    """The same of the names that a staging table and its key are to have; and the key's name now, of kind `key`."""
+    wanted = (plan.name_postgres, shortened_key(plan.name_postgres))
+    return (
+        f"{taken_by(namespace, wanted)} UNION ALL SELECT conname::text, 'key', NULL FROM pg_constraint "
+        f"WHERE contype = 'p' AND conrelid = {postgres_literal(_staging(namespace, plan))}::regclass"
     )
 
 

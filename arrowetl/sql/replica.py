@@ -116,12 +116,13 @@ def nearest_collation(charset: str, collation: str, known: Collection[str]) -> s
     'utf8mb4_nopad_bin'
     """
     ending = collation.partition("_")[2]
+    if (same := f"{charset}_{ending}") in known:
+        return same
     language = re.sub(r"_?(?:0900|uca1400|nopad|ai|as|ci|cs)(?=_|$)", "", ending).strip("_")
     kind = "".join(f"_{word}" for word in re.findall(r"(?:^|_)(ai|as|ci|cs)(?=_|$)", ending))
     pads = "0900" not in ending and "nopad" not in ending
     middle = f"_{language}" if language else ""
     wanted = [
-        ending,
         f"uca1400{middle}{'' if pads else '_nopad'}{kind}",
         *([] if pads else [f"{language + '_' if language else ''}0900{kind}"]),
         # To all of these two texts are the same only where they are so bit for bit, but for blanks at their ends.
@@ -275,33 +276,36 @@ def other_unique_keys(database: str, table: str) -> str:
     )
 
 
-def shapes(database: str, table: str | None = None) -> str:
+def shapes(database: str, staging: str | None = None) -> str:
     """
-    Tables, or one of them, with a number that is another once a column, the primary key or a trigger is: as this server
-    tells them, so that it is to be compared with nothing but another answer of the same one.
+    Tables, or a staging table alone, with a number that is another once a column, the primary key or a trigger is: as
+    this server tells them, so that it is to be compared with nothing but another answer of the same one.
     """
     column = "ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME, EXTRA, COLUMN_KEY = 'PRI'"
     there = mysql_literal(database)
-    columns_of, triggers_of = (
-        f" AND {name} = {mysql_literal(table)}" if table else "" for name in ("TABLE_NAME", "EVENT_OBJECT_TABLE")
+    alone = f" AND TABLE_NAME = {mysql_literal(staging)}" if staging else ""
+    said = "CONCAT_WS('#', TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT)"
+    triggers = (
+        f" UNION ALL SELECT EVENT_OBJECT_TABLE, {said} FROM information_schema.TRIGGERS "
+        f"WHERE EVENT_OBJECT_SCHEMA = {there}"
     )
+    if staging:
+        # Nobody has given it a trigger, and the server takes as long to look for one as for all columns.
+        triggers = ""
     return (
         f"SELECT MAX(name), CAST(SUM(CAST(CONV(LEFT(MD5(said), 12), 16, 10) AS UNSIGNED)) AS CHAR) FROM ("
         f"SELECT TABLE_NAME AS name, CONCAT_WS('#', {column}) AS said FROM information_schema.COLUMNS "
-        f"WHERE TABLE_SCHEMA = {there}{columns_of} UNION ALL "
-        "SELECT EVENT_OBJECT_TABLE, CONCAT_WS('#', TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT) "
-        "FROM information_schema.TRIGGERS "
-        f"WHERE EVENT_OBJECT_SCHEMA = {there}{triggers_of}"
+        f"WHERE TABLE_SCHEMA = {there}{alone}{triggers}"
         # Names may differ in capitals alone, and a catalog takes them for one.
         ") told GROUP BY BINARY name"
     )
 
 
-def pointing_at(database: str, table: str) -> str:
-    """Foreign keys of other tables that point at one: table, and key."""
+def pointing(database: str) -> str:
+    """Foreign keys that point at tables of a database: at which, of which table, and the key's name."""
     return (
-        "SELECT DISTINCT TABLE_NAME, CONSTRAINT_NAME FROM information_schema.KEY_COLUMN_USAGE "
-        f"WHERE REFERENCED_TABLE_SCHEMA = {mysql_literal(database)} AND REFERENCED_TABLE_NAME = {mysql_literal(table)}"
+        "SELECT DISTINCT REFERENCED_TABLE_NAME, TABLE_NAME, CONSTRAINT_NAME FROM information_schema.KEY_COLUMN_USAGE "
+        f"WHERE REFERENCED_TABLE_SCHEMA = {mysql_literal(database)}"
     )
 
 
