@@ -73,29 +73,29 @@ _WANT_NO_DATE = {
 
 
 def columns_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]:
-    columns: dict[str, tuple[Column, ...]] = defaultdict(tuple)
+    columns: dict[str, list[Column]] = defaultdict(list)
     rows = list(rows)
     times: dict[str, list[str]] = defaultdict(list)
     for table, name, data_type, *_ in rows:
         if data_type.lower() == "time":
             times[table].append(name)
     for table, name, data_type, column_type, nullable, charset, collation, precision, scale, extra, *generated in rows:
-        expression = generated[0] if generated else None
-        columns[table] += (
+        expression, kind, written = (generated[0] if generated else None), data_type.lower(), column_type.lower()
+        columns[table].append(
             Column(
                 name=name,
-                data_type=data_type.lower(),
-                column_type=column_type.lower() if not column_type.lower().startswith(("enum", "set")) else column_type,
+                data_type=kind,
+                column_type=column_type if written.startswith(("enum", "set")) else written,
                 nullable=nullable == "YES",
                 charset=charset,
                 collation=collation,
                 precision=None if precision is None else int(precision),
                 scale=None if scale is None else int(scale),
                 extra=extra or "",
-                depends_on=_depends_on(extra or "", expression, data_type.lower(), times[table]),
-            ),
+                depends_on=_depends_on(extra, expression, kind, times[table]) if extra else "",
+            )
         )
-    return columns
+    return defaultdict(tuple, {table: tuple(found) for table, found in columns.items()})
 
 
 def indexes_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:

@@ -144,7 +144,7 @@ class MySQL:
             # Not by a cursor, which asks the server whether it is still there, each time: a second round trip.
             result = self._connection.cmd_query(statement)
             found = self._connection.get_rows()[0] if "columns" in result else []
-        return [tuple(_text(value) for value in row) for row in found]
+        return [tuple(map(_text, row)) for row in found]
 
     @contextmanager
     def impatient(self) -> Iterator[None]:
