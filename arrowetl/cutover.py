@@ -153,7 +153,11 @@ def _switch(
     session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
 ) -> Changes:
     namespace = session.endpoint.namespace
-    session.execute(f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'")
+    begins = [f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"]
+    if plan.cutover is Cutover.SWAP:
+        # What another one is about to call its key may be this one's name.
+        begins.append(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
+    session.execute("; ".join(begins))
     if _is_bent(plan):
         # Nobody may look in between.
         with _views_made_anew(session, plan):
@@ -195,15 +199,14 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
 
 
 def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
-    # What another one is about to call its key may be this one's name.
-    session.execute(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
     met = session.rows(sql.met_by_swap(namespace, plan))
+    rows = next(int(number) for number, kind, _ in met if kind == "rows")
+    if rows != staged.expected:
+        raise miscounted(plan, "warehouse", rows, staged.expected)
+    met = [one for one in met if one[1] != "rows"]
     _make_room(session, namespace, plan, [(kind, of) for name, kind, of in met if name == plan.name_postgres])
     key = _key_renamed(session, namespace, plan, {name: kind for name, kind, _ in met})
     session.execute("; ".join([*sql.swap_warehouse(namespace, plan), *key]))
-    rows = session.count(namespace, plan.name_postgres)
-    if rows != staged.expected:
-        raise miscounted(plan, "warehouse", rows, staged.expected)
     return Changes(inserted=rows)
 
 

@@ -73,8 +73,14 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
         plan: as `plan.table_plan` made it: as if everything were to be read.
     """
     seen = around.seen.get(plan.name, NOTHING_SEEN)
-    watermark = watermark_column(plan.table, settings)
-    plan = replace(plan, structure=structure(plan), watermark=watermark, since=None, at_replica=seen.shape)
+    plan = replace(
+        plan,
+        structure=structure(plan),
+        watermark=watermark_column(plan.table, settings),
+        since=None,
+        at_replica=seen.shape,
+        catches_up=around.to == "both" and around.read_from == "source" and not in_step(plan, standing),
+    )
     if around.read_from == "replica":
         return _from_replica(plan, standing, around)
     if around.to == "warehouse":
@@ -83,10 +89,9 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     reason = _why_full(plan, standing, around)
     if (why := _forced(plan, around)) and _can_be_proven(plan, standing, around):
         reason = f"{why}: every row of source, replica and warehouse is read and compared"
-        return replace(plan, mode=Mode.FULL, reason=reason, proves=True)
+        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason, proves=True)
     if reason:
-        return replace(plan, mode=Mode.FULL, reason=reason)
-    plan = replace(plan, catches_up=around.to == "both" and not in_step(plan, standing))
+        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
     # That the source stands still says nothing of a replica that cannot be read.
     proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.replica_checksum)
     if not seen.in_transactions and not proof:

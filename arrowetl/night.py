@@ -228,7 +228,9 @@ def again(one: TablePlan, night: Night) -> Carried:
     (now,) = planned.plans
     if needs_nothing(now):
         # It had arrived; that was all that could not be said any more.
-        return replace(skipped(now, planned), mode=one.mode, status=Status.SUCCEEDED, verdict="equal")
+        return replace(
+            skipped(now, planned, datetime.now(UTC)), mode=one.mode, status=Status.SUCCEEDED, verdict="equal"
+        )
     standings = {**night.shared.standings, **planned.standings}
     shared = replace(night.shared, standings=standings, compared={})
     return _carried(now, replace(night, shared=shared))
@@ -238,7 +240,7 @@ def needs_nothing(plan: TablePlan) -> bool:
     return plan.mode is Mode.SKIPPED and not plan.catches_up
 
 
-def skipped(plan: TablePlan, planned: Planned) -> Outcome:
+def skipped(plan: TablePlan, planned: Planned, started_at: datetime) -> Outcome:
     standing = planned.standings[plan.name]
     return Outcome(
         table=plan.name,
@@ -250,6 +252,7 @@ def skipped(plan: TablePlan, planned: Planned) -> Outcome:
         rows_replica=standing.replica.rows,
         rows_warehouse=standing.warehouse.rows,
         notes=plan.notes,
+        started_at=started_at,
     )
 
 

@@ -144,10 +144,8 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         servers.source.shows_all_columns,
         folds_names,
     )
-    run = sql.run_mark(route.run_id)
-    found = replace(found, plans=tuple(replace(one, run=run) for one in found.plans))
     found = _decided_anew(found, tables_file, servers.source, replica, around)
-    found = _estimated(found, request.max_workers, book.past(way(request)))
+    found = _estimated(found, sql.run_mark(route.run_id), request.max_workers, book.past(way(request)))
     if request.read_from == "source":
         gone = missing(records, tables_file, catalog, route.source.namespace)
         found = replace(found, missing=tuple(gone), vanished=tuple(sorted({*gone, *found.vanished})))
@@ -185,9 +183,10 @@ def missing(
     return evidence.missing((name for name in known if not tables_file.of(name).excluded), catalog)
 
 
-def _estimated(found: Planned, workers: int, history: History) -> Planned:
+def _estimated(found: Planned, run: str, workers: int, history: History) -> Planned:
+    """The plans of a run, each with what it is expected to take."""
     each = zip(found.plans, estimate.of_tables(found.plans, history), strict=True)
-    plans = tuple(replace(one, expected=expected) for one, expected in each)
+    plans = tuple(replace(one, run=run, expected=expected) for one, expected in each)
     return replace(found, plans=plans, estimate=estimate.of_run(plans, workers, history))
 
 

@@ -149,7 +149,7 @@ def _ended_at_once(
     unplanned = [replace(outcome, started_at=started_at) for outcome in planned.failed]
     for outcome in unplanned:
         book.failed(run_id, outcome)
-    current = [replace(skipped(one, planned), started_at=started_at) for one in planned.plans if needs_nothing(one)]
+    current = [skipped(one, planned, started_at) for one in planned.plans if needs_nothing(one)]
     book.skipped(run_id, current, from_source)
     return unplanned, current
 
@@ -185,7 +185,8 @@ def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: i
 def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Outcome:
     standing = planned.standings.get(outcome.table, Standing())
     before = standing.warehouse if standing.warehouse.rows is not None else standing.replica
-    return replace(outcome, flags=monitor.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC)))
+    flags = monitor.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC))
+    return replace(outcome, flags=flags) if flags else outcome
 
 
 def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: TablesFile) -> dict[str, Flag]:

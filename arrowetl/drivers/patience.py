@@ -30,7 +30,7 @@ _REMEDY = (
 )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Wait:
     endpoint: Endpoint
     deadline: float
@@ -140,9 +140,10 @@ def _connections(endpoint: Endpoint, others: frozenset[int]) -> list[int]:
 
 
 def _copy(fd: int | None) -> int | None:
-    with suppress(OSError):
+    try:
         return None if fd is None else os.dup(fd)
-    return None
+    except OSError:
+        return None
 
 
 def _silent_seconds(fd: int) -> float:

@@ -117,11 +117,15 @@ def taken_by(namespace: str, names: Iterable[str]) -> str:
 
 
 def met_by_swap(namespace: str, plan: TablePlan) -> str:
-    """The same of the names that a staging table and its key are to have; and the key's name now, of kind `key`."""
-    wanted = (plan.name_postgres, shortened_key(plan.name_postgres))
+    """
+    The same of the names that a staging table and its key are to have; the key's name now, of kind `key`; and, of kind
+    `rows`, how many are staged.
+    """
+    wanted, staging = (plan.name_postgres, shortened_key(plan.name_postgres)), _staging(namespace, plan)
     return (
         f"{taken_by(namespace, wanted)} UNION ALL SELECT conname::text, 'key', NULL FROM pg_constraint "
-        f"WHERE contype = 'p' AND conrelid = {postgres_literal(_staging(namespace, plan))}::regclass"
+        f"WHERE contype = 'p' AND conrelid = {postgres_literal(staging)}::regclass "
+        f"UNION ALL SELECT count(*)::text, 'rows', NULL FROM ONLY {staging}"
     )
 
 
