@@ -13,9 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import psutil
 
@@ -30,15 +28,38 @@ _REMEDY = (
 )
 
 
-@dataclass(eq=False, slots=True)
 class _Wait:
-    endpoint: Endpoint
-    deadline: float
-    copy: int | None
-    """A descriptor of its connection, of our own: the number of another may be somebody else's by then."""
-    others: frozenset[int]
-    """Where the connection is a library's: what this process had open before, of which none is it."""
-    cut: bool = field(default=False)
+    """One, for as long as a block lasts. Not a generator: each of a run's ten thousand statements is one."""
+
+    __slots__ = ("copy", "cut", "deadline", "endpoint", "fd", "others", "seconds")
+
+    def __init__(self, endpoint: Endpoint, seconds: float, fd: int | None) -> None:
+        self.endpoint, self.seconds, self.fd, self.cut = endpoint, seconds, fd, False
+
+    def __enter__(self) -> None:
+        # A descriptor of our own: the number of another may be somebody else's by then.
+        self.copy = None if self.fd is None else _copy(self.fd)
+        # Where the connection is a library's: what this process had open before, of which none is it.
+        self.others = sockets() if self.fd is None else frozenset()
+        self.deadline = time.monotonic() + self.seconds
+        with _CHANGED:
+            if not _LOOKS.is_set():
+                _LOOKS.set()
+                threading.Thread(target=_look_after, name="patience", daemon=True).start()
+            if not _WAITS:
+                _CHANGED.notify()
+            _WAITS.add(self)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
+        with _CHANGED:
+            _WAITS.discard(self)
+            if self.copy is not None:
+                os.close(self.copy)
+        if self.cut and isinstance(error, Exception):
+            raise DatabaseConnectionError(
+                f"{self.endpoint}: no answer within {self.seconds:,.0f} seconds; the connection was cut",
+                remedy_for(_REMEDY, self.endpoint),
+            ) from error
 
 
 _WAITS: set[_Wait] = set()
@@ -47,10 +68,9 @@ _LOOKS = threading.Event()
 """Whether somebody looks after them."""
 
 
-@contextmanager
-def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> Iterator[None]:
+def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> AbstractContextManager[None]:
     """
-    A wait for a server, which is ended after so long; 0 is never.
+    A wait for a server, for as long as a block lasts, which is ended after so many seconds; 0 is never.
 
     Args:
         fd: the descriptor of the connection, where it is known; else it is one that is opened meanwhile.
@@ -58,31 +78,7 @@ def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> Itera
     Raises:
         DatabaseConnectionError: it was.
     """
-    if not seconds:
-        yield
-        return
-    wait = _Wait(endpoint, time.monotonic() + seconds, _copy(fd), frozenset() if fd is not None else sockets())
-    with _CHANGED:
-        if not _LOOKS.is_set():
-            _LOOKS.set()
-            threading.Thread(target=_look_after, name="patience", daemon=True).start()
-        if not _WAITS:
-            _CHANGED.notify()
-        _WAITS.add(wait)
-    try:
-        yield
-    except Exception as error:
-        if wait.cut:
-            raise DatabaseConnectionError(
-                f"{endpoint}: no answer within {seconds:,.0f} seconds; the connection was cut",
-                remedy_for(_REMEDY, endpoint),
-            ) from error
-        raise
-    finally:
-        with _CHANGED:
-            _WAITS.discard(wait)
-            if wait.copy is not None:
-                os.close(wait.copy)
+    return _Wait(endpoint, seconds, fd) if seconds else nullcontext()
 
 
 def patience_seconds(endpoint: Endpoint, statement_seconds: int = 0) -> float:
@@ -139,9 +135,9 @@ def _connections(endpoint: Endpoint, others: frozenset[int]) -> list[int]:
     return []
 
 
-def _copy(fd: int | None) -> int | None:
+def _copy(fd: int) -> int | None:
     try:
-        return None if fd is None else os.dup(fd)
+        return os.dup(fd)
     except OSError:
         return None
 
