@@ -93,6 +93,11 @@ def _is_unicode(column: Column) -> bool:
     return column.charset in (*_UTF8, "latin1", None)
 
 
+def _has_ascii(column: Column) -> bool:
+    # Digits and letters are the same bytes in it.
+    return column.charset not in ("ucs2", "utf16", "utf16le", "utf32")
+
+
 def _as_text(column: Column) -> str:
     """
     A text as UTF-8: its bytes, which nobody looks at before we do, as fast as the text itself.
@@ -186,9 +191,9 @@ REPLICA_TYPES: dict[str, dict[Flavour, str]] = {
     "json": {Flavour.MARIADB: "longtext CHARACTER SET utf8mb4"},
     "vector": {Flavour.MARIADB: "longblob"},
     "geomcollection": {Flavour.MARIADB: "geometrycollection"},
-    "uuid": {Flavour.MYSQL: "char(36)"},
-    "inet4": {Flavour.MYSQL: "varchar(15)"},
-    "inet6": {Flavour.MYSQL: "varchar(45)"},
+    "uuid": {Flavour.MYSQL: "char(36) CHARACTER SET ascii"},
+    "inet4": {Flavour.MYSQL: "varchar(15) CHARACTER SET ascii"},
+    "inet6": {Flavour.MYSQL: "varchar(45) CHARACTER SET ascii"},
 }
 
 RULES: tuple[Rule, ...] = (
@@ -271,9 +276,9 @@ RULES: tuple[Rule, ...] = (
       for type_, note in (("jsonb", "as PostgreSQL spells it: of equal keys the last; what is none is refused"),
                           ("json", "what is none is refused"))),
     Rule("uuid on request", LETTERS, "uuid", pa.binary(16), request=True, adoptable=False, select="CAST({c} AS CHAR)",
-         converts="uuid", canonical=("{c}", "{c}::text"), when=_is_unicode, note="what is none is refused"),
+         converts="uuid", canonical=("{c}", "{c}::text"), when=_has_ascii, note="what is none is refused"),
     Rule("inet on request", LETTERS, "inet", pa.binary(), request=True, adoptable=False, select="CAST({c} AS CHAR)",
-         converts="inet", canonical=("{c}", "host({c})"), when=_is_unicode, note="what is none is refused"),
+         converts="inet", canonical=("{c}", "host({c})"), when=_has_ascii, note="what is none is refused"),
 )  # fmt: skip
 
 # What `mask` makes of columns that tables.yml wants masked; no column has these otherwise.

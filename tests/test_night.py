@@ -406,6 +406,38 @@ def test_a_run_from_the_replica(patients: Clinic) -> None:
     assert only(patients.run())["mode"] == "skipped"
 
 
+def test_types_that_the_replicas_server_lacks(clinic: Clinic) -> None:
+    """A replica of MySQL has MariaDB's uuid and inet as texts: the warehouse's types stay what the source's became."""
+    clinic.create(
+        "CREATE TABLE visitor (Id bigint NOT NULL PRIMARY KEY, Token uuid, Host inet6, Old inet4) ENGINE=InnoDB;\n"
+        "INSERT INTO visitor VALUES (1, '123e4567-e89b-12d3-a456-426655440000', '2001:db8::ff00:42:8329', '10.0.0.1'), "
+        "(2, NULL, NULL, NULL)"
+    )
+    types = "SELECT string_agg(format_type(atttypid, atttypmod), ' ' ORDER BY attnum) FROM pg_attribute " \
+            "WHERE attrelid = 'raw.visitor'::regclass AND attnum > 0"  # fmt: skip
+    rows = 'SELECT "Token"::text, "Host"::text, "Old"::text FROM raw.visitor ORDER BY "Id"'
+    clinic.run()
+    before = clinic.warehouse(types), clinic.warehouse(rows)
+    clinic.create(
+        "ALTER TABLE visitor MODIFY Token char(36) CHARACTER SET ascii, MODIFY Host varchar(45) CHARACTER SET ascii, "
+        "MODIFY Old varchar(15) CHARACTER SET ascii;\n"
+        # As a replica of MySQL it would have been made so, and nobody had altered it.
+        "DELETE FROM etl_copy_status",
+        "replica",
+    )
+    from_replica = only(clinic.run("--all", "--from", "replica", "--force-full"))
+    after = clinic.warehouse(types), clinic.warehouse(rows)
+    only(clinic.run())
+
+    assert before[0] == [("bigint uuid inet inet",)]
+    assert before[1] == [
+        ("123e4567-e89b-12d3-a456-426655440000", "2001:db8::ff00:42:8329/128", "10.0.0.1/32"), (None, None, None),
+    ]  # fmt: skip
+    assert after == before
+    assert moved(from_replica) == (0, 0, 0)
+    assert (clinic.warehouse(types), clinic.warehouse(rows)) == before
+
+
 def test_a_run_to_the_warehouse_alone(patients: Clinic) -> None:
     """No replica is needed: a table is skipped or read whole, and deletes arrive; the replica follows later."""
     for name in [name for name in patients.environment if "REPLICATION" in name]:

@@ -197,7 +197,7 @@ def test_the_digits_of_a_type(type_: str, digits: tuple[int, ...]) -> None:
          "correct tables.t.overrides.columns.c.type; int(10) unsigned can be: "
          "bigint, boolean, smallint, integer, text"),
         (column("c", "char(5)", charset="cp1251"), "jsonb", "t.c: char(5) cannot be carried as jsonb",
-         "correct tables.t.overrides.columns.c.type; char(5) can be: text, varchar, char, bytea"),
+         "correct tables.t.overrides.columns.c.type; char(5) can be: text, varchar, char, bytea, uuid, inet"),
     ],
 )  # fmt: skip
 def test_what_it_can_be_instead(of: Column, asked: str | None, told: str, remedy: str) -> None:
@@ -389,8 +389,8 @@ def test_a_system_columns_name_is_another() -> None:
     [
         ("json", Flavour.MYSQL, Flavour.MARIADB, "longtext CHARACTER SET utf8mb4"),
         ("json", Flavour.MYSQL, Flavour.MYSQL, "json"),
-        ("uuid", Flavour.MARIADB, Flavour.MYSQL, "char(36)"),
-        ("inet6", Flavour.MARIADB, Flavour.MYSQL, "varchar(45)"),
+        ("uuid", Flavour.MARIADB, Flavour.MYSQL, "char(36) CHARACTER SET ascii"),
+        ("inet6", Flavour.MARIADB, Flavour.MYSQL, "varchar(45) CHARACTER SET ascii"),
         ("vector(3)", Flavour.MARIADB, Flavour.MARIADB, "vector(3)"),
         ("int(11)", Flavour.MARIADB, Flavour.MYSQL, "int(11)"),
     ],
