@@ -51,6 +51,8 @@ class Replica:
         )
         self._spilled = spilled
         self._tables: frozenset[str] = frozenset()
+        self._left: frozenset[str] = frozenset()
+        """Tables in which some run has staged another."""
         self.folds_names = False
         """Whether the server takes `Visit` and `visit` for one name."""
 
@@ -77,8 +79,14 @@ class Replica:
 
     def look_again(self) -> None:
         """Learn what stands there by now: a failed attempt may have left, or done, more than it knew."""
-        self._tables = self.published()
+        there = self.published()
+        self._tables = frozenset(map(self._said, there))
+        self._left = frozenset(name for name in there if name.startswith(sql.STAGING))
         self.__dict__.pop("_pointing", None)
+
+    def _said(self, name: str) -> str:
+        """A table's name as the server compares it."""
+        return name.lower() if self.folds_names else name
 
     @cached_property
     def _server(self) -> tuple[Flavour, dict[str, str]]:
@@ -107,7 +115,7 @@ class Replica:
         that staging is this run's, and whoever else would bring rows there does not find it.
         """
         ours = sql.staging_name(plan.name, plan.run)
-        left = [name for name in self._tables if sql.is_staging_of(name, plan.name)]
+        left = [name for name in self._left if sql.is_staging_of(name, plan.name)]
         with self.pool.session() as session:
             found = partitions.whole_from(session.rows(partitions.whole(None, plan.name, plan.staging_id)))
             if not found or len(left) != 1:
@@ -115,7 +123,7 @@ class Replica:
             if left != [ours]:
                 names = [sql.mysql_table(self.endpoint.database, name) for name in (left[0], ours)]
                 session.execute(f"RENAME TABLE {names[0]} TO {names[1]}")
-                self._tables = self._tables - {*left} | {ours}
+                self._left = self._left - {*left} | {ours}
         return found
 
     def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> tuple[str, ...]:
@@ -151,7 +159,7 @@ class Replica:
         with self.pool.session() as session:
             if plan.is_split or attempt:
                 session.execute(partitions.forget(None, plan.name))
-            for left in self._tables:
+            for left in self._left:
                 # Also what a run that was stopped has left, where this one can do nothing with it.
                 if sql.is_staging_of(left, plan.name):
                     session.execute(sql.drop_mysql(database, left))
@@ -292,8 +300,7 @@ class Replica:
     def _swap(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
         """Staging in the published table's place: readers see the one or the other."""
         changes, database = Changes(inserted=staged.rows), self.endpoint.database
-        said = str.lower if self.folds_names else str
-        exists = said(plan.name) in map(said, self._tables)
+        exists = self._said(plan.name) in self._tables
         refuse_pointed_at(self._pointing, plan, self.folds_names)
         with self.pool.session() as session:
             rows = begin_switch(session, database, plan)

@@ -185,8 +185,8 @@ def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: i
 def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Outcome:
     standing = planned.standings.get(outcome.table, Standing())
     before = standing.warehouse if standing.warehouse.rows is not None else standing.replica
-    flags = monitor.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC))
-    return replace(outcome, flags=flags) if flags else outcome
+    raised = monitor.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC))
+    return replace(outcome, flags=raised) if raised else outcome
 
 
 def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: TablesFile) -> dict[str, Flag]:
