@@ -11,6 +11,7 @@ Settings come from the environment (README, Configure). Errors are one tree,
 """
 
 from arrowetl import memory  # noqa: F401 - before Polars, whose allocator it tells
+from arrowetl._version import __version__
 from arrowetl.errors import (
     ArrowetlError,
     ConfigurationError,
@@ -26,10 +27,7 @@ from arrowetl.errors import (
     ValidationError,
     VerificationError,
 )
-
-__version__ = "0.1.0"
-
-from arrowetl.etl import Etl, open  # after the version, which `analyze` writes down
+from arrowetl.etl import Etl, open
 
 __all__ = [
     "ArrowetlError",

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from arrowetl import __version__, drivers, limits
+from arrowetl import drivers, limits
+from arrowetl._version import __version__
 from arrowetl.receipt import digest
 from arrowetl.record import Known
 from arrowetl.sql import archive, tables

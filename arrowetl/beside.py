@@ -18,13 +18,13 @@ from arrowetl.options import shared
 
 def demo_of_sandbox() -> ModuleType:
     """
-    `sandbox.demo`, with all that it needs.
+    `demo`, with all that it needs.
 
     Raises:
         UsageError: arrowetl was installed without it.
     """
     try:
-        from arrowetl.sandbox import demo
+        from arrowetl import demo
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the sandbox and the demo need {error.name}, which is not installed", "pip install 'arrowetl[sandbox]'"

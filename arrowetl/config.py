@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from arrowetl import limits, webhook
+from arrowetl import limits
 from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
 from arrowetl.mask import KEY_CHARACTERS_MIN, KEY_VARIABLE
 from arrowetl.route import VARIABLES, Credentials, Endpoint, reserved_place
@@ -26,11 +27,12 @@ ENVIRONMENTS = ("production", "test")
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
 DEFAULT_TABLES = Path("conf/tables.yml")
 DEFAULT_SPILL_DIRECTORY = tempfile.gettempdir()
+WEBHOOK_VARIABLE = "ARROWETL_WEBHOOK_URL"
 
 # Name → (default, what it is for); `validate` lists them.
 ARROWETL_VARIABLES = {
     "ARROWETL_SPILL_DIR": (DEFAULT_SPILL_DIRECTORY, "partitions wait for LOAD DATA in a private directory below it"),
-    webhook.VARIABLE: (
+    WEBHOOK_VARIABLE: (
         "not set",
         "is sent JSON of tables that failed or were slow, as tables.yml chooses by `monitoring`",
     ),
@@ -50,7 +52,7 @@ PATIENCE = {
     ),
 }
 ARROWETL_VARIABLES |= {name: (str(default), purpose) for name, (default, purpose, _) in PATIENCE.items()}
-SECRETS = {KEY_VARIABLE, webhook.VARIABLE}
+SECRETS = {KEY_VARIABLE, WEBHOOK_VARIABLE}
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,9 @@ def settings_from_environment(
     mask_key = values.get(KEY_VARIABLE, "")
     if mask_key and len(mask_key) < KEY_CHARACTERS_MIN:
         problems.append(f"{KEY_VARIABLE}: must be {KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}")
-    address = values.get(webhook.VARIABLE, "").strip()
-    if address and not webhook.is_address(address):
-        problems.append(f"{webhook.VARIABLE}: must be an address like https://hooks.example.org/…")
+    address = values.get(WEBHOOK_VARIABLE, "").strip()
+    if address and not is_address(address):
+        problems.append(f"{WEBHOOK_VARIABLE}: must be an address like https://hooks.example.org/…")
     measured = values.get("ARROWETL_METRICS_FILE", "").strip()
     if measured and not Path(measured).parent.is_dir():
         problems.append(f"ARROWETL_METRICS_FILE: no directory {Path(measured).parent}")
@@ -368,3 +370,15 @@ def worker_count(workers: int) -> int:
     if not 1 <= workers <= limits.workers_max:
         raise UsageError(f"--max-workers must be 1 … {limits.workers_max}, got {workers}")
     return workers
+
+
+def is_address(url: str) -> bool:
+    """
+    >>> is_address("https://hooks.example.org/T0/B0"), is_address("file:///etc/passwd")
+    (True, False)
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -25,7 +25,7 @@ from arrowetl.errors import (
     StagingLostError,
     ours,
 )
-from arrowetl.fencing import miscounted, refuse_acting_keys, require_own
+from arrowetl.fencing import miscounted, require_own
 from arrowetl.model import Cutover, Drift, Mode, TablePlan
 from arrowetl.outcome import Changes, Recorded, Staged
 from arrowetl.sql.history import mark_published
@@ -257,7 +257,7 @@ def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
 
 def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     """The difference first, then only that; or all out and all in, where the difference is most of it."""
-    refuse_acting_keys(session, namespace, plan)
+    _refuse_acting_keys(session, namespace, plan)
     if plan.mode is Mode.INCREMENTAL:
         # Rows that were staged, and went while the rest was compared.
         session.execute(sql.unstage(namespace, plan))
@@ -281,6 +281,20 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
             changes = replace(changes, inserted=written, updated=0)
     session.execute(sql.drop_postgres(namespace, sql.diff_name(plan.name_postgres, plan.run)))
     return changes
+
+
+def _refuse_acting_keys(warehouse: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """
+    Raises:
+        DataLoadingError: rows that are removed or changed would take other tables' rows with them.
+    """
+    if acting := warehouse.rows(sql.acting_keys(namespace, plan.name_postgres)):
+        keys = ", ".join(f"{key} of {table}" for table, key in acting)
+        raise DataLoadingError(
+            f"{plan.name}: foreign keys at the warehouse would remove or change rows of other tables with its own "
+            f"({keys}); nothing was changed there",
+            "drop them there, or make them anew without ON DELETE and ON UPDATE: nothing would tell what they did",
+        )
 
 
 def _require_written(plan: TablePlan, written: int, wanted: int) -> None:

@@ -7,13 +7,13 @@ run, and lets it switch, is the business of `locks`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from arrowetl.again import Session
-from arrowetl.errors import DatabaseQueryError, DataLoadingError, LockLostError, VerificationError
+from arrowetl.errors import DatabaseQueryError, LockLostError, VerificationError
 from arrowetl.model import TablePlan
-from arrowetl.sql import acting_keys, fence, staging_name
+from arrowetl.sql import fence, staging_name
 
 
 def require_own(session: Session, namespace: str | None, plan: TablePlan) -> None:
@@ -61,38 +61,6 @@ def _require_mark(found: Sequence[tuple[Any, ...]], end: str, plan: TablePlan) -
         raise LockLostError(
             f"{plan.name}: not switched at the {end}: the run's lock was lost, and {other}",
             "run again; what the other run has done stands",
-        )
-
-
-def refuse_pointed_at(keys_there: Iterable[tuple[str, str, str]], plan: TablePlan, folds_names: bool) -> None:
-    """
-    Args:
-        keys_there: the replica's foreign keys: the table that each points at, whose it is, and its name.
-
-    Raises:
-        DataLoadingError: somebody's foreign keys at the replica point at a table that is to be made anew.
-    """
-    said = str.lower if folds_names else str
-    if pointing := [(table, key) for to, table, key in keys_there if said(to) == said(plan.name)]:
-        keys = ", ".join(f"{key} of {table}" for table, key in pointing)
-        raise DataLoadingError(
-            f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be made anew; nothing was "
-            "changed there",
-            "drop them there: the table that they point at would be another one",
-        )
-
-
-def refuse_acting_keys(warehouse: Session, namespace: str, plan: TablePlan) -> None:
-    """
-    Raises:
-        DataLoadingError: rows that are removed or changed would take other tables' rows with them.
-    """
-    if acting := warehouse.rows(acting_keys(namespace, plan.name_postgres)):
-        keys = ", ".join(f"{key} of {table}" for table, key in acting)
-        raise DataLoadingError(
-            f"{plan.name}: foreign keys at the warehouse would remove or change rows of other tables with its own "
-            f"({keys}); nothing was changed there",
-            "drop them there, or make them anew without ON DELETE and ON UPDATE: nothing would tell what they did",
         )
 
 

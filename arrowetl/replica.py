@@ -8,7 +8,7 @@ It receives spills' text and gives back counts. Reading from the replica is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from arrowetl import drivers, infile, limits, schema, sql
 from arrowetl.again import brought_again
 from arrowetl.dialect import Flavour
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, ReplicaBehindError
-from arrowetl.fencing import begin_switch, miscounted, refuse_pointed_at, require_own
+from arrowetl.fencing import begin_switch, miscounted, require_own
 from arrowetl.model import Field, Mode, Partition, TablePlan
 from arrowetl.outcome import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.route import Endpoint
@@ -301,7 +301,7 @@ class Replica:
         """Staging in the published table's place: readers see the one or the other."""
         changes, database = Changes(inserted=staged.rows), self.endpoint.database
         exists = self._said(plan.name) in self._tables
-        refuse_pointed_at(self._pointing, plan, self.folds_names)
+        _refuse_pointed_at(self._pointing, plan, self.folds_names)
         with self.pool.session() as session:
             rows = begin_switch(session, database, plan)
             if rows != staged.expected:
@@ -370,6 +370,24 @@ class Replica:
 
     def close(self) -> None:
         self.pool.close()
+
+
+def _refuse_pointed_at(keys_there: Iterable[tuple[str, str, str]], plan: TablePlan, folds_names: bool) -> None:
+    """
+    Args:
+        keys_there: the replica's foreign keys: the table that each points at, whose it is, and its name.
+
+    Raises:
+        DataLoadingError: somebody's foreign keys at the replica point at a table that is to be made anew.
+    """
+    said = str.lower if folds_names else str
+    if pointing := [(table, key) for to, table, key in keys_there if said(to) == said(plan.name)]:
+        keys = ", ".join(f"{key} of {table}" for table, key in pointing)
+        raise DataLoadingError(
+            f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be made anew; nothing was "
+            "changed there",
+            "drop them there: the table that they point at would be another one",
+        )
 
 
 def folds_names(session: drivers.MySQL) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from arrowetl import config, estimate, jobs, monitor, overrides, planning, preflight, receipt, webhook
 from arrowetl.archive import Archive, versions
-from arrowetl.config import Settings
+from arrowetl.config import WEBHOOK_VARIABLE, Settings
 from arrowetl.errors import ArrowetlError
 from arrowetl.events import Event, RunEnded, RunPlanned, Step, StepBegan, TableEnded
 from arrowetl.jobs import Servers
@@ -207,7 +207,7 @@ def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summ
         return summary
     about = {"run_id": summary.run_id, "environment": summary.environment, "clinic": settings.clinic or None}
     wrong = webhook.post(settings.webhook, {**about, "exit_code": summary.exit_code, "alerts": alerts})
-    words = f"nobody could be told of {len(alerts)} alerts at {webhook.VARIABLE}: {wrong}"
+    words = f"nobody could be told of {len(alerts)} alerts at {WEBHOOK_VARIABLE}: {wrong}"
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
 

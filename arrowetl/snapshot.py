@@ -23,7 +23,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from arrowetl import __version__, coerce, condition, config, files, limits, preflight
+from arrowetl import coerce, condition, config, files, limits, preflight
+from arrowetl._version import __version__
 from arrowetl.config import Settings
 from arrowetl.errors import ConfigurationError, DatabaseQueryError, DataError, UsageError
 from arrowetl.pieces import OfMySQL, OfWarehouse, Read, Reader, Request

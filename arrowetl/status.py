@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from arrowetl import files, metrics, monitor, preflight, webhook
-from arrowetl.config import Settings, chosen_tables
+from arrowetl.config import WEBHOOK_VARIABLE, Settings, chosen_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError, Interrupted
 from arrowetl.judgement import Facts, Judgement, judge
 from arrowetl.ledger import Ledger
@@ -159,7 +159,7 @@ def alert(settings: Settings, found: Status) -> str | None:
     """
     if not settings.webhook:
         raise EnvironmentError(
-            f"{webhook.VARIABLE} is not set, and nobody can be alerted", f"set {webhook.VARIABLE}, or leave out --alert"
+            f"{WEBHOOK_VARIABLE} is not set, and nobody can be alerted", f"set {WEBHOOK_VARIABLE}, or leave out --alert"
         )
     alerts = monitor.late(found.tables, _chosen(settings).tables)
     if found.missed:
@@ -170,4 +170,4 @@ def alert(settings: Settings, found: Status) -> str | None:
     run_id = found.run["run_id"] if found.run else None
     about = {"run_id": run_id, "environment": found.environment, "clinic": settings.clinic or None, "exit_code": None}
     wrong = webhook.post(settings.webhook, {**about, "alerts": alerts})
-    return f"nobody could be told of {len(alerts)} alerts at {webhook.VARIABLE}: {wrong}" if wrong else None
+    return f"nobody could be told of {len(alerts)} alerts at {WEBHOOK_VARIABLE}: {wrong}" if wrong else None

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from arrowetl import __version__, estimate, limits, partition, plan, watermarks
+from arrowetl import estimate, limits, partition, plan, watermarks
+from arrowetl._version import __version__
 from arrowetl.model import Table
 from arrowetl.sql.probe import Probed
 from arrowetl.watermarks import Candidate, Strategy

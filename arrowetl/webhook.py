@@ -12,23 +12,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from arrowetl import limits
-
-VARIABLE = "ARROWETL_WEBHOOK_URL"
-
-
-def is_address(url: str) -> bool:
-    """
-    >>> is_address("https://hooks.example.org/T0/B0"), is_address("file:///etc/passwd")
-    (True, False)
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -44,7 +29,7 @@ _OPENER = urllib.request.build_opener(_NoRedirects)
 def post(url: str, document: Mapping[str, Any]) -> str | None:
     """Send a document; what went wrong, in words that do not tell the address, of which a part is a password."""
     body = json.dumps(document, default=str).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - is_address
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - config.is_address
     try:
         with _OPENER.open(request, timeout=limits.webhook_seconds):
             return None

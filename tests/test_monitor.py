@@ -16,7 +16,7 @@ import pytest
 from conftest import Clinic
 from test_security import listening
 
-from arrowetl import monitor, webhook
+from arrowetl import config, monitor, webhook
 from arrowetl.model import Mode
 from arrowetl.outcome import Coercion, Flag, Outcome, Status, Summary
 from arrowetl.record import Record
@@ -70,7 +70,7 @@ def test_what_is_flagged(
      ("hooks.example.org", False), ("http://", False), ("http://[::1", False)],
 )  # fmt: skip
 def test_where_alerts_may_be_sent(url: str, good: bool) -> None:
-    assert webhook.is_address(url) is good
+    assert config.is_address(url) is good
 
 
 # --- on real servers ----------------------------------------------------------------------------

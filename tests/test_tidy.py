@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lowest first. A module may import from its own layer only what stands before it, and from any layer below;
 # those of the edge are blind to each other.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "ground": ("errors", "limits", "dialect", "model", "record", "route", "outcome", "events", "verdict"),
+    "ground": ("_version", "errors", "limits", "dialect", "model", "record", "route", "outcome", "events", "verdict"),
     "core": (
         "printable",
         "judgement",
@@ -115,6 +115,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "progress",
         "__init__",
         "options",
+        "demo",
         "beside",
         "fleet_commands",
         "opening",
@@ -126,11 +127,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
 BLIND = {"edge"}
 # `--version` and the package's own name are everybody's; the sandbox stands beside, and only commands ask it.
 EXCEPTIONS = {
-    ("treatment", "__init__"),
-    ("archive", "__init__"),
-    ("snapshot", "__init__"),
-    ("cli", "sandbox"),
+    ("demo", "sandbox"),
     ("beside", "sandbox"),
+    ("cli", "sandbox"),
 }
 
 DRIVERS = {"connectorx", "mysql", "adbc_driver_manager", "adbc_driver_postgresql", "pgpq", "psycopg"}

@@ -5,12 +5,12 @@ What is said to MySQL and MariaDB to read of them. What only a replica is told i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from arrowetl.dialect import GEOMETRIES, INTEGERS, Flavour
 from arrowetl.model import Column, Field, Partition, Table
 from arrowetl.schema import expression, image
-from arrowetl.sql.names import mysql_literal, mysql_name, mysql_table
+from arrowetl.sql.names import mysql_literal, mysql_name, mysql_table, within
 
 
 def catalog(database: str) -> Mapping[str, str]:
@@ -181,30 +181,6 @@ def changed_keys(database: str, table: str, key: str, watermark: str | None, sin
         f"SELECT {mysql_name(key)} FROM {mysql_table(database, table)} "
         f"WHERE {mysql_name(watermark)} >= {mysql_literal(since)}"
     )
-
-
-def within(key: str, part: Partition) -> list[str]:
-    """The conditions that hold for the keys of a partition; the key as SQL has it."""
-    conditions = []
-    if part.lower is not None:
-        conditions.append(f"{key} >= {part.lower}")
-    if part.upper is not None:
-        conditions.append(f"{key} < {part.upper}")
-    if part.keys is not None:
-        conditions.append(f"{key} IN ({', '.join(map(str, part.keys))})")
-    return conditions
-
-
-def inside(key: str, part: Partition) -> str:
-    """WHERE: the key, as SQL has it, is in the partition."""
-    conditions = within(key, part)
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-def outside(key: str, parts: Iterable[Partition]) -> str:
-    """WHERE: the key is in none of the partitions."""
-    ranges = [" AND ".join(within(key, part)) or "TRUE" for part in parts]
-    return " WHERE " + " AND ".join(f"NOT ({conditions})" for conditions in ranges)
 
 
 def _where(key: str | None, part: Partition, watermark: str | None = None) -> str:

@@ -5,8 +5,10 @@ Names and values as either language writes them, and what a run calls the tables
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from arrowetl import limits
+from arrowetl.model import Partition
 from arrowetl.schema import shortened
 
 STAGING = "arrowetl_staging_"
@@ -165,3 +167,27 @@ def holds(number: int) -> str:
 def mysql_holds(lock: str) -> str:
     """The same of one of MySQL's locks; its name as a literal."""
     return f"SELECT COALESCE(IS_USED_LOCK({lock}) = CONNECTION_ID(), 0)"
+
+
+def within(key: str, part: Partition) -> list[str]:
+    """The conditions that hold for the keys of a partition; the key as SQL has it."""
+    conditions = []
+    if part.lower is not None:
+        conditions.append(f"{key} >= {part.lower}")
+    if part.upper is not None:
+        conditions.append(f"{key} < {part.upper}")
+    if part.keys is not None:
+        conditions.append(f"{key} IN ({', '.join(map(str, part.keys))})")
+    return conditions
+
+
+def inside(key: str, part: Partition) -> str:
+    """WHERE: the key, as SQL has it, is in the partition."""
+    conditions = within(key, part)
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def outside(key: str, parts: Iterable[Partition]) -> str:
+    """WHERE: the key is in none of the partitions."""
+    ranges = [" AND ".join(within(key, part)) or "TRUE" for part in parts]
+    return " WHERE " + " AND ".join(f"NOT ({conditions})" for conditions in ranges)

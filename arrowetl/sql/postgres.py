@@ -10,10 +10,10 @@ from arrowetl import limits
 from arrowetl.model import Cutover, Field, Partition, TablePlan
 from arrowetl.schema import read_back, shortened
 from arrowetl.sql import united
-from arrowetl.sql.mysql import inside
 from arrowetl.sql.names import (
     diff_name,
     gone_name,
+    inside,
     is_ours,
     key_of,
     postgres_literal,

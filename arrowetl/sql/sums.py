@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from arrowetl.model import Field, Partition
 from arrowetl.schema import canonical, image, is_a_date, is_long, is_of_letters, may_hold_a_mark, shown
-from arrowetl.sql.mysql import within
-from arrowetl.sql.names import mysql_name, mysql_table, postgres_name, postgres_table
+from arrowetl.sql.names import mysql_name, mysql_table, postgres_name, postgres_table, within
 
 IMAGES, TEXTS = "images", "texts"
 """The two ways in which a row is told: as MySQL and MariaDB store it, and as every server can say it."""
