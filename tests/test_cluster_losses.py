@@ -114,7 +114,7 @@ def test_a_run_on_a_cluster(practice: Clinic) -> None:
 def test_a_worker_is_killed_every_few_seconds(practice: Clinic) -> None:
     with cluster(practice.environment, 4) as there:
         killed = iter(range(1_000))
-        run = carried(practice, there, lambda: there.kill(f"worker{next(killed) % 4}"), 4)
+        run = carried(practice, there, lambda: there.kill(f"worker{next(killed) % 4}"), 3)
         kills = next(killed)
     again = practice.run("--all") if run["exit_code"] else run
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -234,13 +235,16 @@ def test_a_clock_that_jumps(notes: Clinic) -> None:
 
 @contextmanager
 def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
-    assert os.geteuid() == 0, "a small tmpfs is mounted for this test, which takes root"
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if sudo and (not shutil.which("sudo") or subprocess.run([*sudo, "true"], capture_output=True).returncode):
+        pytest.skip("a small disk is mounted for this test, which takes root, or sudo that asks for no password")
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0755", "tmpfs", str(place)], check=True)
+    owned = f"size={mebibytes}m,mode=0755,uid={os.getuid()},gid={os.getgid()}"
+    subprocess.run([*sudo, "mount", "-t", "tmpfs", "-o", owned, "tmpfs", str(place)], check=True)
     try:
         yield place
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        subprocess.run([*sudo, "umount", "-l", str(place)], check=True)
         place.rmdir()
 
 
