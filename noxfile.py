@@ -86,10 +86,11 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, by ruff."""
-    session.install(*_tools("ruff"))
+    """Style, by ruff; and which package may import which, by import-linter."""
+    session.install(*_tools("ruff", "import-linter"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
 
 
 @nox.session

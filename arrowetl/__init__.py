@@ -10,8 +10,12 @@ Settings come from the environment (README, Configure). Errors are one tree,
 `arrowetl.ArrowetlError`, drawn in `arrowetl.errors`.
 """
 
-from arrowetl import memory  # noqa: F401 - before Polars, whose allocator it tells
+from arrowetl.workers import memory  # noqa: F401 - before Polars, whose allocator it tells
+
+# isort: split
+
 from arrowetl._version import __version__
+from arrowetl.api import Etl, open
 from arrowetl.errors import (
     ArrowetlError,
     ConfigurationError,
@@ -27,7 +31,6 @@ from arrowetl.errors import (
     ValidationError,
     VerificationError,
 )
-from arrowetl.etl import Etl, open
 
 __all__ = [
     "ArrowetlError",

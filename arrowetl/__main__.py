@@ -8,10 +8,10 @@ import sys
 def main() -> None:
     """The program; a Ctrl-C while it is still being read in ends it without a word."""
     try:
-        from arrowetl import cli
+        from arrowetl.cli.main import main as program
     except KeyboardInterrupt:
         sys.exit(130)
-    cli.main()
+    program()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """
 The journey of finding out how fast a table can be carried, and by how many partitions of which size.
 
-Real servers, real rows, the same `carry` as a run's; staging is filled and
+Real servers, real rows, the same `load_partition` as a run's; staging is filled and
 dropped again, and nothing that is published is touched. Sizes are tried
 first, then numbers of workers at the best size, and what came out best is
-measured against the default, in turn. `report` shows it; `overrides` keeps it.
+measured against the default, in turn. `report` shows it; `tables_yml_edit` keeps it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from arrowetl import limits, partition, planning, schema
-from arrowetl import run as running
-from arrowetl.carry import carry, ends_of
-from arrowetl.config import Settings
+from arrowetl import limits
+from arrowetl.config.env import Settings
+from arrowetl.config.tables_yml import business_hours_now, read_tables
 from arrowetl.errors import ArrowetlError, DataError
-from arrowetl.jobs import Job, servers_of
-from arrowetl.ledger import Ledger
-from arrowetl.model import Cutover, Drift, Mode, Partition, TablePlan
-from arrowetl.outcome import LEGS, PartitionOutcome
-from arrowetl.pace import Pace
-from arrowetl.planning import Request
-from arrowetl.route import Choices, Route
-from arrowetl.tables_file import business_hours_now, read_tables
-from arrowetl.workers import Workers
+from arrowetl.model.connection import Choices, Route
+from arrowetl.model.plan import Cutover, Drift, Mode, Partition, TablePlan
+from arrowetl.model.result import LEGS, PartitionOutcome
+from arrowetl.pipeline import plan_run
+from arrowetl.pipeline import run as running
+from arrowetl.pipeline.load_partition import carry, ends_of
+from arrowetl.pipeline.plan_run import Request
+from arrowetl.planning import partitioning
+from arrowetl.planning.pacing import Pace
+from arrowetl.state.ledger import Ledger
+from arrowetl.types import mapping
+from arrowetl.workers.jobs import Job, servers_of
+from arrowetl.workers.pool import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def _tried(at: Trials, to: str) -> Benched:
     at.trial(begin)  # the first one finds cold caches, and is not counted
     first = at.trial(begin, indexes=True)
     notes = []
-    if not partition.can_be_split(at.plan.table):
+    if not partitioning.can_be_split(at.plan.table):
         notes.append("its primary key is no integer: it is carried in one partition, whatever is chosen")
     sizes = [size for size in at.sizes() if size != begin.partition_bytes]
     if at.plan.scans:
@@ -178,7 +181,7 @@ class Trials:
     def sizes(self) -> list[int]:
         """Sizes of partitions worth trying: those of which the table has several, and that tables.yml allows."""
         table = self.plan.table
-        if not partition.can_be_split(table):
+        if not partitioning.can_be_split(table):
             return []
         most = min(table.rows, (self.plan.batch_size or table.rows) + 1) * max(table.row_bytes, 1)
         return [size for size in limits.bench_partition_bytes if size < most]
@@ -208,7 +211,7 @@ class Trials:
         """Stage what can be carried in a share of the time that is left."""
         share = max((self.deadline - time.monotonic()) / left, limits.bench_trial_seconds)
         until, ends = time.monotonic() + share, ends_of(self.plan, servers_of(self._route))
-        rows = partition.rows_per_partition(self.plan.table, self.plan.batch_size, pace.partition_bytes)
+        rows = partitioning.rows_per_partition(self.plan.table, self.plan.batch_size, pace.partition_bytes)
         scans = self.plan.scans and pace.partition_bytes == self.begin.partition_bytes
         plan = replace(self.plan, partition_bytes=pace.partition_bytes, scans=scans, rows_per_partition=rows)
         hands = Workers("thread", pace.at_a_time, pace, learns=False)
@@ -239,7 +242,7 @@ class Trials:
 
 def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger) -> TablePlan:
     """As if it had never been loaded: what the ends have is left alone."""
-    planned = planning.planned(request, tables_file, route, book)
+    planned = plan_run.planned(request, tables_file, route, book)
     for outcome in planned.failed:
         raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
     if not planned.plans:
@@ -248,7 +251,7 @@ def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger)
     # Under a name of its own: that of the published table's key is taken.
     return replace(
         one, mode=Mode.FULL, proves=False, cutover=Cutover.SWAP, published=None, drift=Drift(), catches_up=False,
-        name_postgres=schema.postgres_name(f"{_PREFIX}{one.name_postgres}"),
+        name_postgres=mapping.postgres_name(f"{_PREFIX}{one.name_postgres}"),
     )  # fmt: skip
 
 

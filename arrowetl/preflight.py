@@ -14,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from arrowetl import catalog, config, drivers, limits, sql
-from arrowetl.config import Settings
+from arrowetl import drivers, limits, sql
+from arrowetl.config import env
+from arrowetl.config.env import Settings
+from arrowetl.config.tables_yml import TablesFile, examined_tables
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
-from arrowetl.replica import folds_names
-from arrowetl.route import Endpoint
-from arrowetl.tables_file import TablesFile, examined_tables
+from arrowetl.model.connection import Endpoint
+from arrowetl.replica.loader import folds_names
+from arrowetl.source import catalog, source_sql
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, lis
         count = f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}"
         tables = session.rows(count)[0][0]
         facts.append(("tables", str(tables)))
-        if doubts := catalog.doubts(session.rows(sql.habits())):
+        if doubts := catalog.doubts(session.rows(source_sql.habits())):
             facts.append(("stamps of MyISAM", f"not believed: {doubts}; tables are compared instead"))
         if not tables:
             problems.append(f"no table of {endpoint.database} can be seen: grant SELECT on it")
@@ -279,7 +281,7 @@ def validate_tables(settings: Settings) -> tuple[TablesFile | None, list[str]]:
     problems = [str(problem)] if problem else []
     try:
         if hashed := found.hashed():
-            config.require_mask_key(settings, hashed)
+            env.require_mask_key(settings, hashed)
     except ConfigurationError as error:
         problems.append(str(error))
     return found, problems

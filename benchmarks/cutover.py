@@ -20,13 +20,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowetl import drivers, plan, sql
-from arrowetl.model import Cutover, Partition, TablePlan
-from arrowetl.outcome import Staged
-from arrowetl.route import TableSettings
+from arrowetl import drivers
+from arrowetl.model.connection import TableSettings
+from arrowetl.model.plan import Cutover, Partition, TablePlan
+from arrowetl.model.result import Staged
+from arrowetl.planning import table_plan
 from arrowetl.sandbox import opendental, seed, servers
-from arrowetl.source import Source
-from arrowetl.warehouse import Warehouse
+from arrowetl.source.reader import Source
+from arrowetl.warehouse import warehouse_sql
+from arrowetl.warehouse.loader import Warehouse
 
 TABLE = "procedurelog"
 SHARES = (0.0, 0.005, 0.2, 0.5, 1.0)
@@ -59,8 +61,8 @@ def measured(
     staged = time.perf_counter()
     if one.cutover is Cutover.SWAP:
         with session.transaction():
-            session.execute(sql.drop_postgres("raw", one.name_postgres))
-            session.execute(sql.swap_warehouse("raw", one.name_postgres))
+            session.execute(warehouse_sql.drop_postgres("raw", one.name_postgres))
+            session.execute(warehouse_sql.swap_warehouse("raw", one.name_postgres))
         how = "swap"
     else:
         changes = warehouse.cutover(one, Staged(rows.num_rows, 0, rows.num_rows), {}, lambda changes: "SELECT 1")
@@ -79,14 +81,14 @@ def main() -> int:
         seed.fill(admin, opendental.tables(factor)[TABLE], factor, opendental.SEED, Path(directory))
         source, warehouse = Source(sandbox.source), Warehouse(sandbox.warehouse)
         session = drivers.Postgres(sandbox.warehouse)
-        first = plan.table_plan(source.catalog()[TABLE], TableSettings(), None)
+        first = table_plan.table_plan(source.catalog()[TABLE], TableSettings(), None)
         first, rows = source.extract(first, Partition(0, None, None))
         warehouse.open()
         session.execute("CREATE TABLE raw.etl_partition_status (table_name text, token text)")
         measured(warehouse, session, first, rows)
         print(f"{rows.num_rows:,} rows of {rows.num_columns} columns")
         for share in SHARES:
-            there = plan.table_plan(first.table, TableSettings(), warehouse.published()[TABLE], remembered=())
+            there = table_plan.table_plan(first.table, TableSettings(), warehouse.published()[TABLE], remembered=())
             for one in (replace(there, fields=first.fields), first):
                 staging, switch, bytes_, how = measured(warehouse, session, one, changed(rows, share))
                 print(f"{share:6.1%} changed, {how:8}: staging {staging:5.2f} s, cutover {switch:5.2f} s, "

@@ -19,11 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from arrowetl import coerce, drivers, infile, plan
-from arrowetl.model import Partition, TablePlan
-from arrowetl.route import TableSettings
+from arrowetl import drivers
+from arrowetl.model.connection import TableSettings
+from arrowetl.model.plan import Partition, TablePlan
+from arrowetl.planning import table_plan
 from arrowetl.sandbox import opendental, seed, servers
-from arrowetl.source import Source
+from arrowetl.source.reader import Source
+from arrowetl.types import to_infile, to_postgres
 
 TABLE = "procedurelog"
 FLOOR = 0.9
@@ -65,7 +67,7 @@ def main() -> int:
     with servers.sandbox("benchmark") as sandbox:
         rows = filled(sandbox.admin("source"), chosen.factor)
         source = Source(sandbox.source)
-        planned = plan.table_plan(source.catalog()[TABLE], TableSettings(), None)
+        planned = table_plan.table_plan(source.catalog()[TABLE], TableSettings(), None)
         print(f"{TABLE}: {rows:,} rows of {len(planned.fields)} columns, MyISAM, one connection, {chosen.pairs} pairs")
         whole = Partition(0, None, None)
         names = ", ".join(f"`{field.column.name}`" for field in planned.fields)
@@ -82,11 +84,11 @@ def main() -> int:
 
 def _conversions(planned: TablePlan, table: Any, rows: int) -> None:
     """What it costs, after the read, to make the warehouse's values and the replica's text of it."""
-    _, coercions = coerce.to_warehouse(TABLE, table, planned.fields, None)
+    _, coercions = to_postgres.to_warehouse(TABLE, table, planned.fields, None)
     assert coercions == (), "the table was to have no odd value"
     for name, work in {
-        "values for the warehouse": lambda: coerce.to_warehouse(TABLE, table, planned.fields, None),
-        "text for the replica": lambda: infile.write(table, planned.fields, io.BytesIO()),
+        "values for the warehouse": lambda: to_postgres.to_warehouse(TABLE, table, planned.fields, None),
+        "text for the replica": lambda: to_infile.write(table, planned.fields, io.BytesIO()),
     }.items():
         took = statistics.median(seconds(work) for _ in range(5))
         print(f"{name}: {took / rows * 1e6:.2f} s per million rows")

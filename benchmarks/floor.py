@@ -18,11 +18,14 @@ from typing import Any
 import measure
 from rivals import client
 
-from arrowetl import drivers, infile, plan, sql
-from arrowetl.model import Partition
-from arrowetl.route import TableSettings
+from arrowetl import drivers
+from arrowetl.model.connection import TableSettings
+from arrowetl.model.plan import Partition
+from arrowetl.planning import table_plan
+from arrowetl.replica import replica_sql
 from arrowetl.sandbox.servers import Sandbox
-from arrowetl.source import Source
+from arrowetl.source.reader import Source
+from arrowetl.types import to_infile
 
 _ENDED_SECONDS = 0.5
 
@@ -45,7 +48,7 @@ def floor(sandbox: Sandbox, table: str, cores: int) -> dict[str, Any]:
         query = client(sandbox.source, "mariadb", "--quick", "--batch", "-N", "-e", f"SELECT * FROM `{table}`")
         subprocess.run(["bash", "-c", f"{query} > /dev/null"], check=True)
     source = Source(sandbox.source)
-    planned = plan.table_plan(source.catalog()[table], TableSettings(), None)
+    planned = table_plan.table_plan(source.catalog()[table], TableSettings(), None)
     with tempfile.TemporaryDirectory() as directory:
         _load(sandbox, source, planned, Path(directory), step)
     source.close()
@@ -61,18 +64,18 @@ def _load(sandbox: Sandbox, source: Source, planned: Any, directory: Path, step:
     flavour = session.flavour
     collations = dict(session.rows("SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS"))
     session.execute(f"DROP TABLE IF EXISTS {replica.database}.floor")
-    session.execute(sql.create_replica(replica.database, "floor", planned, flavour, collations))
+    session.execute(replica_sql.create_replica(replica.database, "floor", planned, flavour, collations))
     paths = []
     for part in source.partitions(planned):
         read, rows = source.extract(planned, Partition(part.index, part.lower, part.upper))
         paths.append(directory / f"{part.index}.tsv")
         with paths[-1].open("wb") as file:
-            infile.write(rows, read.fields, file)
+            to_infile.write(rows, read.fields, file)
     with step("load"):
         for path in paths:
-            session.load(sql.load_data(replica.database, "floor", planned.fields, path.as_posix(), flavour))
+            session.load(replica_sql.load_data(replica.database, "floor", planned.fields, path.as_posix(), flavour))
     with step("indexes"):
-        session.execute(sql.add_indexes(replica.database, "floor", planned) or "DO 0")
+        session.execute(replica_sql.add_indexes(replica.database, "floor", planned) or "DO 0")
     session.execute(f"DROP TABLE {replica.database}.floor")
     session.close()
 

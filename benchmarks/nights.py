@@ -20,7 +20,7 @@ from pathlib import Path
 
 import arrowetl
 from arrowetl import drivers
-from arrowetl.outcome import Summary
+from arrowetl.model.result import Summary
 from arrowetl.sandbox import opendental, seed, servers
 from arrowetl.sql import mysql_name
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from textwrap import dedent
 from urllib.parse import quote
 
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox.servers import Sandbox
 
 NAMESPACE = "rival"

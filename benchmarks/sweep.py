@@ -21,9 +21,10 @@ from pathlib import Path
 import bench as beside
 
 import arrowetl
-from arrowetl import bench, config
+from arrowetl import bench
 from arrowetl.bench import Trial, Trials
-from arrowetl.pace import Pace
+from arrowetl.config import env
+from arrowetl.planning.pacing import Pace
 from arrowetl.sandbox import servers
 
 WORKERS_MAX = 4
@@ -50,7 +51,7 @@ def swept(
     environment: Mapping[str, str], config_file: Path, table: str, to: str, seconds: float
 ) -> tuple[float, float]:
     """The recommended one's share of the best, and of the default."""
-    settings = config.settings_from_environment(environment, config_file)
+    settings = env.settings_from_environment(environment, config_file)
     tried = bench.bench(settings, table, to, seconds, lambda trial: None)
     recommended, default = _pace(tried.best), _pace(tried.default)
     with bench.trials(settings, table, to, time.monotonic() + seconds, lambda trial: None) as at:

@@ -16,8 +16,8 @@ from conftest import Clinic
 from rich.console import Console
 from test_security import listening
 
-from arrowetl import progress
-from arrowetl.events import TableRetried
+from arrowetl.cli import progress
+from arrowetl.model.events import TableRetried
 
 # Maps whose keys are names of the data's own: whatever stands there is told as `*`.
 NAMES_OF_DATA = (

@@ -21,7 +21,7 @@ from relay import Relay, relay
 
 from arrowetl import drivers, sql
 from arrowetl.errors import ArrowetlError
-from arrowetl.route import VARIABLES
+from arrowetl.model.connection import VARIABLES
 from arrowetl.sandbox import servers
 from arrowetl.sandbox.launch import PASSWORD
 from arrowetl.sql import mysql_name

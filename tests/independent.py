@@ -22,7 +22,7 @@ from typing import Any
 
 import mysql.connector
 
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox import programs, servers
 
 Row = tuple[str | None, ...]

@@ -18,19 +18,19 @@ from typing import Any
 # Step → where it begins: module, class or nothing, function; and the endpoint it must be about.
 STEPS: dict[str, tuple[str, str, str, str]] = {
     # It has its locks, and is about to write down that it may switch.
-    "mark": ("arrowetl.locks", "Locks", "take", ""),
-    "plan": ("arrowetl.planning", "", "planned", ""),
-    "prepare": ("arrowetl.warehouse", "Warehouse", "prepare", ""),
-    "extract": ("arrowetl.source", "Source", "extract", "source"),
-    "load": ("arrowetl.replica", "Replica", "_load", ""),
-    "ingest": ("arrowetl.warehouse", "Warehouse", "take", ""),
-    "finish": ("arrowetl.transfer", "", "finish", ""),
-    "compare": ("arrowetl.transfer", "", "compare", ""),
+    "mark": ("arrowetl.state.locks", "Locks", "take", ""),
+    "plan": ("arrowetl.pipeline.plan_run", "", "planned", ""),
+    "prepare": ("arrowetl.warehouse.loader", "Warehouse", "prepare", ""),
+    "extract": ("arrowetl.source.reader", "Source", "extract", "source"),
+    "load": ("arrowetl.replica.loader", "Replica", "_load", ""),
+    "ingest": ("arrowetl.warehouse.loader", "Warehouse", "take", ""),
+    "finish": ("arrowetl.pipeline.load_table", "", "finish", ""),
+    "compare": ("arrowetl.pipeline.load_table", "", "compare", ""),
     # Its rows are written, and neither recorded nor committed.
-    "warehouse's cutover": ("arrowetl.sql.tracking", "", "recorded_load", ""),
-    "between the cutovers": ("arrowetl.replica", "Replica", "cutover", ""),
-    "replica's cutover": ("arrowetl.sql.tracking", "", "recorded_copy", ""),
-    "record": ("arrowetl.ledger", "Ledger", "end", ""),
+    "warehouse's cutover": ("arrowetl.state.state_sql", "", "recorded_load", ""),
+    "between the cutovers": ("arrowetl.replica.loader", "Replica", "cutover", ""),
+    "replica's cutover": ("arrowetl.state.state_sql", "", "recorded_copy", ""),
+    "record": ("arrowetl.state.ledger", "Ledger", "end", ""),
 }
 
 
@@ -80,4 +80,4 @@ if os.environ.get("ARROWETL_FAULT_AT"):
     install(os.environ["ARROWETL_FAULT_AT"], Path(os.environ["ARROWETL_FAULT_DIR"]))
 
 if __name__ == "__main__":
-    importlib.import_module("arrowetl.cli").main()
+    importlib.import_module("arrowetl.cli.main").main()

@@ -193,7 +193,7 @@ def _read_in() -> None:
     import arrowetl
 
     for module in pkgutil.walk_packages(arrowetl.__path__, "arrowetl."):
-        if module.name not in ("arrowetl.__main__", "arrowetl.cluster"):
+        if module.name not in ("arrowetl.__main__", "arrowetl.workers.dask_client"):
             importlib.import_module(module.name)
     threads = {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
     others = threads - _SPARED - {Path("/proc/self/comm").read_text().strip()}

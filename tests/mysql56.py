@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox import launch
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
 from arrowetl.sql import mysql_literal

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from arrowetl import plan, schema
-from arrowetl.dialect import Flavour
-from arrowetl.model import Column, Field, Index, PublishedTable, Table, TablePlan
-from arrowetl.route import TableSettings
+from arrowetl.model.connection import TableSettings
+from arrowetl.model.dialect import Flavour
+from arrowetl.model.plan import Column, Field, Index, PublishedTable, Table, TablePlan
+from arrowetl.planning import table_plan
+from arrowetl.types import mapping
 
 
 def column(name: str, column_type: str, **more: Any) -> Column:
@@ -28,11 +29,11 @@ def table(name: str, *columns: Column, key: tuple[str, ...] = (), rows: int = 0,
 
 
 def fields(*columns: Column, **overrides: str) -> tuple[Field, ...]:
-    return schema.translate("t", columns, overrides)
+    return mapping.translate("t", columns, overrides)
 
 
 def planned(of: Table, published: PublishedTable | None = None, **settings: Any) -> TablePlan:
-    return plan.table_plan(of, TableSettings(settings), published)
+    return table_plan.table_plan(of, TableSettings(settings), published)
 
 
 PATIENT = table(

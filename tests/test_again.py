@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from nouns import PATIENT, planned
 
-from arrowetl import night
 from arrowetl.errors import ArrowetlError, DataLoadingError, LockLostError
-from arrowetl.model import Mode, TablePlan
+from arrowetl.model.plan import Mode, TablePlan
+from arrowetl.pipeline import load_tables
 
 PLAN = planned(PATIENT)
 
@@ -39,7 +39,7 @@ def test_nothing_is_looked_for_again_by_a_run_that_lost_its_lock() -> None:
     said: list[str] = []
     there: Any = SimpleNamespace(shared=shared(said, lost=True))
     with pytest.raises(LockLostError):
-        night.again(PLAN, there)
+        load_tables.again(PLAN, there)
 
     assert said == ["lock"]
 
@@ -61,16 +61,16 @@ def test_what_one_end_cannot_take(
 ) -> None:
     """The other has it all the same, and the failure says so."""
     carried: list[TablePlan] = []
-    monkeypatch.setattr(night, "carry_table", lambda one, shared: carried.append(one))
+    monkeypatch.setattr(load_tables, "carry_table", lambda one, shared: carried.append(one))
 
     def refuse(one: TablePlan) -> Any:
         error = DataLoadingError("patient: refused")
         error.end = end
         raise error
 
-    there: Any = SimpleNamespace(shared=shared([]), carry=night.carry_table)
+    there: Any = SimpleNamespace(shared=shared([]), carry=load_tables.carry_table)
     with pytest.raises(ArrowetlError) as refusal:
-        night.where_it_can_be(refuse, plan, there)
+        load_tables.where_it_can_be(refuse, plan, there)
 
     if rest is None:
         assert carried == []

@@ -13,7 +13,7 @@ from conftest import Clinic, settle
 
 from arrowetl import bench, limits
 from arrowetl.bench import Trial, Trials
-from arrowetl.pace import Pace
+from arrowetl.planning.pacing import Pace
 
 ROWS = 30_000
 TABLES = f"""
@@ -127,7 +127,7 @@ def test_an_unknown_table(tables: Clinic) -> None:
 def test_what_is_better_is_kept_as_an_override(tables: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--save` writes what differs from the default, and the next plan follows it."""
     import arrowetl
-    from arrowetl.etl import benching
+    from arrowetl.api import benching
 
     default, best = (
         Trial(w, size, 9, ROWS, 1, 1.0, {"extract": s}) for w, size, s in ((2, 6, 2.0), (1, 8 * 2**20, 1.0))

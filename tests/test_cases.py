@@ -16,7 +16,8 @@ from conftest import Clinic, chosen
 from independent import differences
 
 import arrowetl
-from arrowetl import drivers, schema
+from arrowetl import drivers
+from arrowetl.types import mapping
 
 CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*/create.sql"))
 # Some scenarios are told in words that only MariaDB understands, or have values that only it can hold.
@@ -60,7 +61,7 @@ def test_case(clinic: Clinic, case: Path) -> None:
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
         assert [found for found in etl.verify(deep=True).tables if found.verdict != "equal"] == []
         for end in ("source", "replica", "warehouse"):
-            there = {name: schema.postgres_name(name) if end == "warehouse" else name for name in _tables(clinic)}
+            there = {name: mapping.postgres_name(name) if end == "warehouse" else name for name in _tables(clinic)}
             etl.snapshot(list(there.values()), clinic.directory / end, read_from=end)
             assert [problem for name, place in there.items() for problem in copied(clinic, name, end, place)] == []
 

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from arrowetl import catalog
-from arrowetl.dialect import Flavour
-from arrowetl.model import Column, Table
+from arrowetl.model.dialect import Flavour
+from arrowetl.model.plan import Column, Table
+from arrowetl.source import catalog
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from conftest import Clinic, settle
 from nouns import column, table
 
-from arrowetl import changes
-from arrowetl.model import Table
+from arrowetl.analyze import schema_changelog
+from arrowetl.model.plan import Table
 
 PATIENT = table(
     "patient", column("PatNum", "bigint(20)"), column("ChartNumber", "varchar(20)"), column("HasIns", "tinyint(3)"),
@@ -50,16 +50,16 @@ UPGRADES: dict[str, tuple[Table, list[tuple[str, str, str]]]] = {
 }  # fmt: skip
 
 
-def facts(*tables: Table, **strategies: str) -> changes.Facts:
+def facts(*tables: Table, **strategies: str) -> schema_changelog.Facts:
     # As it is read again from its file.
-    return dict(json.loads(json.dumps(changes.facts(tables, strategies))))
+    return dict(json.loads(json.dumps(schema_changelog.facts(tables, strategies))))
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES, ids=str)
 def test_an_upgrade_has_its_entry_and_its_severity(upgrade: str) -> None:
     after, expected = UPGRADES[upgrade]
 
-    found = changes.found(facts(PATIENT, LOG), facts(after, LOG))
+    found = schema_changelog.found(facts(PATIENT, LOG), facts(after, LOG))
 
     assert [(change.kind, change.severity, change.place) for change in found] == expected
     assert all(change.next_run and change.readers for change in found)
@@ -70,15 +70,15 @@ def test_tables_come_go_and_are_renamed() -> None:
     new = table("newtable", column("Num", "bigint(20)"), key=("Num",))
     renamed = table("auditlog", *LOG.columns, key=("Num",))
 
-    assert [c.words for c in changes.found(facts(PATIENT), facts(PATIENT, new))] == ["newtable: table added"]
-    assert [c.words for c in changes.found(facts(PATIENT, LOG), facts(LOG))] == ["patient: table removed"]
-    assert [c.words for c in changes.found(facts(LOG), facts(renamed))] == [
+    assert [c.words for c in schema_changelog.found(facts(PATIENT), facts(PATIENT, new))] == ["newtable: table added"]
+    assert [c.words for c in schema_changelog.found(facts(PATIENT, LOG), facts(LOG))] == ["patient: table removed"]
+    assert [c.words for c in schema_changelog.found(facts(LOG), facts(renamed))] == [
         "auditlog: table renamed: securitylog → auditlog"
     ]
 
 
 def test_another_strategy_is_told() -> None:
-    found = changes.found(facts(PATIENT, patient="full_table"), facts(PATIENT, patient="incremental"))
+    found = schema_changelog.found(facts(PATIENT, patient="full_table"), facts(PATIENT, patient="incremental"))
 
     assert [(c.kind, c.before, c.after) for c in found] == [("strategy_changed", "full_table", "incremental")]
 

@@ -23,7 +23,7 @@ from injected import STEPS
 
 from arrowetl import drivers
 from arrowetl.errors import ArrowetlError
-from arrowetl.route import VARIABLES
+from arrowetl.model.connection import VARIABLES
 from arrowetl.sandbox.launch import PASSWORD
 
 ROUNDS = int(os.environ.get("ARROWETL_TEST_ROUNDS", "12"))

@@ -7,10 +7,10 @@ from __future__ import annotations
 import pytest
 from nouns import column, fields
 
-from arrowetl import checksum
-from arrowetl.checksum import Grouped
-from arrowetl.model import Partition
-from arrowetl.sql import row_checksum
+from arrowetl.checksums import groups
+from arrowetl.checksums.groups import Grouped
+from arrowetl.checksums.row_checksums import row_checksum
+from arrowetl.model.plan import Partition
 
 FIELDS = fields(column("Num", "bigint(20)"), column("Note", "text", charset="utf8"))
 ROW = row_checksum(FIELDS)
@@ -31,7 +31,7 @@ def test_the_sum_of_a_rows_image() -> None:
 
 def test_the_sums_of_tables() -> None:
     """By number, so that no name need be told back."""
-    assert checksum.table_checksums("d", [("a`b", FIELDS), ("t", FIELDS[:1])]) == (
+    assert groups.table_checksums("d", [("a`b", FIELDS), ("t", FIELDS[:1])]) == (
         f"SELECT 0, CAST(COALESCE(SUM({ROW}), 0) AS CHAR), COALESCE(SUM({ROW} IS NULL), 0) FROM `d`.`a``b` t"
         f" UNION ALL SELECT 1, CAST(COALESCE(SUM({row_checksum(FIELDS[:1])}), 0) AS CHAR), "
         f"COALESCE(SUM({row_checksum(FIELDS[:1])} IS NULL), 0) FROM `d`.`t` t"
@@ -72,8 +72,8 @@ def test_the_rows_of_some_groups() -> None:
 
 
 def test_groups_of_tables_that_share_no_key() -> None:
-    assert checksum.together({1: (2, 30)}, {1: (1, 5), 2: (1, 9)}, {}) == {1: (3, 35), 2: (1, 9)}
-    assert checksum.together() == {}
+    assert groups.together({1: (2, 30)}, {1: (1, 5), 2: (1, 9)}, {}) == {1: (3, 35), 2: (1, 9)}
+    assert groups.together() == {}
 
 
 def test_groups_that_differ() -> None:
@@ -81,14 +81,14 @@ def test_groups_that_differ() -> None:
     left = {1: (2, 30), 2: (1, 9), 5: (1, 1), 6: (1, 7)}
     right = {1: (2, 30), 3: (1, 1), 5: (2, 1), 6: (1, 8)}
 
-    assert checksum.groups_differing(left, right) == (2, 3, 5, 6)
-    assert checksum.groups_differing(left, left) == ()
+    assert groups.groups_differing(left, right) == (2, 3, 5, 6)
+    assert groups.groups_differing(left, left) == ()
 
 
 def test_keys_that_differ() -> None:
     """New or another at the source; and gone from it."""
-    assert checksum.keys_differing({3: 30, 2: 20, 1: 10}, {2: 21, 3: 30, 9: 1, 4: 40}) == ([1, 2], [4, 9])
-    assert checksum.keys_differing({}, {}) == ([], [])
+    assert groups.keys_differing({3: 30, 2: 20, 1: 10}, {2: 21, 3: 30, 9: 1, 4: 40}) == ([1, 2], [4, 9])
+    assert groups.keys_differing({}, {}) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_keys_that_differ() -> None:
     ],
 )
 def test_rows_that_were_not_staged(counts: dict[str, int], told: str | None) -> None:
-    assert checksum.miscounted(1234, counts) == told
+    assert groups.miscounted(1234, counts) == told

@@ -24,12 +24,12 @@ from independent import differences
 from nouns import PATIENT, planned
 
 from arrowetl.errors import DataLoadingError
-from arrowetl.model import Partition
-from arrowetl.replica import Replica
-from arrowetl.route import VARIABLES
+from arrowetl.model.connection import VARIABLES
+from arrowetl.model.plan import Partition
+from arrowetl.replica.loader import Replica
+from arrowetl.replica.spill import spilled
 from arrowetl.sandbox import servers
-from arrowetl.spill import spilled
-from arrowetl.warehouse import Warehouse
+from arrowetl.warehouse.loader import Warehouse
 
 KEYED = "(Num int NOT NULL, Note varchar(200), PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8"
 MASK_KEY = "0123456789abcdef-never-on-its-way"

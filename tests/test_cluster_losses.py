@@ -21,7 +21,7 @@ from independent import differences
 from relay import relay
 
 from arrowetl import drivers
-from arrowetl.route import VARIABLES
+from arrowetl.model.connection import VARIABLES
 from arrowetl.sandbox import launch, seed, servers
 from arrowetl.sandbox import opendental as synthetic
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from conftest import Clinic
 
-from arrowetl import cli
+from arrowetl.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/dbt/README.md"]
@@ -54,7 +54,7 @@ def commands() -> Iterator[tuple[str, str]]:
                     yield page.name, said
 
 
-KNOWN = set(cli.commands.commands)
+KNOWN = set(main.commands.commands)
 # `run` alone names a process, TABLE stands for another word.
 COMMANDS = [
     (page, said) for page, said in commands() if said.split()[0] in KNOWN and said != "run" and "TABLE" not in said

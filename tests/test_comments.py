@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowetl import comments
+from arrowetl.analyze import yaml_comments
 
 FIRST = "# ours begins"
 OURS = f"""\
@@ -97,12 +97,12 @@ tables:
 
 def test_comments_and_overrides_stay_as_they_were_written() -> None:
     """And arrowetl's own heading is the new one."""
-    assert comments.kept(A_PERSONS, OURS, FIRST) == (BOTH, ())
-    assert comments.kept(BOTH, OURS, FIRST) == (BOTH, ())
+    assert yaml_comments.kept(A_PERSONS, OURS, FIRST) == (BOTH, ())
+    assert yaml_comments.kept(BOTH, OURS, FIRST) == (BOTH, ())
 
 
 def test_nothing_of_a_person_is_nothing_more() -> None:
-    assert comments.kept(OURS, OURS, FIRST) == (OURS, ())
+    assert yaml_comments.kept(OURS, OURS, FIRST) == (OURS, ())
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_nothing_of_a_person_is_nothing_more() -> None:
 )  # fmt: skip
 def test_a_comment_is_kept_or_told(before: str, lost: tuple[str, ...]) -> None:
     """Wherever it stands; but those of list items, of tables that are gone, and beside aliases."""
-    text, told = comments.kept(before, OURS, FIRST)
+    text, told = yaml_comments.kept(before, OURS, FIRST)
 
     assert told == lost
     assert all(comment in text for comment in ("# agreed", "# two", "# weekly", "# the law", "# every one")
@@ -145,7 +145,7 @@ def test_a_comment_is_kept_or_told(before: str, lost: tuple[str, ...]) -> None:
 )
 def test_what_would_be_read_as_something_else_is_left(before: str) -> None:
     """The document that is to be written is the one that is read."""
-    assert yaml.safe_load(comments.kept(before, OURS, FIRST)[0]) == yaml.safe_load(OURS)
+    assert yaml.safe_load(yaml_comments.kept(before, OURS, FIRST)[0]) == yaml.safe_load(OURS)
 
 
 def test_aliases_are_no_riddle() -> None:
@@ -154,7 +154,7 @@ def test_aliases_are_no_riddle() -> None:
     after = yaml.safe_dump({"tables": {name: {"overrides": shared} for name in "abc"}})
     before = "tables:\n  c:\n    overrides: &o {workers: 2}  # why\n  a:\n    overrides: *o\n  b: {overrides: *o}\n"
 
-    assert comments.kept(before, after, FIRST) == (after, ("# why",))
+    assert yaml_comments.kept(before, after, FIRST) == (after, ("# why",))
 
 
 WORDS = st.text("ab: #'\"{}[]-,&*|>\\éß", max_size=8)
@@ -181,7 +181,7 @@ def test_whatever_was_there_the_new_document_is_what_is_read(
         lines.insert(place, comment)
 
     text = yaml.safe_dump(after, sort_keys=False, allow_unicode=True)
-    kept, _ = comments.kept("\n".join(lines) + "\n", text, FIRST)
+    kept, _ = yaml_comments.kept("\n".join(lines) + "\n", text, FIRST)
 
     assert yaml.safe_load(kept) == after
-    assert comments.kept(kept, text, FIRST) == (kept, ())
+    assert yaml_comments.kept(kept, text, FIRST) == (kept, ())

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arrowetl import compare
-from arrowetl.checksum import groups_differing, keys_differing, together
+from arrowetl.checksums import arrow_diff
+from arrowetl.checksums.groups import groups_differing, keys_differing, together
 
 TYPES = {"k": pa.int64(), "t": pa.string(), "f": pa.float64(), "b": pa.large_binary(), "d": pa.decimal128(38, 10)}
 VALUES = st.tuples(
@@ -48,7 +48,7 @@ def test_the_replica_with_what_it_lacks_is_the_source(
     source: dict[int, tuple[object, ...]], replica: dict[int, tuple[object, ...]]
 ) -> None:
     """And no more than that is said to differ: zeros of either sign do, whatever the order."""
-    changed, gone = compare.lacking(arrow(listed(source)), arrow(listed(replica)[::-1]), ["k"])
+    changed, gone = arrow_diff.lacking(arrow(listed(source)), arrow(listed(replica)[::-1]), ["k"])
     after = {key: values for key, values in replica.items() if key not in gone.column("k").to_pylist()}
     after |= {row["k"]: tuple(row.values())[1:] for row in changed.to_pylist()}
 
@@ -64,18 +64,18 @@ def test_rows_without_a_key(rows: list[tuple[object, ...]], data: st.DataObject)
     """The same ones, each as often, in any order; and not where one is another, or there once more."""
     shuffled = data.draw(st.permutations(rows))
 
-    assert compare.same_rows(arrow(rows), arrow(shuffled))
-    assert not compare.same_rows(arrow(rows), arrow([*rows, (1, None, None, None, None)]))
+    assert arrow_diff.same_rows(arrow(rows), arrow(shuffled))
+    assert not arrow_diff.same_rows(arrow(rows), arrow([*rows, (1, None, None, None, None)]))
     if rows:
         other = [(2, *rows[0][1:]), *rows[1:]]
-        assert not compare.same_rows(arrow(rows), arrow(other))
+        assert not arrow_diff.same_rows(arrow(rows), arrow(other))
 
 
 @pytest.mark.parametrize("key", [["t"], ["k", "t"]])
 def test_a_key_of_texts(key: list[str]) -> None:
     """Letters of another case are another key."""
     source, replica = arrow([(1, "a", None, None, None)]), arrow([(1, "A", None, None, None)])
-    changed, gone = compare.lacking(source, replica, key)
+    changed, gone = arrow_diff.lacking(source, replica, key)
 
     assert (changed.column("t").to_pylist(), gone.column("t").to_pylist()) == (["a"], ["A"])
 
@@ -91,7 +91,7 @@ def keyed(*rows: tuple[int, str]) -> pa.Table:
 def test_rows_that_one_of_two_tables_has(rows: list[tuple[object, ...]], others: list[int]) -> None:
     """Each as often as the other has it not; where they stand."""
     right = [rows[number % len(rows)] for number in others] if rows else []
-    ours, theirs = compare.apart(arrow(rows), arrow(right))
+    ours, theirs = arrow_diff.apart(arrow(rows), arrow(right))
     left = Counter(map(bits, rows)) - Counter(map(bits, right))
 
     assert Counter(bits(rows[at]) for at in ours.to_pylist()) == left
@@ -102,7 +102,7 @@ def test_rows_that_one_of_two_tables_has(rows: list[tuple[object, ...]], others:
 
 def test_nothing_is_apart() -> None:
     same = keyed((1, "a"), (2, "b"))
-    ours, theirs = compare.apart(same, same)
+    ours, theirs = arrow_diff.apart(same, same)
 
     assert (ours.type, theirs.type) == (pa.uint32(), pa.uint32())
     assert len(ours) == len(theirs) == 0
@@ -115,7 +115,7 @@ def test_nothing_is_apart() -> None:
 )  # fmt: skip
 def test_rows_by_their_key(given: list[int], ordered: list[int]) -> None:
     table = keyed(*((key, str(key)) for key in given))
-    found = compare.ordered(table, "k")
+    found = arrow_diff.ordered(table, "k")
 
     assert found.column("k").to_pylist() == ordered
     assert found.column("t").to_pylist() == [str(key) for key in ordered]
@@ -125,10 +125,10 @@ def test_rows_by_their_key(given: list[int], ordered: list[int]) -> None:
 
 def test_keys_that_no_row_has() -> None:
     keys = keyed((1, "a"), (2, "b"), (3, "c"), (2, "b")).select(["t", "k"])
-    left = compare.without(keys, keyed((2, "b"), (3, "another")))
+    left = arrow_diff.without(keys, keyed((2, "b"), (3, "another")))
 
     assert left.to_pylist() == [{"t": "a", "k": 1}, {"t": "c", "k": 3}]
-    assert compare.without(keys, keyed()).num_rows == 4
+    assert arrow_diff.without(keys, keyed()).num_rows == 4
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_keys_that_no_row_has() -> None:
     ],
 )
 def test_the_same_rows(source: list[tuple[int, str]], replica: list[tuple[int, str]], same: bool) -> None:
-    assert compare.same_rows(keyed(*source), keyed(*replica)) is same
+    assert arrow_diff.same_rows(keyed(*source), keyed(*replica)) is same
 
 
 def test_what_is_lacking_is_told_in_order() -> None:
     source = keyed((5, "e"), (1, "a"), (3, "c"), (2, "b"))
-    changed, gone = compare.lacking(source, keyed((9, "x"), (2, "b"), (7, "y"), (3, "other")), ["k"])
+    changed, gone = arrow_diff.lacking(source, keyed((9, "x"), (2, "b"), (7, "y"), (3, "other")), ["k"])
 
     assert changed.column("k").to_pylist() == [5, 1, 3]
     assert gone.column("k").to_pylist() == [9, 7]
@@ -158,7 +158,7 @@ def test_what_is_lacking_is_told_in_order() -> None:
 def test_nothing_is_lacking() -> None:
     """Two that are the same, bit for bit, are not looked at row by row."""
     source = keyed((1, "a"), (2, "b"))
-    changed, gone = compare.lacking(source, source, ["k"])
+    changed, gone = arrow_diff.lacking(source, source, ["k"])
 
     assert (changed.num_rows, changed.schema) == (0, source.schema)
     assert (gone.num_rows, gone.column_names) == (0, ["k"])
@@ -167,11 +167,11 @@ def test_nothing_is_lacking() -> None:
 def test_zeros_of_either_sign_are_two_values() -> None:
     left, right = (arrow([(1, None, zero, None, None)]) for zero in (0.0, -0.0))
 
-    assert compare.as_bits(left).column(2).type == pa.int64()
-    assert compare.as_bits(pa.table({"f": pa.array([1.5], pa.float32())})).column(0).type == pa.int32()
-    assert not compare.same_rows(left, right)
-    assert [len(one) for one in compare.apart(left, right)] == [1, 1]
-    assert [len(one) for one in compare.apart(left, left)] == [0, 0]
+    assert arrow_diff.as_bits(left).column(2).type == pa.int64()
+    assert arrow_diff.as_bits(pa.table({"f": pa.array([1.5], pa.float32())})).column(0).type == pa.int32()
+    assert not arrow_diff.same_rows(left, right)
+    assert [len(one) for one in arrow_diff.apart(left, right)] == [1, 1]
+    assert [len(one) for one in arrow_diff.apart(left, left)] == [0, 0]
 
 
 KEYED = st.dictionaries(st.integers(-40, 40), st.integers(0, 2**60 - 1), max_size=30)

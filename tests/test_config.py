@@ -12,10 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowetl import config, errors
+from arrowetl import errors
+from arrowetl.config import env
+from arrowetl.config.tables_yml import read_tables
+from arrowetl.config.tables_yml_keys import check_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError
-from arrowetl.keys import check_tables
-from arrowetl.tables_file import read_tables
 
 KEYS = [
     f"{server}_{key}"
@@ -25,11 +26,11 @@ KEYS = [
 COMPLETE = {key: "3306" if key.endswith("PORT") else key.lower() for key in KEYS}
 
 
-def settings(environment: dict[str, str], directory: Path, file: str | None = None, **more: Any) -> config.Settings:
+def settings(environment: dict[str, str], directory: Path, file: str | None = None, **more: Any) -> env.Settings:
     if file is not None:
         name = f".env_{environment['ETL_ENVIRONMENT']}"
         (directory / name).write_text(file)
-    return config.settings_from_environment(environment, directory / "tables.yml", **more)
+    return env.settings_from_environment(environment, directory / "tables.yml", **more)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_the_file_may_use_either_form_of_a_name_in_test(tmp_path: Path) -> None:
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=30).filter(str.strip))
 def test_a_password_may_hold_any_character(password: str) -> None:
     """But blanks alone, which are no value; and is in no repr."""
-    found = config.settings_from_environment(
+    found = env.settings_from_environment(
         {"ETL_ENVIRONMENT": "production", **COMPLETE, "OPENDENTAL_SOURCE_PASSWORD": password},
         Path("nowhere/tables.yml"),
     )

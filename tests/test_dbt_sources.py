@@ -14,12 +14,12 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from arrowetl import dbt
-from arrowetl.dbt import SourceTable
 from arrowetl.errors import ConfigurationError
-from arrowetl.model import PublishedTable
-from arrowetl.route import TableSettings
-from arrowetl.sources import _read
+from arrowetl.export import dbt_document
+from arrowetl.export.dbt_document import SourceTable
+from arrowetl.export.dbt_sources import _read
+from arrowetl.model.connection import TableSettings
+from arrowetl.model.plan import PublishedTable
 
 PATIENT = SourceTable(
     "patient", "patient",
@@ -38,7 +38,7 @@ def brought(text: str, *tables: SourceTable, namespace: str = "raw") -> tuple[st
     editor = YAML()
     editor.preserve_quotes = True
     document = editor.load(text) or {}
-    told = dbt.brought_up_to_date(document, namespace, tables)
+    told = dbt_document.brought_up_to_date(document, namespace, tables)
     said = io.StringIO()
     editor.dump(document, said)
     return said.getvalue(), told

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from arrowetl import drivers
-from arrowetl.dialect import Flavour
-from arrowetl.drivers import refusals
+from arrowetl.drivers import messages
 from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, DataExtractionError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
+from arrowetl.model.dialect import Flavour
 from arrowetl.sandbox import servers
 
 ENDPOINT = Endpoint("replica", "h", 1, "d", "u", "s3cret'pass")
@@ -44,7 +44,7 @@ ENDPOINT = Endpoint("replica", "h", 1, "d", "u", "s3cret'pass")
 )  # fmt: skip
 def test_a_servers_words(said: str, told: str) -> None:
     """On one line, shortened, without the password and without values of rows."""
-    assert refusals.clean(said, ENDPOINT) == told
+    assert messages.clean(said, ENDPOINT) == told
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def test_a_short_password_is_not_cut_out_of_what_is_said(password: str) -> None:
     """The stars would tell it: `does not e***ist`."""
     endpoint = Endpoint("source", "clinic", 3306, "opendental", "reader", password)
 
-    assert refusals.clean("a table called abc does not exist", endpoint) == "a table called abc does not exist"
+    assert messages.clean("a table called abc does not exist", endpoint) == "a table called abc does not exist"
 
 
 def test_a_long_one_is() -> None:
     endpoint = Endpoint("source", "clinic", 3306, "opendental", "reader", "correct horse")
 
-    assert refusals.clean("Access denied: correct horse", endpoint) == "Access denied: ***"
+    assert messages.clean("Access denied: correct horse", endpoint) == "Access denied: ***"

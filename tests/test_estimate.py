@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import PATIENT, planned
 
-from arrowetl import estimate
-from arrowetl.estimate import History, Past, PastRun
-from arrowetl.model import Comparison, Expected, Journey, Mode, TablePlan
+from arrowetl.model.plan import Comparison, Expected, Journey, Mode, TablePlan
+from arrowetl.planning import estimate
+from arrowetl.planning.estimate import History, Past, PastRun
 
 
 def plan(name: str = "patient", rows: int = 20_000, **more: Any) -> TablePlan:

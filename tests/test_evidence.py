@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from nouns import column, planned, table
 
-from arrowetl import evidence, limits
-from arrowetl.model import Column
-from arrowetl.record import AsOf, Reading, Record
+from arrowetl import limits
+from arrowetl.model.plan import Column
+from arrowetl.model.state import AsOf, Reading, Record
+from arrowetl.planning import evidence
 
 NOON = datetime(2026, 1, 2, 12)
 MADE = datetime(2025, 12, 1)

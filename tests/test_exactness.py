@@ -19,9 +19,9 @@ from nouns import PATIENT, planned
 
 from arrowetl import drivers
 from arrowetl.errors import DatabaseQueryError, DataLoadingError
-from arrowetl.model import Partition
-from arrowetl.replica import Replica
-from arrowetl.spill import spilled
+from arrowetl.model.plan import Partition
+from arrowetl.replica.loader import Replica
+from arrowetl.replica.spill import spilled
 from arrowetl.sql import mysql_name
 
 ODD = """

@@ -20,11 +20,13 @@ import yaml
 from conftest import Clinic
 from ruamel.yaml import YAML
 
-from arrowetl import condition, config, webhook
+from arrowetl.config import env
 from arrowetl.errors import UsageError
-from arrowetl.printable import printable, printable_document, printable_name
-from arrowetl.route import reserved_place
-from arrowetl.sources import _quote
+from arrowetl.export import where_clause
+from arrowetl.export.dbt_sources import _quote
+from arrowetl.model.connection import reserved_place
+from arrowetl.monitoring import webhook
+from arrowetl.pages.printable import printable, printable_document, printable_name
 
 COLUMNS = {"Name": "Name", "Age": "Age"}
 
@@ -41,7 +43,7 @@ COLUMNS = {"Name": "Name", "Age": "Age"}
 )
 def test_a_condition_that_denies(said: str, mysql: str) -> None:
     """The NOT is in what is sent, wherever it stood."""
-    sent = condition.in_mysql(condition.read(said), COLUMNS)
+    sent = where_clause.in_mysql(where_clause.read(said), COLUMNS)
 
     assert "NOT" in sent
     assert "".join(sent.replace("(", "").replace(")", "").split()) == "".join(
@@ -60,7 +62,7 @@ def test_a_condition_that_denies(said: str, mysql: str) -> None:
 def test_a_condition_of_which_something_would_be_lost(said: str) -> None:
     """Is refused whole, rather than sent as another one."""
     with pytest.raises(UsageError):
-        condition.in_mysql(condition.read(said), COLUMNS)
+        where_clause.in_mysql(where_clause.read(said), COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_places_that_are_a_servers_own(server: str, place: str, is_ours: bool) -
     ],
 )
 def test_a_misspelt_variable_is_a_problem(name: str, meant: str) -> None:
-    (problem,) = config.unknown_variables({name: "x", "PATH": "/bin", "ARROWETL_TEST_ROUNDS": "1"})
+    (problem,) = env.unknown_variables({name: "x", "PATH": "/bin", "ARROWETL_TEST_ROUNDS": "1"})
 
     assert name in problem and f"did you mean {meant}?" in problem
 

@@ -23,9 +23,9 @@ from independent import differences
 from links import links
 
 from arrowetl import drivers
+from arrowetl.config.fleet_yml import read_fleet
 from arrowetl.errors import ValidationError
-from arrowetl.fleet_file import read_fleet
-from arrowetl.route import VARIABLES, Endpoint
+from arrowetl.model.connection import VARIABLES, Endpoint
 from arrowetl.sandbox import launch, servers
 
 CLINICS = int(os.environ.get("ARROWETL_TEST_CLINICS", "6"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from arrowetl.judgement import Facts, judge
+from arrowetl.model.judgement import Facts, judge
 
 
 @pytest.mark.parametrize(

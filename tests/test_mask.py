@@ -15,9 +15,10 @@ import yaml
 from conftest import Clinic
 from nouns import column, fields
 
-from arrowetl import drivers, mask, phi
+from arrowetl import drivers
 from arrowetl.errors import DataExtractionError
 from arrowetl.sandbox import opendental
+from arrowetl.types import masking, phi
 
 KEY = b"a key of sixteen characters and more"
 
@@ -43,19 +44,19 @@ KEY = b"a key of sixteen characters and more"
     ],
 )
 def test_what_can_be_masked_how(column_type: str, chosen: str, why: str | None) -> None:
-    assert mask.refused(column("c", column_type), chosen, key=()) == why
+    assert masking.refused(column("c", column_type), chosen, key=()) == why
 
 
-@pytest.mark.parametrize("chosen", mask.MASKS)
+@pytest.mark.parametrize("chosen", masking.MASKS)
 def test_a_key_cannot_be_masked(chosen: str) -> None:
-    assert mask.refused(column("PatNum", "bigint(20)"), chosen, ("PatNum",)) is not None
+    assert masking.refused(column("PatNum", "bigint(20)"), chosen, ("PatNum",)) is not None
 
 
 def masked(column_type: str, chosen: str, values: list[Any], type_: pa.DataType, key: bytes | None = KEY) -> list[Any]:
     (field,) = fields(column("c", column_type))
     # Several chunks, as connectorx gives them.
     table = pa.table({"c": pa.chunked_array([values[:1], values[1:]], type_)})
-    became = mask.applied(table, [mask.masked(field, chosen)], key)
+    became = masking.applied(table, [masking.masked(field, chosen)], key)
     return list(became.column("c").to_pylist())
 
 
@@ -112,7 +113,7 @@ def test_what_comes_from_the_replica_is_masked_already() -> None:
 
 
 def test_nothing_is_hashed_without_a_key() -> None:
-    with pytest.raises(mask.EnvironmentError, match="ARROWETL_MASK_KEY is not set"):
+    with pytest.raises(masking.EnvironmentError, match="ARROWETL_MASK_KEY is not set"):
         masked("varchar(50)", "hash", [b"Smith"], pa.large_binary(), key=b"")
 
 

@@ -26,13 +26,18 @@ memory.give_back()
 print(before - resident())
 """
 
-_FIRST = (
-    "import sys, arrowetl; names = list(sys.modules); print(names.index('arrowetl.memory') < names.index('polars'))"
-)
+_FIRST = """
+import sys, arrowetl
+names = list(sys.modules)
+print(names.index("arrowetl.workers.memory") < names.index("polars"))
+"""
 
-_ARROW = (
-    "import pyarrow as pa; from arrowetl import memory; memory.share(); print(pa.default_memory_pool().backend_name)"
-)
+_ARROW = """
+import pyarrow as pa
+from arrowetl.workers import memory
+memory.share()
+print(pa.default_memory_pool().backend_name)
+"""
 
 
 def _said(code: str) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from nouns import column, fields, planned, table
 
-from arrowetl import limits, modes
+from arrowetl import limits
 from arrowetl.errors import DataError
-from arrowetl.model import Column, Comparison, Drift, Index, Mode, PublishedTable, TablePlan
-from arrowetl.modes import Circumstances, Seen
-from arrowetl.record import AsOf, Reading, Record, Standing
-from arrowetl.route import Choices, Link, TableSettings
+from arrowetl.model.connection import Choices, Link, TableSettings
+from arrowetl.model.plan import Column, Comparison, Drift, Index, Mode, PublishedTable, TablePlan
+from arrowetl.model.state import AsOf, Reading, Record, Standing
+from arrowetl.planning import sync_mode
+from arrowetl.planning.sync_mode import Circumstances, Seen
 
 NOON = datetime(2026, 1, 2, 12)
 TONIGHT = datetime(2026, 1, 3, 21, tzinfo=UTC)
@@ -28,7 +29,7 @@ VISIT = replace(
     update_time=NOON,
 )
 THERE = PublishedTable((("N", "bigint"), ("Note", "text"), ("DateTStamp", "timestamp with time zone")), ("N",))
-STRUCTURE = modes.structure(planned(VISIT, THERE))
+STRUCTURE = sync_mode.structure(planned(VISIT, THERE))
 READ = Reading(500_000, NOON, NOON + timedelta(hours=9))
 AS_OF = AsOf("clinic:3306/opendental", STRUCTURE, TONIGHT - timedelta(days=1), READ)
 RECORD = Record("run1", 500_000, TONIGHT - timedelta(days=1), "2026-01-02T21:00:00", "DateTStamp", AS_OF)
@@ -44,7 +45,7 @@ def decided(
     chosen = INCREMENTAL if settings is None else settings
     plan = planned(of, standing.published, **chosen)
     circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
-    found = modes.with_mode(plan, TableSettings(chosen), standing, circumstances)
+    found = sync_mode.with_mode(plan, TableSettings(chosen), standing, circumstances)
     return found.mode.value, found.reason
 
 
@@ -128,7 +129,7 @@ def test_how_source_and_replica_are_compared(
     plan = planned(replace(MOVED, rows=rows, data_bytes=bytes_), THERE)
     around = Circumstances("clinic:3306/opendental", TONIGHT, choices=Choices(reconcile_by=chosen), link=link)
 
-    assert modes.with_mode(plan, TableSettings(), STANDING, around).comparison is comparison
+    assert sync_mode.with_mode(plan, TableSettings(), STANDING, around).comparison is comparison
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_what_a_recorded_watermark_means(
     watermark: str | None, type_: str, since: str | None, far_from_utc: None
 ) -> None:
     """Less the overlap; nothing where it is not certain."""
-    assert modes.since_of(watermark, Column("c", type_, type_)) == since
+    assert sync_mode.since_of(watermark, Column("c", type_, type_)) == since
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_what_is_a_watermark(extra: str, settings: dict[str, Any], watermark: st
     """What the server stamps at every change, or what a person answers for."""
     of = replace(VISIT, columns=(*VISIT.columns[:2], replace(STAMPED, extra=extra)))
 
-    assert modes.watermark_column(of, TableSettings(settings)) == watermark
+    assert sync_mode.watermark_column(of, TableSettings(settings)) == watermark
 
 
 # --- the whole decision ---------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def plan_of(
     # Whatever was thought of it before.
     plan = replace(planned(of, standing.published, **chosen), mode=Mode.SKIPPED, since="of another night")
     circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
-    return modes.with_mode(plan, TableSettings(chosen), standing, circumstances)
+    return sync_mode.with_mode(plan, TableSettings(chosen), standing, circumstances)
 
 
 def seen(**more: Any) -> dict[str, Seen]:
@@ -277,7 +278,7 @@ def ago(**much: float) -> datetime:
          f"it was made anew at the source since: its stamps may be of an earlier day; {BOTH}"),
         ({"of": replace(MOVED, create_time=NOON), "standing": read(reading=replace(READ, create_time=NOON))},
          "incremental", LATE),
-        ({"of": BY_TEXT, "standing": read(structure=modes.structure(planned(BY_TEXT)))}, "reconcile",
+        ({"of": BY_TEXT, "standing": read(structure=sync_mode.structure(planned(BY_TEXT)))}, "reconcile",
          f"its primary key is not one integer; {NO_KEY}{CATCHES_UP}"),
         ({"standing": recorded(watermark="17")}, "reconcile", f"no watermark of DateTStamp is recorded; {BOTH}"),
         ({"settings": {}}, "reconcile", f"full_table in tables.yml; {BOTH}"),
@@ -310,7 +311,7 @@ def ago(**much: float) -> datetime:
          "tables.yml masks other columns, or masks them otherwise"),
         ({"standing": read(keys="other")}, "full",
          "its unique keys changed at the source: the replica's are to follow"),
-        ({"standing": read(keys=modes.keys_of(planned(VISIT)))}, "incremental", LATE),
+        ({"standing": read(keys=sync_mode.keys_of(planned(VISIT)))}, "incremental", LATE),
         ({"standing": read(source="another")}, "full", "read from another server or database than the last time"),
         # Every row, of a table that both ends have as it is to be.
         (forced(), "full", PROOF),
@@ -366,7 +367,7 @@ def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: s
     assert plan.catches_up is reason.endswith(CATCHES_UP)
     assert plan.proves is (reason in (PROOF, PROOF_OF_FOUND))
     assert plan.from_replica is (case.get("read_from") == "replica")
-    assert plan.structure == modes.structure(plan)
+    assert plan.structure == sync_mode.structure(plan)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +385,7 @@ def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: s
 )  # fmt: skip
 def test_what_changed_is_told(drift: Drift, words: str) -> None:
     plan = replace(planned(MOVED, THERE), drift=drift)
-    found = modes.with_mode(
+    found = sync_mode.with_mode(
         plan, TableSettings(), read(structure="other"), Circumstances("clinic:3306/opendental", TONIGHT)
     )
 
@@ -413,7 +414,7 @@ def test_tables_that_can_be_proven_at_all_ends(columns: tuple[Column, ...], key:
     of = table("visit", *columns, key=key, rows=9)
     fresh = planned(of)
     there = PublishedTable(tuple((f.name_postgres, f.type_postgres) for f in fresh.fields), fresh.key_postgres)
-    record = replace(RECORD, as_of=replace(AS_OF, structure=modes.structure(planned(of, there))))
+    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
     plan = plan_of(of, Standing(record, record, True, there), {}, **forced(of))
 
     assert plan.proves is proves
@@ -433,7 +434,7 @@ def test_places_are_read_whole() -> None:
     """Their column's comment tells the reference system of all values, of which a part knows nothing."""
     of = replace(MOVED, columns=(*MOVED.columns, PLACE))
     there = replace(THERE, columns=(*THERE.columns, ("Place", "bytea")))
-    record = replace(RECORD, as_of=replace(AS_OF, structure=modes.structure(planned(of, there))))
+    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
     plan = plan_of(of, Standing(record, replace(record, version="run0"), True, there))
 
     assert (plan.mode, plan.reason, plan.catches_up) == (Mode.FULL, "has places, which are read whole", False)
@@ -443,7 +444,7 @@ def test_a_key_that_is_left_out() -> None:
     """There is nothing by which changed rows would be known."""
     settings = {**INCREMENTAL, "columns": {"N": {"exclude": True}}}
     there = PublishedTable(THERE.columns[1:], ())
-    record = replace(RECORD, as_of=replace(AS_OF, structure=modes.structure(planned(MOVED, there, **settings))))
+    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(MOVED, there, **settings))))
     plan = plan_of(MOVED, Standing(record, record, True, there), settings)
 
     assert plan.reason == (
@@ -483,7 +484,7 @@ def test_every_masked_column_is_named() -> None:
 
 
 def test_a_replica_that_is_masked() -> None:
-    masks = modes.digest_of_masks({"Note": "null"})
+    masks = sync_mode.digest_of_masks({"Note": "null"})
     plan = plan_of(MOVED, read(masks=masks), MASKED, read_from="replica")
 
     assert plan.from_replica
@@ -493,14 +494,14 @@ def test_a_replica_that_is_masked() -> None:
 def test_what_is_masked_is_compared_by_reading() -> None:
     settings = {"columns": {"Note": {"mask": "null"}}}
     fresh = planned(MOVED, THERE, **settings)
-    standing = read(structure=modes.structure(fresh), masks=modes.masks_of(fresh))
+    standing = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
     plan = plan_of(MOVED, standing, settings)
 
     assert plan.reason == "full_table in tables.yml; compared by reading both, for the sake of Note"
 
     settings = {"columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
     fresh = planned(MOVED, THERE, **settings)
-    standing = read(structure=modes.structure(fresh), masks=modes.masks_of(fresh))
+    standing = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
     assert plan_of(MOVED, standing, settings).reason.endswith("for the sake of Note, DateTStamp")
 
 
@@ -541,7 +542,7 @@ def test_how_they_are_compared_and_why(rows: int, bytes_: int, link: Link | None
     ],
 )
 def test_which_column_is_the_watermark(settings: dict[str, Any], watermark: str | None) -> None:
-    assert modes.watermark_column(VISIT, TableSettings(settings)) == watermark
+    assert sync_mode.watermark_column(VISIT, TableSettings(settings)) == watermark
 
 
 def test_digests_that_records_are_compared_with() -> None:
@@ -550,12 +551,12 @@ def test_digests_that_records_are_compared_with() -> None:
     keyed = planned(replace(VISIT, indexes=(Index("u", (("Note", 9),), True), Index("i", (("N", None),), False))))
     masked = planned(VISIT, None, columns={"Note": {"mask": "null"}})
 
-    assert modes.structure(plan) == "4e1a54cf4bf5b032"
-    assert modes.structure(masked) == "2c1bac6e89281583"
-    assert modes.keys_of(plan) == "a3b82fa8573ed722"
-    assert modes.keys_of(keyed) == "7eab47385db67e2a"
-    assert modes.masks_of(masked) == modes.digest_of_masks({"Note": "null"}) == "ce1ada0a3236f7fd"
-    assert modes.masks_of(plan) == modes.digest_of_masks({}) == ""
+    assert sync_mode.structure(plan) == "4e1a54cf4bf5b032"
+    assert sync_mode.structure(masked) == "2c1bac6e89281583"
+    assert sync_mode.keys_of(plan) == "a3b82fa8573ed722"
+    assert sync_mode.keys_of(keyed) == "7eab47385db67e2a"
+    assert sync_mode.masks_of(masked) == sync_mode.digest_of_masks({"Note": "null"}) == "ce1ada0a3236f7fd"
+    assert sync_mode.masks_of(plan) == sync_mode.digest_of_masks({}) == ""
 
 
 @pytest.mark.parametrize(
@@ -571,14 +572,14 @@ def test_digests_that_records_are_compared_with() -> None:
     ],
 )
 def test_ends_that_hold_the_same(standing: Standing, in_step: bool) -> None:
-    assert modes.in_step(planned(MOVED, standing.published), standing) is in_step
+    assert sync_mode.in_step(planned(MOVED, standing.published), standing) is in_step
 
 
 def test_what_the_source_is_compared_with() -> None:
     standing = replace(STANDING, warehouse=replace(RECORD, version="other"))
 
     for to, version in (("both", "run1"), ("replica", "run1"), ("warehouse", "other")):
-        assert modes.base(standing, Circumstances("s", TONIGHT, to=to)).version == version
+        assert sync_mode.base(standing, Circumstances("s", TONIGHT, to=to)).version == version
 
 
 @pytest.mark.parametrize(

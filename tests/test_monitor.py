@@ -16,11 +16,12 @@ import pytest
 from conftest import Clinic
 from test_security import listening
 
-from arrowetl import config, monitor, webhook
-from arrowetl.model import Mode
-from arrowetl.outcome import Coercion, Flag, Outcome, Status, Summary
-from arrowetl.record import Record
-from arrowetl.route import TableSettings
+from arrowetl.config import env
+from arrowetl.model.connection import TableSettings
+from arrowetl.model.plan import Mode
+from arrowetl.model.result import Coercion, Flag, Outcome, Status, Summary
+from arrowetl.model.state import Record
+from arrowetl.monitoring import flags, webhook
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
 SLOW = {"monitoring": {"performance_threshold_records_per_second": 1000}}
@@ -59,7 +60,7 @@ def test_what_is_flagged(
     more: dict[str, Any], settings: dict[str, Any], rows_before: int | None, kinds: list[str]
 ) -> None:
     before = Record(rows=rows_before, checked_at=NOW - timedelta(days=7))
-    found = monitor.flags(outcome(**more), TableSettings(settings), before, NOW)
+    found = flags.flags(outcome(**more), TableSettings(settings), before, NOW)
 
     assert [flag.kind for flag in found] == kinds
 
@@ -70,7 +71,7 @@ def test_what_is_flagged(
      ("hooks.example.org", False), ("http://", False), ("http://[::1", False)],
 )  # fmt: skip
 def test_where_alerts_may_be_sent(url: str, good: bool) -> None:
-    assert config.is_address(url) is good
+    assert env.is_address(url) is good
 
 
 # --- on real servers ----------------------------------------------------------------------------
@@ -204,7 +205,7 @@ def test_whoever_is_to_know_of_failures_knows_of_overdue_tables(wanted: dict[str
     late = Flag("overdue", "bill: its last success is 31 days old, 30 are allowed")
     summary = Summary("r", "test", NOW, NOW, (), 0, overdue={"bill": late})
 
-    found = monitor.alerts(summary, {"bill": TableSettings({"monitoring": wanted})})
+    found = flags.alerts(summary, {"bill": TableSettings({"monitoring": wanted})})
 
     assert [alert["table"] for alert in found] == told
 
@@ -244,10 +245,10 @@ def test_a_run_that_did_not_come(hours: list[int], wanted: str) -> None:
         for before in hours
     ]
 
-    assert monitor.missed(rows, now) == wanted
+    assert flags.missed(rows, now) == wanted
     # Of those that failed a run did come, and runs by hand promise no other.
-    assert monitor.missed([{**row, "load_status": "failed"} for row in rows], now) == ""
-    assert monitor.missed([{**row, "interval_seconds": 300.0} for row in rows], now) == ""
+    assert flags.missed([{**row, "load_status": "failed"} for row in rows], now) == ""
+    assert flags.missed([{**row, "interval_seconds": 300.0} for row in rows], now) == ""
 
 
 def test_status_is_asked_by_a_monitor(clinic: Clinic) -> None:

@@ -18,10 +18,10 @@ from independent import differences
 import arrowetl
 from arrowetl import drivers, limits
 from arrowetl.errors import DatabaseQueryError
-from arrowetl.ledger import Ledger
-from arrowetl.route import Choices
-from arrowetl.source import Source
-from arrowetl.sql import tracking
+from arrowetl.model.connection import Choices
+from arrowetl.source.reader import Source
+from arrowetl.state import state_sql
+from arrowetl.state.ledger import Ledger
 
 STAMP = "DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
 PATIENT = f"""
@@ -692,9 +692,9 @@ def test_a_doubt_is_put_before_a_version_once(patients: Clinic) -> None:
     asked = "SELECT version FROM etl_copy_status WHERE table_name = 'patient'"
     before = session.rows(asked)
     for _ in range(8):
-        session.execute(tracking.in_doubt("patient"))
+        session.execute(state_sql.in_doubt("patient"))
     doubted = session.rows(asked)
-    session.execute(tracking.no_doubt("patient"))
+    session.execute(state_sql.no_doubt("patient"))
     after = session.rows(asked)
     session.close()
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from arrowetl import report
+from arrowetl.cli import render_run
 from arrowetl.errors import DataError, UsageError
-from arrowetl.model import Mode
-from arrowetl.outcome import Changes, Coercion, Failure, Outcome, Status, Summary
+from arrowetl.model.plan import Mode
+from arrowetl.model.result import Changes, Coercion, Failure, Outcome, Status, Summary
 
 START = datetime(2026, 1, 2, 21, 0, tzinfo=UTC)
 GOOD = Outcome(
@@ -61,7 +61,7 @@ def test_a_tables_part_of_it() -> None:
 
 def test_a_command_that_did_nothing_is_a_document_too() -> None:
     """With --json, stdout has one document whatever happens."""
-    assert report.error_json(UsageError("unknown table: pat", "arrowetl status")) == {
+    assert render_run.error_json(UsageError("unknown table: pat", "arrowetl status")) == {
         "exit_code": 2,
         "tables": [],
         "error": {"kind": "UsageError", "message": "unknown table: pat", "remedy": "arrowetl status"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from arrowetl import overrides
+from arrowetl.config import tables_yml_edit
 from arrowetl.errors import ConfigurationError
 
 FILE = """\
@@ -38,7 +38,7 @@ def test_types_are_recorded(tmp_path: Path, types: dict[str, dict[str, str]], co
     """Beside what is there, whatever the names are in YAML; comments stay."""
     path = tmp_path / "tables.yml"
     path.write_text(FILE)
-    overrides.record_types(path, types)
+    tables_yml_edit.record_types(path, types)
     text = path.read_text()
     wanted = yaml.safe_load(FILE)
     for table, columns in types.items():
@@ -56,7 +56,7 @@ def test_what_others_share_is_left_alone(tmp_path: Path) -> None:
     text = "tables:\n  a: {overrides: &o {exclude: false}}\n  b: {overrides: *o}\n"
     path.write_text(text)
     with pytest.raises(ConfigurationError) as refusal:
-        overrides.record_types(path, {"a": {"x": "boolean"}})
+        tables_yml_edit.record_types(path, {"a": {"x": "boolean"}})
 
     assert path.read_text() == text
     assert "a: {'x': 'boolean'}" in str(refusal.value.remedy)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arrowetl import limits
-from arrowetl.pace import Pace, Pacer
+from arrowetl.planning.pacing import Pace, Pacer
 
 BEGIN = Pace(limits.partition_bytes, 2)
 MIB = limits.MIB

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import column, table
 
-from arrowetl import limits, partition
-from arrowetl.model import Partition
+from arrowetl import limits
+from arrowetl.model.plan import Partition
+from arrowetl.planning import partitioning
 
 KEYS = st.integers(-(2**63), 2**64 - 1)
 
@@ -28,7 +29,7 @@ def edge_after(edges: list[int], lower: int | None) -> tuple[int | None, int]:
 @given(st.lists(KEYS, max_size=30), KEYS)
 def test_every_key_is_in_exactly_one_partition(edges: list[int], key: int) -> None:
     """Half-open ranges, open at both ends: also a key that was written after they were made."""
-    parts = list(partition.walked(partial(edge_after, sorted(set(edges)))))
+    parts = list(partitioning.walked(partial(edge_after, sorted(set(edges)))))
     holding = [
         part for part in parts if (part.lower is None or part.lower <= key) and (part.upper is None or key < part.upper)
     ]
@@ -39,7 +40,7 @@ def test_every_key_is_in_exactly_one_partition(edges: list[int], key: int) -> No
 @given(st.lists(KEYS, max_size=30))
 def test_partitions_ascend_and_meet(edges: list[int]) -> None:
     """Each begins where the one before it ends; numbered from 0."""
-    parts = list(partition.walked(partial(edge_after, sorted(set(edges)))))
+    parts = list(partitioning.walked(partial(edge_after, sorted(set(edges)))))
 
     assert [part.index for part in parts] == list(range(len(parts)))
     assert parts[0].lower is None
@@ -51,7 +52,7 @@ def test_partitions_ascend_and_meet(edges: list[int]) -> None:
 @given(st.integers(0, 10**7), st.none() | st.integers(1, 10**7), st.integers(65_536, 10**9))
 def test_a_partition_holds_no_more_than_its_bytes_and_rows(width: int, rows: int | None, size: int) -> None:
     """At least one row, however wide; else within both caps."""
-    held = partition.rows_per_partition(table("t", row_bytes=width), rows, size)
+    held = partitioning.rows_per_partition(table("t", row_bytes=width), rows, size)
 
     assert 1 <= held <= (rows or limits.partition_rows_max)
     assert held == 1 or held * width <= size
@@ -61,7 +62,7 @@ def test_a_partition_holds_no_more_than_its_bytes_and_rows(width: int, rows: int
 def test_wide_rows_are_split_by_their_bytes(widths: list[int], size: int, same: int) -> None:
     """Of several rows no more than fit; a row alone may be larger; rows of one key stay together."""
     keyed = [(number // same, width) for number, width in enumerate(widths)]
-    edge = partition.widths_edge(keyed, size)
+    edge = partitioning.widths_edge(keyed, size)
     held = [width for key, width in keyed if edge is None or key < edge]
 
     assert held
@@ -90,27 +91,27 @@ def test_which_tables_are_scanned_for_each_partition(engine: str, mib: int, rows
         table("t", column("Num", "bigint(20)"), key=("Num",), rows=rows), engine=engine, data_bytes=mib * limits.MIB
     )
 
-    assert partition.scanned(of, None) == each
-    assert partition.scanned(replace(of, primary_key=()), None) is None
+    assert partitioning.scanned(of, None) == each
+    assert partitioning.scanned(replace(of, primary_key=()), None) is None
 
 
 def test_only_whole_numbers_are_split() -> None:
     """A text key means another order at every server; no key means no range."""
     whole, text = column("Num", "bigint(20)"), column("Code", "varchar(15)")
 
-    assert partition.can_be_split(table("t", whole, key=("Num",)))
-    assert partition.can_be_split(table("t", whole, text, key=("Num", "Code")))
-    assert not partition.can_be_split(table("t", whole, text, key=("Code", "Num")))
-    assert not partition.can_be_split(table("t", whole))
+    assert partitioning.can_be_split(table("t", whole, key=("Num",)))
+    assert partitioning.can_be_split(table("t", whole, text, key=("Num", "Code")))
+    assert not partitioning.can_be_split(table("t", whole, text, key=("Code", "Num")))
+    assert not partitioning.can_be_split(table("t", whole))
 
 
 def test_how_many_rows_fit() -> None:
     """By the average width, no more than the cap, and one at least."""
-    assert partition.rows_per_partition(table("t", row_bytes=100), None, 1_000) == 10
-    assert partition.rows_per_partition(table("t", row_bytes=100), 3, 1_000) == 3
-    assert partition.rows_per_partition(table("t", row_bytes=0), None, 1_000) == 1_000
-    assert partition.rows_per_partition(table("t", row_bytes=2_000), None, 1_000) == 1
-    assert partition.rows_per_partition(table("t", row_bytes=1), None, 10**12) == limits.partition_rows_max
+    assert partitioning.rows_per_partition(table("t", row_bytes=100), None, 1_000) == 10
+    assert partitioning.rows_per_partition(table("t", row_bytes=100), 3, 1_000) == 3
+    assert partitioning.rows_per_partition(table("t", row_bytes=0), None, 1_000) == 1_000
+    assert partitioning.rows_per_partition(table("t", row_bytes=2_000), None, 1_000) == 1
+    assert partitioning.rows_per_partition(table("t", row_bytes=1), None, 10**12) == limits.partition_rows_max
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_how_many_rows_fit() -> None:
 def test_the_bounds_of_scanning(more: dict[str, Any], cap: int | None, each: int | None) -> None:
     of = replace(table("t", column("Num", "bigint(20)"), key=("Num",), rows=400_000), data_bytes=100 * limits.MIB)
 
-    assert partition.scanned(replace(of, **more), cap) == each
+    assert partitioning.scanned(replace(of, **more), cap) == each
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_the_bounds_of_scanning(more: dict[str, Any], cap: int | None, each: int
     ],
 )  # fmt: skip
 def test_a_table_that_was_counted(estimated: int, counted: int, rows: int, row_bytes: int, data_bytes: int) -> None:
-    found = partition.counted(table("t", column("Num", "bigint(20)"), rows=estimated), counted)
+    found = partitioning.counted(table("t", column("Num", "bigint(20)"), rows=estimated), counted)
 
     assert (found.rows, found.row_bytes, found.data_bytes) == (rows, row_bytes, data_bytes)
 
@@ -152,7 +153,7 @@ def test_a_table_that_was_counted(estimated: int, counted: int, rows: int, row_b
 def test_bytes_that_are_known_stay() -> None:
     of = replace(table("t", column("Num", "bigint(20)"), rows=0), data_bytes=10**12)
 
-    assert partition.counted(of, 10**6).data_bytes == 10**12
+    assert partitioning.counted(of, 10**6).data_bytes == 10**12
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_bytes_that_are_known_stay() -> None:
 )  # fmt: skip
 def test_a_width_that_nobody_estimated(type_: str, width: int) -> None:
     """By the types alone, of a table that the engine knows nothing of."""
-    found = partition.counted(replace(table("t", column("a", type_), column("b", "int(11)")), row_bytes=0), 10**6)
+    found = partitioning.counted(replace(table("t", column("a", type_), column("b", "int(11)")), row_bytes=0), 10**6)
 
     assert found.row_bytes == width + 8
 
@@ -195,25 +196,25 @@ NARROW, WIDE = column("Num", "bigint(20)"), column("Note", "text")
     ],
 )  # fmt: skip
 def test_tables_whose_rows_may_be_of_any_width(columns: tuple[Any, ...], more: dict[str, Any], varies: bool) -> None:
-    assert partition.varies(replace(table("t", *columns, key=("Num",), rows=1_000), **more)) is varies
+    assert partitioning.varies(replace(table("t", *columns, key=("Num",), rows=1_000), **more)) is varies
 
 
 def test_fewer_rows_of_what_is_wide() -> None:
     """Half of their share, since the wide ones may stand together; one at least."""
-    assert str(partition.fewer(1000, 4 * limits.range_bytes_max)) == "125"
-    assert partition.fewer(1000, limits.range_bytes_max) == 500
-    assert partition.fewer(1, 2**40) == 1
-    assert partition.fewer(1000, 0) == 1000 * limits.range_bytes_max // 2
-    assert partition.fewer(1000, 1) == 1000 * limits.range_bytes_max // 2
+    assert str(partitioning.fewer(1000, 4 * limits.range_bytes_max)) == "125"
+    assert partitioning.fewer(1000, limits.range_bytes_max) == 500
+    assert partitioning.fewer(1, 2**40) == 1
+    assert partitioning.fewer(1000, 0) == 1000 * limits.range_bytes_max // 2
+    assert partitioning.fewer(1000, 1) == 1000 * limits.range_bytes_max // 2
 
 
 def test_how_many_pieces() -> None:
     """As many as its bytes fill, one at least, and no more than so many."""
-    assert partition.pieces(0) == 1
-    assert partition.pieces(limits.piece_bytes_max) == 1
-    assert partition.pieces(limits.piece_bytes_max + 1) == 2
-    assert partition.pieces(3 * limits.piece_bytes_max) == 3
-    assert partition.pieces(10**15) == limits.pieces_max
+    assert partitioning.pieces(0) == 1
+    assert partitioning.pieces(limits.piece_bytes_max) == 1
+    assert partitioning.pieces(limits.piece_bytes_max + 1) == 2
+    assert partitioning.pieces(3 * limits.piece_bytes_max) == 3
+    assert partitioning.pieces(10**15) == limits.pieces_max
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_how_many_pieces() -> None:
     ],
 )
 def test_where_a_partition_of_wide_rows_ends(widths: list[tuple[int, int]], bytes_: int, edge: int | None) -> None:
-    assert partition.widths_edge(widths, bytes_) == edge
+    assert partitioning.widths_edge(widths, bytes_) == edge
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_where_a_partition_of_wide_rows_ends(widths: list[tuple[int, int]], byte
 def test_what_is_left_beside_what_is_done(
     done: list[tuple[int | None, int | None]], left: tuple[tuple[int | None, int | None], ...]
 ) -> None:
-    assert partition.gaps([Partition(number, *bounds) for number, bounds in enumerate(done)]) == left
+    assert partitioning.gaps([Partition(number, *bounds) for number, bounds in enumerate(done)]) == left
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_ranges_between_two_bounds(
     bounds: tuple[int | None, int | None], ranges: list[tuple[int | None, int | None, int]]
 ) -> None:
     edges: dict[int | None, tuple[int | None, int]] = {None: (10, 5), 10: (20, 6), 20: (None, 3)}
-    parts = list(partition.walked(edges.__getitem__, *bounds))
+    parts = list(partitioning.walked(edges.__getitem__, *bounds))
 
     assert [(part.lower, part.upper, part.rows) for part in parts] == ranges
     assert [part.index for part in parts] == list(range(len(ranges)))

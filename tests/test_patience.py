@@ -13,9 +13,9 @@ from dataclasses import replace
 import pytest
 
 from arrowetl import drivers
-from arrowetl.drivers.patience import patience
+from arrowetl.drivers.watchdog import patience
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox import servers
 
 

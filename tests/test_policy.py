@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from nouns import column, table
 
-from arrowetl import policy
-from arrowetl.route import TableSettings
+from arrowetl.model.connection import TableSettings
+from arrowetl.planning import validation
 
 VISIT = table(
     "visit", column("Num", "bigint(20)"), column("Note", "varchar(20)"), column("Seen", "datetime"),
@@ -47,17 +47,17 @@ def settings(columns: dict[str, Any] | None = None, **overrides: Any) -> TableSe
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(chosen: TableSettings, problems: list[str]) -> None:
-    assert [problem.message for problem in policy.problems(VISIT, chosen)] == problems
+    assert [problem.message for problem in validation.problems(VISIT, chosen)] == problems
 
 
 def test_what_an_analysis_wrote_may_have_gone_since() -> None:
     """A watermark that nobody chose is no reason to refuse its table."""
-    assert policy.problems(VISIT, TableSettings({"primary_incremental_column": "Stamp"})) == []
+    assert validation.problems(VISIT, TableSettings({"primary_incremental_column": "Stamp"})) == []
 
 
 def test_no_key_is_told_to_be_left_out() -> None:
     """Nobody is told to lose it."""
-    (problem,) = policy.problems(VISIT, settings({"Num": {"mask": "nullify"}}))
+    (problem,) = validation.problems(VISIT, settings({"Num": {"mask": "nullify"}}))
 
     assert problem.remedy
     assert "exclude: true" not in problem.remedy

@@ -23,12 +23,12 @@ from test_nights import hospital  # noqa: F401 - a fixture
 from test_publish import FULL_TABLES, PRACTICE, SETTLE, different, practice, work  # noqa: F401 - a fixture
 
 import arrowetl
-from arrowetl import publish
+from arrowetl.api import Etl
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.etl import Etl
-from arrowetl.events import Event, Step, StepBegan
-from arrowetl.ledger import Ledger
-from arrowetl.warehouse import Warehouse
+from arrowetl.model.events import Event, Step, StepBegan
+from arrowetl.pipeline import publish_together
+from arrowetl.state.ledger import Ledger
+from arrowetl.warehouse.loader import Warehouse
 
 
 @contextlib.contextmanager
@@ -183,7 +183,7 @@ def test_staging_anew_fails_for_a_moment(practice: Clinic, monkeypatch: pytest.M
     """What was given up is not switched: it is staged anew before, once more."""
     work(practice, 1, random.Random(3))
     practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
-    real, failed = publish.staged_from_replica, list[int]()
+    real, failed = publish_together.staged_from_replica, list[int]()
 
     def refused(*given: Any) -> Any:
         if not failed:
@@ -191,7 +191,7 @@ def test_staging_anew_fails_for_a_moment(practice: Clinic, monkeypatch: pytest.M
             raise DatabaseConnectionError("reset")
         return real(*given)
 
-    monkeypatch.setattr(publish, "staged_from_replica", refused)
+    monkeypatch.setattr(publish_together, "staged_from_replica", refused)
     with opened(practice) as etl:
         summary = etl.run(all=True, publish="together", strict=True)
 
@@ -205,7 +205,7 @@ def test_a_fault_of_ours_while_staging_anew(practice: Clinic, monkeypatch: pytes
     """Is that table's failure, and not the night's."""
     work(practice, 1, random.Random(3))
     practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
-    monkeypatch.setattr(publish, "staged_from_replica", lambda *given: {}["nothing"])
+    monkeypatch.setattr(publish_together, "staged_from_replica", lambda *given: {}["nothing"])
     with opened(practice) as etl:
         summary = etl.run(all=True, publish="together")
 
@@ -259,7 +259,7 @@ def test_a_replica_that_refuses_for_a_moment(practice: Clinic, monkeypatch: pyte
     """After the warehouse has all: what is staged is switched there, and the source is not asked again."""
     work(practice, 1, random.Random(3))
     refused: list[str] = []
-    from arrowetl.replica import Replica
+    from arrowetl.replica.loader import Replica
 
     real = Replica.cutover
 

@@ -14,8 +14,8 @@ import yaml
 from conftest import Clinic
 from nouns import column, table
 
-from arrowetl.route import TableSettings
-from arrowetl.tables_file import TablesFile
+from arrowetl.config.tables_yml import TablesFile
+from arrowetl.model.connection import TableSettings
 
 VISIT = table("visit", column("Num", "bigint(20)"), column("Note", "varchar(20)"), key=("Num",))
 KNOWN = {"visit": {"columns": {"Num": []}}}

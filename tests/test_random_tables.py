@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from independent import differences
 
 import arrowetl
-from arrowetl import drivers, schema
+from arrowetl import drivers
 from arrowetl.sql import mysql_name
+from arrowetl.types import mapping
 
 TABLES = int(os.environ.get("ARROWETL_TEST_TABLES", "30"))
 Values = st.SearchStrategy[str]
@@ -298,7 +299,7 @@ def another_night(clinic: Clinic) -> Callable[[str, str], dict[str, Any]]:
 
 
 def schema_name(name: str) -> str:
-    return '"' + schema.postgres_name(name).replace('"', '""') + '"'
+    return '"' + mapping.postgres_name(name).replace('"', '""') + '"'
 
 
 SYSTEM = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
@@ -320,8 +321,8 @@ def test_any_table_arrives(
     run = carry(drawn)
 
     assert [table["error"] for table in run["tables"] if table["error"]] == []
-    renamed = {name: schema.postgres_name(name, SYSTEM) for name in drawn.columns}
-    found, coerced = differences(clinic.sandbox, drawn.name, schema.postgres_name(drawn.name), renamed, drawn.asked)
+    renamed = {name: mapping.postgres_name(name, SYSTEM) for name in drawn.columns}
+    found, coerced = differences(clinic.sandbox, drawn.name, mapping.postgres_name(drawn.name), renamed, drawn.asked)
     assert found == []
     assert run["tables"][0]["coerced"] == coerced
     if drawn.insert:
@@ -334,5 +335,5 @@ def test_any_table_arrives(
         ):
             run = another_night(statement, by)
             assert [table["error"] for table in run["tables"] if table["error"]] == []
-            there = (drawn.name, schema.postgres_name(drawn.name), renamed, drawn.asked)
+            there = (drawn.name, mapping.postgres_name(drawn.name), renamed, drawn.asked)
             assert differences(clinic.sandbox, *there)[0] == [], (by, run)

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from nouns import column, planned, table
 
-from arrowetl import limits, partition, ranges
-from arrowetl.model import Column, Partition, Table
-from arrowetl.ranges import Walk
+from arrowetl import limits
+from arrowetl.model.plan import Column, Partition, Table
+from arrowetl.planning import partitioning
+from arrowetl.source import ranges
+from arrowetl.source.ranges import Walk
 
 NUM, PART, NOTE = column("Num", "bigint(20)", nullable=False), column("Part", "int(11)"), column("Note", "longtext")
 Ranges = list[tuple[int | None, int | None, int]]
@@ -226,7 +228,7 @@ def test_a_table_without_a_key_in_pieces(
     assert [(part.index, part.lower, part.upper) for part in parts] == [(n, None, None) for n in range(count)]
     assert {part.rows for part in parts} == {-(-found.rows // count)}
     assert {part.bytes for part in parts} == {-(-bytes_ // count)}
-    assert partition.pieces(bytes_) == count
+    assert partitioning.pieces(bytes_) == count
     if count == 1:
         assert parts[0].condition == ""
 

@@ -11,7 +11,7 @@ from arrowetl.drivers import remedies
 from arrowetl.drivers.mysql import _mysql_error
 from arrowetl.drivers.postgres import postgres_error
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 
 SOURCE = Endpoint("source", "clinic", 3306, "opendental", "reader", "a secret")
 WAREHOUSE = Endpoint("warehouse", "dw", 5432, "analytics", "loader", "a secret", "raw")

@@ -16,9 +16,11 @@ from nouns import PATIENT, planned
 from rich.console import Console, RenderableType
 from test_outcome import BAD, GOOD, RUN
 
-from arrowetl import limits, progress, report, rules
-from arrowetl.events import PartitionCarried, RunPlanned, TableEnded, TableStarted
-from arrowetl.outcome import Failure
+from arrowetl import limits
+from arrowetl.cli import progress, render_run
+from arrowetl.model.events import PartitionCarried, RunPlanned, TableEnded, TableStarted
+from arrowetl.model.result import Failure
+from arrowetl.types import rules
 
 PLAN = planned(PATIENT)
 
@@ -34,12 +36,12 @@ def shown(what: RenderableType) -> str:
 )
 def test_durations(seconds: float, words: str) -> None:
     """No sixty seconds, no ninety minutes."""
-    assert report.duration(seconds) == words
+    assert render_run.duration(seconds) == words
 
 
 def test_a_summary_ends_with_what_failed_and_what_to_do() -> None:
     """The verdict, then the failures, each with its remedy beneath."""
-    lines = shown(report.summary(RUN)).splitlines()
+    lines = shown(render_run.summary(RUN)).splitlines()
 
     assert lines[-3].startswith("failed: 1 of 2 tables, 10 rows")
     assert lines[-2:] == ["✗ payment: lost", "  run again"]
@@ -99,7 +101,7 @@ def test_bars_on_a_terminal() -> None:
 
 def test_the_types_are_shown_whole() -> None:
     """Each rule has its line."""
-    lines = shown(report.types(rules.RULES))
+    lines = shown(render_run.types(rules.RULES))
 
     assert [rule.name for rule in rules.RULES if rule.name not in lines] == []
 
@@ -143,6 +145,6 @@ def test_what_says_nothing_of_a_table_is_told_once() -> None:
         Failure("DataError", "c: too long", "widen"), Failure("WithheldError", "d: withheld", "mend"),
     ]  # fmt: skip
 
-    assert [one.message for one in report.worth_telling(failures)] == [
+    assert [one.message for one in render_run.worth_telling(failures)] == [
         "c: too long", "a: withheld; and so 1 more", "b: stopped",
     ]  # fmt: skip

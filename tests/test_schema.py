@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import column, fields
 
-from arrowetl import coerce, infile, rules, schema
-from arrowetl.dialect import Flavour
 from arrowetl.errors import DataError, DataExtractionError
-from arrowetl.model import Column
+from arrowetl.model.dialect import Flavour
+from arrowetl.model.plan import Column
+from arrowetl.types import mapping, rules, to_infile, to_postgres
 
 TYPES = [
     # MySQL, warehouse, Arrow that ADBC encodes into exactly that
@@ -131,7 +131,7 @@ def test_a_type_that_cannot_be(mysql: str, asked: str | None, told: str) -> None
 )
 def test_what_a_type_asked_for_cannot_hold(mysql: str, asked: str, refused: str | None) -> None:
     """As SQL the source can be asked; nothing where every value fits."""
-    assert schema.refused_values(column("c", mysql), asked) == refused
+    assert mapping.refused_values(column("c", mysql), asked) == refused
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_what_a_type_asked_for_cannot_hold(mysql: str, asked: str, refused: str 
 )  # fmt: skip
 def test_a_column_that_becomes_another_type(standing: str, wanted: str, kept: bool) -> None:
     """Whether PostgreSQL keeps each of its values when the column is altered."""
-    assert schema.widens(standing, wanted) is kept
+    assert mapping.widens(standing, wanted) is kept
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_a_column_that_becomes_another_type(standing: str, wanted: str, kept: bo
     ],
 )  # fmt: skip
 def test_a_spelling_of_a_type(type_: str, spelled: str) -> None:
-    assert schema.spelled(type_) == spelled
+    assert mapping.spelled(type_) == spelled
 
 
 @pytest.mark.parametrize(
     ("type_", "digits"), [("numeric(10,2)", (10, 2)), ("varchar(9)", (9,)), ("int4", ()), ("numeric(65, 30)", (65, 30))]
 )
 def test_the_digits_of_a_type(type_: str, digits: tuple[int, ...]) -> None:
-    assert schema.digits_of(type_) == digits
+    assert mapping.digits_of(type_) == digits
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> 
     """Each error about a value ends with the override that solves it."""
     (field,) = fields(column("c", mysql), **asked)
 
-    assert schema.remedy_of("t", field) == remedy
+    assert mapping.remedy_of("t", field) == remedy
 
 
 @pytest.mark.parametrize(
@@ -255,13 +255,13 @@ def test_a_text_that_came_as_bytes(mysql: str, charset: str | None, asked: dict[
     """Is read again by the rule that tells its bytes; another column stays as it is."""
     other, field = fields(column("other", "text", charset="utf8"), column("c", mysql, charset=charset), **asked)
 
-    assert schema.told_by_bytes("t", (other, field), {"c"}) == (other, replace(field, rule=rule))
-    assert schema.told_by_bytes("t", (other, field), set()) == (other, field)
+    assert mapping.told_by_bytes("t", (other, field), {"c"}) == (other, replace(field, rule=rule))
+    assert mapping.told_by_bytes("t", (other, field), set()) == (other, field)
 
 
 def test_a_text_that_came_as_bytes_and_cannot_be_told_by_them() -> None:
     with pytest.raises(DataExtractionError) as refusal:
-        schema.told_by_bytes("t", fields(column("c", "text", charset="utf8"), c="jsonb"), {"c"})
+        mapping.told_by_bytes("t", fields(column("c", "text", charset="utf8"), c="jsonb"), {"c"})
 
     assert refusal.value.message == "t.c (text): holds bytes that are no character, which jsonb cannot"
     assert refusal.value.remedy == (
@@ -279,7 +279,7 @@ def test_a_text_that_came_as_bytes_and_cannot_be_told_by_them() -> None:
 )
 def test_a_name_that_is_too_long(name: str, length: int, shorter: str) -> None:
     """Cut where a letter ends, and told apart by eight digits of itself."""
-    found = schema.shortened(name, length)
+    found = mapping.shortened(name, length)
 
     assert found[:-8] == shorter[:-8]
     assert found[-8:] == hashlib.sha256(name.encode()).hexdigest()[:8]
@@ -287,11 +287,11 @@ def test_a_name_that_is_too_long(name: str, length: int, shorter: str) -> None:
 
 def test_names_that_are_taken() -> None:
     """63 bytes fit; a system column's name, and one that another column was given, do not."""
-    assert schema.postgres_name("a" * 63) == "a" * 63
-    assert schema.postgres_name("b", {"a"}) == "b"
-    assert schema.postgres_name("a", {"a"}).startswith("a_")
+    assert mapping.postgres_name("a" * 63) == "a" * 63
+    assert mapping.postgres_name("b", {"a"}) == "b"
+    assert mapping.postgres_name("a", {"a"}).startswith("a_")
     # Another column may have the very name that would be given instead.
-    for names in (("xmin_eafb2f50", "xmin"), ("xmin", "xmin_eafb2f50"), ("a" * 70, schema.postgres_name("a" * 70))):
+    for names in (("xmin_eafb2f50", "xmin"), ("xmin", "xmin_eafb2f50"), ("a" * 70, mapping.postgres_name("a" * 70))):
         held = [field.name_postgres for field in fields(*(column(name, "int(11)") for name in names))]
         assert len(set(held)) == 2
         assert all(len(name) <= 63 for name in held)
@@ -308,13 +308,13 @@ def test_labels_that_the_catalog_has_no_room_for(mysql: str, charset: str, there
     """Are texts at the replica, whatever its flavour."""
     (field,) = fields(column("c", mysql, charset=charset))
 
-    assert schema.replica_type(field, Flavour.MARIADB, Flavour.MARIADB) == there
+    assert mapping.replica_type(field, Flavour.MARIADB, Flavour.MARIADB) == there
 
 
 def test_what_is_masked_has_no_canonical_text() -> None:
     (field,) = fields(column("c", "varchar(5)"))
 
-    assert schema.canonical(replace(field, mask="hash")) is None
+    assert mapping.canonical(replace(field, mask="hash")) is None
 
 
 # What was seen to arrive right (and no more): another width is refused, but a double in a bigint, or an integer in a
@@ -351,14 +351,14 @@ def test_rules_have_names_of_their_own() -> None:
     names = [rule.name for rule in every]
 
     assert len(set(names)) == len(names)
-    assert {rule.converts for rule in every} == coerce.CONVERSIONS.keys()
-    assert {rule.prints for rule in rules.RULES} == infile.PRINTERS.keys()
+    assert {rule.converts for rule in every} == to_postgres.CONVERSIONS.keys()
+    assert {rule.prints for rule in rules.RULES} == to_infile.PRINTERS.keys()
     assert {rule.fallback for rule in rules.RULES} - set(names) == {None}
 
 
 def test_the_origin_travels_along() -> None:
     """Each Arrow field says which MySQL column it was."""
-    arrow = schema.to_arrow(fields(column("PatNum", "bigint(20)")))
+    arrow = mapping.to_arrow(fields(column("PatNum", "bigint(20)")))
 
     assert json.loads(arrow.field("PatNum").metadata[b"mysql"]) == {
         "name": "PatNum",
@@ -370,10 +370,10 @@ def test_the_origin_travels_along() -> None:
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=64))
 def test_every_name_becomes_one_that_postgres_can_hold(name: str) -> None:
     """Itself where it fits; otherwise another, always the same, that fits."""
-    held = schema.postgres_name(name)
+    held = mapping.postgres_name(name)
 
     assert len(held.encode()) <= 63
-    assert held == schema.postgres_name(name)
+    assert held == mapping.postgres_name(name)
     assert held == name or len(name.encode()) > 63
 
 
@@ -399,7 +399,7 @@ def test_a_type_the_replica_lacks(mysql: str, source: Flavour, replica: Flavour,
     """The nearest its engine has; the same one where it has it."""
     (field,) = fields(column("c", mysql))
 
-    assert schema.replica_type(field, source, replica) == there
+    assert mapping.replica_type(field, source, replica) == there
 
 
 @pytest.mark.parametrize(
@@ -414,4 +414,4 @@ def test_decimals_that_are_read_back(column_type: str, select: str) -> None:
     """To be compared as whole numbers in text, of as many digits as there are: nothing can be written in two ways."""
     (field,) = fields(column("a", column_type))
 
-    assert schema.read_back(field)[0] == select
+    assert mapping.read_back(field)[0] == select

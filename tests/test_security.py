@@ -25,11 +25,11 @@ from nouns import PATIENT, planned
 import arrowetl
 from arrowetl import drivers
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DataExtractionError
-from arrowetl.model import Partition
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
+from arrowetl.model.plan import Partition
+from arrowetl.replica.spill import run_directory, spilled
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
-from arrowetl.source import Source
-from arrowetl.spill import run_directory, spilled
+from arrowetl.source.reader import Source
 
 # --- a server that lies -------------------------------------------------------------------------
 

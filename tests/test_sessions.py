@@ -11,10 +11,10 @@ import pytest
 from conftest import Clinic
 
 from arrowetl import drivers, preflight
-from arrowetl.drivers import arrow, sessions
+from arrowetl.drivers import connectorx, sessions
 from arrowetl.drivers.sessions import Setting
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 
 SOURCE = Endpoint("source", "clinic", 3306, "opendental", "reader", "secret")
 
@@ -96,7 +96,7 @@ def test_a_library_that_reads_nothing_back(clinic: Clinic, monkeypatch: pytest.M
         lambda settings, writes: (*said(settings, writes), "SET SESSION time_zone = '+01:00'"),
     )  # fmt: skip
     # It is made once, and kept.
-    monkeypatch.setattr(arrow, "_session", arrow._session.__wrapped__)
+    monkeypatch.setattr(connectorx, "_session", connectorx._session.__wrapped__)
     with pytest.raises(DatabaseConnectionError, match="the session is not as it was asked to be"):
         drivers.read_arrow(clinic.sandbox.source, "SELECT 1 AS one", False)
 

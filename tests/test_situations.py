@@ -36,7 +36,7 @@ from independent import differences
 
 import arrowetl
 from arrowetl import drivers, limits
-from arrowetl.route import VARIABLES
+from arrowetl.model.connection import VARIABLES
 from arrowetl.sandbox import servers
 
 FOLDERS = sorted(path.parent for path in (Path(__file__).parent / "situations").glob("*/situation.yml"))

@@ -15,6 +15,7 @@ from conftest import Clinic
 from parquet_files import rows_of
 
 import arrowetl
+from arrowetl.types import mapping
 
 ENDS = ("source", "replica", "warehouse")
 
@@ -215,7 +216,7 @@ def test_a_table_that_is_excluded_under_another_name(clinic: Clinic) -> None:
     clinic.create(f"CREATE TABLE {name} (Num int PRIMARY KEY)")
     clinic.run()
     clinic.tables_file.write_text(f"tables: {{{name}: {{overrides: {{exclude: true}}}}}}\n")
-    there = arrowetl.schema.postgres_name(name)
+    there = mapping.postgres_name(name)
 
     assert there != name
     assert clinic.arrowetl("snapshot", there, "--to", str(clinic.directory / "s")).returncode == 2

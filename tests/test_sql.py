@@ -10,8 +10,11 @@ import pytest
 from nouns import PATIENT, column, fields, planned, table
 
 from arrowetl import sql
-from arrowetl.dialect import Flavour
-from arrowetl.model import Index, Partition, PublishedTable
+from arrowetl.model.dialect import Flavour
+from arrowetl.model.plan import Index, Partition, PublishedTable
+from arrowetl.replica import replica_sql
+from arrowetl.source import source_sql
+from arrowetl.warehouse import warehouse_sql
 
 COLLATIONS = {
     "utf8mb4_general_ci": "utf8mb4", "utf8mb4_bin": "utf8mb4", "utf8mb3_general_ci": "utf8mb3",
@@ -52,12 +55,12 @@ def test_literals(value: object, mysql: str, postgres: str) -> None:
 )
 def test_a_partition_is_a_half_open_range(part: Partition, ending: str) -> None:
     """Lower bound in, upper bound out."""
-    assert sql.extract("d", "t", fields(column("k", "int(11)")), "k", part).endswith(ending)
+    assert source_sql.extract("d", "t", fields(column("k", "int(11)")), "k", part).endswith(ending)
 
 
 def test_each_column_is_read_as_its_rule_says() -> None:
     """A date as a number, so that a zero one can be read; a number as it is."""
-    statement = sql.extract("d", "t", fields(column("d", "date"), column("n", "int(11)")), None,
+    statement = source_sql.extract("d", "t", fields(column("d", "date"), column("n", "int(11)")), None,
                             Partition(0, None, None))  # fmt: skip
 
     assert statement == "SELECT `d` + 0 AS `d`, `n` AS `n` FROM `d`.`t`"
@@ -65,7 +68,7 @@ def test_each_column_is_read_as_its_rule_says() -> None:
 
 def test_a_load_converts() -> None:
     """Binary comes as hexadecimal, bits as numbers."""
-    statement = sql.load_data(
+    statement = replica_sql.load_data(
         "d", "s", fields(column("n", "int(11)"), column("b", "blob"), column("f", "bit(3)")), "/x", Flavour.MYSQL
     )
 
@@ -87,14 +90,14 @@ def test_what_a_file_is_told_to_be(charsets: tuple[str, ...], replica: Flavour, 
     """Of the columns' own character set, where MariaDB has nothing to convert then; MySQL 8 would warn of it."""
     texts = fields(*(column(f"c{i}", "text", charset=one) for i, one in enumerate(charsets)))
 
-    assert f" CHARACTER SET {told} " in sql.load_data("d", "s", texts, "/x", replica)
+    assert f" CHARACTER SET {told} " in replica_sql.load_data("d", "s", texts, "/x", replica)
 
 
 def test_a_file_with_mysqls_json_is_utf8mb4() -> None:
     """Of no character set, the catalog says; and an emoji may be in it."""
     both = fields(column("n", "int(11)"), column("j", "json"))
 
-    assert " CHARACTER SET utf8mb4 " in sql.load_data("d", "s", both, "/x", Flavour.MARIADB)
+    assert " CHARACTER SET utf8mb4 " in replica_sql.load_data("d", "s", both, "/x", Flavour.MARIADB)
 
 
 def test_a_replica_table() -> None:
@@ -110,14 +113,14 @@ def test_a_replica_table() -> None:
         )
     )
 
-    assert sql.create_replica("d", "new", plan, Flavour.MARIADB, COLLATIONS) == (
+    assert replica_sql.create_replica("d", "new", plan, Flavour.MARIADB, COLLATIONS) == (
         "CREATE TABLE `d`.`new` (`k` bigint(20) NOT NULL, "
         "`s` varchar(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci NULL, "
         "`ts` timestamp NOT NULL DEFAULT '1970-01-01 00:00:01', PRIMARY KEY (`k`)) "
         "ENGINE=InnoDB CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci "
         "/*!50709 ROW_FORMAT=DYNAMIC */ /*M!100202 ROW_FORMAT=DYNAMIC */"
     )
-    assert sql.add_indexes("d", "new", plan) == "ALTER TABLE `d`.`new` ADD INDEX `by s` (`s`(4))"
+    assert replica_sql.add_indexes("d", "new", plan) == "ALTER TABLE `d`.`new` ADD INDEX `by s` (`s`(4))"
 
 
 @pytest.mark.parametrize(
@@ -134,13 +137,16 @@ def test_a_collation_the_replica_lacks(charset: str, collation: str, there: str)
     """The nearest it has; binary where the source tells more letters apart."""
     plan = planned(table("t", column("s", "varchar(9)", charset=charset, collation=collation)))
 
-    assert f"`s` varchar(9) {there} NULL" in sql.create_replica("d", "t", plan, Flavour.MARIADB, COLLATIONS)
+    assert f"`s` varchar(9) {there} NULL" in replica_sql.create_replica("d", "t", plan, Flavour.MARIADB, COLLATIONS)
 
 
 def test_a_merge_writes_only_what_differs() -> None:
     """Rows are compared as they are stored; the key is never updated."""
     there = PublishedTable((("PatNum", "bigint"), ("LName", "text")), ("PatNum",))
-    differing, statements = sql.differing("raw", planned(PATIENT, there)), sql.merge("raw", planned(PATIENT, there))
+    differing, statements = (
+        warehouse_sql.differing("raw", planned(PATIENT, there)),
+        warehouse_sql.merge("raw", planned(PATIENT, there)),
+    )
 
     assert "*<>" in differing
     assert statements["written"].endswith('ON CONFLICT ("PatNum") DO UPDATE SET "LName" = excluded."LName"')
@@ -178,7 +184,7 @@ def test_staging_has_a_name_that_both_ends_can_hold(length: int) -> None:
 def test_a_row_is_changed_where_it_stands(other_key: Index, updated: str, inserted: str) -> None:
     """At the replica, where no second unique key may have changed hands among the rows."""
     plan = replace(planned(replace(PATIENT, indexes=(other_key,))), run="0123abcd")
-    statements = sql.merge_replica("d", plan, ("a", "b"), in_place=not other_key.unique)
+    statements = replica_sql.merge_replica("d", plan, ("a", "b"), in_place=not other_key.unique)
 
     assert statements["updated"] == updated
     assert statements["inserted"].endswith(inserted)
@@ -191,8 +197,8 @@ def test_a_unique_key_of_values_masked_in_part_is_none_at_the_replica() -> None:
     shown = planned(replace(PATIENT, indexes=(unique,)), columns={"LName": {"mask": "partial"}})
     hashed = planned(replace(PATIENT, indexes=(unique,)), columns={"LName": {"mask": "hash"}})
 
-    assert sql.add_indexes("d", "patient", shown) is None
-    assert "UNIQUE INDEX `name`" in (sql.add_indexes("d", "patient", hashed) or "")
+    assert replica_sql.add_indexes("d", "patient", shown) is None
+    assert "UNIQUE INDEX `name`" in (replica_sql.add_indexes("d", "patient", hashed) or "")
 
 
 def test_what_a_mysql_replica_calls_otherwise_or_cannot_be() -> None:
@@ -200,7 +206,7 @@ def test_what_a_mysql_replica_calls_otherwise_or_cannot_be() -> None:
     places = planned(table("t", column("p", "geomcollection"), flavour=Flavour.MYSQL))
     texts = planned(table("t", column("s", "text"), indexes=(Index("s", (("s", None),), unique=True, kind="HASH"),)))
 
-    assert "`p` geometrycollection" in sql.create_replica("d", "t", places, Flavour.MARIADB, COLLATIONS)
-    assert "`p` geomcollection" in sql.create_replica("d", "t", places, Flavour.MYSQL, COLLATIONS)
-    assert "UNIQUE" in sql.create_replica("d", "t", texts, Flavour.MARIADB, COLLATIONS, indexed=True)
-    assert "UNIQUE" not in sql.create_replica("d", "t", texts, Flavour.MYSQL, COLLATIONS, indexed=True)
+    assert "`p` geometrycollection" in replica_sql.create_replica("d", "t", places, Flavour.MARIADB, COLLATIONS)
+    assert "`p` geomcollection" in replica_sql.create_replica("d", "t", places, Flavour.MYSQL, COLLATIONS)
+    assert "UNIQUE" in replica_sql.create_replica("d", "t", texts, Flavour.MARIADB, COLLATIONS, indexed=True)
+    assert "UNIQUE" not in replica_sql.create_replica("d", "t", texts, Flavour.MYSQL, COLLATIONS, indexed=True)

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import column, table
 
-from arrowetl import analyze, plan, treatment
+from arrowetl.analyze import analyze_tables, tables_yml_entry
+from arrowetl.config.tables_yml import read_tables
+from arrowetl.config.tables_yml_keys import COLUMN_OVERRIDES, KEYS, METADATA, MONITORING, OVERRIDES, SETTINGS
 from arrowetl.errors import ConfigurationError, DataError
-from arrowetl.keys import COLUMN_OVERRIDES, KEYS, METADATA, MONITORING, OVERRIDES, SETTINGS
-from arrowetl.tables_file import read_tables
+from arrowetl.planning import table_plan
 
 # As a predecessor's analyzer wrote it; the values are made up.
 PREDECESSORS = """
@@ -220,8 +221,8 @@ def test_every_bad_key_is_told_at_once(tmp_path: Path) -> None:
 
 def test_each_key_of_a_table_is_explained_in_the_file() -> None:
     """Once, in its heading; keys of a person's alone are shown there by example."""
-    assert treatment.MEANINGS.keys() == KEYS.keys()
-    heading = treatment.heading()
+    assert tables_yml_entry.MEANINGS.keys() == KEYS.keys()
+    heading = tables_yml_entry.heading()
     assert [key for key in KEYS if f"#   {key} " not in heading] == []
     assert [key for key in {*SETTINGS, *(OVERRIDES.keys() - KEYS.keys())} if f" {key}: " not in heading] == ["columns"]
 
@@ -240,18 +241,18 @@ ANYTHING = st.recursive(
 )
 
 
-def rewritten(seen: dict[str, treatment.Seen], path: Path) -> str:
+def rewritten(seen: dict[str, tables_yml_entry.Seen], path: Path) -> str:
     """The file as the next analysis would write it."""
-    was = analyze.before(path)
+    was = analyze_tables.before(path)
     waiting = {name: was.chosen.quarantined(one.table) for name, one in seen.items()}
-    return analyze.written_anew(seen, was, "test", "opendental", waiting)[1]
+    return analyze_tables.written_anew(seen, was, "test", "opendental", waiting)[1]
 
 
 def survives(path: Path) -> None:
     """What reads the file either can or says what is wrong, with its name; and so does what goes by it."""
     path.with_suffix(".schema.json").write_text('{"visit": {"columns": {"VisitNum": []}}}')
     try:
-        rewritten({"visit": treatment.seen(VISIT, None)}, path)
+        rewritten({"visit": tables_yml_entry.seen(VISIT, None)}, path)
     except ConfigurationError as error:
         assert str(path) in error.message
     try:
@@ -261,7 +262,7 @@ def survives(path: Path) -> None:
         return
     settings = found.of_table(VISIT)
     try:
-        plan.table_plan(VISIT, settings, None)
+        table_plan.table_plan(VISIT, settings, None)
     except DataError as error:
         assert "visit" in error.message
 
@@ -302,7 +303,7 @@ def test_any_slip_of_the_pen_is_read_or_refused(
 def test_analyze_survives_what_can_be_read(tmp_path: Path) -> None:
     """A hundred files, each with some line lost or doubled: written anew, or refused as no YAML."""
     chance = random.Random(7)
-    seen = {"visit": treatment.seen(VISIT, None)}
+    seen = {"visit": tables_yml_entry.seen(VISIT, None)}
     for _ in range(100):
         lines = PREDECESSORS.splitlines(keepends=True)
         for _ in range(3):

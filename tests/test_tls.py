@@ -17,7 +17,7 @@ import trustme
 
 from arrowetl import drivers
 from arrowetl.errors import ArrowetlError, DatabaseConnectionError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox import launch, servers
 
 HOST = "localhost"

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from nouns import PATIENT, planned
 
-from arrowetl import jobs, limits, transfer
+from arrowetl import limits
 from arrowetl.errors import (
     DatabaseConnectionError,
     DataExtractionError,
@@ -26,15 +26,17 @@ from arrowetl.errors import (
     OutOfStepError,
     VerificationError,
 )
-from arrowetl.events import PartitionCarried, TableStarted
-from arrowetl.jobs import Job, Servers
-from arrowetl.model import Comparison, Index, Mode, Partition, TablePlan
-from arrowetl.outcome import Changes, ConnectionCount, Outcome, PartitionOutcome, Staged, Status, Taken, Waiting
-from arrowetl.record import Compared, Reading, Standing
-from arrowetl.route import Endpoint, Route
-from arrowetl.sql.tracking import Entry
-from arrowetl.transfer import Shared, rows_of_the_next, stage, switch_or_discard
-from arrowetl.workers import Workers
+from arrowetl.model.connection import Endpoint, Route
+from arrowetl.model.events import PartitionCarried, TableStarted
+from arrowetl.model.plan import Comparison, Index, Mode, Partition, TablePlan
+from arrowetl.model.result import Changes, ConnectionCount, Outcome, PartitionOutcome, Staged, Status, Taken, Waiting
+from arrowetl.model.state import Compared, Reading, Standing
+from arrowetl.pipeline import load_table
+from arrowetl.pipeline.load_table import Shared, rows_of_the_next, stage, switch_or_discard
+from arrowetl.state.state_sql import Entry
+from arrowetl.workers import jobs
+from arrowetl.workers.jobs import Job, Servers
+from arrowetl.workers.pool import Workers
 
 PLAN = planned(PATIENT)
 NOON = datetime(2026, 1, 2, 12)
@@ -165,7 +167,7 @@ def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     servers = FakeServers(FakeSource(world), FakeEnd("replica", world), FakeEnd("warehouse", world))  # type: ignore[arg-type]
     monkeypatch.setitem(jobs._SERVERS, ROUTE, servers)
     hands = Workers("thread", 1)
-    monkeypatch.setattr(transfer.seen, "shape_at_replica", lambda plan, ends: "")
+    monkeypatch.setattr(load_table.replica_state, "shape_at_replica", lambda plan, ends: "")
     try:
         standings = {PLAN.name: Standing()}
         shared = Shared(ROUTE, servers, FakeLedger(world), standings, {}, hands, lambda event: None)  # type: ignore[arg-type]
@@ -313,7 +315,7 @@ class Staging:
         self.said.append(f"stage from {of}")
         self.plan, self.shared, self.known = plan, shared, known
         outcome = replace(OUTCOME, rows_warehouse=9 if plan.from_replica else self.rows_warehouse)
-        return transfer.Ready(plan, shared, Staged(1, 0, 0), known or ENTRY, {}, self.ends, outcome)
+        return load_table.Ready(plan, shared, Staged(1, 0, 0), known or ENTRY, {}, self.ends, outcome)
 
     def switch_or_discard(self, ready: Any) -> Outcome:
         self.said.append("switch")
@@ -327,10 +329,10 @@ OUTCOME = Outcome("patient", "small", Mode.FULL, "", Status.SUCCEEDED, seconds=1
 @pytest.fixture
 def staging(monkeypatch: pytest.MonkeyPatch) -> Staging:
     there = Staging()
-    monkeypatch.setattr(transfer, "stage", there.stage)
-    monkeypatch.setattr(transfer, "switch_or_discard", there.switch_or_discard)
-    monkeypatch.setattr(transfer, "servers_of", lambda route: f"servers of {route.source.name}")
-    monkeypatch.setattr(transfer, "recorded_entry", lambda plan, shared: plan and shared and ENTRY)
+    monkeypatch.setattr(load_table, "stage", there.stage)
+    monkeypatch.setattr(load_table, "switch_or_discard", there.switch_or_discard)
+    monkeypatch.setattr(load_table, "servers_of", lambda route: f"servers of {route.source.name}")
+    monkeypatch.setattr(load_table, "recorded_entry", lambda plan, shared: plan and shared and ENTRY)
     return there
 
 
@@ -363,7 +365,7 @@ def test_the_journeys_of_a_table(
     plan: TablePlan, ends: tuple[Any, ...], shared: Any, rows_warehouse: int | None, said: list[str], staging: Staging
 ) -> None:
     staging.ends, staging.rows_warehouse = ends, rows_warehouse
-    outcome = transfer.carry_table(plan, shared)
+    outcome = load_table.carry_table(plan, shared)
 
     assert staging.said == said
     assert outcome.rows_warehouse == (9 if said[-2] == "stage from replica" else rows_warehouse)
@@ -377,7 +379,7 @@ def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
     """All of it, whatever was to be read of the source; and what came of both is told as one."""
     plan = replace(PLAN, mode=Mode.INCREMENTAL, since="x", scans=True, proves=True, catches_up=True)
     first = replace(OUTCOME, rows_replica=3, notes=("first",))
-    ready = transfer.staged_from_replica(plan, BOTH, ENTRY, first)  # type: ignore[arg-type]
+    ready = load_table.staged_from_replica(plan, BOTH, ENTRY, first)  # type: ignore[arg-type]
 
     later = staging.plan
     assert (later.mode, later.from_replica, later.catches_up) == (Mode.FULL, True, False)
@@ -387,7 +389,7 @@ def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
     assert staging.shared.servers == f"servers of {ROUTE.from_replica.source.name}"
     assert (ready.outcome.rows_replica, ready.outcome.rows_warehouse, ready.outcome.seconds) == (3, 9, 2.0)
     assert ready.outcome.notes == ("first",)
-    alone = transfer.staged_from_replica(plan, BOTH, ENTRY)  # type: ignore[arg-type]
+    alone = load_table.staged_from_replica(plan, BOTH, ENTRY)  # type: ignore[arg-type]
     assert (alone.outcome.rows_replica, alone.outcome.rows_warehouse) == (None, 9)
 
 
@@ -417,13 +419,13 @@ def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, mode: M
 
     def partitions(of: TablePlan, left: Any, each: Any) -> list[str]:
         asked.append((of, left))
-        assert (each.func, each.args) == (transfer.rows_of_the_next, (plan, shared))
+        assert (each.func, each.args) == (load_table.rows_of_the_next, (plan, shared))
         return ["asked"]
 
     shared: Any = SimpleNamespace(servers=SimpleNamespace(source=SimpleNamespace(partitions=partitions)))
     left = [(1, None)]
 
-    assert list(transfer.partitions_of(plan, shared, left, rows, attempt)) == parts
+    assert list(load_table.partitions_of(plan, shared, left, rows, attempt)) == parts
     assert asked == ([(plan, left)] if parts == ["asked"] else [])
 
 
@@ -469,7 +471,7 @@ def test_partitions_that_are_to_be_found_again(split: bool, mode: Mode, attempt:
     rows = 10**6 if split else 3
     plan = replace(planned(replace(PATIENT, rows=rows)), mode=mode)
     parts = [Partition(0, None, 5), Partition(1, 5, None)]
-    carried_ = transfer.carry_all(plan, parts, shared, attempt)
+    carried_ = load_table.carry_all(plan, parts, shared, attempt)
 
     tokens = [job.part.token for job in hands.jobs]
     assert [bool(one) for one in tokens] == [token, token]
@@ -479,7 +481,7 @@ def test_partitions_that_are_to_be_found_again(split: bool, mode: Mode, attempt:
     assert {job.part.waits for job in hands.jobs} == {False}
     assert all((job.route, job.plan) == (ROUTE, plan) for job in hands.jobs)
     assert [one.rows for one in carried_] == [1, 2]
-    each = transfer.rows_of_the_next(plan, shared)
+    each = load_table.rows_of_the_next(plan, shared)
     assert told[0] == TableStarted("patient", max(1, -(-rows // each)))
     assert told[1:] == [PartitionCarried("patient", 1, 10), PartitionCarried("patient", 2, 10)]
 
@@ -508,7 +510,7 @@ def test_rows_that_may_wait_for_the_warehouse(
     there = [end for end in (REPLICA, WAREHOUSE) if end.name in ends]
     servers = SimpleNamespace(ends=tuple(there)) if len(there) < 2 else servers  # type: ignore[assignment]
     shared: Any = SimpleNamespace(workers=hands, route=ROUTE, tell=lambda _: None, servers=servers)
-    transfer.carry_all(replace(planned(of), **more), [Partition(0, None, None)], shared, attempt)
+    load_table.carry_all(replace(planned(of), **more), [Partition(0, None, None)], shared, attempt)
 
     assert [job.part.waits for job in hands.jobs] == [waits]
 
@@ -534,13 +536,13 @@ def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], 
         brought(part=None),
     ]
 
-    transfer.seal(PLAN, [end], known, None)
+    load_table.seal(PLAN, [end], known, None)
     assert sealed == []
     if not others:
-        transfer.seal(PLAN, [end], known, "a1")
+        load_table.seal(PLAN, [end], known, "a1")
     else:
         with pytest.raises(DataLoadingError) as refusal:
-            transfer.seal(PLAN, [end], known, "a1")
+            load_table.seal(PLAN, [end], known, "a1")
         assert refusal.value.message == (
             f"patient: {others} partitions were brought to the warehouse by a job that had been given up; "
             "nothing was cut over"
@@ -565,12 +567,12 @@ def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = replace(PLAN, workers=9)
     waiting = Waiting(plan, Partition(3, 5, None), Path("rows"))
     known = [brought(rows=2), brought(rows=3, waiting=waiting)]
-    carried_, counts, seconds = transfer.finish(plan, (end("replica", 5), end("warehouse", 6)), known, shared)
+    carried_, counts, seconds = load_table.finish(plan, (end("replica", 5), end("warehouse", 6)), known, shared)
 
     assert counts == {"replica": 45, "warehouse": 54}
     assert sorted(said) == ["patient replica finish", "patient warehouse finish"]
     assert hands.jobs == [Job(ROUTE, plan, Partition(3, 5, None), Path("rows"))]
-    assert hands.acts == [transfer.ingest]
+    assert hands.acts == [load_table.ingest]
     assert [one.rows for one in carried_] == [2, 3, 1]
     assert [one.waiting for one in carried_] == [None, None, None]
     # One core is left to the indexes, however many the table may have.
@@ -578,21 +580,21 @@ def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= seconds < 60
     for cores, workers in ((None, 1), (1, 1), (2, 1), (12, 9)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        transfer.finish(plan, (end("replica", 5),), [], shared)
+        load_table.finish(plan, (end("replica", 5),), [], shared)
         assert hands.plans[-1].workers == workers
-    transfer.finish(replace(plan, mode=Mode.RECONCILE, workers=None), (end("replica", 5),), [], shared)
+    load_table.finish(replace(plan, mode=Mode.RECONCILE, workers=None), (end("replica", 5),), [], shared)
     assert hands.plans[-1].workers == 11
 
     # Of what changed alone nobody knows how many rows there are to be.
-    assert transfer.finish(replace(plan, mode=Mode.RECONCILE), (end("replica", 5),), [], shared)[1] == {}
+    assert load_table.finish(replace(plan, mode=Mode.RECONCILE), (end("replica", 5),), [], shared)[1] == {}
 
 
 def test_what_all_partitions_staged() -> None:
     known = [brought(staged=2, gone=1, standing=5), brought(staged=3, gone=0, standing=7)]
 
-    assert transfer.together(known, 0) == Staged(5, 1, 12)
-    assert transfer.together(known, 100) == Staged(5, 1, 112)
-    assert transfer.together([], 0) == Staged(0, 0, 0)
+    assert load_table.together(known, 0) == Staged(5, 1, 12)
+    assert load_table.together(known, 100) == Staged(5, 1, 112)
+    assert load_table.together([], 0) == Staged(0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -622,7 +624,7 @@ def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept
         route=SimpleNamespace(spill_directory=spilled),
         ledger=SimpleNamespace(locks=SimpleNamespace(require_lock=lambda: locks.append(1))),
     )
-    with pytest.raises(type(error)), transfer._staging_discarded_on_failure(planned(of), shared):
+    with pytest.raises(type(error)), load_table._staging_discarded_on_failure(planned(of), shared):
         raise error
 
     assert said == ([] if kept else ["patient replica", "patient warehouse"])
@@ -654,13 +656,13 @@ def ready(plan: TablePlan, said: list[str], refuses: bool = False) -> Any:
     recording = lambda end, entry: said.append(f"{end} recording") or (lambda changes: "")  # noqa: E731
     locks = SimpleNamespace(require_lock=lambda: said.append("lock"))
     shared: Any = SimpleNamespace(ledger=SimpleNamespace(recording=recording, locks=locks))
-    return transfer.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {"c": "said"}, ends, OUTCOME)
+    return load_table.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {"c": "said"}, ends, OUTCOME)
 
 
 def test_a_switch() -> None:
     """The warehouse first, where others have a say; before each the run makes sure of its lock."""
     said: list[str] = []
-    outcome = transfer.switch(ready(PLAN, said))
+    outcome = load_table.switch(ready(PLAN, said))
 
     assert said == [
         "warehouse recording", "lock", "warehouse cutover", "replica recording", "lock", "replica cutover",
@@ -668,7 +670,7 @@ def test_a_switch() -> None:
     assert (outcome.rows_replica, outcome.rows_warehouse, outcome.changes) == (9, 9, Changes(inserted=1))
     assert 1.0 <= outcome.seconds < 60
     said.clear()
-    assert transfer.switch(ready(PLAN, said), ends=()).rows_warehouse is None
+    assert load_table.switch(ready(PLAN, said), ends=()).rows_warehouse is None
     assert said == []
 
 
@@ -679,9 +681,9 @@ def test_a_warehouse_that_is_out_of_step(mode: Mode) -> None:
     one = ready(replace(PLAN, mode=mode), said, refuses=True)
     if mode is Mode.FULL:
         with pytest.raises(OutOfStepError):
-            transfer.switch(one)
+            load_table.switch(one)
         return
-    outcome = transfer.switch(one)
+    outcome = load_table.switch(one)
 
     assert said[2:4] == ["warehouse cutover", "warehouse discard"]
     assert (outcome.rows_replica, outcome.rows_warehouse) == (9, None)
@@ -706,10 +708,10 @@ STOOD = Reading(4, NOON, NOON + timedelta(hours=1))
 )  # fmt: skip
 def test_rows_read_and_rows_staged(staged: Staged, counts: dict[str, int], after: Reading, found: bool | str) -> None:
     if isinstance(found, bool):
-        assert transfer.compare(PLAN, staged, counts, STOOD, after) is found
+        assert load_table.compare(PLAN, staged, counts, STOOD, after) is found
         return
     with pytest.raises(VerificationError) as refusal:
-        transfer.compare(PLAN, staged, counts, STOOD, after)
+        load_table.compare(PLAN, staged, counts, STOOD, after)
     assert refusal.value.message == found
     remedy = "run again; if it stays, check the table at the source (CHECK TABLE)" if "found" in found else "run again"
     assert refusal.value.remedy == remedy
@@ -719,9 +721,9 @@ def test_a_replica_that_is_changed_while_it_is_read() -> None:
     """What the warehouse would be told to have is not what was read."""
     plan = replace(PLAN, from_replica=True)
 
-    assert transfer.compare(plan, Staged(4, 0, 4), {}, STOOD, STOOD) is True
+    assert load_table.compare(plan, Staged(4, 0, 4), {}, STOOD, STOOD) is True
     with pytest.raises(VerificationError, match="patient: somebody changed the replica's table while it was read"):
-        transfer.compare(plan, Staged(4, 0, 4), {}, STOOD, MOVED_ON)
+        load_table.compare(plan, Staged(4, 0, 4), {}, STOOD, MOVED_ON)
 
 
 @pytest.mark.parametrize(
@@ -740,11 +742,11 @@ def test_a_replica_that_is_not_as_recorded(
     """It is copied to nobody."""
     plan, known = replace(PLAN, from_replica=from_replica), replace(ENTRY_OF, version=version, rows=rows)
     if told is None:
-        transfer.adjust.refuse_another(plan, STOOD, known)
-        transfer.adjust.refuse_another(plan, STOOD, None)
+        load_table.adjust_plan.refuse_another(plan, STOOD, known)
+        load_table.adjust_plan.refuse_another(plan, STOOD, None)
         return
     with pytest.raises(DataExtractionError) as refusal:
-        transfer.adjust.refuse_another(plan, STOOD, known)
+        load_table.adjust_plan.refuse_another(plan, STOOD, known)
     assert refusal.value.message.startswith(told)
     assert refusal.value.remedy == "run again from the source, without --from replica"
 
@@ -753,7 +755,7 @@ def test_a_table_that_cannot_tell() -> None:
     """Read within the stamp's own second: nobody knows whether it moved."""
     now = replace(STOOD, now=NOON)
 
-    assert transfer.compare(PLAN, Staged(4, 0, 4), {}, now, now) is None
+    assert load_table.compare(PLAN, Staged(4, 0, 4), {}, now, now) is None
 
 
 # --- what is asked of whom, when a table is staged --------------------------------------------------
@@ -809,23 +811,23 @@ class Asked:
             route=replace(ROUTE, spill_directory=None),
         )
         answers: dict[str, tuple[Any, Any]] = {
-            "refuse_another": (transfer.adjust, None),
-            "adjusted": (transfer.adjust, (self.adjusted, self.carried)),
-            "held": (transfer.resume, [(HELD, ())]),
-            "outcomes": (transfer.resume, ["held"]),
-            "ends_of": (transfer, ends),
-            "servers_of": (transfer, SimpleNamespace(source="replica's source")),
-            "partitions_of": (transfer, "partitions"),
-            "carry_all": (transfer, ["carried"]),
-            "seal": (transfer, None),
-            "shape_at_replica": (transfer.seen, "as it was made"),
-            "finish": (transfer, (["finished"], {"replica": 3}, 2.5)),
-            "together": (transfer, self.staged),
-            "compare": (transfer, self.settled),
-            "coerced": (transfer, (("coercions",), {"c": "comment"})),
-            "entry_of": (transfer, ENTRY_OF),
-            "remembered_with": (transfer, ("remembered",)),
-            "staged_outcome": (transfer, OUTCOME),
+            "refuse_another": (load_table.adjust_plan, None),
+            "adjusted": (load_table.adjust_plan, (self.adjusted, self.carried)),
+            "held": (load_table.resume, [(HELD, ())]),
+            "outcomes": (load_table.resume, ["held"]),
+            "ends_of": (load_table, ends),
+            "servers_of": (load_table, SimpleNamespace(source="replica's source")),
+            "partitions_of": (load_table, "partitions"),
+            "carry_all": (load_table, ["carried"]),
+            "seal": (load_table, None),
+            "shape_at_replica": (load_table.replica_state, "as it was made"),
+            "finish": (load_table, (["finished"], {"replica": 3}, 2.5)),
+            "together": (load_table, self.staged),
+            "compare": (load_table, self.settled),
+            "coerced": (load_table, (("coercions",), {"c": "comment"})),
+            "entry_of": (load_table, ENTRY_OF),
+            "remembered_with": (load_table, ("remembered",)),
+            "staged_outcome": (load_table, OUTCOME),
         }
         for name, (place, answer) in answers.items():
             self.monkeypatch.setattr(place, name, self.answering(name, answer))
@@ -873,7 +875,7 @@ def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (started_at, finishing) == (when, 2.5)
     assert 0 <= seconds < 60
     recorded = replace(ENTRY_OF, rows=40, coerced=("remembered",))
-    assert found == transfer.Ready(DONE, shared, asked.staged, recorded, {"c": "comment"}, ends, OUTCOME)
+    assert found == load_table.Ready(DONE, shared, asked.staged, recorded, {"c": "comment"}, ends, OUTCOME)
 
 
 @pytest.mark.parametrize("settled", [None, False])
@@ -917,7 +919,7 @@ def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) ->
     assert asked.of["carry_all"] == [(noted, "partitions", asked.shared, None), (noted, "ranges", asked.shared, None)]
     ((plan, rows),) = asked.of["ranges"]
     assert plan == noted
-    assert (rows.func, rows.args) == (transfer.rows_of_the_next, (noted, asked.shared))
+    assert (rows.func, rows.args) == (load_table.rows_of_the_next, (noted, asked.shared))
     assert asked.of["seal"][0][2] == ["held", "carried", "carried"]
 
 

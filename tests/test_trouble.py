@@ -25,7 +25,7 @@ from faults import Ground, ground, wait_for
 from independent import differences
 
 from arrowetl import drivers
-from arrowetl.route import VARIABLES
+from arrowetl.model.connection import VARIABLES
 from arrowetl.sandbox import launch, servers
 
 KEYED = "(Num int NOT NULL, Note varchar(200), PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8"

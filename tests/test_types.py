@@ -14,32 +14,32 @@ import pytest
 import yaml
 from nouns import column, fields
 
-from arrowetl import schema
-from arrowetl.model import Field
+from arrowetl.model.plan import Field
+from arrowetl.types import mapping
 
 FACTS: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "types.yml").read_text())
 _GIVEN = ("type", "charset", "asked")
 ASKED = {
-    "is of letters": schema.is_of_letters,
-    "is long": schema.is_long,
-    "may hold a mark": schema.may_hold_a_mark,
-    "is a document": schema.is_a_document,
-    "is read as text": schema.is_read_as_text,
-    "is a date": schema.is_a_date,
-    "goes by bytes": schema.goes_by_bytes,
-    "is a place": schema.is_a_place,
+    "is of letters": mapping.is_of_letters,
+    "is long": mapping.is_long,
+    "may hold a mark": mapping.may_hold_a_mark,
+    "is a document": mapping.is_a_document,
+    "is read as text": mapping.is_read_as_text,
+    "is a date": mapping.is_a_date,
+    "goes by bytes": mapping.goes_by_bytes,
+    "is a place": mapping.is_a_place,
 }
 
 
 def facts(field: Field) -> dict[str, Any]:
-    canonical, (read, arrow) = schema.canonical(field), schema.read_back(field)
+    canonical, (read, arrow) = mapping.canonical(field), mapping.read_back(field)
     return {
         "rule": field.rule,
         "warehouse": field.type_postgres,
-        "reads": schema.expression(field),
-        "image": schema.image(field),
+        "reads": mapping.expression(field),
+        "image": mapping.image(field),
         "canonical": list(canonical) if canonical else None,
-        "shows": list(schema.shown(field)),
+        "shows": list(mapping.shown(field)),
         "gives back": [read, str(arrow)],
         "is": [name for name, ask in ASKED.items() if ask(field)],
     }

@@ -16,8 +16,8 @@ from independent import differences
 
 import arrowetl
 from arrowetl import drivers
-from arrowetl.receipt import digest as receipt_digest
-from arrowetl.verdict import ENDS, Verdict
+from arrowetl.model.verdict import ENDS, Verdict
+from arrowetl.state.receipt import digest as receipt_digest
 
 ROWS = 120
 

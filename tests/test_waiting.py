@@ -14,13 +14,14 @@ import pytest
 from conftest import Clinic
 from independent import differences
 
-from arrowetl import drivers, limits, spill, sql
-from arrowetl.ledger import Ledger
-from arrowetl.plan import table_plan as plan_of
-from arrowetl.replica import Replica
-from arrowetl.route import TableSettings
-from arrowetl.source import Source
-from arrowetl.spill import spilled as spilled_to
+from arrowetl import drivers, limits, sql
+from arrowetl.model.connection import TableSettings
+from arrowetl.planning.table_plan import table_plan as plan_of
+from arrowetl.replica import spill
+from arrowetl.replica.loader import Replica
+from arrowetl.replica.spill import spilled as spilled_to
+from arrowetl.source.reader import Source
+from arrowetl.state.ledger import Ledger
 
 ROWS = 20_000
 

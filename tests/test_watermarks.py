@@ -12,9 +12,9 @@ import yaml
 from conftest import Clinic
 from nouns import column, table
 
-from arrowetl import watermarks
-from arrowetl.model import Index, Table
-from arrowetl.sql.probe import Probed, Stamps, probe, probed
+from arrowetl.analyze import load_strategy
+from arrowetl.model.plan import Index, Table
+from arrowetl.source.sample_sql import Probed, Stamps, probe, probed
 
 STAMP = column("DateTStamp", "timestamp", extra="on update current_timestamp()")
 EDIT = column("SecDateTEdit", "timestamp", extra="DEFAULT_GENERATED on update CURRENT_TIMESTAMP")
@@ -52,7 +52,7 @@ LOOKED_FOR = "the server stamps every change in DateTStamp; no index finds them,
 def test_incremental_only_where_the_server_tells_every_change(
     of: Table, category: str, strategy: str, columns: tuple[str, ...], reason: str
 ) -> None:
-    found = watermarks.strategy(of, category, watermarks.candidates(of, frozenset(), None))
+    found = load_strategy.strategy(of, category, load_strategy.candidates(of, frozenset(), None))
 
     assert (found.name, found.columns, found.reason) == (strategy, columns, reason)
 
@@ -63,7 +63,7 @@ def test_nobody_looks_at_a_column_that_is_left_out_or_masked() -> None:
 
     asked = probe("clinic", of, left_out)
 
-    assert [one.column for one in watermarks.candidates(of, left_out, None)] == ["DateTStamp"]
+    assert [one.column for one in load_strategy.candidates(of, left_out, None)] == ["DateTStamp"]
     assert "DateTStamp" in asked
     assert [name for name in left_out if name in asked] == []
 
@@ -99,7 +99,7 @@ def test_what_an_answer_says(answer: str, stamps: Stamps) -> None:
      (None, None, 10, "not looked at")],
 )  # fmt: skip
 def test_how_keys_lie(lowest: int | None, highest: int | None, rows: int, words: str) -> None:
-    assert watermarks.key_words(visits(rows=rows), Probed(None, 10, lowest, highest, 0, ())) == words
+    assert load_strategy.key_words(visits(rows=rows), Probed(None, 10, lowest, highest, 0, ())) == words
 
 
 # --- on a real server ---------------------------------------------------------------------------

@@ -19,11 +19,11 @@ from nouns import PATIENT, planned
 
 from arrowetl import limits
 from arrowetl.errors import Interrupted
-from arrowetl.jobs import Job
-from arrowetl.model import Comparison, Mode, Partition
-from arrowetl.outcome import PartitionOutcome
-from arrowetl.route import Route
-from arrowetl.workers import Workers
+from arrowetl.model.connection import Route
+from arrowetl.model.plan import Comparison, Mode, Partition
+from arrowetl.model.result import PartitionOutcome
+from arrowetl.workers.jobs import Job
+from arrowetl.workers.pool import Workers
 
 ROWS = 60_000
 SPLIT = "tables: {split: {batch_size: 2000}}\n"

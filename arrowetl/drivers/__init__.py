@@ -10,7 +10,7 @@ classes here; what it says comes from `sql`.
 from importlib import metadata
 
 from arrowetl.drivers.adbc import PostgresArrow
-from arrowetl.drivers.arrow import mute_panics, read_arrow
+from arrowetl.drivers.connectorx import mute_panics, read_arrow
 from arrowetl.drivers.mysql import MySQL
 from arrowetl.drivers.pool import Pool
 from arrowetl.drivers.postgres import Postgres, can_copy, require_one_each

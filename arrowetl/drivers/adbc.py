@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.drivers.patience import opened_since, patience, sockets
 from arrowetl.drivers.postgres import conninfo, postgres_error, set_up
+from arrowetl.drivers.watchdog import opened_since, patience, sockets
 from arrowetl.errors import DatabaseError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 
 _CONNECTING = threading.Lock()
 

@@ -15,12 +15,12 @@ import mysql.connector
 from mysql.connector import errorcode
 
 from arrowetl import limits
-from arrowetl.dialect import Flavour
 from arrowetl.drivers import remedies, sessions
-from arrowetl.drivers.patience import patience, patience_seconds
-from arrowetl.drivers.refusals import clean, lost, remedy_for, verb
+from arrowetl.drivers.messages import clean, lost, remedy_for, verb
+from arrowetl.drivers.watchdog import patience, patience_seconds
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
+from arrowetl.model.dialect import Flavour
 
 # What MySQL says when it is not there, does not let us in, or goes away in the middle.
 _CONNECTION_CODES = {

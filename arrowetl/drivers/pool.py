@@ -10,8 +10,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Generic, Protocol, TypeVar
 
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.outcome import ConnectionCount
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
+from arrowetl.model.result import ConnectionCount
 
 
 class Session(Protocol):

@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from arrowetl import limits
 from arrowetl.drivers import remedies, sessions
-from arrowetl.drivers.patience import patience
-from arrowetl.drivers.refusals import clean, remedy_for, verb
+from arrowetl.drivers.messages import clean, remedy_for, verb
+from arrowetl.drivers.watchdog import patience
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
-from arrowetl.route import VARIABLES, Endpoint
+from arrowetl.model.connection import VARIABLES, Endpoint
 from arrowetl.sql import postgres_name, postgres_table
 
 # It logs what it cannot raise, in its own words; where nobody listens, Python would print them.

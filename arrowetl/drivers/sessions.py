@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from arrowetl import limits
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 
 
 @dataclass(frozen=True, slots=True)

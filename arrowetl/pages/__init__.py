@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from arrowetl.pages import charts, facts
-from arrowetl.printable import printable_document
+from arrowetl.pages.printable import printable_document
 
 Document = Mapping[str, Any]
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arrowetl.errors import WITHHELD, Interrupted
-from arrowetl.judgement import Facts, judge
-from arrowetl.sizes import count, duration, size
+from arrowetl.humanize import count, duration, size
+from arrowetl.model.judgement import Facts, judge
 
 __all__ = ["count", "duration", "size"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from arrowetl import drivers
 from arrowetl.errors import ConfigurationError, DatabaseConnectionError
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox import programs
 from arrowetl.sandbox.once import made_once
 from arrowetl.sql import mysql_literal

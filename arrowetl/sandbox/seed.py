@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from arrowetl import drivers
-from arrowetl.route import Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox import opendental
 from arrowetl.sandbox.opendental import SyntheticTable
 from arrowetl.sql import mysql_name, mysql_table

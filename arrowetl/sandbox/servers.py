@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from arrowetl.errors import ConfigurationError
-from arrowetl.route import VARIABLES, Endpoint
+from arrowetl.model.connection import VARIABLES, Endpoint
 from arrowetl.sandbox import launch
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
 from arrowetl.sandbox.once import can_be_passed

@@ -1,0 +1,272 @@
+"""
+The source's catalog, and a short look at each table → tables.yml: how each table is to be treated, and why.
+
+It needs nothing but SELECT, and writes tables.yml, what the schema was beside
+it, what it found, and what changed since (`changes`). What a person wrote is
+carried over as it is (`comments`); `tables_yml` reads what is written here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arrowetl import limits, preflight
+from arrowetl.analyze import schema_changelog, tables_yml_entry, yaml_comments
+from arrowetl.analyze.schema_changelog import Change
+from arrowetl.analyze.tables_yml_entry import Seen, seen
+from arrowetl.config import legacy
+from arrowetl.config.env import Settings
+from arrowetl.config.files import load_yaml, write_whole
+from arrowetl.config.tables_yml import (
+    SCHEMA_SUFFIX,
+    WRITE_IT,
+    TablesFile,
+    read_tables,
+    remembered,
+    settings_of,
+    unknown_columns,
+)
+from arrowetl.config.tables_yml_keys import persons_part, sound
+from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, counted
+from arrowetl.model.connection import Choices, TableSettings
+from arrowetl.model.plan import Table
+from arrowetl.pipeline import plan_run
+from arrowetl.source.reader import Source
+from arrowetl.source.sample_sql import is_counted
+from arrowetl.state.ledger import TRACKING, Ledger
+from arrowetl.types import phi
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was written, and what a person should know of it."""
+
+    path: Path
+    document: Mapping[str, Any]
+    vanished: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
+    """Since the last analysis, where its schema is known."""
+    changelog: Path | None = None
+    """Where they were written down; None where nothing changed."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_breaking(self) -> bool:
+        return schema_changelog.are_breaking(self.changes)
+
+
+@dataclass(frozen=True)
+class Before:
+    """The tables.yml that is there, and what was known when it was written; empty where there is none."""
+
+    text: str
+    document: Mapping[str, Any]
+    chosen: TablesFile
+    """What a person chose in it."""
+    known: schema_changelog.Facts
+    """The schema of then."""
+
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        tables = self.document.get("tables")
+        return tables if isinstance(tables, dict) else {}
+
+    @property
+    def written_at(self) -> str | None:
+        """None of a file that no analysis wrote."""
+        metadata = self.document.get("metadata")
+        moment = metadata.get("generated_at") if isinstance(metadata, dict) else None
+        return None if moment is None else str(moment)
+
+
+def before(path: Path) -> Before:
+    """
+    Raises:
+        ConfigurationError: it cannot be read, or what a person chose in it cannot be meant: it would be lost, or stay
+            wrong.
+    """
+    if not path.exists():
+        return Before("", {}, TablesFile({}, {}), {})
+    document, known = load_yaml(path, WRITE_IT), remembered(path)
+    kept, problems = sound(persons_part(legacy.modernized(document)[0]))
+    choices = Choices(**(kept.get("settings") or {}))
+    quarantines = choices.new_columns == "quarantine"
+    # A first analysis finds nothing new.
+    chosen = TablesFile({}, settings_of(kept), choices, (known or None) if quarantines else None)
+    found = Before(path.read_text(encoding="utf-8"), document, chosen, known)
+    if quarantines and not known and found.written_at:
+        problems.append(unknown_columns(path))
+    if problems:
+        raise ValidationError(
+            f"{path}: {counted(problems)}", "correct them, and analyze again; nothing was written meanwhile"
+        )
+    return found
+
+
+def analyze(settings: Settings, output: Path | None = None) -> Analysis:
+    """
+    Write tables.yml from the source's catalog, and what changed since the last time under the log directory.
+
+    Raises:
+        DatabaseError: the source cannot be read.
+        ConfigurationError: the file that is there is broken, so that what is in it cannot be kept; or none can be
+            written.
+    """
+    path, database = output or settings.tables_file, settings.endpoint("source").database
+    was = before(path)
+    tables, notes = _looked_at(settings, was)
+    now = schema_changelog.facts((one.table for one in tables.values()), _strategies(tables))
+    waiting = _in_quarantine(tables, was)
+    document, text, lost = written_anew(tables, was, settings.environment, database, waiting)
+    found = schema_changelog.found(was.known, now, _left_out_now(tables, was, waiting)) if was.known else []
+    reports = settings.log_directory / "schema_analysis" / "reports"
+    moment = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
+    changelog = reports / f"schema_changelog_{moment}.md" if found else None
+    try:
+        if was.text and _without_time(was.text) != _without_time(text):
+            write_whole(reports / f"{path.stem}_{moment}{path.suffix}", was.text)
+        if changelog:
+            until = document["metadata"]["generated_at"]
+            write_whole(changelog, schema_changelog.as_markdown(found, was.written_at, until))
+            told = schema_changelog.as_json(found, was.written_at, until)
+            write_whole(changelog.with_suffix(".json"), json.dumps(told, indent=1) + "\n")
+            write_whole(changelog.with_suffix(".html"), _page(told))
+        write_whole(reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()}))
+        write_whole(path, text)
+        write_whole(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
+    except OSError as error:
+        place = error.filename or reports
+        raise ConfigurationError(
+            f"{place}: cannot be written: {error.strerror}", "ARROWETL_LOG_DIR chooses another place for the reports"
+        ) from error
+    if lost:
+        notes.append(f"comments that found no place: {', '.join(lost)}; the file as it was is in {reports}")
+    if was.written_at and not was.known:
+        notes.append(f"{path.with_suffix(SCHEMA_SUFFIX)} was not there: what changed since then is not known")
+    vanished = tuple(sorted(was.tables.keys() - tables.keys()))
+    return Analysis(path, document, vanished, tuple(found), changelog, tuple(notes))
+
+
+def _page(changelog: Mapping[str, Any]) -> str:
+    # Jinja takes a tenth of a second to begin, and most nights nothing changed.
+    from arrowetl import pages
+
+    return pages.changelog_page(changelog)
+
+
+def written_anew(
+    tables: Mapping[str, Seen], was: Before, environment: str, database: str, waiting: Waiting
+) -> tuple[dict[str, Any], str, tuple[str, ...]]:
+    """
+    tables.yml, as a document and as its text, with what a person wrote into the one that is there; and comments that
+    found no place in it.
+    """
+    choices = was.document.get("settings")
+    document = tables_yml_entry.document(tables, datetime.now(UTC), environment, database, was.tables, choices, waiting)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
+    text = f"{tables_yml_entry.heading()}\n{text}"
+    return document, *(yaml_comments.kept(was.text, text, tables_yml_entry.FIRST_LINE) if was.text else (text, ()))
+
+
+Waiting = Mapping[str, tuple[str, ...]]
+"""Table → the columns that are to wait for a person."""
+
+
+def _in_quarantine(tables: Mapping[str, Seen], was: Before) -> Waiting:
+    return {name: waiting for name, one in tables.items() if (waiting := was.chosen.quarantined(one.table))}
+
+
+def _left_out_now(tables: Mapping[str, Seen], was: Before, waiting: Waiting) -> schema_changelog.LeftOut:
+    """What the next run will not carry, and why, in words."""
+    found = dict[tuple[str, str | None], str]()
+    for name, one in tables.items():
+        chosen = was.chosen.of(name)
+        columns = dict.fromkeys(chosen.excluded_columns(), "left out, as tables.yml says")
+        columns |= dict.fromkeys(waiting.get(name, ()), "left out until you choose of it (`new_columns: quarantine`)")
+        found |= {(name, column): words for column, words in columns.items()}
+        if chosen.excluded:
+            found[name, None] = "left out, as tables.yml says"
+        elif columns.keys() >= {column.name for column in one.table.columns}:
+            found[name, None] = columns[one.table.columns[0].name] if columns else "nothing"
+    return found
+
+
+def _strategies(tables: Mapping[str, Seen]) -> dict[str, str]:
+    return {name: one.strategy.name for name, one in tables.items()}
+
+
+def _looked_at(settings: Settings, was: Before) -> tuple[dict[str, Seen], list[str]]:
+    """The source's tables, each looked at, none of our own records; and what is to be told of it."""
+    endpoint = settings.endpoint("source")
+    preflight.reach(endpoint)
+    with closing(Source(endpoint)) as source:
+        catalog = _catalog(source)
+    left_out = {name: frozenset(_personal(was.chosen.of(name))) for name in catalog}
+    with closing(Source(endpoint, Choices(statement_seconds=limits.probe_seconds))) as source:
+        asked = [table for table in catalog.values() if table.rows or is_counted(table)]
+        found = source.probes(asked, left_out)
+    took, notes = _took(settings)
+    return {
+        name: seen(table, found.get(name), left_out[name], (took or {}).get(name), took is not None)
+        for name, table in catalog.items()
+    }, notes
+
+
+def _personal(chosen: TableSettings) -> set[str]:
+    """The columns of a table whose values are nobody's business."""
+    return {*chosen.excluded_columns(), *chosen.masks()}
+
+
+def _took(settings: Settings) -> tuple[Mapping[str, float] | None, list[str]]:
+    """Table → seconds of reading it whole, as the warehouse remembers; None where it does not answer, which is told."""
+    warehouse = settings.endpoints.get("warehouse")
+    if warehouse is None:
+        return None, []
+    try:
+        preflight.reach(warehouse)
+        with closing(Ledger(None, warehouse)) as book:
+            return book.seconds_whole(plan_run.way(plan_run.Request())), []
+    except ArrowetlError as error:
+        return None, [f"how long tables take is told as before: {error.message}"]
+
+
+def _catalog(source: Source) -> dict[str, Table]:
+    return {name: table for name, table in source.catalog().items() if name not in TRACKING}
+
+
+def _lines(document: Mapping[str, Any]) -> str:
+    """As JSON, a line for each table, so that a diff shows only what changed."""
+    lines = (f"{json.dumps(name)}: {json.dumps(one)}" for name, one in document.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _without_time(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("  generated_at:")]
+
+
+def suggested_policy(settings: Settings) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """
+    What `overrides.columns` of OpenDental's personal columns could be, as tables.yml would have it, and table → other
+    columns that may be personal by their names; nothing is written.
+
+    Raises:
+        DatabaseError: the source cannot be read.
+        ConfigurationError: the tables.yml that is there is broken.
+    """
+    endpoint = settings.endpoint("source")
+    preflight.reach(endpoint)
+    with closing(Source(endpoint)) as source:
+        catalog = _catalog(source)
+    decided = read_tables(settings.tables_file).tables if settings.tables_file.exists() else {}
+    found = phi.suggested(catalog.values(), decided)
+    suggested = {"tables": {name: {"overrides": {"columns": columns}} for name, columns in found.items()}}
+    return suggested, phi.doubtful(catalog.values(), decided)

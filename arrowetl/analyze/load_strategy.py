@@ -1,0 +1,128 @@
+"""
+What is known of a table's columns → whether one of them tells every change, the strategy, and why.
+
+Pure. `analyze` writes it down; whether a run reads by a watermark is decided
+by `sync_mode`, which believes nothing but what the server stamps itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arrowetl.model.plan import Table
+from arrowetl.planning import evidence
+from arrowetl.source.sample_sql import Probed, Stamps, times
+
+_NAMES_TOLD = 3
+# Of a sample: beyond it a column follows the key.
+_FOLLOWS_KEY = 0.9
+# Keys so far apart were not given one after another.
+_RANDOM_GAP = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A column that holds times, and what speaks for or against it as a watermark."""
+
+    column: str
+    type: str
+    stamped: bool
+    """Whether the server stamps every change in it."""
+    indexed: bool
+    stamps: Stamps | None
+    """None where the table was not looked at."""
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.stamped:
+            ahead = ", by a clock that was ahead" if self.stamps and self.stamps.future else ""
+            return f"the server stamps every change in it{ahead}"
+        if self.stamps and self.stamps.future:
+            return "no watermark: it holds times that are yet to come"
+        return "no watermark: clients write it, or nobody does when the row changes"
+
+    def as_json(self) -> dict[str, Any]:
+        found = self.stamps
+        return {
+            "column": self.column, "type": self.type, "stamped_by_server": self.stamped, "indexed": self.indexed,
+            "missing": found and round(found.missing, 3), "unset": found and round(found.unset, 3),
+            "future": found and round(found.future, 3),
+            "follows_key": found and found.correlation is not None and found.correlation >= _FOLLOWS_KEY,
+            "verdict": self.verdict,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a table is to be extracted, by which column, and why."""
+
+    name: str
+    """One of `model.STRATEGIES`."""
+    columns: tuple[str, ...]
+    """Those that tell every change, the best first."""
+    reason: str
+
+
+def candidates(table: Table, left_out: frozenset[str], found: Probed | None) -> list[Candidate]:
+    """
+    Every column that holds moments, but for those that nobody is to look at; those first that tell every change, of
+    them those first that an index finds.
+    """
+    columns = times(table, left_out)
+    leading = {index.columns[0][0] for index in table.indexes if index.columns}
+    stamps = {one.column: one for one in found.stamps} if found else {}
+    all_ = [
+        Candidate(c.name, c.column_type, evidence.is_stamped(c), c.name in leading, stamps.get(c.name)) for c in columns
+    ]
+    return sorted(all_, key=lambda one: (not one.stamped, not one.indexed))
+
+
+def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strategy:
+    """
+    Incremental only where the server itself stamps every change, and rows are told apart by one integer.
+    """
+    stamped = tuple(one.column for one in those if one.stamped)
+    if not table.primary_key:
+        return Strategy("full_table", stamped, "no primary key, by which a changed row would be known")
+    if table.integer_key is None:
+        return Strategy("full_table", stamped, "its primary key is not one integer, by which changed rows are merged")
+    if not stamped:
+        return Strategy("full_table", (), f"no column tells every change{_others(those)}")
+    if why := evidence.unstamped_changes(table):
+        return Strategy("full_table", (), why)
+    best = those[0]
+    words = f"the server stamps every change in {best.column}"
+    words += ", which is indexed" if best.indexed else "; no index finds them, so a night looks through the table"
+    if best.stamps and best.stamps.unset + best.stamps.missing:
+        words += "; rows without a stamp are found by checksums"
+    if best.stamps and best.stamps.future:
+        words += "; some are stamped by a clock ahead of the server's, and read every night"
+    return Strategy("incremental_chunked" if category == "large" else "incremental", stamped, words)
+
+
+def _others(those: Sequence[Candidate]) -> str:
+    if not those:
+        return ": it has none with a time"
+    names = [one.column for one in those[:_NAMES_TOLD]]
+    more = f" and {len(those) - _NAMES_TOLD} more" if len(those) > _NAMES_TOLD else ""
+    return f": {', '.join(names)}{more} are not stamped by the server"
+
+
+def key_words(table: Table, found: Probed | None) -> str:
+    """
+    How the keys of a table lie: what `analyze` tells of them.
+    """
+    if not table.primary_key:
+        return "none"
+    if table.integer_key is None:
+        return "not one integer"
+    if found is None or found.lowest is None or found.highest is None:
+        return "not looked at"
+    rows = max(found.rows if found.rows is not None else table.rows, 1)
+    span = found.highest - found.lowest + 1
+    if span / rows > _RANDOM_GAP:
+        return "random"
+    return "dense" if rows >= 0.9 * span else f"with gaps: {rows / span:.0%} of its span"

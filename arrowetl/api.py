@@ -1,0 +1,347 @@
+"""
+arrowetl from Python: one object whose methods are the commands.
+
+The command line has no other way in.
+
+    with arrowetl.open() as etl:
+        summary = etl.run(all=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from arrowetl import bench as benching
+from arrowetl import limits, preflight
+from arrowetl.analyze import analyze_tables
+from arrowetl.config import env, tables_yml_edit
+from arrowetl.config.env import Settings
+from arrowetl.errors import ArrowetlError, UsageError
+from arrowetl.model.connection import DESTINATIONS, EXECUTORS, PUBLISHING, is_executor
+from arrowetl.model.events import Event
+from arrowetl.model.plan import CATEGORIES
+from arrowetl.model.result import Summary
+from arrowetl.model.verdict import ENDS, Verdict
+from arrowetl.monitoring import run_history
+from arrowetl.monitoring import status as standing
+from arrowetl.monitoring.status import Status
+from arrowetl.pipeline import plan_run
+from arrowetl.pipeline import run as running
+from arrowetl.verify import repair, verify_tables
+from arrowetl.verify.verify_table import Wanted
+from arrowetl.workers.pool import Share
+
+
+class Etl:
+    """
+    What `open` gives: the journeys, with settings already read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(
+        self,
+        tables: Sequence[str] = (),
+        category: str | None = None,
+        all: bool = False,
+        force_full: bool = False,
+        max_workers: int = limits.workers_default,
+        read_from: str = "source",
+        executor: str | None = None,
+        max_source_connections: int | None = None,
+        to: str = "both",
+        strict: bool = False,
+        publish: str = "each",
+        tell: Callable[[Event], None] = lambda event: None,
+        share: Share | None = None,
+    ) -> Summary:
+        """
+        Carry tables from the source to the replica and the warehouse.
+
+        Args:
+            tables: their names; or
+            category: large, medium, small or tiny; or
+            all: every table that tables.yml does not exclude.
+            force_full: read every row, whatever is known of the table.
+            read_from: `replica` fills the warehouse without touching the source.
+            executor: `thread`, `process` or `dask:ADDRESS` of a scheduler: who carries partitions; default what
+                tables.yml chooses.
+            max_source_connections: at once, at most; default what tables.yml chooses.
+            to: `both`, `replica` or `warehouse`: which ends are written.
+            strict: whether what is only flagged, coercions and unsettled reads among it, makes the exit code 1.
+            publish: `each` table when it is ready, or `together`: all in one transaction of the warehouse, when all
+                are staged and compared; with `strict` none where one failed.
+            tell: is called, from several threads, with what happens meanwhile.
+            share: of the workers, where other runs are at work at the same time.
+
+        Returns:
+            The summary; a table that failed is in it, and does not raise.
+
+        Raises:
+            UsageError, ConfigurationError, DatabaseError: nothing was done.
+        """
+        request = _request(
+            tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict,
+            publish,
+        )  # fmt: skip
+        try:
+            summary = running.run(self.settings, request, tell, share)
+        except ArrowetlError as error:
+            running.told_that_it_did_not_begin(self.settings, error)
+            raise
+        if self.settings.metrics_file:
+            # A warehouse that was lost is told by the run's tables.
+            with suppress(ArrowetlError):
+                if wrong := standing.measured(self.settings, standing.status(self.settings)):
+                    summary = replace(summary, warnings=(*summary.warnings, wrong))
+        return summary
+
+    def plan(
+        self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
+        read_from: str = "source", to: str = "both", max_workers: int = limits.workers_default,
+    ) -> plan_run.Planned:  # fmt: skip
+        """What `run` would do with the same arguments; nothing is written anywhere."""
+        return running.dry_run(
+            self.settings, _request(tables, category, all, force_full, max_workers, read_from=read_from, to=to)
+        )
+
+    def analyze(self, output: Path | None = None) -> analyze_tables.Analysis:
+        """Write tables.yml from the source's catalog."""
+        return analyze_tables.analyze(self.settings, output)
+
+    def suggest_phi(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """
+        A policy to begin with for OpenDental's personal columns, as tables.yml would have it, and table → other columns
+        that may be personal by their names; nothing is written.
+        """
+        return analyze_tables.suggested_policy(self.settings)
+
+    def verify(
+        self,
+        tables: Sequence[str] = (),
+        deep: bool = False,
+        show_values: bool = False,
+        repairs: bool = False,
+        changed: bool = False,
+        max_workers: int = limits.workers_default,
+        tell: Callable[[Verdict], None] = lambda verdict: None,
+    ) -> verify_tables.Verified:
+        """
+        Compare the three ends, table by table.
+
+        Args:
+            tables: their names; all, where none is named.
+            deep: compare every value, instead of checksums.
+            show_values: tell the values that differ, and not their digests alone.
+            repairs: carry what differs anew, and compare it again.
+            changed: read only what changed since the last verification, and believe the checksums of the rest.
+        """
+        if deep and changed:
+            raise UsageError("--changed believes checksums, and --deep asks for values", "leave out one of them")
+        wanted = Wanted(tuple(tables), deep, show_values, changed)
+        found = verify_tables.verify(self.settings, wanted, max_workers, tell)
+        return repair.repair(self.settings, wanted, found, max_workers, lambda event: None) if repairs else found
+
+    def snapshot(
+        self,
+        tables: Sequence[str],
+        directory: Path,
+        columns: Sequence[str] = (),
+        where: str = "",
+        since: str = "",
+        read_from: str = "warehouse",
+        namespace: str = "",
+    ) -> dict[str, Any]:
+        """
+        Write tables as Parquet files, with a manifest.
+
+        Args:
+            directory: gets a directory for each table; what an earlier snapshot wrote of it is replaced.
+            columns: all, where none is named.
+            where: a condition in SQL, of comparisons alone.
+            since: a watermark, as the manifest before has it under `until`; only what is stamped later is written.
+            read_from: `source`, `replica` or `warehouse`.
+            namespace: of the warehouse, instead of the one that is loaded.
+
+        Raises:
+            UsageError, ConfigurationError, DatabaseError, DataError: nothing that was there has been replaced.
+        """
+        # What reads conditions takes 0.1 s to import, and nobody else needs it.
+        from arrowetl.export import readers
+        from arrowetl.export import snapshot as snapshots
+
+        if read_from not in ENDS:
+            raise UsageError(f"no snapshot from {read_from!r}", f"one of: {', '.join(ENDS)}")
+        if namespace and read_from != "warehouse":
+            raise UsageError("--namespace is the warehouse's", "leave out --from, or --namespace")
+        asked = readers.Request(tuple(tables), directory, tuple(columns), where, since, read_from, namespace)
+        return snapshots.snapshot(self.settings, asked)
+
+    def bench(
+        self,
+        table: str,
+        to: str = "both",
+        seconds: float = limits.bench_seconds,
+        save: bool = False,
+        tell: Callable[[benching.Trial], None] = lambda trial: None,
+    ) -> benching.Benched:
+        """
+        Try a table's partition sizes and numbers of workers on the real servers; nothing that is published is touched.
+
+        Args:
+            seconds: about how long it may take.
+            save: write what was better than the default into the table's overrides.
+
+        Raises:
+            UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
+        """
+        _refuse_unknown_end(to)
+        found = benching.bench(self.settings, table, to, seconds, tell)
+        if save and found.chosen:
+            by_hand = f"add to the overrides of {table}: {found.chosen}"
+            tables_yml_edit.record(self.settings.tables_file, {table: found.chosen}, by_hand)
+        return found
+
+    def test_connections(self) -> list[preflight.Examined]:
+        """Examine the three servers; what is wrong with one is part of its result."""
+        return preflight.test_connections(self.settings)
+
+    def validate(self, offline: bool = False) -> tuple[list[str], list[str]]:
+        """
+        Every problem of tables.yml, the servers, and the tables as a run would find them.
+
+        Returns:
+            The problems, of which none is good; and what a run would keep of tables that somebody else made.
+        """
+        file, problems = preflight.validate_tables(self.settings)
+        if offline:
+            return problems, list(file.notes) if file else []
+        problems += preflight.validate_servers(self.settings)
+        if file is None:
+            return problems, []
+        # That there is no key of masks was told above; what else is wrong is to be told with it.
+        settings = replace(self.settings, mask_key=self.settings.mask_key or b"nobody's")
+        try:
+            planned = running.dry_run(settings, plan_run.Request(all=True), file)
+        except ArrowetlError as error:
+            # Where nothing can be planned, that was told above, or is the one thing to tell.
+            return problems or [str(error)], []
+        failures = [outcome.failure for outcome in planned.failed if outcome.failure]
+        problems += [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
+        notes = [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
+        return problems, [*planned.warnings, *notes]
+
+    def status(self, alert: bool = False, tables: Sequence[str] = ()) -> Status:
+        """
+        What is in the warehouse, as of when, from which run; metrics are written where they are wanted.
+
+        Args:
+            alert: tell the webhook of what failed or is overdue.
+            tables: their names; all, where none is named.
+
+        Raises:
+            UsageError: a table that was named was never carried there.
+        """
+        found = standing.status(self.settings, tables)
+        wrong = [
+            None if tables else standing.measured(self.settings, found),
+            standing.alert(self.settings, found) if alert else None,
+        ]
+        return replace(found, warnings=tuple(words for words in wrong if words))
+
+    def told(self, run_id: str = "") -> run_history.Told:
+        """
+        What a run told, the runs before it, and its receipt; as `pages.run_page` is given them.
+
+        Args:
+            run_id: or what it begins with; the last run, where it is empty.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        return run_history.told(self.settings, run_id)
+
+    def dbt_sources(self, path: Path | None = None) -> tuple[str, list[str]]:
+        """
+        dbt's sources.yml of the warehouse's tables, as text; written where there is a path, upon what stands there.
+
+        Returns:
+            The text; and what is gone from the warehouse and stays in it, since somebody wrote something about it.
+        """
+        # What keeps a person's comments takes 0.1 s to import.
+        from arrowetl.export import dbt_sources
+
+        return dbt_sources.dbt_sources(self.settings, path)
+
+
+def _request(
+    tables: Sequence[str], category: str | None, all: bool, force_full: bool,
+    max_workers: int = limits.workers_default, read_from: str = "source", executor: str | None = None,
+    max_source_connections: int | None = None, to: str = "both", strict: bool = False, publish: str = "each",
+) -> plan_run.Request:  # fmt: skip
+    if sum([bool(tables), category is not None, all]) != 1:
+        raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
+    if category is not None and category not in CATEGORIES:
+        raise UsageError(f"no category {category!r}", f"one of: {', '.join(CATEGORIES)}")
+    if read_from not in ("source", "replica"):
+        raise UsageError(f"cannot read from {read_from!r}", "read from the source or from the replica")
+    _refuse_unknown_end(to)
+    if read_from == "replica" and to == "replica":
+        raise UsageError("the replica cannot be written from the replica", "leave out --to, or --from")
+    refuse_unknown_executor(executor)
+    if publish not in PUBLISHING:
+        raise UsageError(f"cannot publish {publish!r}", f"one of: {', '.join(PUBLISHING)}")
+    if publish == "together" and to == "replica":
+        raise UsageError("tables are published together at the warehouse", "leave out --publish, or --to")
+    workers = env.worker_count(max_workers)
+    if max_source_connections is not None and max_source_connections < 1:
+        raise UsageError(f"--max-source-connections must be 1 or more, got {max_source_connections}")
+    return plan_run.Request(
+        tuple(tables), category, all, force_full, read_from, workers, executor, publish, max_source_connections, to,
+        strict,
+    )  # fmt: skip
+
+
+def refuse_unknown_executor(name: str | None) -> None:
+    """
+    Raises:
+        UsageError: it is none of those there are; None is as tables.yml chooses.
+    """
+    if name is not None and not is_executor(name):
+        raise UsageError(f"no executor {name!r}", f"one of: {', '.join(EXECUTORS)}")
+
+
+def _refuse_unknown_end(to: str) -> None:
+    if to not in DESTINATIONS:
+        raise UsageError(f"cannot write to {to!r}", f"one of: {', '.join(DESTINATIONS)}")
+
+
+@contextmanager
+def open(
+    settings: Settings | Mapping[str, str] | None = None,
+    tables_file: Path | None = None,
+    env_file: Path | None = None,
+    needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+    wants: tuple[str, ...] = (),
+) -> Iterator[Etl]:
+    """
+    arrowetl with its settings read.
+
+    Args:
+        settings: default from the environment; or a mapping of the same names; or settings at hand.
+        tables_file: default conf/tables.yml.
+        env_file: default `.env_<environment>` beside it.
+        needs: the servers that will be used; the others need no settings.
+        wants: those that will be used where there are settings of them.
+
+    Raises:
+        EnvironmentError: every problem of the settings, at once.
+    """
+    if not isinstance(settings, Settings):
+        settings = env.settings_from_environment(settings, tables_file, env_file, needs, wants)
+    yield Etl(settings)

@@ -1,0 +1,110 @@
+"""
+The commands that write files for others: `arrowetl snapshot`, Parquet; `report`, a page; `dbt-sources`, for dbt.
+
+The partner of `cli`, which has all others. What is in a file is the business
+of `snapshot`, `pages` and `dbt`.
+"""
+
+from __future__ import annotations
+
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arrowetl.cli import render_verify
+from arrowetl.cli.opening import open_etl
+from arrowetl.cli.options import (
+    beside_the_result,
+    clinic_option,
+    json_option,
+    names_of_tables,
+    shared,
+    show,
+    show_json,
+    split_names,
+    written,
+)
+from arrowetl.errors import ArrowetlError
+from arrowetl.model.result import Summary
+from arrowetl.model.verdict import ENDS
+
+
+@click.command()
+@click.argument("tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...",
+                shell_complete=names_of_tables)  # fmt: skip
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it.")
+@click.option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these.")
+@click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")
+@click.option("--since", default="", metavar="WATERMARK", help="Only rows stamped then or later.")
+@click.option(
+    "--from", "read_from", type=click.Choice(ENDS), default="warehouse", show_default=True, help="What is read."
+)
+@click.option("--namespace", default="", metavar="SCHEMA", help="Of the warehouse, such as marts; default the raw one.")
+@clinic_option
+@json_option
+@shared
+def snapshot(
+    tables: tuple[str, ...], to: Path, columns: tuple[str, ...], where: str, since: str, read_from: str,
+    namespace: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Write tables as Parquet files, for analysis elsewhere."""
+    with open_etl(read_from) as etl:
+        found = etl.snapshot(tables, to, columns, where, since, read_from, namespace)
+    if as_json:
+        show_json({"exit_code": 0, **found})
+    else:
+        show(render_verify.snapshot(found))
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", default="")
+@click.option("--output", type=click.Path(path_type=Path), help="A file, or - ; default report-RUN.html.")
+@click.option("--open", "opens", is_flag=True, help="Show it in the browser.")
+@clinic_option
+@shared
+def report(run_id: str, output: Path | None, opens: bool) -> None:
+    """One page of the last run, or of RUN (its name begins so): was it good, what changed, what took long."""
+    # Jinja and Vega take a second to begin, and nobody else needs them.
+    from arrowetl import pages
+
+    if opens and str(output) == "-":
+        raise click.UsageError("a browser opens a file: leave out --open, or --output -")
+    with open_etl("warehouse") as etl:
+        told = etl.told(run_id)
+    page = pages.run_page(told.document, told.nights, told.receipt)
+    path = written(output or Path(f"report-{told.document['run_id']}.html"), page)
+    if opens:
+        webbrowser.open(path.resolve().as_uri())
+
+
+@click.command("dbt-sources")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("sources.yml"), show_default=True,
+    help="Brought up to date, where it is there: what you added stays. - prints a new one.",
+)  # fmt: skip
+@clinic_option
+@shared
+def dbt_sources(output: Path) -> None:
+    """Write dbt's sources.yml of the warehouse's tables, with types, tests of keys, and freshness."""
+    with open_etl("warehouse") as etl:
+        text, told = etl.dbt_sources(None if str(output) == "-" else output)
+    if str(output) == "-":
+        click.echo(text, nl=False)
+    for note in told:
+        click.echo(f"note: {note}", err=True)
+
+
+def write_report(path: Path, etl: Any, summary: Summary) -> None:
+    """The run's page; a warehouse that was lost can tell of no nights before."""
+    from arrowetl import pages
+
+    nights: tuple[Any, ...] = ()
+    receipt = None
+    with suppress(ArrowetlError):
+        told = etl.told(summary.run_id)
+        nights, receipt = told.nights, told.receipt
+    with beside_the_result(path):
+        written(path, pages.run_page(summary.as_json(), nights, receipt))

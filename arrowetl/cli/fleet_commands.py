@@ -1,0 +1,342 @@
+"""
+The commands of many clinics: `arrowetl fleet validate|plan|run|status`, and what they show.
+
+The partner of `cli`, which has those of one. What is done is `fleet`'s
+business.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from arrowetl import limits
+from arrowetl.cli import render_run
+from arrowetl.cli.options import (
+    beside_the_result,
+    chosen,
+    json_option,
+    publish_option,
+    servers_used,
+    shared,
+    show,
+    show_json,
+    split_names,
+    written,
+)
+from arrowetl.cli.progress import is_news
+from arrowetl.cli.render_run import grid
+from arrowetl.cli.screen import Screen
+from arrowetl.config.env import worker_count
+from arrowetl.config.fleet_yml import DEFAULT_FLEET, read_fleet
+from arrowetl.humanize import count, duration
+from arrowetl.model.connection import DESTINATIONS, EXECUTORS
+from arrowetl.model.events import Event, TableEnded
+from arrowetl.model.result import Status, Summary
+
+SERVERS = ("source", "replica", "warehouse")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def fleet() -> None:
+    """Many clinics, by conf/fleet.yml."""
+
+
+def _of_fleet(command: F) -> F:
+    """The options that all of them have."""
+    for option in (
+        click.option("--clinic", "clinics", multiple=True, callback=split_names, metavar="C", help="Only these."),
+        click.option("--fleet", "fleet_file", type=click.Path(path_type=Path), default=DEFAULT_FLEET,
+                     show_default=True, help="Which clinics there are."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+_to_option = click.option(
+    "--to", type=click.Choice(DESTINATIONS), default="both", help="Which ends are written; default both."
+)
+
+
+_report_option = click.option(
+    "--report", "report_directory", type=click.Path(path_type=Path), metavar="DIR", help="Write pages of it, too."
+)
+
+
+def _night(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
+    # Nobody who has one clinic needs it.
+    from arrowetl.fleet.fleet_run import Night
+
+    if chosen().get("env_file"):
+        raise click.UsageError("--env-file is of one clinic: name each clinic's in fleet.yml")
+    return Night(read_fleet(fleet_file), chosen().get("tables_file"), clinics, needs or SERVERS)
+
+
+def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Any:
+    """Those of one clinic, for the commands of one."""
+    night = _night(DEFAULT_FLEET, (name,), *needs)
+    return night.settings[name]
+
+
+@fleet.command()
+@click.option("--offline", is_flag=True, help="Reach no server.")
+@_of_fleet
+@json_option
+@shared
+def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json: bool) -> None:
+    """Every problem of fleet.yml, and of each clinic's settings, tables.yml and servers."""
+    night = _night(fleet_file, clinics)
+    found = night.validate(offline, limits.workers_default)
+    wrong = {one.clinic: one.answer[0] if one.answer else [str(one.error)] for one in found}
+    if as_json:
+        documents = [{"clinic": name, "problems": problems} for name, problems in wrong.items()]
+        show_json({"exit_code": 3 if any(wrong.values()) else 0, "clinics": documents})
+    else:
+        for name, problems in wrong.items():
+            click.echo(f"{name}: {'good' if not problems else f'{len(problems)} problems'}")
+            for endpoint in night.settings[name].endpoints.values():
+                click.echo(f"  {endpoint}")
+            for problem in problems:
+                click.echo("  " + problem.replace("\n", "\n  "))
+        for one in found:
+            for note in one.answer[1] if one.answer else []:
+                click.echo(f"note: {one.clinic}: {note}", err=True)
+    sys.exit(3 if any(wrong.values()) else 0)
+
+
+@fleet.command()
+@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@_to_option
+@_of_fleet
+@json_option
+@shared
+def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, as_json: bool) -> None:
+    """What a run would do in each clinic; touches nothing."""
+    from arrowetl.fleet.fleet_run import together
+
+    night = _night(fleet_file, clinics, *servers_used("source", to))
+    found = night.plan({"all": True, "force_full": force_full, "to": to}, limits.workers_default)
+    code = together(one.exit_code(lambda planned: int(bool(planned.failed))) for one in found)
+    if as_json:
+        documents = [
+            {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
+             "plan": one.answer and render_run.plans_json(one.answer)} for one in found
+        ]  # fmt: skip
+        show_json({"exit_code": code, "clinics": documents})
+        sys.exit(code)
+    table = grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3))
+    for one in found:
+        if one.error:
+            table.add_row(one.clinic, "", "", "", Text(one.error.message, style="red", overflow="fold"))
+            continue
+        planned = one.answer
+        reads = sum(plan.expected.rows for plan in planned.plans)
+        seconds = duration(planned.estimate.seconds) if planned.estimate else ""
+        failed = f"{len(planned.failed)} cannot be carried" if planned.failed else ""
+        table.add_row(one.clinic, count(len(planned.plans)), count(reads), seconds, failed)
+    show(table)
+    sys.exit(code)
+
+
+@fleet.command()
+@click.option("--max-workers", type=int, help="Of all clinics together; default what fleet.yml says.")
+@click.option("--executor", metavar="|".join(EXECUTORS), help="Who carries partitions; default what fleet.yml says.")
+@_to_option
+@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@click.option("--strict", is_flag=True, help="Exit 1 for what is only flagged, too.")
+@publish_option
+@_report_option
+@click.option(
+    "--unite/--no-unite", default=True, help="Make the views upon all clinics, where fleet.yml names a schema."
+)
+@_of_fleet
+@json_option
+@shared
+def run(
+    fleet_file: Path, clinics: tuple[str, ...], max_workers: int | None, executor: str | None, to: str,
+    force_full: bool, strict: bool, publish: str, report_directory: Path | None, unite: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Carry all clinics, several at a time."""
+    night = _night(fleet_file, clinics, *servers_used("source", to))
+    asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict,
+             "publish": publish}  # fmt: skip
+    told = _Told(Screen(stderr=True))
+    summary = night.run(
+        asked,
+        worker_count(night.fleet.max_workers if max_workers is None else max_workers),
+        unite,
+        told.event,
+        told.ended,
+    )
+    if as_json:
+        show_json(summary.as_json())
+    else:
+        show(_summary(summary))
+    if report_directory:
+        with beside_the_result(report_directory):
+            _write_pages(night, report_directory, summary)
+    sys.exit(summary.exit_code)
+
+
+@fleet.command()
+@_of_fleet
+@json_option
+@shared
+def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
+    """What the warehouse has of each clinic, as of when; and what some have otherwise than others."""
+    from arrowetl.fleet.fleet_run import together
+
+    night = _night(fleet_file, clinics, "warehouse")
+    found, differing = night.status(), night.differing()
+    code = together(one.exit_code(lambda status: 0) for one in found)
+    if as_json:
+        documents = [
+            {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
+             "status": one.answer and one.answer.as_json()} for one in found
+        ]  # fmt: skip
+        show_json({"exit_code": code, "clinics": documents, "differing": differing})
+        sys.exit(code)
+    table = grid("clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5))
+    for one in found:
+        if one.error:
+            table.add_row(one.clinic, "", "", "", "", "", Text(one.error.message, style="red", overflow="fold"))
+            continue
+        tables, last = one.answer.tables, one.answer.run
+        failed = sum(row["load_status"] != "success" for row in tables)
+        table.add_row(
+            one.clinic, f"{last['started_at']:%Y-%m-%d %H:%M}" if last else "none", count(len(tables)), count(failed),
+            count(sum(row["overdue"] for row in tables)), count(sum(row["rows"] or 0 for row in tables)),
+            "" if last is None or last["exit_code"] == 0 else f"exit code {last['exit_code']}",
+        )  # fmt: skip
+    show(Group(table, *_differing(differing)))
+    sys.exit(code)
+
+
+@fleet.command("report")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("fleet-report"),
+    show_default=True,
+    help="A directory: a page of all clinics, and one of each.",
+)
+@_of_fleet
+@shared
+def report_(fleet_file: Path, clinics: tuple[str, ...], output: Path) -> None:
+    """A page of the last run of all clinics, above the page of each."""
+    night = _night(fleet_file, clinics, "warehouse")
+    _write_pages(night, output, None)
+
+
+def _write_pages(night: Any, directory: Path, summary: Any) -> None:
+    """
+    Args:
+        summary: of the run that has just ended; the clinics' last runs, where it is None.
+    """
+    from arrowetl import pages
+
+    now = {one.clinic: one for one in summary.clinics} if summary else {}
+    rows = []
+    for last in night.told():
+        error = now[last.clinic].error if last.clinic in now else last.error
+        told, run, page = last.answer, None, None
+        if error is None:
+            run = now[last.clinic].answer.as_json() if last.clinic in now else told.document
+            page = f"clinics/{last.clinic}.html"
+            nights, receipt = (told.nights, told.receipt) if told else ((), None)
+            written(directory / page, pages.run_page(run, nights, receipt))
+        failure = {"message": error.message, "remedy": error.remedy} if error else None
+        rows.append({"clinic": last.clinic, "page": page, "error": failure, "run": run})
+    begun = [row["run"]["started_at"] for row in rows if row["run"]]
+    about = {
+        "environment": next(iter(night.settings.values())).environment,
+        "started_at": summary.started_at if summary else min(begun, default=None),
+        "differing": summary.differing if summary else night.differing(),
+        "warnings": summary.warnings if summary else (),
+    }
+    written(directory / "index.html", pages.fleet_page(rows, about))
+
+
+class _Told:
+    """A line on stderr for each clinic that has ended, and each table that failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def event(self, clinic: str, event: Event) -> None:
+        if isinstance(event, TableEnded) and event.outcome.failure and is_news(event.outcome):
+            self._say(f"{clinic}: {event.outcome.failure.message}")
+
+    def ended(self, one: Any) -> None:
+        if one.error:
+            self._say(f"{one.clinic}: {one.error.message} ({duration(one.seconds)})")
+        else:
+            self._say(f"{one.clinic}: {_words(one.answer)} in {duration(one.seconds)}")
+
+    def _say(self, words: str) -> None:
+        self._console.print(words, highlight=False, soft_wrap=True, markup=False)
+
+
+def _words(run: Summary) -> str:
+    failed = len(run.of(Status.FAILED))
+    rows = sum(outcome.rows_extracted for outcome in run.outcomes)
+    return f"{count(len(run.outcomes))} tables, {count(failed)} failed, {count(rows)} rows read"
+
+
+def _summary(summary: Any) -> RenderableType:
+    """What came of the night; what is not good last."""
+    table = grid("clinic", "tables", "failed", "rows read", "inserted", "updated", "deleted", "seconds",
+                 right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
+    parts: list[RenderableType] = [table]
+    for one in summary.clinics:
+        if (run := one.answer) is None:
+            continue
+        changes = [sum(getattr(o.changes, kind) for o in run.outcomes) for kind in ("inserted", "updated", "deleted")]
+        table.add_row(
+            one.clinic, count(len(run.outcomes)), count(len(run.of(Status.FAILED))),
+            count(sum(outcome.rows_extracted for outcome in run.outcomes)), *map(count, changes), f"{one.seconds:.1f}",
+        )  # fmt: skip
+    parts += _differing(summary.differing)
+    if summary.united:
+        parts.append(Text(f"{count(len(summary.united))} views upon all clinics"))
+    parts += [Text(f"note: {warning}") for warning in summary.warnings]
+    totals = summary.as_json()["totals"]
+    words = f"{count(totals['good'])} of {count(totals['clinics'])} clinics good, "
+    words += f"{count(totals['rows_extracted'])} rows in {duration(summary.seconds)}"
+    parts.append(Text(words, style="bold"))
+    for one in summary.clinics:
+        if one.error:
+            parts.append(Text(f"✗ {one.clinic}: {one.error.message}", style="red"))
+            parts += [Text(f"  {one.error.remedy}")] if one.error.remedy else []
+        else:
+            failed = one.answer.of(Status.FAILED)
+            failures = render_run.worth_telling([outcome.failure for outcome in failed if outcome.failure])
+            parts += [Text(f"✗ {one.clinic}: {failure.message}", style="red") for failure in failures[:_FAILURES_SHOWN]]
+            if len(failures) > _FAILURES_SHOWN:
+                parts.append(Text(f"  and {count(len(failures) - _FAILURES_SHOWN)} more tables of {one.clinic}"))
+    return Group(*parts)
+
+
+_FAILURES_SHOWN = 5
+_DIFFERING_SHOWN = 20
+
+
+def _differing(found: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """Which clinics have a table or column otherwise than others."""
+    if not found:
+        return []
+    table = grid("table", "column", "as", "in")
+    for one in found[:_DIFFERING_SHOWN]:
+        for number, (type_, clinics) in enumerate(one["clinics"].items()):
+            place = (one["table"], one["column"] or "(the table)") if number == 0 else ("", "")
+            table.add_row(*place, type_ or "not there", ", ".join(clinics))
+    more = len(found) - _DIFFERING_SHOWN
+    return [Text(), table, *([Text(f"and {count(more)} more; --json tells of all")] if more > 0 else [])]

@@ -1,0 +1,399 @@
+"""
+The command line: words in, a choice made, the result shown.
+
+It knows no SQL and no server; every command is a method of `etl.Etl`. What is
+shown is made by `report`. stdout carries the result, stderr everything else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+import arrowetl
+from arrowetl import drivers, limits
+from arrowetl.cli import progress, render_run, render_verify
+from arrowetl.cli.export_commands import dbt_sources, snapshot, write_report
+from arrowetl.cli.export_commands import report as report_command
+from arrowetl.cli.fleet_commands import fleet
+from arrowetl.cli.opening import open_etl
+from arrowetl.cli.options import (
+    all_option,
+    chosen,
+    clinic_option,
+    json_option,
+    names_of_tables,
+    publish_option,
+    report_option,
+    servers_used,
+    shared,
+    show,
+    show_json,
+    table_option,
+    written,
+)
+from arrowetl.cli.sandbox_commands import demo_of_sandbox, sandbox
+from arrowetl.cli.screen import Screen
+from arrowetl.config import env
+from arrowetl.config.tables_yml import problems_of, run_wide
+from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError
+from arrowetl.model.connection import DESTINATIONS, EXECUTORS
+from arrowetl.model.plan import CATEGORIES
+from arrowetl.pages.printable import printable
+from arrowetl.types import rules
+from arrowetl.workers import memory
+
+
+class Commands(click.Group):
+    """The commands in the order of a first day, and one place where errors become exit codes."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        # As click does by itself, and for a program that asked for JSON with a document.
+        try:
+            return super().main(*arguments, **{**named, "standalone_mode": False})
+        except click.exceptions.Exit as end:
+            sys.exit(end.exit_code)
+        except click.ClickException as problem:
+            problem.show()
+            if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
+                told = UsageError(problem.format_message(), "--help, of a command as well, tells what may be asked")
+                show_json(render_run.error_json(told))
+            sys.exit(problem.exit_code)
+        except click.Abort:
+            sys.exit(Interrupted.exit_code)
+
+    def invoke(self, context: click.Context) -> Any:
+        # Made here, so that the command's context has the same one.
+        context.ensure_object(dict)
+        try:
+            return super().invoke(context)
+        except ArrowetlError as problem:
+            _fail(context, problem)
+        except KeyboardInterrupt:
+            _fail(context, Interrupted("interrupted"))
+
+
+_stderr: Console = Screen(stderr=True)
+
+
+def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
+    if context.ensure_object(dict).get("log_format") == "json":
+        progress.JsonLines(_stderr, verbose=False).failed(problem)
+    else:
+        _stderr.print(render_run.error(problem), highlight=False, soft_wrap=True)
+    if context.ensure_object(dict).get("json"):
+        show_json(render_run.error_json(problem))
+    sys.exit(problem.exit_code)
+
+
+def _watch() -> progress.Watch:
+    if chosen().get("log_format") == "json":
+        return progress.JsonLines(_stderr, bool(chosen().get("verbose")))
+    if _stderr.is_terminal:
+        return progress.Bars(_stderr)
+    return progress.Lines(_stderr, bool(chosen().get("verbose")))
+
+
+def _drivers() -> str:
+    return ", ".join(f"{package} {version}" for package, version in drivers.versions().items())
+
+
+def main() -> NoReturn:
+    """The program: nothing that a driver prints reaches the terminal; a scheduler's TERM, or a HUP, is a Ctrl-C."""
+    global _stderr
+    _stderr = Screen(file=drivers.mute_panics())
+    memory.share()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        # Also where a script's `&` had us ignore Ctrl-C; a terminal that closes is a TERM.
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.default_int_handler)
+    try:
+        commands()
+    except OSError as error:
+        if error.filename is not None:
+            _stderr.print(f"arrowetl: {error.filename}: {error.strerror or error}", highlight=False, soft_wrap=True)
+            sys.exit(1)
+        # What is shown cannot be: a pipe that was closed, a disk that is full.
+        _stderr.print(f"arrowetl: stdout: {error.strerror or error}", highlight=False, soft_wrap=True)
+        # Nor can what is still to be written when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_CANNOT_BE_SHOWN)
+    sys.exit(0)
+
+
+_CANNOT_BE_SHOWN = 74
+"""EX_IOERR of sysexits.h."""
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(arrowetl.__version__, message="arrowetl %(version)s (" + _drivers() + ")")
+@shared
+def commands() -> None:
+    """
+    Carry a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse, and prove it arrived.
+    """
+
+
+@commands.command()
+@click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
+@click.option("--keep", is_flag=True, help="Leave the servers running, and say how to reach them.")
+@shared
+def demo(scale: str, keep: bool) -> None:
+    """Private servers, a synthetic OpenDental, analyze, run, verify."""
+    sys.exit(demo_of_sandbox().demo(scale, keep, show, _watch))
+
+
+commands.add_command(sandbox)
+
+
+@commands.command("test-connections")
+@shared
+def test_connections() -> None:
+    """The three servers: version, settings that matter, privileges, latency."""
+    with open_etl() as etl:
+        found = etl.test_connections()
+    show(render_run.examined(found))
+    sys.exit(0 if all(one.good for one in found) else 4)
+
+
+@commands.command()
+@click.option("--offline", is_flag=True, help="Ask no server.")
+@shared
+def validate(offline: bool) -> None:
+    """Every problem of the environment, tables.yml and the servers at once."""
+    tables_file = chosen().get("tables_file") or env.DEFAULT_TABLES
+    with suppress(EnvironmentError):  # a file that cannot be read is told below
+        for name, (value, origin) in env.shown_variables(os.environ, tables_file, chosen().get("env_file")).items():
+            click.echo(f"{name} = {value} ({origin}): {env.ARROWETL_VARIABLES[name][1]}", err=True)
+    for name, (value, default) in run_wide(tables_file).items():
+        told = f"{value}" + ("" if value == default else f" (default {default})")
+        click.echo(f"settings.{name} = {told}", err=True)
+    try:
+        with open_etl() as etl:
+            problems, notes = etl.validate(offline)
+    except EnvironmentError as error:
+        # Without settings there is no server to ask; the file can be judged all the same.
+        problems, notes = [str(error), *problems_of(tables_file)], []
+    for line in (*notes, *problems):
+        click.echo(printable(line))
+    if problems:
+        sys.exit(3)
+    click.echo("no problem found")
+
+
+@commands.command()
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write; default the file of --config.")
+@click.option(
+    "--fail-on", type=click.Choice(["breaking"]), help="Exit 1 where a change at the source breaks what reads raw."
+)
+@click.option("--suggest-phi", is_flag=True, help="Print masks for OpenDental's personal columns; write nothing.")
+@shared
+def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None:
+    """Write tables.yml from the source's catalog; your overrides stay."""
+    with open_etl("source", wants=("warehouse",)) as etl:
+        if suggest_phi:
+            click.echo(render_run.policy(*etl.suggest_phi()), nl=False)
+            return
+        analysis = etl.analyze(output)
+    tables = {name: entry for name, entry in analysis.document["tables"].items() if name not in analysis.vanished}
+    by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}
+    for note in analysis.notes:
+        click.echo(printable(f"note: {note}"))
+    words = ", ".join(f"{number} {category}" for category, number in by_category.items() if number)
+    click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
+    if analysis.vanished:
+        click.echo(printable(f"no more at the source: {', '.join(analysis.vanished)}"))
+    show(render_run.changed(analysis.changes, analysis.changelog))
+    sys.exit(int(fail_on is not None and analysis.is_breaking))
+
+
+@commands.command()
+@all_option
+@table_option
+@click.option("--category", type=click.Choice(CATEGORIES), help="Tables of that size, as tables.yml has it.")
+@click.option(
+    "--max-workers",
+    type=int,
+    default=limits.workers_default,
+    show_default=True,
+    help="How many partitions are carried at a time.",
+)
+@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@click.option(
+    "--from",
+    "read_from",
+    type=click.Choice(["source", "replica"]),
+    default="source",
+    show_default=True,
+    help="From the replica, the warehouse is filled without the source.",
+)
+@click.option(
+    "--executor",
+    metavar="|".join(EXECUTORS),
+    help="Who carries partitions; default what tables.yml chooses, or thread.",
+)
+@click.option(
+    "--to",
+    type=click.Choice(DESTINATIONS),
+    default="both",
+    show_default=True,
+    help="Which ends are written; for the warehouse alone no replica is needed.",
+)
+@click.option("--max-source-connections", type=int, help="Connections to the source at once, at most.")
+@click.option(
+    "--strict", is_flag=True, help="Exit 1 for what is only flagged, too: coercions, unsettled reads, slow tables."
+)
+@publish_option
+@report_option
+@click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
+@clinic_option
+@json_option
+@shared
+def run(
+    all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
+    read_from: str, executor: str | None, to: str, max_source_connections: int | None, strict: bool, publish: str,
+    report_file: Path | None, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Carry tables from the source to the replica and the warehouse."""
+    asked: dict[str, Any] = {
+        "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
+        "to": to,
+    }  # fmt: skip
+    if dry_run and report_file:
+        raise click.UsageError("--report is of a run: leave it out, or --dry-run")
+    with open_etl(*servers_used(read_from, to)) as etl:
+        if dry_run:
+            planned = etl.plan(**asked, max_workers=max_workers)
+            if as_json:
+                show_json(render_run.plans_json(planned))
+            else:
+                show(render_run.plans(planned))
+                for outcome in planned.failed:
+                    words = f"cannot be carried: {outcome.failure.message}\n  {outcome.failure.remedy}"
+                    click.echo(printable(words), err=True)
+            sys.exit(int(bool(planned.failed)))
+        watch = _watch()
+        try:
+            summary = etl.run(
+                **asked, max_workers=max_workers, executor=executor, max_source_connections=max_source_connections,
+                strict=strict, publish=publish, tell=watch,
+            )  # fmt: skip
+        finally:
+            watch.close()
+        if as_json:
+            show_json(summary.as_json())
+        else:
+            show(render_run.summary(summary))
+        # Last: whatever becomes of a page, the run has been told.
+        if report_file:
+            write_report(report_file, etl, summary)
+    sys.exit(summary.exit_code)
+
+
+@commands.command()
+@click.argument("table", shell_complete=names_of_tables)
+@click.option(
+    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Which ends rows are brought to."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=limits.bench_seconds,
+    show_default=True,
+    help="About how long it may take.",
+)
+@click.option("--save", is_flag=True, help="Write what was better than the default into the table's overrides.")
+@report_option
+@clinic_option
+@json_option
+@shared
+def bench(table: str, to: str, seconds: float, save: bool, report_file: Path | None, as_json: bool) -> None:
+    """Try partition sizes and workers on the real servers; nothing that is published is touched."""
+    with open_etl(*servers_used("source", to)) as etl, _stderr.status("…") as told:
+        found = etl.bench(table, to, seconds, save, lambda trial: told.update(render_run.trial(trial)))
+    if report_file:
+        from arrowetl import pages
+
+        written(report_file, pages.bench_page(found.as_json()))
+    if as_json:
+        show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
+    else:
+        show(render_run.benched(found, save))
+
+
+@commands.command("verify")
+@all_option
+@table_option
+@click.option("--deep", is_flag=True, help="Compare every value, and not checksums.")
+@click.option("--changed", is_flag=True, help="Read only what changed since the last verify, and believe the rest.")
+@click.option("--repair", is_flag=True, help="Carry anew what differs, and compare it again.")
+@click.option("--show-values", is_flag=True, help="Tell the values that differ; else only their digests.")
+@clinic_option
+@json_option
+@shared
+def verify_(
+    all_: bool, tables: tuple[str, ...], deep: bool, changed: bool, repair: bool, show_values: bool, as_json: bool
+) -> None:
+    """Compare source, replica and warehouse by checksums; say which rows and columns differ."""
+    if all_ == bool(tables):
+        raise click.UsageError("name tables with --table, or ask for --all")
+    with open_etl() as etl:
+        found = etl.verify(tables, deep, show_values, repair, changed)
+    if as_json:
+        show_json(found.as_json())
+    else:
+        show(render_verify.verdicts(found))
+    sys.exit(found.exit_code)
+
+
+@commands.command()
+@table_option
+@click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
+@click.option("--alert", is_flag=True, help="Tell the webhook of tables that failed or are overdue, or of no run.")
+@click.option("--check", is_flag=True, help="Exit 1 where last night was not good: for a monitor.")
+@clinic_option
+@json_option
+@shared
+def status(tables: tuple[str, ...], watch: bool, alert: bool, check: bool, as_json: bool) -> None:
+    """What is in the warehouse, as of when, from which run."""
+    if watch and (as_json or alert):
+        raise click.UsageError("--watch is for people: without it, ask again as often as you like")
+    with open_etl("warehouse") as etl:
+        if watch:
+            with Live(render_verify.status(etl.status(tables=tables)), auto_refresh=False) as live:
+                while True:
+                    time.sleep(limits.watch_seconds)
+                    live.update(render_verify.status(etl.status(tables=tables)), refresh=True)
+        found = etl.status(alert, tables)
+    if as_json:
+        show_json(found.as_json())
+    else:
+        show(render_verify.status(found))
+    for warning in found.warnings:
+        _stderr.print(f"arrowetl: {warning}", highlight=False, soft_wrap=True)
+    sys.exit(int(bool(found.warnings) or (check and not found.good)))
+
+
+@commands.command()
+@shared
+def types() -> None:
+    """The type rules, as a table."""
+    show(render_run.types(rules.RULES))
+
+
+commands.add_command(snapshot)
+commands.add_command(report_command)
+commands.add_command(dbt_sources)
+commands.add_command(fleet)

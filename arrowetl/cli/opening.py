@@ -1,0 +1,29 @@
+"""
+arrowetl as the commands open it: by the options of the line, for one clinic or one of many.
+
+The partner of `options`, where the line's options are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import arrowetl
+from arrowetl.cli.fleet_commands import settings_of_clinic
+from arrowetl.cli.options import chosen
+
+
+def open_etl(*needs: str, wants: tuple[str, ...] = ()) -> Any:
+    """
+    Args:
+        needs: the servers that are going to be used; all three, where none is named.
+        wants: those that will be used where there are settings of them.
+    """
+    if clinic := chosen().get("clinic"):
+        return arrowetl.open(settings_of_clinic(clinic, needs))
+    return arrowetl.open(
+        tables_file=chosen().get("tables_file"),
+        env_file=chosen().get("env_file"),
+        needs=needs or ("source", "replica", "warehouse"),
+        wants=wants,
+    )

@@ -1,0 +1,327 @@
+"""
+What a person sees: a plan, a summary, a verdict, a table of rules.
+
+Every function returns something to look at, and is pure. Nothing here speaks
+to a server or decides anything; `cli` chooses what is shown and where, and
+`progress` shows a run while it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from arrowetl.analyze.schema_changelog import Change
+from arrowetl.bench import Benched, Trial
+from arrowetl.errors import ArrowetlError
+from arrowetl.humanize import count, duration, size
+from arrowetl.model.plan import Comparison, TablePlan
+from arrowetl.model.result import Coercion, Failure, Status, Summary
+from arrowetl.pipeline.plan_run import Planned
+from arrowetl.planning.estimate import Estimate
+from arrowetl.preflight import Examined
+from arrowetl.types import to_parquet
+from arrowetl.types.rules import REPLICA_TYPES, Rule
+
+_SLOWEST_SHOWN = 5
+_COERCIONS_SHOWN = 12
+_CHANGES_SHOWN = 12
+_CHAIN_SHOWN = 4
+
+
+def grid(*headings: str, right: Iterable[int] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index in set(right) else "left", overflow="fold")
+    return table
+
+
+def summary(run: Summary) -> RenderableType:
+    """What a person reads at a glance; failures last, where the eye rests."""
+    done, failed = run.of(Status.SUCCEEDED), run.of(Status.FAILED)
+    rows = sum(outcome.rows_extracted for outcome in run.outcomes)
+    bytes_ = sum(outcome.bytes_extracted for outcome in run.outcomes)
+    changes = {kind: sum(getattr(o.changes, kind) for o in done) for kind in ("inserted", "updated", "deleted")}
+    parts: list[RenderableType] = []
+    slowest = sorted(done, key=lambda outcome: -outcome.seconds)[:_SLOWEST_SHOWN]
+    if slowest:
+        table = grid(
+            "slowest tables", "rows", "size", "partitions", "seconds", "expected", "rows/s", right=(1, 2, 3, 4, 5, 6)
+        )
+        for o in slowest:
+            rate = count(o.rows_extracted / o.seconds) if o.seconds else ""
+            table.add_row(
+                o.table,
+                count(o.rows_extracted),
+                size(o.bytes_extracted),
+                str(o.partitions),
+                f"{o.seconds:.2f}",
+                f"{o.expected.seconds:.2f}",
+                rate,
+            )
+        parts += [table, Text()]
+    coerced = [(o.table, coercion) for o in done for coercion in o.coercions]
+    if coerced:
+        parts += [_coercions(coerced), Text()]
+    for note in [f"{o.table}: {note}" for o in done for note in o.notes] + list(run.warnings):
+        parts.append(Text(f"note: {note}"))
+    unsettled = [outcome.table for outcome in done if outcome.settled is False]
+    if unsettled:
+        parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
+    for flag in (flag for outcome in done for flag in outcome.flags if flag.kind not in ("coerced", "unsettled")):
+        parts.append(Text(f"note: {flag.kind}: {flag.message}"))
+    for flag in run.overdue.values():
+        parts.append(Text(f"note: overdue: {flag.message}"))
+    skipped = run.of(Status.SKIPPED)
+    words = (
+        "interrupted"
+        if run.interrupted
+        else "failed"
+        if failed
+        else "incomplete"
+        if run.missing
+        # Of what is unchanged at the source, nothing was read at the ends.
+        else "nothing to carry"
+        if not run.outcomes
+        else "all current"
+        if not run.exit_code and not done
+        else "all equal" + (" to what was read" if unsettled else "") + (", but flagged" if run.exit_code else "")
+    )
+    counted = failed if words == "failed" else skipped if words == "all current" else done
+    head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
+    head += f" ({count(len(skipped))} unchanged at the {run.read_from})" if skipped else ""
+    head += f", {count(len(run.missing))} no more at the {run.read_from}" if run.missing else ""
+    facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
+    moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
+    parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
+    for failure in worth_telling([outcome.failure for outcome in failed if outcome.failure]):
+        parts.append(Text(f"✗ {failure.message}", style="red"))
+        if failure.remedy:
+            parts.append(Text("  " + failure.remedy.replace("\n", "\n  ")))
+    return Group(*parts)
+
+
+def _expected(run: Summary) -> str:
+    low, high = run.estimate.get("low", 0.0), run.estimate.get("high", 0.0)
+    return "" if low <= run.seconds <= high else f" ({duration(low)} to {duration(high)} were expected)"
+
+
+def worth_telling(failures: Sequence[Failure]) -> list[Failure]:
+    """The failures, of which those of tables that were merely not carried, or withheld, are one of each kind."""
+    told = [failure for failure in failures if not failure.says_nothing_of_it]
+    others = [failure for failure in failures if failure.says_nothing_of_it]
+    for kind in dict.fromkeys(failure.kind for failure in others):
+        first, *more = (failure for failure in others if failure.kind == kind)
+        words = f"{first.message}; and so {count(len(more))} more" if more else first.message
+        told.append(Failure(kind, words, first.remedy))
+    return told
+
+
+def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
+    table = grid("coerced in the warehouse", "from", "to", "values", "for example", "", right=(3,))
+    for name, coercion in sorted(coerced, key=lambda pair: (not pair[1].news, -pair[1].count))[:_COERCIONS_SHOWN]:
+        keys = ", ".join(map(str, coercion.example_keys))
+        news = "new" if coercion.news else ""
+        table.add_row(f"{name}.{coercion.column}", coercion.found, coercion.became, count(coercion.count), keys, news)
+    if len(coerced) > _COERCIONS_SHOWN:
+        table.add_row(f"and {len(coerced) - _COERCIONS_SHOWN} more columns (--json has all)", *[""] * 5)
+    return table
+
+
+def plans(planned: Planned) -> RenderableType:
+    """The plan of a run, in the order of work."""
+    table = grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4))
+    for plan in planned.plans:
+        table.add_row(
+            plan.name, plan.mode, _about(plan), size(_bytes(plan)), duration(plan.expected.seconds), plan.reason
+        )
+    parts: list[RenderableType] = [table]
+    parts += [Text(f"note: {plan.name}: {note}") for plan in planned.plans for note in plan.notes]
+    parts += [Text(f"note: {warning}") for warning in planned.warnings]
+    if planned.estimate:
+        parts.append(Text(_estimate(planned.estimate, sum(map(_bytes, planned.plans))), style="bold"))
+    return Group(*parts)
+
+
+def _estimate(one: Estimate, bytes_: int) -> str:
+    words = f"about {duration(one.seconds)}, {duration(one.low)} to {duration(one.high)} ({one.basis})"
+    words += f", {size(bytes_)} to be read" if bytes_ else ""
+    if not one.critical:
+        return words
+    chain = " → ".join(one.critical[:_CHAIN_SHOWN])
+    more = len(one.critical) - _CHAIN_SHOWN
+    return f"{words}; ends with: {chain}" + (f" and {count(more)} more" if more > 0 else "")
+
+
+def _about(plan: TablePlan) -> str:
+    changed = plan.is_delta and plan.comparison is Comparison.CHECKSUM
+    return "what changed" if changed else count(plan.expected.rows)
+
+
+def _bytes(plan: TablePlan) -> int:
+    return plan.table.data_bytes * plan.expected.rows // max(plan.table.rows, 1)
+
+
+def plans_json(planned: Planned) -> dict[str, Any]:
+    return {
+        "planned": planned.estimate and planned.estimate.as_json(),
+        "tables": [
+            {
+                "table": plan.name,
+                "category": plan.category,
+                "mode": plan.mode.value,
+                "reason": plan.reason,
+                "rows": plan.table.rows,
+                "rows_expected": plan.expected.rows,
+                "bytes_expected": _bytes(plan),
+                "seconds_expected": round(plan.expected.seconds, 3),
+                "seconds_spread": round(plan.expected.spread, 3) if plan.expected.runs else None,
+                "runs_remembered": plan.expected.runs,
+            }
+            for plan in planned.plans
+        ],
+        "failed": [{"table": o.table, "error": o.failure and o.failure.as_json()} for o in planned.failed],
+        "warnings": list(planned.warnings),
+    }
+
+
+_BAR_WIDTH = 40
+
+
+def trial(one: Trial) -> str:
+    """A trial in a line, while others are still to come."""
+    return f"{one.workers} × {size(one.partition_bytes)}: {count(one.rows_per_second)} rows/s"
+
+
+def benched(found: Benched, save: bool = False) -> RenderableType:
+    """The curve over sizes and workers, where the time goes, and what is recommended."""
+    most = max(one.rows_per_second for one in found.trials)
+    curve = grid("workers", "partition", "rows/s", "", right=(0, 1, 2))
+    by_setting: dict[tuple[int, int], list[Trial]] = {}
+    for one in found.trials:
+        by_setting.setdefault((one.workers, one.partition_bytes), []).append(one)
+    for (workers, bytes_), trials in sorted(by_setting.items()):
+        rate = max(one.rows_per_second for one in trials)
+        chosen = (workers, bytes_) == (found.best.workers, found.best.partition_bytes)
+        bar = "█" * max(1, round(rate / most * _BAR_WIDTH)) if most else ""
+        curve.add_row(str(workers), size(bytes_), count(rate), bar + (" ◄" if chosen else ""))
+    legs = grid("leg", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
+    whole, rows = sum(found.best.legs.values()), max(found.best.rows, 1)
+    for leg, seconds in found.best.legs.items():
+        quick = max(seconds, 1e-9)
+        each, moved = count(rows / quick), f"{found.best.bytes / quick / 2**20:,.0f}"
+        legs.add_row(leg, f"{seconds / rows * 1e6:.1f}", each, moved, f"{seconds / whole:.0%}")
+    gain = found.best.rows_per_second / max(found.default.rows_per_second, 1e-9)
+    words = f"{found.table}: {found.best.workers} workers with partitions of {size(found.best.partition_bytes)}"
+    words += f", {gain:.2f} × the default" if found.chosen else ", the default"
+    words += f": {count(found.best.rows_per_second)} rows/s while all are at work, of {count(found.rows)} rows"
+    parts: list[RenderableType] = [curve, Text(), legs, Text()]
+    if found.index_seconds >= _WORTH_TELLING_SECONDS:
+        parts.append(Text(f"note: indexes at the replica, {duration(found.index_seconds)} for the rows of a trial"))
+    parts += [Text(f"note: {note}") for note in found.notes]
+    parts.append(Text(words, style="bold"))
+    if found.chosen:
+        parts.append(Text("saved in tables.yml" if save else "--save writes it into the table's overrides"))
+    return Group(*parts)
+
+
+_WORTH_TELLING_SECONDS = 0.05
+
+
+def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType:
+    """What is another one at the source than at the last analysis, in short."""
+    lines = [f"{change.severity}: {change.words}" for change in changes[:_CHANGES_SHOWN]]
+    if len(changes) > _CHANGES_SHOWN:
+        lines.append(f"and {count(len(changes) - _CHANGES_SHOWN)} more")
+    return Group(*map(Text, [*lines, f"all of it: {changelog}"] if changelog else lines))
+
+
+def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) -> str:
+    """
+    Overrides as they stand in tables.yml, and in comments what nothing is suggested for.
+
+    >>> print(policy({"tables": {"patient": {"overrides": {"columns": {"LName": {"mask": "hash"}}}}}}, {}), end="")
+    # What is known of OpenDental, and surely not all. Put what you want beside what stands in tables.yml.
+    tables:
+      patient:
+        overrides:
+          columns:
+            LName: {mask: hash}
+    """
+    head = "# What is known of OpenDental, and surely not all. Put what you want beside what stands in tables.yml.\n"
+    text = yaml.safe_dump(suggested, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    lines = [f"#   {table}: {', '.join(columns)}\n" for table, columns in doubtful.items()]
+    more = "\n# By their names these may be personal as well; nothing is suggested for them:\n" if lines else ""
+    return head + text + more + "".join(lines)
+
+
+def examined(found: Sequence[Examined]) -> RenderableType:
+    """The three servers, and what is wrong with them."""
+    parts: list[RenderableType] = []
+    for one in found:
+        if one.error:
+            parts.append(Text(f"✗ {one.error}", style="red"))
+            continue
+        latency = f"{(one.latency_seconds or 0) * 1000:.1f} ms"
+        parts.append(Text(f"{'✓' if one.good else '✗'} {one.endpoint}: {one.version}, {latency}", style="bold"))
+        parts.append(Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts)))
+        parts += [Text(f"  {problem}", style="red") for problem in one.problems]
+        parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
+        ours = ", ".join(f"{name} {value or repr(value)} (there: {there or repr(there)})"
+                         for name, there, value, _ in one.otherwise)  # fmt: skip
+        parts += [Text(f"  set in each session of ours: {ours}")] if ours else []
+    return Group(*parts)
+
+
+_TYPES_HEADINGS = ("MySQL, MariaDB", "warehouse", "Parquet", "read as", "replica", "note")
+
+
+def types(rules: Sequence[Rule]) -> RenderableType:
+    """The type rules."""
+    table = grid(*_TYPES_HEADINGS)
+    for rule in rules:
+        table.add_row(*_type_words(rule))
+    return table
+
+
+def types_markdown(rules: Sequence[Rule]) -> str:
+    """The same table as the README has it."""
+    lines = [_TYPES_HEADINGS, ("---",) * len(_TYPES_HEADINGS), *map(_type_words, rules)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _type_words(rule: Rule) -> tuple[str, ...]:
+    select = "its bytes" if callable(rule.select) else rule.select
+    read = _shorter(select.replace("{c}", "c")) + (f", or as {rule.fallback}" if rule.fallback else "")
+    there = {
+        f"{type_} on {flavour}": 0 for name in rule.mysql for flavour, type_ in REPLICA_TYPES.get(name, {}).items()
+    }
+    replica = "the same" if rule.request else ", ".join(there) or "the same"
+    warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
+    name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.request else rule.name
+    return name, warehouse, to_parquet.told(rule.postgres), read, replica, rule.note
+
+
+def _shorter(expression: str) -> str:
+    expression = expression.removeprefix("COALESCE(").partition(", IF(c IS NULL")[0]
+    return expression if len(expression) < 40 else expression.partition("(")[0] + "(…)"
+
+
+def error_json(problem: ArrowetlError) -> dict[str, Any]:
+    """What `--json` prints of a command that did nothing."""
+    return {"exit_code": problem.exit_code, "tables": [], "error": Failure.of(problem).as_json()}
+
+
+def error(problem: ArrowetlError) -> Text:
+    """An error as it stands on stderr: what happened, and beneath it what to do."""
+    head, _, rest = problem.message.partition("\n")
+    text = Text(f"arrowetl: {head}", style="red")
+    for line in [*([rest] if rest else []), *([problem.remedy] if problem.remedy else [])]:
+        text.append("\n" + line if line.startswith("  ") else "\n  " + line.replace("\n", "\n  "), style="default")
+    return text

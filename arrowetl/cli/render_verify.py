@@ -1,0 +1,168 @@
+"""
+What a person sees of what is there: the verdicts of a verification, the last word on each table.
+
+Like `report`, it asks no server and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from arrowetl import limits
+from arrowetl.cli.render_run import grid
+from arrowetl.humanize import count, duration, size
+from arrowetl.model.verdict import Difference, Verdict
+from arrowetl.monitoring.status import Status
+from arrowetl.verify.verify_tables import Verified
+
+
+def verdicts(verified: Verified) -> RenderableType:
+    """The comparison of the three ends; what is not equal last."""
+    found = verified.tables
+    equal = [verdict for verdict in found if verdict.verdict == "equal"]
+    rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
+    words = f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows"
+    believed = [verdict for verdict in equal if verdict.recalled]
+    if believed:
+        unread = sum(not verdict.rows_read for verdict in believed)
+        words += f"; {count(unread)} of them as they were found before: counted, and not read again"
+    parts: list[RenderableType] = [Text(words, style="bold")]
+    for verdict in found:
+        if verdict.repaired:
+            words = "1 row" if verdict.repaired == 1 else f"{count(verdict.repaired)} rows"
+            parts.append(Text(f"{verdict.table}: {words} differed, and {_were(verdict.repaired)} repaired"))
+            parts += _rows(verdict.mended, verdict.repaired)
+    left_out = {verdict.table: verdict.left_out for verdict in found if verdict.left_out}
+    for table, columns in left_out.items():
+        parts.append(Text(f"note: {table}: not compared: {', '.join(columns)}"))
+    for verdict in found:
+        if verdict.note and (verdict.rows_read or verdict.verdict != "equal"):
+            parts.append(Text(f"note: {verdict.table}: {verdict.note}"))
+        if verdict.failure:
+            parts.append(Text(f"✗ could not be compared: {verdict.failure.message}", style="red"))
+            parts.append(Text(f"  {verdict.failure.remedy}") if verdict.failure.remedy else Text())
+        elif verdict.verdict == "differs":
+            parts += _differences(verdict)
+    parts += [Text(f"note: {warning}") for warning in verified.warnings]
+    if verified.receipt:
+        parts.append(Text(f"receipt {verified.run_id}, sha256 {verified.receipt[:16]}…"))
+    return Group(*parts)
+
+
+def _differences(verdict: Verdict) -> list[RenderableType]:
+    rows = ", ".join(f"{end} {count(rows)}" for end, rows in verdict.rows.items() if rows is not None)
+    words = "1 row differs" if verdict.differences == 1 else f"{count(verdict.differences)} rows differ"
+    return [
+        Text(f"✗ {verdict.table}: {words}; rows: {rows}", style="red"),
+        *_rows(verdict.differing, verdict.differences),
+    ]
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _rows(differing: Sequence[Difference], differences: int) -> list[RenderableType]:
+    """Which rows differ, and in which columns."""
+    if not differing:
+        return []
+    table = grid("end", "row", "key", "column", "source", "there")
+    for one in differing[:_DIFFERENCES_SHOWN]:
+        key = ", ".join(f"{name} {value}" for name, value in one.key.items()) or "(no key)"
+        shown = one.digests if one.values is None else one.values
+        for number, (column, (ours, theirs)) in enumerate(shown.items() or [("", ("", ""))]):
+            place = (one.end, one.kind, key) if number == 0 else ("", "", "")
+            said = (ours, theirs) if one.values is None else (_quoted(ours), _quoted(theirs))
+            table.add_row(*place, column, *(Text(text) for text in said if column))
+    more = differences - len(differing[:_DIFFERENCES_SHOWN])
+    told = Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}")
+    return [table, told] if more > 0 else [table]
+
+
+def _quoted(value: Any) -> str:
+    """
+    >>> _quoted("NULL "), _quoted(None)
+    ("'NULL '", 'NULL')
+    """
+    return "NULL" if value is None else f"'{value}'"
+
+
+_DIFFERENCES_SHOWN = 10
+
+
+def snapshot(found: Mapping[str, Any]) -> RenderableType:
+    """What was written where."""
+    table = grid("table", "rows", "files", "size", "coerced", right=(1, 2, 3))
+    for name, entry in found["tables"].items():
+        bytes_ = sum(part["bytes"] for part in entry["files"])
+        coerced = ", ".join(f"{one['column']} {count(one['count'])}" for one in entry["coercions"])
+        table.add_row(name, count(entry["rows"]), count(len(entry["files"])), size(bytes_), coerced)
+    left_out = [
+        Text(f"note: {name}: left out: {', '.join(entry['columns_left_out'])}")
+        for name, entry in found["tables"].items() if entry["columns_left_out"]
+    ]  # fmt: skip
+    return Group(table, *left_out, Text(f"in {found['directory']}, with manifest.json", style="bold"))
+
+
+def status(found: Status) -> RenderableType:
+    """The ledger's last word on each table; failures first."""
+    if not found.tables:
+        return Text("nothing has been loaded yet: arrowetl run --all")
+    table = grid("table", "last", "rows", "change", "lag", "usual", "verified", "expected", "error, or flags",
+                 right=(2, 3, 4, 5))  # fmt: skip
+    for row in found.tables:
+        table.add_row(
+            row["table"],
+            row["load_status"],
+            "" if row["rows"] is None else count(row["rows"]),
+            f"{row['rows_changed']:+,}" if row["rows_changed"] else "",
+            "" if row["lag_seconds"] is None else _lag(row["lag_seconds"]),
+            "" if row["seconds_usual"] is None else duration(row["seconds_usual"]),
+            f"differs, {_moment(row['differed_at'])}" if row["differed_at"] else _moment(row["verified_at"]),
+            _moment(row["expected_at"]),
+            Text(row["error"] or _flags(row), overflow="fold"),
+        )
+    failed = sum(row["load_status"] != "success" for row in found.tables)
+    overdue = sum(row["overdue"] for row in found.tables)
+    differing = sum(row["differed_at"] is not None for row in found.tables)
+    words = f"{count(len(found.tables))} tables, {failed} failed"
+    words += (f", {differing} found to differ" if differing else "") + (f", {overdue} overdue" if overdue else "")
+    late = [Text(f"✗ {found.missed}", style="red")] if found.missed else []
+    return Group(Text(_last_run(found), style="bold"), table, *late, Text(f"{words}; times are UTC", style="bold"))
+
+
+def _last_run(found: Status) -> str:
+    if not (run := found.run):
+        return "no run is recorded"
+    began = f"{run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if run["ended_at"] is None:
+        words = "is at work" if found.at_work else "was killed, or lost its lock: run again"
+        return f"last run {run['run_id']}: began {began}, has not ended, and {words}"
+    took = duration((run["ended_at"] - run["started_at"]).total_seconds())
+    words = "all good" if found.good else found.judgement.word
+    words += f", exit code {run['exit_code']}" if run["exit_code"] else ""
+    return f"last run {run['run_id']}: {began}, {took}, {count(run['tables'])} tables, {words}"
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%m-%d %H:%M}" if moment else ""
+
+
+def _lag(seconds: float) -> str:
+    """
+    >>> _lag(90), _lag(7_300), _lag(200_000)
+    ('2 min', '2 h', '2 days')
+    """
+    for size_, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 1.5 * size_ or unit == "min":
+            return f"{round(seconds / size_)} {unit}"
+    raise AssertionError("the last unit fits all")
+
+
+def _flags(row: Mapping[str, Any]) -> str:
+    return ", ".join([flag["kind"] for flag in row["flags"]] + ["overdue"] * row["overdue"])

@@ -1,0 +1,384 @@
+"""
+The environment → settings, or every problem at once.
+
+Reads the environment and its file, and decides nothing about tables. What is
+chosen of those is `tables_yml`'s to read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from arrowetl import limits
+from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
+from arrowetl.model.connection import VARIABLES, Credentials, Endpoint, reserved_place
+from arrowetl.types.masking import KEY_CHARACTERS_MIN, KEY_VARIABLE
+
+ENVIRONMENTS = ("production", "test")
+SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
+DEFAULT_TABLES = Path("conf/tables.yml")
+DEFAULT_SPILL_DIRECTORY = tempfile.gettempdir()
+WEBHOOK_VARIABLE = "ARROWETL_WEBHOOK_URL"
+
+# Name → (default, what it is for); `validate` lists them.
+ARROWETL_VARIABLES = {
+    "ARROWETL_SPILL_DIR": (DEFAULT_SPILL_DIRECTORY, "partitions wait for LOAD DATA in a private directory below it"),
+    WEBHOOK_VARIABLE: (
+        "not set",
+        "is sent JSON of tables that failed or were slow, as tables.yml chooses by `monitoring`",
+    ),
+    "ARROWETL_LOG_DIR": ("logs", "analyze writes what changed at the source below it, and the tables.yml there was"),
+    "ARROWETL_METRICS_FILE": ("not set", "gets metrics for Prometheus' textfile collector, from `run` and `status`"),
+    KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
+}
+# Name → (default, what it is for, whether it may have a fraction): how long is waited, and how often tried again.
+PATIENCE = {
+    "ARROWETL_CONNECT_SECONDS": (limits.connect_seconds, "in which a server must answer a connection", False),
+    "ARROWETL_SILENCE_SECONDS": (limits.silence_seconds, "in which a statement must be answered; 0: never", False),
+    "ARROWETL_RETRIES": (limits.retries, "how often a table is tried again after what may pass", False),
+    "ARROWETL_RETRY_SECONDS": (
+        limits.retry_seconds,
+        "before the first of these; twice as long before each other",
+        True,
+    ),
+}
+ARROWETL_VARIABLES |= {name: (str(default), purpose) for name, (default, purpose, _) in PATIENCE.items()}
+SECRETS = {KEY_VARIABLE, WEBHOOK_VARIABLE}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run needs to know that is not in a server."""
+
+    environment: str
+    endpoints: Mapping[str, Endpoint]
+    tables_file: Path = DEFAULT_TABLES
+    spill_directory: Path = field(default_factory=lambda: Path(DEFAULT_SPILL_DIRECTORY))
+    mask_key: bytes = field(default=b"", repr=False)
+    """Of columns that are hashed; empty where there is none."""
+    log_directory: Path = Path("logs")
+    webhook: str = field(default="", repr=False)
+    """Where failures are told; empty where nowhere."""
+    retries: int = limits.retries
+    """How often a table is tried again after what may go by itself."""
+    retry_seconds: float = limits.retry_seconds
+    metrics_file: Path | None = None
+    """Where metrics are written; None where nowhere."""
+    clinic: str = ""
+    """Whose they are, of many; empty where there is one."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What is chosen besides tables.yml, in its form."""
+    credentials: Credentials | None = None
+    """Where a cluster's workers find the passwords, among their own settings; None where they cannot."""
+
+    def endpoint(self, name: str) -> Endpoint:
+        """
+        Raises:
+            EnvironmentError: the settings at hand leave this server out.
+        """
+        if name not in self.endpoints:
+            raise EnvironmentError(f"no settings for the {name}", f"set {VARIABLES[name]}_HOST and its companions")
+        return self.endpoints[name]
+
+
+def settings_from_environment(
+    environment: Mapping[str, str] | None = None,
+    tables_file: Path | None = None,
+    env_file: Path | None = None,
+    needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+    wants: tuple[str, ...] = (),
+    prefix: str = "",
+    file_wins: bool = False,
+) -> Settings:
+    """
+    Settings from variables and the file `.env_<environment>` beside tables.yml.
+
+    Args:
+        environment: default the operating system's. It wins over the file; a
+            blank value is unset.
+        env_file: instead of the file beside tables.yml; must exist.
+        needs: the servers that are going to be used.
+        wants: those that are used where there are settings of them.
+        prefix: variables whose names begin with it stand for those without it: those of one clinic of many.
+        file_wins: the file over the environment: it is one clinic's, and the environment is of all.
+
+    Raises:
+        EnvironmentError: ETL_ENVIRONMENT is missing or unknown, or a variable
+            is missing or impossible; all problems at once.
+    """
+    outside = dict(os.environ if environment is None else environment)
+    chosen = _environment(outside)
+    tables_file = tables_file or DEFAULT_TABLES
+    path = env_file or tables_file.parent / f".env_{chosen}"
+    if env_file is not None and not env_file.is_file():
+        raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
+    values = prefixed(_values(chosen, path, outside, file_wins), prefix)
+    problems = unknown_variables(values)
+    patience = {name: _seconds(name, values, problems) for name in PATIENCE}
+    endpoints = {
+        name: endpoint for name in needs if (endpoint := _endpoint(name, values, problems, chosen)) is not None
+    }
+    unheard: list[str] = []
+    for name in wants:
+        if endpoint := _endpoint(name, values, unheard, chosen):
+            endpoints[name] = endpoint
+    connect, silence, retries, retry_seconds = patience.values()
+    endpoints = {
+        name: replace(endpoint, connect_seconds=int(connect), silence_seconds=int(silence))
+        for name, endpoint in endpoints.items()
+    }
+    spill = values.get("ARROWETL_SPILL_DIR") or DEFAULT_SPILL_DIRECTORY
+    if not Path(spill).is_dir():
+        problems.append(f"ARROWETL_SPILL_DIR: {spill} is no directory")
+    mask_key = values.get(KEY_VARIABLE, "")
+    if mask_key and len(mask_key) < KEY_CHARACTERS_MIN:
+        problems.append(f"{KEY_VARIABLE}: must be {KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}")
+    address = values.get(WEBHOOK_VARIABLE, "").strip()
+    if address and not is_address(address):
+        problems.append(f"{WEBHOOK_VARIABLE}: must be an address like https://hooks.example.org/…")
+    measured = values.get("ARROWETL_METRICS_FILE", "").strip()
+    if measured and not Path(measured).parent.is_dir():
+        problems.append(f"ARROWETL_METRICS_FILE: no directory {Path(measured).parent}")
+    if problems:
+        raise EnvironmentError(
+            f"settings of the {chosen} environment: {counted(problems)}",
+            f"set them in the environment or in {path}",
+        )
+    logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
+    return Settings(
+        chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
+        Path(measured) if measured else None, "", {}, Credentials(chosen, prefix, path.name, file_wins),
+    )  # fmt: skip
+
+
+_PARTS = ("HOST", "PORT", "DB", "USER", "PASSWORD", "SSL_MODE", "SSL_CA")
+SECRETS_VARIABLE = "ARROWETL_SECRETS_DIR"
+# The sandbox's, and those of tests.
+_OTHERS = ("ARROWETL_SANDBOX_", "ARROWETL_TEST_", "ARROWETL_FAULT_", "ARROWETL_CLOCK_")
+
+
+def known_variables() -> set[str]:
+    """The names of all settings."""
+    servers = {f"{prefix}_{part}" for prefix in VARIABLES.values() for part in _PARTS}
+    return {*servers, f"{VARIABLES['warehouse']}_SCHEMA", *ARROWETL_VARIABLES, SECRETS_VARIABLE}
+
+
+def unknown_variables(values: Mapping[str, str]) -> list[str]:
+    """
+    Names that begin like ours and are none: what was meant by them would not hold, and nobody would know.
+
+    >>> unknown_variables({"MYSQL_REPLICATION_SSLMODE": "required", "PATH": "/bin"})
+    ['MYSQL_REPLICATION_SSLMODE: no such setting (did you mean MYSQL_REPLICATION_SSL_MODE?)']
+    """
+    known, begin = known_variables(), (*(f"{prefix}_" for prefix in VARIABLES.values()), "ARROWETL_")
+    unknown = sorted(n for n in values if n.startswith(begin) and n not in known and not n.startswith(_OTHERS))
+    hints = {name: nearest(name, known) for name in unknown}
+    return [f"{n}: no such setting" + (f" (did you mean {hints[n][0]}?)" if hints[n] else "") for n in unknown]
+
+
+def shown_variables(
+    environment: Mapping[str, str], tables_file: Path, env_file: Path | None = None
+) -> dict[str, tuple[str, str]]:
+    """Name → what holds, and where it is from; of all ARROWETL_ variables, secrets left out."""
+    chosen = environment.get("ETL_ENVIRONMENT", "").strip()
+    path = env_file or tables_file.parent / f".env_{chosen}"
+    values = _values(chosen, path, environment)
+    found = {}
+    for name, (default, _) in ARROWETL_VARIABLES.items():
+        outside = environment.get(name) or (environment.get(f"TEST_{name}") if chosen == "test" else None)
+        value = values.get(name)
+        shown = "set" if value and name in SECRETS else value or default
+        found[name] = (shown, "the environment" if value and outside else str(path) if value else "default")
+    return found
+
+
+def _environment(outside: Mapping[str, str]) -> str:
+    chosen = outside.get("ETL_ENVIRONMENT", "").strip()
+    if chosen not in ENVIRONMENTS:
+        found = f"is {chosen!r}" if chosen else "is not set"
+        raise EnvironmentError(
+            f"ETL_ENVIRONMENT {found}",
+            f"set it to one of: {', '.join(ENVIRONMENTS)}; there is no default, and no file can set it",
+        )
+    return chosen
+
+
+def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float:
+    """A number of `PATIENCE`, or its default."""
+    default, _, may_be_part = PATIENCE[name]
+    said = values.get(name, "").strip() or str(default)
+    number = re.fullmatch(r"\d{1,6}(\.\d{1,6})?" if may_be_part else r"\d{1,6}", said)
+    if number is None or (name == "ARROWETL_CONNECT_SECONDS" and not float(said)):
+        problems.append(f"{name}: must be a number, like {default}, got {said!r}")
+        return default
+    return float(said)
+
+
+def read_variables(path: Path) -> dict[str, str | None]:
+    """
+    Those of a file; none where there is no such file.
+
+    Raises:
+        EnvironmentError: it cannot be read.
+    """
+    try:
+        return dotenv_values(path, interpolate=False) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise EnvironmentError(f"{path}: cannot be read: {why}", "save it as UTF-8, readable by you") from error
+
+
+def _values(chosen: str, path: Path, outside: Mapping[str, str], file_wins: bool = False) -> dict[str, str]:
+    inside = read_variables(path)
+    values = {key: value for key, value in inside.items() if value and value.strip()}
+    if chosen == "test":
+        # A production host that happens to be exported must never be reached from a test.
+        values |= {key.removeprefix("TEST_"): value for key, value in values.items() if key.startswith("TEST_")}
+        outside = {
+            key.removeprefix("TEST_"): value for key, value in outside.items() if key.startswith(("TEST_", "ARROWETL_"))
+        }
+    given = {key: value for key, value in outside.items() if value.strip()}
+    return given | values if file_wins else values | given
+
+
+def at_a_worker(found: Credentials, environment: Mapping[str, str]) -> dict[str, str]:
+    """
+    What a cluster's worker knows by itself: of its own environment, and of a file that lies there in
+    ARROWETL_SECRETS_DIR.
+
+    Raises:
+        EnvironmentError: it is of another environment than the run.
+    """
+    if (own := environment.get("ETL_ENVIRONMENT", "").strip()) != found.environment:
+        raise EnvironmentError(
+            f"the run is of {found.environment}, and this worker of {own or 'no environment'}",
+            "start the worker with the run's ETL_ENVIRONMENT",
+        )
+    path = Path(environment.get(SECRETS_VARIABLE) or os.devnull) / found.file
+    return prefixed(_values(found.environment, path, environment, found.file_wins), found.prefix)
+
+
+def prefixed(values: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """
+    Values, of which those whose names have a prefix stand for those without it.
+
+    >>> prefixed({"PORT": "1", "NORTH_PORT": "2", "SOUTH_PORT": "3"}, "NORTH_")["PORT"]
+    '2'
+    """
+    own = {name.removeprefix(prefix): value for name, value in values.items() if prefix and name.startswith(prefix)}
+    return {**values, **own}
+
+
+def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen: str) -> Endpoint | None:
+    prefix = VARIABLES[name]
+    shown = f"TEST_{prefix}" if chosen == "test" else prefix
+    missing = [key for key in ("HOST", "PORT", "DB", "USER", "PASSWORD") if f"{prefix}_{key}" not in values]
+    problems += [f"{shown}_{key} is missing" for key in missing]
+    port = values.get(f"{prefix}_PORT", "0").strip()
+    if "PORT" not in missing and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+        problems.append(f"{shown}_PORT: must be a number from 1 to 65535, got {port!r}")
+        missing.append("PORT")
+    ssl_mode = values.get(f"{prefix}_SSL_MODE", "preferred").strip().lower()
+    if ssl_mode not in SSL_MODES:
+        problems.append(f"{shown}_SSL_MODE: must be one of {', '.join(SSL_MODES)}, got {ssl_mode!r}")
+        missing.append("SSL_MODE")
+    ssl_ca = values.get(f"{prefix}_SSL_CA")
+    if ssl_ca and not Path(ssl_ca).is_file():
+        problems.append(f"{shown}_SSL_CA: no file {ssl_ca}")
+    host = values.get(f"{prefix}_HOST", "").strip()
+    if any(mark in host for mark in "/@?#") or host.count("://"):
+        # It may have a password in it.
+        problems.append(f"{shown}_HOST: must be a host's name or its address; a URL has no place there")
+        missing.append("HOST")
+    part = "SCHEMA" if name == "warehouse" else "DB"
+    if reserved := reserved_place(name, values.get(f"{prefix}_{part}", "").strip()):
+        problems.append(f"{shown}_{part}: {reserved}")
+        missing.append("SCHEMA")
+    if missing:
+        return None
+    namespace = values.get(f"{prefix}_SCHEMA", "raw") if name == "warehouse" else ""
+    return Endpoint(
+        name=name,
+        host=values[f"{prefix}_HOST"].strip(),
+        port=int(port),
+        database=values[f"{prefix}_DB"].strip(),
+        user=values[f"{prefix}_USER"],
+        password=values[f"{prefix}_PASSWORD"],
+        namespace=namespace,
+        ssl_mode=ssl_mode,
+        ssl_ca=ssl_ca,
+    )
+
+
+def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
+    """
+    Raises:
+        EnvironmentError: columns are to be hashed, and there is no key.
+    """
+    if not settings.mask_key:
+        shown = ", ".join(hashed[:_SHOWN]) + (f" and {len(hashed) - _SHOWN} more" if len(hashed) > _SHOWN else "")
+        raise EnvironmentError(
+            f"{KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {shown}",
+            f"set it to {KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is loaded "
+            "anew and nothing old can be joined",
+        )
+
+
+_SHOWN = 3
+
+
+_LISTED = "`arrowetl status` and conf/tables.yml list those there are"
+
+# --- names of tables ----------------------------------------------------------------------------
+
+
+def chosen_tables(names: tuple[str, ...], known: Any, remedy: str = _LISTED, what: str = "table") -> tuple[str, ...]:
+    """
+    The tables a person named.
+
+    Raises:
+        UsageError: some are not there; tells the nearest names.
+    """
+    unknown = [name for name in names if name not in set(known)]
+    if unknown:
+        lines = [
+            f"{name}" + (f" (did you mean {', '.join(hint)}?)" if (hint := nearest(name, known)) else "")
+            for name in unknown
+        ]
+        word = what if len(unknown) == 1 else what + "s"
+        raise UsageError(
+            f"unknown {word}: {', '.join(lines)}",
+            remedy,
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def worker_count(workers: int) -> int:
+    """
+    Raises:
+        UsageError: fewer than one, or more than a machine can mean.
+    """
+    if not 1 <= workers <= limits.workers_max:
+        raise UsageError(f"--max-workers must be 1 … {limits.workers_max}, got {workers}")
+    return workers
+
+
+def is_address(url: str) -> bool:
+    """
+    >>> is_address("https://hooks.example.org/T0/B0"), is_address("file:///etc/passwd")
+    (True, False)
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -1,0 +1,53 @@
+"""
+A tables.yml as a predecessor wrote it → one as ours, and what of it is not gone by.
+
+Pure. `tables_yml` reads every file through it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arrowetl.model.plan import PRIORITIES
+
+# What a predecessor's file has, and nothing here goes by: what it said of watermarks is not believed.
+_OF_A_PREDECESSOR = {
+    "metadata": {"configuration_version", "analysis_timestamp", "performance_optimizations_enabled",
+                 "optimization_features"},
+    "table": {"incremental_strategy", "schema_hash", "last_analyzed", "is_modeled", "dbt_model_types", "error",
+              "column_names", "sync_profile", "replicator_watermark_column", "lookback_resync"},
+    "monitoring": {"memory_alert_threshold_mb"},
+}  # fmt: skip
+
+
+def modernized(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A predecessor's tables.yml as ours, and what is to be told of it; others stay as they are. Pure."""
+    left: set[str] = set()
+    tables = document.get("tables")
+    changed = dict(document)
+    if "metadata" in document:
+        changed["metadata"] = _without(document["metadata"], "metadata", left)
+    if isinstance(tables, dict):
+        changed["tables"] = {name: _modern(entry, left) for name, entry in tables.items()}
+    if not left:
+        return document, []
+    told = f"{', '.join(sorted(left))}: a predecessor's, and not gone by; `arrowetl analyze` writes the file anew"
+    return changed, [told]
+
+
+def _modern(entry: Any, left: set[str]) -> Any:
+    entry = _without(entry, "table", left)
+    if isinstance(entry, dict) and "monitoring" in entry:
+        entry = {**entry, "monitoring": _without(entry["monitoring"], "monitoring", left)}
+    priority = entry.get("processing_priority") if isinstance(entry, dict) else None
+    if isinstance(priority, int) and not isinstance(priority, bool) and 1 <= priority <= 10:
+        left.add("processing_priority as a number")
+        entry = {**entry, "processing_priority": PRIORITIES[0 if priority <= 3 else 1 if priority <= 6 else 2]}
+    return entry
+
+
+def _without(mapping: Any, part: str, left: set[str]) -> Any:
+    if not isinstance(mapping, dict) or not (old := _OF_A_PREDECESSOR[part] & mapping.keys()):
+        return mapping
+    left |= old
+    return {key: value for key, value in mapping.items() if key not in old}

@@ -1,0 +1,52 @@
+"""
+What a driver's exception is told as: shared words of the door's four halves.
+
+Nothing here lets a password or a value of a row through. Which of our errors
+an exception becomes is decided beside the driver (`mysql`, `postgres`,
+`adbc`, `arrow`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from arrowetl import limits
+from arrowetl.drivers.remedies import UNREACHABLE
+from arrowetl.errors import DatabaseConnectionError
+from arrowetl.model.connection import VARIABLES, Endpoint
+
+
+def remedy_for(text: str | None, endpoint: Endpoint) -> str | None:
+    return text and text.format(variables=VARIABLES[endpoint.name], database=endpoint.database)
+
+
+def clean(text: str, endpoint: Endpoint) -> str:
+    """A server's message on one line, shortened, without the password and without quoted values."""
+    line = " ".join(text.split())
+    # No server repeats a password, and none is in what we say. A short one is in half of all words: to cut it out would
+    # tell it.
+    if len(endpoint.password) >= limits.password_characters_cut:
+        line = line.replace(endpoint.password, "***")
+    for value in _VALUES:
+        line, found = value.subn(r"\1 '…'", line)
+        if found:
+            break
+    line = re.sub(r'(syntax for type [^:]+: )".*', r'\1"…"', line)
+    return line[: limits.server_message_characters]
+
+
+# Names stay (they stand behind `for`, or in front of the value), values go: up to the last place where they can end, as
+# servers escape no quote in them; or up to the message's end, where it was cut off.
+_BEFORE = r"(value:?|entry|[Dd]ata|string:?) "
+_VALUES = tuple(
+    re.compile(_BEFORE + value)
+    for value in (r"'.*'(?= for key '[^']*'$| for (?:column|function)\b)", r"'.*'(?= for key | at row \d+|$)", r"'.*$")
+)
+
+
+def verb(doing: str) -> str:
+    return "cannot connect" if doing == "connect" else f"the connection was lost during a {doing}"
+
+
+def lost(endpoint: Endpoint, doing: str) -> DatabaseConnectionError:
+    return DatabaseConnectionError(f"{endpoint}: {verb(doing)}", remedy_for(UNREACHABLE, endpoint))

@@ -1,0 +1,256 @@
+"""
+Tables as Parquet files, from any of the three ends, for whoever wants to look at them elsewhere.
+
+Files are written under a temporary name beside their place, and moved there
+when all of them are whole; a manifest tells what there is. What is read, and
+that masks and exclusions of tables.yml hold, is the business of `readers`, what
+may stand after --where `where_clause`'s; no server is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from arrowetl import limits, preflight
+from arrowetl._version import __version__
+from arrowetl.config import env, files
+from arrowetl.config.env import Settings
+from arrowetl.config.tables_yml import read_tables
+from arrowetl.errors import ConfigurationError, DatabaseQueryError, DataError, UsageError
+from arrowetl.export import where_clause
+from arrowetl.export.readers import OfMySQL, OfWarehouse, Read, Reader, Request
+from arrowetl.replica.spill import run_directory
+from arrowetl.source.reader import Source
+from arrowetl.types import to_postgres
+from arrowetl.warehouse.loader import Warehouse
+
+FORM = 1
+"""Of what a manifest looks like."""
+MANIFEST = "manifest.json"
+_PREFIX = ".arrowetl-snapshot-"
+_NAMES_SHOWN = 12
+_NO_ROOM = "free some space there, or name another directory with --to"
+
+
+def snapshot(settings: Settings, request: Request, workers: int = limits.workers_default) -> dict[str, Any]:
+    """
+    Write the tables asked for, and a manifest.
+
+    Returns:
+        The manifest's entries of these tables.
+
+    Raises:
+        UsageError: a table, column or condition that cannot be asked for.
+        ConfigurationError: the directory cannot be written, or holds something else.
+        DatabaseError, DataError: a table could not be read; none of them was replaced.
+    """
+    endpoint = settings.endpoint(request.read_from)
+    if request.namespace:
+        endpoint = replace(endpoint, namespace=request.namespace)
+    preflight.reach(endpoint)
+    tree = where_clause.read(request.where) if request.where else None
+    started_at = datetime.now(UTC)
+    with ExitStack() as held:
+        tables_file = read_tables(settings.tables_file, settings.chosen)
+        if request.read_from == "warehouse":
+            is_loaded = endpoint.namespace == settings.endpoint("warehouse").namespace
+            reader: Reader = OfWarehouse(Warehouse(endpoint), tables_file, is_loaded)
+        else:
+            if request.read_from == "source" and (hashed := tables_file.hashed()):
+                env.require_mask_key(settings, hashed)
+            mask_key = settings.mask_key if request.read_from == "source" else None
+            reader = OfMySQL(Source(endpoint, tables_file.choices, mask_key=mask_key), tables_file)
+        held.callback(reader.close)
+        there = reader.names()
+        if there:
+            names = [*sorted(there)[:_NAMES_SHOWN], *(["…"] if len(there) > _NAMES_SHOWN else [])]
+            remedy = f"those of {endpoint}: {', '.join(names)}"
+        else:
+            remedy = f"there is none in {endpoint} yet: `arrowetl run` carries them there, dbt makes its own"
+        tables = env.chosen_tables(request.tables, there, remedy)
+        reads = {name: reader.read(name, request, tree) for name in tables}
+        places = {name: _place(name) for name in tables}
+        _make(request.directory)
+        before = _manifest(request.directory)
+        for place in places.values():
+            _refuse_others(request.directory, place, before)
+        _refuse_increment_upon_whole(request, tables, before)
+        beside = held.enter_context(run_directory(request.directory, _PREFIX, _NO_ROOM))
+        with ThreadPoolExecutor(workers) as pool, _told_of_where(request):
+            written = dict(
+                zip(tables, pool.map(lambda name: _write(beside / places[name], reads[name]), tables), strict=True)
+            )
+        about = {
+            "from": str(endpoint),
+            "where": request.where or None,
+            "since": request.since or None,
+            "taken_at": started_at.isoformat(),
+        }
+        entries = {
+            name: {"directory": places[name], **about, **_entry(reads[name], parts)} for name, parts in written.items()
+        }
+        _move_all(beside, request.directory, list(places.values()))
+        _keep_manifest(request.directory, before, entries)
+    return {"directory": str(request.directory), "tables": entries}
+
+
+# --- what is written ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{directory}: cannot be made: {os.strerror(error.errno or 0)}", "name another directory with --to"
+        ) from error
+
+
+def _write(directory: Path, read: Read) -> list[_Part]:
+    """A table's files, in a directory of its own; one without a row where there is none."""
+    parts: list[_Part] = []
+    try:
+        directory.mkdir()
+        pieces = iter(read.pieces)
+        piece = next(pieces, None)
+        while piece is not None or not parts:
+            path = directory / f"part-{len(parts):05}.parquet"
+            bytes_ = rows = 0
+            # Statistics and dictionaries are the defaults of who reads them; zstd is half of snappy's size here.
+            with pq.ParquetWriter(path, read.schema, compression="zstd") as writer:
+                while piece is not None and bytes_ < limits.snapshot_file_bytes:
+                    writer.write_table(piece)
+                    bytes_, rows = bytes_ + piece.nbytes, rows + piece.num_rows
+                    piece = next(pieces, None)
+            found = pq.read_metadata(path).num_rows
+            if found != rows:
+                raise DataError(f"{path.name}: {rows:,} rows were written, {found:,} are in it", "try again")
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            parts.append(_Part(path.name, rows, path.stat().st_size, digest))
+    except OSError as error:
+        raise DataError(
+            f"{directory.name}: cannot be written: {os.strerror(error.errno or 0)}; nothing was replaced",
+            _NO_ROOM,
+        ) from error
+    return parts
+
+
+def _entry(read: Read, parts: Sequence[_Part]) -> dict[str, Any]:
+    coerced = to_postgres.merged(read.coercions)
+    return {
+        "rows": sum(part.rows for part in parts),
+        "files": [{"name": p.name, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in parts],
+        "columns": [
+            {"name": one.name, "parquet": str(one.type), **json.loads(one.metadata[b"arrowetl"])} for one in read.schema
+        ],
+        "columns_left_out": list(read.left_out),
+        "coercions": [one.as_json() for one in coerced],
+        "until": read.until,
+        "arrowetl": __version__,
+    }
+
+
+def _place(name: str) -> str:
+    """A directory's name for a table: its own, but for what would lead elsewhere, or be hidden."""
+    place = "".join(f"%{ord(letter):02X}" if letter in "/\\:\0%" else letter for letter in name)
+    return f"%{ord(place[0]):02X}{place[1:]}" if place.startswith(".") or place == MANIFEST else place
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    """Table → its entry in the manifest that lies there; nothing where there is none."""
+    try:
+        return dict(json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["tables"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _refuse_increment_upon_whole(request: Request, tables: Sequence[str], before: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        UsageError: what was written there is all of a table, and would be replaced by a part of it.
+    """
+    whole = [name for name in tables if request.since and name in before and not before[name].get("since")]
+    if whole:
+        raise UsageError(
+            f"{request.directory}: holds all of {', '.join(whole)}, which the rows since {request.since} would replace",
+            "name another directory for the increment with --to",
+        )
+
+
+@contextmanager
+def _told_of_where(request: Request) -> Iterator[None]:
+    """A value that is none of its column's is the condition's fault, not the server's."""
+    try:
+        yield
+    except DatabaseQueryError as error:
+        if request.where and str(error.code or "")[:2] in ("22", "42"):
+            raise UsageError(
+                f"--where: {error.said or error.message}", "write values as their columns have them"
+            ) from error
+        raise
+
+
+def _refuse_others(directory: Path, place: str, before: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ConfigurationError: what stands in a table's place is no snapshot of ours.
+    """
+    there = directory / place
+    if not there.exists():
+        return
+    ours = {file["name"] for entry in before.values() if entry.get("directory") == place for file in entry["files"]}
+    others = [path.name for path in there.iterdir() if path.name not in ours] if there.is_dir() else [there.name]
+    if others:
+        raise ConfigurationError(
+            f"{there}: holds what no snapshot of the manifest wrote: {others[0]}", "name another directory with --to"
+        )
+
+
+def _move_all(beside: Path, directory: Path, places: Sequence[str]) -> None:
+    """Every table's directory into its place; where one cannot be moved, all are as they were."""
+    moved: list[str] = []
+    try:
+        for place in places:
+            if (directory / place).exists():
+                (directory / place).replace(beside / f"{place}.before")
+            moved.append(place)
+            (beside / place).replace(directory / place)
+    except OSError as error:
+        for place in reversed(moved):
+            with suppress(OSError):
+                if (directory / place).exists():
+                    (directory / place).replace(beside / f"{place}.after")
+                if (beside / f"{place}.before").exists():
+                    (beside / f"{place}.before").replace(directory / place)
+        raise DataError(
+            f"{directory}: cannot be written: {os.strerror(error.errno or 0)}; nothing was replaced",
+            "see what else is at work there, or name another directory with --to",
+        ) from error
+
+
+def _keep_manifest(directory: Path, before: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
+    """With the entries of tables that an earlier snapshot wrote there."""
+    kept = {name: entry for name, entry in before.items() if (directory / entry.get("directory", name)).is_dir()}
+    document = {"form": FORM, "snapshot_id": secrets.token_hex(8), "tables": {**kept, **entries}}
+    files.write_whole(directory / MANIFEST, json.dumps(document, indent=2) + "\n")

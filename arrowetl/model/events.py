@@ -1,0 +1,102 @@
+"""
+What is told of a run while it happens, as frozen values, and the steps of a run by their numbers.
+
+Whoever is told shows it (`progress`), or does not care. What came of it all is
+in `result`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from arrowetl.model.plan import TablePlan
+from arrowetl.model.result import Outcome
+
+
+class Step(IntEnum):
+    """What a run does, in this order; the log has these numbers."""
+
+    REACH = 1
+    LOCK = 2
+    PLAN = 3
+    PREPARE = 4
+    CARRY = 5
+    PUBLISH = 6
+    RECORD = 7
+    SIGN = 8
+    TELL = 9
+
+    @property
+    def words(self) -> str:
+        return _STEPS[self]
+
+
+_STEPS = {
+    Step.REACH: "reach the servers, and refuse a replica that is the source",
+    Step.LOCK: "keep other runs away from both ends",
+    Step.PLAN: "decide what each table needs",
+    Step.PREPARE: "sweep up what a stopped run left",
+    Step.CARRY: "carry the tables",
+    Step.PUBLISH: "switch all tables together",
+    Step.RECORD: "write down what was done",
+    Step.SIGN: "keep a receipt",
+    Step.TELL: "tell whoever is to be told",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegan:
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlanned:
+    plans: tuple[TablePlan, ...]
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableStarted:
+    table: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionCarried:
+    table: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableRetried:
+    """A table failed, and will be tried again."""
+
+    table: str
+    attempt: int
+    """Which one failed, from 1."""
+    seconds: float
+    """Until the next."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableStaged:
+    """A table waits for all others, to be published with them."""
+
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableEnded:
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    exit_code: int
+    seconds: float
+
+
+Event = StepBegan | RunPlanned | TableStarted | PartitionCarried | TableRetried | TableStaged | TableEnded | RunEnded

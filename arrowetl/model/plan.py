@@ -1,0 +1,397 @@
+"""
+The nouns of arrowetl, as frozen values: what the catalog found, what was
+asked for, what was planned.
+
+Nothing here does anything; whoever needs a new word for a thing that moves
+between modules adds it here first. Catalog values come from `catalog`, plans
+from `table_plan`; what came of a plan is in `result`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import pyarrow as pa
+
+from arrowetl.model.dialect import INTEGERS, Flavour
+
+# --- what introspection found -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the source, as information_schema has it."""
+
+    name: str
+    data_type: str
+    """The bare type, lower case: `bigint`."""
+    column_type: str
+    """The whole type: `bigint(20) unsigned`."""
+    nullable: bool = True
+    charset: str | None = None
+    collation: str | None = None
+    precision: int | None = None
+    """Digits of a number, or fraction digits of a time."""
+    scale: int | None = None
+    extra: str = ""
+    """`auto_increment`, `on update current_timestamp()`, `VIRTUAL GENERATED` …"""
+    depends_on: str = ""
+    """What the values of a VIRTUAL column depend on besides their row: `curdate()`, `rand()` …; empty of all others."""
+
+    @property
+    def labels_lost(self) -> bool:
+        """Whether the catalog may not have the labels of an enum or set: it has no room for letters of four bytes."""
+        return self.data_type in ("enum", "set") and self.charset == "utf8mb4" and "?" in self.column_type
+
+    @property
+    def unsigned(self) -> bool:
+        return "unsigned" in self.column_type
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A secondary index; each column with the length of its prefix, if it has one."""
+
+    name: str
+    columns: tuple[tuple[str, int | None], ...]
+    unique: bool
+    kind: str = "BTREE"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the source."""
+
+    name: str
+    flavour: Flavour
+    """Of the server it stands on."""
+    engine: str
+    charset: str | None
+    collation: str | None
+    rows: int
+    """Exact for MyISAM, an estimate for InnoDB."""
+    data_bytes: int
+    row_bytes: int
+    """Average width of a row."""
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    indexes: tuple[Index, ...] = ()
+    update_time: datetime | None = None
+    """When it last changed (UTC), where the engine can tell."""
+    checksum: int | None = None
+    """Of all rows, where it was asked."""
+    create_time: datetime | None = None
+    """When it was made, or made anew (UTC)."""
+    stamps_doubted: str = ""
+    """Why `update_time` proves nothing, in words; empty where it does."""
+    partitioned: bool = False
+    exchangeable: str = ""
+    """Why other rows may be in its place although its times have not moved: it has a twin; empty where it has none."""
+    exchanges_partitions: str = ""
+    """The same where a partition may be exchanged, now or any time."""
+    hides_columns: bool = False
+    """Whether it has columns that are not shown to this account, where that was asked."""
+    cascades: tuple[str, ...] = ()
+    """Foreign keys whose actions change its rows; of tables of which that was asked."""
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def integer_key(self) -> str | None:
+        """The primary key, where it is one integer column: by it examples are told."""
+        key = self.primary_key[0] if len(self.primary_key) == 1 else None
+        return key if key and self.column(key).data_type in INTEGERS else None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """What stands at the warehouse by a table's name: its columns with their types, in order, and who looks at it."""
+
+    columns: tuple[tuple[str, str], ...]
+    primary_key: tuple[str, ...]
+    dependents: tuple[str, ...] = ()
+    kind: str = "table"
+    """Another one cannot be written into."""
+    not_null: tuple[str, ...] = ()
+    """Columns that somebody else forbade to be NULL, the key's left out."""
+    used: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column → the views that name it."""
+    united: frozenset[str] = frozenset()
+    """Views upon the tables of many clinics, which are made anew from whatever the tables have then."""
+    is_empty: bool = False
+    """Whether it has no page of rows at all, as after TRUNCATE."""
+    columns_ever: int = 0
+    """How many it has had: those that were dropped take up room, too."""
+
+
+# --- what was asked for -------------------------------------------------------------------------
+
+CATEGORIES = ("large", "medium", "small", "tiny")
+PRIORITIES = ("high", "medium", "low")
+STRATEGIES = ("full_table", "incremental", "incremental_chunked")
+
+
+# --- what was decided ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A half-open range of the first primary key column; None is open."""
+
+    index: int
+    lower: int | None
+    """WHERE key >= lower"""
+    upper: int | None
+    """AND key < upper"""
+    since: str | None = None
+    """AND watermark >= since"""
+    keys: tuple[int, ...] | None = None
+    """AND key IN (…)"""
+    condition: str = ""
+    """AND whatever else, in the server's own words."""
+    rows: int = 0
+    """About how many the source has in it."""
+    bytes: int = 0
+    """Of what may be long in them, where that was added up; 0 where it was not."""
+    token: str | None = None
+    """By which both ends record that they have it, where a run that is killed is to find it again."""
+    attempt: str | None = None
+    """Of the table's being carried, without which nobody may bring it any more; None where no job can be lost."""
+    execution: str | None = None
+    """Which of the times that it was begun, where a job that was lost may be done twice."""
+    waits: bool = False
+    """Whether its rows may wait for the warehouse until the replica has all of the table."""
+
+
+class Comparison(StrEnum):
+    """How a range of the source is compared with the replica's."""
+
+    READING = "reading"
+    """Both are read, and compared here."""
+    CHECKSUM = "checksum"
+    """Both servers add up checksums of their rows; rows are read where these differ."""
+
+
+class Mode(StrEnum):
+    FULL = "full"
+    """Every row is read; and staged, but where the ends are proven to have it."""
+    SKIPPED = "skipped"
+    """Nothing is read: the source is proven unchanged."""
+    INCREMENTAL = "incremental"
+    """Rows past the watermark are read and staged; what else differs is found by checksums."""
+    RECONCILE = "reconcile"
+    """Source and replica are compared; only what differs is staged."""
+
+
+class Journey(StrEnum):
+    """What is done to a table, as far as one takes longer than another."""
+
+    FIRST_LOAD = "first load"
+    FULL = "full"
+    PROOF = "proof"
+    FROM_REPLICA = "from replica"
+    INCREMENTAL = "incremental"
+    READING = "compared by reading"
+    CHECKSUM = "compared by checksums"
+    CATCHING_UP = "catching up"
+    SKIPPED = "skipped"
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether its time follows the number of rows."""
+        return self in (
+            Journey.FIRST_LOAD, Journey.FULL, Journey.PROOF, Journey.FROM_REPLICA, Journey.READING
+        )  # fmt: skip
+
+    @property
+    def is_whole_load(self) -> bool:
+        """Whether its time is what is meant by reading a table whole."""
+        return self in (Journey.FIRST_LOAD, Journey.FULL, Journey.PROOF)
+
+
+class Cutover(StrEnum):
+    """How staged rows become published ones at the warehouse."""
+
+    SWAP = "swap"
+    """Rename staging into place: for a first load."""
+    MERGE = "merge"
+    """Write only the rows that differ, by primary key, in one transaction."""
+    MATCH = "match"
+    """Write only the rows that differ, row against row, in one transaction: where there is no primary key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column on its way: where it comes from, what it is called and typed at the warehouse, by which rule."""
+
+    column: Column
+    rule: str
+    """Name of the rule in `rules.RULES`."""
+    name_postgres: str
+    type_postgres: str
+    arrow: pa.DataType
+    mask: str | None = None
+    """One of `mask.MASKS`: what both ends get is not what the source has."""
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether an end is to have what the source has at any other moment."""
+        return not self.mask and not self.column.depends_on
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What the warehouse's table is to become first, so that it can hold the rows; its identity stays."""
+
+    added: tuple[Field, ...] = ()
+    retyped: tuple[Field, ...] = ()
+    """To be of their new types."""
+    widened: tuple[Field, ...] = ()
+    """Of those, the ones whose new type holds every value of the old."""
+    dropped: tuple[str, ...] = ()
+    adds_key: bool = False
+    drops_key: bool = False
+    """Whether it loses the primary key it has, be it for another."""
+    views: tuple[str, ...] = ()
+    """Views that stand in the way, to be saved and made anew in the same transaction."""
+    makes_anew: bool = False
+    """Whether the table itself is, so that columns that were dropped make room for others."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.retyped or self.dropped or self.adds_key or self.drops_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a table will take."""
+
+    rows: int = 0
+    """That will be read of the source."""
+    seconds: float = 0.0
+    spread: float = 0.0
+    """Seconds, more or less, by which the runs before differed."""
+    runs: int = 0
+    """By how many runs before; 0 is a guess."""
+
+
+NOTHING_EXPECTED = Expected()
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """Everything decided about one table before a byte of it moves."""
+
+    table: Table
+    mode: Mode
+    reason: str
+    category: str
+    priority: int
+    """0 before 1 before 2."""
+    fields: tuple[Field, ...]
+    rows_per_partition: int
+    """As planned; where tables.yml chooses none, they follow the run's pace."""
+    name_postgres: str
+    key_postgres: tuple[str, ...]
+    """Primary key at the warehouse; empty where there is none."""
+    cutover: Cutover
+    scans: bool = False
+    """Whether the source is to look through the whole table for each partition."""
+    batch_size: int | None = None
+    """Rows of a partition at most, as tables.yml has it."""
+    partition_bytes: int | None = None
+    """Bytes of a partition, where tables.yml chooses."""
+    workers: int | None = None
+    """Partitions at a time at most, where tables.yml chooses."""
+    published: PublishedTable | None = None
+    """The table as it stands at the warehouse, where there is one."""
+    drift: Drift = Drift()
+    """How the warehouse's table is to follow before the rows do."""
+    comparison: Comparison = Comparison.READING
+    watermark: str | None = None
+    """The column by which changes are known, where there is one."""
+    since: str | None = None
+    """From where on the watermark is read: the recorded one less the overlap."""
+    structure: str = ""
+    """A digest of the columns and the key."""
+    proves: bool = False
+    """Whether all three ends are read, and each is given only what it lacks."""
+    without_key: bool = False
+    """Whether the warehouse was found not to hold the primary key."""
+    catches_up: bool = False
+    """Whether the warehouse is behind the replica, and is to take everything from there."""
+    from_replica: bool = False
+    """Whether the replica is read, and only the warehouse written."""
+    at_replica: str = ""
+    """The shape of the replica's table, once this plan is done."""
+    mask_mark: str = ""
+    """By which another key of its masks is noticed."""
+    adopted: Mapping[str, str] = field(default_factory=dict)
+    """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
+    notes: tuple[str, ...] = ()
+    expected: Expected = NOTHING_EXPECTED
+    only: str = ""
+    """The one end that is given anything, where the other cannot take it; empty where all are."""
+    run: str = ""
+    """The mark of the run whose it is, by which its staging is known."""
+
+    @property
+    def journey(self) -> Journey:
+        if self.mode is Mode.SKIPPED:
+            return Journey.CATCHING_UP if self.catches_up else Journey.SKIPPED
+        if self.mode is Mode.INCREMENTAL:
+            return Journey.INCREMENTAL
+        if self.mode is Mode.RECONCILE:
+            return Journey.READING if self.comparison is Comparison.READING else Journey.CHECKSUM
+        if self.from_replica:
+            return Journey.FROM_REPLICA
+        if self.proves:
+            return Journey.PROOF
+        return Journey.FIRST_LOAD if self.cutover is Cutover.SWAP else Journey.FULL
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    @property
+    def staging_id(self) -> str:
+        """By which staging that a run left is known to be of the same columns, in the same form."""
+        forms = [(f.column.name, f.rule, f.type_postgres) for f in self.fields]
+        said = repr((self.structure, forms, self.key_postgres, self.cutover.value))
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    @property
+    def key_fields(self) -> tuple[Field, ...]:
+        """The fields of the primary key, in the key's order; none where a column of it is not carried."""
+        fields = {field.column.name: field for field in self.fields}
+        key = self.table.primary_key
+        return tuple(fields[name] for name in key) if fields.keys() >= set(key) else ()
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The columns that are masked."""
+        return tuple(field.column.name for field in self.fields if field.mask)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The columns that are in no checksum, and compared by none: masked ones, and those of the clock."""
+        return tuple(field.column.name for field in self.fields if not field.is_compared)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it may be carried in several partitions."""
+        return self.table.rows > self.rows_per_partition
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether only what changed is staged."""
+        return self.mode in (Mode.INCREMENTAL, Mode.RECONCILE) or self.proves
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the source's rows are staged."""
+        return self.mode is Mode.FULL and not self.proves and not self.from_replica

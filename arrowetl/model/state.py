@@ -1,0 +1,129 @@
+"""
+The nouns of what is recorded: what the source said of a table when it was read, and what the ends say they hold.
+
+Frozen values, as in `model`, which has what is found and planned. `ledger` and
+the ends write and read them; `sync_mode` goes by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from arrowetl.model.plan import Partition, PublishedTable
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the source says of a table at one moment, to tell whether it moved while it was read, or since."""
+
+    rows: int
+    update_time: datetime | None
+    now: datetime
+    """The server's own clock."""
+    checksum: int | None = None
+    """Of all rows, of small tables whose engine cannot tell when they changed."""
+    create_time: datetime | None = None
+    """When the table was made; None of what an earlier version recorded."""
+    stamped: bool = True
+    """Whether `update_time` would have moved at any change."""
+    server_changes: int | None = None
+    """How many rows of any table its server has written and removed so far; None where the table's stamp tells more."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """What was known of the source when an end was last brought level with it."""
+
+    source: str
+    """Which server and database was read."""
+    structure: str
+    """A digest of the columns and the key that were carried."""
+    compared_at: datetime
+    """When every row was last read, or compared."""
+    reading: Reading | None = None
+    """None where the table was written to meanwhile, or may have been."""
+    without_key: bool = False
+    """Whether the warehouse could not hold the primary key."""
+    masks: str = ""
+    """A digest of the columns that were masked, and how."""
+    keys: str = ""
+    """A digest of the unique keys that the replica was given; empty of what an earlier version recorded."""
+    at_replica: str = ""
+    """The shape of the replica's table, as its server told it; empty of what an earlier version recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger of one end says of a table."""
+
+    version: str | None = None
+    """The run that last changed the end's rows: two ends of one version hold the same. None is in doubt."""
+    rows: int | None = None
+    checked_at: datetime | None = None
+    """When it was last proven current."""
+    watermark: str | None = None
+    watermark_column: str | None = None
+    as_of: AsOf | None = None
+    changed_at: datetime | None = None
+    """When its rows were last changed, by the end's own clock."""
+
+
+NO_RECORD = Record()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison found of a table a moment ago: only some ranges differ, the others need not be read again."""
+
+    differing: tuple[Partition, ...]
+    rows_equal: int
+    """The source's rows in all the others."""
+    reading: Reading
+    """What the source said of the table before it was compared."""
+    began: datetime
+    """When the comparison did."""
+    watermark: str | None = None
+    """That had been reached then."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRange:
+    """A range that was the same at all three ends, and its sums there."""
+
+    part: Partition
+    rows: int
+    images: int
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of a table's last verification, which found it equal."""
+
+    run_id: str
+    """Of the verification."""
+    verified_at: datetime
+    version: str | None
+    """That both ends held."""
+    structure: str
+    """A digest of the columns that were compared, and of the key."""
+    reading: Reading
+    watermark: str | None
+    """That had been reached when it began."""
+    ranges: tuple[KnownRange, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(one.rows for one in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands at the ends by a table's name, and what is recorded of it there."""
+
+    replica: Record = NO_RECORD
+    warehouse: Record = NO_RECORD
+    at_replica: bool = False
+    """Whether the replica has the table at all."""
+    published: PublishedTable | None = None

@@ -1,0 +1,154 @@
+"""
+The nouns of a verification: what was found of a table, and of each row that is not the same everywhere.
+
+Frozen values. `verify` finds them, `report` shows them, `receipt` keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from arrowetl.model.plan import Partition
+from arrowetl.model.result import Failure
+from arrowetl.model.state import Reading
+
+ENDS = ("source", "replica", "warehouse")
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What one end says of a range: its rows, and the order-free sums of their checksums."""
+
+    rows: int
+    images: int | None = None
+    """Over stored images: of the source and the replica."""
+    texts: int | None = None
+    """Over canonical texts: of the replica and the warehouse."""
+
+    def __add__(self, other: Sum) -> Sum:
+        return Sum(self.rows + other.rows, _added(self.images, other.images), _added(self.texts, other.texts))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"rows": self.rows, "stored": _hex(self.images), "canonical": _hex(self.texts)}
+
+
+def equal_sums(rows: int, images: int, texts: int) -> dict[str, Sum]:
+    """End → what it says of rows that are the same everywhere."""
+    return {
+        "source": Sum(rows, images),
+        "replica": Sum(rows, images, texts),
+        "warehouse": Sum(rows, None, texts),
+    }
+
+
+def _added(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+def _hex(number: int | None) -> str | None:
+    return None if number is None else f"{number:x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that an end has otherwise than the source, lacks, or has alone."""
+
+    end: str
+    kind: str
+    """missing, extra or changed; changed only where a key tells rows apart."""
+    key: Mapping[str, Any]
+    """Column → value where it is an integer or values may be shown, else its digest."""
+    columns: tuple[str, ...] = ()
+    digests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Column → a digest of the source's value, and of the end's; of this verification alone."""
+    values: Mapping[str, tuple[Any, Any]] | None = None
+    """The values themselves, where they were asked for; None where not."""
+
+    def as_json(self) -> dict[str, Any]:
+        shown = {"values": _pairs(self.values)} if self.values is not None else {}
+        return {
+            "end": self.end, "kind": self.kind, "key": dict(self.key), "columns": list(self.columns),
+            "digests": _pairs(self.digests), **shown,
+        }  # fmt: skip
+
+
+def _pairs(each: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    return {column: {"source": source, "end": end} for column, (source, end) in each.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Ranged:
+    """A range of a table with what each end said of it."""
+
+    part: Partition
+    sums: Mapping[str, Sum]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of comparing one table."""
+
+    table: str
+    verdict: str
+    """equal, differs or failed."""
+    ranges: tuple[Ranged, ...] = ()
+    rows: Mapping[str, int | None] = field(default_factory=dict)
+    differences: int = 0
+    differing: tuple[Difference, ...] = ()
+    """The first of them."""
+    ranges_differing: tuple[Partition, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Columns that are not compared, since both ends have them masked, or not at all."""
+    note: str = ""
+    """What is to be known of the verdict: how little was read for it, or what stands in the way of more."""
+    seconds: float = 0.0
+    rows_read: int = 0
+    """Rows that were read, or added up, at all ends together."""
+    failure: Failure | None = None
+    repaired: int = 0
+    """Rows that differed before they were carried anew."""
+    mended: tuple[Difference, ...] = ()
+    """The first of them."""
+    reading: Reading | None = None
+    """What the source said of the table before it was compared."""
+    began: datetime | None = None
+    """When it was compared."""
+    watermark: str | None = None
+    """That had been reached then."""
+    recalled: datetime | None = None
+    """When what was believed of it was read; None where nothing was."""
+    structure: str = ""
+    """A digest of what was compared."""
+
+    @property
+    def ends_differing(self) -> tuple[str, ...]:
+        return tuple(end for end in ENDS if any(one.end == end for one in self.differing))
+
+    @property
+    def sums(self) -> dict[str, Sum]:
+        """End → of all ranges together; nothing where not all were added up."""
+        found: dict[str, Sum] = {}
+        for ranged in self.ranges:
+            for end, one in ranged.sums.items():
+                found[end] = found[end] + one if end in found else one
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "table": self.table,
+            "verdict": self.verdict,
+            **{f"rows_{end}": self.rows.get(end) for end in ENDS},
+            "differences": self.differences if self.failure is None else None,
+            "differing": [one.as_json() for one in self.differing],
+            "columns_left_out": list(self.left_out),
+            "checksums": {end: one.as_json() for end, one in self.sums.items()},
+            "rows_read": self.rows_read,
+            "seconds": round(self.seconds, 3),
+            "repaired": self.repaired,
+            "mended": [one.as_json() for one in self.mended],
+            "note": self.note or None,
+            "error": self.failure and self.failure.as_json(),
+        }

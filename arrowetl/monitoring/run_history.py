@@ -1,0 +1,74 @@
+"""
+What a run told, as the warehouse keeps it: its document, the runs before it, its receipt.
+
+It asks the warehouse alone, and writes nothing. What is made of it is `pages`'
+business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from arrowetl import drivers, preflight
+from arrowetl.config import env
+from arrowetl.config.env import Settings
+from arrowetl.errors import UsageError
+from arrowetl.state import history_sql, receipt_sql
+
+
+@dataclass(frozen=True)
+class Told:
+    """A run, as `pages.run_page` is given it."""
+
+    document: Mapping[str, Any]
+    """As `run --json` has it; of one that was killed, or is at work, what is known."""
+    nights: tuple[Mapping[str, Any], ...]
+    """It and those before it that went the same way, the latest first."""
+    receipt: Mapping[str, Any] | None
+    """`digest`, and what it says under `receipt`."""
+
+
+def told(settings: Settings, run_id: str = "") -> Told:
+    """
+    Args:
+        run_id: or what it begins with; the last run, where it is empty.
+
+    Raises:
+        UsageError: there is no such run, or none at all.
+        DatabaseError: the warehouse cannot be asked.
+    """
+    endpoint = settings.endpoint("warehouse")
+    preflight.reach(endpoint)
+    session = drivers.Postgres(endpoint)
+    try:
+        name = _chosen(session, endpoint.namespace, run_id)
+        document = json.loads(session.rows(history_sql.run_document(endpoint.namespace, name))[0][0])
+        tables = [json.loads(one) for (one,) in session.rows(history_sql.table_documents(endpoint.namespace, name))]
+        rows = session.rows(history_sql.nights(endpoint.namespace, name))
+        nights = [dict(zip(history_sql.NIGHT, row, strict=True)) for row in rows]
+        has_receipts = session.rows(history_sql.is_there(endpoint.namespace, "etl_receipts"))[0][0]
+        kept = session.rows(receipt_sql.receipt_of(endpoint.namespace, name)) if has_receipts else []
+    finally:
+        session.close()
+    receipt = {"digest": kept[0][1], "receipt": json.loads(kept[0][0])} if kept else None
+    return Told({**document, "tables": tables}, tuple(nights), receipt)
+
+
+def _chosen(session: drivers.Postgres, namespace: str, wanted: str) -> str:
+    there = session.rows(history_sql.is_there(namespace))[0][0]
+    names = [name for (name,) in session.rows(history_sql.run_ids(namespace))] if there else []
+    if not names:
+        raise UsageError(f"no run is recorded in {namespace}", "run `arrowetl run --all` first")
+    if not wanted:
+        return str(names[0])
+    fitting = [name for name in names if name.startswith(wanted)]
+    if len(fitting) > 1 and wanted not in fitting:
+        raise UsageError(f"{len(fitting)} runs begin with {wanted!r}: {', '.join(fitting[:3])} …", "say more of it")
+    (found,) = env.chosen_tables((fitting[0] if fitting and wanted not in fitting else wanted,), names, _LAST, "run")
+    return str(found)
+
+
+_LAST = "`arrowetl report` without a name is of the last one"

@@ -1,0 +1,100 @@
+"""
+A table's plan, adjusted once the source was asked about the table: by what it says, before anything is staged.
+
+What a plan is without that is decided by `table_plan` and `sync_mode`; `load_table` goes by
+what comes of it here.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+from arrowetl import limits
+from arrowetl.errors import DataExtractionError
+from arrowetl.model.plan import Comparison, Mode, TablePlan
+from arrowetl.model.result import PartitionOutcome
+from arrowetl.model.state import Reading
+from arrowetl.pipeline.load_partition import compare_whole
+from arrowetl.pipeline.table_record import recorded
+from arrowetl.planning import evidence, partitioning
+from arrowetl.state.state_sql import Entry
+from arrowetl.workers.jobs import Job
+from arrowetl.workers.pool import Shared
+
+
+def adjusted(
+    plan: TablePlan, shared: Shared, before: Reading, high: str | None
+) -> tuple[TablePlan, list[PartitionOutcome]]:
+    """
+    Args:
+        before: what the source says of the table now; `high` is the highest stamp there.
+
+    Returns:
+        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
+    """
+    plan = _by_its_rows(_compared_where_stamps_went_back(plan, shared, high), before.rows)
+    return _whole_if_it_differs(plan, shared)
+
+
+def refuse_another(plan: TablePlan, now: Reading, known: Entry | None) -> None:
+    """
+    Args:
+        known: what is recorded of the replica, where that is read.
+
+    Raises:
+        DataExtractionError: the table is another one than was planned for, or than is recorded.
+    """
+    planned, there = plan.table.create_time, now.create_time
+    # A replica's table was made when it was.
+    if not plan.from_replica and planned and there and planned != there:
+        raise DataExtractionError(
+            f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
+        )
+    # The warehouse would be told to have what is recorded.
+    if plan.from_replica and known and known.version is not None and known.rows != now.rows:
+        raise DataExtractionError(
+            f"{plan.name}: the replica has {now.rows:,} rows, and {known.rows:,} are recorded: somebody changed it "
+            "there; nothing was carried",
+            "run again from the source, without --from replica",
+        )
+
+
+def _by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
+    """The plan by what was counted, where the catalog's estimate was far from it."""
+    table = partitioning.counted(plan.table, rows)
+    if table is plan.table:
+        return plan
+    fitting = partitioning.rows_per_partition(table, plan.batch_size, plan.partition_bytes or limits.partition_bytes)
+    return replace(plan, table=table, rows_per_partition=min(plan.rows_per_partition, fitting))
+
+
+def _compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:
+    """An incremental table whose highest stamp is lower than it was is of an earlier day, or some of its rows are."""
+    if plan.mode is not Mode.INCREMENTAL or not evidence.went_back(recorded(plan, shared).watermark, high):
+        return plan
+    reason = f"its stamps went back beneath {recorded(plan, shared).watermark}: compared whole, by checksums"
+    return replace(plan, mode=Mode.RECONCILE, since=None, comparison=Comparison.CHECKSUM, reason=reason)
+
+
+def _whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
+    """
+    A table without a key cannot be told row by row: it is compared first, and carried whole where it differs.
+
+    Returns:
+        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
+    """
+    if plan.mode is not Mode.RECONCILE or plan.key_fields:
+        return plan, []
+    # By whatever it is carried, it is compared in pieces that differ in nothing, or not at all.
+    jobs = (Job(shared.route, plan, part) for part in shared.servers.source.pieces(plan))
+    equal = []
+    with closing(shared.workers.each(compare_whole, plan, jobs)) as outcomes:
+        for found in outcomes:
+            if found.staged or found.gone:
+                break
+            equal.append(found)
+        else:
+            return plan, equal
+    reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
+    return replace(plan, mode=Mode.FULL, reason=reason), []

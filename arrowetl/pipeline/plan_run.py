@@ -1,0 +1,388 @@
+"""
+Which tables a run is about, and a plan for each: catalog, tables.yml, what stands at the ends, what is recorded.
+
+It asks the servers and writes nothing; what is decided about a table is
+decided by `table_plan` and `sync_mode`, which are pure. `run` carries what is planned
+here, and `run --dry-run` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from arrowetl import limits, sql
+from arrowetl.config import env
+from arrowetl.config.tables_yml import TablesFile
+from arrowetl.errors import ArrowetlError
+from arrowetl.model.connection import Route
+from arrowetl.model.plan import Mode, PublishedTable, Table, TablePlan
+from arrowetl.model.result import Coercion, Failure, Outcome, Status
+from arrowetl.model.state import NO_RECORD, Compared, Record, Standing
+from arrowetl.pipeline import replica_state
+from arrowetl.planning import estimate, evidence, refusals, sync_mode, table_plan, validation
+from arrowetl.planning.estimate import Estimate, History
+from arrowetl.planning.pacing import Pace
+from arrowetl.planning.sync_mode import NOTHING_SEEN, Circumstances
+from arrowetl.source.reader import Source
+from arrowetl.state import ledger
+from arrowetl.state.ledger import Ledger
+from arrowetl.state.receipt_store import Archive
+from arrowetl.types import mapping, masking
+from arrowetl.workers import jobs
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for."""
+
+    tables: tuple[str, ...] = ()
+    category: str | None = None
+    all: bool = False
+    force_full: bool = False
+    read_from: str = "source"
+    max_workers: int = limits.workers_default
+    executor: str | None = None
+    """As tables.yml chooses, where it is None."""
+    publish: str = "each"
+    """One of `route.PUBLISHING`."""
+    max_source_connections: int | None = None
+    to: str = "both"
+    strict: bool = False
+    compared: Mapping[str, Compared] = field(default_factory=dict)
+    """Table → what a comparison found of it just now; only what differs is to be read of these."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plans of a run in their order, and what cannot be planned."""
+
+    plans: tuple[TablePlan, ...]
+    failed: tuple[Outcome, ...]
+    warnings: tuple[str, ...]
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    remembered: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
+    """Table → what the last run of it that succeeded had to coerce."""
+    pace: Pace | None = None
+    """What the last run on the same way learned."""
+    estimate: Estimate | None = None
+    """How long it will take."""
+    shows_nothing: bool = False
+    """Whether what is read shows no table at all."""
+    vanished: tuple[str, ...] = ()
+    """Tables that tables.yml or a record names, and what is read has not, or does not show to this account."""
+    missing: tuple[str, ...] = ()
+    """Those of them that were there."""
+
+
+def way(request: Request) -> str:
+    """From where to where a run goes: what was learned on one way says nothing of another."""
+    return f"{request.read_from} to {request.to}"
+
+
+def refuse_unknown_tables(request: Request, source: Source) -> None:
+    """
+    Before anything is written anywhere.
+
+    Raises:
+        UsageError: a table that was named is not there.
+    """
+    if request.tables:
+        env.chosen_tables(request.tables, source.catalog())
+
+
+def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
+    """
+    The plans of a run.
+
+    Raises:
+        UsageError: a table that was named is not there.
+        DatabaseError: some server cannot be asked.
+    """
+    servers, from_replica = jobs.servers_of(route), request.read_from == "replica"
+    with ThreadPoolExecutor(1) as beside:
+        # 40 ms of 400 tables' second, in which the others have as much to tell.
+        asked = beside.submit(replica_state.shapes_at_replica, servers, from_replica, request.to)
+        catalog = servers.source.catalog()
+        at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
+        records, differing = book.records(), Archive(book.warehouse).differing()
+        shapes = asked.result()
+    folds_names = bool(servers.replica and servers.replica.folds_names)
+    standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records, folds_names)
+    replica = jobs.servers_of(route.from_replica).source if servers.replica and request.to != "warehouse" else None
+    around = Circumstances(
+        servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
+        to=request.to,
+        differing=differing,
+        replica_catalog=replica.catalog() if replica and _may_prove(request, differing) else {},
+        seen=replica_state.seen(
+            standings, replica_state.by_name(catalog, shapes, folds_names), replica, request.to, not request.force_full
+        ),
+    )  # fmt: skip
+    pace = book.pace(way(request))
+    found = planned_tables(
+        request,
+        tables_file,
+        catalog,
+        standings,
+        book.remembered(),
+        servers.source.misfits,
+        around,
+        pace,
+        masking.mark(route.mask_key or b""),
+        servers.source.shows_all_columns,
+        folds_names,
+    )
+    found = _decided_anew(found, tables_file, servers.source, replica, around)
+    found = _estimated(found, sql.run_mark(route.run_id), request.max_workers, book.past(way(request)))
+    if request.read_from == "source":
+        gone = missing(records, tables_file, catalog, route.source.namespace)
+        found = replace(found, missing=tuple(gone), vanished=tuple(sorted({*gone, *found.vanished})))
+        if partly := replica_state.partly_shown(servers.source, [one.name for one in found.plans]):
+            words = f"of {', '.join(partly)} this account is shown some columns alone: the others are carried nowhere"
+            found = replace(found, warnings=(*found.warnings, words))
+    if found.vanished:
+        words = missing_words(request.read_from, found.vanished, len(catalog))
+        found = replace(found, warnings=(*found.warnings, words))
+    if not catalog:
+        words = f"the {request.read_from} has no table that this account may read: is it the right database?"
+        found = replace(found, warnings=(*found.warnings, words), shows_nothing=True)
+    return found
+
+
+def missing(
+    records: tuple[Mapping[str, Record], Mapping[str, Record]],
+    tables_file: TablesFile,
+    catalog: Mapping[str, Table],
+    database: str,
+) -> list[str]:
+    """
+    Tables that were there, and that the source has no more, or does not show: those that an analysis of it has listed,
+    and those of which something is recorded, until a person has excluded them, or an analysis since has left them out.
+    What somebody has only written into tables.yml, for this source or another, was not seen by anybody.
+    """
+    recorded = {**records[1], **records[0]}
+    known = {
+        name
+        for name, record in recorded.items()
+        if name not in ledger.TRACKING and record.version is not None
+        and not tables_file.analyzed_since(record.checked_at)
+    }  # fmt: skip
+    known |= tables_file.analyzed_of(database)
+    return evidence.missing((name for name in known if not tables_file.of(name).excluded), catalog)
+
+
+def _estimated(found: Planned, run: str, workers: int, history: History) -> Planned:
+    """The plans of a run, each with what it is expected to take."""
+    each = zip(found.plans, estimate.of_tables(found.plans, history), strict=True)
+    plans = tuple(replace(one, run=run, expected=expected) for one, expected in each)
+    return replace(found, plans=plans, estimate=estimate.of_run(plans, workers, history))
+
+
+def _may_prove(request: Request, differing: Collection[str]) -> bool:
+    """Whether every row of tables is to be read that may be equal at all ends."""
+    return (request.force_full or bool(differing)) and request.read_from == "source" and request.to == "both"
+
+
+def standings_of(
+    names: Mapping[str, Table],
+    at_replica: frozenset[str],
+    published: Mapping[str, PublishedTable],
+    replica: Mapping[str, Record],
+    warehouse: Mapping[str, Record],
+    folds_names: bool = False,
+) -> dict[str, Standing]:
+    """
+    Table → what stands at the ends, and what is recorded there.
+
+    Args:
+        folds_names: whether the replica takes two names for one that differ in capitals alone.
+    """
+    folded = frozenset(name.lower() for name in at_replica) if folds_names else at_replica
+    return {
+        name: Standing(
+            replica.get(name, NO_RECORD),
+            warehouse.get(name, NO_RECORD),
+            (name.lower() if folds_names else name) in folded,
+            published.get(mapping.postgres_name(name)),
+        )
+        for name in names
+    }
+
+
+def _has_places(one: TablePlan) -> bool:
+    """Whether it is read whole where it is read at all."""
+    return one.mode is Mode.FULL and any(mapping.is_a_place(field) for field in one.fields)
+
+
+def _decided_anew(
+    found: Planned, tables_file: TablesFile, source: Source, replica: Source | None, around: Circumstances
+) -> Planned:
+    """The plans, once the ends were asked for the checksums of some tables, and how quick the link is."""
+    alone = around.to == "warehouse"
+    asked = [
+        one for one in found.plans
+        if (one.is_delta or alone or _has_places(one)) and not one.proves and evidence.checksum_tells(one)
+    ]  # fmt: skip
+    asked = [one for one in asked if _recorded_checksum(sync_mode.base(found.standings[one.name], around)) is not None]
+    checksums = source.checksums(asked)
+    if replica and checksums:
+        there = replica.checksums([one for one in asked if one.name in checksums])
+        told = {name: around.seen.get(name, NOTHING_SEEN) for name in checksums}
+        told = {
+            name: replace(one, replica_checksum=there.get(name), unanswered=one.unanswered or name not in there)
+            for name, one in told.items()
+        }
+        around = replace(around, seen={**around.seen, **told})
+    stamped = [one for one in found.plans if one.mode is Mode.INCREMENTAL and _is_large(one) and not alone]
+    cascades = source.cascades(one.name for one in stamped if one.table.engine == "InnoDB")
+    stamped = [one for one in stamped if one.name not in cascades]
+    around = replace(around, mostly_stamped=source.mostly_stamped(stamped) if stamped else frozenset())
+    found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))
+    known = {*checksums, *cascades, *around.mostly_stamped}
+    found = replace(found, plans=_with_modes(found, known, tables_file, around, checksums))
+    if slow := [one.name for one in found.plans if _would_rather_know(one, around)]:
+        around = replace(around, link=source.link())
+        found = replace(found, plans=_with_modes(found, slow, tables_file, around, checksums))
+    return found
+
+
+def _with_cascades(one: TablePlan, cascades: Mapping[str, tuple[str, ...]]) -> TablePlan:
+    return replace(one, table=replace(one.table, cascades=cascades[one.name])) if one.name in cascades else one
+
+
+def _with_modes(
+    found: Planned, names: Collection[str], tables_file: TablesFile, around: Circumstances, checksums: Mapping[str, int]
+) -> tuple[TablePlan, ...]:
+    """The plans, with the modes of some tables, of which more is known now, chosen again."""
+
+    def again(one: TablePlan) -> TablePlan:
+        one = replace(one, table=replace(one.table, checksum=checksums.get(one.name)))
+        return sync_mode.with_mode(one, tables_file.of_table(one.table), found.standings[one.name], around)
+
+    return tuple(again(one) if one.name in names else one for one in found.plans)
+
+
+def _is_large(one: TablePlan) -> bool:
+    """Whether what its watermark does not tell would be looked for by its keys alone."""
+    return one.table.rows > limits.whole_rows_checksum_max
+
+
+def _recorded_checksum(record: Record) -> int | None:
+    as_of = record.as_of
+    return as_of.reading.checksum if as_of and as_of.reading else None
+
+
+def _would_rather_know(one: TablePlan, around: Circumstances) -> bool:
+    """Whether the plan depends on how quick the way to the source is."""
+    is_large = one.table.data_bytes > limits.reading_bytes_min
+    return one.mode is Mode.RECONCILE and is_large and around.choices.reconcile_by == "auto"
+
+
+def planned_tables(
+    request: Request,
+    tables_file: TablesFile,
+    catalog: Mapping[str, Table],
+    standings: Mapping[str, Standing],
+    remembered: Mapping[str, tuple[Coercion, ...]],
+    misfits: Callable[[Table, Mapping[str, str]], dict[str, int]],
+    around: Circumstances,
+    pace: Pace | None = None,
+    mask_mark: str = "",
+    shows_all: Callable[[str], bool] = lambda table: True,
+    folds_names: bool = False,
+) -> Planned:
+    """
+    Choose the tables, and plan each; what cannot be planned fails now, alone.
+
+    Args:
+        shows_all: asks the source whether it shows all columns of a table to this account.
+        misfits: asks the source how many values of a table's columns some conditions are true of.
+        mask_mark: by which another key of masks will be noticed.
+
+    Raises:
+        UsageError: a table that was named is not there.
+    """
+    if request.read_from == "replica":
+        catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
+    unlisted, vanished = table_plan.unlisted(catalog, tables_file.tables)
+    warnings = _warnings(catalog, tables_file, unlisted)
+    missed = [name for name in vanished if not tables_file.of(name).excluded]
+    held_back = [name for name in vanished if tables_file.of(name).excluded or tables_file.of(name).get("columns")]
+    chosen = env.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
+    plans, failed, bytes_ = [], [], pace.partition_bytes if pace else limits.partition_bytes
+    for name in chosen:
+        settings = tables_file.of_table(catalog[name])
+        if request.read_from == "replica":
+            settings = table_plan.without_absent(settings, catalog[name], standings[name].published)
+        if settings.excluded:
+            if request.tables:
+                warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in tables.yml"]
+            continue
+        category = settings.get("performance_category") or table_plan.category_of(catalog[name].rows)
+        if request.category and category != request.category:
+            continue
+        try:
+            refusals.refuse_ours(name, ledger.TRACKING)
+            if folds_names:
+                refusals.refuse_folded(name, catalog)
+            refusals.refuse_other_spelling(name, held_back)
+            if validation.unknown_columns(catalog[name], settings) and not shows_all(name):
+                catalog = {**catalog, name: replace(catalog[name], hides_columns=True)}
+            there, known = standings[name].published, remembered.get(name)
+            doubts = table_plan.doubts(catalog[name], settings, there) if known is None else {}
+            counts = misfits(catalog[name], doubts) if doubts else {}
+            one = table_plan.table_plan(catalog[name], settings, there, known, counts, bytes_, mask_mark)
+            if (hidden := table_plan.not_shown(one, settings)) and not shows_all(name):
+                raise hidden
+            as_of = standings[name].warehouse.as_of
+            if as_of and as_of.without_key and as_of.structure == sync_mode.structure(one) and one.key_postgres:
+                one = table_plan.without_key(one)
+            plans.append(sync_mode.with_mode(one, settings, standings[name], around))
+        except ArrowetlError as error:
+            failed.append(failure_of(name, category, error))
+    ordered = tuple(table_plan.ordered(plans))
+    return Planned(ordered, tuple(failed), tuple(warnings), standings, remembered, pace, vanished=tuple(missed))
+
+
+def _warnings(catalog: Mapping[str, Table], tables_file: TablesFile, unlisted: Sequence[str]) -> list[str]:
+    """What a person should know of tables.yml, held against what is there."""
+    warnings = [*tables_file.notes]
+    if waiting := _quarantined(catalog, tables_file):
+        warnings.append(waiting)
+    carried = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
+    if carried:
+        warnings.append(f"not in tables.yml, carried in full: {', '.join(carried)}; `arrowetl analyze` adds them")
+    return warnings
+
+
+def _quarantined(catalog: Mapping[str, Table], tables_file: TablesFile) -> str | None:
+    """What is left out until a person has chosen."""
+    places = []
+    for name, table in catalog.items():
+        columns = tables_file.quarantined(table)
+        places += [name] if len(columns) == len(table.columns) else [f"{name}.{column}" for column in columns]
+    if not places:
+        return None
+    return (
+        f"in quarantine, and left out: {', '.join(places)}; choose of each under overrides.columns, or take it off "
+        "the table's quarantined_columns, which `arrowetl analyze` lists"
+    )
+
+
+def missing_words(where: str, names: Sequence[str], seen: int) -> str:
+    return (
+        f"no more at the {where}: {', '.join(names)}; {len(names)} of {seen + len(names)} tables were there, and are "
+        "dropped, or not shown to this account; left as they are at the ends. Where that is right, `arrowetl analyze` "
+        "takes them off tables.yml, or overrides: {exclude: true} does; else GRANT SELECT on them"
+    )
+
+
+def failure_of(table: str, category: str, error: ArrowetlError) -> Outcome:
+    """The outcome of a table that failed."""
+    return Outcome(
+        table=table, category=category, mode=Mode.FULL, reason="", status=Status.FAILED,
+        failure=Failure.of(error, table),
+    )  # fmt: skip

@@ -1,0 +1,323 @@
+"""
+All tables of a night switched together: at the warehouse in one transaction, then at the replica one by one.
+
+Until then everything is staged and compared (`transfer.stage_table`), and no
+reader of the warehouse sees any of it; dbt finds the night before, or this
+one. How tables are switched in one transaction is `merge`'s business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+from arrowetl.errors import (
+    ArrowetlError,
+    DatabaseConnectionError,
+    Interrupted,
+    LockLostError,
+    OutOfStepError,
+    StagingLostError,
+    WithheldError,
+    ours,
+)
+from arrowetl.model.events import TableEnded, TableRetried
+from arrowetl.model.result import Outcome, Published, Status
+from arrowetl.pipeline.load_table import Ready, discard, staged_from_replica, switch, switch_or_discard
+from arrowetl.pipeline.load_tables import Carried, Night, again, failed, keyless, recorded_failure
+from arrowetl.pipeline.retry import Retries
+from arrowetl.pipeline.table_record import switched_outcome
+from arrowetl.warehouse.merge import Switch, Together
+from arrowetl.workers.pool import Shared
+
+
+def publish(
+    carried: Sequence[Carried], night: Night, max_workers: int, strict: bool, unplanned: Iterable[str] = ()
+) -> tuple[list[Outcome], Published | None]:
+    """
+    Switch the tables that are ready.
+
+    Args:
+        night: in which they were staged, and may be once more.
+        strict: whether nothing is published where a table failed.
+        unplanned: tables that failed before anything was done with them.
+
+    Returns:
+        What came of all tables, none of which raises; and what was published, None where nothing was.
+    """
+    ended = [one for one in carried if isinstance(one, Outcome)]
+    waiting = {one.plan.name: one for one in carried if isinstance(one, Ready)}
+    wrong = [*unplanned, *(one.table for one in ended if one.status is Status.FAILED)]
+    if night.shared.workers.stopping.is_set():
+        return [*ended, *(_failed(one, _STOPPED, keeps=True) for one in waiting.values())], None
+    if not waiting or (strict and wrong):
+        return [*ended, *_withheld(waiting, wrong)], None
+    joint = _Joint(waiting, night, strict)
+    given_up = joint.publish()
+    found, wrong = joint.found, [*wrong, *joint.failed]
+    ended += [*joint.ended, *(_failed(one, error) for one, error in joint.failed.values())]
+    if given_up:
+        # Nobody waits for a server that is away once more for each of hundreds of tables; the next run sweeps up.
+        away = isinstance(given_up, DatabaseConnectionError)
+        return [*ended, *(_failed(one, given_up, keeps=True, untold=away) for one in waiting.values())], None
+    if not found.published:
+        return [*ended, *_withheld(waiting, wrong)], None
+    done = [_published(one, found) for one in waiting.values()]
+    alone = [one for one in done if not one.others]
+    for one in alone:
+        night.shared.ledger.history(night.shared.route.run_id, one.outcome)
+        night.shared.tell(TableEnded(one.outcome))
+    rest = _at_the_replica([one for one in done if one.others], night, max_workers)
+    return [*ended, *(one.outcome for one in alone), *rest], Published(len(done), found.seconds) if done else None
+
+
+class _Joint:
+    """
+    One transaction at the warehouse, tried again where that may help.
+
+    A table that turns out to be behind, or whose staging is lost, is staged
+    anew before; those that fail are taken out of `waiting`.
+    """
+
+    def __init__(self, waiting: dict[str, Ready], night: Night, strict: bool) -> None:
+        self.waiting, self.found = waiting, Together(night.shared.route.run_id)
+        self.ended: list[Outcome] = []
+        """Tables that had arrived in another way."""
+        self.failed: dict[str, tuple[Ready, ArrowetlError]] = {}
+        self._night, self._strict = night, strict
+        self._warehouse, self._followed = night.shared.servers.warehouse, set[str]()
+        self._unstaged = set[str]()
+        """Tables whose staging was given up, and is to be made anew before they are switched."""
+        # What staging has given up may have come back.
+        self._retries = Retries(night.retries.most, night.retries.seconds)
+
+    def publish(self) -> ArrowetlError | None:
+        """
+        Returns:
+            Why it was given up, where nothing is known to be published; else None: `found` has what came of it.
+        """
+        try:
+            self._retries.call(self._attempt, self._wait)
+            error: ArrowetlError | None = None
+        except KeyboardInterrupt:
+            self._night.shared.workers.stopping.set()
+            error = _STOPPED
+        except ArrowetlError as lost:
+            error = lost
+        if error:
+            # Where nobody can be asked, the next run finds out.
+            with suppress(ArrowetlError):
+                self._ask()
+            if not self.found.published:
+                return error
+        for name, wrong in self.found.errors.items():
+            self._fail(name, wrong)
+        return None
+
+    def _attempt(self, number: int) -> None:
+        if number:
+            self._ask()
+        if self.found.published:
+            return
+        is_last = number == self._retries.most
+
+        def accepts(errors: Mapping[str, ArrowetlError]) -> bool:
+            may_help = self._to_be_staged_anew(errors) or (not is_last and any(e.transient for e in errors.values()))
+            return not (self._strict or may_help)
+
+        while self.waiting:
+            for name in self._unstaged.intersection(self.waiting):
+                self._stage_anew(name, None, is_last)
+            self._follow(is_last)
+            self.found = Together(self.found.run_id)
+            if not self.waiting or (self._strict and self.failed):
+                return
+            self._night.shared.ledger.locks.require_lock()
+            switches = [_switch_of(one, self._night.shared) for one in self.waiting.values()]
+            self._warehouse.cutover_together(switches, self.found, accepts)
+            lost = self._to_be_staged_anew(self.found.errors)
+            if self.found.published or not lost:
+                break
+            for name in lost:
+                self._stage_anew(name, self.found.errors[name], is_last)
+        transient = next((error for error in self.found.errors.values() if error.transient), None)
+        if transient and not self.found.published and not is_last:
+            raise transient
+
+    def _follow(self, is_last: bool) -> None:
+        """Columns and types before the rows; once for each table, as it is committed by itself."""
+        for name in [name for name in self.waiting if name not in self._followed]:
+            ready = self.waiting[name]
+            try:
+                self.waiting[name] = replace(ready, plan=self._warehouse.follow(ready.plan))
+            except Exception as error:
+                wrong = ours(name, error)
+                if isinstance(wrong, DatabaseConnectionError | LockLostError) or (wrong.transient and not is_last):
+                    raise
+                self._fail(name, wrong)
+            self._followed.add(name)
+
+    def _to_be_staged_anew(self, errors: Mapping[str, ArrowetlError]) -> list[str]:
+        return [
+            name for name, error in errors.items() if isinstance(error, StagingLostError)
+            or (isinstance(error, OutOfStepError) and self.waiting[name].plan.is_delta)
+        ]  # fmt: skip
+
+    def _stage_anew(self, name: str, error: ArrowetlError | None, is_last: bool) -> None:
+        """
+        From a new plan; or, where it does not suffice what changed, all that the replica has of the table.
+
+        Args:
+            error: why; None where that was begun before, and has not come to its end.
+        """
+        ready = self.waiting[name]
+        self._followed.discard(name)
+        self._unstaged.add(name)
+        try:
+            if isinstance(error, OutOfStepError):
+                now: Carried = _from_the_replica(ready)
+            else:
+                discard(ready.plan, ready.shared, keeps=False)
+                now = again(ready.plan, self._night)
+        except Exception as failure:
+            wrong = ours(name, failure)
+            if wrong.transient and not is_last:
+                raise
+            self._fail(name, wrong)
+            return
+        self._unstaged.discard(name)
+        if isinstance(now, Ready):
+            self.waiting[name] = replace(now, outcome=_as_begun(now.outcome, ready.outcome))
+        else:
+            del self.waiting[name]
+            self.ended.append(now)
+
+    def _fail(self, name: str, error: ArrowetlError) -> None:
+        self.failed[name] = (self.waiting.pop(name), error)
+
+    def _ask(self) -> None:
+        """
+        Whether the last transaction was committed, of which nobody may have heard.
+
+        Raises:
+            DatabaseError: nobody can be asked, and so nothing more be tried.
+        """
+        if not self.found.published and self.found.changes:
+            self.found.published = self._night.shared.ledger.has_published(self.found.run_id, self.found.token)
+
+    def _wait(self, error: ArrowetlError, seconds: float) -> bool:
+        shared = self._night.shared
+        if isinstance(error, DatabaseConnectionError):
+            # What broke this one may have broken those that wait for their next use.
+            for pool in shared.servers.pools():
+                pool.close()
+        # One is told for all.
+        if name := next(iter(self.found.errors or self.waiting), ""):
+            shared.tell(TableRetried(name, 1, seconds, error.message))
+        return not shared.workers.stopping.wait(seconds)
+
+
+_STOPPED = Interrupted("the run was stopped before anything was published", "run again")
+
+
+def _switch_of(ready: Ready, shared: Shared) -> Switch:
+    recorded = shared.ledger.recording("warehouse", ready.entry)
+    return Switch(ready.plan, ready.staged, ready.comments, recorded)
+
+
+def _from_the_replica(ready: Ready) -> Ready:
+    """All of a table, from a replica that was switched before."""
+    ready.shared.servers.warehouse.discard(ready.plan)
+    first = switch_or_discard(replace(ready, ends=ready.others))
+    return keyless(lambda plan: staged_from_replica(plan, ready.shared, ready.entry, first), ready.plan)
+
+
+def _as_begun(now: Outcome, before: Outcome) -> Outcome:
+    return replace(now, attempts=before.attempts + 1, started_at=before.started_at, worker=before.worker)
+
+
+def _published(ready: Ready, found: Together) -> Ready:
+    changes = {"warehouse": found.changes[ready.plan.name]}
+    return replace(ready, outcome=switched_outcome(ready.outcome, ready.plan, ready.staged, changes, 0.0))
+
+
+def _at_the_replica(published: Sequence[Ready], night: Night, max_workers: int) -> list[Outcome]:
+    """The other end of what is published, whoever asks to stop: it takes seconds, and they are one night."""
+    outcomes = []
+    with ThreadPoolExecutor(max_workers, "replica") as threads:
+        for future in [threads.submit(_other_end, one, night) for one in published]:
+            while True:
+                try:
+                    outcomes.append(future.result())
+                    break
+                except KeyboardInterrupt:
+                    night.shared.workers.stopping.set()
+    return outcomes
+
+
+def _other_end(ready: Ready, night: Night) -> Outcome:
+    """A table's replica, with what is staged; what may pass by itself is tried again."""
+    shared, attempts = night.shared, 0
+
+    def attempt(number: int) -> Outcome:
+        nonlocal attempts
+        attempts = number
+        if number and ready.staged and shared.ledger.replica_version(ready.plan.name) == ready.entry.version:
+            # It had arrived; that was all that could not be said any more.
+            return replace(ready.outcome, rows_replica=ready.staged.expected)
+        return switch(ready, ready.others)
+
+    def wait(error: ArrowetlError, seconds: float) -> bool:
+        shared.tell(TableRetried(ready.plan.name, attempts + 1, seconds, error.message))
+        time.sleep(seconds)
+        return True
+
+    try:
+        outcome = Retries(night.retries.most, night.retries.seconds).call(attempt, wait)
+    except Exception as error:
+        return _failed(ready, ours(ready.plan.name, error), published=True)
+    outcome = replace(outcome, attempts=outcome.attempts + attempts)
+    shared.ledger.history(shared.route.run_id, outcome)
+    shared.tell(TableEnded(outcome))
+    return outcome
+
+
+def _withheld(waiting: Mapping[str, Ready], wrong: Sequence[str]) -> list[Outcome]:
+    named = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
+    error = WithheldError(
+        f"staged and compared, and withheld: --strict publishes nothing where a table failed ({named})",
+        "mend what failed, or leave out --strict, and run again",
+    )
+    return [_failed(one, error, keeps=True) for one in waiting.values()]
+
+
+_NAMED = 3
+"""Tables that are named for others; each is told of by itself."""
+
+
+def _failed(
+    ready: Ready, error: ArrowetlError, keeps: bool = False, untold: bool = False, published: bool = False
+) -> Outcome:
+    """
+    A table that stays as it was; or at the replica alone, where it is published.
+
+    Args:
+        keeps: what the next run can go on with.
+        untold: whether the ends are neither cleaned nor told: they cannot be reached.
+    """
+    before = ready.outcome
+    outcome = replace(
+        failed(ready.plan, error, before.seconds),
+        attempts=before.attempts, started_at=before.started_at, worker=before.worker, legs=before.legs,
+    )  # fmt: skip
+    if published:
+        note = "published at the warehouse; the replica has what it had"
+        outcome = replace(outcome, rows_warehouse=before.rows_warehouse, changes=before.changes, notes=(note,))
+    if not untold:
+        discard(ready.plan, ready.shared, keeps)
+        recorded_failure(outcome, ready.shared)
+    ready.shared.tell(TableEnded(outcome))
+    return outcome

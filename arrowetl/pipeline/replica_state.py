@@ -1,0 +1,82 @@
+"""
+What else is known of the tables before their modes are chosen: of the replica, by which what is recorded of it is
+believed or not.
+
+It asks, and concludes nothing: `evidence` says what an answer is worth, `sync_mode`
+what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from arrowetl import drivers, sql
+from arrowetl.model.plan import TablePlan
+from arrowetl.model.state import Standing
+from arrowetl.planning.sync_mode import Seen
+from arrowetl.replica import replica_sql
+from arrowetl.source import source_sql
+from arrowetl.source.reader import Source
+from arrowetl.workers import jobs
+
+
+def seen(
+    standings: Mapping[str, Standing], shapes: Mapping[str, str], replica: Source | None, to: str, counts: bool
+) -> dict[str, Seen]:
+    """
+    Table → how many rows the replica has, and of what shape it is there.
+
+    Args:
+        shapes: as `shapes_at_replica` found them.
+        replica: as a source; None where nobody counts its rows.
+        to: one of `route.DESTINATIONS`.
+        counts: whether its rows are to be counted: not where all are read anyway.
+    """
+    records = {name: one.warehouse if to == "warehouse" else one.replica for name, one in standings.items()}
+    counted, others, silent = replica.rows_of(records) if replica and counts else ({}, frozenset(), frozenset())
+    return {
+        name: Seen(
+            counted.get(name),
+            name not in others,
+            shape=shapes.get(name, ""),
+            unanswered=name in silent,
+        )
+        for name in counted.keys() | others | silent | shapes.keys()
+    }
+
+
+def shapes_at_replica(servers: jobs.Servers, from_replica: bool, to: str) -> dict[str, str]:
+    """Table → the shape that the replica's has; nothing where nobody looks at the replica."""
+    if from_replica:
+        return _shapes(servers.source.pool)
+    return _shapes(servers.replica.pool) if servers.replica and to != "warehouse" else {}
+
+
+def by_name(names: Iterable[str], shapes: Mapping[str, str], folds: bool) -> dict[str, str]:
+    """The same by the source's names, where the replica has its own way with capitals."""
+    there = {(name.lower() if folds else name): shape for name, shape in shapes.items()}
+    return {name: shape for name in names if (shape := there.get(name.lower() if folds else name))}
+
+
+def partly_shown(source: Source, among: Iterable[str]) -> list[str]:
+    """Tables of which the account was granted some columns, and is not shown the others."""
+    with source.pool.session() as session:
+        granted = {name for (name,) in session.rows(source_sql.granted_by_column(source.endpoint.database))}
+    return [name for name in sorted(granted & set(among)) if not source.shows_all_columns(name)]
+
+
+def shape_at_replica(plan: TablePlan, ends: Iterable[jobs.End]) -> str:
+    """Of the replica's table, once what is staged has taken its place, or gone into it."""
+    replica = next((end for end in ends if end.name == "replica"), None)
+    if replica is None or not plan.is_whole:
+        return plan.at_replica
+    name = sql.staging_name(plan.name, plan.run)
+    # Some servers tell names in small letters.
+    return {there.lower(): shape for there, shape in _shapes(replica.pool, name).items()}.get(name.lower(), "")
+
+
+def _shapes(pool: drivers.Pool[Any], staging: str | None = None) -> dict[str, str]:
+    """Table → what is another once a column, the key or a trigger of it is."""
+    with pool.session() as session:
+        return dict(session.rows(replica_sql.shapes(session.endpoint.database, staging)))

@@ -1,0 +1,351 @@
+"""
+The journey of many tables: plan them, order them, carry them, gather what came of it.
+
+One table's failure is its own; the others go on. What happens to a table is
+in `load_table`; what a person sees of it is `report`'s business, which is told
+by events and by the summary returned here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+from arrowetl import preflight
+from arrowetl.config import env, tables_yml_edit
+from arrowetl.config.env import WEBHOOK_VARIABLE, Settings
+from arrowetl.config.tables_yml import TablesFile, read_tables
+from arrowetl.errors import ArrowetlError
+from arrowetl.model.connection import Route
+from arrowetl.model.events import Event, RunEnded, RunPlanned, Step, StepBegan, TableEnded
+from arrowetl.model.judgement import Facts, judge
+from arrowetl.model.plan import Mode, TablePlan
+from arrowetl.model.result import ConnectionCount, Flag, Outcome, Published, Status, Summary
+from arrowetl.model.state import Standing
+from arrowetl.monitoring import flags, webhook
+from arrowetl.pipeline import plan_run
+from arrowetl.pipeline.load_table import stage_table
+from arrowetl.pipeline.load_tables import Night, carry_tables, needs_nothing, skipped
+from arrowetl.pipeline.plan_run import Planned, Request, refuse_unknown_tables, way
+from arrowetl.pipeline.publish_together import publish
+from arrowetl.pipeline.retry import Retries
+from arrowetl.planning import estimate
+from arrowetl.planning.connection_budget import shared_out
+from arrowetl.replica.spill import run_directory
+from arrowetl.state import receipt
+from arrowetl.state.ledger import Ledger
+from arrowetl.state.receipt_store import Archive, versions
+from arrowetl.workers import jobs
+from arrowetl.workers.jobs import Servers
+from arrowetl.workers.pool import Share, Shared, Workers
+
+
+def run(settings: Settings, request: Request, tell: Callable[[Event], None], share: Share | None = None) -> Summary:
+    """
+    Carry the tables asked for.
+
+    Args:
+        share: of the workers, where others run at the same time.
+
+    Raises:
+        UsageError, ConfigurationError, DatabaseError: nothing was done.
+    """
+    started_at = datetime.now(UTC)
+    run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    tables_file = read_tables(settings.tables_file, settings.chosen)
+    with ExitStack() as held:
+        tell(StepBegan(Step.REACH))
+        way_there = held.enter_context(route(settings, request, tables_file, run_id))
+        servers = jobs.servers_of(way_there)
+        book = ledger_of(way_there)
+        held.callback(book.close)
+        tell(StepBegan(Step.LOCK))
+        held.enter_context(_alone(request, servers, book, run_id))
+        tell(StepBegan(Step.PLAN))
+        planned = plan_run.planned(request, tables_file, way_there, book)
+        hands = Workers.of(way_there, request.max_workers, planned.pace, share)
+        held.callback(hands.close)
+        if not settings.chosen:
+            _adopt(settings.tables_file, planned.plans)
+        tell(StepBegan(Step.PREPARE))
+        _prepare(planned, servers, book)
+        book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
+        tell(RunPlanned(planned.plans, run_id))
+        unplanned, current = _ended_at_once(planned, book, run_id, started_at, request.read_from == "source")
+        for outcome in (*unplanned, *current):
+            tell(TableEnded(outcome))
+        shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell, request.compared)
+        work = tuple(plan for plan in planned.plans if not needs_nothing(plan))
+
+        def planned_again(name: str) -> Planned:
+            only = replace(request, tables=(name,), category=None, all=False)
+            return plan_run.planned(only, tables_file, way_there, book)
+
+        night = Night(shared, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
+        outcomes, published = _carried(work, night, request, [outcome.table for outcome in unplanned])
+        connections = chain(jobs.connections_of(way_there), book.connections(), *hands.connections.values())
+        everything = [_flagged(one, planned, tables_file) for one in (*unplanned, *current, *outcomes)]
+        summary = _summary(
+            settings,
+            request,
+            run_id,
+            started_at,
+            everything,
+            planned,
+            _together(connections),
+            _left_behind(planned, everything, tables_file),
+            hands.stopping.is_set(),
+        )
+        summary = replace(summary, warnings=(*summary.warnings, *hands.warnings), published=published)
+        tell(StepBegan(Step.RECORD))
+        # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
+        with suppress(ArrowetlError):
+            book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
+        tell(StepBegan(Step.SIGN))
+        summary = _signed(summary, book, way_there)
+    tell(StepBegan(Step.TELL))
+    summary = _told(settings, summary, tables_file)
+    tell(RunEnded(summary.exit_code, summary.seconds))
+    return summary
+
+
+@contextmanager
+def _alone(request: Request, servers: Servers, book: Ledger, run_id: str) -> Iterator[None]:
+    """With the run's locks, and alone in switching tables: before anything is read that another run may change."""
+    with book.locks.lock(run_id):
+        refuse_unknown_tables(request, servers.source)
+        book.open()
+        book.locks.take(run_id)
+        yield
+
+
+def _prepare(planned: Planned, servers: Servers, book: Ledger) -> None:
+    """The ends, so that what is planned can be brought there, without what a run that was killed has left there."""
+    # Else what is staged there may be the work of the run that has the lock now.
+    book.locks.require_lock()
+    whole = [plan.name for plan in planned.plans if plan.is_whole]
+    for end in servers.ends:
+        end.open(whole)
+
+
+def _carried(
+    work: Sequence[TablePlan], night: Night, request: Request, unplanned: Sequence[str]
+) -> tuple[list[Outcome], Published | None]:
+    """What came of all tables that something was to be done with; and what was published together, if that was."""
+    tell = night.shared.tell
+    tell(StepBegan(Step.CARRY))
+    if request.publish == "each":
+        carried = carry_tables(work, night, request.max_workers)
+        return [one for one in carried if isinstance(one, Outcome)], None
+    staging = replace(night, carry=stage_table)
+    staged = carry_tables(work, staging, request.max_workers)
+    tell(StepBegan(Step.PUBLISH))
+    return publish(staged, staging, request.max_workers, request.strict, unplanned)
+
+
+def _ended_at_once(
+    planned: Planned, book: Ledger, run_id: str, started_at: datetime, from_source: bool
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Tables that cannot be planned, and those that are proven current, both written down as what they are."""
+    unplanned = [replace(outcome, started_at=started_at) for outcome in planned.failed]
+    for outcome in unplanned:
+        book.failed(run_id, outcome)
+    current = [skipped(one, planned, started_at) for one in planned.plans if needs_nothing(one)]
+    book.skipped(run_id, current, from_source)
+    return unplanned, current
+
+
+def _signed(summary: Summary, book: Ledger, route: Route) -> Summary:
+    """The summary, once a receipt of it is kept at the warehouse, where that can be done."""
+    try:
+        _sign(summary, book, route)
+    except ArrowetlError as error:
+        return replace(summary, warnings=(*summary.warnings, f"no receipt could be kept: {error.message}"))
+    return summary
+
+
+def _sign(summary: Summary, book: Ledger, route: Route) -> None:
+    servers = jobs.servers_of(route)
+    there = {servers.source.name: servers.source.version, **{end.name: end.version for end in servers.ends}}
+    at_replica, at_warehouse = book.records()
+    everything = {**versions(), **there}
+    archive = Archive(book.warehouse)
+    known = archive.remembered()
+    archive.keep(
+        summary.run_id,
+        lambda previous: receipt.of_run(summary, {**at_replica, **at_warehouse}, known, everything, previous),
+        mended=[one.table for one in summary.of(Status.SUCCEEDED) if one.mode is Mode.FULL],
+    )
+
+
+def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: int) -> float:
+    took = {outcome.table: outcome.seconds for outcome in outcomes}
+    return estimate.shared([took.get(plan.name, 0.0) for plan in work], workers)[0]
+
+
+def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Outcome:
+    standing = planned.standings.get(outcome.table, Standing())
+    before = standing.warehouse if standing.warehouse.rows is not None else standing.replica
+    raised = flags.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC))
+    return replace(outcome, flags=raised) if raised else outcome
+
+
+def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: TablesFile) -> dict[str, Flag]:
+    """Tables that the run was not asked for, and that none has carried for too long."""
+    asked, now = {outcome.table for outcome in outcomes}, datetime.now(UTC)
+    return {
+        name: flag
+        for name, standing in planned.standings.items()
+        if name not in asked
+        for flag in flags.overdue(name, standing.warehouse.checked_at, tables_file.of(name), now)
+    }
+
+
+def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summary:
+    """The summary, once whoever is to be told of failures was told."""
+    alerts = flags.alerts(summary, tables_file.tables) if settings.webhook else []
+    if not alerts:
+        return summary
+    about = {"run_id": summary.run_id, "environment": summary.environment, "clinic": settings.clinic or None}
+    wrong = webhook.post(settings.webhook, {**about, "exit_code": summary.exit_code, "alerts": alerts})
+    words = f"nobody could be told of {len(alerts)} alerts at {WEBHOOK_VARIABLE}: {wrong}"
+    return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
+
+
+def told_that_it_did_not_begin(settings: Settings, error: ArrowetlError) -> None:
+    """Whoever is to be told of failures is told that nothing was done; who cannot be told is not worse off."""
+    if settings.webhook:
+        about = {"run_id": None, "environment": settings.environment, "clinic": settings.clinic or None}
+        alert = {"table": None, "kind": "not started", "message": error.message, "remedy": error.remedy}
+        webhook.post(settings.webhook, {**about, "exit_code": error.exit_code, "alerts": [alert]})
+
+
+def dry_run(settings: Settings, request: Request, examined: TablesFile | None = None) -> Planned:
+    """
+    What `run` would do; nothing is written anywhere.
+
+    Args:
+        examined: tables.yml, where it was examined, and the servers: what is wrong with them has been told.
+    """
+    tables_file = examined or read_tables(settings.tables_file, settings.chosen)
+    with (
+        route(settings, request, tables_file, "dry run", writes=examined is None) as there,
+        closing(ledger_of(there)) as book,
+    ):
+        return plan_run.planned(request, tables_file, there, book)
+
+
+def ledger_of(route: Route) -> Ledger:
+    """The records at the ends of a route."""
+    reads_replica = route.source.name == "replica"
+    bounded = route.choices.warehouse_connections is not None or route.choices.replica_connections is not None
+    return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.ends, bounded)
+
+
+@contextmanager
+def route(
+    settings: Settings, request: Request, tables_file: TablesFile, run_id: str, writes: bool = True
+) -> Iterator[Route]:
+    """
+    The way from server to server, for as long as it is used.
+
+    Args:
+        writes: whether the replica must take what it is to be sent.
+
+    Raises:
+        ConfigurationError, DatabaseError: some server cannot be reached, or is not one to write to; nothing was done.
+    """
+    read, warehouse = settings.endpoint(request.read_from), settings.endpoint("warehouse")
+    has_replica = request.read_from == "source" and request.to != "warehouse"
+    if request.read_from == "source" and (hashed := tables_file.hashed()):
+        env.require_mask_key(settings, hashed)
+    replica = settings.endpoint("replica") if has_replica else None
+    preflight.reach(*(endpoint for endpoint in (read, replica, warehouse) if endpoint))
+    with ExitStack() as held:
+        spills = None
+        if replica:
+            preflight.refuse_same_server(read, replica)
+            if writes:
+                preflight.require_a_writable_replica(replica)
+            spills = held.enter_context(run_directory(settings.spill_directory))
+        choices = tables_file.choices
+        if request.max_source_connections:
+            choices = replace(choices, source_connections=request.max_source_connections)
+        choices = replace(choices, executor=request.executor or choices.executor)
+        shares = shared_out(choices, request.max_workers)
+        # The replica's rows have been masked on their way there.
+        mask_key = settings.mask_key if request.read_from == "source" else None
+        found = Route(
+            run_id, read, replica, warehouse, spills, shares.choices, request.to, mask_key, shares.jobs,
+            settings.credentials,
+        )  # fmt: skip
+        held.callback(jobs.leave, found)
+        yield found
+
+
+def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
+    """
+    Record as overrides what is kept of tables that somebody else made.
+
+    Raises:
+        ConfigurationError: tables.yml cannot be written; nothing was done.
+    """
+    adopted = {plan.name: plan.adopted for plan in plans if plan.adopted}
+    if adopted:
+        tables_yml_edit.record_types(path, adopted)
+
+
+def _summary(
+    settings: Settings,
+    request: Request,
+    run_id: str,
+    started_at: datetime,
+    outcomes: Iterable[Outcome],
+    planned: Planned,
+    connections: Mapping[str, Mapping[str, int]],
+    overdue: Mapping[str, Flag],
+    interrupted: bool,
+) -> Summary:
+    everything = sorted(outcomes, key=lambda outcome: outcome.table)
+    judgement = judge(
+        Facts(
+            interrupted=interrupted,
+            tables=len(everything),
+            failed=sum(outcome.status is Status.FAILED for outcome in everything),
+            missing=len(planned.missing),
+            shows_nothing=planned.shows_nothing,
+            flagged=request.strict and bool(overdue or not everything or any(one.flags for one in everything)),
+        )
+    )
+    return Summary(
+        run_id=run_id,
+        environment=settings.environment,
+        started_at=started_at,
+        ended_at=datetime.now(UTC),
+        outcomes=tuple(everything),
+        exit_code=judgement.exit_code,
+        connections=connections,
+        warnings=planned.warnings,
+        interrupted=interrupted,
+        estimate=planned.estimate.as_json() if planned.estimate else {},
+        overdue=overdue,
+        read_from=request.read_from,
+        to=request.to,
+        vanished=planned.vanished,
+        missing=planned.missing,
+        shows_nothing=planned.shows_nothing,
+    )
+
+
+def _together(counts: Iterable[ConnectionCount]) -> Mapping[str, Mapping[str, int]]:
+    """Server's name → connections of all pools and processes; their peaks may not have been at the same moment."""
+    sums = {name: {"opened": 0, "peak": 0} for name in ("source", "replica", "warehouse")}
+    for one in counts:
+        sums[one.endpoint]["opened"] += one.opened
+        sums[one.endpoint]["peak"] += one.peak
+    return sums

@@ -1,0 +1,148 @@
+"""
+The account of a table that was carried: what is recorded of it, and what is told.
+
+Values from values: nothing is asked of a server here, nothing written.
+`load_table` gathered what came of the table; `ledger` writes down what is made
+of that here, `result` shows it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import uuid4
+
+from arrowetl.model.plan import Mode, TablePlan
+from arrowetl.model.result import Changes, Coercion, Outcome, PartitionOutcome, Staged, Status
+from arrowetl.model.state import AsOf, Reading, Record
+from arrowetl.planning import evidence, sync_mode
+from arrowetl.state.state_sql import Entry
+from arrowetl.types import mapping, to_postgres
+from arrowetl.workers.pool import Shared
+
+
+def coerced(
+    plan: TablePlan, carried: Sequence[PartitionOutcome], shared: Shared
+) -> tuple[tuple[Coercion, ...], dict[str, str]]:
+    """What had to be coerced in all partitions together, and the SRID that each column of places is to tell."""
+    found = to_postgres.merged(
+        (coercion for part in carried for coercion in part.coercions), shared.remembered.get(plan.name)
+    )
+    srids, coercions = to_postgres.srids(found)
+    places = [field for field in plan.fields if mapping.is_a_place(field)]
+    return coercions, {field.name_postgres: srids.get(field.column.name, "") for field in places}
+
+
+def remembered_with(plan: TablePlan, coercions: Sequence[Coercion], shared: Shared) -> tuple[Coercion, ...]:
+    """What is to be remembered of a table: where only what changed was seen, what was known of the rest as well."""
+    seen = {(one.column, one.found) for one in coercions}
+    known = shared.remembered.get(plan.name, ()) if plan.is_delta and not plan.proves else ()
+    return (*coercions, *(one for one in known if (one.column, one.found) not in seen))
+
+
+def entry_of(
+    plan: TablePlan, staged: Staged, shared: Shared, high: str | None, reading: Reading | None, started_at: datetime
+) -> Entry:
+    """What is to be recorded of a table that was carried from the source."""
+    before = recorded(plan, shared)
+    told = {field.column.name for field in plan.fields if not field.mask}
+    moved = not plan.is_delta or bool(staged)
+    # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
+    version = f"{shared.route.run_id}-{uuid4().hex[:8]}"
+    compared_whole = plan.mode is not Mode.INCREMENTAL or evidence.rest_is_compared_whole(plan)
+    compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
+    return Entry(
+        table=plan.name,
+        run_id=shared.route.run_id,
+        rows=staged.expected,
+        version=version if moved else before.version,
+        as_of=AsOf(
+            shared.servers.source.place,
+            plan.structure,
+            compared_at,
+            reading,
+            plan.without_key,
+            sync_mode.masks_of(plan),
+            sync_mode.keys_of(plan),
+            plan.at_replica,
+        ),
+        watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
+        watermark_column=plan.watermark,
+        forgets_watermark=before.watermark_column is not None and before.watermark_column not in told,
+    )
+
+
+def recorded(plan: TablePlan, shared: Shared) -> Record:
+    """What was recorded of a table before: at the replica, or at the warehouse of a run that has no replica."""
+    standing = shared.standings[plan.name]
+    return standing.replica if shared.route.replica else standing.warehouse
+
+
+def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
+    """What is recorded of the replica, for a warehouse that takes its rows from there."""
+    record = shared.standings[plan.name].replica
+    return Entry(
+        plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
+        record.watermark_column, current_at=record.checked_at if plan.from_replica else None,
+    )  # fmt: skip
+
+
+def staged_outcome(
+    plan: TablePlan,
+    carried: Sequence[PartitionOutcome],
+    coercions: tuple[Coercion, ...],
+    settled: bool | None,
+    started_at: datetime,
+    seconds: float,
+    finishing: float,
+) -> Outcome:
+    """
+    What is to be told of a table that is staged, once it is switched.
+
+    Args:
+        seconds, finishing: that it has taken until now; and those in which the ends were finished, once all rows were
+            there.
+    """
+    legs = Counter({"finish": finishing} if finishing else {})
+    for part in carried:
+        legs.update(part.seconds)
+    return Outcome(
+        table=plan.name,
+        category=plan.category,
+        mode=plan.mode,
+        reason=plan.reason,
+        status=Status.SUCCEEDED,
+        # Rows that waited are no partition of their own.
+        partitions=sum(1 for part in carried if not part.completes),
+        rows_extracted=sum(part.rows for part in carried),
+        bytes_extracted=sum(part.bytes for part in carried),
+        seconds=seconds,
+        coercions=coercions,
+        settled=settled,
+        verdict="equal",
+        journey=plan.journey,
+        expected=plan.expected,
+        notes=plan.notes,
+        started_at=started_at,
+        legs=legs,
+    )
+
+
+def switched_outcome(
+    outcome: Outcome, plan: TablePlan, staged: Staged, changes: Mapping[str, Changes], seconds: float
+) -> Outcome:
+    """What is to be told of a table that arrived where it was changed."""
+    at_warehouse = changes.get("warehouse", outcome.changes)
+    how = [f"written at the warehouse: {at_warehouse.how}"] if at_warehouse.how and "warehouse" in changes else []
+    return replace(
+        outcome,
+        # Where the replica was read rather than written, its rows are those that were read.
+        rows_replica=staged.expected if plan.from_replica or "replica" in changes else outcome.rows_replica,
+        rows_warehouse=staged.expected if "warehouse" in changes else outcome.rows_warehouse,
+        changes=at_warehouse,
+        seconds=outcome.seconds + seconds,
+        notes=(*outcome.notes, *how),
+        legs={**outcome.legs, "cutover": outcome.legs.get("cutover", 0.0) + seconds},
+    )

@@ -1,0 +1,257 @@
+"""
+What may be believed of a table without reading it, and why: one proof per kind of evidence.
+
+Pure, and the only place where something is called unchanged, stamped or as
+recorded. Each proof says what it needs, and what it cannot see; where it is in
+doubt there is none, and the table is read. `sync_mode` decides by them what a run
+does, `since_last` what `verify --changed` need not read, `load_table` whether what was
+read may be believed later; `judgement` says what all of it amounts to.
+
+    kind      needs                                         cannot see
+    stamp     MyISAM, whose stamp moves at each write       a change within the stamp's own second: a stamp must be
+              (no Windows, no mmap); no table that it       older than that when it is read; a table of another
+              could have been exchanged with                database in its place, made and written in the same second
+    nothing   an engine that counts its rows exactly        (an empty table has nothing else to see)
+    checksum  all rows added up at the source, and at       two rows whose 60 bits are the same; columns that are
+              the replica now, or when they were read       left out (masked, or of the clock)
+    count     the rows of an end as recorded                rows that were changed, or exchanged, by somebody else
+    identity  server, database, and when a table was made   a table that was emptied and filled again in its place
+    watermark stamps that the server sets at each change    changes that move no stamp, and stamps that come later
+                                                            than the overlap: found when all is compared
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from arrowetl import limits
+from arrowetl.model.plan import Column, Table, TablePlan
+from arrowetl.model.state import Reading, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That something is as it was, and by what."""
+
+    kind: str
+    words: str
+
+
+def doubts_of_stamps(compiled_for: str, through_mmap: bool) -> str:
+    """
+    Why a server's MyISAM stamps prove nothing, in words; empty where they do.
+
+    >>> doubts_of_stamps("debian-linux-gnu", False)
+    ''
+    >>> doubts_of_stamps("Win64", False)
+    "the source runs on Windows, where a MyISAM table's time stands still while it is open"
+    """
+    if compiled_for.strip().lower().startswith("win"):
+        return "the source runs on Windows, where a MyISAM table's time stands still while it is open"
+    if through_mmap:
+        return "the source writes MyISAM through mmap (myisam_use_mmap), which moves no table's time"
+    return ""
+
+
+def unchanged(table: Table, record: Record, at_replica: int | None = None) -> Proof | None:
+    """
+    Why the source's table is certainly as it was when it was last read; None when in doubt.
+
+    Args:
+        at_replica: what the replica says its rows add up to, where it was asked.
+    """
+    before = record.as_of.reading if record.as_of else None
+    if before is None:
+        return None
+    return _nothing(table, before) or _stamp(table, before) or _checksum(table, before, at_replica)
+
+
+def _nothing(table: Table, before: Reading) -> Proof | None:
+    """An empty table is what it was, whoever made it when, and whatever its stamp is worth."""
+    if table.engine == "MyISAM" and table.rows == before.rows == 0:
+        return Proof("nothing", "as empty as it was")
+    return None
+
+
+def _stamp(table: Table, before: Reading) -> Proof | None:
+    if not is_told_by_stamps(table):
+        return None
+    same = (table.rows, table.update_time) == (before.rows, before.update_time)
+    # What an earlier version recorded does not say when a table was made.
+    same = same and before.create_time in (None, table.create_time)
+    if not same or not is_old_enough(before):
+        return None
+    return Proof("stamp", f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}")
+
+
+def _checksum(table: Table, before: Reading, at_replica: int | None) -> Proof | None:
+    if table.checksum is None or table.checksum != before.checksum:
+        return None
+    # What was recorded may be the sum of rows that were changed while they were read, and changed back.
+    return Proof("checksum", "its checksum is what it was") if at_replica in (None, table.checksum) else None
+
+
+def is_told_by_stamps(table: Table) -> bool:
+    """Whether each change of a table moves its stamp."""
+    return table.engine == "MyISAM" and table.update_time is not None and may_be_stamped(table)
+
+
+def may_be_stamped(table: Table) -> bool:
+    """Whether what the server says of when a table changed is worth anything."""
+    return not (table.stamps_doubted or table.exchangeable or table.exchanges_partitions)
+
+
+def is_old_enough(reading: Reading) -> bool:
+    """Whether a change after the reading would have moved the table's stamp, which has no fractions of a second."""
+    grain = timedelta(seconds=limits.update_time_grain_seconds)
+    return reading.stamped and reading.update_time is not None and reading.now - reading.update_time > grain
+
+
+def checksum_tells(plan: TablePlan) -> bool:
+    """
+    Whether the checksum of all rows is to say if the table changed: it is small, and nothing else tells. What is left
+    out of checksums would change unnoticed.
+    """
+    return not is_told_by_stamps(plan.table) and not plan.left_out and plan.table.rows <= limits.checksum_table_rows_max
+
+
+def stood_still(before: Reading, after: Reading) -> bool:
+    """Whether nothing that can be seen of a table moved between two looks at it."""
+    return all(
+        getattr(before, what) == getattr(after, what) for what in ("rows", "update_time", "create_time", "checksum")
+    )
+
+
+def moved_unseen(before: Reading, after: Reading, found: int) -> bool:
+    """
+    Whether a table that seems to have stood still may have been written to all the same, so that another number of rows
+    was found in it, range after range, than it ever had: as many went as came, no stamp says so, and the server wrote
+    and removed as many rows meanwhile.
+    """
+    if before.server_changes is None or after.server_changes is None:
+        return False
+    return after.server_changes - before.server_changes >= abs(found - before.rows)
+
+
+def settled(before: Reading, after: Reading) -> bool | None:
+    """Whether a table stood still while it was read; None where it cannot tell."""
+    if not stood_still(before, after):
+        return False
+    return True if before.checksum is not None or is_old_enough(before) else None
+
+
+def trusted_long_enough(record: Record, now: datetime, days: int) -> str | None:
+    """
+    Why a table is not left unread once more although nothing seems to have changed: it was compared too long ago.
+
+    What cannot be seen by the evidence above is found then at the latest.
+    """
+    compared = record.as_of.compared_at if record.as_of else None
+    if compared is None or now - compared >= timedelta(days=days):
+        return f"is compared whole every {days} days"
+    return None
+
+
+# --- ends ---------------------------------------------------------------------------------------
+
+
+def miscounted_end(record: Record, counted: int | None) -> str | None:
+    """
+    Why what is recorded of an end is not to be believed: it has another number of rows. None where it was not counted.
+    """
+    if counted is None or record.rows is None or record.version is None or counted == record.rows:
+        return None
+    return f"it has {counted:,} rows, and {record.rows:,} are recorded"
+
+
+def untouched(record: Record, update_time: datetime | None, estimated_rows: int) -> bool:
+    """
+    Whether nobody but a run has written a table of an end, by the engine's own word for when it was last written: of
+    InnoDB one that is forgotten when the server restarts, and then tells nothing; nor does TRUNCATE move it, which only
+    the estimate of its rows shows.
+    """
+    if update_time is None or record.changed_at is None or (record.rows and not estimated_rows):
+        return False
+    # A run's own COMMIT comes a little after it has noted the time.
+    own = timedelta(seconds=limits.own_commit_seconds)
+    return update_time.replace(tzinfo=UTC) <= record.changed_at + own
+
+
+def another_shape(record: Record, now: str) -> bool:
+    """Whether the replica's table has other columns, keys or triggers than a run gave it: its rows may be bent."""
+    recorded = record.as_of.at_replica if record.as_of else ""
+    return bool(recorded and now) and recorded != now
+
+
+def another_source(recorded: str, now: str) -> bool:
+    """Whether another server or database is read than the last time."""
+    return recorded != now
+
+
+# --- watermarks ---------------------------------------------------------------------------------
+
+
+def is_stamped(column: Column) -> bool:
+    """Whether the server itself stamps changes in the column."""
+    return column.data_type in ("timestamp", "datetime") and "on update current_timestamp" in column.extra.lower()
+
+
+def unstamped_changes(table: Table) -> str | None:
+    """Why rows of a table may change and move no stamp, in words."""
+    if table.exchanges_partitions:
+        return table.exchanges_partitions
+    if table.cascades:
+        return f"foreign keys change rows without a stamp ({', '.join(table.cascades)})"
+    return None
+
+
+def rest_is_compared_whole(plan: TablePlan) -> bool:
+    """Whether an incremental read adds up whole rows of all that it does not read, and not their keys alone."""
+    return plan.table.rows <= limits.whole_rows_checksum_max and not plan.left_out
+
+
+def overlap(column: Column) -> timedelta:
+    """
+    How far below the recorded watermark an incremental read begins again: by how much a stamp may come late.
+
+    A DATETIME is stamped in the zone of the session that writes, and zones are 26 hours apart.
+    """
+    hours = {"date": 24 + limits.zones_apart_hours, "datetime": limits.zones_apart_hours}.get(column.data_type, 0)
+    return timedelta(seconds=limits.watermark_overlap_seconds, hours=hours)
+
+
+def went_back(watermark: str | None, highest: str | None) -> bool:
+    """
+    Whether the highest stamp is lower than the one that was reached before: rows, or all of the table, are those of
+    an earlier day.
+
+    >>> went_back("2026-01-02T03:04:05", "2026-01-01 23:00:00"), went_back(None, "2026-01-01"), went_back("7", "9")
+    (True, False, False)
+    """
+    if watermark is None:
+        return False
+    if highest is None:
+        return True
+    try:
+        return _moment(highest) < _moment(watermark)
+    except ValueError:
+        return _whole(highest) < _whole(watermark)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.lstrip("-").isdigit() else 0
+
+
+# --- many tables --------------------------------------------------------------------------------
+
+
+def missing(known: Iterable[str], seen: Collection[str]) -> list[str]:
+    """Tables that were there, and that the source has no more, or does not show to this account."""
+    return sorted(set(known) - set(seen))

@@ -1,0 +1,407 @@
+"""
+What is recorded of a table, and what the source says of it now → the mode, and the reason in words.
+
+Pure, and the only place where it is decided that a table need not be read.
+`table_plan` has decided what its columns become; `plan_run` asks both. When in doubt, a
+table is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from arrowetl import limits
+from arrowetl.errors import DataError
+from arrowetl.model.connection import DEFAULT_CHOICES, Choices, Link, TableSettings
+from arrowetl.model.dialect import INTEGERS, REPLICATED_INDEXES
+from arrowetl.model.plan import Column, Comparison, Cutover, Mode, Table, TablePlan
+from arrowetl.model.state import AsOf, Record, Standing
+from arrowetl.planning import evidence
+from arrowetl.types import mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What else is known of a table, by which what is recorded of it is believed or not."""
+
+    replica_rows: int | None = None
+    """That the replica counts; None where it was not asked."""
+    in_transactions: bool = True
+    """Whether the replica's table is of an engine that has some: only then is it changed in place."""
+    replica_checksum: int | None = None
+    """What the replica's rows add up to; None where it was not asked."""
+    shape: str = ""
+    """Of the replica's table, as its server tells it; empty where it was not asked."""
+    unanswered: bool = False
+    """Whether the replica was asked about its table, and could not tell."""
+
+
+NOTHING_SEEN = Seen()
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for all tables of a run."""
+
+    source: str
+    """Which server and database is read."""
+    now: datetime
+    force_full: bool = False
+    read_from: str = "source"
+    choices: Choices = DEFAULT_CHOICES
+    link: Link | None = None
+    """None where it was not measured."""
+    to: str = "both"
+    """One of `route.DESTINATIONS`."""
+    mostly_stamped: frozenset[str] = frozenset()
+    """Tables of which so much was stamped since their watermark that it is no use."""
+    replica_catalog: Mapping[str, Table] = field(default_factory=dict)
+    """What stands at the replica; asked for where every row is to be read."""
+    differing: frozenset[str] = frozenset()
+    """Tables of which a verification found that they differ, as they still stand at the warehouse."""
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    """Table → what was asked about it besides."""
+
+
+def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
+    """
+    The plan with its mode and reason.
+
+    Args:
+        plan: as `plan.table_plan` made it: as if everything were to be read.
+    """
+    seen = around.seen.get(plan.name, NOTHING_SEEN)
+    plan = replace(
+        plan,
+        structure=structure(plan),
+        watermark=watermark_column(plan.table, settings),
+        since=None,
+        at_replica=seen.shape,
+        catches_up=around.to == "both" and around.read_from == "source" and not in_step(plan, standing),
+    )
+    if around.read_from == "replica":
+        return _from_replica(plan, standing, around)
+    if around.to == "warehouse":
+        return _without_replica(plan, settings, standing, around)
+    record = standing.replica
+    reason = _why_full(plan, standing, around)
+    if (why := _forced(plan, around)) and _can_be_proven(plan, standing, around):
+        reason = f"{why}: every row of source, replica and warehouse is read and compared"
+        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason, proves=True)
+    if reason:
+        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
+    # That the source stands still says nothing of a replica that cannot be read.
+    proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.replica_checksum)
+    if not seen.in_transactions and not proof:
+        reason = "the replica's table, which InnoDB has no room for, cannot be changed in place"
+        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
+    if lost := evidence.miscounted_end(record, seen.replica_rows):
+        # What changed at the source is not all that it lacks.
+        comparison, why = _comparison(plan, around)
+        reason = f"somebody changed the replica's table: {lost}; {why}"
+        return replace(plan, mode=Mode.RECONCILE, reason=reason, comparison=comparison)
+    overdue = _overdue(record, settings, around.now)
+    since, why_not = _since(plan, settings, record, around)
+    if since and plan.name in around.mostly_stamped:
+        since, why_not = None, f"a third of its rows and more are stamped since {since}"
+    stale = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
+    if proof and not overdue and not stale:
+        plan = replace(plan, mode=Mode.SKIPPED, reason=proof.words)
+    elif any(mapping.is_a_place(field) for field in plan.fields):
+        # Their comments tell the reference system of all values, of which a part knows nothing.
+        plan = replace(plan, mode=Mode.FULL, reason="has places, which are read whole", catches_up=False)
+    elif not overdue and since:
+        plan = replace(
+            plan,
+            mode=Mode.INCREMENTAL,
+            since=since,
+            reason=_incremental_words(plan, since, around),
+            comparison=Comparison.CHECKSUM,
+        )
+    else:
+        comparison, why = _comparison(plan, around)
+        told = f"{overdue or (stale if proof else None) or why_not}; {why}"
+        plan = replace(plan, mode=Mode.RECONCILE, reason=told, comparison=comparison)
+    if plan.catches_up:
+        plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind, and takes all from the replica")
+    return plan
+
+
+def _incremental_words(plan: TablePlan, since: str, around: Circumstances) -> str:
+    """What is read, and what of the rest is looked at."""
+    words = f"{plan.watermark} from {since} on; the rest by checksums"
+    if plan.watermark is None or evidence.rest_is_compared_whole(plan):
+        return words
+    late = evidence.overlap(plan.table.column(plan.watermark)) // timedelta(hours=1)
+    return (
+        f"{words} of its keys: what moved no stamp, or is stamped more than {late} hours late, is found when all is "
+        f"compared, every {around.choices.reconcile_days} days"
+    )
+
+
+def structure(plan: TablePlan) -> str:
+    """A digest of the columns that are carried, of their masks, and of the key."""
+    columns = [[c.name, c.column_type, c.nullable, c.charset, c.collation] for c in (f.column for f in plan.fields)]
+    masks = [masks_of(plan), plan.mask_mark] if plan.masked else []
+    return hashlib.sha256(json.dumps([columns, plan.table.primary_key, *masks]).encode()).hexdigest()[:16]
+
+
+def keys_of(plan: TablePlan) -> str:
+    """A digest of what is unique in a table: which columns, and how much of each."""
+    unique = sorted(repr(index.columns) for index in plan.table.indexes if index.unique)
+    return hashlib.sha256(json.dumps([plan.table.primary_key, unique]).encode()).hexdigest()[:16]
+
+
+def masks_of(plan: TablePlan) -> str:
+    """A digest of which columns are masked, and how; empty where none is."""
+    return digest_of_masks({field.column.name: field.mask for field in plan.fields if field.mask})
+
+
+def digest_of_masks(masks: Mapping[str, str]) -> str:
+    """The same of columns and their masks."""
+    return hashlib.sha256(json.dumps(sorted(masks.items())).encode()).hexdigest()[:16] if masks else ""
+
+
+def in_step(plan: TablePlan, standing: Standing) -> bool:
+    """Whether both ends hold the same, so that what will have changed at the one is all that the other lacks."""
+    same = standing.replica.version is not None and standing.replica.version == standing.warehouse.version
+    return same and plan.published is not None and _as_recorded(plan, standing)
+
+
+def _as_recorded(plan: TablePlan, standing: Standing) -> bool:
+    """Whether nobody emptied the warehouse's table, or altered it."""
+    return not (plan.published and plan.published.is_empty and standing.warehouse.rows) and not plan.drift
+
+
+def _forced(plan: TablePlan, around: Circumstances) -> str | None:
+    """Why nothing that is recorded of a table is believed."""
+    found = "a verification found that it differs" if plan.name in around.differing else None
+    return "--force-full" if around.force_full else found
+
+
+def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str | None:
+    """Why there is nothing to compare with; None where there is."""
+    record, as_of = standing.replica, standing.replica.as_of
+    known = standing.at_replica and record.version is not None and as_of is not None
+    reasons = (
+        (not standing.at_replica and standing.published is None, "first load"),
+        (not standing.at_replica, "the replica has no such table"),
+        (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
+        (evidence.another_shape(record, plan.at_replica), "somebody altered the replica's table, which is made anew"),
+    )
+    reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
+    return reason or _read_otherwise(plan, as_of, around)
+
+
+def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -> bool:
+    """Whether both ends have the table as it is to be, so that reading them spares writing them."""
+    record, there = standing.replica, around.replica_catalog.get(plan.name)
+    if there is None or record.as_of is None or _read_otherwise(plan, record.as_of, around):
+        return False
+    if evidence.another_shape(record, plan.at_replica):
+        return False
+    return (
+        in_step(plan, standing)
+        and plan.cutover is Cutover.MERGE
+        # It is given what it lacks, in a transaction.
+        and there.engine == "InnoDB"
+        and plan.table.integer_key is not None
+        and bool(plan.key_fields)
+        and all(field.type_postgres in ("smallint", "integer", "bigint") for field in plan.key_fields)
+        and not any(mapping.is_a_place(field) or mapping.is_a_document(field) for field in plan.fields)
+        and _is_alike(plan, there)
+    )
+
+
+def _is_alike(plan: TablePlan, there: Table) -> bool:
+    """Whether the replica's table has the columns, the key and the indexes of the source's."""
+    columns = [(field.column.name, field.column.column_type, field.column.nullable) for field in plan.fields]
+    indexes = {index for index in plan.table.indexes if index.kind in REPLICATED_INDEXES}
+    return (
+        columns == [(column.name, column.column_type, column.nullable) for column in there.columns]
+        and plan.table.primary_key == there.primary_key
+        and indexes == set(there.indexes)
+    )
+
+
+def _read_otherwise(plan: TablePlan, as_of: AsOf | None, around: Circumstances) -> str | None:
+    """Why what was read last is no measure of what is read now."""
+    if as_of and as_of.structure != plan.structure:
+        if as_of.masks != masks_of(plan):
+            return "tables.yml masks other columns, or masks them otherwise"
+        return f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
+    if as_of and as_of.keys not in ("", keys_of(plan)):
+        return "its unique keys changed at the source: the replica's are to follow"
+    if as_of and evidence.another_source(as_of.source, around.source):
+        return "read from another server or database than the last time"
+    return None
+
+
+def _drift_words(plan: TablePlan) -> str:
+    parts = {
+        "added": [field.column.name for field in plan.drift.added],
+        "retyped": [field.column.name for field in plan.drift.retyped],
+        "dropped": list(plan.drift.dropped),
+    }
+    words = [f"{word} {', '.join(names)}" for word, names in parts.items() if names]
+    words += ["another primary key"] if plan.drift.adds_key or plan.drift.drops_key else []
+    return f": {'; '.join(words)}" if words else ""
+
+
+def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) -> TablePlan:
+    as_of = standing.replica.as_of
+    if plan.masked and (as_of is None or as_of.masks != masks_of(plan)):
+        raise DataError(
+            f"{plan.name}: the replica's rows are not known to be masked as tables.yml has it "
+            f"({', '.join(plan.masked)}); nothing was carried",
+            "carry the table from the source first: without --from replica",
+        )
+    if evidence.another_shape(standing.replica, plan.at_replica):
+        raise DataError(
+            f"{plan.name}: somebody altered the replica's table; nothing was carried",
+            "carry the table from the source first: without --from replica",
+        )
+    plan = replace(plan, from_replica=True)
+    if why := _forced(plan, around):
+        return replace(plan, mode=Mode.FULL, reason=f"{why}, from the replica")
+    if in_step(plan, standing):
+        return replace(plan, mode=Mode.SKIPPED, reason="the warehouse has what the replica has")
+    if standing.published is None:
+        return replace(plan, mode=Mode.FULL, reason="first load, from the replica")
+    return replace(plan, mode=Mode.FULL, reason="the warehouse has another version than the replica")
+
+
+def base(standing: Standing, around: Circumstances) -> Record:
+    """The record of what the source is compared with."""
+    return standing.warehouse if around.to == "warehouse" else standing.replica
+
+
+def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
+    """Skipped, or read whole: what changed in between cannot be told by comparing with a replica that is not there."""
+    record = standing.warehouse
+    reasons = (
+        (plan.published is None, "first load"),
+        (record.version is None or record.as_of is None, "the warehouse's rows are of unknown origin"),
+    )
+    reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
+    reason = reason or _read_otherwise(plan, record.as_of, around)
+    if not reason and not _as_recorded(plan, standing):
+        reason = "the warehouse's table changed"
+    reason = reason or _overdue(record, settings, around.now)
+    reason = reason or evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
+    if not reason and (proof := evidence.unchanged(plan.table, record)):
+        return replace(plan, mode=Mode.SKIPPED, reason=proof.words)
+    return replace(plan, mode=Mode.FULL, reason=reason or "changed; without a replica, all rows are read")
+
+
+def _overdue(record: Record, settings: TableSettings, now: datetime) -> str | None:
+    """Why the last success is no ground to stand on: too long ago, or by the clock not yet."""
+    days = settings.get("time_gap_threshold_days", limits.time_gap_days)
+    if record.checked_at is None:
+        return "when it was last current is not recorded"
+    age = now - record.checked_at
+    if age < -timedelta(minutes=5):
+        return "by the clock, its last success is yet to come"
+    if age > timedelta(days=days):
+        return f"its last success is {age.days} days old, more than {days}"
+    return None
+
+
+def watermark_column(table: Table, settings: TableSettings) -> str | None:
+    """
+    The column by which the table's changes are known: one that the server stamps at every change, or that a person
+    named under `overrides:`.
+    """
+    name = settings.get("primary_incremental_column")
+    if settings.get("extraction_strategy", "full_table") == "full_table" or name in (None, "none"):
+        return None
+    if name in settings.excluded_columns() or name in settings.masks():
+        # Its highest value would be written down.
+        return None
+    column = next((column for column in table.columns if column.name == name), None)
+    asked = "primary_incremental_column" in (settings.get("overrides") or {})
+    return name if column and (asked or evidence.is_stamped(column)) else None
+
+
+def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Circumstances) -> tuple[str | None, str]:
+    """From where on an incremental read begins; or why there is none."""
+    strategy = settings.get("extraction_strategy", "full_table")
+    if strategy == "full_table":
+        return None, "full_table in tables.yml"
+    if plan.watermark is None:
+        named = settings.get("primary_incremental_column")
+        return None, f"{named} is no watermark: the server does not stamp it at every change"
+    if plan.table.integer_key is None:
+        return None, "its primary key is not one integer"
+    if not plan.key_fields:
+        return None, "its primary key is left out, by which changed rows would be known"
+    if why := evidence.unstamped_changes(plan.table) or plan.table.exchangeable:
+        return None, why
+    before = record.as_of.reading if record.as_of else None
+    if before and before.create_time and before.create_time != plan.table.create_time:
+        return None, "it was made anew at the source since: its stamps may be of an earlier day"
+    since = since_of(_reached(plan, record), plan.table.column(plan.watermark))
+    if since is None or record.watermark_column != plan.watermark:
+        return None, f"no watermark of {plan.watermark} is recorded"
+    if stale := evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days):
+        return None, stale
+    return since, ""
+
+
+def _reached(plan: TablePlan, record: Record) -> str | None:
+    """
+    Up to where stamps need not be read again. Where the rest is compared by whole rows, stamps that come late are found
+    by that: there it is when the table was last read; elsewhere the highest stamp that it had.
+    """
+    before = record.as_of.reading if record.as_of else None
+    is_clock = plan.watermark is not None and plan.table.column(plan.watermark).data_type == "timestamp"
+    if not (before and record.watermark and is_clock and evidence.rest_is_compared_whole(plan)):
+        return record.watermark
+    return max(before.now.isoformat(), record.watermark)
+
+
+def since_of(watermark: str | None, column: Column) -> str | None:
+    """
+    A recorded watermark less the overlap, as MySQL reads it; None where it is not certain what it means.
+
+    >>> since_of("2026-01-02T03:04:05+00:00", Column("DateTStamp", "timestamp", "timestamp"))
+    '2026-01-02 01:04:05'
+    """
+    if not watermark:
+        return None
+    try:
+        if column.data_type in INTEGERS:
+            return str(int(watermark))
+        if column.data_type not in ("timestamp", "datetime", "date"):
+            return None
+        moment = datetime.fromisoformat(watermark)
+    except ValueError:
+        return None
+    if moment.tzinfo:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    low = max(moment - evidence.overlap(column), datetime(1970, 1, 2))
+    return f"{low:%Y-%m-%d %H:%M:%S}"
+
+
+def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str]:
+    """How source and replica are compared, and why so."""
+    table, link, chosen = plan.table, around.link, around.choices.reconcile_by
+    if table.integer_key is None or not plan.key_fields:
+        return Comparison.READING, "compared by reading both, having no integer key"
+    if plan.left_out:
+        return Comparison.READING, f"compared by reading both, for the sake of {', '.join(plan.left_out)}"
+    if chosen != "auto":
+        return Comparison(chosen), f"compared by {chosen}, as tables.yml chooses"
+    if table.data_bytes <= limits.reading_bytes_min:
+        return Comparison.READING, "compared by reading both, being so small"
+    summing = table.rows / limits.checksum_rows_per_second
+    reading = table.rows / limits.reading_rows_per_second
+    if link:
+        reading = max(reading, table.data_bytes / link.bytes_per_second)
+    if summing - reading > limits.checksum_patience_seconds:
+        return Comparison.READING, f"compared by reading both ({reading:.1f} s; checksums {summing:.1f} s)"
+    return Comparison.CHECKSUM, f"compared by checksums ({summing:.1f} s; reading {reading:.1f} s)"

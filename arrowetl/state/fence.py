@@ -1,0 +1,73 @@
+"""
+What a switch proves of itself, in the transaction that makes it: that it is the run's to make, and all there.
+
+At either end alike. The sentences are in `sql.fence`; who holds the lock of a
+run, and lets it switch, is the business of `locks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from arrowetl.errors import DatabaseQueryError, LockLostError, VerificationError
+from arrowetl.model.plan import TablePlan
+from arrowetl.sql import staging_name
+from arrowetl.state import fence_sql
+from arrowetl.state.load_journal import Session
+
+
+def require_own(session: Session, namespace: str | None, plan: TablePlan) -> None:
+    """
+    No other run has begun since, nor will before the transaction ends.
+
+    Args:
+        namespace: None at the replica.
+
+    Raises:
+        LockLostError: one has; nothing is switched.
+    """
+    _require_mark(session.rows(fence_sql.holder(namespace)), "warehouse" if namespace else "replica", plan)
+
+
+def begin_switch(replica: Session, database: str, plan: TablePlan) -> int:
+    """
+    The same at the replica, where a RENAME is no part of a transaction: whoever would let another run switch waits for
+    a lock that this session has from now on.
+
+    Returns:
+        How many rows are staged.
+
+    Raises:
+        LockLostError: another run has begun; nothing is switched.
+        DatabaseQueryError: somebody else is switching, and does not come to an end.
+    """
+    replica.execute(fence_sql.waits_to_switch(database))
+    try:
+        found = replica.rows(fence_sql.may_switch(database, staging_name(plan.name, plan.run)))
+    except DatabaseQueryError:
+        # What was staged is gone: by a run that has begun since?
+        require_own(replica, None, plan)
+        raise
+    _require_mark(found, "replica", plan)
+    _, _, has_lock, rows = found[0]
+    if not has_lock:
+        raise DatabaseQueryError(f"{plan.name}: the replica is busy with another switch", "run again", transient=True)
+    return int(rows)
+
+
+def _require_mark(found: Sequence[tuple[Any, ...]], end: str, plan: TablePlan) -> None:
+    if not found or found[0][0] != plan.run:
+        other = f"run {found[0][1]} has begun since" if found else "who may switch there is not recorded any more"
+        raise LockLostError(
+            f"{plan.name}: not switched at the {end}: the run's lock was lost, and {other}",
+            "run again; what the other run has done stands",
+        )
+
+
+def miscounted(plan: TablePlan, end: str, rows: int, expected: int) -> VerificationError:
+    """That an end would not have the rows that were staged for it; nothing is switched."""
+    return VerificationError(
+        f"{plan.name}: the {end} would have {rows:,} rows, and must have {expected:,}; nothing was changed there",
+        "run again; if it stays, run it with --force-full",
+    )

@@ -1,0 +1,61 @@
+"""
+Which run may switch tables: one row at each end, in both languages.
+
+The lock that keeps a second run out lies in a session, and a session can be
+ended while its run goes on. So a run also writes its mark here, once it has
+the lock; whatever switches a table holds the row, and finds its own mark in
+it. Whoever would write another mark waits for that. `namespace` is None at the
+replica, where RENAME ends a transaction: there a lock of the switching session
+is held in the row's stead.
+"""
+
+from __future__ import annotations
+
+from arrowetl import limits
+from arrowetl.sql import lock_number, mysql_literal, mysql_table, postgres_literal, postgres_name
+
+
+def taken(namespace: str | None, run: str, run_id: str) -> str:
+    """From now on a run may switch, and no other."""
+    if namespace is None:
+        return (
+            f"REPLACE INTO etl_run_lock (number, run, run_id) VALUES (1, {mysql_literal(run)}, {mysql_literal(run_id)})"
+        )
+    return (
+        f"INSERT INTO {_place(namespace)} (number, run, run_id) "
+        f"VALUES (1, {postgres_literal(run)}, {postgres_literal(run_id)}) "
+        "ON CONFLICT (number) DO UPDATE SET run = excluded.run, run_id = excluded.run_id, taken_at = now()"
+    )
+
+
+def holder(namespace: str | None) -> str:
+    """The mark of the run that may switch, and its name; they stay so until the transaction ends."""
+    locks = " LOCK IN SHARE MODE" if namespace is None else " FOR SHARE"
+    return f"SELECT run, run_id FROM {_place(namespace)}{locks}"
+
+
+def waits_to_switch(database: str) -> str:
+    """
+    At the replica: wait for the lock of whoever switches there, and for readers of a table no longer than they may wait
+    for us; the server's own patience with them is a day, in which every other reader would queue behind.
+    """
+    got = f"GET_LOCK({switching(database)}, {limits.lock_seconds})"
+    return f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}, {_GOT} = {got}"
+
+
+def may_switch(database: str, staging: str) -> str:
+    """The mark of the run that may switch, and its name; whether this session has the lock; and the staged rows."""
+    rows = f"SELECT COUNT(*) FROM {mysql_table(database, staging)}"
+    return f"SELECT run, run_id, {_GOT}, ({rows}) FROM {_place(None)} LOCK IN SHARE MODE"
+
+
+_GOT = "@arrowetl_switches"
+
+
+def switching(database: str) -> str:
+    """The name of the lock that a session of the replica holds while it renames tables, as a literal."""
+    return mysql_literal(f"arrowetl switch {lock_number(database)}")
+
+
+def _place(namespace: str | None) -> str:
+    return "etl_run_lock" if namespace is None else f"{postgres_name(namespace)}.etl_run_lock"

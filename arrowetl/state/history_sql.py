@@ -1,0 +1,238 @@
+"""
+What every run leaves behind at the warehouse, and what is asked of it later.
+
+Pure, in PostgreSQL's language: `etl_run_history` has a row for each run,
+`etl_table_history` one for each table of it, both made by `tracking`. `ledger`
+says it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from arrowetl import limits
+from arrowetl.model.result import Outcome, Summary
+from arrowetl.sql import postgres_literal, postgres_name, postgres_table
+from arrowetl.state.state_sql import postgres_values
+
+_HISTORY = (
+    "run_id, table_name, mode, status, started_at, seconds, partitions, rows_extracted, rows_inserted, rows_updated, "
+    "rows_deleted, bytes_extracted, coerced, settled, verdict, error, reason, rows_planned, seconds_planned, "
+    "journey, outcome"
+)
+
+
+def history(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
+    """What happened to tables in a run, and what had been planned; with the document that tells it."""
+    rows = [f"({_history_values(run_id, outcome)})" for outcome in outcomes]
+    return (
+        f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)} "
+        # The answer to a COMMIT may have been lost.
+        "ON CONFLICT DO NOTHING"
+    )
+
+
+def _history_values(run_id: str, outcome: Outcome) -> str:
+    failure, started_at = outcome.failure, outcome.started_at or datetime.now(UTC)
+    return postgres_values(
+        run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),
+        f"{outcome.seconds:.6f}", outcome.partitions, outcome.rows_extracted, outcome.changes.inserted,
+        outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted,
+        json.dumps([coercion.as_json() for coercion in outcome.coercions]), outcome.settled, outcome.verdict,
+        failure and f"{failure.kind}: {failure.message}", outcome.reason, outcome.expected.rows,
+        f"{outcome.expected.seconds:.3f}", outcome.journey.value, json.dumps(outcome.as_json()),
+    )  # fmt: skip
+
+
+def ended(namespace: str, summary: Summary, pace: str | None, way: str, planned: Mapping[str, Any]) -> str:
+    """What a run did, in its row."""
+    totals = summary.totals()
+    values = {
+        "ended_at": summary.ended_at, "exit_code": summary.exit_code, "tables": totals["tables"],
+        "failed": totals["failed"], "rows_extracted": totals["rows_extracted"],
+        "bytes_extracted": totals["bytes_extracted"], "way": way, "pace": pace, "planned": json.dumps(planned),
+        # Each table's part of it is in its own row.
+        "document": json.dumps({**summary.as_json(), "tables": []}),
+    }  # fmt: skip
+    said = ", ".join(f"{name} = {postgres_values(value)}" for name, value in values.items())
+    table = f"{postgres_name(namespace)}.etl_run_history"
+    return f"UPDATE {table} SET {said} WHERE run_id = {postgres_literal(summary.run_id)}"
+
+
+def flagged(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
+    """What a person should look at, beside what happened; some outcome must have a flag."""
+    rows = ", ".join(
+        f"({postgres_values(one.table, json.dumps([flag.as_json() for flag in one.flags]))})"
+        for one in outcomes if one.flags
+    )  # fmt: skip
+    return (
+        f"UPDATE {postgres_name(namespace)}.etl_table_history h SET flags = f.flags::jsonb "
+        f"FROM (VALUES {rows}) f (name, flags) WHERE h.run_id = {postgres_literal(run_id)} AND h.table_name = f.name"
+    )
+
+
+def past_tables(namespace: str, way: str) -> str:
+    """
+    Table, journey, seconds and rows that were to be read, of the last few runs of each that went one way and succeeded;
+    the latest first.
+    """
+    # The key begins with the moment at which a run began.
+    since = f"to_char(now() - interval '{limits.estimate_days} days', 'YYYYMMDD')"
+    return (
+        "SELECT table_name, journey, seconds, rows_planned FROM ("
+        "SELECT t.table_name::text, t.journey::text, t.seconds, t.rows_planned, row_number() OVER ("
+        "PARTITION BY t.table_name, t.journey ORDER BY t.started_at DESC) AS nth "
+        f"FROM {postgres_name(namespace)}.etl_table_history t "
+        f"JOIN {postgres_name(namespace)}.etl_run_history r ON r.run_id = t.run_id AND r.way = {postgres_literal(way)} "
+        f"WHERE t.run_id > {since} AND t.status = 'succeeded' AND t.journey IS NOT NULL) h "
+        f"WHERE nth <= {limits.estimate_runs} ORDER BY table_name, journey, nth"
+    )
+
+
+def past_runs(namespace: str, way: str) -> str:
+    """Seconds of the last few runs that went one way, and of their tables by themselves; the latest first."""
+    return (
+        "SELECT extract(epoch FROM ended_at - started_at)::double precision, (planned->>'makespan')::double precision "
+        f"FROM {postgres_name(namespace)}.etl_run_history WHERE way = {postgres_literal(way)} "
+        "AND planned->>'makespan' IS NOT NULL AND exit_code = 0 "
+        f"ORDER BY started_at DESC LIMIT {limits.estimate_runs}"
+    )
+
+
+LAST = (
+    "table", "load_status", "rows", "loaded_at", "checked_at", "run_id", "mode", "seconds", "verdict", "settled",
+    "error", "flags", "rows_changed", "seconds_usual", "interval_seconds", "verified_at", "differed_at",
+)  # fmt: skip
+"""What `last` tells of each table."""
+
+
+def last(namespace: str) -> str:
+    """Each table's record, joined with its last outcome, what its last runs took, and when it was last verified."""
+    place = postgres_name(namespace)
+    since = f"to_char(now() - interval '{limits.estimate_days} days', 'YYYYMMDD')"
+    past = (
+        "SELECT table_name, "
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE status = 'succeeded') AS seconds, "
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap FROM (SELECT table_name, status, seconds, "
+        "extract(epoch FROM lag(started_at) OVER w - started_at) AS gap, row_number() OVER w AS nth "
+        f"FROM {place}.etl_table_history WHERE run_id > {since} AND status <> 'failed' "
+        "WINDOW w AS (PARTITION BY table_name ORDER BY started_at DESC)) each_run "
+        f"WHERE nth <= {limits.estimate_runs + 1} GROUP BY 1"
+    )
+    return (
+        "SELECT s.table_name::text, s.load_status::text, s.rows_total, s._loaded_at, s._checked_at, "
+        "s.run_id::text, h.mode::text, h.seconds, h.verdict::text, h.settled, h.error, h.flags::text, "
+        "h.rows_inserted - h.rows_deleted, p.seconds, p.gap::double precision, "
+        "CASE WHEN v.version = s.version AND v.differed_at IS NULL THEN v.verified_at END, "
+        "CASE WHEN v.version = s.version THEN v.differed_at END "
+        f"FROM {place}.etl_load_status s LEFT JOIN {place}.etl_table_history h "
+        "ON h.run_id = s.run_id AND h.table_name = s.table_name "
+        f"LEFT JOIN ({past}) p ON p.table_name = s.table_name "
+        f"LEFT JOIN {place}.etl_verified v ON v.table_name = s.table_name ORDER BY s.table_name"
+    )
+
+
+def mark_published(namespace: str, run_id: str, token: str) -> str:
+    """By which a transaction is known to have been committed."""
+    return (
+        f"UPDATE {postgres_name(namespace)}.etl_run_history SET published = {postgres_literal(token)} "
+        f"WHERE run_id = {postgres_literal(run_id)}"
+    )
+
+
+def published(namespace: str, run_id: str) -> str:
+    """The token of the transaction in which a run published its tables; NULL where it did not."""
+    return (
+        f"SELECT published::text FROM {postgres_name(namespace)}.etl_run_history "
+        # One whose COMMIT is under way holds the row: then it is waited for.
+        f"WHERE run_id = {postgres_literal(run_id)} FOR SHARE"
+    )
+
+
+def is_there(namespace: str, table: str = "etl_run_history") -> str:
+    """Whether a table of records is."""
+    return f"SELECT to_regclass({postgres_literal(postgres_table(namespace, table))}) IS NOT NULL"
+
+
+def run_ids(namespace: str) -> str:
+    """All runs there were, the last one first."""
+    return f"SELECT run_id::text FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC"
+
+
+def run_document(namespace: str, run_id: str) -> str:
+    """What a run told when it ended, without its tables; of one that never did, what is known of it."""
+    return (
+        # As JSON the row may lack a column that an earlier version had not.
+        "SELECT coalesce(nullif(to_jsonb(h)->'document', 'null'), jsonb_build_object('run_id', run_id, 'environment', "
+        "environment, 'started_at', started_at, 'ended_at', ended_at, 'exit_code', exit_code, "
+        "'seconds', extract(epoch FROM ended_at - started_at), 'totals', jsonb_build_object('tables', tables)))::text "
+        f"FROM {postgres_name(namespace)}.etl_run_history h WHERE run_id = {postgres_literal(run_id)}"
+    )
+
+
+def table_documents(namespace: str, run_id: str) -> str:
+    """
+    What a run told of each of its tables.
+
+    Of an earlier version's what its columns have; of tables of which a run that was killed had written down no more
+    than that they are done, that.
+    """
+    place, run = postgres_name(namespace), postgres_literal(run_id)
+    known = ", ".join(
+        f"'{name}', to_jsonb(h)->'{column}'"
+        for name, column in {"table": "table_name", "coerced_": "coerced", **{name: name for name in _TOLD}}.items()
+    )
+    return (
+        "SELECT told FROM (SELECT table_name::text, "
+        "(CASE WHEN jsonb_typeof(to_jsonb(h)->'outcome') = 'object' THEN to_jsonb(h)->'outcome' "
+        f"ELSE jsonb_build_object({known}, 'error', CASE WHEN status = 'failed' THEN jsonb_build_object('kind', "
+        "split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END) END "
+        "|| jsonb_build_object('flags', coalesce(nullif(to_jsonb(h)->'flags', 'null'), '[]')))::text AS told "
+        f"FROM {place}.etl_table_history h WHERE run_id = {run} "
+        "UNION ALL SELECT table_name::text, jsonb_build_object('table', table_name, 'mode', '', 'status', "
+        "CASE load_status WHEN 'success' THEN 'succeeded' ELSE 'failed' END, 'rows_warehouse', "
+        "to_jsonb(s)->'rows_total', 'reason', 'the run ended before it wrote down more')::text "
+        f"FROM {place}.etl_load_status s WHERE to_jsonb(s)->>'run_id' = {run} AND NOT EXISTS (SELECT FROM "
+        f"{place}.etl_table_history h WHERE h.run_id = {run} AND h.table_name = s.table_name)) each_table "
+        "ORDER BY table_name"
+    )
+
+
+_TOLD = (
+    "mode", "status", "reason", "seconds", "rows_extracted", "rows_inserted", "rows_updated", "rows_deleted",
+    "bytes_extracted", "started_at", "settled", "verdict",
+)  # fmt: skip
+
+
+NIGHT = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
+"""What `nights` tells."""
+
+
+def nights(namespace: str, run_id: str) -> str:
+    """A run and those before it that went the same way; the latest first."""
+    table = f"{postgres_name(namespace)}.etl_run_history"
+    return (
+        "SELECT h.run_id::text, h.started_at, extract(epoch FROM h.ended_at - h.started_at)::double precision, "
+        f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted FROM {table} h "
+        f"JOIN {table} this ON this.run_id = {postgres_literal(run_id)} AND h.started_at <= this.started_at "
+        "AND coalesce(to_jsonb(h)->>'way' = to_jsonb(this)->>'way', true) WHERE h.ended_at IS NOT NULL "
+        f"ORDER BY h.started_at DESC LIMIT {limits.report_nights}"
+    )
+
+
+RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "missing", "shows_nothing")
+"""What `last_run` tells."""
+
+
+def last_run(namespace: str) -> str:
+    """The last run that there was, be it at its end or not."""
+    return (
+        "SELECT run_id::text, started_at, ended_at, exit_code, tables, failed, "
+        # As JSON the row may lack what an earlier version had not.
+        "COALESCE((SELECT array_agg(name) FROM jsonb_array_elements_text(to_jsonb(h)->'document'->'missing') name), "
+        "'{}'::text[]), COALESCE((to_jsonb(h)->'document'->>'shows_nothing')::boolean, false) "
+        f"FROM {postgres_name(namespace)}.etl_run_history h ORDER BY started_at DESC LIMIT 1"
+    )

@@ -1,0 +1,374 @@
+"""
+What was done, written down last, where the people who read the tables look for it.
+
+`etl_copy_status` at the replica and `etl_load_status` at the warehouse hold
+one row per table; `etl_run_history` and `etl_table_history` at the warehouse
+hold every run. `etl_transform_status` belongs to dbt: it is made, and left
+alone. The locks of a run are `locks`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from statistics import median
+from typing import Any
+
+from arrowetl import drivers, limits, sql
+from arrowetl.errors import ArrowetlError
+from arrowetl.model.connection import Endpoint
+from arrowetl.model.plan import Journey
+from arrowetl.model.result import Coercion, ConnectionCount, Outcome, Recorded, Summary
+from arrowetl.model.state import Record
+from arrowetl.planning.estimate import NO_HISTORY, History, Past, PastRun
+from arrowetl.planning.pacing import Pace
+from arrowetl.state import ddl, history_sql, locks, state_sql
+from arrowetl.state.locks import Locks
+from arrowetl.state.state_sql import Entry
+
+OURS = frozenset(
+    {
+        "etl_load_status",
+        "etl_transform_status",
+        "etl_run_history",
+        "etl_table_history",
+        "etl_partition_status",
+        "etl_staging_status",
+        "etl_run_lock",
+        "etl_receipts",
+        "etl_verified",
+    }
+)
+"""The tracking tables at the warehouse."""
+TRACKING = (
+    OURS
+    | {"etl_copy_status"}
+    # A predecessor's, which may lie beside the tables of a replica.
+    | {"etl_copy_status_snapshot", "etl_load_status_snapshot", "etl_pipeline_metrics", "etl_table_metrics"}
+)
+"""Names that are the ledger's; a source table of such a name is refused."""
+
+
+class Ledger:
+    """
+    The tracking tables at both ends, and the lock.
+
+    Args:
+        replica: None where nobody asks about it.
+        ends: those that the run writes, and records.
+        bounded: whether it may have no more connections to each than the lock and one more.
+    """
+
+    def __init__(
+        self,
+        replica: Endpoint | None,
+        warehouse: Endpoint,
+        ends: tuple[str, ...] = ("replica", "warehouse"),
+        bounded: bool = False,
+    ) -> None:
+        most = limits.records_connections if bounded else None
+        self._writes_replica = "replica" in ends and replica is not None
+        self._writes_warehouse = "warehouse" in ends
+        self._replica = drivers.Pool(replica, lambda: drivers.MySQL(replica), most) if replica else None
+        self.warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse), most)
+        self.namespace = warehouse.namespace
+        self._quoted = sql.postgres_name(warehouse.namespace)
+        self._lock = threading.Lock()
+        self._happened: list[Outcome] = []
+        self._recorded: set[str] = set()
+        """Tables whose history is written."""
+        self.locks = Locks(self._replica, self.warehouse, self._writes_replica, self._writes_warehouse)
+
+    def connections(self) -> tuple[ConnectionCount, ...]:
+        return tuple(pool.count for pool in self._pools())
+
+    def _pools(self) -> tuple[drivers.Pool[Any], ...]:
+        return (*([self._replica] if self._replica else []), self.warehouse)
+
+    def open(self) -> None:
+        """Make the tracking tables and their namespace, or bring a predecessor's up to date; their rows stay."""
+        with self.warehouse.session() as session:
+            standing = _warehouse_columns(session)
+            remade, column = ddl.REMADE
+            if column not in standing.get(remade, {column}):
+                session.execute(f"DROP TABLE {self._quoted}.{remade}")
+                del standing[remade]
+            if not standing.keys() >= OURS:
+                # Whoever may not make one can still use the one that is there.
+                if not session.rows(
+                    f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(self.namespace)}"
+                ):
+                    session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
+                for statement in ddl.WAREHOUSE_TABLES:
+                    session.execute(statement.format(namespace=self._quoted))
+                standing = _warehouse_columns(session)
+            for table, columns in ddl.ADDED_WAREHOUSE.items():
+                missing = [
+                    f"ADD COLUMN {name} {type_}" for name, type_ in columns.items() if name not in standing[table]
+                ]
+                if missing:
+                    session.execute(f"ALTER TABLE {self._quoted}.{table} {', '.join(missing)}")
+        if self._replica and self._writes_replica:
+            with self._replica.session() as replica:
+                database = replica.endpoint.database
+                there = _replica_columns(replica)
+                replica.execute(ddl.COPY_STATUS.format(table=sql.mysql_table(database, "etl_copy_status")))
+                remade, column = ddl.REMADE
+                if column not in there.get(remade, {column}):
+                    replica.execute(f"DROP TABLE {sql.mysql_table(database, remade)}")
+                replica.execute(ddl.RUN_LOCK.format(table=sql.mysql_table(database, "etl_run_lock")))
+                replica.execute(ddl.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status")))
+                # What was made just now lacks none.
+                known = there.get("etl_copy_status", ddl.ADDED_COPY.keys())
+                changes = [f"ADD COLUMN {n} {t}" for n, t in ddl.ADDED_COPY.items() if n not in known]
+                # What is recorded in the transaction of the rows must come and go with it.
+                engine = replica.rows(
+                    "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_NAME = 'etl_copy_status' "
+                    f"AND TABLE_SCHEMA = {sql.mysql_literal(database)}"
+                )[0][0]
+                changes += ["ENGINE = InnoDB"] if engine != "InnoDB" else []
+                if changes:
+                    replica.execute(f"ALTER TABLE etl_copy_status {', '.join(changes)}")
+
+    def begin(self, run_id: str, environment: str, started_at: datetime, tables: int) -> None:
+        """Write down that a run has begun, with so many tables: one that was killed is told from one that never was."""
+        self._warehouse_execute(
+            f"INSERT INTO {self._quoted}.etl_run_history (run_id, environment, started_at, tables) "
+            f"VALUES ({state_sql.postgres_values(run_id, environment, started_at, tables)})"
+        )
+
+    def recording(self, end: str, entry: Entry) -> Recorded:
+        """What was changed at an end → the statement that records it there, for the same transaction."""
+        if end == "replica":
+            return partial(state_sql.recorded_copy, entry)
+        return partial(state_sql.recorded_load, self.namespace, entry)
+
+    def failed(self, run_id: str, outcome: Outcome) -> None:
+        """
+        Write down at both ends that a table failed; what was recorded of it before stays.
+
+        Raises:
+            DatabaseError: one end could not be told; the other was.
+        """
+        # Who has lost the lock knows no more what the table is by now.
+        try:
+            if self._replica and self._writes_replica and not self.locks.lost:
+                with self._replica.session() as replica:
+                    replica.execute(state_sql.failed_copy(outcome.table, run_id))
+        finally:
+            with self.warehouse.session() as session, session.transaction():
+                if self._writes_warehouse and not self.locks.lost:
+                    session.execute(state_sql.failed_load(self.namespace, outcome.table, run_id))
+                session.execute(history_sql.history(self.namespace, run_id, [outcome]))
+            self._recorded.add(outcome.table)
+
+    def history(self, run_id: str, outcome: Outcome) -> None:
+        """Write down what happened to a table whose ends have been recorded; of many tables at once."""
+        with self._lock:
+            self._happened.append(outcome)
+            if len(self._happened) < limits.history_rows:
+                return
+            happened, self._happened = self._happened, []
+        try:
+            self._warehouse_execute(history_sql.history(self.namespace, run_id, happened))
+            self._recorded.update(one.table for one in happened)
+        except ArrowetlError:
+            # No failure of the table that is the last of them: at the run's end it is tried once more.
+            with self._lock:
+                self._happened = happened + self._happened
+
+    def skipped(self, run_id: str, outcomes: Sequence[Outcome], from_source: bool = True) -> None:
+        """
+        Write down at both ends which tables were proven current, all at once.
+
+        Args:
+            from_source: whether that is by the source, and not by a replica that may be behind it.
+        """
+        names = [outcome.table for outcome in outcomes]
+        if not names:
+            return
+        if self._replica and self._writes_replica:
+            with self._replica.session() as replica:
+                replica.execute(state_sql.checked_copy(names, run_id))
+        with self.warehouse.session() as session, session.transaction():
+            if self._writes_warehouse:
+                session.execute(state_sql.checked_load(self.namespace, names, run_id, from_source))
+            session.execute(history_sql.history(self.namespace, run_id, outcomes))
+        self._recorded.update(names)
+
+    def end(self, summary: Summary, pace: Pace | None, way: str, makespan: float) -> None:
+        """
+        Write down what a run did, and the pace it found on its way.
+
+        Args:
+            makespan: what its tables took by themselves, as its workers shared them.
+        """
+        # Those too of which nothing could be written when they ended, and those that were not begun.
+        if left := [outcome for outcome in summary.outcomes if outcome.table not in self._recorded]:
+            self._warehouse_execute(history_sql.history(self.namespace, summary.run_id, left))
+        learned = json.dumps(asdict(pace)) if pace else None
+        planned = {**summary.estimate, "makespan": makespan}
+        self._warehouse_execute(history_sql.ended(self.namespace, summary, learned, way, planned))
+        if any(outcome.flags for outcome in summary.outcomes):
+            self._warehouse_execute(history_sql.flagged(self.namespace, summary.run_id, summary.outcomes))
+
+    def has_published(self, run_id: str, token: str) -> bool:
+        """Whether a transaction was committed of which nobody heard."""
+        # What broke that one may have broken those that wait for their next use.
+        self.warehouse.close()
+        with self.warehouse.session() as session:
+            return session.rows(history_sql.published(self.namespace, run_id)) == [(token,)]
+
+    def replica_version(self, table: str) -> str | None:
+        """Which version of a table the replica has recorded."""
+        if self._replica is None:
+            return None
+        self._replica.close()
+        with self._replica.session() as replica:
+            found = replica.rows(f"SELECT version FROM etl_copy_status WHERE table_name = {sql.mysql_literal(table)}")
+        return found[0][0] if found else None
+
+    def past(self, way: str) -> History:
+        """What tables took in the last runs that went a way, and what these took themselves."""
+        with self.warehouse.session() as session:
+            there = _warehouse_columns(session)
+            if "journey" not in there.get("etl_table_history", ()):
+                return NO_HISTORY
+            tables: dict[tuple[str, Journey], list[Past]] = defaultdict(list)
+            for table, journey, seconds, rows in session.rows(history_sql.past_tables(self.namespace, way)):
+                if journey in _JOURNEYS:
+                    tables[table, Journey(journey)].append(Past(seconds, rows))
+            runs = [PastRun(*row) for row in session.rows(history_sql.past_runs(self.namespace, way))]
+        return History(tables, runs)
+
+    def records(self) -> tuple[dict[str, Record], dict[str, Record]]:
+        """Table → what is recorded of it: at the replica, and at the warehouse."""
+        at_replica = dict[str, Record]()
+        if self._replica:
+            with self._replica.session() as replica:
+                if "as_of" in _replica_columns(replica).get("etl_copy_status", ()):
+                    at_replica = _records(replica.rows(f"SELECT {_RECORD}, last_copied FROM etl_copy_status"))
+        with self.warehouse.session() as session:
+            if "as_of" not in _warehouse_columns(session).get("etl_load_status", ()):
+                return at_replica, {}
+            columns = _RECORD.replace("as_of", "as_of::text")
+            return at_replica, _records(
+                session.rows(f"SELECT {columns}, _loaded_at FROM {self._quoted}.etl_load_status")
+            )
+
+    def remembered(self) -> dict[str, tuple[Coercion, ...]]:
+        """Table → what the last run of it that succeeded had to coerce; nothing of tables that none carried."""
+        with self.warehouse.session() as session:
+            if "coerced" not in _warehouse_columns(session).get("etl_load_status", ()):
+                return {}
+            rows = session.rows(
+                f"SELECT table_name::text, coerced::text FROM {self._quoted}.etl_load_status WHERE coerced IS NOT NULL"
+            )
+        return {name: tuple(map(Coercion.from_json, json.loads(coerced))) for name, coerced in rows}
+
+    def pace(self, way: str) -> Pace | None:
+        """What the last run learned that went the same way, and carried enough to learn something."""
+        with self.warehouse.session() as session:
+            if "pace" not in _warehouse_columns(session).get("etl_run_history", ()):
+                return None
+            rows = session.rows(
+                "SELECT (pace->>'partition_bytes')::bigint, (pace->>'at_a_time')::int "
+                f"FROM {self._quoted}.etl_run_history "
+                f"WHERE way = {sql.postgres_literal(way)} AND pace IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+            )
+        return Pace(*rows[0]) if rows else None
+
+    def seconds_whole(self, way: str) -> dict[str, float]:
+        """Table → the median of what the last runs that went a way took to read it whole."""
+        took: dict[str, list[float]] = defaultdict(list)
+        for (table, journey), past in self.past(way).tables.items():
+            if journey.is_whole_load:
+                took[table] += [one.seconds for one in past]
+        return {table: median(seconds) for table, seconds in took.items()}
+
+    def tables(self) -> list[dict[str, Any]]:
+        """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
+        with self.warehouse.session() as session:
+            there = _warehouse_columns(session)
+            # Until its next run, a warehouse of an earlier version lacks what nobody asks for here.
+            asked = {"etl_load_status", "etl_table_history", "etl_verified"}
+            if not there.keys() >= asked or "flags" not in there["etl_table_history"]:
+                return []
+            rows = session.rows(history_sql.last(self.namespace))
+        found = [dict(zip(history_sql.LAST, row, strict=True)) for row in rows]
+        return [{**one, "flags": json.loads(one["flags"] or "[]")} for one in found]
+
+    def last_run(self) -> dict[str, Any] | None:
+        """The last run that there was; None where there was none."""
+        with self.warehouse.session() as session:
+            if "etl_run_history" not in _warehouse_columns(session):
+                return None
+            rows = session.rows(history_sql.last_run(self.namespace))
+        return dict(zip(history_sql.RUN, rows[0], strict=True)) if rows else None
+
+    def is_at_work(self, run_id: str) -> bool:
+        """Whether a run that has not ended goes on."""
+        with self.warehouse.session() as session:
+            return locks.is_at_work(session, run_id)
+
+    def close(self) -> None:
+        for pool in self._pools():
+            pool.close()
+
+    def _warehouse_execute(self, statement: str) -> None:
+        with self.warehouse.session() as session:
+            session.execute(statement)
+
+
+# A later version may know others.
+_JOURNEYS = frozenset(journey.value for journey in Journey)
+_RECORD = "table_name, version, rows_total, _checked_at, last_primary_value, primary_column_name, as_of"
+
+
+def _records(rows: Iterable[tuple[Any, ...]]) -> dict[str, Record]:
+    return {
+        name: Record(
+            version=state_sql.certain(version),
+            rows=rows_total,
+            checked_at=checked_at and checked_at.replace(tzinfo=UTC),
+            watermark=watermark,
+            watermark_column=column,
+            as_of=state_sql.as_of_from(as_of),
+            changed_at=changed_at and changed_at.replace(tzinfo=UTC),
+        )
+        for name, version, rows_total, checked_at, watermark, column, as_of, changed_at in rows
+    }
+
+
+def _replica_columns(replica: drivers.MySQL) -> dict[str, set[str]]:
+    """Tracking table at the replica → its columns, for those that are there."""
+    question = (
+        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS "
+        "WHERE TABLE_NAME IN ('etl_copy_status', 'etl_partition_status') "
+        f"AND TABLE_SCHEMA = {sql.mysql_literal(replica.endpoint.database)}"
+    )
+    return _by_table(replica.rows(question))
+
+
+def _warehouse_columns(session: drivers.Postgres) -> dict[str, set[str]]:
+    """Tracking table at the warehouse → its columns, for those that are there."""
+    names = ", ".join(map(sql.postgres_literal, sorted(TRACKING)))
+    question = (
+        "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_attribute a ON a.attrelid = c.oid "
+        f"WHERE n.nspname = {sql.postgres_literal(session.endpoint.namespace)} AND c.relkind = 'r' "
+        f"AND c.relname IN ({names}) AND a.attnum > 0 AND NOT a.attisdropped"
+    )
+    return _by_table(session.rows(question))
+
+
+def _by_table(rows: Iterable[tuple[Any, ...]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for table, column in rows:
+        found.setdefault(table, set()).add(column)
+    return found

@@ -1,0 +1,45 @@
+"""
+A partition that a job brings, and another may have brought before: what that one left goes out, if any may come at all.
+
+In the transaction that brings it, at either end alike. The sentences are in
+`sql.partitions`; which rows go out, the ends say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from arrowetl.model.plan import Partition
+from arrowetl.model.result import Coercion
+from arrowetl.state import load_journal_sql
+
+
+class Session(Protocol):
+    """On either end."""
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]: ...
+    def execute(self, statement: str) -> Any: ...
+
+
+def brought_again(
+    session: Session, namespace: str | None, table: str, part: Partition, rows: int, coercions: Sequence[Coercion],
+    out: Iterable[str],
+) -> None:  # fmt: skip
+    """
+    Note once more a partition that could not be noted as new, and take out what is there of it.
+
+    Args:
+        namespace: None at the replica.
+        out: the statements by which rows go out.
+
+    Raises:
+        DataLoadingError: the attempt that it belongs to is over.
+    """
+    if not session.rows(load_journal_sql.is_open(namespace, part)) or not session.rows(
+        load_journal_sql.is_noted(namespace, part)
+    ):
+        raise load_journal_sql.no_more(table, part)
+    session.execute(load_journal_sql.note_again(namespace, part, rows, coercions))
+    for statement in out:
+        session.execute(statement)

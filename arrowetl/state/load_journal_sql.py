@@ -1,0 +1,136 @@
+"""
+What is written down of a load under way: `etl_partition_status`, at both ends, in both languages.
+
+A partition is noted in the transaction that brings it, under its token: a run
+that was killed is gone on with, and a job that was done twice counts once.
+Where jobs can be lost, and go on unseen, each attempt to carry a table has a
+row of its own: who brings rows holds it, and once it is gone nobody can.
+`namespace` is None at the replica.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from arrowetl.errors import DataLoadingError
+from arrowetl.model.plan import Partition
+from arrowetl.model.result import Coercion
+from arrowetl.sql import mysql_literal, postgres_literal, postgres_name
+
+COLUMNS = "table_name, plan, lower_key, upper_key, token, rows_staged, coerced, execution"
+
+
+def note(
+    namespace: str | None, table: str, plan: str, part: Partition, rows: int, coercions: Iterable[Coercion] = ()
+) -> str:
+    """
+    A partition is whole in staging. Changes nothing where it is there already, or the attempt is over.
+
+    Args:
+        plan: by which staging is of one form.
+    """
+    keys = (None if key is None else str(key) for key in (part.lower, part.upper))
+    coerced = json.dumps([coercion.as_json() for coercion in coercions])
+    values = _literals(namespace, (table, plan, *keys, part.token, rows, coerced, part.execution))
+    place = _place(namespace)
+    if part.attempt is None:
+        return f"INSERT INTO {place} ({COLUMNS}) VALUES ({values})"
+    held = f"FROM {place} AS attempt WHERE token = {_literal(namespace, part.attempt)}"
+    if namespace is None:
+        # What is read of the table it writes, MySQL reads first.
+        return f"INSERT IGNORE INTO {place} ({COLUMNS}) SELECT {values} {held} LOCK IN SHARE MODE"
+    return (
+        f"WITH attempt AS (SELECT {held} FOR SHARE) INSERT INTO {place} ({COLUMNS}) SELECT {values} FROM attempt "
+        "ON CONFLICT (token) DO NOTHING RETURNING 1"
+    )
+
+
+def note_again(namespace: str | None, part: Partition, rows: int, coercions: Iterable[Coercion] = ()) -> str:
+    """The same of one that was brought before, and is brought anew."""
+    coerced = json.dumps([coercion.as_json() for coercion in coercions])
+    rows_, said, execution = (_literal(namespace, value) for value in (rows, coerced, part.execution))
+    return (
+        f"UPDATE {_place(namespace)} SET rows_staged = {rows_}, coerced = {said}, execution = {execution} "
+        f"WHERE token = {_literal(namespace, part.token)}"
+    )
+
+
+def is_noted(namespace: str | None, part: Partition) -> str:
+    """A row where a partition was brought before, which is this transaction's to change from then on."""
+    return f"SELECT token FROM {_place(namespace)} WHERE token = {_literal(namespace, part.token)} FOR UPDATE"
+
+
+def is_open(namespace: str | None, part: Partition) -> str:
+    """A row where the attempt is not over, and will not be for as long as the transaction."""
+    locks = "LOCK IN SHARE MODE" if namespace is None else "FOR SHARE"
+    return f"SELECT token FROM {_place(namespace)} WHERE token = {_literal(namespace, part.attempt)} {locks}"
+
+
+def no_more(table: str, part: Partition) -> DataLoadingError:
+    """What is told to a job that was lost, and comes too late."""
+    return DataLoadingError(
+        f"{table}[{part.index}]: the attempt that it belongs to is over; nothing of it was kept",
+        "run again",
+        transient=True,
+    )
+
+
+def begin(namespace: str | None, table: str, attempt: str) -> str:
+    """From now on a table may be brought partitions by an attempt to carry it."""
+    values = _literals(namespace, (table, "", None, None, attempt, 0, None, None))
+    return f"INSERT INTO {_place(namespace)} ({COLUMNS}) VALUES ({values})"
+
+
+def seal(namespace: str | None, attempt: str) -> str:
+    """From now on it may not; waits for whoever is bringing one."""
+    return f"DELETE FROM {_place(namespace)} WHERE token = {_literal(namespace, attempt)}"
+
+
+def executions(namespace: str | None, table: str) -> str:
+    """Token and execution of the partitions that are whole in a table's staging."""
+    return f"SELECT token, execution FROM {_place(namespace)} WHERE table_name = {_literal(namespace, table)}"
+
+
+def whole(namespace: str | None, table: str, plan: str) -> str:
+    """Lower and upper key, token, rows and coercions of the partitions that are whole in staging, by one plan."""
+    return (
+        f"SELECT lower_key, upper_key, token, rows_staged, coerced FROM {_place(namespace)} "
+        f"WHERE table_name = {_literal(namespace, table)} AND plan = {_literal(namespace, plan)}"
+    )
+
+
+def whole_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
+    """Token → partition and its coercions, of what `whole` asks."""
+    return {
+        token: (
+            Partition(0, lower and int(lower), upper and int(upper), rows=int(count), token=token),
+            tuple(map(Coercion.from_json, json.loads(coerced or "[]"))),
+        )
+        for lower, upper, token, count, coerced in rows
+    }
+
+
+def forget(namespace: str | None, table: str, kept: Iterable[str] = ()) -> str:
+    """Nothing more is known of a table's staging, or only of the partitions with the tokens named."""
+    named = _literals(namespace, kept)
+    place = f"FROM {_place(namespace)}"
+    if namespace is None:
+        # By a scan, InnoDB would lock the rows of all tables, and wait for whoever brings some of theirs.
+        place = "p FROM etl_partition_status p FORCE INDEX (table_name)"
+    return f"DELETE {place} WHERE table_name = {_literal(namespace, table)}" + (
+        f" AND token NOT IN ({named})" if named else ""
+    )
+
+
+def _place(namespace: str | None) -> str:
+    return "etl_partition_status" if namespace is None else f"{postgres_name(namespace)}.etl_partition_status"
+
+
+def _literal(namespace: str | None, value: object) -> str:
+    return mysql_literal(value) if namespace is None else postgres_literal(value)
+
+
+def _literals(namespace: str | None, values: Iterable[object]) -> str:
+    return ", ".join(_literal(namespace, value) for value in values)

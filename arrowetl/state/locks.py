@@ -1,0 +1,181 @@
+"""
+What keeps two runs apart: a lock at each end, held in a session of its own, and who may switch tables there.
+
+A lock whose session was lost is lost in silence: `require_lock` asks the
+sessions that hold it, and `take` writes down at both ends whose the switching
+is, which `fence` proves again in the transaction of every switch.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from arrowetl import drivers, limits, sql
+from arrowetl.errors import ArrowetlError, DatabaseConnectionError, DatabaseQueryError, LockedError, LockLostError
+from arrowetl.model.connection import Endpoint
+from arrowetl.state import fence_sql
+
+
+class Locks:
+    """
+    Those of one run.
+
+    Args:
+        replica: None where nobody asks about it.
+        writes_replica: whether the run switches tables there; so `writes_warehouse`.
+    """
+
+    def __init__(
+        self,
+        replica: drivers.Pool[drivers.MySQL] | None,
+        warehouse: drivers.Pool[drivers.Postgres],
+        writes_replica: bool,
+        writes_warehouse: bool,
+    ) -> None:
+        self._replica, self._warehouse = replica, warehouse
+        self._writes_replica, self._writes_warehouse = writes_replica, writes_warehouse
+        self._holding, self._held = threading.Lock(), list[tuple[drivers.Postgres | drivers.MySQL, str]]()
+        """The sessions that hold the run's locks, each with the question whether it does."""
+        self._believed_until = -math.inf
+        self.lost: LockLostError | None = None
+        """That the run's lock was found to be lost."""
+
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        """
+        Keep other runs away from the ends this run writes, for as long as the block lasts.
+
+        Raises:
+            LockedError: another run is at work, which is told.
+            DatabaseConnectionError: a pooler gives nobody a session of one's own.
+        """
+        with ExitStack() as held:
+            warehouse = held.enter_context(self._warehouse.session())
+            with self._warehouse.session() as other:
+                drivers.require_one_each(warehouse, other)
+            number = _number(warehouse.endpoint)
+            if not warehouse.rows(f"SELECT pg_try_advisory_lock({number})")[0][0]:
+                raise _locked(warehouse.endpoint, warehouse.rows(sql.holder_of(number)))
+            held.callback(_quietly, warehouse.execute, f"SELECT pg_advisory_unlock({number})")
+            # Whoever finds the lock taken is shown this.
+            holder = f"arrowetl run {run_id} on {socket.gethostname()}"[: limits.postgres_name_bytes]
+            warehouse.execute(f"SET application_name = {sql.postgres_literal(holder)}")
+            self._held = [(warehouse, sql.holds(number))]
+            held.callback(self._held.clear)
+            if self._replica:
+                replica = held.enter_context(self._replica.session())
+                name = sql.mysql_literal(f"arrowetl {sql.lock_number(replica.endpoint.database)}")
+                if replica.rows(f"SELECT GET_LOCK({name}, 0)")[0][0] != 1:
+                    raise _locked(replica.endpoint, replica.rows(sql.mysql_holder_of(name)))
+                held.callback(_quietly, replica.rows, f"SELECT RELEASE_LOCK({name})")
+                self._held.append((replica, sql.mysql_holds(name)))
+            yield
+
+    def require_lock(self) -> None:
+        """
+        The run still has its locks, as the sessions say that hold them, or said a moment ago.
+
+        Raises:
+            LockLostError: it has not; then, and ever after.
+        """
+        with self._holding:
+            if not self.lost and time.monotonic() > self._believed_until:
+                found = (_not_held(session, question) for session, question in tuple(self._held))
+                self.lost = next((lost for lost in found if lost), None)
+                self._believed_until = time.monotonic() + limits.lock_believed_seconds
+        if self.lost:
+            raise self.lost
+
+    def take(self, run_id: str) -> None:
+        """
+        From now on this run alone may switch tables: whoever is at it is waited for.
+
+        The mark is written by the sessions that hold the locks: one that was ended cannot write it, and take the
+        switching from the run that has the lock now.
+
+        Raises:
+            LockedError: some run, whose lock was lost, goes on switching a table.
+            LockLostError: the lock was lost before this.
+        """
+        run, waited = sql.run_mark(run_id), limits.lock_seconds
+        for holding, _ in tuple(self._held):
+            endpoint = holding.endpoint
+            is_warehouse = endpoint.name == "warehouse"
+            if not (self._writes_warehouse if is_warehouse else self._writes_replica):
+                continue
+            with ExitStack() as held:
+                if not is_warehouse:
+                    assert self._replica is not None
+                    # A session of MySQL before 5.7.5 has one lock, and this one the run's.
+                    other = held.enter_context(self._replica.session())
+                    lock = fence_sql.switching(endpoint.database)
+                    if other.rows(f"SELECT GET_LOCK({lock}, {waited})")[0][0] != 1:
+                        raise _switching(endpoint, waited)
+                    held.callback(_quietly, other.rows, f"SELECT RELEASE_LOCK({lock})")
+                try:
+                    holding.execute(fence_sql.taken(endpoint.namespace if is_warehouse else None, run, run_id))
+                except DatabaseConnectionError as error:
+                    self.lost = _lost(endpoint, error.message)
+                    raise self.lost from error
+                except DatabaseQueryError as error:
+                    waits = error.code in ("55P03", _LOCK_WAIT)
+                    raise _switching(endpoint, waited) if waits else error from error
+        self.require_lock()
+
+
+def _not_held(session: drivers.Postgres | drivers.MySQL, question: str) -> LockLostError | None:
+    """That a session has not the lock that it should."""
+    try:
+        is_held, why = bool(session.rows(question)[0][0]), "another one has its session"
+    except ArrowetlError as error:
+        is_held, why = False, error.message
+    return None if is_held else _lost(session.endpoint, why)
+
+
+def is_at_work(warehouse: drivers.Postgres, run_id: str) -> bool:
+    """Whether a run has its lock: one that was killed has none."""
+    holders = warehouse.rows(sql.holder_of(_number(warehouse.endpoint)))
+    return any(str(holder).startswith(f"arrowetl run {run_id} ") for holder, _ in holders)
+
+
+def _number(warehouse: Endpoint) -> int:
+    return sql.lock_number(f"arrowetl {warehouse.database} {warehouse.namespace}")
+
+
+def _quietly(say: Callable[[str], Any], statement: str) -> None:
+    # A lock whose session is gone is gone itself; that is no failure of the run.
+    with suppress(ArrowetlError):
+        say(statement)
+
+
+def _locked(endpoint: Endpoint, holders: Sequence[tuple[Any, ...]]) -> LockedError:
+    who = next((f": {name}, since {since:%Y-%m-%d %H:%M:%S} UTC" for name, since in holders if name and since), "")
+    return LockedError(
+        f"{endpoint}: another run is at work there{who}",
+        "wait for it to end; `arrowetl status` shows what it has done",
+    )
+
+
+def _switching(endpoint: Endpoint, seconds: int) -> LockedError:
+    return LockedError(
+        f"{endpoint}: a run that has lost its lock is switching a table there, and did not come to an end within "
+        f"{seconds} seconds",
+        "end that run, or its sessions at the server, and run again",
+    )
+
+
+def _lost(endpoint: Endpoint, why: str) -> LockLostError:
+    return LockLostError(
+        f"{endpoint}: the run's lock there was lost ({why}); from then on it has switched and recorded nothing",
+        "see what ended the session (an administrator, a restart, a limit upon idle sessions, the network, a machine "
+        "that slept), and run again: what was switched before is recorded, and stands",
+    )
+
+
+_LOCK_WAIT = 1205

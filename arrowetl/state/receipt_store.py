@@ -1,0 +1,116 @@
+"""
+Receipts of runs and verifications, and what was verified, kept at the warehouse.
+
+Beside the ledger, whose tables tell what is there: here is what proves it.
+What a receipt says is `receipt`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from arrowetl import drivers, limits
+from arrowetl._version import __version__
+from arrowetl.model.state import Known
+from arrowetl.sql import postgres_literal, postgres_name, postgres_table
+from arrowetl.state import ddl, receipt_sql
+from arrowetl.state.receipt import digest
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Of the program and of what it stands on."""
+    return {"arrowetl": __version__, "python": platform.python_version(), **drivers.versions()}
+
+
+class Archive:
+    """
+    The tables `etl_receipts` and `etl_verified` of a warehouse.
+    """
+
+    def __init__(self, pool: drivers.Pool[drivers.Postgres]) -> None:
+        """
+        Args:
+            pool: sessions on the warehouse; somebody else's, who closes it.
+        """
+        self._pool = pool
+        self.namespace = pool.endpoint.namespace
+
+    def remembered(self) -> dict[str, Known]:
+        """Table → what its last verification found; nothing where none was kept."""
+        with self._pool.session() as session:
+            if not self._is_there(session):
+                return {}
+            return receipt_sql.known_from(session.rows(receipt_sql.verified(self.namespace)))
+
+    def differing(self) -> frozenset[str]:
+        """Tables of which a verification found that they differ, as they still stand at the warehouse."""
+        with self._pool.session() as session:
+            if not self._is_there(session):
+                return frozenset()
+            return frozenset(table for (table,) in session.rows(receipt_sql.still_differing(self.namespace)))
+
+    def broken(self) -> str | None:
+        """
+        Of the last receipts the first that is not as it was written, or whose one before is gone; None where all are.
+        """
+        with self._pool.session() as session:
+            if not self._is_there(session):
+                return None
+            rows = session.rows(receipt_sql.receipts(self.namespace, limits.receipts_checked))
+        before: str | None = None
+        for number, (run_id, text, kept) in enumerate(reversed(rows)):
+            said = json.loads(text)
+            if digest(said) != kept or (number and said["previous"] != before):
+                return str(run_id)
+            before = kept
+        return None
+
+    def keep(
+        self,
+        run_id: str,
+        receipt: Callable[[str | None], Mapping[str, Any]],
+        known: Mapping[str, Known] | None = None,
+        differing: Mapping[str, str | None] | None = None,
+        mended: Collection[str] = (),
+    ) -> str:
+        """
+        Write a receipt down, and what was verified.
+
+        Args:
+            receipt: digest of the receipt before → what this one says.
+            known: table → what is to be remembered of it.
+            differing: tables that were found to differ → the version of them.
+            mended: tables that were found so before, and are no more.
+
+        Returns:
+            Its digest.
+
+        Raises:
+            DatabaseError: nothing of it was.
+        """
+        with self._pool.session() as session, session.transaction():
+            if not self._is_there(session):
+                for statement in ddl.WAREHOUSE_TABLES:
+                    session.execute(statement.format(namespace=postgres_name(self.namespace)))
+            session.execute(receipt_sql.one_at_a_time(self.namespace))
+            before = session.rows(receipt_sql.last_digest(self.namespace))
+            said = receipt(before[0][0] if before else None)
+            session.execute(receipt_sql.kept(self.namespace, run_id, said, digest(said), datetime.now(UTC)))
+            if mended:
+                session.execute(receipt_sql.mended(self.namespace, mended))
+            if known:
+                session.execute(receipt_sql.remember(self.namespace, known))
+            if differing:
+                session.execute(receipt_sql.differing(self.namespace, run_id, differing, datetime.now(UTC)))
+        return digest(said)
+
+    def _is_there(self, session: drivers.Postgres) -> bool:
+        places = [postgres_table(self.namespace, name) for name in ("etl_receipts", "etl_verified")]
+        asked = " AND ".join(f"to_regclass({postgres_literal(place)}) IS NOT NULL" for place in places)
+        return bool(session.rows(f"SELECT {asked}")[0][0])

@@ -1,0 +1,167 @@
+"""
+Personal values → what stands for them at both ends.
+
+A masked column is read as usual and changed here, before its first byte is
+written anywhere: pure, arrays in and arrays out. Which column is masked, and
+how, a person says in tables.yml; `table_plan` refuses what cannot be, and the key
+comes from the environment and goes nowhere.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arrowetl.errors import DataExtractionError, EnvironmentError
+from arrowetl.model.plan import Column, Field
+from arrowetl.types.mapping import rule_of
+from arrowetl.types.rules import LETTERS, MASKED_TEXT, NULLIFIED, UNSAID, characters
+
+MASKS = ("hash", "nullify", "partial")
+KEY_VARIABLE = "ARROWETL_MASK_KEY"
+KEY_CHARACTERS_MIN = 16
+
+# 128 bits in hexadecimal where there is room, and no fewer than 64.
+_HASH_CHARACTERS, _HASH_CHARACTERS_MIN = 32, 16
+_STARS = "***"
+_DATES = ("date", "datetime", "timestamp")
+
+
+def refused(column: Column, mask: str, key: Sequence[str]) -> str | None:
+    """
+    Why a column cannot be masked so, in words; None where it can.
+
+    Args:
+        key: the columns of the primary key.
+
+    >>> refused(Column("SSN", "varchar", "varchar(9)"), "hash", ())
+    'a hash has 16 characters at least, and there is room for 9'
+    """
+    if column.name in key:
+        return "it is of the primary key, by which rows are told apart"
+    is_text, room = column.data_type in LETTERS, characters(column)
+    if mask == "hash":
+        if column.data_type == "bigint":
+            return None
+        if not is_text:
+            return "only texts and bigint can be hashed"
+        if room is not None and room < _HASH_CHARACTERS_MIN:
+            return f"a hash has {_HASH_CHARACTERS_MIN} characters at least, and there is room for {room}"
+    if mask == "partial":
+        if column.data_type in _DATES:
+            return None
+        if not is_text:
+            return "only texts and dates can be masked in part"
+        if room is not None and room <= len(_STARS):
+            return f"{room} characters are too few to show one of them"
+    return None
+
+
+def refused_type(field: Field, mask: str) -> str | None:
+    """Why a column that is carried as a type somebody asked for cannot be masked so; None where it can."""
+    rule, kind = rule_of(field), field.type_postgres.partition("(")[0]
+    stays_text = field.column.data_type in LETTERS and kind in ("text", "varchar", "char")
+    if mask == "nullify" or not rule.request or stays_text or rule.converts == "datetime":
+        return None
+    return f"not as {field.type_postgres}; leave out its type, or nullify it"
+
+
+def masked(field: Field, mask: str) -> Field:
+    """The field as both ends get it; its SQL and type at the warehouse stay, where the mask is of the same kind."""
+    if mask == "nullify":
+        # The replica's column has to take a NULL.
+        return replace(field, column=replace(field.column, nullable=True, extra=""), rule=NULLIFIED.name, mask=mask)
+    rule = MASKED_TEXT.name if field.column.data_type in LETTERS else field.rule
+    return replace(field, rule=rule, mask=mask)
+
+
+def applied(table: pa.Table, fields: Sequence[Field], key: bytes | None) -> pa.Table:
+    """
+    The rows with their masks on.
+
+    Args:
+        table: the columns of `fields`, in order, as the select gave them.
+        key: of the hashes; None where the rows come from the replica, which has them masked.
+
+    Raises:
+        EnvironmentError: something is to be hashed, and there is no key.
+    """
+    for index, field in enumerate(fields):
+        if field.mask in ("hash", "partial"):
+            try:
+                column = _as_carried(table.column(index), field, key)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError):
+                # Their words hold the value.
+                raise DataExtractionError(
+                    f"{field.column.name}: a value cannot be masked by {field.mask}",
+                    "exclude the column, or nullify it",
+                ) from None
+            table = table.set_column(index, table.schema.field(index).name, column)
+    return table
+
+
+def _as_carried(column: pa.ChunkedArray, field: Field, key: bytes | None) -> pa.ChunkedArray:
+    if field.rule == MASKED_TEXT.name and pc.any(pc.equal(column, pa.scalar(UNSAID, column.type))).as_py():
+        raise DataExtractionError(
+            f"{field.column.name}: a text too large for the source to say", "raise max_allowed_packet there"
+        )
+    if key is not None:
+        column = _masked(column, field, key)
+    return column.cast(pa.string()) if field.rule == MASKED_TEXT.name else column
+
+
+def mark(key: bytes) -> str:
+    """By which another key is noticed, and which tells nothing of it."""
+    return hmac.digest(key, b"arrowetl", "sha256").hex()[:16] if key else ""
+
+
+def _masked(column: pa.ChunkedArray, field: Field, key: bytes) -> pa.ChunkedArray:
+    if field.mask == "partial":
+        return _year(column, field) if field.column.data_type in _DATES else _each(column, _first_letter)
+    if not key:
+        raise EnvironmentError(f"{field.column.name} is to be hashed, and {KEY_VARIABLE} is not set", "set it")
+    if field.rule != MASKED_TEXT.name:
+        return _each(column, lambda number: _number(number, key))
+    room = characters(field.column) or _HASH_CHARACTERS
+    return _each(
+        column, lambda text: _digest(text, key).hex()[: min(room, _HASH_CHARACTERS)].encode() if text else text
+    )
+
+
+def _each(column: pa.ChunkedArray, function: Callable[[Any], Any]) -> pa.ChunkedArray:
+    """Each different value once: names and numbers of patients come again and again."""
+    encoded = pc.dictionary_encode(column).unify_dictionaries()
+    values = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], column.type)
+    became = pa.array([function(value.as_py()) for value in values], values.type)
+    return pa.chunked_array([became.take(chunk.indices) for chunk in encoded.chunks], column.type)
+
+
+def _digest(value: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, value, "sha256")
+
+
+def _number(number: int, key: bytes) -> int:
+    """63 bits; 0 stays 0, which refers to nothing."""
+    return (int.from_bytes(_digest(str(number).encode(), key)[:8], "big") >> 1) or 1 if number else 0
+
+
+def _first_letter(text: bytes) -> bytes:
+    """The first letter of what is longer than the stars; '' stays ''."""
+    said = text.decode("utf-8", "replace")
+    return ((said[0] if len(said) > len(_STARS) else "") + _STARS).encode() if said else b""
+
+
+def _year(column: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
+    """yyyymmdd[hhmmss] → the first of January; a zero date stays one."""
+    below, january = (10_000, 101) if field.column.data_type == "date" else (10_000_000_000, 101_000_000)
+    year = pc.divide(column.cast(pa.int64(), safe=False), below)
+    first = pc.add(pc.multiply(year, below), january)
+    if field.column.data_type == "timestamp":
+        # Which begins a second after its year.
+        first = pc.if_else(pc.equal(year, 1970), pc.add(first, 1), first)
+    return pc.if_else(pc.greater(year, 0), first, pa.scalar(0, pa.int64())).cast(column.type)

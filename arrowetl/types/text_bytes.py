@@ -1,0 +1,34 @@
+"""
+Whether a column of text has certain bytes anywhere, which it seldom has.
+
+Pure. All of a column's texts lie behind one another in one buffer: the C
+library looks through it at memory's speed, where a look at each text costs 20
+to 50 ns. `to_postgres` asks for NUL, `to_infile` for what is to be escaped.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def holds(column: pa.ChunkedArray, characters: str) -> bool:
+    """
+    Whether some text has one of these characters, which are ASCII.
+
+    >>> holds(pa.chunked_array([["a", None, "b\\\\tc"]]), "\\\\t\\\\n")
+    True
+    >>> holds(pa.chunked_array([pa.array(["\\\\t", "a"])]).slice(1), "\\\\t\\\\n")
+    False
+    """
+    return any(_in_chunk(chunk, characters) for chunk in column.chunks)
+
+
+def _in_chunk(chunk: pa.Array, characters: str) -> bool:
+    if pa.types.is_string_view(chunk.type):
+        chunk = chunk.cast(pa.large_string())
+    _, edges, texts = chunk.buffers()
+    if not len(chunk) or texts is None:
+        return False
+    offsets = memoryview(edges).cast("q" if chunk.type == pa.large_string() else "i")
+    held = bytes(memoryview(texts)[offsets[chunk.offset] : offsets[chunk.offset + len(chunk)]])
+    return any(character.encode() in held for character in characters)

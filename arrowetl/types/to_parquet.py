@@ -1,0 +1,131 @@
+"""
+What stands in a Parquet file for a value of the warehouse, and what is told of it there.
+
+Pure Arrow. A file opens in DuckDB, polars and pandas with the types of here:
+where Parquet, or one of these, has no type for a value, the table says what
+stands for it. `snapshot` writes the files.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arrowetl.model.plan import Field
+from arrowetl.types.mapping import digits_of
+
+# What no other program's days go back to, or on to, is NULL, and counted; so are numbers that are none.
+_FINITE = "CASE WHEN isfinite({c}) AND {c} >= '0001-01-01' THEN {c} END"
+_BEYOND = dict.fromkeys(("date", "timestamp", "timestamptz"), "NOT (isfinite({c}) AND {c} >= '0001-01-01')")
+_A_NUMBER = "{c}::text ~ '^-?[0-9.]+$'"
+
+# PostgreSQL's type → Parquet's, in Arrow's words; how the warehouse's value is selected (`{c}` is its quoted name); and
+# what is to be known of it.
+_STANDS: Mapping[str, tuple[pa.DataType, str, str]] = {
+    "smallint": (pa.int16(), "{c}", ""),
+    "integer": (pa.int32(), "{c}", ""),
+    "bigint": (pa.int64(), "{c}", ""),
+    "real": (pa.float32(), "{c}", ""),
+    "double precision": (pa.float64(), "{c}", ""),
+    "boolean": (pa.bool_(), "{c}", ""),
+    "date": (pa.date32(), _FINITE, ""),
+    "timestamp": (pa.timestamp("us"), _FINITE, ""),
+    "timestamptz": (pa.timestamp("us", "UTC"), _FINITE, ""),
+    "time": (pa.time64("us"), "{c}", ""),
+    "interval": (pa.int64(), "(extract(epoch FROM {c}) * 1000000)::bigint", "microseconds"),
+    "bytea": (pa.binary(), "{c}", ""),
+    "inet": (pa.string(), "host({c})", ""),
+}
+TEXT: tuple[pa.DataType, str, str] = (pa.string(), "{c}::text", "")
+# DuckDB and polars read no decimal of more digits.
+_DIGITS_MAX = 38
+
+
+def stands(type_postgres: str) -> tuple[pa.DataType, str, str]:
+    """
+    What stands for a type of the warehouse: Arrow's type, how it is selected there, its unit.
+
+    >>> stands("numeric(10,2)")[0], stands("numeric(65,30)")[0], stands("jsonb")[0]
+    (Decimal128Type(decimal128(10, 2)), DataType(string), DataType(string))
+    """
+    name, digits = type_postgres.partition("(")[0], digits_of(type_postgres)
+    if name == "numeric" and len(digits) == 2 and digits[0] <= _DIGITS_MAX:
+        return pa.decimal128(digits[0], digits[1]), f"CASE WHEN {_A_NUMBER} THEN {{c}}::text END", ""
+    if name == "numeric":
+        return (*TEXT[:2], "a decimal number")
+    return _STANDS.get(name, TEXT)
+
+
+def told(type_postgres: str) -> str:
+    """
+    What stands in a file for a rule's type, in words.
+
+    >>> told("numeric({p},{s})"), told("interval"), told("jsonb")
+    ('decimal128(p, s); string past 38 digits', 'int64, microseconds', 'string')
+    """
+    if "{" in type_postgres:
+        return f"decimal128(p, s); string past {_DIGITS_MAX} digits"
+    type_, _, unit = stands(type_postgres)
+    return f"{type_}, {unit}" if unit else str(type_)
+
+
+def beyond(type_postgres: str) -> str | None:
+    """SQL that is true of the warehouse's values that no file has; None where there are none."""
+    name = type_postgres.partition("(")[0]
+    if name == "numeric" and "(" in type_postgres:
+        return f"COALESCE(NOT ({_A_NUMBER}), FALSE)"
+    return f"COALESCE({_BEYOND[name]}, FALSE)" if name in _BEYOND else None
+
+
+def from_arrow(column: pa.ChunkedArray, type_postgres: str, wanted: pa.DataType) -> pa.ChunkedArray:
+    """
+    What COPY would have been given, as the file has it.
+
+    Args:
+        wanted: what `stands` for the type.
+    """
+    if column.type == wanted:
+        return column
+    if type_postgres == "jsonb":
+        # Its wire form begins with a byte of its version.
+        column = pc.binary_replace_slice(column, 0, 1, b"")
+    elif type_postgres == "uuid":
+        return _each(column, lambda value: str(uuid.UUID(bytes=value)))
+    elif type_postgres == "inet":
+        # Its wire form begins with the family, the length of the mask, a flag and the address's length.
+        return _each(column, lambda value: _address(value[4:]))
+    elif pa.types.is_decimal(column.type) and wanted == pa.string():
+        return _each(column, lambda value: f"{value:f}")
+    elif pa.types.is_uint64(column.type):
+        return column.cast(pa.decimal128(20, 0)).cast(wanted)
+    return column.cast(wanted)
+
+
+def _address(packed: bytes) -> str:
+    """As PostgreSQL writes it."""
+    address = ip_address(packed)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return f"::ffff:{mapped}" if mapped else str(address)
+
+
+def _each(column: pa.ChunkedArray, said: Callable[[Any], str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array([None if v is None else said(v) for v in column.to_pylist()], pa.string())])
+
+
+def field_of(name: str, type_postgres: str, field: Field | None) -> pa.Field:
+    """A column of a file, with what it is at the warehouse and at its origin in its metadata."""
+    type_, _, unit = stands(type_postgres)
+    told = {"postgres": type_postgres}
+    if unit:
+        told["unit"] = unit
+    if field:
+        told["mysql"] = field.column.column_type
+        told["rule"] = field.rule
+        told["mask"] = field.mask or ""
+    return pa.field(name, type_, metadata={"arrowetl": json.dumps({k: v for k, v in told.items() if v})})

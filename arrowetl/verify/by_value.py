@@ -1,0 +1,99 @@
+"""
+A range of a table at all three ends, value by value in Arrow.
+
+What checksums cannot say is found here: documents, of which the warehouse
+keeps the meaning and not the spelling, and rows that a server has no room to
+say. `verify` decides where it is asked; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from arrowetl.checksums import arrow_diff
+from arrowetl.model.plan import Partition, TablePlan
+from arrowetl.model.verdict import Difference
+from arrowetl.pipeline import find_changes
+from arrowetl.source.reader import Source
+from arrowetl.types import from_postgres, to_postgres
+from arrowetl.verify.drilldown import Telling
+from arrowetl.warehouse.loader import Warehouse
+
+
+@dataclass(frozen=True)
+class Deep:
+    """What was found of a range."""
+
+    rows: dict[str, int]
+    differences: int
+    differing: list[Difference]
+
+
+def compared(
+    source: Source, replica: Source, warehouse: Warehouse, plan: TablePlan, part: Partition, telling: Telling, room: int
+) -> Deep:
+    """
+    Every value of a range, at the replica as it was read, at the warehouse as the source's becomes there.
+
+    Raises:
+        DatabaseError, DataExtractionError: one of them could not be read.
+    """
+    read, rows, at_replica = find_changes.both(source, replica, plan, part)
+    counts = {"source": rows.num_rows, "replica": at_replica.num_rows}
+    number, found = _told("replica", rows, at_replica, read, telling, room)
+    del at_replica
+    wanted, _ = to_postgres.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
+    there = warehouse.rows(read, part)
+    counts["warehouse"] = there.num_rows
+    more, others = _told(
+        "warehouse", from_postgres.as_read_back(wanted, read.fields), there, read, telling, room - len(found)
+    )
+    return Deep(counts, number + more, found + others)
+
+
+def _told(
+    end: str, ours: pa.Table, theirs: pa.Table, plan: TablePlan, telling: Telling, room: int
+) -> tuple[int, list[Difference]]:
+    names = [field.column.name for field in plan.fields]
+    left, right = arrow_diff.apart(ours, theirs)
+    rows = [ours.rename_columns(names).take(left), theirs.rename_columns(names).take(right)]
+    key = [field.column.name for field in telling.key]
+    keys = [list(zip(*(one.column(name).to_pylist() for name in key), strict=True)) if key else [] for one in rows]
+    places = {value: place for place, value in enumerate(keys[1])}
+    pairs: list[tuple[int | None, int | None]] = []
+    for place in range(rows[0].num_rows):
+        pairs.append((place, places.pop(keys[0][place], None) if key else None))
+    pairs += [(None, other) for other in (places.values() if key else range(rows[1].num_rows))]
+    found = []
+    for mine, other in pairs[:room]:
+        kind = "extra" if mine is None else "missing" if other is None else "changed"
+        at = () if not key else keys[0][mine] if mine is not None else keys[1][other or 0]
+        named = telling.named([_text(value) for value in at])
+        found.append(Difference(end, kind, named, **_columns(rows, mine, other, telling)))
+    return len(pairs), found
+
+
+def _columns(rows: Sequence[pa.Table], mine: int | None, other: int | None, telling: Telling) -> dict[str, Any]:
+    """Which columns differ, by digests and, where they may be shown, values."""
+    if mine is None or other is None:
+        return {"values": {} if telling.shows else None}
+    both = {
+        name: (ours, theirs)
+        for name in rows[0].column_names
+        if (ours := _text(rows[0].column(name)[mine].as_py())) != (theirs := _text(rows[1].column(name)[other].as_py()))
+    }
+    return {
+        "columns": tuple(both),
+        "digests": {name: (telling.digest(a), telling.digest(b)) for name, (a, b) in both.items()},
+        "values": both if telling.shows else None,
+    }
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return None if value is None else repr(value) if isinstance(value, float) else str(value)

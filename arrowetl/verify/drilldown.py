@@ -1,0 +1,203 @@
+"""
+From a range whose checksums differ to the rows that do, and the columns of these.
+
+Two ends are asked the same questions: groups of rows by their checksum's
+remainder, then the rows of the groups that differ, then the columns of the
+first of those rows. Nothing is written, and no more leaves a server than what
+differs. `verify` decides which ranges; `sql.sums` has the questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from arrowetl import limits
+from arrowetl.checksums import row_checksums
+from arrowetl.model.dialect import INTEGERS
+from arrowetl.model.plan import Field, Partition
+from arrowetl.model.verdict import Difference
+from arrowetl.types.mapping import canonical
+
+Row = tuple[int, tuple[str | None, ...]]
+"""A row's checksum, and the texts of its key."""
+
+
+class Answering(Protocol):
+    """An end that can be asked."""
+
+    def answers(self, question: str) -> list[tuple[Any, ...]]: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A table at one end."""
+
+    name: str
+    end: Answering
+    side: row_checksums.Side
+
+    @property
+    def at_warehouse(self) -> bool:
+        return self.name == "warehouse"
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How rows that differ are told."""
+
+    fields: Sequence[Field]
+    key: Sequence[Field]
+    """Those that tell rows apart."""
+    shows: bool
+    """Whether values may be shown."""
+    salt: bytes
+
+    @classmethod
+    def of(cls, fields: Sequence[Field], key: Sequence[Field], shows: bool) -> Telling:
+        """With digests that say nothing outside of this verification: names could be guessed from a list otherwise."""
+        return cls(fields, key, shows, secrets.token_bytes(16))
+
+    def fields_by(self, way: str) -> list[Field]:
+        """The fields that can be compared in a way."""
+        return [field for field in self.fields if way == row_checksums.IMAGES or canonical(field)]
+
+    def named(self, texts: Sequence[str | None]) -> dict[str, Any]:
+        return {f.column.name: self._value(f, text) for f, text in zip(self.key, texts, strict=True)}
+
+    def digest(self, value: Any) -> str:
+        """
+        Of a value as text; NULL is told as such.
+        """
+        if value is None:
+            return "NULL"
+        return hashlib.blake2b(str(value).encode(), digest_size=6, key=self.salt).hexdigest()
+
+    def _value(self, field: Field, text: str | None) -> Any:
+        if text is not None and field.column.data_type in INTEGERS:
+            return int(text)
+        return text if self.shows or text is None else f"#{self.digest(text)}"
+
+
+class UnsaidError(Exception):
+    """An end has no room to say some row: no checksum tells what is in the range."""
+
+
+def apart(left: Asked, right: Asked, way: str, part: Partition, rows: int) -> tuple[list[Row], list[Row]]:
+    """
+    The rows of a range that only the one, and only the other end has.
+
+    Args:
+        rows: about how many the range has.
+
+    Raises:
+        UnsaidError: of some row there is no checksum.
+    """
+    count, among = max(1, rows // limits.verified_group_rows), None
+    if count > 1:
+        here, there = (_groups(one, way, part, count) for one in (left, right))
+        differing = [group for group in here.keys() | there.keys() if here.get(group) != there.get(group)]
+        # Where nearly all do, naming them says nothing.
+        among = sorted(differing) if len(differing) <= count / 2 else None
+    ours, theirs = (_rows(one, way, part, count, among) for one in (left, right))
+    return list((ours - theirs).elements()), list((theirs - ours).elements())
+
+
+def _groups(one: Asked, way: str, part: Partition, count: int) -> dict[int, tuple[int, int]]:
+    answers = one.end.answers(one.side.groups(part, way, count))
+    if any(group is None for group, *_ in answers):
+        raise UnsaidError
+    return {int(group): (int(rows), int(total)) for group, rows, total in answers}
+
+
+def _rows(one: Asked, way: str, part: Partition, count: int, among: Sequence[int] | None) -> Counter[Row]:
+    if among == []:
+        return Counter()
+    answers = one.end.answers(one.side.rows(part, way, count, among))
+    if any(bits is None for bits, *_ in answers):
+        raise UnsaidError
+    return Counter((int(bits), tuple(map(_text, key))) for bits, *key in answers)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes | bytearray):
+        return value.decode("utf-8", "backslashreplace")
+    return None if value is None else str(value)
+
+
+def told(
+    left: Asked, right: Asked, way: str, part: Partition, only: tuple[Sequence[Row], Sequence[Row]],
+    telling: Telling, room: int,
+) -> tuple[int, list[Difference]]:  # fmt: skip
+    """
+    How many rows differ, and the first of them with the columns in which they do.
+
+    Args:
+        only: what `apart` found.
+        room: how many are to be told.
+    """
+    pairs = paired(*only, keyed=bool(telling.key))
+    first = pairs[:room]
+    changed = [(ours, theirs) for ours, theirs in first if ours and theirs]
+    values = [
+        _values(one, way, part, [pair[side][0] for pair in changed], telling) if changed else {}
+        for side, one in enumerate((left, right))
+    ]
+    names, found = [field.column.name for field in telling.fields_by(way)], []
+    for ours, theirs in first:
+        kind = "changed" if ours and theirs else "missing" if ours else "extra"
+        key = telling.named((ours or theirs or (0, ()))[1])
+        columns = _columns(names, values[0].get(ours), values[1].get(theirs)) if ours and theirs else {}
+        found.append(
+            Difference(
+                right.name, kind, key, tuple(columns),
+                {name: (telling.digest(a), telling.digest(b)) for name, (a, b, _, _) in columns.items()},
+                {name: (shown, other) for name, (_, _, shown, other) in columns.items()} if telling.shows else None,
+            )
+        )  # fmt: skip
+    return len(pairs), found
+
+
+def paired(ours: Sequence[Row], theirs: Sequence[Row], keyed: bool) -> list[tuple[Row | None, Row | None]]:
+    """
+    The rows that belong together by their key; without one, each is by itself.
+
+    >>> paired([(7, ("1",)), (8, ("2",))], [(9, ("2",)), (5, ("3",))], keyed=True)
+    [((7, ('1',)), None), ((8, ('2',)), (9, ('2',))), (None, (5, ('3',)))]
+    """
+    if not keyed:
+        return [*((row, None) for row in ours), *((None, row) for row in theirs)]
+    by_key = {row[1]: row for row in theirs}
+    pairs: list[tuple[Row | None, Row | None]] = [(row, by_key.pop(row[1], None)) for row in ours]
+    pairs += [(None, row) for row in by_key.values()]
+    return sorted(pairs, key=lambda pair: _in_order((pair[0] or pair[1] or (0, ()))[1]))
+
+
+def _in_order(key: Sequence[str | None]) -> list[tuple[int, str]]:
+    """Numbers by their size, as far as texts tell it."""
+    return [(len(text or ""), text or "") for text in key]
+
+
+def _values(
+    one: Asked, way: str, part: Partition, bits: Sequence[int], telling: Telling
+) -> Mapping[Row, tuple[Any, ...]]:
+    columns = row_checksums.columns_of(telling.fields_by(way), way, one.at_warehouse, telling.shows)
+    answers = one.end.answers(one.side.values(part, way, bits, columns))
+    width = 1 + len(one.side.named)
+    return {(int(row[0]), tuple(map(_text, row[1:width]))): tuple(map(_text, row[width:])) for row in answers}
+
+
+def _columns(
+    names: Sequence[str], ours: tuple[Any, ...] | None, theirs: tuple[Any, ...] | None
+) -> dict[str, tuple[Any, Any, Any, Any]]:
+    """Column → both texts, and both as they are shown, where they differ; nothing of rows that went meanwhile."""
+    if ours is None or theirs is None:
+        return {}
+    shown = [(None, None)] * len(names)
+    if len(ours) > len(names):
+        shown = list(zip(ours[len(names) :], theirs[len(names) :], strict=True))
+    return {name: (ours[n], theirs[n], *shown[n]) for n, name in enumerate(names) if ours[n] != theirs[n]}

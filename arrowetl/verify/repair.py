@@ -1,0 +1,66 @@
+"""
+What `verify` found to differ is carried anew: of a table that can be told by its key, only the ranges that differ.
+
+It is a run like any other, with its lock, its comparison and its records, and
+is verified once more. What differs is found by `verify`, and written by `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from arrowetl.config.env import Settings
+from arrowetl.model.events import Event
+from arrowetl.model.result import Failure
+from arrowetl.model.state import Compared
+from arrowetl.model.verdict import Verdict
+from arrowetl.pipeline import run as running
+from arrowetl.pipeline.plan_run import Request
+from arrowetl.verify import verify_tables
+from arrowetl.verify.verify_table import Wanted
+from arrowetl.verify.verify_tables import Verified
+
+
+def repair(
+    settings: Settings, wanted: Wanted, found: Verified, max_workers: int, tell: Callable[[Event], None]
+) -> Verified:
+    """
+    Carry what differs, and compare it again.
+
+    Args:
+        wanted: how it was found.
+
+    Returns:
+        What is found then; of tables that needed no repair, what was found before.
+
+    Raises:
+        ConfigurationError, DatabaseError: nothing was repaired.
+    """
+    before = {verdict.table: verdict for verdict in found.tables if verdict.verdict == "differs"}
+    if not before:
+        return found
+    compared = {name: known for name, verdict in before.items() if (known := _compared(verdict))}
+    request = Request(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
+    summary = running.run(settings, request, tell)
+    failures = {outcome.table: outcome.failure for outcome in summary.outcomes if outcome.failure}
+    after = verify_tables.verify(settings, replace(wanted, tables=tuple(before)), max_workers)
+    again = {verdict.table: _judged(before[verdict.table], verdict, failures) for verdict in after.tables}
+    return replace(after, tables=tuple(again.get(verdict.table, verdict) for verdict in found.tables))
+
+
+def _compared(verdict: Verdict) -> Compared | None:
+    """What need not be read again; None where all of the table must be."""
+    if verdict.reading is None or verdict.began is None or not verdict.ranges_differing:
+        return None
+    differing = set(verdict.ranges_differing)
+    equal = sum(ranged.sums["source"].rows for ranged in verdict.ranges if ranged.part not in differing)
+    return Compared(verdict.ranges_differing, equal, verdict.reading, verdict.began, verdict.watermark)
+
+
+def _judged(before: Verdict, after: Verdict, failures: Mapping[str, Failure]) -> Verdict:
+    if failure := failures.get(after.table):
+        return replace(after, note=f"could not be repaired: {failure.message}")
+    if after.verdict != "equal":
+        return after
+    return replace(after, repaired=before.differences, mended=before.differing)

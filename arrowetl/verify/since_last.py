@@ -1,0 +1,129 @@
+"""
+What a verification remembers of the one before, and what of a table it therefore need not read.
+
+Asked for with `verify --changed`. A table that the source proves unchanged is
+as it was found; of one whose changes the server stamps, only the ranges with
+changes are added up anew. Anything else is verified whole, by `verify`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from arrowetl import limits
+from arrowetl.model.plan import Partition, TablePlan
+from arrowetl.model.state import AsOf, Known, KnownRange, Reading, Record, Standing
+from arrowetl.model.verdict import Ranged, Verdict, equal_sums
+from arrowetl.planning import evidence, sync_mode
+from arrowetl.source.reader import Source
+from arrowetl.types import mapping
+from arrowetl.verify.drilldown import Asked
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What is to be verified of a table, and what need not be."""
+
+    parts: tuple[Partition, ...]
+    kept: tuple[KnownRange, ...]
+    note: str
+    as_of: datetime
+    """When what is believed was read."""
+
+
+def structure(planned: TablePlan) -> str:
+    """A digest of what is compared of a table, and how."""
+    said = [[f.column.name, f.rule, f.type_postgres, mapping.canonical(f)] for f in planned.fields if f.is_compared]
+    return hashlib.sha256(json.dumps([said, planned.table.primary_key]).encode()).hexdigest()[:16]
+
+
+def recalled(
+    planned: TablePlan,
+    known: Known | None,
+    standing: Standing,
+    reading: Reading,
+    asked: Sequence[Asked],
+    source: Source,
+) -> Recalled | None:  # fmt: skip
+    """
+    What need not be read; None where nothing is certain.
+
+    Args:
+        reading: what the source says now.
+    """
+    version = standing.replica.version
+    if (
+        known is None
+        or version is None
+        or version != standing.warehouse.version
+        or known.structure != structure(planned)
+    ):
+        return None
+    seen = replace(
+        planned.table, rows=reading.rows, update_time=reading.update_time, checksum=reading.checksum,
+        create_time=reading.create_time,
+    )  # fmt: skip
+    before = Record(as_of=AsOf("", "", known.verified_at, known.reading))
+    told = f"as it was found on {known.verified_at:%Y-%m-%d %H:%M} UTC"
+    if version == known.version and (proof := evidence.unchanged(seen, before)):
+        # That nobody else emptied an end, or took rows out of it, is soon asked.
+        if all(_counted(one, asked) for one in known.ranges):
+            return Recalled((), known.ranges, f"{told}: {proof.words}", known.verified_at)
+        return None
+    since = sync_mode.since_of(known.watermark, planned.table.column(planned.watermark)) if planned.watermark else None
+    if since is None or not asked[0].side.key:
+        return None
+    keys = source.changed_keys(planned, since)
+    touched = {number for number, one in enumerate(known.ranges) if _has(one.part, keys) or not _counted(one, asked)}
+    bounds = [(known.ranges[number].part.lower, known.ranges[number].part.upper) for number in sorted(touched)]
+    parts = tuple(source.partitions(planned, bounds, lambda: limits.verified_rows))
+    kept = tuple(one for number, one in enumerate(known.ranges) if number not in touched)
+    words = f"{len(kept)} of {len(known.ranges)} ranges {told}: no row of them is stamped later"
+    return Recalled(parts, kept, words, known.verified_at)
+
+
+def _has(part: Partition, keys: Sequence[int]) -> bool:
+    return any((part.lower is None or key >= part.lower) and (part.upper is None or key < part.upper) for key in keys)
+
+
+def _counted(one: KnownRange, asked: Sequence[Asked]) -> bool:
+    """Whether all three ends still have as many rows in it: what was deleted has no stamp."""
+    return all(int(a.end.answers(a.side.sums(one.part, (), 0))[0][0]) == one.rows for a in asked)
+
+
+def as_found(kept: Sequence[KnownRange]) -> tuple[Ranged, ...]:
+    """What is remembered, as if it had been read."""
+    return tuple(Ranged(one.part, equal_sums(one.rows, one.images, one.texts)) for one in kept)
+
+
+def known_of(
+    verdicts: Sequence[Verdict], standings: Mapping[str, Standing], run_id: str, now: datetime
+) -> dict[str, Known]:
+    """
+    Table → what is to be remembered of it: of those that are equal. What was believed stays as old as it was.
+    """
+    found = {}
+    for verdict in verdicts:
+        version = standings.get(verdict.table, Standing()).replica.version
+        ranges = _known_ranges(verdict)
+        if verdict.verdict == "equal" and ranges and verdict.reading and version:
+            as_of = (verdict.recalled or now).astimezone(UTC)
+            found[verdict.table] = Known(
+                run_id, as_of, version, verdict.structure, verdict.reading, verdict.watermark, ranges
+            )
+    return found
+
+
+def _known_ranges(verdict: Verdict) -> tuple[KnownRange, ...]:
+    """None where values were compared, and nothing was added up."""
+    found = []
+    for ranged in verdict.ranges:
+        replica = ranged.sums["replica"]
+        if replica.images is None or replica.texts is None:
+            return ()
+        found.append(KnownRange(ranged.part, replica.rows, replica.images, replica.texts))
+    return tuple(sorted(found, key=lambda one: (one.part.lower is not None, one.part.lower or 0)))

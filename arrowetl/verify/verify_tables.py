@@ -1,0 +1,201 @@
+"""
+Source = replica = warehouse, or which rows and columns differ.
+
+The journey of many tables through `verify_table`, and the receipt of what was found.
+No table is changed; what differs is mended by `repair`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from arrowetl import limits, preflight
+from arrowetl.config import env
+from arrowetl.config.env import Settings
+from arrowetl.config.tables_yml import read_tables
+from arrowetl.errors import ArrowetlError, unexpected
+from arrowetl.model.judgement import Facts, judge
+from arrowetl.model.plan import Table
+from arrowetl.model.result import Failure
+from arrowetl.model.state import NO_RECORD, Standing
+from arrowetl.model.verdict import ENDS, Verdict
+from arrowetl.pipeline import plan_run
+from arrowetl.source.reader import Source
+from arrowetl.state import receipt
+from arrowetl.state.ledger import TRACKING, Ledger
+from arrowetl.state.receipt_store import Archive, versions
+from arrowetl.verify import since_last
+from arrowetl.verify.verify_table import Ends, Wanted, audit
+from arrowetl.warehouse.loader import Warehouse
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What came of it."""
+
+    run_id: str
+    tables: tuple[Verdict, ...]
+    receipt: str | None = None
+    """Digest of the receipt; None where none could be kept."""
+    warnings: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Tables that the ends have, and the source does not show."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, 5 where something differs, 1 where something could not be compared, or is missing."""
+        words = Counter(verdict.verdict for verdict in self.tables)
+        return judge(
+            Facts(
+                tables=len(self.tables), differing=words["differs"], failed=words["failed"], missing=len(self.missing)
+            )
+        ).exit_code
+
+    def as_json(self) -> dict[str, Any]:
+        """The document `verify --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "exit_code": self.exit_code,
+            "tables": [verdict.as_json() for verdict in self.tables],
+            "missing": list(self.missing),
+            "receipt": self.receipt,
+            "warnings": list(self.warnings),
+        }
+
+
+def verify(
+    settings: Settings,
+    wanted: Wanted,
+    workers: int = limits.workers_default,
+    tell: Callable[[Verdict], None] = lambda verdict: None,
+) -> Verified:
+    """
+    Compare the tables asked for, several at a time; what was found is written down at the warehouse, with a receipt.
+
+    Raises:
+        UsageError: a table that was named is not there.
+        DatabaseConnectionError: one of the three cannot be reached.
+    """
+    started_at = datetime.now(UTC)
+    run_id = f"verify-{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    with _ends(settings, wanted, workers) as ends, ThreadPoolExecutor(workers) as pool:
+        catalog = {name: table for name, table in ends.source.catalog().items() if name not in TRACKING}
+        chosen = env.chosen_tables(wanted.tables, catalog) if wanted.tables else tuple(catalog)
+        chosen = tuple(
+            name for name in chosen if wanted.tables or not ends.tables_file.of_table(catalog[name]).excluded
+        )
+
+        def one(name: str) -> Verdict:
+            verdict = _one(catalog[name], ends, wanted)
+            tell(verdict)
+            return verdict
+
+        # The largest first, so that none is left to work alone in the end.
+        largest_first = sorted(chosen, key=lambda name: -catalog[name].data_bytes)
+        found = {verdict.table: verdict for verdict in pool.map(one, largest_first)}
+        verdicts = _still(tuple(found[name] for name in chosen), ends)
+        missing = () if wanted.tables else _missing(settings, ends, catalog)
+        warnings = (plan_run.missing_words("source", missing, len(catalog)),) if missing else ()
+        return _signed(settings, Verified(run_id, verdicts, warnings=warnings, missing=missing), ends, started_at)
+
+
+def _still(verdicts: tuple[Verdict, ...], ends: Ends) -> tuple[Verdict, ...]:
+    """The verdicts, but for tables that a run changed meanwhile: of these nothing is known."""
+    after = _standings(ends.book)
+    return tuple(
+        verdict
+        if _versions(ends.standings, verdict.table) == _versions(after, verdict.table)
+        else Verdict(
+            verdict.table, "failed", failure=Failure("VerificationError", f"{verdict.table}: a run changed it while it "
+            "was compared", "wait for the run to end, and verify again"),
+        )
+        for verdict in verdicts
+    )  # fmt: skip
+
+
+def _versions(standings: Mapping[str, Standing], table: str) -> tuple[str | None, str | None]:
+    standing = standings.get(table, Standing())
+    return standing.replica.version, standing.warehouse.version
+
+
+def _standings(book: Ledger) -> dict[str, Standing]:
+    """What is recorded of each table at both ends."""
+    at_replica, at_warehouse = book.records()
+    return {
+        name: Standing(at_replica.get(name, NO_RECORD), at_warehouse.get(name, NO_RECORD))
+        for name in at_replica.keys() | at_warehouse.keys()
+    }
+
+
+def _missing(settings: Settings, ends: Ends, catalog: Mapping[str, Table]) -> tuple[str, ...]:
+    """The tables that were there, and cannot be compared with what the source shows now."""
+    return tuple(
+        plan_run.missing(ends.book.records(), ends.tables_file, catalog, settings.endpoints["source"].namespace)
+    )
+
+
+def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetime) -> Verified:
+    """With a receipt kept at the warehouse; where that cannot be, the verdicts stand all the same."""
+    ended_at = datetime.now(UTC)
+    records = {name: standing.warehouse for name, standing in ends.standings.items()}
+    known = since_last.known_of(found.tables, ends.standings, found.run_id, ended_at)
+    differing = {v.table: _versions(ends.standings, v.table)[1] for v in found.tables if v.verdict != "equal"}
+
+    def said(previous: str | None) -> dict[str, Any]:
+        return receipt.of_verification(
+            found.run_id, settings.environment, started_at, ended_at, found.tables, records, versions_of, previous
+        )
+
+    archive = Archive(ends.book.warehouse)
+    try:
+        if run_id := archive.broken():
+            words = f"receipt {run_id} was altered since it was written, or the one before it is gone"
+            found = replace(found, warnings=(*found.warnings, words))
+        versions_of = _versions_of(ends)
+        return replace(found, receipt=archive.keep(found.run_id, said, known, differing))
+    except ArrowetlError as error:
+        return replace(found, warnings=(*found.warnings, f"no receipt could be kept: {error.message}"))
+
+
+def _versions_of(ends: Ends) -> dict[str, str]:
+    servers = {one.name: one.version for one in (ends.source, ends.replica, ends.warehouse)}
+    return {**versions(), **servers}
+
+
+@contextmanager
+def _ends(settings: Settings, wanted: Wanted, workers: int) -> Iterator[Ends]:
+    tables_file = read_tables(settings.tables_file, settings.chosen)
+    preflight.reach(*(settings.endpoint(end) for end in ENDS))
+    with ExitStack() as held:
+        source = Source(settings.endpoint("source"), tables_file.choices)
+        replica = Source(settings.endpoint("replica"), mask_key=None)
+        warehouse = Warehouse(settings.endpoint("warehouse"))
+        for end in (source, replica, warehouse):
+            held.callback(end.close)
+        asking = held.enter_context(ThreadPoolExecutor(len(ENDS) * workers, "asking"))
+        book = held.enter_context(closing(Ledger(settings.endpoint("replica"), settings.endpoint("warehouse"))))
+        known = Archive(book.warehouse).remembered() if wanted.changed else {}
+        yield Ends(
+            source, replica, warehouse, replica.catalog(), warehouse.published(), tables_file, asking, book,
+            _standings(book), known,
+        )  # fmt: skip
+
+
+def _one(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
+    """One table, and if it cannot be compared, why."""
+    began = time.monotonic()
+    try:
+        verdict = audit(table, ends, wanted)
+    except ArrowetlError as error:
+        verdict = Verdict(table.name, "failed", failure=Failure.of(error, table.name))
+    except Exception as error:  # a fault of ours is this table's, not all of them
+        verdict = Verdict(table.name, "failed", failure=Failure.of(unexpected(table.name, error)))
+    return replace(verdict, seconds=time.monotonic() - began)

@@ -1,0 +1,368 @@
+"""
+How staged rows become the warehouse's published ones: the table follows, then its rows, and readers see it at once.
+
+It is given a session and a plan, and decides nothing about the table but how
+many changes are too many to be made one by one. `warehouse` brought the rows
+here; the sentences are in `sql`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+from arrowetl import drivers, limits, sql
+from arrowetl.errors import (
+    ArrowetlError,
+    DatabaseConnectionError,
+    DatabaseQueryError,
+    DataLoadingError,
+    OutOfStepError,
+    StagingLostError,
+    ours,
+)
+from arrowetl.model.plan import Cutover, Drift, Mode, TablePlan
+from arrowetl.model.result import Changes, Recorded, Staged
+from arrowetl.state import state_sql
+from arrowetl.state.fence import miscounted, require_own
+from arrowetl.state.history_sql import mark_published
+from arrowetl.state.state_sql import is_prepared
+from arrowetl.warehouse import schema_changes_sql, union_views, warehouse_sql
+from arrowetl.warehouse.union_views_sql import clinics_from
+from arrowetl.warehouse.union_views_sql import comment as said
+
+
+def cutover(
+    session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
+) -> Changes:
+    """
+    One transaction, or two where the table can follow beforehand: a moment's lock, where the rows' would last.
+
+    Raises:
+        OutOfStepError: the published table would not have the rows it must.
+    """
+    plan = follow(session, plan)
+    with session.transaction():
+        require_own(session, session.endpoint.namespace, plan)
+        return _switch(session, plan, staged, comments, recorded)
+
+
+def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
+    """
+    Give a table the columns and types that its rows will need, by a moment's lock; one whose values become others waits
+    for its rows.
+
+    Returns:
+        The plan, with nothing left to be followed but the key.
+    """
+    published = plan.published
+    if _is_bent(plan) or not (plan.drift or (published and published.not_null)):
+        return plan
+    namespace = session.endpoint.namespace
+
+    def act() -> None:
+        require_own(session, namespace, plan)
+        _follow_alone(session, namespace, plan)
+
+    union_views.patiently(session, act)
+    followed = replace(published, not_null=()) if published else None
+    return replace(plan, drift=Drift(adds_key=plan.drift.adds_key), published=followed)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One of many tables that are switched together."""
+
+    plan: TablePlan
+    staged: Staged
+    comments: Mapping[str, str]
+    recorded: Recorded
+
+
+@dataclass
+class Together:
+    """What has come of many tables until now; whoever is interrupted still has it."""
+
+    run_id: str
+    token: str = field(default_factory=lambda: uuid4().hex)
+    """By which the transaction is known at the warehouse, once it is committed."""
+    changes: dict[str, Changes] = field(default_factory=dict)
+    errors: dict[str, ArrowetlError] = field(default_factory=dict)
+    """Of those that stay as they were."""
+    published: bool = False
+    """Whether the others are switched: all of them, or none."""
+    seconds: float = 0.0
+    """That the transaction took."""
+
+
+class _RefusedError(Exception):
+    """By whoever looked at the errors, before anything was committed."""
+
+
+def cutover_together(
+    session: drivers.Postgres,
+    switches: Sequence[Switch],
+    found: Together,
+    accepts: Callable[[Mapping[str, ArrowetlError]], bool],
+) -> None:
+    """
+    Many tables in one transaction; each that fails stays as it was. They have followed before (`follow`).
+
+    Args:
+        found: is told what comes of it.
+        accepts: whether the others are to be switched without those that failed.
+
+    Raises:
+        DatabaseError: the server was lost, or refused the whole; whether it was committed, its token tells.
+    """
+    began = time.monotonic()
+    try:
+        with session.transaction():
+            require_own(session, session.endpoint.namespace, switches[0].plan)
+            # What takes a reader's place comes last: it holds that until all are done.
+            for one in sorted(switches, key=lambda one: _is_bent(one.plan) or one.plan.drift.adds_key):
+                _switch_or_tell(session, one, found)
+            if found.errors and not accepts(found.errors):
+                raise _RefusedError
+            session.execute(mark_published(session.endpoint.namespace, found.run_id, found.token))
+    except _RefusedError:
+        return
+    found.published, found.seconds = True, time.monotonic() - began
+
+
+def _switch_or_tell(session: drivers.Postgres, one: Switch, found: Together) -> None:
+    name = one.plan.name
+    try:
+        # A part of the transaction that is under way: all of it, or nothing.
+        with session.transaction():
+            found.changes[name] = _switch(session, one.plan, one.staged, one.comments, one.recorded)
+    except DatabaseConnectionError:
+        raise
+    except Exception as error:
+        found.errors[name] = ours(name, error)
+
+
+def _is_bent(plan: TablePlan) -> bool:
+    """Whether values become others of the same column: they are gone until the rows are there."""
+    return len(plan.drift.retyped) > len(plan.drift.widened)
+
+
+def _switch(
+    session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
+) -> Changes:
+    namespace = session.endpoint.namespace
+    begins = [f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"]
+    if plan.cutover is Cutover.SWAP:
+        # What another one is about to call its key may be this one's name.
+        begins.append(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
+    session.execute("; ".join(begins))
+    if _is_bent(plan):
+        # Nobody may look in between.
+        with _views_made_anew(session, plan):
+            _follow(session, namespace, plan)
+            changes = _write(session, namespace, plan, staged)
+    else:
+        changes = _write(session, namespace, plan, staged)
+    for column, text in comments.items():
+        _comment(session, namespace, plan.name_postgres, column, text)
+    session.execute(recorded(changes))
+    return changes
+
+
+def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """The table follows before its rows do: until they have, nobody knows what it holds."""
+    with _views_made_anew(session, plan):
+        _follow(session, namespace, plan)
+    session.execute(state_sql.load_in_doubt(namespace, plan.name))
+
+
+def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+    if plan.cutover is Cutover.SWAP:
+        return _swap(session, namespace, plan, staged)
+    if staged and not session.rows(is_prepared(namespace, plan.name))[0][0]:
+        raise StagingLostError(
+            f"{plan.name}: the warehouse crashed after rows were staged, and has them no more; nothing was changed",
+            "run again",
+        )
+    changes = _merge(session, namespace, plan, staged) if staged or not plan.is_delta else Changes()
+    if plan.drift.adds_key:
+        session.execute(warehouse_sql.add_key(namespace, plan))
+    rows = session.count(namespace, plan.name_postgres)
+    if rows != staged.expected:
+        raise OutOfStepError(
+            f"{plan.name}: the warehouse would have {rows:,} rows, and must have {staged.expected:,}",
+            "run again with --force-full",
+        )
+    return changes
+
+
+def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+    met = session.rows(warehouse_sql.met_by_swap(namespace, plan))
+    rows = next(int(number) for number, kind, _ in met if kind == "rows")
+    if rows != staged.expected:
+        raise miscounted(plan, "warehouse", rows, staged.expected)
+    met = [one for one in met if one[1] != "rows"]
+    _make_room(session, namespace, plan, [(kind, of) for name, kind, of in met if name == plan.name_postgres])
+    key = _key_renamed(session, namespace, plan, {name: kind for name, kind, _ in met})
+    session.execute("; ".join([*warehouse_sql.swap_warehouse(namespace, plan), *key]))
+    return Changes(inserted=rows)
+
+
+def _make_room(
+    session: drivers.Postgres, namespace: str, plan: TablePlan, met: Iterable[tuple[str, str | None]]
+) -> None:
+    """
+    Tables, indexes and types of a namespace share their names: an index that has the table's gets another.
+
+    Args:
+        met: what has the table's name: its kind, and of an index the table that it is of.
+
+    Raises:
+        DataLoadingError: something else has it, which is not ours to rename.
+    """
+    for kind, of in met:
+        if kind not in ("i", "I"):
+            what = _TAKEN.get(kind, f"something of kind {kind}")
+            raise DataLoadingError(
+                f"{plan.name}: {what} of that name stands in {namespace} at the warehouse, and is in the table's way",
+                f"rename or drop it there, or exclude the table: tables.{plan.name}.overrides: {{exclude: true}}",
+            )
+        session.execute(
+            warehouse_sql.rename_index(namespace, plan.name_postgres, _free(session, namespace, f"{of}_pkey"))
+        )
+
+
+_TAKEN = {"type": "a type", "S": "a sequence", "c": "a composite type", "v": "a view", "r": "a table"}
+
+
+def _key_renamed(session: drivers.Postgres, namespace: str, plan: TablePlan, met: Mapping[str, str]) -> list[str]:
+    """
+    What calls the key as a reader of \\d expects, unless something else is called so.
+
+    Args:
+        met: names that are there, and of what kind: the key's own is a `key`.
+    """
+    wanted = warehouse_sql.shortened_key(plan.name_postgres)
+    now = next((name for name, kind in met.items() if kind == "key"), wanted)
+    free = _free(session, namespace, wanted) if wanted in met else wanted
+    return [warehouse_sql.rename_key(namespace, plan, now, free)] if now != wanted else []
+
+
+def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
+    """A name that nothing has: this one, or with a number behind it, as PostgreSQL itself would choose."""
+    room = limits.postgres_name_bytes - 4
+    names = (name, *(f"{name.encode()[:room].decode(errors='ignore')}{number}" for number in range(1, 1000)))
+    return next(one for one in names if not session.rows(warehouse_sql.taken_by(namespace, [one])))
+
+
+def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+    """The difference first, then only that; or all out and all in, where the difference is most of it."""
+    _refuse_acting_keys(session, namespace, plan)
+    if plan.mode is Mode.INCREMENTAL:
+        # Rows that were staged, and went while the rest was compared.
+        session.execute(warehouse_sql.unstage(namespace, plan))
+    session.execute(warehouse_sql.differing(namespace, plan))
+    differing = session.count(namespace, sql.diff_name(plan.name_postgres, plan.run))
+    if not plan.is_delta and differing > limits.replace_share * max(staged.rows, 1) and differing > 1:
+        new = (
+            session.rows(warehouse_sql.count_new(namespace, plan))[0][0] if plan.cutover is Cutover.MERGE else differing
+        )
+        delete, insert = warehouse_sql.replace_all(namespace, plan)
+        before, _ = session.rows(warehouse_sql.counting(delete))[0]
+        _require_written(plan, session.rows(warehouse_sql.counting(insert))[0][0], staged.rows)
+        how = f"all rows anew, since {differing:,} of {staged.rows:,} differ"
+        changes = Changes(new, differing - new, before - (staged.rows - new), how)
+    else:
+        statements = warehouse_sql.merge(namespace, plan)
+        deleted, _ = session.rows(warehouse_sql.counting(statements["deleted"]))[0]
+        written, inserted = session.rows(warehouse_sql.counting(statements["written"]))[0]
+        _require_written(plan, written, differing)
+        changes = Changes(inserted, written - inserted, deleted)
+        if plan.cutover is Cutover.MATCH:
+            # Without a key there is no telling an edit from a row that went and one that came.
+            changes = replace(changes, inserted=written, updated=0)
+    session.execute(warehouse_sql.drop_postgres(namespace, sql.diff_name(plan.name_postgres, plan.run)))
+    return changes
+
+
+def _refuse_acting_keys(warehouse: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """
+    Raises:
+        DataLoadingError: rows that are removed or changed would take other tables' rows with them.
+    """
+    if acting := warehouse.rows(warehouse_sql.acting_keys(namespace, plan.name_postgres)):
+        keys = ", ".join(f"{key} of {table}" for table, key in acting)
+        raise DataLoadingError(
+            f"{plan.name}: foreign keys at the warehouse would remove or change rows of other tables with its own "
+            f"({keys}); nothing was changed there",
+            "drop them there, or make them anew without ON DELETE and ON UPDATE: nothing would tell what they did",
+        )
+
+
+def _require_written(plan: TablePlan, written: int, wanted: int) -> None:
+    """
+    Raises:
+        DataLoadingError: fewer rows were written than were to be; nothing is changed.
+    """
+    if written != wanted:
+        raise DataLoadingError(
+            f"{plan.name}: {wanted:,} rows were to be written at the warehouse, and {written:,} were: a trigger or a "
+            "rule of its own keeps the others out, and nothing was changed",
+            f"take it off {plan.name_postgres} there; psql's \\d shows which there are",
+        )
+
+
+def _follow(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+    """Give the published table the columns, types and the freedom that the rows need."""
+    named = session.rows(warehouse_sql.key_name(namespace, plan.name_postgres)) if plan.drift.drops_key else []
+    for statement in schema_changes_sql.follow(namespace, plan, named[0][0] if named else None):
+        session.execute(statement)
+
+
+@contextmanager
+def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[None]:
+    """Without the views that stand in the way; afterwards they are as they were, privileges and comments too."""
+    if not plan.drift.views:
+        yield
+        return
+    union_views.lock(session)
+    kept = union_views.Kept(session, plan.drift.views)
+    if lost := kept.lost:
+        raise DataLoadingError(
+            f"{plan.name}: views that stand in the way have what would be gone with them ({', '.join(lost)}); nothing "
+            "was changed",
+            "drop that, or the views, run again, and make it anew",
+        )
+    kept.take_away()
+    yield
+
+    def anew(comment: str | None) -> tuple[str, str | None] | None:
+        """Of a view upon many clinics: what they have now."""
+        clinics = clinics_from(comment)
+        query = union_views.definition(session, plan.name_postgres, clinics) if clinics else None
+        return (query, said(clinics or {}, query)) if query else None
+
+    for statement in kept.creations(anew):
+        try:
+            session.execute(statement)
+        except DatabaseQueryError as error:
+            if error.transient:
+                raise
+            raise DataLoadingError(
+                f"{plan.name}: a view cannot be made anew upon what the source has now "
+                f"({error.said or error.message}), and nothing was changed: one of {', '.join(kept.names)}",
+                "drop it, run again, and make it anew by hand",
+            ) from error
+
+
+def _comment(session: drivers.Postgres, namespace: str, table: str, column: str, text: str) -> None:
+    """Say the SRID of a column, or none, in its comment; what somebody else says there stays."""
+    said = session.rows(warehouse_sql.comment_of(namespace, table, column))[0][0] or ""
+    others = re.sub(r"^SRID \d+$| \(SRID \d+\)$", "", said)
+    wanted = f"{others} ({text})" if others and text else others or text
+    if wanted != said:
+        session.execute(warehouse_sql.comment(namespace, table, column, wanted or None))

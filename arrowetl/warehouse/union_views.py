@@ -1,0 +1,185 @@
+"""
+The views upon all clinics: made where they are wanted, made anew where a table beneath them changes.
+
+What such a view says is `sql.united`'s business; whose tables it stands upon
+is in its comment. `merge` asks when it must take one away, the fleet when
+its clinics have run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from arrowetl import drivers, limits, sql
+from arrowetl.errors import DatabaseQueryError
+from arrowetl.warehouse import schema_changes_sql, union_views_sql
+
+
+def definition(
+    session: drivers.Postgres, table: str, clinics: Mapping[str, str], order: Sequence[str] = ()
+) -> str | None:
+    """The query of a view upon a table of all clinics, as it is now; None where none has it."""
+    columns: dict[str, dict[str, str]] = {}
+    for schema, column, type_ in session.rows(union_views_sql.columns_of(clinics.values(), table)):
+        columns.setdefault(schema, {})[column] = type_
+    return union_views_sql.definition(table, clinics, columns, order)
+
+
+def unite(
+    session: drivers.Postgres, schema: str, tables: Iterable[str], clinics: Mapping[str, str], known: Iterable[str]
+) -> tuple[list[str], list[str]]:
+    """
+    Make a view of each table, or bring it up to date; one that says what it should is left alone.
+
+    Args:
+        clinics: clinic → the schema that has its tables, of those that were run.
+        known: all that the fleet has: a view keeps those of them that it has.
+
+    Returns:
+        The views that stand then, and what stood in the way of others, in words.
+    """
+    if not session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(schema)}"):
+        session.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.postgres_name(schema)}")
+    standing = session.rows(union_views_sql.standing(schema))
+    there = {name: (comment, json.loads(columns)) for name, comment, columns in standing}
+    made, wrong, known = [], [], set(known)
+    for table in tables:
+        comment, columns = there.get(table, (None, []))
+        before = union_views_sql.clinics_from(comment)
+        if columns and before is None:
+            wrong.append(f"{schema}.{table} is a view that somebody else made, and stays as it is")
+            continue
+        wanted = {clinic: place for clinic, place in (before or {}).items() if clinic in known} | dict(clinics)
+        try:
+            if _brought_up_to_date(session, schema, table, wanted, comment, columns):
+                made.append(table)
+        except DatabaseQueryError as error:
+            wrong.append(f"{schema}.{table} cannot be made anew: {error.said or error.message}")
+    return made, wrong
+
+
+def _brought_up_to_date(
+    session: drivers.Postgres, schema: str, table: str, clinics: Mapping[str, str], comment: str | None,
+    columns: Sequence[str],
+) -> bool:  # fmt: skip
+    # The first column tells whose a row is.
+    query = definition(session, table, clinics, columns[1:])
+    if query is None:
+        return False
+    said = union_views_sql.comment(clinics, query)
+    if said != comment:
+        patiently(session, lambda: _replaced(session, schema, table, query, said))
+    return True
+
+
+def _replaced(session: drivers.Postgres, schema: str, table: str, query: str, comment: str) -> None:
+    """In the place of the one that stands, as long as its columns stay what they are; else anew, as it was."""
+    lock(session)
+    name = sql.postgres_table(schema, table)
+    try:
+        with session.transaction():
+            session.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+            session.execute(f"COMMENT ON VIEW {name} IS {sql.postgres_literal(comment)}")
+    except DatabaseQueryError as error:
+        if error.code != _OTHER_COLUMNS:
+            raise
+        kept = Kept(session, [f"{schema}.{table}"])
+        kept.take_away()
+        # No such view stands upon another.
+        for statement in kept.creations(
+            lambda said: (query, comment) if union_views_sql.clinics_from(said) is not None else None
+        ):
+            session.execute(statement)
+
+
+_OTHER_COLUMNS = "42P16"
+
+
+def lock(session: drivers.Postgres) -> None:
+    """Until the transaction ends, nobody else takes views away that this one is about to."""
+    number = sql.lock_number("arrowetl views " + session.endpoint.database)
+    session.execute(f"SELECT pg_advisory_xact_lock({number})")
+
+
+class Kept:
+    """Views, and those upon them, as they were before they were taken away: definition, privileges, comments, owner."""
+
+    def __init__(self, session: drivers.Postgres, views: Sequence[str]) -> None:
+        """
+        Args:
+            views: their names, with their schemas, not quoted.
+        """
+        self._session = session
+        self._views = session.rows(schema_changes_sql.dependents(views))
+        self._more = [
+            [
+                session.rows(ask(view))
+                for ask in (schema_changes_sql.grants_of, schema_changes_sql.comments_of, schema_changes_sql.indexes_of)
+            ]
+            for view, *_ in self._views
+        ]
+
+    @property
+    def lost(self) -> list[str]:
+        """What somebody gave them, and would be gone with them, in words."""
+        return [
+            f"{what} of {name}"
+            for oid, name, *_ in self._views
+            for (what,) in self._session.rows(schema_changes_sql.lost_with(oid))
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, name, *_ in self._views]
+
+    def take_away(self) -> None:
+        for _, name, kind, *_ in reversed(self._views):
+            self._session.execute(schema_changes_sql.drop_view(name, kind))
+
+    def creations(self, anew: Callable[[str | None], tuple[str, str | None] | None]) -> list[str]:
+        """
+        The statements that make them again.
+
+        Args:
+            anew: comment of one → its definition and comment, where they are others now.
+        """
+        statements = []
+        for (_, name, kind, query, options, owner, comment, has_rows), (grants, comments, indexes) in zip(
+            self._views, self._more, strict=True
+        ):
+            query, comment = anew(comment) or (query, comment)
+            statements += schema_changes_sql.create_view(
+                name,
+                kind,
+                query,
+                options,
+                owner,
+                comment,
+                grants,
+                comments,
+                [index for (index,) in indexes],
+                has_rows,
+            )
+        return statements
+
+
+def patiently(session: drivers.Postgres, act: Callable[[], None]) -> None:
+    """
+    In a transaction what waits for readers, and others for it: it gives way at once, and tries again.
+    """
+    deadline = time.monotonic() + limits.cutover_lock_seconds
+    while True:
+        try:
+            with session.transaction():
+                session.execute(f"SET LOCAL lock_timeout = '{limits.alter_lock_milliseconds}ms'")
+                act()
+            return
+        except DatabaseQueryError as error:
+            if error.code != _LOCK_NOT_AVAILABLE or time.monotonic() > deadline:
+                raise
+        time.sleep(limits.alter_pause_seconds)
+
+
+_LOCK_NOT_AVAILABLE = "55P03"

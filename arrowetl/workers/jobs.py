@@ -1,0 +1,150 @@
+"""
+What is carried, and whereto: a partition as a plain value, and this process's sessions on the servers of its way.
+
+A job can be sent anywhere; whoever receives it finds the servers by its
+route, and keeps the sessions for the next one. How a partition is carried is
+`load_partition`'s story; who does it, and how many at a time, `workers`'.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from arrowetl import drivers, limits
+from arrowetl.model.connection import Route
+from arrowetl.model.plan import Comparison, Partition, TablePlan
+from arrowetl.model.result import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
+from arrowetl.replica.loader import Replica
+from arrowetl.replica.spill import spilled
+from arrowetl.source.reader import Source
+from arrowetl.warehouse.loader import Warehouse
+from arrowetl.workers import memory
+
+Pieces = Sequence[tuple[TablePlan, pa.Table]]
+"""Rows of a partition, each lot with the plan by which it was read."""
+
+
+class End(Protocol):
+    """A place that rows go to: the replica, the warehouse."""
+
+    name: str
+
+    @property
+    def pool(self) -> drivers.Pool[Any]: ...
+    @property
+    def version(self) -> str: ...
+    def open(self, kept: Collection[str] = ()) -> None: ...
+    def look_again(self) -> None: ...
+    def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]: ...
+    def prepare(
+        self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None
+    ) -> tuple[str, ...]: ...
+    def take(self, plan: TablePlan, part: Partition, pieces: Pieces, gone: pa.Table | None = None) -> Taken: ...
+    def seal(self, plan: TablePlan, attempt: str) -> dict[str, str | None]: ...
+    def finish(self, plan: TablePlan) -> None: ...
+    def count(self, plan: TablePlan) -> int: ...
+    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes: ...
+    def discard(self, plan: TablePlan) -> None: ...
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where a run reads and writes, as one process sees them."""
+
+    source: Source
+    replica: Replica | None
+    warehouse: Warehouse
+    names: tuple[str, ...] = ("replica", "warehouse")
+    """Of the servers that are written."""
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        there: tuple[End, ...] = (self.replica, self.warehouse) if self.replica else (self.warehouse,)
+        return tuple(end for end in there if end.name in self.names)
+
+    def close(self) -> None:
+        for pool in self.pools():
+            pool.close()
+
+    def pools(self) -> list[drivers.Pool[Any]]:
+        return [
+            self.source.pool,
+            *([self.replica.pool] if self.replica else []),
+            self.warehouse.pool,
+            self.warehouse.arrow,
+        ]
+
+
+_SERVERS: dict[Route, Servers] = {}
+_LOCK = threading.Lock()
+
+
+def servers_of(route: Route) -> Servers:
+    """This process's sessions on a route's servers: made for the first who asks, kept for the others."""
+    with _LOCK:
+        if route not in _SERVERS:
+            replica, spills = None, route.spill_directory
+            if route.replica and spills:
+                replica = Replica(route.replica, spills, partial(spilled, spills), route.choices.replica_connections)
+            source = Source(route.source, route.choices, route.run_id, route.mask_key)
+            # The way from the replica ends at the same warehouse.
+            ways = (servers for other, servers in _SERVERS.items() if other.from_replica == route)
+            there = next(ways, None)
+            warehouse = there.warehouse if there else Warehouse(route.warehouse, route.choices.warehouse_connections)
+            _SERVERS[route] = Servers(source, replica, warehouse, route.ends)
+        return _SERVERS[route]
+
+
+def leave(route: Route) -> None:
+    """Close this process's sessions on a route's servers, and on the way from its replica."""
+    with _LOCK:
+        left = [_SERVERS.pop(way, None) for way in (route.from_replica, route)]
+    for servers in left:
+        if servers:
+            servers.close()
+
+
+def connections_of(route: Route) -> tuple[ConnectionCount, ...]:
+    """Those of this process on a route's servers, on the way from its replica as well."""
+    with _LOCK:
+        ways = [servers for way in (route, route.from_replica) if (servers := _SERVERS.get(way))]
+    pools = dict.fromkeys(pool for servers in ways for pool in servers.pools())
+    return tuple(pool.count for pool in pools)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One partition to be carried."""
+
+    route: Route
+    plan: TablePlan
+    part: Partition
+    rows: Path | None = None
+    """Where its rows wait, when they have been read."""
+
+    @property
+    def bytes(self) -> int:
+        """
+        About how many its rows have, as the source stores them: twice where two ends are read and compared, none where
+        checksums are.
+        """
+        plan = self.plan
+        by_checksum = plan.is_delta and not plan.proves and plan.comparison is Comparison.CHECKSUM
+        # By a watermark it may be all of them, where a statement touched every row.
+        copies = 1 if self.part.since is not None else 0 if by_checksum else 2 if plan.is_delta else 1
+        return copies * max(self.part.rows * plan.table.row_bytes, limits.long_copies * self.part.bytes)
+
+
+def carried(carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
+    """One job, after which its memory is the system's again, in whatever process it was."""
+    try:
+        return carry(job)
+    finally:
+        memory.give_back()
