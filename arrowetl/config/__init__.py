@@ -1,5 +1,5 @@
 """
 Settings: the environment, `.env_…` files, tables.yml, fleet.yml.
 
-The only package that reads the environment or a person's files. May import `plan_run` and below. Must not connect.
+The only package that reads the environment or a person's files. May import `planning` and below. Must not connect.
 """
