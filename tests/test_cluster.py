@@ -128,7 +128,9 @@ def test_a_worker_of_another_version(clinic: Clinic, tmp_path: Path) -> None:
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
     other = tmp_path / "other"
     other.mkdir()
-    (other / "sitecustomize.py").write_text("import arrowetl.archive\narrowetl.archive.__version__ = '0.0.1'\n")
+    (other / "sitecustomize.py").write_text(
+        "import arrowetl.state.receipt_store\narrowetl.state.receipt_store.__version__ = '0.0.1'\n"
+    )
     with cluster(clinic.environment, 2, lambda number: {"PYTHONPATH": str(other)} if number else {}) as there:
         done = clinic.arrowetl("run", "--all", "--executor", there.executor)
 
@@ -206,7 +208,8 @@ def test_nobody_at_the_address(clinic: Clinic) -> None:
 def test_without_dask(clinic: Clinic) -> None:
     """All else works; who asks for it is told what to install."""
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
-    code = "import sys; sys.modules['distributed'] = sys.modules['dask'] = None; from arrowetl.cli import main; main()"
+    hidden = "import sys; sys.modules['distributed'] = sys.modules['dask'] = None"
+    code = f"{hidden}; from arrowetl.cli.main import main; main()"
     outside = {**clinic.environment, "PATH": "/usr/bin:/bin"}
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
