@@ -140,8 +140,8 @@ unacknowledged_seconds = 120
 # Who waits for another's lock gives up after this, and is tried again; the switch of a published table far sooner.
 lock_seconds = 60
 
-# A run that has its locks is believed to have them for so long: each switch proves in its transaction that no other run
-# has begun, and hundreds of small tables ask twice each, 3 ms of a table's 50.
+# Before a switch, a run that has its locks is believed to have them for so long: the switch proves in its transaction
+# that no other run has begun, and hundreds of small tables would ask twice each, 3 ms of a table's 50.
 lock_believed_seconds = 0.2
 
 # Who plans a night does not wait for one of hundreds of tables that somebody has locked: what was to be asked about it

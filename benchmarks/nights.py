@@ -81,6 +81,10 @@ def main() -> int:
         tables = list(opendental.tables(opendental.factor_of(asked.scale)).values())
         names = {table.name for table in tables}
         session = drivers.MySQL(sandbox.admin("source"))
+        for table in names:
+            # A backup of another table has a row less than it: seeded within one second, they could have changed names.
+            if "_bak_" in table:
+                session.execute(f"DELETE FROM {mysql_name(table)} LIMIT 1")
         time.sleep(2.5)
         with arrowetl.open(sandbox.environment(), Path(directory) / "tables.yml") as etl:
             etl.analyze()

@@ -57,7 +57,14 @@ def test_drivers_are_imported_at_one_door() -> None:
     assert found == []
 
 
-PURE = {"model", "types", "checksums", "planning", "sql"}
+PURE = {"errors", "limits", "humanize", "model", "types", "checksums", "planning", "pages", "sql"}
+# Of packages that can do more than decide.
+ALSO_PURE = {
+    "config/legacy.py", "config/tables_yml_keys.py", "analyze/load_strategy.py", "analyze/schema_changelog.py",
+    "analyze/tables_yml_entry.py", "analyze/yaml_comments.py", "export/dbt_document.py", "export/where_clause.py",
+    "fleet/schema_diff.py", "monitoring/flags.py", "monitoring/metrics.py", "pipeline/retry.py", "source/catalog.py",
+    "state/receipt.py",
+}  # fmt: skip
 
 
 def test_what_decides_can_do_no_io() -> None:
@@ -67,7 +74,7 @@ def test_what_decides_can_do_no_io() -> None:
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in MODULES
         for line, name in imports(path)
-        if (module_of(path) in PURE or path.stem.endswith("_sql"))
+        if (module_of(path) in PURE or path.stem.endswith("_sql") or str(path.relative_to(PACKAGE)) in ALSO_PURE)
         and str(path.relative_to(PACKAGE)) not in names_paths
         and name.split(".")[0] in IO_FREE
     ]
@@ -110,8 +117,8 @@ def test_the_story_of_a_table_is_short() -> None:
 
 
 def test_only_the_face_writes_to_the_terminal() -> None:
-    """print, click.echo and rich: in `cli`, and in the sandbox."""
-    face = {"cli", "sandbox"}
+    """click and rich: in `cli` alone."""
+    face = {"cli"}
     found = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in MODULES

@@ -154,7 +154,7 @@ class FakeLedger:
     def __init__(self, world: World) -> None:
         self.world, self.locks = world, self
 
-    def require_lock(self) -> None:
+    def require_lock(self, believed_seconds: float = 0.0) -> None:
         self.world.locks += 1
         if self.world.lock_is_lost:
             raise LockLostError("the run's lock was lost")
@@ -654,7 +654,7 @@ class Switched:
 def ready(plan: TablePlan, said: list[str], refuses: bool = False) -> Any:
     ends = (Switched("replica", said), Switched("warehouse", said, refuses))
     recording = lambda end, entry: said.append(f"{end} recording") or (lambda changes: "")  # noqa: E731
-    locks = SimpleNamespace(require_lock=lambda: said.append("lock"))
+    locks = SimpleNamespace(require_lock=lambda believed_seconds: said.append("lock"))
     shared: Any = SimpleNamespace(ledger=SimpleNamespace(recording=recording, locks=locks))
     return load_table.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {"c": "said"}, ends, OUTCOME)
 

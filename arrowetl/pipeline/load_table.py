@@ -341,7 +341,7 @@ def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
     # The warehouse first: it is the one where others have a say, and may refuse.
     for end in reversed(ready.ends if ends is None else ends):
         recorded = ready.shared.ledger.recording(end.name, ready.entry)
-        ready.shared.ledger.locks.require_lock()
+        ready.shared.ledger.locks.require_lock(limits.lock_believed_seconds)
         try:
             with at(end.name):
                 changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)

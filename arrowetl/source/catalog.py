@@ -92,7 +92,7 @@ def columns_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Column, ...]]
                 precision=None if precision is None else int(precision),
                 scale=None if scale is None else int(scale),
                 extra=extra or "",
-                depends_on=_depends_on(extra, expression, kind, times[table]) if extra else "",
+                depends_on=_depends_on(extra or "", expression, kind, times[table]),
             )
         )
     return defaultdict(tuple, {table: tuple(found) for table, found in columns.items()})

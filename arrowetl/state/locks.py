@@ -42,7 +42,7 @@ class Locks:
         self._writes_replica, self._writes_warehouse = writes_replica, writes_warehouse
         self._holding, self._held = threading.Lock(), list[tuple[drivers.Postgres | drivers.MySQL, str]]()
         """The sessions that hold the run's locks, each with the question whether it does."""
-        self._believed_until = -math.inf
+        self._asked = -math.inf
         self.lost: LockLostError | None = None
         """That the run's lock was found to be lost."""
 
@@ -77,18 +77,21 @@ class Locks:
                 self._held.append((replica, sql.mysql_holds(name)))
             yield
 
-    def require_lock(self) -> None:
+    def require_lock(self, believed_seconds: float = 0.0) -> None:
         """
-        The run still has its locks, as the sessions say that hold them, or said a moment ago.
+        The run still has its locks, as the sessions say that hold them.
+
+        Args:
+            believed_seconds: how long ago they may have said so.
 
         Raises:
             LockLostError: it has not; then, and ever after.
         """
         with self._holding:
-            if not self.lost and time.monotonic() > self._believed_until:
+            if not self.lost and time.monotonic() - self._asked >= believed_seconds:
                 found = (_not_held(session, question) for session, question in tuple(self._held))
                 self.lost = next((lost for lost in found if lost), None)
-                self._believed_until = time.monotonic() + limits.lock_believed_seconds
+                self._asked = time.monotonic()
         if self.lost:
             raise self.lost
 
