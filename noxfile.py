@@ -130,7 +130,9 @@ def compatibility(session: nox.Session) -> None:
         chosen = {"ARROWETL_SANDBOX_POSTGRES": str(system[-1])} if postgres == "system" and system else {}
         session.log(f"{source} to {replica} and PostgreSQL of the {postgres}")
         session.run(
-            "pytest", "tests/test_cases.py", "tests/test_random_tables.py", "tests/test_adoption.py", *session.posargs,
+            "pytest",
+            *(f"tests/end_to_end/test_{name}.py" for name in ("cases", "random_tables", "adoption")),
+            *session.posargs,
             env={
                 "ARROWETL_TEST_SOURCE": source, "ARROWETL_TEST_REPLICA": replica,
                 "ARROWETL_TEST_MYSQL_PROGRAMS": str((place / "package" / "server").resolve()), **chosen,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Clinic, settle
+from support.clinic import Clinic, settle
 
 from arrowetl import bench, limits
 from arrowetl.bench import Trial, Trials

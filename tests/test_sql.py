@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from nouns import PATIENT, column, fields, planned, table
+from support.catalog_values import PATIENT, column, fields, planned, table
 
 from arrowetl import sql
 from arrowetl.model.dialect import Flavour

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clinic, settle
+from support.clinic import Clinic, settle
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 DAG = "arrowetl_nightly"

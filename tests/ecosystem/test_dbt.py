@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Clinic
+from support.clinic import Clinic
 
 from arrowetl import drivers
 from arrowetl.sandbox import opendental, seed

@@ -1,0 +1,463 @@
+"""
+Pages in a real browser: no error, no request, what they show is what the JSON says; on a screen, a telephone and paper.
+
+Screenshots are left in ARROWETL_TEST_SCREENSHOTS, where that names a directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from support.clinic import Clinic
+from support.two_clinics import fleet_of_two
+
+from arrowetl import pages
+from arrowetl.pages import charts, facts
+from arrowetl.sandbox import opendental
+from arrowetl.sandbox.servers import free_port
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+HOSTILE = '<script>alert("x")</script> & \'"'
+
+
+def table(number: int, name: str, **more: Any) -> dict[str, Any]:
+    """One table of a synthetic night."""
+    seconds = 0.05 + (number * 37 % 100) / 40
+    return {
+        "table": name, "category": "tiny", "mode": ("full", "reconcile", "incremental")[number % 3], "reason":
+        f"reason {number}", "status": "succeeded", "partitions": 1, "rows_extracted": number * 1000,
+        "rows_replica": number * 3000, "rows_warehouse": number * 3000, "rows_inserted": number, "rows_updated":
+        number * 2 % 50, "rows_deleted": number % 7, "bytes_extracted": number * 100_000, "seconds": seconds,
+        "seconds_expected": seconds * 0.8, "coerced": {}, "coercions": [], "settled": True, "verdict": "equal",
+        "attempts": 1, "started_at": f"2026-11-26T02:{number % 60:02}:00+00:00", "worker": number % 5,
+        "legs": {"extract": seconds / 2, "load": seconds / 4, "finish": 0.01}, "notes": [], "flags": [], "error": None,
+        **more,
+    }  # fmt: skip
+
+
+def night() -> dict[str, Any]:
+    """381 tables, one of which failed, one was skipped, one coerced for the first time, and one has a hostile name."""
+    names = [*opendental.tables(0.001)][:380]
+    tables = [table(number, name) for number, name in enumerate(names)] + [table(380, HOSTILE, seconds=9.0)]
+    error = {"kind": "DataError", "message": "account: no room", "remedy": "make some\nand run again"}
+    tables[0] |= {"status": "failed", "error": error, "attempts": 5, "verdict": None}
+    tables[1] |= {"status": "skipped", "mode": "skipped", "worker": None, "legs": {}, "rows_inserted": 0,
+                  "rows_updated": 0, "rows_deleted": 0, "seconds": 0.0}  # fmt: skip
+    news = {"column": "D", "from": "zero date", "to": "NULL", "count": 12, "example_keys": [4, 5], "news": True}
+    tables[2] |= {"coerced": {"D": 12}, "coercions": [news], "flags": [{"kind": "grew", "message": "it grew"}]}
+    return {
+        "run_id": "20261126T020000-abcdef", "environment": "production", "started_at": "2026-11-26T02:00:00+00:00",
+        "ended_at": "2026-11-26T03:00:00+00:00", "seconds": 3600.0, "exit_code": 1, "published": None, "planned":
+        {"seconds": 3000.0, "low": 2500.0, "high": 3500.0, "basis": "by 3 runs like it", "critical_path": ["claim"]},
+        "tables": tables, "overdue": [{"table": "z", "message": "z: its last success is 9 days old"}],
+        "warnings": ["a warning"],
+    }  # fmt: skip
+
+
+NIGHTS = [
+    {"run_id": str(n), "started_at": f"2026-11-{26 - n:02}T02:00:00+00:00", "seconds": 3600.0 - n, "exit_code":
+     int(n == 3), "tables": 381, "failed": 0, "rows": 1_000_000 * (n + 1), "bytes": 1}
+    for n in range(20)
+]  # fmt: skip
+RECEIPT = {"digest": "ab" * 32, "receipt": {"signed_off": False, "previous": "cd" * 32, "versions": {"arrowetl": "1"}}}
+
+
+# What all of them stand upon is made once.
+pytestmark = pytest.mark.xdist_group("pages")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.fail("no Chromium on this machine: install it (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield started
+        started.close()
+
+
+Shown = Callable[..., Page]
+
+
+@pytest.fixture
+def shown(browser: Browser, tmp_path: Path) -> Iterator[Shown]:
+    """A page in the browser; whatever it says to the console, or asks the network for, fails the test."""
+    wrong: list[str] = []
+    opened = []
+
+    def show(text: str, width: int = 1100, **context: Any) -> Page:
+        file = tmp_path / "page.html"
+        file.write_text(text, encoding="utf-8")
+        around = browser.new_context(viewport={"width": width, "height": 900}, **context)
+        opened.append(around)
+        page = around.new_page()
+        page.on("console", lambda message: wrong.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("request", lambda one: wrong.append(one.url) if one.url != file.as_uri() else None)
+        page.goto(file.as_uri())
+        return page
+
+    yield show
+    for one in opened:
+        one.close()
+    assert [one for one in wrong if not one.startswith("data:")] == []
+
+
+def photographed(page: Page, name: str) -> None:
+    if place := os.environ.get("ARROWETL_TEST_SCREENSHOTS"):
+        page.screenshot(path=str(Path(place) / f"{name}.png"), full_page=True)
+
+
+@pytest.fixture(scope="module")
+def report() -> str:
+    return pages.run_page(night(), NIGHTS, RECEIPT)
+
+
+def marks(page: Page, figure: str) -> list[str]:
+    """What the marks of a chart say of themselves, where it is wide."""
+    found: list[str] = page.eval_on_selector_all(
+        f"#{figure} .wide [role=graphics-symbol][aria-roledescription=bar]",
+        "marks => marks.map(mark => mark.getAttribute('aria-label'))",
+    )
+    return found
+
+
+def test_a_night_of_381_tables(shown: Shown, report: str) -> None:
+    """Small, silent, and with the verdict and what failed before everything else."""
+    page = shown(report)
+    photographed(page, "run")
+
+    assert len(report.encode()) < 5_000_000
+    said = "✗ failed 1 of 381 tables failed; the others are as the source has them."
+    assert page.inner_text(".verdict").split() == said.split()
+    headings = page.eval_on_selector_all("h2", "all => all.map(one => one.id)")
+    assert headings == ["failures", "changed", "time", "nights", "largest", "tables", "receipt"]
+    assert page.inner_text(".failure").splitlines()[0] == "account: no room"
+    assert "make some\nand run again" in page.inner_text(".failure")
+    assert "20261126T020000-abcdef" in page.inner_text("main")
+
+
+def test_what_charts_show_is_what_the_document_says(shown: Shown, report: str) -> None:
+    """Each mark is read back."""
+    page, run = shown(report), night()
+    by_name = {one["table"]: one for one in run["tables"]}
+
+    timeline = marks(page, "chart-timeline")
+    assert len(timeline) == 380
+    for words in timeline:
+        name, seconds, worker = re.fullmatch(r"(.*): ([\d.]+) s, from .*, worker (\d), .*", words).groups()  # type: ignore[union-attr]
+        assert (round(by_name[name]["seconds"], 2), by_name[name]["worker"]) == (float(seconds), int(worker) - 1)
+    legs = {leg: float(s) for leg, s in (re.match(r"(\w+): ([\d.]+) s", w).groups() for w in marks(page, "chart-legs"))}  # type: ignore[union-attr]
+    assert legs == pytest.approx(
+        {leg: sum(one["legs"].get(leg, 0) for one in run["tables"]) for leg in ("extract", "load", "finish")}, abs=0.01
+    )
+    told = dict(one.rsplit(": ", 1) for one in marks(page, "chart-changes"))
+    assert told
+    for name, words in told.items():
+        number, kind = words.split()
+        assert by_name[name][f"rows_{kind}"] == int(number.replace(",", ""))
+    slow = [words.split(": ") for words in marks(page, "chart-planned")]
+    assert [name for name, _ in slow] == [one["table"] for one in facts.slowest(run["tables"])]
+    assert len(marks(page, "chart-nights")) == len(marks(page, "chart-throughput")) == 20
+    assert "2026-11-23 02:00: 59 min 57 s, exit code 1" in marks(page, "chart-nights")
+    assert page.inner_text("#time ~ p").startswith("66% of the work waited for the source")
+
+
+def test_bars_are_as_long_as_what_they_show(shown: Shown, report: str) -> None:
+    """Not only their words: twice the seconds, twice the pixels."""
+    page = shown(report)
+    drawn: list[list[Any]] = page.eval_on_selector_all(
+        "#chart-legs .wide [aria-roledescription=bar]",
+        "all => all.map(one => [one.getAttribute('aria-label'), one.getBBox().width])",
+    )
+    rates = {width / float(re.search(r": ([\d.]+) s", words)[1]) for words, width in drawn if width > 20}  # type: ignore[index]
+
+    assert len(drawn) == 3
+    assert max(rates) == pytest.approx(min(rates), rel=0.02)
+
+
+def rows(page: Page) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(
+        "#all tbody tr:not([hidden]) td:first-child", "cells => cells.map(cell => cell.textContent)"
+    )
+    return found
+
+
+def test_the_table_filters_and_sorts(shown: Shown, report: str) -> None:
+    """By the keyboard as well; how many are left is said aloud."""
+    page, run = shown(report), night()
+
+    assert len(rows(page)) == 381
+    page.fill("#find", "ClaimProc".upper())
+    assert rows(page) == ["claimproc"]
+    assert page.inner_text("#shown") == "1 of 381 tables"
+    assert page.get_attribute("#shown", "aria-live") == "polite"
+    page.fill("#find", "")
+    page.select_option("#status", "failed")
+    assert rows(page) == ["account"]
+    page.select_option("#status", "")
+    heading = page.get_by_role("button", name="rows", exact=True)
+    heading.focus()
+    page.keyboard.press("Enter")
+    wanted = sorted((one["rows_warehouse"] for one in run["tables"]), reverse=True)
+    assert rows(page)[0] == HOSTILE
+    numbers = page.eval_on_selector_all("#all tbody td:nth-child(4)", "cells => cells.map(cell => +cell.dataset.v)")
+    assert numbers == wanted
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#all th:nth-child(4)", "aria-sort") == "ascending"
+    assert rows(page)[-1] == HOSTILE
+
+
+def test_a_telephone(shown: Shown, report: str) -> None:
+    """400 pixels: nothing lies beyond the edge, letters have their size."""
+    page = shown(report, 400)
+    photographed(page, "telephone")
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.is_visible("#chart-legs .narrow svg")
+    assert not page.is_visible("#chart-legs .wide svg")
+    beyond = page.evaluate(
+        "[...document.querySelectorAll('.narrow svg, .narrow svg text')].map(s => s.getBoundingClientRect())"
+        ".filter(place => place.right > 400 || place.left < 0).length"
+    )
+    assert beyond == 0
+    # Drawn for that width, and not made small.
+    sizes = page.eval_on_selector_all(
+        ".narrow svg", "all => all.map(s => s.getBoundingClientRect().width / s.viewBox.baseVal.width)"
+    )
+    assert min(sizes) > 0.95
+
+
+def test_paper(shown: Shown, report: str, tmp_path: Path) -> None:
+    """All tables are on it, and nothing to click."""
+    page = shown(report)
+    page.emulate_media(media="print")
+    photographed(page, "paper")
+
+    assert not page.is_visible(".find")
+    assert page.is_visible("#chart-legs .wide svg")
+    page.pdf(path=str(tmp_path / "page.pdf"), format="A4")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_light_and_dark(shown: Shown, report: str) -> None:
+    """Charts as well: what is written can be read on what it is written upon."""
+    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color, " \
+              "getComputedStyle(document.querySelector('#chart-legs .wide text')).fill]"  # fmt: skip
+    light = shown(report, color_scheme="light").evaluate(colours)
+    page = shown(report, color_scheme="dark")
+    photographed(page, "dark")
+    dark = page.evaluate(colours)
+
+    assert light[0] == "rgb(255, 255, 255)"
+    for background, text, label in (light, dark):
+        assert contrast(background, text) > 7
+        assert contrast(background, label) > 7
+    assert luminance(dark[0]) < 0.05 < luminance(light[0])
+
+
+def luminance(colour: str) -> float:
+    """As WCAG has it."""
+    parts = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_everything_can_be_reached_and_has_a_name(shown: Shown, report: str) -> None:
+    """What a screen reader is told: a language, one heading above all, labels, captions, words for each mark."""
+    page = shown(report)
+
+    assert page.get_attribute("html", "lang") == "en"
+    assert page.locator("h1").count() == 1
+    assert page.get_by_label("find").count() == page.get_by_label("show").count() == 1
+    assert page.locator("figure").count() == page.locator("figure > figcaption").count() == 6
+    silent = page.eval_on_selector_all(
+        "[aria-roledescription=bar]", "all => all.filter(one => !one.getAttribute('aria-label')).length"
+    )
+    assert silent == 0
+
+
+def test_a_hostile_name_is_only_a_name(shown: Shown, report: str) -> None:
+    page = shown(report)
+
+    assert HOSTILE in page.inner_text("#all")
+    assert page.locator("script").count() == 1
+    assert HOSTILE in page.text_content("#chart-planned")  # type: ignore[operator]
+
+
+def test_a_night_in_which_nothing_changed(shown: Shown) -> None:
+    """Says so, and draws nothing of nothing."""
+    run = night()
+    for one in run["tables"]:
+        one |= {"status": "skipped", "mode": "skipped", "rows_inserted": 0, "rows_updated": 0, "rows_deleted": 0,
+                "rows_extracted": 0, "worker": None, "legs": {}, "seconds": 0.0, "error": None, "coercions": [],
+                "coerced": {}, "flags": []}  # fmt: skip
+    page = shown(pages.run_page({**run, "exit_code": 0, "overdue": [], "warnings": [], "planned": None}))
+
+    assert page.inner_text(".verdict").startswith("✓ good")
+    assert "No row of the warehouse changed." in page.inner_text("main")
+    assert page.locator("figure").count() == 0
+    assert "None was kept." in page.inner_text("main")
+
+
+@pytest.mark.parametrize(
+    ("change", "word", "words"),
+    [
+        ({"exit_code": 130}, "interrupted", "Somebody stopped it"),
+        ({"exit_code": None, "ended_at": None, "seconds": None}, "not ended", "has not ended: it is at work, or was"),
+        ({"exit_code": 0, "tables": night()["tables"][1:]}, "good", "Both ends have what the source has: 380 of 380"),
+        ({"tables": night()["tables"][1:]}, "flagged", "some are to be looked at"),
+        ({"tables": [night()["tables"][0]]}, "failed", "1 of 1 tables failed; the others are as the source has them."),
+    ],
+)
+def test_the_verdict_is_one_sentence(change: dict[str, Any], word: str, words: str) -> None:
+    told = facts.verdict(facts.complete({**night(), **change}))
+
+    assert (told.word, told.good) == (word, word == "good")
+    assert words in told.sentence
+
+
+def test_a_fleet_has_a_page_above_its_clinics(shown: Shown) -> None:
+    good = {**night(), "exit_code": 0, "tables": night()["tables"][1:]}
+    error = {"message": "source 10.0.0.5: connect: no answer", "remedy": "is it up?"}
+    clinics = [
+        {"clinic": "north", "page": "north.html", "error": None, "run": good},
+        {"clinic": "south", "page": "south.html", "error": None, "run": night()},
+        {"clinic": "west", "page": None, "error": error, "run": None},
+    ]
+    differing = [{"table": "patient", "column": "X", "clinics": {"int": ["north"], "": ["south"]}}]
+    about = {"environment": "production", "started_at": "2026-11-26T02:00:00+00:00", "warnings": ["one"],
+             "differing": differing}  # fmt: skip
+    page = shown(pages.fleet_page(clinics, about))
+    photographed(page, "fleet")
+
+    assert page.inner_text(".verdict").endswith("1 of 3 clinics have what their sources have. "
+                                                "To be looked at: south, west.")  # fmt: skip
+    assert page.get_attribute("a", "href") == "north.html"
+    assert "is it up?" in page.inner_text(".failure")
+    assert [words.partition(":")[0] for words in marks(page, "chart-clinics")] == ["north", "south"]
+    assert "patient.X: int in north; not there in south" in page.inner_text("main")
+
+
+def test_a_bench_and_a_changelog_look_the_same(shown: Shown) -> None:
+    trial = {"workers": 2, "partition_bytes": 2**21, "partitions": 4, "rows": 1000, "bytes": 1, "seconds": 1.0,
+             "rows_per_second": 1000, "legs": {"extract": 0.4, "load": 0.6}}  # fmt: skip
+    bench = {
+        "table": "patient", "to": "both", "rows": 5000, "trials":
+        [trial, {**trial, "workers": 3, "rows_per_second": 800}],
+        "default": trial, "recommended": trial, "gain": 1.0, "index_seconds": 0.5, "notes": ["a note"],
+    }  # fmt: skip
+    page = shown(pages.bench_page(bench))
+    photographed(page, "bench")
+    assert marks(page, "chart-trials") == ["2 × 2.0 MiB: 1,000 rows/s", "3 × 2.0 MiB: 800 rows/s"]
+    assert "60% of the work waited for the replica" in page.inner_text("main")
+    change = {"kind": "column_removed", "severity": "breaking", "table": "patient", "column": "X", "before": "int",
+              "after": None, "next_run": "dropped", "readers": "views"}  # fmt: skip
+    log = {"generated_at": "2026-11-26T02:00:00+00:00", "since": None, "has_changes": True,
+           "has_breaking_changes": True, "changes": [change]}  # fmt: skip
+    page = shown(pages.changelog_page(log))
+    assert "patient.X: column removed" in page.inner_text("main")
+
+
+# --- of real runs -------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_real_run(clinic: Clinic, shown: Shown) -> None:
+    """The last one, one by what its name begins with, and the one that is written at a run's end."""
+    clinic.create("CREATE TABLE a (Num int PRIMARY KEY, D date) ENGINE=MyISAM;\nINSERT INTO a VALUES (1, NULL)")
+    clinic.run()
+    clinic.create("INSERT INTO a VALUES (2, '0000-00-00')")
+    first = clinic.run()
+    page = clinic.directory / "last.html"
+    second = clinic.run("--all", "--report", str(page))
+    assert second["run_id"] in page.read_text()
+    done = clinic.arrowetl("report")
+    assert done.returncode == 0, done.stderr
+    default = clinic.directory / f"report-{second['run_id']}.html"
+    assert done.stderr.strip() == default.name
+    looked = shown(default.read_text())
+    assert len(marks(looked, "chart-nights")) == 3
+    assert "Signed off." in looked.inner_text("main")
+    done = clinic.arrowetl("report", first["run_id"][:-3], "--output", "-")
+    looked = shown(done.stdout)
+    assert "a.D: 1 × zero date became NULL" in looked.inner_text("main")
+    assert rows(looked) == ["a"]
+    unknown = clinic.arrowetl("report", "2020")
+    assert (unknown.returncode, "unknown run: 2020" in unknown.stderr) == (2, True)
+
+
+def test_the_report_of_a_run_that_was_killed(clinic: Clinic, shown: Shown) -> None:
+    """Nobody wrote its document: what is known is told, and that it never ended."""
+    clinic.create("CREATE TABLE a (Num int PRIMARY KEY) ENGINE=MyISAM")
+    clinic.run()
+    clinic.warehouse_execute("UPDATE raw.etl_run_history SET ended_at = NULL, exit_code = NULL, document = NULL, "
+                             "way = NULL")  # fmt: skip
+    page = shown(clinic.arrowetl("report", "--output", "-").stdout)
+
+    assert page.inner_text(".verdict").startswith("✗ not ended")
+    assert rows(page) == ["a"]
+
+
+def test_the_report_of_a_run_by_an_earlier_version(clinic: Clinic, shown: Shown) -> None:
+    """Which kept no documents, and had no columns for them: what its columns say is shown."""
+    clinic.create("CREATE TABLE a (Num int PRIMARY KEY) ENGINE=MyISAM")
+    clinic.run()
+    clinic.warehouse_execute("ALTER TABLE raw.etl_run_history DROP COLUMN document")
+    clinic.warehouse_execute("ALTER TABLE raw.etl_table_history DROP COLUMN outcome")
+    page = shown(clinic.arrowetl("report", "--output", "-").stdout)
+
+    assert page.inner_text(".verdict").startswith("✓ good")
+    assert rows(page) == ["a"]
+
+
+def test_the_pages_of_a_real_fleet(clinic: Clinic, shown: Shown) -> None:
+    """One above those of its clinics, at the end of a run and later; a clinic that is down is told of, and has none."""
+    (clinic.directory / "conf").mkdir()
+    fleet_of_two(clinic)
+    clinic.environment["TEST_SOUTH_OPENDENTAL_SOURCE_PORT"] = str(free_port())
+    there = ("--fleet", str(clinic.directory / "conf" / "fleet.yml"))
+    done = clinic.arrowetl("fleet", "run", *there, "--report", "night")
+    assert done.returncode == 1, done.stderr
+    page = shown((clinic.directory / "night" / "index.html").read_text())
+    assert "1 of 2 clinics have what their sources have. To be looked at: south." in page.inner_text(".verdict")
+    assert page.inner_text(".failure").startswith("south: source")
+    assert page.get_attribute("a", "href") == "clinics/north.html"
+    place = clinic.directory / "night"
+    assert sorted(str(path.relative_to(place)) for path in place.rglob("*.html")) == [
+        "clinics/north.html",
+        "index.html",
+    ]
+    assert rows(shown((clinic.directory / "night" / "clinics" / "north.html").read_text())) == ["t"]
+    done = clinic.arrowetl("fleet", "report", *there, "--output", "later")
+    assert done.returncode == 0, done.stderr
+    assert "no run is recorded" in shown((clinic.directory / "later" / "index.html").read_text()).inner_text(".failure")
+
+
+def test_no_run_yet(clinic: Clinic) -> None:
+    done = clinic.arrowetl("report")
+
+    assert done.returncode == 2
+    assert "run `arrowetl run --all` first" in done.stderr
+
+
+def test_charts_are_drawn_of_what_there_is() -> None:
+    """Without a single bar there is no chart, and no error."""
+    run = facts.complete({**night(), "tables": []})
+
+    assert charts.timeline(run, 860) is None
+    assert "figure" not in re.sub(r"(?s)<style>.*?</style>", "", pages.run_page({**run, "exit_code": 0}))
+    assert facts.totals([])["rows"] == 0

@@ -1,0 +1,986 @@
+"""
+The journey of one table, with ends that write down what they are asked: the order, and what is left when a step fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.catalog_values import PATIENT, planned
+
+from arrowetl import limits
+from arrowetl.errors import (
+    DatabaseConnectionError,
+    DataExtractionError,
+    DataLoadingError,
+    Interrupted,
+    LockLostError,
+    OutOfStepError,
+    VerificationError,
+)
+from arrowetl.model.connection import Endpoint, Route
+from arrowetl.model.events import PartitionCarried, TableStarted
+from arrowetl.model.plan import Comparison, Index, Mode, Partition, TablePlan
+from arrowetl.model.result import Changes, ConnectionCount, Outcome, PartitionOutcome, Staged, Status, Taken, Waiting
+from arrowetl.model.state import Compared, Reading, Standing
+from arrowetl.pipeline import load_table
+from arrowetl.pipeline.load_table import Shared, rows_of_the_next, stage, switch_or_discard
+from arrowetl.state.state_sql import Entry
+from arrowetl.workers import jobs
+from arrowetl.workers.jobs import Job, Servers
+from arrowetl.workers.pool import Workers
+
+PLAN = planned(PATIENT)
+NOON = datetime(2026, 1, 2, 12)
+ROUTE = Route("run", *(Endpoint(name, "h", 1, "d", "u", "p") for name in ("source", "replica", "warehouse")), None)
+ORDER = [
+    "source reading", "replica prepare", "warehouse prepare", "source partitions",
+    "source extract", "replica take", "warehouse take", "source extract", "replica take", "warehouse take",
+    "replica finish", "replica count", "warehouse finish", "warehouse count", "source reading",
+    "warehouse cutover", "replica cutover",
+]  # fmt: skip
+# The ends finish and count at the same time, each in this order.
+SIDE_BY_SIDE = slice(10, 14)
+
+
+@dataclass
+class World:
+    """Two ends, a source of two partitions and a ledger; each notes what it is asked, and may refuse one thing."""
+
+    refuses: str = ""
+    counts: dict[str, int] = field(default_factory=lambda: {"source": 4, "replica": 4, "warehouse": 4})
+    changes_while_read: bool = False
+    made: datetime | None = None
+    """When the source's table was made, as the readings say."""
+    server_changes_each: int | None = None
+    """How many rows the server writes and removes between two readings."""
+    said: list[str] = field(default_factory=list)
+    recorded: list[tuple[str, Any]] = field(default_factory=list)
+    locks: int = 0
+    """How often it was made sure that the run still has its locks."""
+    lock_is_lost: bool = False
+
+    def note(self, what: str) -> None:
+        self.said.append(what)
+        if what == self.refuses:
+            raise DataLoadingError(f"{what}: refused")
+
+
+class FakePool:
+    count = ConnectionCount("replica", 0, 0)
+
+
+class FakeEnd:
+    """Stands for the replica, the warehouse."""
+
+    pool = arrow = FakePool()
+
+    def __init__(self, name: str, world: World) -> None:
+        self.name, self.world = name, world
+
+    def done(self, plan: Any) -> dict[str, Any]:
+        return {}
+
+    def prepare(self, plan: Any, keep: Any, attempt: Any) -> tuple[str, ...]:
+        self.world.note(f"{self.name} prepare")
+        return ()
+
+    def take(self, plan: Any, part: Any, pieces: Any, gone: Any) -> Taken:
+        self.world.note(f"{self.name} take")
+        return Taken()
+
+    def finish(self, plan: Any) -> None:
+        self.world.note(f"{self.name} finish")
+
+    def count(self, plan: Any) -> int:
+        self.world.note(f"{self.name} count")
+        return self.world.counts[self.name]
+
+    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> Changes:
+        self.world.note(f"{self.name} cutover")
+        recorded(Changes(inserted=staged.rows))
+        return Changes(inserted=staged.rows)
+
+    def discard(self, plan: Any) -> None:
+        self.world.note(f"{self.name} discard")
+
+
+class FakeSource:
+    def __init__(self, world: World) -> None:
+        self.world, self.readings = world, 0
+
+    place = "h:1/d"
+
+    def high(self, plan: Any, before: Reading) -> None:
+        return None
+
+    def reading(self, plan: Any) -> Reading:
+        self.world.note("source reading")
+        self.readings += 1
+        moved = timedelta(minutes=self.readings if self.world.changes_while_read else 0)
+        each = self.world.server_changes_each
+        changes = None if each is None else 100 + each * self.readings
+        return Reading(
+            self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1), None, self.world.made, True, changes
+        )
+
+    def partitions(self, plan: Any, done: Any, rows: Any) -> tuple[Partition, ...]:
+        self.world.note("source partitions")
+        return (Partition(0, None, 5), Partition(1, 5, None))
+
+    def extract(self, plan: Any, part: Any) -> tuple[Any, pa.Table]:
+        self.world.note("source extract")
+        return plan, pa.table({"PatNum": [1, 2]})
+
+
+class FakeServers(Servers):
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return (self.replica, self.warehouse)
+
+    def pools(self) -> list[Any]:
+        return []
+
+
+class FakeLedger:
+    def __init__(self, world: World) -> None:
+        self.world, self.locks = world, self
+
+    def require_lock(self, believed_seconds: float = 0.0) -> None:
+        self.world.locks += 1
+        if self.world.lock_is_lost:
+            raise LockLostError("the run's lock was lost")
+
+    def recording(self, end: str, entry: Any) -> Callable[[Changes], str]:
+        return lambda changes: self.world.recorded.append((end, entry)) or ""
+
+
+def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    servers = FakeServers(FakeSource(world), FakeEnd("replica", world), FakeEnd("warehouse", world))  # type: ignore[arg-type]
+    monkeypatch.setitem(jobs._SERVERS, ROUTE, servers)
+    hands = Workers("thread", 1)
+    monkeypatch.setattr(load_table.replica_state, "shape_at_replica", lambda plan, ends: "")
+    try:
+        standings = {PLAN.name: Standing()}
+        shared = Shared(ROUTE, servers, FakeLedger(world), standings, {}, hands, lambda event: None)  # type: ignore[arg-type]
+        return switch_or_discard(stage(PLAN, shared))
+    finally:
+        hands.close()
+
+
+def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Staged and compared before anybody can see it; recorded last."""
+    world = World()
+    outcome = carried(world, monkeypatch)
+
+    world.said[SIDE_BY_SIDE] = sorted(world.said[SIDE_BY_SIDE], key=lambda said: said.split()[0])
+    assert world.said == ORDER
+    assert (outcome.status, outcome.rows_extracted, outcome.partitions) == (Status.SUCCEEDED, 4, 2)
+    assert (outcome.verdict, outcome.settled) == ("equal", True)
+    assert [end for end, _ in world.recorded] == ["warehouse", "replica"]
+    assert {
+        (version.partition("-")[0], rows)
+        for version, rows in {(entry.version, entry.rows) for _, entry in world.recorded}
+    } == {("run", 4)}
+
+
+@pytest.mark.parametrize("step", dict.fromkeys(ORDER))
+def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing after it happens but that staging goes; nothing is recorded."""
+    world = World(refuses=step)
+    with pytest.raises(DataLoadingError, match=step):
+        carried(world, monkeypatch)
+
+    after = world.said[world.said.index(step) + 1 :]
+    assert after[-2:] == ["replica discard", "warehouse discard"]
+    if "cutover" not in step:
+        assert [said for said in world.said if "cutover" in said] == []
+    # What one end holds is recorded there, where the other one refuses.
+    assert [end for end, _ in world.recorded] == (["warehouse"] if step == "replica cutover" else [])
+
+
+@pytest.mark.parametrize("step", ["replica take", "warehouse finish", "source reading"])
+def test_a_step_that_fails_since_another_run_swept_up(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the lock was lost is what is told, and not what was missing then."""
+    world = World(refuses=step, lock_is_lost=True)
+    with pytest.raises(LockLostError):
+        carried(world, monkeypatch)
+
+    assert world.said[-2:] == ["replica discard", "warehouse discard"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"source": 4, "replica": 3, "warehouse": 4}, "4 rows were read, staged were: replica 3"),
+        ({"source": 4, "replica": 4, "warehouse": 5}, "4 rows were read, staged were: warehouse 5"),
+        ({"source": 5, "replica": 4, "warehouse": 4}, "the source counts 5 rows, 4 were found"),
+    ],
+)
+def test_rows_that_are_missing(counts: dict[str, int], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not cut over: the predecessor said success with 484,831 rows missing."""
+    world = World(counts=counts)
+    with pytest.raises(VerificationError, match=told):
+        carried(world, monkeypatch)
+
+    assert [said for said in world.said if "cutover" in said] == []
+    assert world.recorded == []
+
+
+def test_a_table_that_is_written_to_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives as it was read, and is told as not settled; its rows need not be as many as before."""
+    world = World(counts={"source": 7, "replica": 4, "warehouse": 4}, changes_while_read=True)
+
+    assert carried(world, monkeypatch).settled is False
+
+
+def test_a_table_that_was_altered_since_it_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is staged by a plan that is of another table; the run tries it again."""
+    monkeypatch.setattr("test_load_table.PLAN", planned(replace(PATIENT, create_time=NOON)))
+    world = World(made=NOON + timedelta(seconds=1))
+    with pytest.raises(DataExtractionError, match="was altered, or made anew, at the source") as refusal:
+        carried(world, monkeypatch)
+
+    assert refusal.value.transient
+    assert world.said == ["source reading", "replica discard", "warehouse discard"]
+    assert carried(World(made=NOON), monkeypatch).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(("rows", "changes", "settled"), [(5, 1, False), (3, 9, False), (5, 0, None), (6, 1, None)])
+def test_as_many_rows_come_as_go(
+    rows: int, changes: int, settled: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told as not settled, where the server wrote and removed as many rows; otherwise the table fails."""
+    world = World(counts={"source": rows, "replica": 4, "warehouse": 4}, server_changes_each=changes)
+    if settled is None:
+        with pytest.raises(VerificationError, match=f"the source counts {rows} rows, 4 were found"):
+            carried(world, monkeypatch)
+    else:
+        assert carried(world, monkeypatch).settled is settled
+
+
+@pytest.mark.parametrize(
+    ("more", "bytes_"),
+    [
+        ({}, 4 * limits.MIB),
+        ({"scans": True, "rows_per_partition": 10_240}, 10 * limits.MIB),
+        ({"scans": True, "rows_per_partition": 10_240, "mode": Mode.RECONCILE}, 5 * limits.MIB),
+        ({"scans": True, "rows_per_partition": 10_240, "proves": True}, 5 * limits.MIB),
+        ({"mode": Mode.RECONCILE}, 4 * limits.MIB),
+        ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, limits.compared_bytes),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, limits.compared_bytes),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "partition_bytes": limits.MIB}, limits.MIB),
+        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "batch_size": 1_000}, 1_000 * 1024),
+        ({"batch_size": 1_000}, 1_000 * 1024),
+        ({"scans": True, "rows_per_partition": 10_241, "mode": Mode.RECONCILE}, 5_121 * 1024),
+    ],
+    ids=[
+        "as the run has learned", "scanned", "scanned at two ends", "proven", "read at two ends", "by checksums",
+        "by a watermark", "as tables.yml chooses", "rows that tables.yml caps", "the same of all rows", "by halves",
+    ],
+)  # fmt: skip
+def test_how_much_the_next_partition_holds(more: dict[str, Any], bytes_: int) -> None:
+    """Ranges are large where little of them travels, and halved where two ends' rows are held."""
+    learned: Any = SimpleNamespace(workers=SimpleNamespace(pace=SimpleNamespace(partition_bytes=4 * limits.MIB)))
+    plan = replace(planned(replace(PATIENT, row_bytes=1024, rows=10**6)), **more)
+
+    assert rows_of_the_next(plan, learned) * 1024 == bytes_ // 1024 * 1024
+
+
+# --- which end is given what, and from where ------------------------------------------------------
+
+WAREHOUSE, REPLICA = (SimpleNamespace(name=name) for name in ("warehouse", "replica"))
+ENTRY: Any = SimpleNamespace(rows=7, version="run0")
+
+
+@dataclass
+class Staging:
+    """Stands for staging and switching: what is staged when, and what of it is switched."""
+
+    said: list[str] = field(default_factory=list)
+    ends: tuple[Any, ...] = (REPLICA, WAREHOUSE)
+    rows_warehouse: int | None = 4
+
+    def stage(self, plan: TablePlan, shared: Any, known: Any = None) -> Any:
+        assert shared is not None
+        of = "replica" if plan.from_replica else "source"
+        self.said.append(f"stage from {of}")
+        self.plan, self.shared, self.known = plan, shared, known
+        outcome = replace(OUTCOME, rows_warehouse=9 if plan.from_replica else self.rows_warehouse)
+        return load_table.Ready(plan, shared, Staged(1, 0, 0), known or ENTRY, {}, self.ends, outcome)
+
+    def switch_or_discard(self, ready: Any) -> Outcome:
+        self.said.append("switch")
+        self.switched = replace(ready.outcome)
+        return self.switched
+
+
+OUTCOME = Outcome("patient", "small", Mode.FULL, "", Status.SUCCEEDED, seconds=1.0)
+
+
+@pytest.fixture
+def staging(monkeypatch: pytest.MonkeyPatch) -> Staging:
+    there = Staging()
+    monkeypatch.setattr(load_table, "stage", there.stage)
+    monkeypatch.setattr(load_table, "switch_or_discard", there.switch_or_discard)
+    monkeypatch.setattr(load_table, "servers_of", lambda route: f"servers of {route.source.name}")
+    monkeypatch.setattr(load_table, "recorded_entry", lambda plan, shared: plan and shared and ENTRY)
+    return there
+
+
+@dataclass(frozen=True)
+class AnyShared:
+    route: Route
+    servers: Any = None
+
+
+BOTH = AnyShared(replace(ROUTE, spill_directory=Path("spills")))
+ALONE = AnyShared(replace(ROUTE, spill_directory=Path("spills"), to="replica"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "ends", "shared", "rows_warehouse", "said"),
+    [
+        (PLAN, (REPLICA, WAREHOUSE), BOTH, 4, ["stage from source", "switch"]),
+        # The warehouse is to catch up: with the replica, as soon as that is switched.
+        (PLAN, (REPLICA,), BOTH, None, ["stage from source", "switch", "stage from replica", "switch"]),
+        (PLAN, (REPLICA,), ALONE, None, ["stage from source", "switch"]),
+        (replace(PLAN, only="replica"), (REPLICA,), BOTH, None, ["stage from source", "switch"]),
+        (replace(PLAN, from_replica=True), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
+        (replace(PLAN, mode=Mode.SKIPPED, catches_up=True), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
+        # It turned out only at the switch that the warehouse needs all of it.
+        (PLAN, (REPLICA, WAREHOUSE), BOTH, None,
+         ["stage from source", "switch", "stage from replica", "switch"]),
+    ],
+)  # fmt: skip
+def test_the_journeys_of_a_table(
+    plan: TablePlan, ends: tuple[Any, ...], shared: Any, rows_warehouse: int | None, said: list[str], staging: Staging
+) -> None:
+    staging.ends, staging.rows_warehouse = ends, rows_warehouse
+    outcome = load_table.carry_table(plan, shared)
+
+    assert staging.said == said
+    assert outcome.rows_warehouse == (9 if said[-2] == "stage from replica" else rows_warehouse)
+    if said[-2] == "stage from replica":
+        # By what is recorded of the replica, or was staged there a moment ago; and told together with that.
+        assert staging.known is ENTRY
+        assert outcome.seconds == (1.0 if said[0] == "stage from replica" else 2.0)
+
+
+def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
+    """All of it, whatever was to be read of the source; and what came of both is told as one."""
+    plan = replace(PLAN, mode=Mode.INCREMENTAL, since="x", scans=True, proves=True, catches_up=True)
+    first = replace(OUTCOME, rows_replica=3, notes=("first",))
+    ready = load_table.staged_from_replica(plan, BOTH, ENTRY, first)  # type: ignore[arg-type]
+
+    later = staging.plan
+    assert (later.mode, later.from_replica, later.catches_up) == (Mode.FULL, True, False)
+    assert (later.since, later.scans, later.proves) == (None, False, False)
+    assert staging.known is ENTRY
+    assert staging.shared.route == ROUTE.from_replica
+    assert staging.shared.servers == f"servers of {ROUTE.from_replica.source.name}"
+    assert (ready.outcome.rows_replica, ready.outcome.rows_warehouse, ready.outcome.seconds) == (3, 9, 2.0)
+    assert ready.outcome.notes == ("first",)
+    alone = load_table.staged_from_replica(plan, BOTH, ENTRY)  # type: ignore[arg-type]
+    assert (alone.outcome.rows_replica, alone.outcome.rows_warehouse) == (None, 9)
+
+
+def test_ends_that_are_not_the_warehouse(staging: Staging) -> None:
+    assert staging.stage(PLAN, BOTH).others == (REPLICA,)
+
+
+# --- its parts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "keyed", "attempt", "mode", "parts"),
+    [
+        (9, True, None, Mode.FULL, ["asked"]),
+        (0, True, None, Mode.FULL, []),
+        (0, True, None, Mode.RECONCILE, ["asked"]),
+        (9, False, None, Mode.FULL, ["asked"]),
+        (9, True, "a1", Mode.FULL, ["asked"]),
+        # A piece has no range, by which it could be taken out again.
+        (9, False, "a1", Mode.FULL, [Partition(0, None, None, rows=9)]),
+        (0, False, "a1", Mode.RECONCILE, [Partition(0, None, None, rows=0)]),
+    ],
+)
+def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, mode: Mode, parts: list[Any]) -> None:
+    plan = replace(planned(PATIENT if keyed else replace(PATIENT, primary_key=())), mode=mode)
+    asked: list[Any] = []
+
+    def partitions(of: TablePlan, left: Any, each: Any) -> list[str]:
+        asked.append((of, left))
+        assert (each.func, each.args) == (load_table.rows_of_the_next, (plan, shared))
+        return ["asked"]
+
+    shared: Any = SimpleNamespace(servers=SimpleNamespace(source=SimpleNamespace(partitions=partitions)))
+    left = [(1, None)]
+
+    assert list(load_table.partitions_of(plan, shared, left, rows, attempt)) == parts
+    assert asked == ([(plan, left)] if parts == ["asked"] else [])
+
+
+class Hands:
+    """Stands for workers: it notes the jobs, and lets each be done at once."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+        self.plans: list[TablePlan] = []
+        self.acts: list[Any] = []
+
+    pace = SimpleNamespace(partition_bytes=4 * limits.MIB)
+
+    def each(self, carry: Any, plan: TablePlan, jobs: Any) -> Any:
+        self.plans.append(plan)
+        self.acts.append(carry)
+        for job in jobs:
+            self.jobs.append(job)
+            yield brought(rows=len(self.jobs), bytes=10, part=job.part)
+
+
+def brought(**more: Any) -> PartitionOutcome:
+    given = {"rows": 0, "bytes": 0, "staged": 0, "gone": 0, "standing": 0, "coercions": (), "process": 1} | more
+    return PartitionOutcome(connections=(), **given)
+
+
+@pytest.mark.parametrize(
+    ("split", "mode", "attempt", "token"),
+    [
+        (True, Mode.FULL, None, True),
+        (False, Mode.FULL, None, False),
+        (True, Mode.RECONCILE, None, False),
+        (True, Mode.RECONCILE, "a1", True),
+        (False, Mode.FULL, "a1", True),
+    ],
+)
+def test_partitions_that_are_to_be_found_again(split: bool, mode: Mode, attempt: str | None, token: bool) -> None:
+    """Have a token each, by which both ends note that they have it."""
+    hands, told = Hands(), list[Any]()
+    shared: Any = SimpleNamespace(
+        workers=hands, route=ROUTE, tell=told.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
+    )  # fmt: skip
+    rows = 10**6 if split else 3
+    plan = replace(planned(replace(PATIENT, rows=rows)), mode=mode)
+    parts = [Partition(0, None, 5), Partition(1, 5, None)]
+    carried_ = load_table.carry_all(plan, parts, shared, attempt)
+
+    tokens = [job.part.token for job in hands.jobs]
+    assert [bool(one) for one in tokens] == [token, token]
+    assert len(set(tokens)) == (2 if token else 1)
+    assert [job.part.attempt for job in hands.jobs] == [attempt, attempt]
+    assert [(job.part.lower, job.part.upper) for job in hands.jobs] == [(None, 5), (5, None)]
+    assert {job.part.waits for job in hands.jobs} == {False}
+    assert all((job.route, job.plan) == (ROUTE, plan) for job in hands.jobs)
+    assert [one.rows for one in carried_] == [1, 2]
+    each = load_table.rows_of_the_next(plan, shared)
+    assert told[0] == TableStarted("patient", max(1, -(-rows // each)))
+    assert told[1:] == [PartitionCarried("patient", 1, 10), PartitionCarried("patient", 2, 10)]
+
+
+INDEXED = replace(PATIENT, rows=10**6, indexes=(Index("i", (("LName", None),), False),))
+
+
+@pytest.mark.parametrize(
+    ("of", "more", "ends", "attempt", "waits"),
+    [
+        (INDEXED, {}, ("replica", "warehouse"), None, True),
+        (INDEXED, {}, ("replica", "warehouse"), "a1", False),
+        (INDEXED, {}, ("warehouse",), None, False),
+        (INDEXED, {"mode": Mode.RECONCILE}, ("replica", "warehouse"), None, False),
+        (INDEXED, {"catches_up": True}, ("replica", "warehouse"), None, False),
+        (replace(INDEXED, rows=3), {}, ("replica", "warehouse"), None, False),
+        (replace(INDEXED, indexes=()), {}, ("replica", "warehouse"), None, False),
+    ],
+)
+def test_rows_that_may_wait_for_the_warehouse(
+    of: Any, more: dict[str, Any], ends: tuple[str, ...], attempt: str | None, waits: bool
+) -> None:
+    """While the replica builds its indexes: only where it builds some, and both are given all of the table."""
+    hands = Hands()
+    servers = FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
+    there = [end for end in (REPLICA, WAREHOUSE) if end.name in ends]
+    servers = SimpleNamespace(ends=tuple(there)) if len(there) < 2 else servers  # type: ignore[assignment]
+    shared: Any = SimpleNamespace(workers=hands, route=ROUTE, tell=lambda _: None, servers=servers)
+    load_table.carry_all(replace(planned(of), **more), [Partition(0, None, None)], shared, attempt)
+
+    assert [job.part.waits for job in hands.jobs] == [waits]
+
+
+@pytest.mark.parametrize(
+    ("there", "others"),
+    [
+        ({"a": "1", "b": "2"}, 0),
+        ({"a": "1"}, 1),
+        ({"a": "1", "b": "other"}, 1),
+        ({}, 2),
+    ],
+)
+def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], others: int) -> None:
+    """Where jobs can be lost and go on unseen, what is there is what those brought that are known of."""
+    sealed: list[Any] = []
+    end: Any = SimpleNamespace(
+        name="warehouse", seal=lambda plan, attempt: sealed.append((plan.name, attempt)) or there
+    )
+    known = [
+        brought(part=Partition(0, None, 5, token="a", execution="1")),
+        brought(part=Partition(1, 5, None, token="b", execution="2")),
+        brought(part=None),
+    ]
+
+    load_table.seal(PLAN, [end], known, None)
+    assert sealed == []
+    if not others:
+        load_table.seal(PLAN, [end], known, "a1")
+    else:
+        with pytest.raises(DataLoadingError) as refusal:
+            load_table.seal(PLAN, [end], known, "a1")
+        assert refusal.value.message == (
+            f"patient: {others} partitions were brought to the warehouse by a job that had been given up; "
+            "nothing was cut over"
+        )
+        assert (refusal.value.remedy, refusal.value.transient) == ("run again", True)
+    assert sealed == [("patient", "a1")]
+
+
+def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every end at the same time; the warehouse last, once it has the rows that waited for it."""
+    said: list[str] = []
+
+    def end(name: str, rows: int) -> Any:
+        return SimpleNamespace(
+            name=name, finish=lambda plan: said.append(f"{plan.name} {name} finish"),
+            count=lambda plan: rows * plan.workers,
+        )  # fmt: skip
+
+    hands = Hands()
+    shared: Any = SimpleNamespace(workers=hands, route=ROUTE)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    plan = replace(PLAN, workers=9)
+    waiting = Waiting(plan, Partition(3, 5, None), Path("rows"))
+    known = [brought(rows=2), brought(rows=3, waiting=waiting)]
+    carried_, counts, seconds = load_table.finish(plan, (end("replica", 5), end("warehouse", 6)), known, shared)
+
+    assert counts == {"replica": 45, "warehouse": 54}
+    assert sorted(said) == ["patient replica finish", "patient warehouse finish"]
+    assert hands.jobs == [Job(ROUTE, plan, Partition(3, 5, None), Path("rows"))]
+    assert hands.acts == [load_table.ingest]
+    assert [one.rows for one in carried_] == [2, 3, 1]
+    assert [one.waiting for one in carried_] == [None, None, None]
+    # One core is left to the indexes, however many the table may have.
+    assert hands.plans[0].workers == 3
+    assert 0 <= seconds < 60
+    for cores, workers in ((None, 1), (1, 1), (2, 1), (12, 9)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        load_table.finish(plan, (end("replica", 5),), [], shared)
+        assert hands.plans[-1].workers == workers
+    load_table.finish(replace(plan, mode=Mode.RECONCILE, workers=None), (end("replica", 5),), [], shared)
+    assert hands.plans[-1].workers == 11
+
+    # Of what changed alone nobody knows how many rows there are to be.
+    assert load_table.finish(replace(plan, mode=Mode.RECONCILE), (end("replica", 5),), [], shared)[1] == {}
+
+
+def test_what_all_partitions_staged() -> None:
+    known = [brought(staged=2, gone=1, standing=5), brought(staged=3, gone=0, standing=7)]
+
+    assert load_table.together(known, 0) == Staged(5, 1, 12)
+    assert load_table.together(known, 100) == Staged(5, 1, 112)
+    assert load_table.together([], 0) == Staged(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("of", "error", "kept"),
+    [
+        (INDEXED, Interrupted("stopped"), True),
+        (INDEXED, DatabaseConnectionError("lost"), True),
+        (INDEXED, KeyboardInterrupt(), True),
+        (INDEXED, DataLoadingError("refused"), False),
+        (PATIENT, DatabaseConnectionError("lost"), False),
+    ],
+)
+def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept: bool, tmp_path: Path) -> None:
+    """Nothing; but of a large one what the next run can go on with, where somebody stopped this one."""
+    said, locks = list[str](), list[int]()
+
+    def discard(name: str) -> Any:
+        def act(plan: TablePlan) -> None:
+            said.append(f"{plan.name} {name}")
+            raise DataLoadingError("it cannot be dropped now, and the next run does it")
+
+        return SimpleNamespace(name=name, discard=act)
+
+    spilled = tmp_path / "spills"
+    shared: Any = SimpleNamespace(
+        servers=SimpleNamespace(ends=(discard("replica"), discard("warehouse"))),
+        route=SimpleNamespace(spill_directory=spilled),
+        ledger=SimpleNamespace(locks=SimpleNamespace(require_lock=lambda: locks.append(1))),
+    )
+    with pytest.raises(type(error)), load_table._staging_discarded_on_failure(planned(of), shared):
+        raise error
+
+    assert said == ([] if kept else ["patient replica", "patient warehouse"])
+    assert len(locks) == isinstance(error, DataLoadingError)
+
+
+@dataclass
+class Switched:
+    """An end that may refuse to be switched."""
+
+    name: str
+    said: list[str]
+    refuses: bool = False
+
+    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> Changes:
+        self.said.append(f"{self.name} cutover")
+        assert (plan.name, staged, comments, recorded(Changes())) == ("patient", Staged(2, 0, 9), {"c": "said"}, "")
+        if self.refuses:
+            raise OutOfStepError("the warehouse would have other rows")
+        return Changes(inserted=1 if self.name == "warehouse" else 5)
+
+    def discard(self, plan: Any) -> None:
+        assert plan.name == "patient"
+        self.said.append(f"{self.name} discard")
+
+
+def ready(plan: TablePlan, said: list[str], refuses: bool = False) -> Any:
+    ends = (Switched("replica", said), Switched("warehouse", said, refuses))
+    recording = lambda end, entry: said.append(f"{end} recording") or (lambda changes: "")  # noqa: E731
+    locks = SimpleNamespace(require_lock=lambda believed_seconds: said.append("lock"))
+    shared: Any = SimpleNamespace(ledger=SimpleNamespace(recording=recording, locks=locks))
+    return load_table.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {"c": "said"}, ends, OUTCOME)
+
+
+def test_a_switch() -> None:
+    """The warehouse first, where others have a say; before each the run makes sure of its lock."""
+    said: list[str] = []
+    outcome = load_table.switch(ready(PLAN, said))
+
+    assert said == [
+        "warehouse recording", "lock", "warehouse cutover", "replica recording", "lock", "replica cutover",
+    ]  # fmt: skip
+    assert (outcome.rows_replica, outcome.rows_warehouse, outcome.changes) == (9, 9, Changes(inserted=1))
+    assert 1.0 <= outcome.seconds < 60
+    said.clear()
+    assert load_table.switch(ready(PLAN, said), ends=()).rows_warehouse is None
+    assert said == []
+
+
+@pytest.mark.parametrize("mode", [Mode.RECONCILE, Mode.FULL])
+def test_a_warehouse_that_is_out_of_step(mode: Mode) -> None:
+    """Where only what changed is staged, it takes all from the replica afterwards; else that is a failure."""
+    said: list[str] = []
+    one = ready(replace(PLAN, mode=mode), said, refuses=True)
+    if mode is Mode.FULL:
+        with pytest.raises(OutOfStepError):
+            load_table.switch(one)
+        return
+    outcome = load_table.switch(one)
+
+    assert said[2:4] == ["warehouse cutover", "warehouse discard"]
+    assert (outcome.rows_replica, outcome.rows_warehouse) == (9, None)
+
+
+MOVED_ON = Reading(4, NOON + timedelta(minutes=1), NOON + timedelta(hours=1))
+STOOD = Reading(4, NOON, NOON + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("staged", "counts", "after", "found"),
+    [
+        (Staged(4, 0, 4), {"replica": 4, "warehouse": 4}, STOOD, True),
+        (Staged(2, 1, 4), {}, STOOD, True),
+        (Staged(9, 0, 9), {"replica": 9}, MOVED_ON, False),
+        (Staged(4, 0, 4), {}, replace(STOOD, rows=5), False),
+        (Staged(4, 0, 5), {"replica": 4}, STOOD,
+         "patient: the source counts 4 rows, 5 were found; nothing was cut over"),
+        (Staged(4, 0, 4), {"replica": 3}, MOVED_ON,
+         "patient: 4 rows were read, staged were: replica 3; nothing was cut over"),
+    ],
+)  # fmt: skip
+def test_rows_read_and_rows_staged(staged: Staged, counts: dict[str, int], after: Reading, found: bool | str) -> None:
+    if isinstance(found, bool):
+        assert load_table.compare(PLAN, staged, counts, STOOD, after) is found
+        return
+    with pytest.raises(VerificationError) as refusal:
+        load_table.compare(PLAN, staged, counts, STOOD, after)
+    assert refusal.value.message == found
+    remedy = "run again; if it stays, check the table at the source (CHECK TABLE)" if "found" in found else "run again"
+    assert refusal.value.remedy == remedy
+
+
+def test_a_replica_that_is_changed_while_it_is_read() -> None:
+    """What the warehouse would be told to have is not what was read."""
+    plan = replace(PLAN, from_replica=True)
+
+    assert load_table.compare(plan, Staged(4, 0, 4), {}, STOOD, STOOD) is True
+    with pytest.raises(VerificationError, match="patient: somebody changed the replica's table while it was read"):
+        load_table.compare(plan, Staged(4, 0, 4), {}, STOOD, MOVED_ON)
+
+
+@pytest.mark.parametrize(
+    ("from_replica", "version", "rows", "told"),
+    [
+        (True, "run-1", 4, None),
+        (True, "run-1", 5, "patient: the replica has 4 rows, and 5 are recorded: somebody changed it there"),
+        # Of what no run is known to have brought, nothing is recorded.
+        (True, None, 5, None),
+        (False, "run-1", 5, None),
+    ],
+)
+def test_a_replica_that_is_not_as_recorded(
+    from_replica: bool, version: str | None, rows: int, told: str | None
+) -> None:
+    """It is copied to nobody."""
+    plan, known = replace(PLAN, from_replica=from_replica), replace(ENTRY_OF, version=version, rows=rows)
+    if told is None:
+        load_table.adjust_plan.refuse_another(plan, STOOD, known)
+        load_table.adjust_plan.refuse_another(plan, STOOD, None)
+        return
+    with pytest.raises(DataExtractionError) as refusal:
+        load_table.adjust_plan.refuse_another(plan, STOOD, known)
+    assert refusal.value.message.startswith(told)
+    assert refusal.value.remedy == "run again from the source, without --from replica"
+
+
+def test_a_table_that_cannot_tell() -> None:
+    """Read within the stamp's own second: nobody knows whether it moved."""
+    now = replace(STOOD, now=NOON)
+
+    assert load_table.compare(PLAN, Staged(4, 0, 4), {}, now, now) is None
+
+
+# --- what is asked of whom, when a table is staged --------------------------------------------------
+
+BEFORE, AFTER = replace(STOOD, rows=40), replace(STOOD, rows=41)
+HELD = Partition(7, 10, 20, token="held")
+DIFFERS = Partition(8, 20, 30)
+COMPARED = Compared((DIFFERS,), 12, replace(STOOD, rows=50), NOON.replace(tzinfo=UTC), "compared high")
+
+
+STAGED = Staged(3, 1, 40)
+
+
+@dataclass
+class Asked:
+    """Each of those that staging asks, and what it was asked with; they answer with words."""
+
+    monkeypatch: pytest.MonkeyPatch
+    adjusted: TablePlan
+    carried: list[Any] = field(default_factory=list)
+    settled: bool | None = True
+    staged: Staged = STAGED
+    may_be_lost: bool = False
+    compared: Compared | None = None
+    of: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+
+    def answering(self, name: str, *answers: Any) -> Any:
+        left = list(answers)
+
+        def ask(*arguments: Any, **named: Any) -> Any:
+            self.of.setdefault(name, []).append((*arguments, *named.values()))
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        return ask
+
+    def stage(self, plan: TablePlan, known: Any = None) -> Any:
+        ends = tuple(
+            SimpleNamespace(name=name, prepare=self.answering(f"{name} prepare", (f"{name} notes",)))
+            for name in ("replica", "warehouse")
+        )
+        source = SimpleNamespace(
+            reading=self.answering("reading", *([] if self.compared else [BEFORE]), AFTER),
+            high=self.answering("high", "source's high"),
+            ranges=self.answering("ranges", "ranges"),
+        )
+        self.ends, self.source = ends, source
+        # Of another end nothing is staged; it is told all the same.
+        self.all_ends = (*ends, SimpleNamespace(name="elsewhere"))
+        self.shared: Any = SimpleNamespace(
+            servers=SimpleNamespace(source=source, ends=self.all_ends),
+            workers=SimpleNamespace(may_be_lost=self.may_be_lost),
+            compared={plan.name: self.compared} if self.compared else {"another": COMPARED},
+            route=replace(ROUTE, spill_directory=None),
+        )
+        answers: dict[str, tuple[Any, Any]] = {
+            "refuse_another": (load_table.adjust_plan, None),
+            "adjusted": (load_table.adjust_plan, (self.adjusted, self.carried)),
+            "held": (load_table.resume, [(HELD, ())]),
+            "outcomes": (load_table.resume, ["held"]),
+            "ends_of": (load_table, ends),
+            "servers_of": (load_table, SimpleNamespace(source="replica's source")),
+            "partitions_of": (load_table, "partitions"),
+            "carry_all": (load_table, ["carried"]),
+            "seal": (load_table, None),
+            "shape_at_replica": (load_table.replica_state, "as it was made"),
+            "finish": (load_table, (["finished"], {"replica": 3}, 2.5)),
+            "together": (load_table, self.staged),
+            "compare": (load_table, self.settled),
+            "coerced": (load_table, (("coercions",), {"c": "comment"})),
+            "entry_of": (load_table, ENTRY_OF),
+            "remembered_with": (load_table, ("remembered",)),
+            "staged_outcome": (load_table, OUTCOME),
+        }
+        for name, (place, answer) in answers.items():
+            self.monkeypatch.setattr(place, name, self.answering(name, answer))
+        return stage(plan, self.shared, known)
+
+
+ENTRY_OF = Entry("patient", "run", 0, "run-1", None)
+FIRST = replace(PLAN, reason="as it was planned")
+ADJUSTED = replace(PLAN, reason="adjusted")
+NOTED = replace(ADJUSTED, notes=("replica notes", "warehouse notes"))
+DONE = replace(NOTED, at_replica="as it was made")
+
+
+def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order: looked at, prepared, carried but for what is held, finished, compared, and accounted for."""
+    asked = Asked(monkeypatch, ADJUSTED)
+    began = datetime.now(UTC)
+    found = asked.stage(FIRST)
+    shared, ends = asked.shared, asked.ends
+
+    assert asked.of["reading"] == [(FIRST,), (DONE,)]
+    assert asked.of["shape_at_replica"] == [(NOTED, ends)]
+    assert asked.of["refuse_another"] == [(FIRST, BEFORE, None)]
+    assert asked.of["high"] == [(FIRST, BEFORE)]
+    assert asked.of["adjusted"] == [(FIRST, shared, BEFORE, "source's high")]
+    assert asked.of["ends_of"] == [(ADJUSTED, shared.servers)]
+    assert asked.of["held"] == [(ADJUSTED, ends, asked.source, "replica's source")]
+    assert asked.of["servers_of"] == [(shared.route.from_replica,)]
+    assert asked.of["replica prepare"] == [(ADJUSTED, [HELD], None)]
+    assert asked.of["warehouse prepare"] == [(replace(ADJUSTED, notes=("replica notes",)), [HELD], None)]
+    assert asked.of["partitions_of"] == [(NOTED, shared, ((None, 10), (20, None)), 40, None)]
+    assert asked.of["carry_all"] == [(NOTED, "partitions", shared, None)]
+    assert "ranges" not in asked.of
+    assert asked.of["seal"] == [(NOTED, ends, ["held", "carried"], None)]
+    assert asked.of["finish"] == [(NOTED, ends, ["held", "carried"], shared)]
+    assert asked.of["together"] == [(["finished"], 0)]
+    assert asked.of["compare"] == [(DONE, asked.staged, {"replica": 3}, BEFORE, AFTER)]
+    assert asked.of["coerced"] == [(DONE, ["finished"], shared)]
+    assert asked.of["remembered_with"] == [(DONE, ("coercions",), shared)]
+    ((*entry, when),) = asked.of["entry_of"]
+    assert entry == [DONE, asked.staged, shared, "source's high", BEFORE]
+    assert began <= when <= datetime.now(UTC)
+    ((*told, started_at, seconds, finishing),) = asked.of["staged_outcome"]
+    assert told == [DONE, ["finished"], ("coercions",), True]
+    assert (started_at, finishing) == (when, 2.5)
+    assert 0 <= seconds < 60
+    recorded = replace(ENTRY_OF, rows=40, coerced=("remembered",))
+    assert found == load_table.Ready(DONE, shared, asked.staged, recorded, {"c": "comment"}, ends, OUTCOME)
+
+
+@pytest.mark.parametrize("settled", [None, False])
+def test_a_reading_that_proves_nothing_is_not_recorded(settled: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, ADJUSTED, settled=settled)
+    asked.stage(FIRST)
+
+    assert asked.of["entry_of"][0][4] is None
+    assert asked.of["staged_outcome"][0][3] is settled
+
+
+def test_staging_what_a_comparison_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it found a moment ago is neither asked nor read once more, and is as of then."""
+    plan = replace(FIRST, proves=True)
+    asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
+    asked.stage(plan)
+
+    assert asked.of["reading"] == [(DONE,)]
+    assert "high" not in asked.of
+    assert asked.of["adjusted"] == [(plan, asked.shared, COMPARED.reading, "compared high")]
+    assert asked.of["partitions_of"] == [(NOTED, asked.shared, [(20, 30)], 50, None)]
+    assert asked.of["together"] == [(["finished"], 12)]
+    assert asked.of["entry_of"][0][3:] == ("compared high", COMPARED.reading, COMPARED.began)
+
+
+def test_a_comparison_counts_for_a_table_alone_that_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
+    asked.stage(FIRST)
+
+    # The one answer there is: it was asked twice.
+    assert asked.of["reading"] == [(FIRST,), (DONE,)]
+    assert asked.of["together"] == [(["finished"], 0)]
+
+
+def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ranges from the watermark on, and the rest by what differs in it."""
+    asked = Asked(monkeypatch, replace(ADJUSTED, mode=Mode.INCREMENTAL))
+    asked.stage(FIRST)
+    noted = replace(NOTED, mode=Mode.INCREMENTAL)
+
+    assert asked.of["carry_all"] == [(noted, "partitions", asked.shared, None), (noted, "ranges", asked.shared, None)]
+    ((plan, rows),) = asked.of["ranges"]
+    assert plan == noted
+    assert (rows.func, rows.args) == (load_table.rows_of_the_next, (noted, asked.shared))
+    assert asked.of["seal"][0][2] == ["held", "carried", "carried"]
+
+
+def test_staging_where_jobs_can_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt, by which partitions are brought; whoever asks is told the same."""
+    asked = Asked(monkeypatch, replace(ADJUSTED, mode=Mode.INCREMENTAL), may_be_lost=True)
+    asked.stage(FIRST)
+    attempts = {asked.of[name][0][-1] for name in ("replica prepare", "warehouse prepare", "partitions_of", "seal")}
+    attempts |= {one[-1] for one in asked.of["carry_all"]}
+
+    assert len(attempts) == 1
+    assert len(attempts.pop()) == 32
+
+
+def test_a_table_that_is_equal_is_not_staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of it to see that is told; nothing is prepared, sealed or finished."""
+    asked = Asked(monkeypatch, ADJUSTED, carried=["read"], staged=Staged(0, 0, 40))
+    found = asked.stage(FIRST)
+
+    assert not asked.of.keys() & {"held", "replica prepare", "partitions_of", "carry_all", "seal", "finish"}
+    assert asked.of["together"] == [(["read"], 0)]
+    done = replace(ADJUSTED, at_replica="as it was made")
+    assert asked.of["compare"] == [(done, asked.staged, {}, BEFORE, AFTER)]
+    assert asked.of["staged_outcome"][0][-1] == 0.0
+    # Every end has what it is to have, and is told so.
+    assert found.ends == asked.all_ends
+
+
+@pytest.mark.parametrize(
+    ("more", "staged", "ends"),
+    [
+        ({}, Staged(0, 0, 40), ("replica", "warehouse", "elsewhere")),
+        ({"only": "warehouse"}, Staged(0, 0, 40), ("warehouse",)),
+        ({"catches_up": True}, Staged(0, 0, 40), ("replica", "warehouse")),
+        ({}, Staged(1, 0, 40), ("replica", "warehouse")),
+        ({}, Staged(0, 1, 40), ("replica", "warehouse")),
+    ],
+)
+def test_which_ends_are_told(
+    more: dict[str, Any], staged: Staged, ends: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(monkeypatch, replace(ADJUSTED, **more), staged=staged)
+
+    assert tuple(end.name for end in asked.stage(FIRST).ends) == ends
+
+
+def test_what_is_known_of_the_replica_is_recorded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, ADJUSTED)
+    known = replace(ENTRY_OF, version="known")
+    found = asked.stage(FIRST, known)
+
+    assert "entry_of" not in asked.of
+    assert asked.of["refuse_another"] == [(FIRST, BEFORE, known)]
+    assert found.entry == replace(known, rows=40, coerced=("remembered",))
+
+
+@pytest.mark.parametrize("what", ["prepare", "finish", "cutover"])
+@pytest.mark.parametrize("end", ["replica", "warehouse"])
+def test_the_end_at_which_it_failed_is_told(what: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(refuses=f"{end} {what}")
+    with pytest.raises(DataLoadingError) as refusal:
+        carried(world, monkeypatch)
+
+    assert refusal.value.end == end

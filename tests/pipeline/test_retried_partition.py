@@ -1,0 +1,81 @@
+"""
+A table that is tried again, or by one end alone: what is asked before, and what is left to the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.catalog_values import PATIENT, planned
+
+from arrowetl.errors import ArrowetlError, DataLoadingError, LockLostError
+from arrowetl.model.plan import Mode, TablePlan
+from arrowetl.pipeline import load_tables
+
+PLAN = planned(PATIENT)
+
+
+def shared(said: list[str], ends: tuple[str, ...] = ("replica", "warehouse"), lost: bool = False) -> Any:
+    def require_lock() -> None:
+        said.append("lock")
+        if lost:
+            raise LockLostError("the run's lock was lost")
+
+    return SimpleNamespace(
+        ledger=SimpleNamespace(locks=SimpleNamespace(require_lock=require_lock)),
+        servers=SimpleNamespace(
+            ends=[
+                SimpleNamespace(name=name, look_again=lambda name=name: said.append(f"{name} looks")) for name in ends
+            ]
+        ),
+    )
+
+
+def test_nothing_is_looked_for_again_by_a_run_that_lost_its_lock() -> None:
+    """What it would find staged is another run's by now, and to be swept up by nobody."""
+    said: list[str] = []
+    there: Any = SimpleNamespace(shared=shared(said, lost=True))
+    with pytest.raises(LockLostError):
+        load_tables.again(PLAN, there)
+
+    assert said == ["lock"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "end", "rest"),
+    [
+        # What the replica refuses, the warehouse is given whole: nobody can tell what it lacks.
+        (replace(PLAN, mode=Mode.INCREMENTAL, since="x"), "replica", {"only": "warehouse", "mode": Mode.FULL}),
+        (replace(PLAN, proves=True), "replica", {"only": "warehouse", "proves": False}),
+        (replace(PLAN, catches_up=True), "replica", {"only": "warehouse", "catches_up": False}),
+        (replace(PLAN, mode=Mode.RECONCILE), "warehouse", {"only": "replica", "mode": Mode.RECONCILE}),
+        (replace(PLAN, catches_up=True), "warehouse", None),
+        (replace(PLAN, from_replica=True), "warehouse", None),
+    ],
+)
+def test_what_one_end_cannot_take(
+    plan: TablePlan, end: str, rest: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other has it all the same, and the failure says so."""
+    carried: list[TablePlan] = []
+    monkeypatch.setattr(load_tables, "carry_table", lambda one, shared: carried.append(one))
+
+    def refuse(one: TablePlan) -> Any:
+        error = DataLoadingError("patient: refused")
+        error.end = end
+        raise error
+
+    there: Any = SimpleNamespace(shared=shared([]), carry=load_tables.carry_table)
+    with pytest.raises(ArrowetlError) as refusal:
+        load_tables.where_it_can_be(refuse, plan, there)
+
+    if rest is None:
+        assert carried == []
+        assert refusal.value.message == "patient: refused"
+    else:
+        (one,) = carried
+        assert {name: getattr(one, name) for name in rest} == rest
+        assert refusal.value.message.endswith(f"; the {rest['only']} has the table as it is now")

@@ -1,0 +1,151 @@
+"""
+How long a run will take: what is remembered, what is guessed, and that the interval holds what then happens.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.catalog_values import PATIENT, planned
+from support.clinic import Clinic
+
+from arrowetl.model.plan import Comparison, Expected, Journey, Mode, TablePlan
+from arrowetl.planning import estimate
+from arrowetl.planning.estimate import History, Past, PastRun
+
+
+def plan(name: str = "patient", rows: int = 20_000, **more: Any) -> TablePlan:
+    return replace(planned(replace(PATIENT, name=name, rows=rows)), **more)
+
+
+FIRST = Journey.FIRST_LOAD
+
+
+@pytest.mark.parametrize(
+    ("past", "expected"),
+    [
+        ([Past(2.0, 20_000)], Expected(20_000, 2.0, 0.0, 1)),
+        ([Past(2.0, 20_000), Past(4.0, 20_000), Past(3.0, 20_000)], Expected(20_000, 3.0, 1.0, 3)),
+        ([Past(1.0, 10_000)], Expected(20_000, 2.0, 0.0, 1)),
+        ([Past(1.0, 0)], Expected(20_000, 1.0, 0.0, 1)),
+    ],
+)
+def test_a_table_takes_what_it_took(past: list[Past], expected: Expected) -> None:
+    """The median, by rows where all of them are read."""
+    assert estimate.of_tables([plan()], History({("patient", FIRST): past})) == [expected]
+
+
+def test_a_table_that_grew_a_little_takes_as_long_as_before() -> None:
+    small = plan(rows=900)
+
+    assert estimate.of_tables([small], History({("patient", FIRST): [Past(0.1, 90)]}))[0].seconds == 0.1
+
+
+def test_another_journey_says_nothing() -> None:
+    """What a comparison took is not what a first load takes: it is a guess, as fast as the tables that are known."""
+    history = History({("patient", Journey.CHECKSUM): [Past(9.0, 0)]})
+    guess = estimate.usual(plan())
+    known = estimate.usual(plan("fast")).seconds
+    faster = History({("fast", FIRST): [Past(known / 2, 20_000)]})
+
+    assert estimate.of_tables([plan()], history) == [guess]
+    assert estimate.of_tables([plan("fast"), plan()], faster)[1] == replace(guess, seconds=guess.seconds / 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "journey"),
+    [
+        ({}, "first load"),
+        ({"mode": Mode.FULL, "proves": True}, "proof"),
+        ({"from_replica": True}, "from replica"),
+        ({"mode": Mode.INCREMENTAL}, "incremental"),
+        ({"mode": Mode.RECONCILE}, "compared by reading"),
+        ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, "compared by checksums"),
+        ({"mode": Mode.SKIPPED}, "skipped"),
+        ({"mode": Mode.SKIPPED, "catches_up": True}, "catching up"),
+    ],
+)
+def test_journeys_are_told_apart(more: dict[str, Any], journey: str) -> None:
+    assert plan(**more).journey == journey
+
+
+@given(st.lists(st.floats(0, 100), max_size=30), st.integers(1, 8))
+def test_workers_share_the_tables(seconds: list[float], workers: int) -> None:
+    """No sooner than the longest table or an even share, no later than one after another; the chain is its worker's."""
+    makespan, chain = estimate.shared(seconds, workers)
+
+    assert makespan <= sum(seconds) + 1e-6
+    assert makespan + 1e-6 >= max([*seconds, sum(seconds) / workers])
+    assert sum(seconds[number] for number in chain) == pytest.approx(makespan)
+
+
+def with_seconds(seconds: float, runs: int, spread: float = 0.0) -> TablePlan:
+    return plan(expected=Expected(1, seconds, spread, runs))
+
+
+@pytest.mark.parametrize(
+    ("one", "runs", "interval", "basis"),
+    [
+        (with_seconds(8.0, 0), [], (9.5 / 3, 28.5), "a guess: nothing like it is remembered"),
+        (with_seconds(8.0, 1), [PastRun(10.0, 8.0)], (5.0, 15.0), "by 1 run like it"),
+        (with_seconds(8.0, 3), [PastRun(10.0, 8.0)] * 3, (7.5, 12.5), "by 3 runs like it"),
+        (with_seconds(8.0, 3, 1.6), [PastRun(10.0, 8.0)] * 3, (6.0, 14.0), "by 3 runs like it"),
+        (with_seconds(8.0, 3, 8.0), [PastRun(10.0, 8.0)] * 3, (5.0, 15.0), "by 3 runs like it"),
+    ],
+)
+def test_how_sure_it_is(one: TablePlan, runs: list[PastRun], interval: tuple[float, float], basis: str) -> None:
+    """A guess is wide; what is remembered is as wide as it varied, a quarter at least and a half at most."""
+    found = estimate.of_run([one], 2, History({}, runs))
+
+    assert (found.low, found.high) == pytest.approx(interval)
+    assert found.basis == basis
+    assert found.critical == ("patient",)
+
+
+# --- on real servers ----------------------------------------------------------------------------
+
+VISITS = """
+CREATE TABLE visit (Num bigint NOT NULL, Note varchar(200), Seen datetime, PRIMARY KEY (Num)) ENGINE=MyISAM;
+CREATE TABLE bill (Num bigint NOT NULL, Amount double, PRIMARY KEY (Num)) ENGINE=MyISAM;
+INSERT INTO visit SELECT seq, REPEAT(seq, 20), '2024-01-01' FROM seq_1_to_200000;
+INSERT INTO bill SELECT seq, seq / 7 FROM seq_1_to_100000
+"""
+
+
+def test_after_three_runs_the_interval_holds_what_the_next_ones_take(clinic: Clinic) -> None:
+    """Three times of four, and no wider than half to either side; what was planned is told with what became of it."""
+    clinic.create(VISITS)
+    first = json.loads(clinic.arrowetl("run", "--all", "--dry-run", "--json").stdout)
+    clinic.run()
+    for _ in range(3):
+        clinic.run("--all", "--force-full")
+
+    held = []
+    for _ in range(4):
+        before = json.loads(clinic.arrowetl("run", "--all", "--force-full", "--dry-run", "--json").stdout)["planned"]
+        run = clinic.run("--all", "--force-full")
+        assert run["planned"]["basis"] == before["basis"] == f"by {min(3 + len(held), 5)} runs like it"
+        # As they are told, in milliseconds.
+        assert before["low"] >= before["seconds"] * 0.5 - 0.001
+        assert before["high"] <= before["seconds"] * 1.5 + 0.001
+        held.append(before["low"] <= run["seconds"] <= before["high"])
+
+    assert first["planned"]["basis"] == "a guess: nothing like it is remembered"
+    assert sum(held) >= 3
+    assert all(table["seconds_expected"] > 0 for table in run["tables"])
+
+
+def test_a_dry_run_tells_how_long_and_by_what(clinic: Clinic) -> None:
+    """The last line: seconds, from when to when, what is read, and which tables the end waits for."""
+    clinic.create(VISITS)
+
+    told = clinic.arrowetl("run", "--all", "--dry-run").stdout.splitlines()[-1]
+
+    assert told.startswith("about ")
+    assert "(a guess: nothing like it is remembered)" in told
+    assert told.endswith("; ends with: visit")

@@ -1,0 +1,293 @@
+"""
+What may be believed without reading it: each kind of evidence, what it needs, and what it cannot see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.catalog_values import column, planned, table
+
+from arrowetl import limits
+from arrowetl.model.plan import Column
+from arrowetl.model.state import AsOf, Reading, Record
+from arrowetl.planning import evidence
+
+NOON = datetime(2026, 1, 2, 12)
+MADE = datetime(2025, 12, 1)
+LATER = NOON + timedelta(hours=9)
+MYISAM = replace(
+    table("visit", column("N", "bigint(20)", nullable=False), key=("N",), rows=500), update_time=NOON, create_time=MADE
+)
+INNODB = replace(MYISAM, engine="InnoDB", update_time=None, checksum=17)
+READ = Reading(500, NOON, LATER, None, MADE)
+SUMMED = Reading(500, None, LATER, 17, MADE)
+WINDOWS = evidence.doubts_of_stamps("Win64", False)
+
+
+def record(reading: Reading | None, **more: object) -> Record:
+    as_of = AsOf("clinic", "s", LATER.replace(tzinfo=UTC), reading)
+    return replace(Record("run1", 500, LATER.replace(tzinfo=UTC), as_of=as_of), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("case", "now", "before", "kind"),
+    [
+        ("a stamp that stands", MYISAM, READ, "stamp"),
+        ("one that moved", replace(MYISAM, update_time=NOON + timedelta(seconds=1)), READ, None),
+        ("one that went back", replace(MYISAM, update_time=NOON - timedelta(days=1)), READ, None),
+        ("other rows under the same stamp", replace(MYISAM, rows=501), READ, None),
+        ("a table that was made anew", replace(MYISAM, create_time=MADE + timedelta(days=9)), READ, None),
+        ("what an earlier version recorded", MYISAM, replace(READ, create_time=None), "stamp"),
+        ("read within the stamp's own second", MYISAM, replace(READ, now=NOON + timedelta(seconds=1)), None),
+        ("and a moment later", MYISAM, replace(READ, now=NOON + timedelta(seconds=1, microseconds=1)), "stamp"),
+        ("a server on Windows", replace(MYISAM, stamps_doubted=WINDOWS), READ, None),
+        ("one that another may have replaced", replace(MYISAM, exchangeable="copy has the same"), READ, None),
+        ("one that was read while stamps stood still", MYISAM, replace(READ, stamped=False), None),
+        ("no stamp at all", replace(MYISAM, update_time=None), replace(READ, update_time=None), None),
+        ("another engine's stamp", replace(MYISAM, engine="InnoDB"), READ, None),
+        ("nothing recorded", MYISAM, None, None),
+        ("empty as it was, on Windows", replace(MYISAM, rows=0, stamps_doubted=WINDOWS), replace(READ, rows=0),
+         "nothing"),
+        ("empty, and not before", replace(MYISAM, rows=0), READ, None),
+        ("an estimate of no rows", replace(INNODB, rows=0, checksum=None), replace(SUMMED, rows=0), None),
+        ("a checksum that is the same", INNODB, SUMMED, "checksum"),
+        ("another one", replace(INNODB, checksum=18), SUMMED, None),
+        ("one that could not be said", replace(INNODB, checksum=None), replace(SUMMED, checksum=None), None),
+        ("a checksum instead of a stamp", replace(MYISAM, stamps_doubted=WINDOWS, checksum=17), SUMMED, "checksum"),
+    ],
+)  # fmt: skip
+def test_unchanged(case: str, now: object, before: Reading | None, kind: str | None) -> None:
+    """Only where there is no room for a change; when in doubt, not."""
+    proof = evidence.unchanged(now, record(before))  # type: ignore[arg-type]
+    assert (proof and proof.kind) == kind, case
+
+
+def test_the_words_of_a_proof() -> None:
+    empty = evidence.unchanged(replace(MYISAM, rows=0), record(replace(READ, rows=0)))
+
+    assert (empty and empty.words) == "as empty as it was"
+
+
+def test_a_record_of_nothing_proves_nothing() -> None:
+    assert evidence.unchanged(MYISAM, Record()) is None
+
+
+def test_a_checksum_that_the_replica_has_not() -> None:
+    """Rows that were changed while they were read, and changed back: what is recorded is no sum of what arrived."""
+    assert evidence.unchanged(INNODB, record(SUMMED), at_replica=17) is not None
+    assert evidence.unchanged(INNODB, record(SUMMED), at_replica=16) is None
+
+
+@pytest.mark.parametrize(
+    ("compiled_for", "mmap", "doubted"),
+    [
+        ("Linux", False, ""),
+        ("debian-linux-gnu", False, ""),
+        ("osx10.19", False, ""),
+        ("Win64", False, "Windows"),
+        ("Win32", True, "Windows"),
+        (" Win64  ", False, "Windows"),
+        ("Linux", True, "mmap"),
+        ("", False, ""),
+    ],
+)
+def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted: str) -> None:
+    words = {
+        "": "",
+        "Windows": "the source runs on Windows, where a MyISAM table's time stands still while it is open",
+        "mmap": "the source writes MyISAM through mmap (myisam_use_mmap), which moves no table's time",
+    }
+
+    assert evidence.doubts_of_stamps(compiled_for, mmap) == words[doubted]
+
+
+@pytest.mark.parametrize(
+    ("what", "tells"),
+    [
+        (MYISAM, False),
+        (replace(MYISAM, update_time=None), True),
+        (replace(MYISAM, stamps_doubted=WINDOWS), True),
+        (replace(MYISAM, exchangeable="copy has the same"), True),
+        (replace(MYISAM, exchanges_partitions="a partition"), True),
+        (INNODB, True),
+        (replace(INNODB, rows=limits.checksum_table_rows_max), True),
+        (replace(INNODB, rows=limits.checksum_table_rows_max + 1), False),
+    ],
+)
+def test_whether_a_checksum_is_to_tell(what: object, tells: bool) -> None:
+    """Of small tables of which nothing else does."""
+    assert evidence.checksum_tells(planned(what)) is tells  # type: ignore[arg-type]
+
+
+def test_columns_of_the_clock_are_in_no_checksum() -> None:
+    of_the_clock = replace(column("Age", "int(11)"), extra="VIRTUAL GENERATED", depends_on="curdate()")
+    plan = planned(replace(INNODB, columns=(*INNODB.columns, of_the_clock)))
+
+    assert plan.left_out == ("Age",)
+    assert not evidence.checksum_tells(plan)
+    assert not evidence.rest_is_compared_whole(plan)
+
+
+@pytest.mark.parametrize(
+    ("change", "settled"),
+    [
+        ({}, True),
+        ({"rows": 501}, False),
+        ({"update_time": NOON + timedelta(seconds=1)}, False),
+        ({"create_time": NOON}, False),
+        ({"checksum": 3}, False),
+        ({"now": LATER + timedelta(seconds=9)}, True),
+    ],
+)
+def test_whether_a_table_stood_still(change: dict[str, object], settled: bool) -> None:
+    assert evidence.settled(READ, replace(READ, **change)) is settled  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "moved"),
+    [
+        ((None, None), 501, False),
+        ((100, None), 501, False),
+        ((None, 100), 501, False),
+        ((100, 100), 501, False),
+        ((100, 103), 504, False),
+        ((100, 104), 504, True),
+        ((100, 104), 496, True),
+        ((100, 103), 496, False),
+    ],
+)
+def test_rows_that_come_and_go_while_a_table_is_read(
+    changes: tuple[int | None, int | None], found: int, moved: bool
+) -> None:
+    """Another number than it ever had is explained by what the server wrote meanwhile, or by nothing."""
+    before, after = (replace(READ, server_changes=number) for number in changes)
+
+    assert evidence.moved_unseen(before, after, found) is moved
+
+
+def test_what_cannot_be_told() -> None:
+    """A stamp of this second, or one that stands still: the table may have moved under it."""
+    fresh, doubted, unstamped = (
+        replace(READ, now=NOON), replace(READ, stamped=False), replace(READ, update_time=None),
+    )  # fmt: skip
+    assert [evidence.settled(one, one) for one in (fresh, doubted, unstamped)] == [None, None, None]
+    assert evidence.settled(SUMMED, SUMMED) is True
+
+
+@pytest.mark.parametrize(
+    ("days", "trusted"), [(timedelta(days=6, hours=23), True), (timedelta(days=7), False), (timedelta(days=400), False)]
+)
+def test_nothing_is_trusted_for_ever(days: timedelta, trusted: bool) -> None:
+    """Whatever its stamp says, a table is looked at once in a while."""
+    now = LATER.replace(tzinfo=UTC) + days
+    assert (evidence.trusted_long_enough(record(READ), now, 7) is None) is trusted
+    assert evidence.trusted_long_enough(Record(), now, 7) is not None
+
+
+@pytest.mark.parametrize(
+    ("counted", "more", "believed"),
+    [
+        (500, {}, True),
+        (499, {}, False),
+        (0, {}, False),
+        (None, {}, True),
+        (0, {"rows": None}, True),
+        (0, {"version": None}, True),
+    ],
+)
+def test_the_rows_of_an_end(counted: int | None, more: dict[str, object], believed: bool) -> None:
+    """What is recorded of a certain version is held against the table; without either there is nothing to hold."""
+    assert (evidence.miscounted_end(record(READ, **more), counted) is None) is believed
+
+
+@pytest.mark.parametrize(
+    ("written", "estimated", "untouched"),
+    [
+        (NOON, 480, True),
+        (NOON + timedelta(seconds=limits.own_commit_seconds), 480, True),
+        (NOON + timedelta(seconds=limits.own_commit_seconds + 1), 480, False),
+        (None, 480, False),
+        (NOON, 0, False),
+    ],
+)
+def test_an_end_that_only_runs_have_written(written: datetime | None, estimated: int, untouched: bool) -> None:
+    """By the engine's own word; TRUNCATE moves nothing but the estimate, and a restart forgets."""
+    known = record(READ, changed_at=NOON.replace(tzinfo=UTC))
+    assert evidence.untouched(known, written, estimated) is untouched
+    assert not evidence.untouched(record(READ), NOON, 480)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "highest", "back"),
+    [
+        ("2026-01-02T03:04:05", "2026-01-02T03:04:05", False),
+        ("2026-01-02T03:04:05", "2026-01-02 03:04:04", True),
+        ("2026-01-02T03:04:05+02:00", "2026-01-02T01:04:05", False),
+        ("2026-01-02T03:04:05+02:00", "2026-01-02T01:04:04", True),
+        ("2026-01-02T03:04:05", None, True),
+        (None, "2026-01-02", False),
+        ("9", "10", False),
+        ("10", "9", True),
+        ("10", "10", False),
+        ("-3", "-5", True),
+        ("-5", "-3", False),
+        ("3", "-5", True),
+        # What is no number is as if there were none.
+        ("7", "none", True),
+        ("none", "0", False),
+        ("none", "1", False),
+        ("1-2", "1", False),
+    ],
+)
+def test_stamps_that_went_back(recorded: str | None, highest: str | None, back: bool, far_from_utc: None) -> None:
+    """Wherever this machine is."""
+    assert evidence.went_back(recorded, highest) is back
+
+
+@pytest.mark.parametrize(("type_", "hours"), [("timestamp", 2), ("datetime", 28), ("date", 52), ("bigint", 2)])
+def test_by_how_much_a_stamp_may_come_late(type_: str, hours: int) -> None:
+    assert evidence.overlap(Column("c", type_, type_)) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("type_", "extra", "stamped"),
+    [
+        ("timestamp", "on update current_timestamp()", True),
+        ("datetime", "DEFAULT_GENERATED on update CURRENT_TIMESTAMP", True),
+        ("timestamp", "", False),
+        ("bigint", "on update current_timestamp()", False),
+    ],
+)
+def test_columns_that_the_server_stamps(type_: str, extra: str, stamped: bool) -> None:
+    assert evidence.is_stamped(Column("c", type_, type_, extra=extra)) is stamped
+
+
+def test_foreign_keys_that_change_rows() -> None:
+    assert evidence.unstamped_changes(MYISAM) is None
+    assert "of_plan" in (evidence.unstamped_changes(replace(MYISAM, cascades=("of_plan",))) or "")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now", "another"),
+    [("17", "17", False), ("17", "18", True), ("", "18", False), ("17", "", False), ("", "", False)],
+)
+def test_the_shape_of_the_replicas_table(recorded: str, now: str, another: bool) -> None:
+    """Another than a run gave it; of what was not recorded, or not asked, nothing is said."""
+    known = record(READ)
+    assert known.as_of is not None
+    known = replace(known, as_of=replace(known.as_of, at_replica=recorded))
+
+    assert evidence.another_shape(known, now) is another
+    assert not evidence.another_shape(Record(), "18")
+
+
+def test_what_is_missing() -> None:
+    assert evidence.missing({"a", "c", "b"}, {"b": 1, "d": 2}) == ["a", "c"]
+
+
+def test_another_source() -> None:
+    assert evidence.another_source("a:1/x", "a:1/y")
+    assert not evidence.another_source("a:1/x", "a:1/x")

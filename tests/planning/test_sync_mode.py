@@ -1,0 +1,597 @@
+"""
+Which mode a table gets, and why: one table of facts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from support.catalog_values import column, fields, planned, table
+
+from arrowetl import limits
+from arrowetl.errors import DataError
+from arrowetl.model.connection import Choices, Link, TableSettings
+from arrowetl.model.plan import Column, Comparison, Drift, Index, Mode, PublishedTable, TablePlan
+from arrowetl.model.state import AsOf, Reading, Record, Standing
+from arrowetl.planning import sync_mode
+from arrowetl.planning.sync_mode import Circumstances, Seen
+
+NOON = datetime(2026, 1, 2, 12)
+TONIGHT = datetime(2026, 1, 3, 21, tzinfo=UTC)
+STAMPED = column("DateTStamp", "timestamp", extra="on update current_timestamp()")
+VISIT = replace(
+    table(
+        "visit", column("N", "bigint(20)", nullable=False), column("Note", "text"), STAMPED, key=("N",), rows=500_000
+    ),
+    update_time=NOON,
+)
+THERE = PublishedTable((("N", "bigint"), ("Note", "text"), ("DateTStamp", "timestamp with time zone")), ("N",))
+STRUCTURE = sync_mode.structure(planned(VISIT, THERE))
+READ = Reading(500_000, NOON, NOON + timedelta(hours=9))
+AS_OF = AsOf("clinic:3306/opendental", STRUCTURE, TONIGHT - timedelta(days=1), READ)
+RECORD = Record("run1", 500_000, TONIGHT - timedelta(days=1), "2026-01-02T21:00:00", "DateTStamp", AS_OF)
+STANDING = Standing(RECORD, RECORD, True, THERE)
+INCREMENTAL = {"extraction_strategy": "incremental", "primary_incremental_column": "DateTStamp"}
+MOVED = replace(VISIT, update_time=NOON + timedelta(hours=20))
+
+
+def decided(
+    of: Any = MOVED, standing: Standing = STANDING, settings: dict[str, Any] | None = None, **around: Any
+) -> tuple[str, str]:
+    """Mode and reason."""
+    chosen = INCREMENTAL if settings is None else settings
+    plan = planned(of, standing.published, **chosen)
+    circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
+    found = sync_mode.with_mode(plan, TableSettings(chosen), standing, circumstances)
+    return found.mode.value, found.reason
+
+
+def recorded(**more: Any) -> Standing:
+    """The replica's record, and the warehouse's, with something else in them."""
+    return replace(STANDING, replica=replace(RECORD, **more), warehouse=replace(RECORD, **more))
+
+
+def read(**more: Any) -> Standing:
+    return recorded(as_of=replace(AS_OF, **more))
+
+
+@pytest.mark.parametrize(
+    ("case", "mode", "reason"),
+    [
+        ({"standing": Standing()}, "full", "first load"),
+        ({"standing": Standing(published=THERE)}, "full", "the replica has no such table"),
+        ({"standing": replace(STANDING, replica=Record())}, "full", "the replica's rows are of unknown origin"),
+        ({"standing": recorded(version=None)}, "full", "of a run that was killed"),
+        ({"standing": read(structure="other")}, "full", "its columns or its key changed"),
+        ({"standing": read(source="another:3306/opendental")}, "full", "read from another server or database"),
+        ({"force_full": True}, "full", "--force-full"),
+        ({"of": VISIT}, "skipped", "unchanged since 2026-01-02 12:00:00"),
+        ({"of": replace(VISIT, rows=499_999)}, "incremental", ""),
+        ({"of": replace(VISIT, update_time=None)}, "incremental", ""),
+        ({"of": VISIT, "standing": read(reading=None)}, "incremental", ""),
+        ({"of": VISIT, "standing": read(reading=replace(READ, now=NOON + timedelta(seconds=1)))}, "incremental", ""),
+        ({"of": replace(VISIT, engine="InnoDB")}, "incremental", ""),
+        ({"of": replace(VISIT, engine="InnoDB", checksum=7), "standing": read(reading=replace(READ, checksum=7))},
+         "skipped", "its checksum is what it was"),
+        ({"of": replace(VISIT, engine="InnoDB", checksum=8), "standing": read(reading=replace(READ, checksum=7))},
+         "incremental", ""),
+        ({}, "incremental", "DateTStamp from 2026-01-02 19:00:00 on; the rest by checksums"),
+        ({"settings": {"extraction_strategy": "full_table"}}, "reconcile", "full_table in tables.yml; compared by"),
+        ({"settings": {**INCREMENTAL, "primary_incremental_column": "N"}}, "reconcile",
+         "N is no watermark: the server does not stamp it"),
+        ({"settings": {**INCREMENTAL, "primary_incremental_column": "none"}}, "reconcile", "none is no watermark"),
+        ({"standing": recorded(watermark="2026-01-02T03:00:00+00:00|17")}, "reconcile", "no watermark of DateTStamp"),
+        ({"standing": recorded(watermark_column="hybrid")}, "reconcile", "no watermark of DateTStamp is recorded"),
+        ({"standing": recorded(watermark=None)}, "reconcile", "no watermark of DateTStamp is recorded"),
+        ({"standing": read(compared_at=TONIGHT - timedelta(days=8))}, "reconcile", "is compared whole every 7 days"),
+        ({"standing": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
+         "its last success is 31 days old, more than 30"),
+        ({"of": VISIT, "standing": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
+         "its last success is 31 days old"),
+        ({"of": VISIT, "standing": recorded(checked_at=TONIGHT + timedelta(days=1))}, "reconcile", "by the clock"),
+        ({"of": VISIT, "standing": replace(STANDING, warehouse=replace(RECORD, version="run0"))}, "skipped",
+         "unchanged since 2026-01-02 12:00:00; the warehouse is behind, and takes all from the replica"),
+        ({"standing": replace(STANDING, published=None)}, "incremental", "takes all from the replica"),
+        ({"read_from": "replica"}, "skipped", "the warehouse has what the replica has"),
+        ({"read_from": "replica", "standing": replace(STANDING, published=None)}, "full",
+         "first load, from the replica"),
+        ({"read_from": "replica", "standing": replace(STANDING, warehouse=Record())}, "full",
+         "the warehouse has another version than the replica"),
+        ({"read_from": "replica", "force_full": True}, "full", "--force-full, from the replica"),
+    ],
+)  # fmt: skip
+def test_a_mode_and_its_reason(case: dict[str, Any], mode: str, reason: str) -> None:
+    """When in doubt, read."""
+    found = decided(**case)
+
+    assert found[0] == mode
+    assert reason in found[1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "bytes_", "link", "chosen", "comparison"),
+    [
+        (1_000_000, 400_000_000, Link(0.0001, 500e6), "auto", Comparison.READING),
+        (1_000_000, 400_000_000, Link(0.03, 5e6), "auto", Comparison.CHECKSUM),
+        (20_000, 8_000_000, Link(0.0001, 500e6), "auto", Comparison.CHECKSUM),
+        (100, 9_000, Link(0.03, 5e6), "auto", Comparison.READING),
+        (1_000_000, 400_000_000, Link(0.0001, 500e6), "checksum", Comparison.CHECKSUM),
+        (20_000, 8_000_000, Link(0.03, 5e6), "reading", Comparison.READING),
+    ],
+)
+def test_how_source_and_replica_are_compared(
+    rows: int, bytes_: int, link: Link, chosen: str, comparison: Comparison
+) -> None:
+    """A quick link reads what is large; a slow one never, nor where checksums cost next to nothing."""
+    plan = planned(replace(MOVED, rows=rows, data_bytes=bytes_), THERE)
+    around = Circumstances("clinic:3306/opendental", TONIGHT, choices=Choices(reconcile_by=chosen), link=link)
+
+    assert sync_mode.with_mode(plan, TableSettings(), STANDING, around).comparison is comparison
+
+
+@pytest.mark.parametrize(
+    ("watermark", "type_", "since"),
+    [
+        ("2026-01-02T03:04:05", "timestamp", "2026-01-02 01:04:05"),
+        ("2026-01-02T03:04:05+02:00", "timestamp", "2026-01-01 23:04:05"),
+        # Stamped in the zone of whoever writes: zones are 26 hours apart.
+        ("2026-01-02 03:04:05", "datetime", "2025-12-31 23:04:05"),
+        ("1970-01-01T00:00:01", "timestamp", "1970-01-02 00:00:00"),
+        ("17", "bigint", "17"),
+        ("2026-01-02", "date", "2025-12-30 20:00:00"),
+        # An integer key compared with a moment matched every row of 43 tables, once.
+        ("2026-01-02T03:04:05", "bigint", None),
+        ("17", "timestamp", None),
+        ("2026-01-02T03:04:05|17", "timestamp", None),
+        ("", "timestamp", None),
+        (None, "timestamp", None),
+        ("17", "varchar", None),
+    ],
+)
+def test_what_a_recorded_watermark_means(
+    watermark: str | None, type_: str, since: str | None, far_from_utc: None
+) -> None:
+    """Less the overlap; nothing where it is not certain."""
+    assert sync_mode.since_of(watermark, Column("c", type_, type_)) == since
+
+
+@pytest.mark.parametrize(
+    ("extra", "settings", "watermark"),
+    [
+        ("on update current_timestamp()", INCREMENTAL, "DateTStamp"),
+        ("DEFAULT_GENERATED on update CURRENT_TIMESTAMP", INCREMENTAL, "DateTStamp"),
+        ("", INCREMENTAL, None),
+        ("", {**INCREMENTAL, "overrides": {"primary_incremental_column": "DateTStamp"}}, "DateTStamp"),
+        ("on update current_timestamp()", {**INCREMENTAL, "extraction_strategy": "full_table"}, None),
+        ("on update current_timestamp()", {**INCREMENTAL, "primary_incremental_column": "Gone"}, None),
+    ],
+)
+def test_what_is_a_watermark(extra: str, settings: dict[str, Any], watermark: str | None) -> None:
+    """What the server stamps at every change, or what a person answers for."""
+    of = replace(VISIT, columns=(*VISIT.columns[:2], replace(STAMPED, extra=extra)))
+
+    assert sync_mode.watermark_column(of, TableSettings(settings)) == watermark
+
+
+# --- the whole decision ---------------------------------------------------------------------------
+
+INNODB = replace(VISIT, engine="InnoDB", update_time=None, checksum=7)
+SUMMED = replace(READ, checksum=7, update_time=None)
+BEHIND = replace(STANDING, warehouse=replace(RECORD, version="run0"))
+UNPUBLISHED = replace(STANDING, published=None)
+EMPTIED = replace(STANDING, published=replace(THERE, is_empty=True))
+ALTERED = replace(STANDING, published=replace(THERE, columns=(*THERE.columns, ("Old", "integer"))))
+FROM = "DateTStamp from 2026-01-02 19:00:00 on; the rest by checksums"
+LATE = (
+    f"{FROM} of its keys: what moved no stamp, or is stamped more than 2 hours late, is found when all is compared, "
+    "every 7 days"
+)
+STILL = "unchanged since 2026-01-02 12:00:00"
+BOTH = "compared by reading both (0.6 s; checksums 1.2 s)"
+CATCHES_UP = "; the warehouse is behind, and takes all from the replica"
+NO_KEY = "compared by reading both, having no integer key"
+UNKNOWN = "the replica's rows are of unknown origin, or of a run that was killed"
+PROOF = "--force-full: every row of source, replica and warehouse is read and compared"
+DIFFERS = "a verification found that it differs"
+PROOF_OF_FOUND = f"{DIFFERS}: every row of source, replica and warehouse is read and compared"
+VISITS = frozenset({"visit"})
+BY_TEXT = replace(MOVED, primary_key=("Note",))
+
+
+def plan_of(
+    of: Any = MOVED, standing: Standing = STANDING, settings: dict[str, Any] | None = None, **around: Any
+) -> TablePlan:
+    chosen = INCREMENTAL if settings is None else settings
+    # Whatever was thought of it before.
+    plan = replace(planned(of, standing.published, **chosen), mode=Mode.SKIPPED, since="of another night")
+    circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
+    return sync_mode.with_mode(plan, TableSettings(chosen), standing, circumstances)
+
+
+def seen(**more: Any) -> dict[str, Seen]:
+    return {"visit": Seen(**more), "another": Seen(replica_rows=1, in_transactions=False)}
+
+
+def forced(there: Any = VISIT, engine: str = "InnoDB", **more: Any) -> dict[str, Any]:
+    return {"force_full": True, "replica_catalog": {"visit": replace(there, engine=engine)}, **more}
+
+
+def ago(**much: float) -> datetime:
+    return TONIGHT - timedelta(**much)
+
+
+@pytest.mark.parametrize(
+    ("case", "mode", "reason"),
+    [
+        ({}, "incremental", LATE),
+        ({"of": replace(MOVED, rows=200_000)}, "incremental", FROM),
+        ({"of": replace(MOVED, rows=200_001)}, "incremental", LATE),
+        ({"of": VISIT}, "skipped", STILL),
+        ({"standing": UNPUBLISHED}, "incremental", LATE + CATCHES_UP),
+        ({"of": VISIT, "standing": BEHIND}, "skipped", STILL + CATCHES_UP),
+        ({"of": VISIT, "standing": ALTERED}, "skipped", STILL + CATCHES_UP),
+        ({"of": VISIT, "standing": EMPTIED}, "skipped", STILL + CATCHES_UP),
+        ({"of": VISIT, "to": "replica", "standing": BEHIND}, "skipped", STILL),
+        ({"to": "replica"}, "incremental", LATE),
+        # What else is known of the replica.
+        ({"of": VISIT, "seen": seen(replica_rows=500_000)}, "skipped", STILL),
+        ({"of": VISIT, "seen": seen(replica_rows=499_999)}, "reconcile",
+         f"somebody changed the replica's table: it has 499,999 rows, and 500,000 are recorded; {BOTH}"),
+        ({"of": VISIT, "seen": seen(in_transactions=False)}, "skipped", STILL),
+        # Of another shape than a run gave it, its rows may be bent.
+        ({"of": VISIT, "standing": read(at_replica="17"), "seen": seen(shape="17")}, "skipped", STILL),
+        ({"of": VISIT, "standing": read(at_replica="17"), "seen": seen(shape="18")}, "full",
+         "somebody altered the replica's table, which is made anew"),
+        ({"of": VISIT, "standing": read(at_replica=""), "seen": seen(shape="18")}, "skipped", STILL),
+        ({"of": VISIT, "standing": read(at_replica="17")}, "skipped", STILL),
+        (forced(standing=read(at_replica="17"), seen=seen(shape="17")), "full", PROOF),
+        (forced(standing=read(at_replica="17"), seen=seen(shape="18")), "full", "--force-full"),
+        # What a verification found to differ is read at every end, and not only when it is due.
+        ({"of": VISIT, "differing": VISITS, "replica_catalog": {"visit": replace(VISIT, engine="InnoDB")}}, "full",
+         PROOF_OF_FOUND),
+        ({"of": VISIT, "differing": VISITS}, "full", DIFFERS),
+        ({"of": VISIT, "differing": VISITS, "to": "warehouse"}, "full", DIFFERS),
+        ({"of": VISIT, "differing": VISITS, "read_from": "replica"}, "full", f"{DIFFERS}, from the replica"),
+        ({"of": VISIT, "differing": frozenset({"another"})}, "skipped", STILL),
+        # A replica that cannot tell how many rows it has may have none.
+        ({"of": VISIT, "seen": seen(unanswered=True)}, "incremental", LATE),
+        ({"standing": BEHIND, "seen": seen(in_transactions=False)}, "full",
+         "the replica's table, which InnoDB has no room for, cannot be changed in place"),
+        ({"of": replace(VISIT, exchanges_partitions="a twin")}, "reconcile",
+         "a twin; compared by reading both (0.6 s; checksums 1.2 s)"),
+        ({"of": replace(VISIT, exchangeable="a twin")}, "reconcile",
+         "a twin; compared by reading both (0.6 s; checksums 1.2 s)"),
+        ({"of": INNODB, "standing": read(reading=SUMMED), "seen": seen(replica_checksum=7)}, "skipped",
+         "its checksum is what it was"),
+        ({"of": INNODB, "standing": read(reading=SUMMED), "seen": seen(replica_checksum=8)}, "incremental", LATE),
+        # Why stamps are no use.
+        ({"mostly_stamped": frozenset({"visit"})}, "reconcile",
+         f"a third of its rows and more are stamped since 2026-01-02 19:00:00; {BOTH}"),
+        ({"mostly_stamped": frozenset({"another"})}, "incremental", LATE),
+        ({"of": replace(MOVED, cascades=("a", "b"))}, "reconcile",
+         f"foreign keys change rows without a stamp (a, b); {BOTH}"),
+        ({"of": replace(MOVED, create_time=NOON + timedelta(days=1)),
+          "standing": read(reading=replace(READ, create_time=NOON))}, "reconcile",
+         f"it was made anew at the source since: its stamps may be of an earlier day; {BOTH}"),
+        ({"of": replace(MOVED, create_time=NOON), "standing": read(reading=replace(READ, create_time=NOON))},
+         "incremental", LATE),
+        ({"of": BY_TEXT, "standing": read(structure=sync_mode.structure(planned(BY_TEXT)))}, "reconcile",
+         f"its primary key is not one integer; {NO_KEY}{CATCHES_UP}"),
+        ({"standing": recorded(watermark="17")}, "reconcile", f"no watermark of DateTStamp is recorded; {BOTH}"),
+        ({"settings": {}}, "reconcile", f"full_table in tables.yml; {BOTH}"),
+        ({"settings": {**INCREMENTAL, "primary_incremental_column": "N"}}, "reconcile",
+         f"N is no watermark: the server does not stamp it at every change; {BOTH}"),
+        # When it was last seen, and compared.
+        ({"standing": recorded(checked_at=ago(days=30))}, "incremental", LATE),
+        ({"standing": recorded(checked_at=ago(days=30, seconds=1))}, "reconcile",
+         f"its last success is 30 days old, more than 30; {BOTH}"),
+        ({"standing": recorded(checked_at=ago(minutes=-5))}, "incremental", LATE),
+        ({"standing": recorded(checked_at=ago(minutes=-5, seconds=-1))}, "reconcile",
+         f"by the clock, its last success is yet to come; {BOTH}"),
+        ({"standing": recorded(checked_at=None)}, "reconcile", f"when it was last current is not recorded; {BOTH}"),
+        ({"settings": {**INCREMENTAL, "time_gap_threshold_days": 3}, "standing": recorded(checked_at=ago(days=4))},
+         "reconcile", f"its last success is 4 days old, more than 3; {BOTH}"),
+        ({"of": VISIT, "standing": read(compared_at=ago(days=7))}, "reconcile",
+         f"is compared whole every 7 days; {BOTH}"),
+        ({"of": VISIT, "standing": read(compared_at=ago(days=6, hours=23))}, "skipped", STILL),
+        ({"of": VISIT, "standing": read(compared_at=ago(days=3)), "choices": Choices(reconcile_days=3)}, "reconcile",
+         f"is compared whole every 3 days; {BOTH}"),
+        ({"choices": Choices(reconcile_days=9)}, "incremental", LATE.replace("every 7", "every 9")),
+        # Nothing to compare with.
+        ({"standing": Standing()}, "full", "first load"),
+        ({"standing": replace(STANDING, at_replica=False)}, "full", "the replica has no such table"),
+        ({"standing": replace(STANDING, replica=replace(RECORD, as_of=None))}, "full", UNKNOWN),
+        ({"standing": replace(STANDING, replica=replace(RECORD, version=None))}, "full", UNKNOWN),
+        ({"standing": read(structure="other")}, "full",
+         "its columns or its key changed, at the source or in tables.yml"),
+        ({"standing": read(structure="other", masks="other")}, "full",
+         "tables.yml masks other columns, or masks them otherwise"),
+        ({"standing": read(keys="other")}, "full",
+         "its unique keys changed at the source: the replica's are to follow"),
+        ({"standing": read(keys=sync_mode.keys_of(planned(VISIT)))}, "incremental", LATE),
+        ({"standing": read(source="another")}, "full", "read from another server or database than the last time"),
+        # Every row, of a table that both ends have as it is to be.
+        (forced(), "full", PROOF),
+        # It could not be given what it lacks in a transaction.
+        (forced(engine="MyISAM"), "full", "--force-full"),
+        (forced(replace(VISIT, indexes=(Index("i", (("Note", None),), False),))), "full", "--force-full"),
+        (forced(replace(VISIT, primary_key=())), "full", "--force-full"),
+        (forced(replace(VISIT, columns=VISIT.columns[:2])), "full", "--force-full"),
+        (forced(replace(VISIT, columns=(VISIT.columns[0], replace(VISIT.columns[1], nullable=False), STAMPED))),
+         "full", "--force-full"),
+        (forced(standing=BEHIND), "full", "--force-full"),
+        (forced(standing=UNPUBLISHED), "full", "--force-full"),
+        (forced(standing=EMPTIED), "full", "--force-full"),
+        (forced(standing=read(structure="other")), "full", "--force-full"),
+        (forced(standing=read(source="another")), "full", "--force-full"),
+        (forced(standing=replace(STANDING, replica=replace(RECORD, as_of=None))), "full", "--force-full"),
+        ({"force_full": True}, "full", "--force-full"),
+        # Without a replica.
+        ({"to": "warehouse"}, "full", "changed; without a replica, all rows are read"),
+        ({"to": "warehouse", "of": VISIT}, "skipped", STILL),
+        ({"to": "warehouse", "of": VISIT, "force_full": True}, "full", "--force-full"),
+        ({"to": "warehouse", "of": VISIT, "standing": UNPUBLISHED}, "full", "first load"),
+        ({"to": "warehouse", "of": VISIT, "standing": replace(STANDING, replica=Record())}, "skipped", STILL),
+        ({"to": "warehouse", "of": VISIT, "standing": replace(STANDING, warehouse=replace(RECORD, version=None))},
+         "full", "the warehouse's rows are of unknown origin"),
+        ({"to": "warehouse", "of": VISIT, "standing": replace(STANDING, warehouse=replace(RECORD, as_of=None))},
+         "full", "the warehouse's rows are of unknown origin"),
+        ({"to": "warehouse", "of": VISIT, "standing": read(structure="other")}, "full",
+         "its columns or its key changed, at the source or in tables.yml"),
+        ({"to": "warehouse", "of": VISIT, "standing": EMPTIED}, "full", "the warehouse's table changed"),
+        ({"to": "warehouse", "of": VISIT, "standing": ALTERED}, "full", "the warehouse's table changed"),
+        ({"to": "warehouse", "of": VISIT, "standing": recorded(checked_at=ago(days=31))}, "full",
+         "its last success is 31 days old, more than 30"),
+        ({"to": "warehouse", "of": VISIT, "standing": read(compared_at=ago(days=7))}, "full",
+         "is compared whole every 7 days"),
+        ({"to": "warehouse", "of": replace(VISIT, exchangeable="a twin")}, "full",
+         "changed; without a replica, all rows are read"),
+        # From the replica.
+        ({"read_from": "replica"}, "skipped", "the warehouse has what the replica has"),
+        ({"read_from": "replica", "standing": BEHIND}, "full", "the warehouse has another version than the replica"),
+        ({"read_from": "replica", "standing": EMPTIED}, "full", "the warehouse has another version than the replica"),
+        ({"read_from": "replica", "standing": UNPUBLISHED}, "full", "first load, from the replica"),
+        ({"read_from": "replica", "force_full": True}, "full", "--force-full, from the replica"),
+    ],
+)  # fmt: skip
+def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: str) -> None:
+    """And what goes with it: from where on, how, and from which end."""
+    plan = plan_of(**case)
+
+    assert (plan.mode.value, plan.reason) == (mode, reason)
+    assert plan.since == ("2026-01-02 19:00:00" if mode == "incremental" else None)
+    assert plan.comparison is (Comparison.CHECKSUM if mode == "incremental" else Comparison.READING)
+    assert plan.catches_up is reason.endswith(CATCHES_UP)
+    assert plan.proves is (reason in (PROOF, PROOF_OF_FOUND))
+    assert plan.from_replica is (case.get("read_from") == "replica")
+    assert plan.structure == sync_mode.structure(plan)
+
+
+@pytest.mark.parametrize(
+    ("drift", "words"),
+    [
+        (Drift(), ""),
+        (Drift(added=fields(column("A", "int(11)"), column("B", "int(11)"))), ": added A, B"),
+        (Drift(retyped=fields(column("A", "int(11)"))), ": retyped A"),
+        (Drift(dropped=("A", "B")), ": dropped A, B"),
+        (Drift(adds_key=True), ": another primary key"),
+        (Drift(drops_key=True), ": another primary key"),
+        (Drift(adds_key=True, drops_key=True, dropped=("A",), added=fields(column("B", "int(11)"))),
+         ": added B; dropped A; another primary key"),
+    ],
+)  # fmt: skip
+def test_what_changed_is_told(drift: Drift, words: str) -> None:
+    plan = replace(planned(MOVED, THERE), drift=drift)
+    found = sync_mode.with_mode(
+        plan, TableSettings(), read(structure="other"), Circumstances("clinic:3306/opendental", TONIGHT)
+    )
+
+    assert found.reason == f"its columns or its key changed, at the source or in tables.yml{words}"
+
+
+PLACE, DOCUMENT = column("Place", "point"), column("Doc", "json")
+
+
+@pytest.mark.parametrize(
+    ("columns", "key", "proves"),
+    [
+        ((column("N", "bigint(20)", nullable=False),), ("N",), True),
+        ((column("N", "smallint(6)", nullable=False),), ("N",), True),
+        ((column("N", "int(11)", nullable=False),), ("N",), True),
+        # A numeric at the warehouse has no ranges like those of the others.
+        ((column("N", "bigint(20) unsigned", nullable=False),), ("N",), False),
+        ((column("N", "varchar(9)", nullable=False),), ("N",), False),
+        ((column("N", "int(11)", nullable=False), column("M", "int(11)", nullable=False)), ("N", "M"), False),
+        ((column("N", "int(11)", nullable=False), PLACE), ("N",), False),
+        ((column("N", "int(11)", nullable=False), DOCUMENT), ("N",), False),
+        ((column("N", "int(11)", nullable=False),), (), False),
+    ],
+)
+def test_tables_that_can_be_proven_at_all_ends(columns: tuple[Column, ...], key: tuple[str, ...], proves: bool) -> None:
+    of = table("visit", *columns, key=key, rows=9)
+    fresh = planned(of)
+    there = PublishedTable(tuple((f.name_postgres, f.type_postgres) for f in fresh.fields), fresh.key_postgres)
+    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
+    plan = plan_of(of, Standing(record, record, True, there), {}, **forced(of))
+
+    assert plan.proves is proves
+
+
+def test_indexes_that_the_replica_is_to_have() -> None:
+    """Those of a kind that it is given, and no other."""
+    tree, texts = Index("i", (("Note", 9),), False), Index("f", (("Note", None),), False, "SPATIAL")
+    of = replace(VISIT, indexes=(tree, texts))
+
+    assert plan_of(of, **forced(replace(VISIT, indexes=(tree,)))).proves
+    assert not plan_of(of, **forced(replace(VISIT, indexes=(texts,)))).proves
+    assert not plan_of(of, **forced(VISIT)).proves
+
+
+def test_places_are_read_whole() -> None:
+    """Their column's comment tells the reference system of all values, of which a part knows nothing."""
+    of = replace(MOVED, columns=(*MOVED.columns, PLACE))
+    there = replace(THERE, columns=(*THERE.columns, ("Place", "bytea")))
+    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
+    plan = plan_of(of, Standing(record, replace(record, version="run0"), True, there))
+
+    assert (plan.mode, plan.reason, plan.catches_up) == (Mode.FULL, "has places, which are read whole", False)
+
+
+def test_a_key_that_is_left_out() -> None:
+    """There is nothing by which changed rows would be known."""
+    settings = {**INCREMENTAL, "columns": {"N": {"exclude": True}}}
+    there = PublishedTable(THERE.columns[1:], ())
+    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(MOVED, there, **settings))))
+    plan = plan_of(MOVED, Standing(record, record, True, there), settings)
+
+    assert plan.reason == (
+        "its primary key is left out, by which changed rows would be known; "
+        "compared by reading both, having no integer key"
+    )
+
+
+MASKED = {**INCREMENTAL, "columns": {"Note": {"mask": "null"}}}
+MASKED_TWICE = {**INCREMENTAL, "columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
+
+
+def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
+    """Its rows are carried to nobody."""
+    for standing in (STANDING, replace(STANDING, replica=replace(RECORD, as_of=None))):
+        with pytest.raises(DataError) as refusal:
+            plan_of(MOVED, standing, MASKED, read_from="replica")
+
+        assert refusal.value.message == (
+            "visit: the replica's rows are not known to be masked as tables.yml has it (Note); nothing was carried"
+        )
+        assert refusal.value.remedy == "carry the table from the source first: without --from replica"
+
+
+def test_a_replica_that_was_altered_is_read_by_nobody() -> None:
+    with pytest.raises(DataError) as refusal:
+        plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="18"))
+
+    assert refusal.value.message == "visit: somebody altered the replica's table; nothing was carried"
+    assert refusal.value.remedy == "carry the table from the source first: without --from replica"
+    assert plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="17")).at_replica == "17"
+
+
+def test_every_masked_column_is_named() -> None:
+    with pytest.raises(DataError, match=r"as tables.yml has it \(Note, DateTStamp\); nothing"):
+        plan_of(MOVED, STANDING, MASKED_TWICE, read_from="replica")
+
+
+def test_a_replica_that_is_masked() -> None:
+    masks = sync_mode.digest_of_masks({"Note": "null"})
+    plan = plan_of(MOVED, read(masks=masks), MASKED, read_from="replica")
+
+    assert plan.from_replica
+    assert plan.left_out == ("Note",)
+
+
+def test_what_is_masked_is_compared_by_reading() -> None:
+    settings = {"columns": {"Note": {"mask": "null"}}}
+    fresh = planned(MOVED, THERE, **settings)
+    standing = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
+    plan = plan_of(MOVED, standing, settings)
+
+    assert plan.reason == "full_table in tables.yml; compared by reading both, for the sake of Note"
+
+    settings = {"columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
+    fresh = planned(MOVED, THERE, **settings)
+    standing = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
+    assert plan_of(MOVED, standing, settings).reason.endswith("for the sake of Note, DateTStamp")
+
+
+@pytest.mark.parametrize(
+    ("rows", "bytes_", "link", "chosen", "words"),
+    [
+        (500_000, 50_000_000, None, "auto", "compared by reading both (0.6 s; checksums 1.2 s)"),
+        (500_000, 50_000_000, None, "checksum", "compared by checksum, as tables.yml chooses"),
+        (500_000, 50_000_000, None, "reading", "compared by reading, as tables.yml chooses"),
+        (500_000, limits.reading_bytes_min, None, "auto", "compared by reading both, being so small"),
+        (500_000, limits.reading_bytes_min + 1, None, "auto", "compared by reading both (0.6 s; checksums 1.2 s)"),
+        (500_000, 50_000_000, Link(0.01, 5e6), "auto", "compared by checksums (1.2 s; reading 10.0 s)"),
+        (500_000, 50_000_000, Link(0.01, 5e9), "auto", "compared by reading both (0.6 s; checksums 1.2 s)"),
+    ],
+)
+def test_how_they_are_compared_and_why(rows: int, bytes_: int, link: Link | None, chosen: str, words: str) -> None:
+    of = replace(MOVED, rows=rows, data_bytes=bytes_)
+    plan = plan_of(of, settings={}, link=link, choices=Choices(reconcile_by=chosen))
+
+    assert plan.reason == f"full_table in tables.yml; {words}"
+    assert plan.comparison is (Comparison.CHECKSUM if "by checksum" in words else Comparison.READING)
+
+
+@pytest.mark.parametrize(
+    ("settings", "watermark"),
+    [
+        (INCREMENTAL, "DateTStamp"),
+        ({**INCREMENTAL, "columns": {"DateTStamp": {"exclude": True}}}, None),
+        # Its highest value would be written down.
+        ({**INCREMENTAL, "columns": {"DateTStamp": {"mask": "null"}}}, None),
+        ({**INCREMENTAL, "columns": {"Note": {"mask": "null"}}}, "DateTStamp"),
+        ({"primary_incremental_column": "DateTStamp"}, None),
+        ({"extraction_strategy": "incremental"}, None),
+        ({**INCREMENTAL, "primary_incremental_column": "N"}, None),
+        ({**INCREMENTAL, "primary_incremental_column": "N", "overrides": {"primary_incremental_column": "N"}}, "N"),
+        ({**INCREMENTAL, "primary_incremental_column": "N", "overrides": None}, None),
+        ({**INCREMENTAL, "primary_incremental_column": "X", "overrides": {"primary_incremental_column": "X"}}, None),
+    ],
+)
+def test_which_column_is_the_watermark(settings: dict[str, Any], watermark: str | None) -> None:
+    assert sync_mode.watermark_column(VISIT, TableSettings(settings)) == watermark
+
+
+def test_digests_that_records_are_compared_with() -> None:
+    """They may change with no version: every table would be read whole."""
+    plan = planned(VISIT, THERE)
+    keyed = planned(replace(VISIT, indexes=(Index("u", (("Note", 9),), True), Index("i", (("N", None),), False))))
+    masked = planned(VISIT, None, columns={"Note": {"mask": "null"}})
+
+    assert sync_mode.structure(plan) == "4e1a54cf4bf5b032"
+    assert sync_mode.structure(masked) == "2c1bac6e89281583"
+    assert sync_mode.keys_of(plan) == "a3b82fa8573ed722"
+    assert sync_mode.keys_of(keyed) == "7eab47385db67e2a"
+    assert sync_mode.masks_of(masked) == sync_mode.digest_of_masks({"Note": "null"}) == "ce1ada0a3236f7fd"
+    assert sync_mode.masks_of(plan) == sync_mode.digest_of_masks({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("standing", "in_step"),
+    [
+        (STANDING, True),
+        (BEHIND, False),
+        (UNPUBLISHED, False),
+        (EMPTIED, False),
+        (ALTERED, False),
+        (recorded(version=None), False),
+        (replace(EMPTIED, warehouse=replace(RECORD, rows=0)), True),
+    ],
+)
+def test_ends_that_hold_the_same(standing: Standing, in_step: bool) -> None:
+    assert sync_mode.in_step(planned(MOVED, standing.published), standing) is in_step
+
+
+def test_what_the_source_is_compared_with() -> None:
+    standing = replace(STANDING, warehouse=replace(RECORD, version="other"))
+
+    for to, version in (("both", "run1"), ("replica", "run1"), ("warehouse", "other")):
+        assert sync_mode.base(standing, Circumstances("s", TONIGHT, to=to)).version == version
+
+
+@pytest.mark.parametrize(
+    ("of", "now", "since"),
+    [
+        # Where whole rows are compared beside it: from when it was last read.
+        (replace(MOVED, rows=1_000), NOON + timedelta(hours=9), "2026-01-02 19:00:00"),
+        (replace(MOVED, rows=1_000), NOON + timedelta(hours=11), "2026-01-02 21:00:00"),
+        (replace(MOVED, rows=1_000), NOON, "2026-01-02 19:00:00"),
+        # Elsewhere from the highest stamp that it had.
+        (MOVED, NOON + timedelta(hours=11), "2026-01-02 19:00:00"),
+    ],
+)
+def test_from_where_on(of: Any, now: datetime, since: str) -> None:
+    assert plan_of(of, read(reading=replace(READ, now=now))).since == since

@@ -1,0 +1,165 @@
+"""
+What can go stale: README and pages have every command, option, variable and key, types and steps as the code has them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from arrowetl.cli import main, render_run
+from arrowetl.cli.fleet_commands import fleet
+from arrowetl.config import env, fleet_yml
+from arrowetl.config.tables_yml_keys import COLUMN_OVERRIDES, KEYS, OVERRIDES
+from arrowetl.model.connection import VARIABLES
+from arrowetl.model.events import Step
+from arrowetl.sandbox import programs
+from arrowetl.state import ledger
+from arrowetl.types import rules
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "arrowetl"
+README = (ROOT / "README.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+DOCS = "\n".join([README, *PAGES.values()])
+CONTEXT = click.Context(main.commands)
+
+
+def part(name: str, text: str = README) -> str:
+    return text.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+
+
+@pytest.mark.parametrize("command", main.commands.list_commands(CONTEXT))
+def test_a_command_is_in_the_readme(command: str) -> None:
+    """As one types it; the demo as nox does."""
+    assert f"arrowetl {command}" in README or f"nox -s {command}" in README
+
+
+OPTIONS = sorted(
+    {
+        (name, parameter.opts[-1])
+        for name, command in (*main.commands.commands.items(), *((f"fleet {n}", c) for n, c in fleet.commands.items()))
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.opts[-1] not in ("--config", "--env-file", "--verbose")
+    }
+)
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda value: value)
+def test_an_option_is_on_a_page(command: str, option: str) -> None:
+    """Somebody who reads learns that there is such a thing."""
+    assert option in DOCS
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    silent = [
+        f"{name} {parameter.opts[-1]}"
+        for name, command in main.commands.commands.items()
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+
+    assert silent == []
+
+
+def test_every_variable_is_on_its_page() -> None:
+    """Those of arrowetl, of the sandbox, of the three servers."""
+    assert programs.POSTGRES_VARIABLE in README
+    names = [*env.ARROWETL_VARIABLES, "ETL_ENVIRONMENT"]
+    names += [f"{prefix}_HOST" for prefix in VARIABLES.values()]
+    names += ["_SSL_MODE", "_SSL_CA", "_SCHEMA", "_HOST _PORT _DB _USER _PASSWORD", *env.SSL_MODES]
+
+    assert [name for name in names if name not in PAGES["settings"]] == []
+
+
+def test_every_key_a_person_may_set_is_on_its_page() -> None:
+    """What `overrides:` may hold beyond what analyze writes, and what it may hold of a column."""
+    own = OVERRIDES.keys() - KEYS.keys() | COLUMN_OVERRIDES.keys()
+
+    assert [key for key in own if f"{key}:" not in PAGES["settings"]] == []
+
+
+def test_the_types_are_those_of_the_code() -> None:
+    """The page's table is made from the rules; after a change, put what this prints between its markers."""
+    assert part("types", PAGES["types"]).strip() == render_run.types_markdown(rules.RULES).strip()
+
+
+def test_the_performance_is_what_the_benchmark_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nox -s bench` makes the README's part, the page and the picture from its JSON."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    results = importlib.import_module("results")
+    document = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+
+    assert part("performance", PAGES["numbers"]) == results.markdown(document)
+    assert part("numbers") == results.brief(document)
+    assert (ROOT / "benchmarks" / "results.md").read_text() == results.markdown(document)
+    assert (ROOT / "benchmarks" / "results.svg").read_text() == results.picture(document)
+
+
+def test_every_module_is_on_the_map() -> None:
+    """Where things are: each package, and each module that is in none."""
+    named = set(re.findall(r"`(\w+)(?:\.py|/)`", part_of_section("Where things are")))
+    there = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+
+    assert there - named == {"__main__"}
+    assert named <= {path.stem for path in PACKAGE.rglob("*.py")} | there
+
+
+def part_of_section(heading: str) -> str:
+    return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_page_on_scale_is_of_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it computes, it computes from what was measured, and fleet.yml's keys are all explained."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    scale = importlib.import_module("scale")
+    page = (ROOT / "docs" / "scale.md").read_text()
+
+    assert page == scale.with_part(page, json.loads((ROOT / "benchmarks" / "scale.json").read_text()))
+
+
+@pytest.mark.parametrize("key", [*fleet_yml.SETTINGS, *fleet_yml.CLINIC])
+def test_a_key_of_the_fleet_is_on_its_page(key: str) -> None:
+    assert re.search(rf"\b{key}:", (ROOT / "docs" / "fleet.md").read_text())
+
+
+def test_the_steps_are_those_of_the_log() -> None:
+    """By their numbers and words."""
+    assert part("steps", PAGES["night"]) == "".join(f"{step}. {step.words}\n" for step in Step)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_a_question_and_short(page: str) -> None:
+    """Under 150 lines; and the front door leads there."""
+    text = PAGES[page]
+
+    assert text.splitlines()[0].startswith("# ")
+    assert text.splitlines()[0].endswith("?")
+    assert len(text.splitlines()) < 150
+    assert f"docs/{page}.md" in README
+
+
+LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)")
+
+
+@pytest.mark.parametrize("page", ["README", *PAGES, "examples/dbt/README"])
+def test_links_lead_somewhere(page: str) -> None:
+    """To a file, and to a heading that it has."""
+    path = ROOT / f"{page}.md" if page == "README" or "/" in page else ROOT / "docs" / f"{page}.md"
+    for target, heading in LINK.findall(path.read_text()):
+        file = (path.parent / target).resolve() if target else path
+        assert file.exists(), target
+        if heading:
+            there = [re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
+                     for line in file.read_text().splitlines() if line.startswith("#")]  # fmt: skip
+            assert heading in there
+
+
+@pytest.mark.parametrize("table", sorted(ledger.OURS | {"etl_copy_status"}))
+def test_a_table_of_records_is_told_of(table: str) -> None:
+    assert f"`{table}`" in DOCS

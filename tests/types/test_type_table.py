@@ -1,0 +1,56 @@
+"""
+What is said of each type in SQL at either end, as one table: tests/types.yml.
+
+How a column is read, what its stored value is compared by, its canonical text at both ends, what a person is shown,
+and how the warehouse gives it back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.catalog_values import column, fields
+
+from arrowetl.model.plan import Field
+from arrowetl.types import mapping
+
+FACTS: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "types.yml").read_text())
+_GIVEN = ("type", "charset", "asked")
+ASKED = {
+    "is of letters": mapping.is_of_letters,
+    "is long": mapping.is_long,
+    "may hold a mark": mapping.may_hold_a_mark,
+    "is a document": mapping.is_a_document,
+    "is read as text": mapping.is_read_as_text,
+    "is a date": mapping.is_a_date,
+    "goes by bytes": mapping.goes_by_bytes,
+    "is a place": mapping.is_a_place,
+}
+
+
+def facts(field: Field) -> dict[str, Any]:
+    canonical, (read, arrow) = mapping.canonical(field), mapping.read_back(field)
+    return {
+        "rule": field.rule,
+        "warehouse": field.type_postgres,
+        "reads": mapping.expression(field),
+        "image": mapping.image(field),
+        "canonical": list(canonical) if canonical else None,
+        "shows": list(mapping.shown(field)),
+        "gives back": [read, str(arrow)],
+        "is": [name for name, ask in ASKED.items() if ask(field)],
+    }
+
+
+def field_of(said: dict[str, Any]) -> Field:
+    asked = {"c": said["asked"]} if "asked" in said else {}
+    (field,) = fields(column("c", said["type"], charset=said.get("charset")), **asked)
+    return field
+
+
+@pytest.mark.parametrize("said", FACTS, ids=lambda said: " ".join(map(str, (said[k] for k in _GIVEN if k in said))))
+def test_a_type(said: dict[str, Any]) -> None:
+    assert {**{name: said[name] for name in _GIVEN if name in said}, **facts(field_of(said))} == said
