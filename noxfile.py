@@ -216,7 +216,7 @@ def wheel(session: nox.Session) -> None:
         # Nothing of the checkout is on the way.
         session.run("arrowetl", "--version")
         session.run("arrowetl", "demo", "--scale", "tiny")
-        session.run("python", "-c", "from arrowetl import pages; assert '</html>' in pages.changelog_page("
+        session.run("python", "-c", "from arrowetl.pages import render; assert '</html>' in render.changelog_page("
                     "{'generated_at': '', 'since': None, 'has_breaking_changes': False, 'changes': []})")  # fmt: skip
 
 

@@ -10,12 +10,9 @@ Settings come from the environment (README, Configure). Errors are one tree,
 `arrowetl.ArrowetlError`, drawn in `arrowetl.errors`.
 """
 
-from arrowetl.workers import memory  # noqa: F401 - before Polars, whose allocator it tells
+import os
+from typing import TYPE_CHECKING, Any
 
-# isort: split
-
-from arrowetl._version import __version__
-from arrowetl.api import Etl, open
 from arrowetl.errors import (
     ArrowetlError,
     ConfigurationError,
@@ -31,6 +28,14 @@ from arrowetl.errors import (
     ValidationError,
     VerificationError,
 )
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from arrowetl.api import Etl, open
+
+# Polars' allocator asks when it is imported, wherever that is; by default it never returns a page that it once had.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
 
 __all__ = [
     "ArrowetlError",
@@ -50,3 +55,12 @@ __all__ = [
     "__version__",
     "open",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # `arrowetl --version` and the completion of words need none of what a run needs.
+    if name not in ("Etl", "open"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from arrowetl import api
+
+    return getattr(api, name)

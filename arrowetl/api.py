@@ -13,27 +13,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from arrowetl import bench as benching
 from arrowetl import limits, preflight
-from arrowetl.analyze import analyze_tables
-from arrowetl.config import env, tables_yml_edit
+from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.errors import ArrowetlError, UsageError
-from arrowetl.model.connection import DESTINATIONS, EXECUTORS, PUBLISHING, is_executor
+from arrowetl.model.connection import CATEGORIES, DESTINATIONS, ENDS, EXECUTORS, PUBLISHING, is_executor
 from arrowetl.model.events import Event
-from arrowetl.model.plan import CATEGORIES
 from arrowetl.model.result import Summary
-from arrowetl.model.verdict import ENDS, Verdict
-from arrowetl.monitoring import run_history
+from arrowetl.model.verdict import Verdict
 from arrowetl.monitoring import status as standing
 from arrowetl.monitoring.status import Status
 from arrowetl.pipeline import plan_run
 from arrowetl.pipeline import run as running
-from arrowetl.verify import repair, verify_tables
-from arrowetl.verify.verify_table import Wanted
 from arrowetl.workers.pool import Share
+
+# What is done now and then is read in when it is done: a night of nothing takes half a second.
+if TYPE_CHECKING:
+    from arrowetl import bench as benching
+    from arrowetl.analyze import analyze_tables
+    from arrowetl.monitoring import run_history
+    from arrowetl.verify import verify_tables
 
 
 class Etl:
@@ -112,6 +113,8 @@ class Etl:
 
     def analyze(self, output: Path | None = None) -> analyze_tables.Analysis:
         """Write tables.yml from the source's catalog."""
+        from arrowetl.analyze import analyze_tables
+
         return analyze_tables.analyze(self.settings, output)
 
     def suggest_phi(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -119,6 +122,8 @@ class Etl:
         A policy to begin with for OpenDental's personal columns, as tables.yml would have it, and table → other columns
         that may be personal by their names; nothing is written.
         """
+        from arrowetl.analyze import analyze_tables
+
         return analyze_tables.suggested_policy(self.settings)
 
     def verify(
@@ -141,6 +146,9 @@ class Etl:
             repairs: carry what differs anew, and compare it again.
             changed: read only what changed since the last verification, and believe the checksums of the rest.
         """
+        from arrowetl.verify import repair, verify_tables
+        from arrowetl.verify.verify_table import Wanted
+
         if deep and changed:
             raise UsageError("--changed believes checksums, and --deep asks for values", "leave out one of them")
         wanted = Wanted(tuple(tables), deep, show_values, changed)
@@ -171,7 +179,6 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError, DataError: nothing that was there has been replaced.
         """
-        # What reads conditions takes 0.1 s to import, and nobody else needs it.
         from arrowetl.export import readers
         from arrowetl.export import snapshot as snapshots
 
@@ -200,6 +207,9 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
         """
+        from arrowetl import bench as benching
+        from arrowetl.config import tables_yml_edit
+
         _refuse_unknown_end(to)
         found = benching.bench(self.settings, table, to, seconds, tell)
         if save and found.chosen:
@@ -264,6 +274,8 @@ class Etl:
         Raises:
             UsageError: there is no such run.
         """
+        from arrowetl.monitoring import run_history
+
         return run_history.told(self.settings, run_id)
 
     def dbt_sources(self, path: Path | None = None) -> tuple[str, list[str]]:
@@ -273,7 +285,6 @@ class Etl:
         Returns:
             The text; and what is gone from the warehouse and stays in it, since somebody wrote something about it.
         """
-        # What keeps a person's comments takes 0.1 s to import.
         from arrowetl.export import dbt_sources
 
         return dbt_sources.dbt_sources(self.settings, path)

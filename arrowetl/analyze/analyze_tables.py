@@ -24,7 +24,7 @@ from arrowetl.analyze.schema_changelog import Change
 from arrowetl.analyze.tables_yml_entry import Seen, seen
 from arrowetl.config import legacy
 from arrowetl.config.env import Settings
-from arrowetl.config.files import load_yaml, write_whole
+from arrowetl.config.files import write_whole
 from arrowetl.config.tables_yml import (
     SCHEMA_SUFFIX,
     WRITE_IT,
@@ -35,6 +35,7 @@ from arrowetl.config.tables_yml import (
     unknown_columns,
 )
 from arrowetl.config.tables_yml_keys import persons_part, sound
+from arrowetl.config.yaml_file import load_yaml
 from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, counted
 from arrowetl.model.connection import Choices, TableSettings
 from arrowetl.model.plan import Table
@@ -157,9 +158,9 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
 
 def _page(changelog: Mapping[str, Any]) -> str:
     # Jinja takes a tenth of a second to begin, and most nights nothing changed.
-    from arrowetl import pages
+    from arrowetl.pages import render
 
-    return pages.changelog_page(changelog)
+    return render.changelog_page(changelog)
 
 
 def written_anew(

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from arrowetl import limits
-from arrowetl._version import __version__
+from arrowetl import __version__, limits
 from arrowetl.analyze import load_strategy
 from arrowetl.analyze.load_strategy import Candidate, Strategy
 from arrowetl.model.plan import Table

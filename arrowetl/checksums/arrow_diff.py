@@ -9,10 +9,18 @@ whether a checksum spares reading it, is `find_changes`'s business.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from arrowetl import lazy
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow.compute as pc
+else:
+    pl = lazy.module("polars")
+    pc = lazy.module("pyarrow.compute")
 
 _BITS = {pa.float32(): pa.int32(), pa.float64(): pa.int64()}
 

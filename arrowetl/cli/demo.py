@@ -21,7 +21,7 @@ import arrowetl
 from arrowetl.cli import progress, render_run, render_verify
 from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.humanize import count, duration
-from arrowetl.model.plan import CATEGORIES
+from arrowetl.model.connection import CATEGORIES
 from arrowetl.sandbox import opendental, servers
 from arrowetl.sandbox import seed as seeding
 

@@ -7,14 +7,13 @@ of `snapshot`, `pages` and `dbt`.
 
 from __future__ import annotations
 
-import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from arrowetl.cli import render_verify
+from arrowetl import lazy
 from arrowetl.cli.opening import open_etl
 from arrowetl.cli.options import (
     beside_the_result,
@@ -28,8 +27,13 @@ from arrowetl.cli.options import (
     written,
 )
 from arrowetl.errors import ArrowetlError
-from arrowetl.model.result import Summary
-from arrowetl.model.verdict import ENDS
+from arrowetl.model.connection import ENDS
+
+if TYPE_CHECKING:
+    from arrowetl.cli import render_verify
+    from arrowetl.model.result import Summary
+else:
+    render_verify = lazy.module("arrowetl.cli.render_verify")
 
 
 @click.command()
@@ -68,15 +72,17 @@ def snapshot(
 def report(run_id: str, output: Path | None, opens: bool) -> None:
     """One page of the last run, or of RUN (its name begins so): was it good, what changed, what took long."""
     # Jinja and Vega take a second to begin, and nobody else needs them.
-    from arrowetl import pages
+    from arrowetl.pages import render
 
     if opens and str(output) == "-":
         raise click.UsageError("a browser opens a file: leave out --open, or --output -")
     with open_etl("warehouse") as etl:
         told = etl.told(run_id)
-    page = pages.run_page(told.document, told.nights, told.receipt)
+    page = render.run_page(told.document, told.nights, told.receipt)
     path = written(output or Path(f"report-{told.document['run_id']}.html"), page)
     if opens:
+        import webbrowser
+
         webbrowser.open(path.resolve().as_uri())
 
 
@@ -99,7 +105,7 @@ def dbt_sources(output: Path) -> None:
 
 def write_report(path: Path, etl: Any, summary: Summary) -> None:
     """The run's page; a warehouse that was lost can tell of no nights before."""
-    from arrowetl import pages
+    from arrowetl.pages import render
 
     nights: tuple[Any, ...] = ()
     receipt = None
@@ -107,4 +113,4 @@ def write_report(path: Path, etl: Any, summary: Summary) -> None:
         told = etl.told(summary.run_id)
         nights, receipt = told.nights, told.receipt
     with beside_the_result(path):
-        written(path, pages.run_page(summary.as_json(), nights, receipt))
+        written(path, render.run_page(summary.as_json(), nights, receipt))

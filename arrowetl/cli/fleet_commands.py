@@ -10,14 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from arrowetl import limits
-from arrowetl.cli import render_run
+from arrowetl import lazy, limits
 from arrowetl.cli.options import (
     beside_the_result,
     chosen,
@@ -30,15 +29,18 @@ from arrowetl.cli.options import (
     split_names,
     written,
 )
-from arrowetl.cli.progress import is_news
-from arrowetl.cli.render_run import grid
 from arrowetl.cli.screen import Screen
 from arrowetl.config.env import worker_count
-from arrowetl.config.fleet_yml import DEFAULT_FLEET, read_fleet
+from arrowetl.config.files import DEFAULT_FLEET
 from arrowetl.humanize import count, duration
 from arrowetl.model.connection import DESTINATIONS, EXECUTORS
-from arrowetl.model.events import Event, TableEnded
-from arrowetl.model.result import Status, Summary
+
+if TYPE_CHECKING:
+    from arrowetl.cli import progress, render_run
+    from arrowetl.model import events, result
+else:
+    progress, render_run = lazy.module("arrowetl.cli.progress"), lazy.module("arrowetl.cli.render_run")
+    events, result = lazy.module("arrowetl.model.events"), lazy.module("arrowetl.model.result")
 
 SERVERS = ("source", "replica", "warehouse")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +74,7 @@ _report_option = click.option(
 
 def _night(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
     # Nobody who has one clinic needs it.
+    from arrowetl.config.fleet_yml import read_fleet
     from arrowetl.fleet.fleet_run import Night
 
     if chosen().get("env_file"):
@@ -131,7 +134,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
         ]  # fmt: skip
         show_json({"exit_code": code, "clinics": documents})
         sys.exit(code)
-    table = grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3))
+    table = render_run.grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3))
     for one in found:
         if one.error:
             table.add_row(one.clinic, "", "", "", Text(one.error.message, style="red", overflow="fold"))
@@ -204,7 +207,7 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
         ]  # fmt: skip
         show_json({"exit_code": code, "clinics": documents, "differing": differing})
         sys.exit(code)
-    table = grid("clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5))
+    table = render_run.grid("clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5))
     for one in found:
         if one.error:
             table.add_row(one.clinic, "", "", "", "", "", Text(one.error.message, style="red", overflow="fold"))
@@ -241,7 +244,7 @@ def _write_pages(night: Any, directory: Path, summary: Any) -> None:
     Args:
         summary: of the run that has just ended; the clinics' last runs, where it is None.
     """
-    from arrowetl import pages
+    from arrowetl.pages import render
 
     now = {one.clinic: one for one in summary.clinics} if summary else {}
     rows = []
@@ -252,7 +255,7 @@ def _write_pages(night: Any, directory: Path, summary: Any) -> None:
             run = now[last.clinic].answer.as_json() if last.clinic in now else told.document
             page = f"clinics/{last.clinic}.html"
             nights, receipt = (told.nights, told.receipt) if told else ((), None)
-            written(directory / page, pages.run_page(run, nights, receipt))
+            written(directory / page, render.run_page(run, nights, receipt))
         failure = {"message": error.message, "remedy": error.remedy} if error else None
         rows.append({"clinic": last.clinic, "page": page, "error": failure, "run": run})
     begun = [row["run"]["started_at"] for row in rows if row["run"]]
@@ -262,7 +265,7 @@ def _write_pages(night: Any, directory: Path, summary: Any) -> None:
         "differing": summary.differing if summary else night.differing(),
         "warnings": summary.warnings if summary else (),
     }
-    written(directory / "index.html", pages.fleet_page(rows, about))
+    written(directory / "index.html", render.fleet_page(rows, about))
 
 
 class _Told:
@@ -271,8 +274,8 @@ class _Told:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def event(self, clinic: str, event: Event) -> None:
-        if isinstance(event, TableEnded) and event.outcome.failure and is_news(event.outcome):
+    def event(self, clinic: str, event: events.Event) -> None:
+        if isinstance(event, events.TableEnded) and event.outcome.failure and progress.is_news(event.outcome):
             self._say(f"{clinic}: {event.outcome.failure.message}")
 
     def ended(self, one: Any) -> None:
@@ -285,15 +288,15 @@ class _Told:
         self._console.print(words, highlight=False, soft_wrap=True, markup=False)
 
 
-def _words(run: Summary) -> str:
-    failed = len(run.of(Status.FAILED))
+def _words(run: result.Summary) -> str:
+    failed = len(run.of(result.Status.FAILED))
     rows = sum(outcome.rows_extracted for outcome in run.outcomes)
     return f"{count(len(run.outcomes))} tables, {count(failed)} failed, {count(rows)} rows read"
 
 
 def _summary(summary: Any) -> RenderableType:
     """What came of the night; what is not good last."""
-    table = grid("clinic", "tables", "failed", "rows read", "inserted", "updated", "deleted", "seconds",
+    table = render_run.grid("clinic", "tables", "failed", "rows read", "inserted", "updated", "deleted", "seconds",
                  right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
     parts: list[RenderableType] = [table]
     for one in summary.clinics:
@@ -301,7 +304,7 @@ def _summary(summary: Any) -> RenderableType:
             continue
         changes = [sum(getattr(o.changes, kind) for o in run.outcomes) for kind in ("inserted", "updated", "deleted")]
         table.add_row(
-            one.clinic, count(len(run.outcomes)), count(len(run.of(Status.FAILED))),
+            one.clinic, count(len(run.outcomes)), count(len(run.of(result.Status.FAILED))),
             count(sum(outcome.rows_extracted for outcome in run.outcomes)), *map(count, changes), f"{one.seconds:.1f}",
         )  # fmt: skip
     parts += _differing(summary.differing)
@@ -317,7 +320,7 @@ def _summary(summary: Any) -> RenderableType:
             parts.append(Text(f"✗ {one.clinic}: {one.error.message}", style="red"))
             parts += [Text(f"  {one.error.remedy}")] if one.error.remedy else []
         else:
-            failed = one.answer.of(Status.FAILED)
+            failed = one.answer.of(result.Status.FAILED)
             failures = render_run.worth_telling([outcome.failure for outcome in failed if outcome.failure])
             parts += [Text(f"✗ {one.clinic}: {failure.message}", style="red") for failure in failures[:_FAILURES_SHOWN]]
             if len(failures) > _FAILURES_SHOWN:
@@ -333,7 +336,7 @@ def _differing(found: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """Which clinics have a table or column otherwise than others."""
     if not found:
         return []
-    table = grid("table", "column", "as", "in")
+    table = render_run.grid("table", "column", "as", "in")
     for one in found[:_DIFFERING_SHOWN]:
         for number, (type_, clinics) in enumerate(one["clinics"].items()):
             place = (one["table"], one["column"] or "(the table)") if number == 0 else ("", "")

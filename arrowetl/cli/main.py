@@ -13,15 +13,13 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.live import Live
 
 import arrowetl
-from arrowetl import drivers, limits
-from arrowetl.cli import progress, render_run, render_verify
+from arrowetl import drivers, lazy, limits
 from arrowetl.cli.export_commands import dbt_sources, snapshot, write_report
 from arrowetl.cli.export_commands import report as report_command
 from arrowetl.cli.fleet_commands import fleet
@@ -44,13 +42,18 @@ from arrowetl.cli.options import (
 from arrowetl.cli.sandbox_commands import demo_of_sandbox, sandbox
 from arrowetl.cli.screen import Screen
 from arrowetl.config import env
-from arrowetl.config.tables_yml import problems_of, run_wide
+from arrowetl.config.files import DEFAULT_TABLES
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError
-from arrowetl.model.connection import DESTINATIONS, EXECUTORS
-from arrowetl.model.plan import CATEGORIES
+from arrowetl.model.connection import CATEGORIES, DESTINATIONS, EXECUTORS
 from arrowetl.pages.printable import printable
-from arrowetl.types import rules
 from arrowetl.workers import memory
+
+if TYPE_CHECKING:
+    from arrowetl.cli import progress, render_run, render_verify
+else:
+    progress, render_run, render_verify = (
+        lazy.module(f"arrowetl.cli.{name}") for name in ("progress", "render_run", "render_verify")
+    )
 
 
 class Commands(click.Group):
@@ -106,8 +109,11 @@ def _watch() -> progress.Watch:
     return progress.Lines(_stderr, bool(chosen().get("verbose")))
 
 
-def _drivers() -> str:
-    return ", ".join(f"{package} {version}" for package, version in drivers.versions().items())
+def _tell_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        stood_upon = ", ".join(f"{package} {version}" for package, version in drivers.versions().items())
+        click.echo(f"arrowetl {arrowetl.__version__} ({stood_upon})")
+        context.exit()
 
 
 def main() -> NoReturn:
@@ -138,7 +144,8 @@ _CANNOT_BE_SHOWN = 74
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(arrowetl.__version__, message="arrowetl %(version)s (" + _drivers() + ")")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version,
+              help="Show the version and exit.")  # fmt: skip
 @shared
 def commands() -> None:
     """
@@ -173,7 +180,9 @@ def test_connections() -> None:
 @shared
 def validate(offline: bool) -> None:
     """Every problem of the environment, tables.yml and the servers at once."""
-    tables_file = chosen().get("tables_file") or env.DEFAULT_TABLES
+    from arrowetl.config.tables_yml import problems_of, run_wide
+
+    tables_file = chosen().get("tables_file") or DEFAULT_TABLES
     with suppress(EnvironmentError):  # a file that cannot be read is told below
         for name, (value, origin) in env.shown_variables(os.environ, tables_file, chosen().get("env_file")).items():
             click.echo(f"{name} = {value} ({origin}): {env.ARROWETL_VARIABLES[name][1]}", err=True)
@@ -324,9 +333,9 @@ def bench(table: str, to: str, seconds: float, save: bool, report_file: Path | N
     with open_etl(*servers_used("source", to)) as etl, _stderr.status("…") as told:
         found = etl.bench(table, to, seconds, save, lambda trial: told.update(render_run.trial(trial)))
     if report_file:
-        from arrowetl import pages
+        from arrowetl.pages import render
 
-        written(report_file, pages.bench_page(found.as_json()))
+        written(report_file, render.bench_page(found.as_json()))
     if as_json:
         show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
     else:
@@ -372,6 +381,8 @@ def status(tables: tuple[str, ...], watch: bool, alert: bool, check: bool, as_js
         raise click.UsageError("--watch is for people: without it, ask again as often as you like")
     with open_etl("warehouse") as etl:
         if watch:
+            from rich.live import Live
+
             with Live(render_verify.status(etl.status(tables=tables)), auto_refresh=False) as live:
                 while True:
                     time.sleep(limits.watch_seconds)
@@ -390,6 +401,8 @@ def status(tables: tuple[str, ...], watch: bool, alert: bool, check: bool, as_js
 @shared
 def types() -> None:
     """The type rules, as a table."""
+    from arrowetl.types import rules
+
     show(render_run.types(rules.RULES))
 
 

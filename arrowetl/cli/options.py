@@ -15,10 +15,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import RenderableType
 
-from arrowetl.cli import render_run
 from arrowetl.cli.screen import Screen
-from arrowetl.config.env import DEFAULT_TABLES
-from arrowetl.config.files import load_yaml, write_where_asked
+from arrowetl.config.files import DEFAULT_TABLES, write_where_asked
 from arrowetl.errors import ConfigurationError, ours
 from arrowetl.model.connection import PUBLISHING
 
@@ -67,6 +65,8 @@ def json_too(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 def names_of_tables(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """For a shell that completes words: the tables of tables.yml that begin so, after the last comma."""
+    from arrowetl.config.yaml_file import load_yaml
+
     path = context.ensure_object(dict).get("tables_file") or DEFAULT_TABLES
     before, comma, last = incomplete.rpartition(",")
     with suppress(ConfigurationError, KeyError, TypeError):
@@ -140,6 +140,8 @@ def beside_the_result(place: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        from arrowetl.cli import render_run
+
         problem = render_run.error(ours(str(place), error))
         Screen(stderr=True).print(problem, highlight=False, soft_wrap=True)
 

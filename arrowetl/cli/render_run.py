@@ -10,24 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from arrowetl.analyze.schema_changelog import Change
-from arrowetl.bench import Benched, Trial
 from arrowetl.errors import ArrowetlError
 from arrowetl.humanize import count, duration, size
 from arrowetl.model.plan import Comparison, TablePlan
 from arrowetl.model.result import Coercion, Failure, Status, Summary
-from arrowetl.pipeline.plan_run import Planned
-from arrowetl.planning.estimate import Estimate
-from arrowetl.preflight import Examined
-from arrowetl.types import to_parquet
-from arrowetl.types.rules import REPLICA_TYPES, Rule
+
+if TYPE_CHECKING:
+    from arrowetl.analyze.schema_changelog import Change
+    from arrowetl.bench import Benched, Trial
+    from arrowetl.pipeline.plan_run import Planned
+    from arrowetl.planning.estimate import Estimate
+    from arrowetl.preflight import Examined
+    from arrowetl.types.rules import Rule
 
 _SLOWEST_SHOWN = 5
 _COERCIONS_SHOWN = 12
@@ -254,6 +254,8 @@ def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) 
           columns:
             LName: {mask: hash}
     """
+    import yaml
+
     head = "# What is known of OpenDental, and surely not all. Put what you want beside what stands in tables.yml.\n"
     text = yaml.safe_dump(suggested, sort_keys=False, default_flow_style=None, allow_unicode=True)
     lines = [f"#   {table}: {', '.join(columns)}\n" for table, columns in doubtful.items()]
@@ -297,6 +299,9 @@ def types_markdown(rules: Sequence[Rule]) -> str:
 
 
 def _type_words(rule: Rule) -> tuple[str, ...]:
+    from arrowetl.types import to_parquet
+    from arrowetl.types.rules import REPLICA_TYPES
+
     select = "its bytes" if callable(rule.select) else rule.select
     read = _shorter(select.replace("{c}", "c")) + (f", or as {rule.fallback}" if rule.fallback else "")
     there = {

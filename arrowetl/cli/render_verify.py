@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -17,8 +17,10 @@ from arrowetl import limits
 from arrowetl.cli.render_run import grid
 from arrowetl.humanize import count, duration, size
 from arrowetl.model.verdict import Difference, Verdict
-from arrowetl.monitoring.status import Status
-from arrowetl.verify.verify_tables import Verified
+
+if TYPE_CHECKING:
+    from arrowetl.monitoring.status import Status
+    from arrowetl.verify.verify_tables import Verified
 
 
 def verdicts(verified: Verified) -> RenderableType:

@@ -19,13 +19,19 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from arrowetl import limits
+from arrowetl.config.files import DEFAULT_TABLES
 from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
-from arrowetl.model.connection import VARIABLES, Credentials, Endpoint, reserved_place
-from arrowetl.types.masking import KEY_CHARACTERS_MIN, KEY_VARIABLE
+from arrowetl.model.connection import (
+    MASK_KEY_CHARACTERS_MIN,
+    MASK_KEY_VARIABLE,
+    VARIABLES,
+    Credentials,
+    Endpoint,
+    reserved_place,
+)
 
 ENVIRONMENTS = ("production", "test")
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
-DEFAULT_TABLES = Path("conf/tables.yml")
 DEFAULT_SPILL_DIRECTORY = tempfile.gettempdir()
 WEBHOOK_VARIABLE = "ARROWETL_WEBHOOK_URL"
 
@@ -38,7 +44,7 @@ ARROWETL_VARIABLES = {
     ),
     "ARROWETL_LOG_DIR": ("logs", "analyze writes what changed at the source below it, and the tables.yml there was"),
     "ARROWETL_METRICS_FILE": ("not set", "gets metrics for Prometheus' textfile collector, from `run` and `status`"),
-    KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
+    MASK_KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
 }
 # Name → (default, what it is for, whether it may have a fraction): how long is waited, and how often tried again.
 PATIENCE = {
@@ -52,7 +58,7 @@ PATIENCE = {
     ),
 }
 ARROWETL_VARIABLES |= {name: (str(default), purpose) for name, (default, purpose, _) in PATIENCE.items()}
-SECRETS = {KEY_VARIABLE, WEBHOOK_VARIABLE}
+SECRETS = {MASK_KEY_VARIABLE, WEBHOOK_VARIABLE}
 
 
 @dataclass(frozen=True)
@@ -139,9 +145,11 @@ def settings_from_environment(
     spill = values.get("ARROWETL_SPILL_DIR") or DEFAULT_SPILL_DIRECTORY
     if not Path(spill).is_dir():
         problems.append(f"ARROWETL_SPILL_DIR: {spill} is no directory")
-    mask_key = values.get(KEY_VARIABLE, "")
-    if mask_key and len(mask_key) < KEY_CHARACTERS_MIN:
-        problems.append(f"{KEY_VARIABLE}: must be {KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}")
+    mask_key = values.get(MASK_KEY_VARIABLE, "")
+    if mask_key and len(mask_key) < MASK_KEY_CHARACTERS_MIN:
+        problems.append(
+            f"{MASK_KEY_VARIABLE}: must be {MASK_KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}"
+        )
     address = values.get(WEBHOOK_VARIABLE, "").strip()
     if address and not is_address(address):
         problems.append(f"{WEBHOOK_VARIABLE}: must be an address like https://hooks.example.org/…")
@@ -327,9 +335,9 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
     if not settings.mask_key:
         shown = ", ".join(hashed[:_SHOWN]) + (f" and {len(hashed) - _SHOWN} more" if len(hashed) > _SHOWN else "")
         raise EnvironmentError(
-            f"{KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {shown}",
-            f"set it to {KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is loaded "
-            "anew and nothing old can be joined",
+            f"{MASK_KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {shown}",
+            f"set it to {MASK_KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is "
+            "loaded anew and nothing old can be joined",
         )
 
 

@@ -1,16 +1,17 @@
 """
-Files: replaced whole or not at all, so that nobody ever reads half of one; and YAML, read with care.
+Files: where they lie, and that they are replaced whole or not at all, so that nobody ever reads half of one.
+
+What is in one that a person wrote is read by `yaml_file`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from arrowetl import limits
 from arrowetl.errors import ConfigurationError
+
+# Where they lie, unless somebody chose.
+DEFAULT_TABLES, DEFAULT_FLEET = Path("conf/tables.yml"), Path("conf/fleet.yml")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -39,80 +40,3 @@ def write_where_asked(path: Path, text: str) -> None:
         write_whole(path, text)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}", "choose another place") from error
-
-
-# The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A key that stands twice would silently have its last value: the first may have been what keeps a column here."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._scalars: dict[tuple[str, str], Any] = {}
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        # Most of a long file's scalars are the same few, such as `false`: a third of the time it takes to be read.
-        if not isinstance(node, yaml.ScalarNode):
-            return super().construct_object(node, deep)
-        key = (node.tag, node.value)
-        if key not in self._scalars:
-            self._scalars[key] = super().construct_object(node, deep)
-        return self._scalars[key]
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise yaml.MarkedYAMLError(None, None, f"{key.value!r} stands twice", key.start_mark)
-                seen.add((key.tag, key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-# What the library raises of values that are not what their tags say, and of nesting without end.
-_NO_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
-
-
-def load_yaml(path: Path, missing: str) -> dict[str, Any]:
-    """
-    The document of a file; nothing of one that has nothing in it but comments.
-
-    Args:
-        missing: what to do where there is none.
-
-    Raises:
-        ConfigurationError: no such file, or no YAML mapping in it.
-    """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"{path}: no such file", missing) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except _NO_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(
-            f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
-            "correct it; nothing of it is gone by until it can be read",
-        ) from error
-    document = {} if document is None else document
-    if _values(document, {}) > limits.yaml_values_max:
-        raise ConfigurationError(
-            f"{path}: its aliases (*name) stand for each other, or for more than "
-            f"{limits.yaml_values_max:,} values", "write out what is meant",
-        )  # fmt: skip
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{path}: must be a mapping with `tables`, or `clinics`", missing)
-    return document
-
-
-def _values(value: Any, known: dict[int, float]) -> float:
-    """How many values there are with every alias written out; infinitely many where one stands for itself."""
-    if not isinstance(value, dict | list | set | tuple):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = float("inf")  # until it is known: what is met in itself has no end
-        inner = [*value.values()] if isinstance(value, dict) else [*value]
-        known[id(value)] = 1 + sum(_values(one, known) for one in inner)
-    return known[id(value)]

@@ -15,11 +15,9 @@ from typing import Any
 
 from arrowetl import limits
 from arrowetl.config import tables_yml_keys
-from arrowetl.config.files import load_yaml
+from arrowetl.config.yaml_file import load_yaml
 from arrowetl.errors import ValidationError, counted, nearest
 from arrowetl.model.connection import reserved_place
-
-DEFAULT_FLEET = Path("conf/fleet.yml")
 
 
 @dataclass(frozen=True)

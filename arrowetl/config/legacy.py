@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from arrowetl.model.plan import PRIORITIES
+from arrowetl.model.connection import PRIORITIES
 
 # What a predecessor's file has, and nothing here goes by: what it said of watermarks is not believed.
 _OF_A_PREDECESSOR = {

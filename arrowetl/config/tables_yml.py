@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from arrowetl.config import legacy, tables_yml_keys
-from arrowetl.config.files import load_yaml
+from arrowetl.config.yaml_file import load_yaml
 from arrowetl.errors import ConfigurationError, ValidationError, counted
 from arrowetl.model.connection import DEFAULT_CHOICES, Choices, TableSettings
 from arrowetl.model.plan import Table

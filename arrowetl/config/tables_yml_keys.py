@@ -14,8 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from arrowetl import limits
 from arrowetl.errors import nearest
-from arrowetl.model.connection import COMPARISONS, NEW_COLUMNS, is_executor
-from arrowetl.model.plan import CATEGORIES, PRIORITIES, STRATEGIES
+from arrowetl.model.connection import CATEGORIES, COMPARISONS, NEW_COLUMNS, PRIORITIES, STRATEGIES, is_executor
 from arrowetl.types.masking import MASKS
 
 

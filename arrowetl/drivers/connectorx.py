@@ -8,14 +8,8 @@ import os
 import re
 import sys
 from functools import cache
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote
-
-# Its pool prints every retry, host and all, on stderr unless it is told not to.
-os.environ.setdefault("RUST_LOG", "off")
-
-import connectorx
-import pyarrow as pa
 
 from arrowetl import limits
 from arrowetl.drivers import remedies, sessions
@@ -23,6 +17,12 @@ from arrowetl.drivers.messages import clean, remedy_for
 from arrowetl.drivers.watchdog import patience, patience_seconds
 from arrowetl.errors import DatabaseConnectionError, DataExtractionError
 from arrowetl.model.connection import Endpoint
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Its pool prints every retry, host and all, on stderr unless it is told not to, before it is imported.
+os.environ.setdefault("RUST_LOG", "off")
 
 
 def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds: int = 0) -> pa.Table:
@@ -39,6 +39,8 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     Raises:
         DataExtractionError: the read was ended.
     """
+    import connectorx
+
     mode = endpoint.ssl_mode.upper() if endpoint.ssl_mode not in ("preferred", "disabled") else "REQUIRED"
     # prefer_socket: it would otherwise follow a loopback server's socket path to whoever has it on this machine.
     options = {

@@ -15,8 +15,6 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 
-import psutil
-
 from arrowetl import limits
 from arrowetl.drivers.messages import remedy_for
 from arrowetl.errors import DatabaseConnectionError
@@ -127,6 +125,8 @@ def _look_after() -> None:
 
 def _connections(endpoint: Endpoint, others: frozenset[int]) -> list[int]:
     """Descriptors of this process's connections to a server's port that were opened since."""
+    import psutil
+
     with suppress(OSError, psutil.Error):
         there = [
             one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == endpoint.port

@@ -23,8 +23,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from arrowetl import limits, preflight
-from arrowetl._version import __version__
+from arrowetl import __version__, limits, preflight
 from arrowetl.config import env, files
 from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import read_tables

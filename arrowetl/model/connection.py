@@ -15,6 +15,8 @@ from typing import Any
 
 from arrowetl import limits
 
+MASK_KEY_VARIABLE = "ARROWETL_MASK_KEY"
+MASK_KEY_CHARACTERS_MIN = 16
 VARIABLES = {"source": "OPENDENTAL_SOURCE", "replica": "MYSQL_REPLICATION", "warehouse": "POSTGRES_ANALYTICS"}
 """Server's name → what the names of its settings begin with."""
 
@@ -46,6 +48,10 @@ class Endpoint:
         return f"{self.name} {self.host}:{self.port}/{place}"
 
 
+ENDS = ("source", "replica", "warehouse")
+CATEGORIES = ("large", "medium", "small", "tiny")
+PRIORITIES = ("high", "medium", "low")
+STRATEGIES = ("full_table", "incremental", "incremental_chunked")
 DESTINATIONS = ("both", "replica", "warehouse")
 PUBLISHING = ("each", "together")
 """How tables are switched: each when it is ready, or all in one transaction of the warehouse."""

@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from arrowetl.model.dialect import INTEGERS, Flavour
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # --- what introspection found -------------------------------------------------------------------
 
@@ -130,10 +132,6 @@ class PublishedTable:
 
 
 # --- what was asked for -------------------------------------------------------------------------
-
-CATEGORIES = ("large", "medium", "small", "tiny")
-PRIORITIES = ("high", "medium", "low")
-STRATEGIES = ("full_table", "incremental", "incremental_chunked")
 
 
 # --- what was decided ---------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from arrowetl.errors import WITHHELD, ArrowetlError, Interrupted
-from arrowetl.model.plan import CATEGORIES, NOTHING_EXPECTED, Expected, Journey, Mode, Partition, TablePlan
+from arrowetl.model.connection import CATEGORIES
+from arrowetl.model.plan import NOTHING_EXPECTED, Expected, Journey, Mode, Partition, TablePlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from arrowetl.model.connection import ENDS
 from arrowetl.model.plan import Partition
 from arrowetl.model.result import Failure
 from arrowetl.model.state import Reading
-
-ENDS = ("source", "replica", "warehouse")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,32 +6,29 @@ A run is not worse for an alert that did not arrive; it says so.
 
 from __future__ import annotations
 
-import http.client
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
 from arrowetl import limits
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would be followed without the body, to wherever somebody says: it is an answer that is none."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
-
-
 def post(url: str, document: Mapping[str, Any]) -> str | None:
     """Send a document; what went wrong, in words that do not tell the address, of which a part is a password."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    class NoRedirects(urllib.request.HTTPRedirectHandler):
+        """A redirect would be followed without the body, to wherever somebody says: it is an answer that is none."""
+
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
     body = json.dumps(document, default=str).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - config.is_address
     try:
-        with _OPENER.open(request, timeout=limits.webhook_seconds):
+        with urllib.request.build_opener(NoRedirects).open(request, timeout=limits.webhook_seconds):
             return None
     except urllib.error.HTTPError as error:
         return f"it answered {error.code}"

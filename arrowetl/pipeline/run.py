@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from arrowetl import preflight
-from arrowetl.config import env, tables_yml_edit
+from arrowetl.config import env
 from arrowetl.config.env import WEBHOOK_VARIABLE, Settings
 from arrowetl.config.tables_yml import TablesFile, read_tables
 from arrowetl.errors import ArrowetlError
@@ -297,6 +297,8 @@ def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
     """
     adopted = {plan.name: plan.adopted for plan in plans if plan.adopted}
     if adopted:
+        from arrowetl.config import tables_yml_edit
+
         tables_yml_edit.record_types(path, adopted)
 
 

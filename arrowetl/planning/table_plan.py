@@ -12,10 +12,8 @@ from dataclasses import replace
 
 from arrowetl import limits
 from arrowetl.errors import DataError, together
-from arrowetl.model.connection import TableSettings
+from arrowetl.model.connection import CATEGORIES, PRIORITIES, TableSettings
 from arrowetl.model.plan import (
-    CATEGORIES,
-    PRIORITIES,
     Column,
     Cutover,
     Drift,

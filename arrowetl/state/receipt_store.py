@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from arrowetl import drivers, limits
-from arrowetl._version import __version__
+from arrowetl import __version__, drivers, limits
 from arrowetl.model.state import Known
 from arrowetl.sql import postgres_literal, postgres_name, postgres_table
 from arrowetl.state import ddl, receipt_sql

@@ -10,12 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from arrowetl import lazy
 from arrowetl.model.plan import Field
 from arrowetl.types.mapping import is_a_document, read_back
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+else:
+    pc = lazy.module("pyarrow.compute")
 
 
 def as_read_back(table: pa.Table, fields: Sequence[Field]) -> pa.Table:

@@ -12,19 +12,23 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from arrowetl import lazy
 from arrowetl.errors import DataExtractionError, EnvironmentError
+from arrowetl.model.connection import MASK_KEY_VARIABLE
 from arrowetl.model.plan import Column, Field
 from arrowetl.types.mapping import rule_of
 from arrowetl.types.rules import LETTERS, MASKED_TEXT, NULLIFIED, UNSAID, characters
 
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+else:
+    pc = lazy.module("pyarrow.compute")
+
 MASKS = ("hash", "nullify", "partial")
-KEY_VARIABLE = "ARROWETL_MASK_KEY"
-KEY_CHARACTERS_MIN = 16
 
 # 128 bits in hexadecimal where there is room, and no fewer than 64.
 _HASH_CHARACTERS, _HASH_CHARACTERS_MIN = 32, 16
@@ -124,7 +128,7 @@ def _masked(column: pa.ChunkedArray, field: Field, key: bytes) -> pa.ChunkedArra
     if field.mask == "partial":
         return _year(column, field) if field.column.data_type in _DATES else _each(column, _first_letter)
     if not key:
-        raise EnvironmentError(f"{field.column.name} is to be hashed, and {KEY_VARIABLE} is not set", "set it")
+        raise EnvironmentError(f"{field.column.name} is to be hashed, and {MASK_KEY_VARIABLE} is not set", "set it")
     if field.rule != MASKED_TEXT.name:
         return _each(column, lambda number: _number(number, key))
     room = characters(field.column) or _HASH_CHARACTERS

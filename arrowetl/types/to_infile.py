@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from arrowetl import limits
+from arrowetl import lazy, limits
 from arrowetl.model.plan import Field
 from arrowetl.types import text_bytes
 from arrowetl.types.mapping import rule_of
 from arrowetl.types.rules import TOLD
 from arrowetl.types.to_postgres import series
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow.compute as pc
+else:
+    pl = lazy.module("polars")
+    pc = lazy.module("pyarrow.compute")
 
 NULL = "\\N"
 DIALECT = r"FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n'"

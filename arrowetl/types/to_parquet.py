@@ -12,13 +12,18 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from arrowetl import lazy
 from arrowetl.model.plan import Field
 from arrowetl.types.mapping import digits_of
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+else:
+    pc = lazy.module("pyarrow.compute")
 
 # What no other program's days go back to, or on to, is NULL, and counted; so are numbers that are none.
 _FINITE = "CASE WHEN isfinite({c}) AND {c} >= '0001-01-01' THEN {c} END"

@@ -14,18 +14,24 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from arrowetl import lazy
 from arrowetl.errors import DataExtractionError
 from arrowetl.model.plan import Field
 from arrowetl.model.result import Coercion
 from arrowetl.types import text_bytes
 from arrowetl.types.mapping import digits_of, is_read_as_text, remedy_of, rule_of, to_arrow
 from arrowetl.types.rules import TOLD
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow.compute as pc
+else:
+    pl = lazy.module("polars")
+    pc = lazy.module("pyarrow.compute")
 
 EXAMPLES = 3
 NO_CHARACTER = "no character"

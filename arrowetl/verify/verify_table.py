@@ -20,9 +20,10 @@ from datetime import UTC, datetime
 from arrowetl import limits
 from arrowetl.checksums.row_checksums import IMAGES, TEXTS, mysql_side, postgres_side
 from arrowetl.config.tables_yml import TablesFile
+from arrowetl.model.connection import ENDS
 from arrowetl.model.plan import Field, Partition, PublishedTable, Table, TablePlan
 from arrowetl.model.state import Known, Reading, Standing
-from arrowetl.model.verdict import ENDS, Difference, Ranged, Sum, Verdict
+from arrowetl.model.verdict import Difference, Ranged, Sum, Verdict
 from arrowetl.planning import partitioning, sync_mode, table_plan
 from arrowetl.source.reader import Source
 from arrowetl.state.ledger import Ledger

@@ -22,11 +22,12 @@ from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import read_tables
 from arrowetl.errors import ArrowetlError, unexpected
+from arrowetl.model.connection import ENDS
 from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Table
 from arrowetl.model.result import Failure
 from arrowetl.model.state import NO_RECORD, Standing
-from arrowetl.model.verdict import ENDS, Verdict
+from arrowetl.model.verdict import Verdict
 from arrowetl.pipeline import plan_run
 from arrowetl.source.reader import Source
 from arrowetl.state import receipt

@@ -26,12 +26,11 @@ from uuid import uuid4
 from arrowetl import drivers, limits
 from arrowetl.config import env
 from arrowetl.errors import ArrowetlError, ConfigurationError, DataExtractionError, EnvironmentError, unexpected
-from arrowetl.model.connection import VARIABLES, Credentials, Endpoint, Route
+from arrowetl.model.connection import MASK_KEY_VARIABLE, VARIABLES, Credentials, Endpoint, Route
 from arrowetl.model.result import PartitionOutcome
 from arrowetl.planning import connection_budget
 from arrowetl.replica.spill import run_directory
 from arrowetl.state.receipt_store import versions
-from arrowetl.types.masking import KEY_VARIABLE
 from arrowetl.workers import jobs, memory
 from arrowetl.workers.jobs import Job
 
@@ -186,10 +185,10 @@ def _used(route: Route, terms: Terms) -> _Way | None:
 def _opened(route: Route, terms: Terms) -> _Way:
     found = route.credentials or Credentials("")
     values = env.at_a_worker(found, os.environ)
-    key = values.get(KEY_VARIABLE, "").encode()
+    key = values.get(MASK_KEY_VARIABLE, "").encode()
     if terms.key_mark and key_mark(route.run_id, key) != terms.key_mark:
         raise EnvironmentError(
-            f"worker {_address()}: {KEY_VARIABLE} is {'another one than the run has' if key else 'not set'} there",
+            f"worker {_address()}: {MASK_KEY_VARIABLE} is {'another one than the run has' if key else 'not set'} there",
             "give its workers the key that the run has",
         )
     missing = [name for one in route.endpoints if (name := f"{VARIABLES[one.name]}_PASSWORD") not in values]

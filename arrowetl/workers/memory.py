@@ -13,15 +13,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from contextlib import suppress
 
-import psutil
-import pyarrow as pa
-
 from arrowetl import limits
-
-# Polars' own; it asks when it is imported, and by default never returns a page that it once had.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
 
 _M_ARENA_MAX = -8
 
@@ -48,11 +43,16 @@ def share() -> None:
     """Let all threads of this process, Arrow's and Rust's as well, allocate from a few arenas; for our own program."""
     if _LIBRARY:
         _LIBRARY.mallopt(_M_ARENA_MAX, limits.malloc_arenas)
-        pa.set_memory_pool(pa.system_memory_pool())
+        # Arrow asks when it is imported.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+        if arrow := sys.modules.get("pyarrow"):
+            arrow.set_memory_pool(arrow.system_memory_pool())
 
 
 def give_back() -> None:
     """Return to the system what was freed, from the middle of the arenas as well, where the process has grown."""
+    import psutil
+
     grown = max(limits.resident_bytes_calm, _Seen.bytes + limits.resident_bytes_grown)
     with suppress(psutil.Error):  # nothing hangs on it
         if _LIBRARY and psutil.Process().memory_info().rss > grown:

@@ -18,8 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from support.clinic import Clinic
 from support.two_clinics import fleet_of_two
 
-from arrowetl import pages
-from arrowetl.pages import charts, facts
+from arrowetl.pages import charts, facts, render
 from arrowetl.sandbox import opendental
 from arrowetl.sandbox.servers import free_port
 
@@ -119,7 +118,7 @@ def photographed(page: Page, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def report() -> str:
-    return pages.run_page(night(), NIGHTS, RECEIPT)
+    return render.run_page(night(), NIGHTS, RECEIPT)
 
 
 def marks(page: Page, figure: str) -> list[str]:
@@ -306,7 +305,7 @@ def test_a_night_in_which_nothing_changed(shown: Shown) -> None:
         one |= {"status": "skipped", "mode": "skipped", "rows_inserted": 0, "rows_updated": 0, "rows_deleted": 0,
                 "rows_extracted": 0, "worker": None, "legs": {}, "seconds": 0.0, "error": None, "coercions": [],
                 "coerced": {}, "flags": []}  # fmt: skip
-    page = shown(pages.run_page({**run, "exit_code": 0, "overdue": [], "warnings": [], "planned": None}))
+    page = shown(render.run_page({**run, "exit_code": 0, "overdue": [], "warnings": [], "planned": None}))
 
     assert page.inner_text(".verdict").startswith("✓ good")
     assert "No row of the warehouse changed." in page.inner_text("main")
@@ -342,7 +341,7 @@ def test_a_fleet_has_a_page_above_its_clinics(shown: Shown) -> None:
     differing = [{"table": "patient", "column": "X", "clinics": {"int": ["north"], "": ["south"]}}]
     about = {"environment": "production", "started_at": "2026-11-26T02:00:00+00:00", "warnings": ["one"],
              "differing": differing}  # fmt: skip
-    page = shown(pages.fleet_page(clinics, about))
+    page = shown(render.fleet_page(clinics, about))
     photographed(page, "fleet")
 
     assert page.inner_text(".verdict").endswith("1 of 3 clinics have what their sources have. "
@@ -361,7 +360,7 @@ def test_a_bench_and_a_changelog_look_the_same(shown: Shown) -> None:
         [trial, {**trial, "workers": 3, "rows_per_second": 800}],
         "default": trial, "recommended": trial, "gain": 1.0, "index_seconds": 0.5, "notes": ["a note"],
     }  # fmt: skip
-    page = shown(pages.bench_page(bench))
+    page = shown(render.bench_page(bench))
     photographed(page, "bench")
     assert marks(page, "chart-trials") == ["2 × 2.0 MiB: 1,000 rows/s", "3 × 2.0 MiB: 800 rows/s"]
     assert "60% of the work waited for the replica" in page.inner_text("main")
@@ -369,7 +368,7 @@ def test_a_bench_and_a_changelog_look_the_same(shown: Shown) -> None:
               "after": None, "next_run": "dropped", "readers": "views"}  # fmt: skip
     log = {"generated_at": "2026-11-26T02:00:00+00:00", "since": None, "has_changes": True,
            "has_breaking_changes": True, "changes": [change]}  # fmt: skip
-    page = shown(pages.changelog_page(log))
+    page = shown(render.changelog_page(log))
     assert "patient.X: column removed" in page.inner_text("main")
 
 
@@ -459,5 +458,5 @@ def test_charts_are_drawn_of_what_there_is() -> None:
     run = facts.complete({**night(), "tables": []})
 
     assert charts.timeline(run, 860) is None
-    assert "figure" not in re.sub(r"(?s)<style>.*?</style>", "", pages.run_page({**run, "exit_code": 0}))
+    assert "figure" not in re.sub(r"(?s)<style>.*?</style>", "", render.run_page({**run, "exit_code": 0}))
     assert facts.totals([])["rows"] == 0

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +129,15 @@ def test_only_the_face_writes_to_the_terminal() -> None:
     ]
 
     assert found == []
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"], ["fleet", "run", "--help"]])
+def test_what_a_run_needs_is_not_read_in_for_a_word(arguments: list[str]) -> None:
+    """Neither polars, pyarrow, connectorx, YAML, Jinja nor a driver, where nothing is loaded."""
+    program = (
+        "import sys\nfrom arrowetl.__main__ import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+
+    read_in = {name.partition(".")[0] for name in done.stderr.split()}
+    assert read_in & {*DRIVERS, "polars", "pyarrow", "numpy", "psutil", "yaml", "ruamel", "jinja2", "sqlglot"} == set()

@@ -195,6 +195,10 @@ def _read_in() -> None:
     for module in pkgutil.walk_packages(arrowetl.__path__, "arrowetl."):
         if module.name not in ("arrowetl.__main__", "arrowetl.workers.dask_client"):
             importlib.import_module(module.name)
+    # What `arrowetl` reads in when it is first asked for.
+    for name in ("polars", "pyarrow.compute", "pyarrow.parquet", "connectorx", "adbc_driver_postgresql.dbapi", "psutil",
+                 "rich.live", "http.client", "urllib.request"):  # fmt: skip
+        importlib.import_module(name)
     threads = {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
     others = threads - _SPARED - {Path("/proc/self/comm").read_text().strip()}
     assert not others, f"threads that a fork does not copy: {others}"

@@ -16,7 +16,8 @@ from support.independent import differences
 
 import arrowetl
 from arrowetl import drivers
-from arrowetl.model.verdict import ENDS, Verdict
+from arrowetl.model.connection import ENDS
+from arrowetl.model.verdict import Verdict
 from arrowetl.state.receipt import digest as receipt_digest
 
 ROWS = 120
