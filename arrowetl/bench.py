@@ -23,11 +23,11 @@ from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import business_hours_now, read_tables
 from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.model.connection import Choices, Route
-from arrowetl.model.plan import Cutover, Drift, Mode, Partition, TablePlan
+from arrowetl.model.plan import Cutover, Drift, LoadKind, Partition, TablePlan
 from arrowetl.model.result import LEGS, PartitionOutcome
 from arrowetl.pipeline import plan_run
 from arrowetl.pipeline import run as running
-from arrowetl.pipeline.load_partition import carry, ends_of
+from arrowetl.pipeline.load_partition import ends_of, load_rows
 from arrowetl.pipeline.plan_run import Request
 from arrowetl.planning import partitioning
 from arrowetl.planning.pacing import Pace
@@ -220,7 +220,7 @@ class Trials:
                 end.prepare(plan)
             began = time.monotonic()
             jobs = (Job(self._route, plan, part) for part in _until(until, self._parts(plan), pace.at_a_time))
-            carried = list(hands.each(carry, plan, jobs))
+            carried = list(hands.each(load_rows, plan, jobs))
             seconds = time.monotonic() - began
             if indexes:
                 began = time.monotonic()
@@ -250,7 +250,7 @@ def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger)
     one = planned.plans[0]
     # Under a name of its own: that of the published table's key is taken.
     return replace(
-        one, mode=Mode.FULL, proves=False, cutover=Cutover.SWAP, published=None, drift=Drift(), catches_up=False,
+        one, kind=LoadKind.FIRST_LOAD, cutover=Cutover.SWAP, published=None, drift=Drift(), catches_up=False,
         name_postgres=mapping.postgres_name(f"{_PREFIX}{one.name_postgres}"),
     )  # fmt: skip
 

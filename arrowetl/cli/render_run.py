@@ -18,7 +18,7 @@ from rich.text import Text
 
 from arrowetl.errors import ArrowetlError
 from arrowetl.humanize import count, duration, size
-from arrowetl.model.plan import Comparison, TablePlan
+from arrowetl.model.plan import TablePlan
 from arrowetl.model.result import Coercion, Failure, Status, Summary
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def _estimate(one: Estimate, bytes_: int) -> str:
 
 
 def _about(plan: TablePlan) -> str:
-    changed = plan.is_delta and plan.comparison is Comparison.CHECKSUM
-    return "what changed" if changed else count(plan.expected.rows)
+    return "what changed" if plan.kind.goes_by_checksums else count(plan.expected.rows)
 
 
 def _bytes(plan: TablePlan) -> int:

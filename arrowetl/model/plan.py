@@ -166,16 +166,9 @@ class Partition:
     """Whether its rows may wait for the warehouse until the replica has all of the table."""
 
 
-class Comparison(StrEnum):
-    """How a range of the source is compared with the replica's."""
-
-    READING = "reading"
-    """Both are read, and compared here."""
-    CHECKSUM = "checksum"
-    """Both servers add up checksums of their rows; rows are read where these differ."""
-
-
 class Mode(StrEnum):
+    """How a table was loaded, as documents and tracking tables have it."""
+
     FULL = "full"
     """Every row is read; and staged, but where the ends are proven to have it."""
     SKIPPED = "skipped"
@@ -186,30 +179,61 @@ class Mode(StrEnum):
     """Source and replica are compared; only what differs is staged."""
 
 
-class Journey(StrEnum):
-    """What is done to a table, as far as one takes longer than another."""
+class Stages(StrEnum):
+    ALL = "all rows"
+    CHANGES = "what changed"
+    NOTHING = "nothing"
 
-    FIRST_LOAD = "first load"
-    FULL = "full"
-    PROOF = "proof"
-    FROM_REPLICA = "from replica"
-    INCREMENTAL = "incremental"
-    READING = "compared by reading"
-    CHECKSUM = "compared by checksums"
-    CATCHING_UP = "catching up"
-    SKIPPED = "skipped"
+
+class LoadKind(StrEnum):
+    """
+    How a table is loaded: one of these, chosen by `sync_mode`, and all that is to be known of each.
+
+    The value is the `journey` of etl_table_history, by which what runs took is remembered.
+    """
+
+    mode: Mode
+    stages: Stages
+    copies: int
+    """How many times a partition's rows are held at once; 0 where only sums of them are."""
+
+    def __new__(cls, journey: str, mode: Mode, stages: Stages, copies: int) -> LoadKind:
+        kind = str.__new__(cls, journey)
+        kind._value_, kind.mode, kind.stages, kind.copies = journey, mode, stages, copies
+        return kind
+
+    FIRST_LOAD = "first load", Mode.FULL, Stages.ALL, 1
+    FULL = "full", Mode.FULL, Stages.ALL, 1
+    PROOF = "proof", Mode.FULL, Stages.CHANGES, 2
+    """All three ends are read, and each is given only what it lacks."""
+    FROM_REPLICA = "from replica", Mode.FULL, Stages.ALL, 1
+    """The replica is read, and only the warehouse written."""
+    INCREMENTAL = "incremental", Mode.INCREMENTAL, Stages.CHANGES, 0
+    """What was stamped since is read, and the rest compared by checksums."""
+    BY_READING = "compared by reading", Mode.RECONCILE, Stages.CHANGES, 2
+    """Source and replica are read, and compared here."""
+    BY_CHECKSUMS = "compared by checksums", Mode.RECONCILE, Stages.CHANGES, 0
+    """Both servers add up checksums of their rows; rows are read where these differ."""
+    COMPARE_THEN_FULL = "compared whole", Mode.RECONCILE, Stages.CHANGES, 2
+    """Without a key to tell rows by: both are read, and where they differ, all of it is loaded."""
+    CATCHING_UP = "catching up", Mode.SKIPPED, Stages.NOTHING, 0
+    """The source is proven unchanged, and the warehouse behind the replica: it takes everything from there."""
+    SKIPPED = "skipped", Mode.SKIPPED, Stages.NOTHING, 0
 
     @property
     def reads_all(self) -> bool:
         """Whether its time follows the number of rows."""
-        return self in (
-            Journey.FIRST_LOAD, Journey.FULL, Journey.PROOF, Journey.FROM_REPLICA, Journey.READING
-        )  # fmt: skip
+        return self.copies > 0
+
+    @property
+    def goes_by_checksums(self) -> bool:
+        """Whether rows are read only where sums of them differ."""
+        return self in (LoadKind.INCREMENTAL, LoadKind.BY_CHECKSUMS)
 
     @property
     def is_whole_load(self) -> bool:
         """Whether its time is what is meant by reading a table whole."""
-        return self in (Journey.FIRST_LOAD, Journey.FULL, Journey.PROOF)
+        return self in (LoadKind.FIRST_LOAD, LoadKind.FULL, LoadKind.PROOF)
 
 
 class Cutover(StrEnum):
@@ -285,7 +309,7 @@ class TablePlan:
     """Everything decided about one table before a byte of it moves."""
 
     table: Table
-    mode: Mode
+    kind: LoadKind
     reason: str
     category: str
     priority: int
@@ -309,21 +333,16 @@ class TablePlan:
     """The table as it stands at the warehouse, where there is one."""
     drift: Drift = Drift()
     """How the warehouse's table is to follow before the rows do."""
-    comparison: Comparison = Comparison.READING
     watermark: str | None = None
     """The column by which changes are known, where there is one."""
     since: str | None = None
     """From where on the watermark is read: the recorded one less the overlap."""
     structure: str = ""
     """A digest of the columns and the key."""
-    proves: bool = False
-    """Whether all three ends are read, and each is given only what it lacks."""
     without_key: bool = False
     """Whether the warehouse was found not to hold the primary key."""
     catches_up: bool = False
     """Whether the warehouse is behind the replica, and is to take everything from there."""
-    from_replica: bool = False
-    """Whether the replica is read, and only the warehouse written."""
     at_replica: str = ""
     """The shape of the replica's table, once this plan is done."""
     mask_mark: str = ""
@@ -338,18 +357,8 @@ class TablePlan:
     """The mark of the run whose it is, by which its staging is known."""
 
     @property
-    def journey(self) -> Journey:
-        if self.mode is Mode.SKIPPED:
-            return Journey.CATCHING_UP if self.catches_up else Journey.SKIPPED
-        if self.mode is Mode.INCREMENTAL:
-            return Journey.INCREMENTAL
-        if self.mode is Mode.RECONCILE:
-            return Journey.READING if self.comparison is Comparison.READING else Journey.CHECKSUM
-        if self.from_replica:
-            return Journey.FROM_REPLICA
-        if self.proves:
-            return Journey.PROOF
-        return Journey.FIRST_LOAD if self.cutover is Cutover.SWAP else Journey.FULL
+    def mode(self) -> Mode:
+        return self.kind.mode
 
     @property
     def name(self) -> str:
@@ -385,11 +394,16 @@ class TablePlan:
         return self.table.rows > self.rows_per_partition
 
     @property
+    def reads_replica(self) -> bool:
+        """Whether the replica is read, and only the warehouse written."""
+        return self.kind is LoadKind.FROM_REPLICA
+
+    @property
     def is_delta(self) -> bool:
         """Whether only what changed is staged."""
-        return self.mode in (Mode.INCREMENTAL, Mode.RECONCILE) or self.proves
+        return self.kind.stages is Stages.CHANGES
 
     @property
     def is_whole(self) -> bool:
         """Whether all of the source's rows are staged."""
-        return self.mode is Mode.FULL and not self.proves and not self.from_replica
+        return self.kind.stages is Stages.ALL and not self.reads_replica

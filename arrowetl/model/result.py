@@ -18,7 +18,7 @@ from typing import Any
 
 from arrowetl.errors import WITHHELD, ArrowetlError, Interrupted
 from arrowetl.model.connection import CATEGORIES
-from arrowetl.model.plan import NOTHING_EXPECTED, Expected, Journey, Mode, Partition, TablePlan
+from arrowetl.model.plan import NOTHING_EXPECTED, Expected, LoadKind, Mode, Partition, TablePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Outcome:
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
-    journey: Journey = Journey.SKIPPED
+    kind: LoadKind = LoadKind.SKIPPED
     expected: Expected = NOTHING_EXPECTED
     """As it was planned."""
     attempts: int = 1

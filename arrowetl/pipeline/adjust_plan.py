@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from arrowetl import limits
 from arrowetl.errors import DataExtractionError
-from arrowetl.model.plan import Comparison, Mode, TablePlan
+from arrowetl.model.plan import LoadKind, TablePlan
 from arrowetl.model.result import PartitionOutcome
 from arrowetl.model.state import Reading
-from arrowetl.pipeline.load_partition import compare_whole
+from arrowetl.pipeline.strategies import strategy_of
 from arrowetl.pipeline.table_record import recorded
-from arrowetl.planning import evidence, partitioning
+from arrowetl.planning import evidence, partitioning, sync_mode
 from arrowetl.state.state_sql import Entry
 from arrowetl.workers.jobs import Job
 from arrowetl.workers.pool import Shared
@@ -47,12 +47,12 @@ def refuse_another(plan: TablePlan, now: Reading, known: Entry | None) -> None:
     """
     planned, there = plan.table.create_time, now.create_time
     # A replica's table was made when it was.
-    if not plan.from_replica and planned and there and planned != there:
+    if not plan.reads_replica and planned and there and planned != there:
         raise DataExtractionError(
             f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
         )
     # The warehouse would be told to have what is recorded.
-    if plan.from_replica and known and known.version is not None and known.rows != now.rows:
+    if plan.reads_replica and known and known.version is not None and known.rows != now.rows:
         raise DataExtractionError(
             f"{plan.name}: the replica has {now.rows:,} rows, and {known.rows:,} are recorded: somebody changed it "
             "there; nothing was carried",
@@ -71,10 +71,10 @@ def _by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
 
 def _compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:
     """An incremental table whose highest stamp is lower than it was is of an earlier day, or some of its rows are."""
-    if plan.mode is not Mode.INCREMENTAL or not evidence.went_back(recorded(plan, shared).watermark, high):
+    if plan.kind is not LoadKind.INCREMENTAL or not evidence.went_back(recorded(plan, shared).watermark, high):
         return plan
     reason = f"its stamps went back beneath {recorded(plan, shared).watermark}: compared whole, by checksums"
-    return replace(plan, mode=Mode.RECONCILE, since=None, comparison=Comparison.CHECKSUM, reason=reason)
+    return sync_mode.compared_whole(plan, reason)
 
 
 def _whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
@@ -84,12 +84,11 @@ def _whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, li
     Returns:
         The plan, and what was read of a table that is equal; nothing where it is still to be carried.
     """
-    if plan.mode is not Mode.RECONCILE or plan.key_fields:
+    if plan.kind is not LoadKind.COMPARE_THEN_FULL:
         return plan, []
-    # By whatever it is carried, it is compared in pieces that differ in nothing, or not at all.
-    jobs = (Job(shared.route, plan, part) for part in shared.servers.source.pieces(plan))
-    equal = []
-    with closing(shared.workers.each(compare_whole, plan, jobs)) as outcomes:
+    strategy, equal = strategy_of(plan), []
+    jobs = (Job(shared.route, plan, part) for part in strategy.partitions(plan, shared, ()))
+    with closing(shared.workers.each(strategy.load_partition, plan, jobs)) as outcomes:
         for found in outcomes:
             if found.staged or found.gone:
                 break
@@ -97,4 +96,4 @@ def _whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, li
         else:
             return plan, equal
     reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
-    return replace(plan, mode=Mode.FULL, reason=reason), []
+    return sync_mode.loaded_whole(plan, reason), []

@@ -17,7 +17,7 @@ import pyarrow as pa
 from arrowetl import limits, sql
 from arrowetl.checksums import arrow_diff, groups
 from arrowetl.checksums.groups import Grouped
-from arrowetl.model.plan import Comparison, Mode, Partition, TablePlan
+from arrowetl.model.plan import LoadKind, Partition, TablePlan
 from arrowetl.model.result import Coercion
 from arrowetl.source.reader import Source
 from arrowetl.types import from_postgres, to_postgres
@@ -57,7 +57,7 @@ def difference(source: Source, replica: Source, plan: TablePlan, part: Partition
     Raises:
         DatabaseError, DataExtractionError: one of them could not be read.
     """
-    if plan.comparison is Comparison.CHECKSUM:
+    if plan.kind.goes_by_checksums:
         found = _by_checksum(source, replica, plan, part)
         if found is not None:
             return found
@@ -114,7 +114,7 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     """None where reading is the better way after all: too much differs, or a row cannot be said."""
     key = plan.table.integer_key
     assert key is not None, "checksums go by one integer key"
-    staged = sql.staging_name(plan.name, plan.run) if plan.mode is Mode.INCREMENTAL else None
+    staged = sql.staging_name(plan.name, plan.run) if plan.kind is LoadKind.INCREMENTAL else None
     all_of_it = staged is None or plan.table.rows <= limits.whole_rows_checksum_max
     fields = plan.fields if all_of_it else plan.key_fields
     fields = tuple(field for field in fields if field.is_compared)

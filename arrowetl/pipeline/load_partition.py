@@ -1,9 +1,9 @@
 """
 The way of one partition, in whatever thread or process it is carried.
 
-It is given a job, a plain value, finds the servers by its route, and gives
-back what came of it. What becomes of a table's partitions together is in
-`load_table`; who carries them, in `workers`.
+Each function here is given a job, a plain value, finds the servers by its route, and gives
+back what came of it. Which of them a kind of load goes by is in `strategies`; what becomes of a table's partitions
+together, in `load_table`; who carries them, in `workers`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
 
 from arrowetl.errors import at
 from arrowetl.model.plan import Cutover, TablePlan
@@ -20,38 +24,70 @@ from arrowetl.replica import spill
 from arrowetl.workers.jobs import End, Job, Servers, connections_of, servers_of
 
 
-def carry(job: Job) -> PartitionOutcome:
-    """Read one partition once, or what differs in it, and give it to every end; in whatever thread or process."""
-    if job.plan.proves:
-        return prove(job)
-    servers, plan, part, began = servers_of(job.route), job.plan, job.part, time.monotonic()
-    ends = ends_of(plan, servers)
-    if plan.is_delta and part.since is None:
-        found = find_changes.difference(servers.source, servers_of(job.route.from_replica).source, plan, part)
-        pieces, gone, plan, standing = found.pieces, found.gone, found.read, found.standing
-        rows, bytes_ = found.rows_read, found.bytes_read
-    else:
-        plan, table = servers.source.extract(plan, part)
-        pieces, gone, rows, bytes_ = ((plan, table),), None, table.num_rows, table.nbytes
-        # Of an incremental read nothing is known about the rows beneath the watermark.
-        standing = 0 if part.since else rows
-    waiting, read_in = None, time.monotonic() - began
-    spills = job.route.spill_directory
-    if part.waits and spills and spill.has_room(spills, bytes_):
+@dataclass(frozen=True)
+class Read:
+    """What was read of a partition, for the targets."""
+
+    plan: TablePlan
+    """By which it was read."""
+    pieces: tuple[tuple[TablePlan, pa.Table], ...]
+    gone: pa.Table | None
+    rows: int
+    bytes: int
+    standing: int
+    """Rows of it that the source has; of those beneath a watermark nothing is known."""
+    step: str
+    """The leg that it is: `extract`, or `compare`."""
+
+
+def load_rows(job: Job) -> PartitionOutcome:
+    """Read a partition, and give its rows to every end."""
+    return _load(job, _rows)
+
+
+def load_changes(job: Job) -> PartitionOutcome:
+    """Find what differs between a partition at the source and at the replica, and give that to every end."""
+    return _load(job, _changes)
+
+
+def load_stamped_or_changed(job: Job) -> PartitionOutcome:
+    """Of an incremental table: rows past its watermark, or of a range what they left out."""
+    return load_changes(job) if job.part.since is None else load_rows(job)
+
+
+def _rows(job: Job, servers: Servers) -> Read:
+    plan, table = servers.source.extract(job.plan, job.part)
+    standing = 0 if job.part.since else table.num_rows
+    return Read(plan, ((plan, table),), None, table.num_rows, table.nbytes, standing, "extract")
+
+
+def _changes(job: Job, servers: Servers) -> Read:
+    replica = servers_of(job.route.from_replica).source
+    found = find_changes.difference(servers.source, replica, job.plan, job.part)
+    return Read(
+        found.read, found.pieces, found.gone, found.rows_read, found.bytes_read, found.standing, "compare"
+    )  # fmt: skip
+
+
+def _load(job: Job, read_by: Callable[[Job, Servers], Read]) -> PartitionOutcome:
+    servers, part, began = servers_of(job.route), job.part, time.monotonic()
+    ends = ends_of(job.plan, servers)
+    read = read_by(job, servers)
+    seconds = Counter({read.step: time.monotonic() - began})
+    waiting, spills = None, job.route.spill_directory
+    if part.waits and spills and spill.has_room(spills, read.bytes):
         ends = ends[:1]
-        waiting = Waiting(plan, part, spill.keep(spills, plan.name, pieces[0][1]))
+        waiting = Waiting(read.plan, part, spill.keep(spills, job.plan.name, read.pieces[0][1]))
     taken = []
     for end in ends:
         with at(end.name):
-            taken.append(end.take(plan, part, pieces, gone))
-    staged = sum(table.num_rows for _, table in pieces)
-    seconds = Counter({"compare" if plan.is_delta and part.since is None else "extract": read_in})
+            taken.append(end.take(read.plan, part, read.pieces, read.gone))
     for one in taken:
         seconds.update(one.seconds)
     return PartitionOutcome(
-        rows, bytes_, staged, gone.num_rows if gone else 0, standing,
-        tuple(coercion for one in taken for coercion in one.coercions), os.getpid(), connections_of(job.route), waiting,
-        seconds=seconds,
+        read.rows, read.bytes, sum(table.num_rows for _, table in read.pieces), read.gone.num_rows if read.gone else 0,
+        read.standing, tuple(coercion for one in taken for coercion in one.coercions), os.getpid(),
+        connections_of(job.route), waiting, seconds=seconds,
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from uuid import uuid4
 
 from arrowetl import limits
@@ -32,11 +31,12 @@ from arrowetl.errors import (
     at,
 )
 from arrowetl.model.events import PartitionCarried, TableStarted
-from arrowetl.model.plan import Comparison, Mode, Partition, TablePlan
+from arrowetl.model.plan import LoadKind, Partition, TablePlan
 from arrowetl.model.result import Outcome, PartitionOutcome, Staged
 from arrowetl.model.state import Reading
 from arrowetl.pipeline import adjust_plan, replica_state, resume
-from arrowetl.pipeline.load_partition import carry, ends_of, ingest
+from arrowetl.pipeline.load_partition import ends_of, ingest
+from arrowetl.pipeline.strategies import rows_of_the_next, strategy_of
 from arrowetl.pipeline.table_record import (
     coerced,
     entry_of,
@@ -45,7 +45,7 @@ from arrowetl.pipeline.table_record import (
     staged_outcome,
     switched_outcome,
 )
-from arrowetl.planning import evidence, partitioning
+from arrowetl.planning import evidence, partitioning, sync_mode
 from arrowetl.replica import replica_sql, spill
 from arrowetl.state.state_sql import Entry
 from arrowetl.workers.jobs import End, Job, servers_of
@@ -95,7 +95,7 @@ def stage_table(plan: TablePlan, shared: Shared) -> Ready:
     All of it but the moment that the warehouse's readers see: a replica that the warehouse is to catch up with is
     switched before.
     """
-    if plan.from_replica or plan.mode is Mode.SKIPPED:
+    if plan.kind in (LoadKind.FROM_REPLICA, LoadKind.CATCHING_UP):
         return staged_from_replica(plan, shared, recorded_entry(plan, shared))
     ready = stage(plan, shared)
     if "warehouse" in shared.route.ends and ready.ends == ready.others and not plan.only:
@@ -112,7 +112,7 @@ def staged_from_replica(plan: TablePlan, shared: Shared, entry: Entry, first: Ou
         first: what came of the table there.
     """
     route = shared.route.from_replica
-    later = replace(plan, mode=Mode.FULL, from_replica=True, catches_up=False, since=None, scans=False, proves=False)
+    later = sync_mode.all_from_the_replica(plan)
     ready = stage(later, replace(shared, route=route, servers=servers_of(route)), entry)
     return replace(ready, outcome=first.followed_by(ready.outcome)) if first else ready
 
@@ -130,7 +130,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
     source, started_at, clock = shared.servers.source, datetime.now(UTC), time.monotonic()
 
     with _staging_discarded_on_failure(plan, shared):
-        compared = shared.compared.get(plan.name) if plan.proves else None
+        compared = shared.compared.get(plan.name) if plan.kind is LoadKind.PROOF else None
         before = compared.reading if compared else source.reading(plan)
         adjust_plan.refuse_another(plan, before, known)
         # What was read since the comparison began may have stamps that lie beyond what it found.
@@ -148,9 +148,8 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
             left = [(part.lower, part.upper) for part in compared.differing] if compared else partitioning.gaps(kept)
             partitions = partitions_of(plan, shared, left, before.rows, attempt)
             carried = resume.outcomes(held) + carry_all(plan, partitions, shared, attempt)
-            if plan.mode is Mode.INCREMENTAL:
-                ranges = source.ranges(plan, partial(rows_of_the_next, plan, shared))
-                carried += carry_all(plan, ranges, shared, attempt)
+            if then := strategy_of(plan).then:
+                carried += carry_all(plan, then(plan, shared), shared, attempt)
             seal(plan, ends, carried, attempt)
             carried, counts, finishing = finish(plan, ends, carried, shared)
 
@@ -184,21 +183,7 @@ def partitions_of(
     # What may be brought a second time is taken out by its range, and a piece has none.
     if attempt and not partitioning.can_be_split(plan.table):
         return (Partition(0, None, None, rows=rows),)
-    return shared.servers.source.partitions(plan, left, partial(rows_of_the_next, plan, shared))
-
-
-def rows_of_the_next(plan: TablePlan, shared: Shared) -> int:
-    """How many rows the next partition is to have: as tables.yml chooses, or as the run has learned."""
-    if plan.is_delta and plan.comparison is Comparison.CHECKSUM:
-        return partitioning.rows_per_partition(
-            plan.table, plan.batch_size, plan.partition_bytes or limits.compared_bytes
-        )
-    if plan.scans and plan.is_delta:
-        # The rows of two ends are held at once: 3.1 s and 350 MB for a million of securitylog, not 3.7 s and 480 MB.
-        return -(-plan.rows_per_partition // 2)
-    if plan.partition_bytes or plan.scans:
-        return plan.rows_per_partition
-    return partitioning.rows_per_partition(plan.table, plan.batch_size, shared.workers.pace.partition_bytes)
+    return strategy_of(plan).partitions(plan, shared, left)
 
 
 def carry_all(
@@ -216,7 +201,7 @@ def carry_all(
     waits = may_wait(plan, shared) and not attempt
     jobs = (Job(shared.route, plan, replace(part, waits=waits)) for part in partitions)
     shared.tell(TableStarted(plan.name, max(1, -(-plan.table.rows // rows_of_the_next(plan, shared)))))
-    with closing(shared.workers.each(carry, plan, jobs)) as outcomes:
+    with closing(shared.workers.each(strategy_of(plan).load_partition, plan, jobs)) as outcomes:
         for outcome in outcomes:
             shared.tell(PartitionCarried(plan.name, outcome.rows, outcome.bytes))
             carried.append(outcome)
@@ -306,7 +291,7 @@ def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: 
     if wrong := groups.miscounted(staged.rows, counts):
         raise VerificationError(f"{plan.name}: {wrong}; nothing was cut over", "run again")
     if not evidence.stood_still(before, after):
-        if plan.from_replica:
+        if plan.reads_replica:
             raise VerificationError(
                 f"{plan.name}: somebody changed the replica's table while it was read; nothing was cut over",
                 "run again",

@@ -31,12 +31,12 @@ from arrowetl.errors import (
 )
 from arrowetl.model.connection import Choices
 from arrowetl.model.events import TableEnded, TableRetried, TableStaged
-from arrowetl.model.plan import Mode, TablePlan
+from arrowetl.model.plan import LoadKind, Mode, TablePlan
 from arrowetl.model.result import Outcome, Status
 from arrowetl.pipeline.load_table import Ready, carry_table
 from arrowetl.pipeline.plan_run import Planned, failure_of
 from arrowetl.pipeline.retry import Retries
-from arrowetl.planning import table_plan
+from arrowetl.planning import sync_mode, table_plan
 from arrowetl.workers.pool import Shared, Workers
 
 Carried = Outcome | Ready
@@ -155,7 +155,7 @@ def _carried(one: TablePlan, night: Night) -> Carried:
             raise night.shared.ledger.locks.lost
         if night.shared.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
-        reads_source = not one.from_replica and one.mode is not Mode.SKIPPED
+        reads_source = not one.reads_replica and one.mode is not Mode.SKIPPED
         if reads_source and (hours := business_hours_now(night.choices)):
             raise Interrupted(
                 f"{one.name}: not begun, these being business hours ({hours})",
@@ -181,10 +181,10 @@ def where_it_can_be(act: Callable[[TablePlan], Carried], one: TablePlan, night: 
         )
         # What is published together is not published by itself.
         may = night.carry is carry_table or others == ["replica"]
-        if not is_of_one_end or not may or one.from_replica or (one.catches_up and others == ["replica"]):
+        if not is_of_one_end or not may or one.reads_replica or (one.catches_up and others == ["replica"]):
             raise
         # A replica that takes nothing cannot tell what changed, nor have what the warehouse lacks.
-        rest = table_plan.whole(one) if others == ["warehouse"] else one
+        rest = sync_mode.made_anew(one) if others == ["warehouse"] else one
         with suppress(ArrowetlError):
             keyless(lambda one: carry_table(one, night.shared), replace(rest, only=others[0]))
             error.message += f"; the {others[0]} has the table as it is now"
@@ -201,7 +201,7 @@ def keyless(act: Callable[[TablePlan], T], one: TablePlan) -> T:
     except KeyNotHeldError:
         return act(table_plan.without_key(one))
     except ReplicaBehindError:
-        return keyless(act, table_plan.whole(one))
+        return keyless(act, sync_mode.made_anew(one))
 
 
 def again(one: TablePlan, night: Night) -> Carried:
@@ -237,7 +237,7 @@ def again(one: TablePlan, night: Night) -> Carried:
 
 
 def needs_nothing(plan: TablePlan) -> bool:
-    return plan.mode is Mode.SKIPPED and not plan.catches_up
+    return plan.kind is LoadKind.SKIPPED
 
 
 def skipped(plan: TablePlan, planned: Planned, started_at: datetime) -> Outcome:
@@ -248,7 +248,7 @@ def skipped(plan: TablePlan, planned: Planned, started_at: datetime) -> Outcome:
         mode=plan.mode,
         reason=plan.reason,
         status=Status.SKIPPED,
-        journey=plan.journey,
+        kind=plan.kind,
         rows_replica=standing.replica.rows,
         rows_warehouse=standing.warehouse.rows,
         notes=plan.notes,
@@ -263,6 +263,6 @@ def failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcom
         mode=one.mode,
         reason=one.reason,
         seconds=seconds,
-        journey=one.journey,
+        kind=one.kind,
         expected=one.expected,
     )

@@ -18,7 +18,7 @@ from arrowetl.config import env
 from arrowetl.config.tables_yml import TablesFile
 from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import Route
-from arrowetl.model.plan import Mode, PublishedTable, Table, TablePlan
+from arrowetl.model.plan import LoadKind, Mode, PublishedTable, Table, TablePlan
 from arrowetl.model.result import Coercion, Failure, Outcome, Status
 from arrowetl.model.state import NO_RECORD, Compared, Record, Standing
 from arrowetl.pipeline import replica_state
@@ -224,7 +224,8 @@ def _decided_anew(
     alone = around.to == "warehouse"
     asked = [
         one for one in found.plans
-        if (one.is_delta or alone or _has_places(one)) and not one.proves and evidence.checksum_tells(one)
+        if (one.is_delta or alone or _has_places(one)) and one.kind is not LoadKind.PROOF
+        and evidence.checksum_tells(one)
     ]  # fmt: skip
     asked = [one for one in asked if _recorded_checksum(sync_mode.base(found.standings[one.name], around)) is not None]
     checksums = source.checksums(asked)
@@ -236,16 +237,16 @@ def _decided_anew(
             for name, one in told.items()
         }
         around = replace(around, seen={**around.seen, **told})
-    stamped = [one for one in found.plans if one.mode is Mode.INCREMENTAL and _is_large(one) and not alone]
+    stamped = [one for one in found.plans if one.kind is LoadKind.INCREMENTAL and _is_large(one) and not alone]
     cascades = source.cascades(one.name for one in stamped if one.table.engine == "InnoDB")
     stamped = [one for one in stamped if one.name not in cascades]
     around = replace(around, mostly_stamped=source.mostly_stamped(stamped) if stamped else frozenset())
     found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))
     known = {*checksums, *cascades, *around.mostly_stamped}
-    found = replace(found, plans=_with_modes(found, known, tables_file, around, checksums))
+    found = replace(found, plans=_with_kinds(found, known, tables_file, around, checksums))
     if slow := [one.name for one in found.plans if _would_rather_know(one, around)]:
         around = replace(around, link=source.link())
-        found = replace(found, plans=_with_modes(found, slow, tables_file, around, checksums))
+        found = replace(found, plans=_with_kinds(found, slow, tables_file, around, checksums))
     return found
 
 
@@ -253,14 +254,14 @@ def _with_cascades(one: TablePlan, cascades: Mapping[str, tuple[str, ...]]) -> T
     return replace(one, table=replace(one.table, cascades=cascades[one.name])) if one.name in cascades else one
 
 
-def _with_modes(
+def _with_kinds(
     found: Planned, names: Collection[str], tables_file: TablesFile, around: Circumstances, checksums: Mapping[str, int]
 ) -> tuple[TablePlan, ...]:
-    """The plans, with the modes of some tables, of which more is known now, chosen again."""
+    """The plans, with the kinds of some tables' loads, of which more is known now, chosen again."""
 
     def again(one: TablePlan) -> TablePlan:
         one = replace(one, table=replace(one.table, checksum=checksums.get(one.name)))
-        return sync_mode.with_mode(one, tables_file.of_table(one.table), found.standings[one.name], around)
+        return sync_mode.with_kind(one, tables_file.of_table(one.table), found.standings[one.name], around)
 
     return tuple(again(one) if one.name in names else one for one in found.plans)
 
@@ -340,7 +341,7 @@ def planned_tables(
             as_of = standings[name].warehouse.as_of
             if as_of and as_of.without_key and as_of.structure == sync_mode.structure(one) and one.key_postgres:
                 one = table_plan.without_key(one)
-            plans.append(sync_mode.with_mode(one, settings, standings[name], around))
+            plans.append(sync_mode.with_kind(one, settings, standings[name], around))
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))
     ordered = tuple(table_plan.ordered(plans))

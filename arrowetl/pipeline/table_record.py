@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
-from arrowetl.model.plan import Mode, TablePlan
+from arrowetl.model.plan import LoadKind, TablePlan
 from arrowetl.model.result import Changes, Coercion, Outcome, PartitionOutcome, Staged, Status
 from arrowetl.model.state import AsOf, Reading, Record
 from arrowetl.planning import evidence, sync_mode
@@ -38,7 +38,7 @@ def coerced(
 def remembered_with(plan: TablePlan, coercions: Sequence[Coercion], shared: Shared) -> tuple[Coercion, ...]:
     """What is to be remembered of a table: where only what changed was seen, what was known of the rest as well."""
     seen = {(one.column, one.found) for one in coercions}
-    known = shared.remembered.get(plan.name, ()) if plan.is_delta and not plan.proves else ()
+    known = shared.remembered.get(plan.name, ()) if plan.is_delta and plan.kind is not LoadKind.PROOF else ()
     return (*coercions, *(one for one in known if (one.column, one.found) not in seen))
 
 
@@ -51,7 +51,7 @@ def entry_of(
     moved = not plan.is_delta or bool(staged)
     # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
     version = f"{shared.route.run_id}-{uuid4().hex[:8]}"
-    compared_whole = plan.mode is not Mode.INCREMENTAL or evidence.rest_is_compared_whole(plan)
+    compared_whole = plan.kind is not LoadKind.INCREMENTAL or evidence.rest_is_compared_whole(plan)
     compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
     return Entry(
         table=plan.name,
@@ -85,7 +85,7 @@ def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
     record = shared.standings[plan.name].replica
     return Entry(
         plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
-        record.watermark_column, current_at=record.checked_at if plan.from_replica else None,
+        record.watermark_column, current_at=record.checked_at if plan.reads_replica else None,
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def staged_outcome(
         coercions=coercions,
         settled=settled,
         verdict="equal",
-        journey=plan.journey,
+        kind=plan.kind,
         expected=plan.expected,
         notes=plan.notes,
         started_at=started_at,
@@ -139,7 +139,7 @@ def switched_outcome(
     return replace(
         outcome,
         # Where the replica was read rather than written, its rows are those that were read.
-        rows_replica=staged.expected if plan.from_replica or "replica" in changes else outcome.rows_replica,
+        rows_replica=staged.expected if plan.reads_replica or "replica" in changes else outcome.rows_replica,
         rows_warehouse=staged.expected if "warehouse" in changes else outcome.rows_warehouse,
         changes=at_warehouse,
         seconds=outcome.seconds + seconds,

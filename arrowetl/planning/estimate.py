@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from arrowetl import limits
-from arrowetl.model.plan import Comparison, Expected, Journey, Mode, Table, TablePlan
+from arrowetl.model.plan import Expected, LoadKind, Mode, Table, TablePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PastRun:
 class History:
     """What is remembered, the latest first."""
 
-    tables: Mapping[tuple[str, Journey], Sequence[Past]]
+    tables: Mapping[tuple[str, LoadKind], Sequence[Past]]
     runs: Sequence[PastRun] = ()
     """Those that went the same way."""
 
@@ -79,7 +79,7 @@ def usual(plan: TablePlan) -> Expected:
         return Expected(0, seconds_whole(table) if plan.catches_up else 0.0)
     if plan.mode is Mode.FULL:
         return Expected(rows, limits.table_seconds_expected + seconds_whole(table))
-    if plan.comparison is Comparison.READING:
+    if not plan.kind.goes_by_checksums:
         reading = max(rows / limits.reading_rows_per_second, table.data_bytes / limits.reading_bytes_per_second)
         return Expected(rows, limits.table_seconds_expected + reading)
     return Expected(0, limits.table_seconds_expected + rows / limits.checksum_rows_per_second)
@@ -87,7 +87,7 @@ def usual(plan: TablePlan) -> Expected:
 
 def of_tables(plans: Iterable[TablePlan], history: History) -> list[Expected]:
     """
-    What each table will take: the median of what it took on the same journey, by rows where all are read; of those
+    What each table will take: the median of what the same kind of load took, by rows where all are read; of those
     that are not remembered what servers usually do, times what these did of that to tables of their kind, small ones
     or large ones.
     """
@@ -111,12 +111,12 @@ def _is_large(plan: TablePlan) -> bool:
 
 
 def _known(plan: TablePlan, guess: Expected, history: History) -> Expected | None:
-    if plan.journey is Journey.SKIPPED:
+    if plan.kind is LoadKind.SKIPPED:
         return guess
-    past = history.tables.get((plan.name, plan.journey))
+    past = history.tables.get((plan.name, plan.kind))
     if not past:
         return None
-    scales = plan.journey.reads_all and _is_large(plan)
+    scales = plan.kind.reads_all and _is_large(plan)
     took = sorted(one.seconds * (guess.rows / one.rows if scales and one.rows else 1.0) for one in past)
     return Expected(guess.rows, median(took), (took[-1] - took[0]) / 2, len(past))
 

@@ -1,9 +1,9 @@
 """
-What is recorded of a table, and what the source says of it now → the mode, and the reason in words.
+What is recorded of a table, and what the source says of it now → the kind of load, and the reason in words.
 
-Pure, and the only place where it is decided that a table need not be read.
-`table_plan` has decided what its columns become; `plan_run` asks both. When in doubt, a
-table is read.
+Pure, and the only place where a kind is chosen, once everything was measured; what `adjust_plan` and `load_tables` find
+while a table is under way becomes another kind by the functions at the end of here. `table_plan` has decided what its
+columns become; `plan_run` asks both. When in doubt, a table is read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from arrowetl import limits
 from arrowetl.errors import DataError
 from arrowetl.model.connection import DEFAULT_CHOICES, Choices, Link, TableSettings
 from arrowetl.model.dialect import INTEGERS, REPLICATED_INDEXES
-from arrowetl.model.plan import Column, Comparison, Cutover, Mode, Table, TablePlan
+from arrowetl.model.plan import Column, Cutover, LoadKind, Table, TablePlan
 from arrowetl.model.state import AsOf, Record, Standing
 from arrowetl.planning import evidence
 from arrowetl.types import mapping
@@ -67,9 +67,9 @@ class Circumstances:
     """Table → what was asked about it besides."""
 
 
-def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
+def with_kind(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
     """
-    The plan with its mode and reason.
+    The plan with the kind of its load, and the reason.
 
     Args:
         plan: as `plan.table_plan` made it: as if everything were to be read.
@@ -91,44 +91,42 @@ def with_mode(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     reason = _why_full(plan, standing, around)
     if (why := _forced(plan, around)) and _can_be_proven(plan, standing, around):
         reason = f"{why}: every row of source, replica and warehouse is read and compared"
-        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason, proves=True)
+        return replace(plan, kind=LoadKind.PROOF, catches_up=False, reason=reason)
     if reason:
-        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
+        return _full(plan, reason)
     # That the source stands still says nothing of a replica that cannot be read.
     proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.replica_checksum)
     if not seen.in_transactions and not proof:
         reason = "the replica's table, which InnoDB has no room for, cannot be changed in place"
-        return replace(plan, mode=Mode.FULL, catches_up=False, reason=reason)
+        return _full(plan, reason)
     if lost := evidence.miscounted_end(record, seen.replica_rows):
         # What changed at the source is not all that it lacks.
-        comparison, why = _comparison(plan, around)
-        reason = f"somebody changed the replica's table: {lost}; {why}"
-        return replace(plan, mode=Mode.RECONCILE, reason=reason, comparison=comparison)
+        kind, why = _comparison(plan, around)
+        return replace(plan, kind=kind, reason=f"somebody changed the replica's table: {lost}; {why}")
     overdue = _overdue(record, settings, around.now)
     since, why_not = _since(plan, settings, record, around)
     if since and plan.name in around.mostly_stamped:
         since, why_not = None, f"a third of its rows and more are stamped since {since}"
     stale = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
     if proof and not overdue and not stale:
-        plan = replace(plan, mode=Mode.SKIPPED, reason=proof.words)
+        kind = LoadKind.CATCHING_UP if plan.catches_up else LoadKind.SKIPPED
+        plan = replace(plan, kind=kind, reason=proof.words)
     elif any(mapping.is_a_place(field) for field in plan.fields):
         # Their comments tell the reference system of all values, of which a part knows nothing.
-        plan = replace(plan, mode=Mode.FULL, reason="has places, which are read whole", catches_up=False)
+        plan = _full(plan, "has places, which are read whole")
     elif not overdue and since:
-        plan = replace(
-            plan,
-            mode=Mode.INCREMENTAL,
-            since=since,
-            reason=_incremental_words(plan, since, around),
-            comparison=Comparison.CHECKSUM,
-        )
+        words = _incremental_words(plan, since, around)
+        plan = replace(plan, kind=LoadKind.INCREMENTAL, since=since, reason=words)
     else:
-        comparison, why = _comparison(plan, around)
-        told = f"{overdue or (stale if proof else None) or why_not}; {why}"
-        plan = replace(plan, mode=Mode.RECONCILE, reason=told, comparison=comparison)
+        kind, why = _comparison(plan, around)
+        plan = replace(plan, kind=kind, reason=f"{overdue or (stale if proof else None) or why_not}; {why}")
     if plan.catches_up:
         plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind, and takes all from the replica")
     return plan
+
+
+def _full(plan: TablePlan, reason: str) -> TablePlan:
+    return replace(loaded_whole(plan, reason), catches_up=False)
 
 
 def _incremental_words(plan: TablePlan, since: str, around: Circumstances) -> str:
@@ -265,14 +263,16 @@ def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) ->
             f"{plan.name}: somebody altered the replica's table; nothing was carried",
             "carry the table from the source first: without --from replica",
         )
-    plan = replace(plan, from_replica=True)
-    if why := _forced(plan, around):
-        return replace(plan, mode=Mode.FULL, reason=f"{why}, from the replica")
-    if in_step(plan, standing):
-        return replace(plan, mode=Mode.SKIPPED, reason="the warehouse has what the replica has")
-    if standing.published is None:
-        return replace(plan, mode=Mode.FULL, reason="first load, from the replica")
-    return replace(plan, mode=Mode.FULL, reason="the warehouse has another version than the replica")
+    why = _forced(plan, around)
+    if not why and in_step(plan, standing):
+        return replace(plan, kind=LoadKind.SKIPPED, reason="the warehouse has what the replica has")
+    if why:
+        reason = f"{why}, from the replica"
+    elif standing.published is None:
+        reason = "first load, from the replica"
+    else:
+        reason = "the warehouse has another version than the replica"
+    return replace(plan, kind=LoadKind.FROM_REPLICA, reason=reason)
 
 
 def base(standing: Standing, around: Circumstances) -> Record:
@@ -294,8 +294,8 @@ def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standin
     reason = reason or _overdue(record, settings, around.now)
     reason = reason or evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
     if not reason and (proof := evidence.unchanged(plan.table, record)):
-        return replace(plan, mode=Mode.SKIPPED, reason=proof.words)
-    return replace(plan, mode=Mode.FULL, reason=reason or "changed; without a replica, all rows are read")
+        return replace(plan, kind=LoadKind.SKIPPED, reason=proof.words)
+    return _full(plan, reason or "changed; without a replica, all rows are read")
 
 
 def _overdue(record: Record, settings: TableSettings, now: datetime) -> str | None:
@@ -387,21 +387,50 @@ def since_of(watermark: str | None, column: Column) -> str | None:
     return f"{low:%Y-%m-%d %H:%M:%S}"
 
 
-def _comparison(plan: TablePlan, around: Circumstances) -> tuple[Comparison, str]:
+def _comparison(plan: TablePlan, around: Circumstances) -> tuple[LoadKind, str]:
     """How source and replica are compared, and why so."""
     table, link, chosen = plan.table, around.link, around.choices.reconcile_by
-    if table.integer_key is None or not plan.key_fields:
-        return Comparison.READING, "compared by reading both, having no integer key"
+    if not plan.key_fields:
+        return LoadKind.COMPARE_THEN_FULL, "compared by reading both, having no integer key"
+    if table.integer_key is None:
+        return LoadKind.BY_READING, "compared by reading both, having no integer key"
     if plan.left_out:
-        return Comparison.READING, f"compared by reading both, for the sake of {', '.join(plan.left_out)}"
+        return LoadKind.BY_READING, f"compared by reading both, for the sake of {', '.join(plan.left_out)}"
     if chosen != "auto":
-        return Comparison(chosen), f"compared by {chosen}, as tables.yml chooses"
+        return _COMPARISONS[chosen], f"compared by {chosen}, as tables.yml chooses"
     if table.data_bytes <= limits.reading_bytes_min:
-        return Comparison.READING, "compared by reading both, being so small"
+        return LoadKind.BY_READING, "compared by reading both, being so small"
     summing = table.rows / limits.checksum_rows_per_second
     reading = table.rows / limits.reading_rows_per_second
     if link:
         reading = max(reading, table.data_bytes / link.bytes_per_second)
     if summing - reading > limits.checksum_patience_seconds:
-        return Comparison.READING, f"compared by reading both ({reading:.1f} s; checksums {summing:.1f} s)"
-    return Comparison.CHECKSUM, f"compared by checksums ({summing:.1f} s; reading {reading:.1f} s)"
+        return LoadKind.BY_READING, f"compared by reading both ({reading:.1f} s; checksums {summing:.1f} s)"
+    return LoadKind.BY_CHECKSUMS, f"compared by checksums ({summing:.1f} s; reading {reading:.1f} s)"
+
+
+_COMPARISONS = {"reading": LoadKind.BY_READING, "checksum": LoadKind.BY_CHECKSUMS}
+
+
+# --- what becomes of a plan while its table is under way ----------------------------------------
+
+
+def all_from_the_replica(plan: TablePlan) -> TablePlan:
+    """For a warehouse that is behind the replica, or cannot follow row by row: everything that the replica has."""
+    return replace(plan, kind=LoadKind.FROM_REPLICA, catches_up=False, since=None, scans=False)
+
+
+def compared_whole(plan: TablePlan, reason: str) -> TablePlan:
+    """For an incremental table whose stamps tell nothing after all."""
+    return replace(plan, kind=LoadKind.BY_CHECKSUMS, since=None, reason=reason)
+
+
+def loaded_whole(plan: TablePlan, reason: str) -> TablePlan:
+    """For a table without a key that turned out to differ; the warehouse may still have to catch up."""
+    kind = LoadKind.FIRST_LOAD if plan.cutover is Cutover.SWAP else LoadKind.FULL
+    return replace(plan, kind=kind, reason=reason)
+
+
+def made_anew(plan: TablePlan) -> TablePlan:
+    """For a table that the replica cannot follow row by row: all of it is read, and takes its place."""
+    return replace(_full(plan, f"{plan.reason}; the replica could not follow row by row, and is made anew"), since=None)

@@ -18,7 +18,7 @@ from arrowetl.model.plan import (
     Cutover,
     Drift,
     Field,
-    Mode,
+    LoadKind,
     PublishedTable,
     Table,
     TablePlan,
@@ -87,7 +87,7 @@ def table_plan(
         notes += (f"as of the run, and not compared, since their values are of the moment: {', '.join(moving)}",)
     plan = TablePlan(
         table=table,
-        mode=Mode.FULL,
+        kind=LoadKind.FULL,
         reason="first load" if published is None else "every row is read and compared",
         category=settings.get("performance_category") or category_of(table.rows),
         priority=PRIORITIES.index(settings.get("processing_priority", "medium")),
@@ -180,12 +180,6 @@ def without_key(plan: TablePlan) -> TablePlan:
     """
     keyless = replace(plan, key_postgres=(), without_key=True, drift=Drift(), notes=(*plan.notes, _WITHOUT_KEY))
     return _with_cutover(keyless, {})
-
-
-def whole(plan: TablePlan) -> TablePlan:
-    """The same plan for a table that the replica cannot follow row by row: all of it is read, and takes its place."""
-    reason = f"{plan.reason}; the replica could not follow row by row, and is made anew"
-    return replace(plan, mode=Mode.FULL, proves=False, since=None, catches_up=False, reason=reason)
 
 
 def doubts(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:

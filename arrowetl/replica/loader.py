@@ -21,7 +21,7 @@ from arrowetl.checksums import row_checksums
 from arrowetl.errors import DatabaseQueryError, DataLoadingError, ReplicaBehindError
 from arrowetl.model.connection import Endpoint
 from arrowetl.model.dialect import Flavour
-from arrowetl.model.plan import Field, Mode, Partition, TablePlan
+from arrowetl.model.plan import Field, LoadKind, Partition, TablePlan
 from arrowetl.model.result import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.replica import replica_sql
 from arrowetl.state import fence_sql, load_journal_sql, state_sql
@@ -238,7 +238,7 @@ class Replica:
             return
         key = sql.mysql_name(plan.table.primary_key[0]) if plan.table.primary_key else ""
         # Of an incremental table each row replaces the one with its key.
-        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name, plan.run, plan.is_delta)
+        names = () if plan.kind is LoadKind.INCREMENTAL else sql.staged_names(plan.name, plan.run, plan.is_delta)
         out = [f"DELETE FROM {sql.mysql_table(self.endpoint.database, n)}{sql.inside(key, part)}" for n in names]
         brought_again(session, None, plan.name, part, rows, (), out)
 
@@ -254,7 +254,7 @@ class Replica:
     ) -> None:
         expected = to_infile.unlabelled(rows, fields)
         # An incremental row may be staged a second time, where it changed once more: REPLACE counts it twice.
-        replaces = plan.mode is Mode.INCREMENTAL
+        replaces = plan.kind is LoadKind.INCREMENTAL
         statement = replica_sql.load_data(
             self.endpoint.database, name, fields, path.as_posix(), session.flavour, replaces
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from arrowetl.model.dialect import REPLICATED_INDEXES, Flavour
-from arrowetl.model.plan import Field, Index, Mode, Table, TablePlan
+from arrowetl.model.plan import Field, Index, LoadKind, Table, TablePlan
 from arrowetl.sql import gone_name, is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
 from arrowetl.types.mapping import replica_type, rule_of
 from arrowetl.types.to_infile import DIALECT
@@ -260,7 +260,7 @@ def merge_replica(
             "inserted": f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged} s WHERE {new}",
         }
     return {
-        **(unstaged if plan.mode is Mode.INCREMENTAL else {}),
+        **(unstaged if plan.kind is LoadKind.INCREMENTAL else {}),
         "equal": f"DELETE s FROM {staged} s JOIN {target} t ON {matching('s')} WHERE {same}",
         "deleted": f"DELETE t FROM {target} t JOIN {gone} g ON {matching('g')}",
         **written,

@@ -131,7 +131,7 @@ class Source:
         with self.pool.session() as session:
             rows, update_time, now, made = session.rows(source_sql.reading(self.endpoint.database, plan.name))[0]
             # What a replica's server writes is what this run brings there.
-            unseen = not plan.from_replica and not evidence.is_told_by_stamps(plan.table)
+            unseen = not plan.reads_replica and not evidence.is_told_by_stamps(plan.table)
             question = source_sql.server_changes(session.flavour)
             changes = sum(int(number) for _, number in session.rows(question)) if unseen else None
         self._answered = time.monotonic()

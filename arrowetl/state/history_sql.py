@@ -43,7 +43,7 @@ def _history_values(run_id: str, outcome: Outcome) -> str:
         outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted,
         json.dumps([coercion.as_json() for coercion in outcome.coercions]), outcome.settled, outcome.verdict,
         failure and f"{failure.kind}: {failure.message}", outcome.reason, outcome.expected.rows,
-        f"{outcome.expected.seconds:.3f}", outcome.journey.value, json.dumps(outcome.as_json()),
+        f"{outcome.expected.seconds:.3f}", outcome.kind.value, json.dumps(outcome.as_json()),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import Endpoint
-from arrowetl.model.plan import Journey
+from arrowetl.model.plan import LoadKind
 from arrowetl.model.result import Coercion, ConnectionCount, Outcome, Recorded, Summary
 from arrowetl.model.state import Record
 from arrowetl.planning.estimate import NO_HISTORY, History, Past, PastRun
@@ -239,10 +239,10 @@ class Ledger:
             there = _warehouse_columns(session)
             if "journey" not in there.get("etl_table_history", ()):
                 return NO_HISTORY
-            tables: dict[tuple[str, Journey], list[Past]] = defaultdict(list)
-            for table, journey, seconds, rows in session.rows(history_sql.past_tables(self.namespace, way)):
-                if journey in _JOURNEYS:
-                    tables[table, Journey(journey)].append(Past(seconds, rows))
+            tables: dict[tuple[str, LoadKind], list[Past]] = defaultdict(list)
+            for table, kind, seconds, rows in session.rows(history_sql.past_tables(self.namespace, way)):
+                if kind in _KINDS:
+                    tables[table, _KINDS[kind]].append(Past(seconds, rows))
             runs = [PastRun(*row) for row in session.rows(history_sql.past_runs(self.namespace, way))]
         return History(tables, runs)
 
@@ -286,8 +286,8 @@ class Ledger:
     def seconds_whole(self, way: str) -> dict[str, float]:
         """Table → the median of what the last runs that went a way took to read it whole."""
         took: dict[str, list[float]] = defaultdict(list)
-        for (table, journey), past in self.past(way).tables.items():
-            if journey.is_whole_load:
+        for (table, kind), past in self.past(way).tables.items():
+            if kind.is_whole_load:
                 took[table] += [one.seconds for one in past]
         return {table: median(seconds) for table, seconds in took.items()}
 
@@ -326,7 +326,7 @@ class Ledger:
 
 
 # A later version may know others.
-_JOURNEYS = frozenset(journey.value for journey in Journey)
+_KINDS = {kind.value: kind for kind in LoadKind}
 _RECORD = "table_name, version, rows_total, _checked_at, last_primary_value, primary_column_name, as_of"
 
 

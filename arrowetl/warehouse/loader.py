@@ -19,7 +19,7 @@ import pyarrow as pa
 from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError, DatabaseQueryError, KeyNotHeldError
 from arrowetl.model.connection import Endpoint
-from arrowetl.model.plan import Cutover, Mode, Partition, PublishedTable, TablePlan
+from arrowetl.model.plan import Cutover, LoadKind, Partition, PublishedTable, TablePlan
 from arrowetl.model.result import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.planning import refusals
 from arrowetl.state import load_journal_sql, state_sql
@@ -223,7 +223,7 @@ class Warehouse:
         with self._for_copy([rows for _, _, rows in loads]).session() as session, session.transaction():
             if part.token:
                 self._note(session, plan, part, sum(rows.num_rows for _, rows in pieces), coercions)
-            if plan.mode is Mode.INCREMENTAL and (part.since is None or part.attempt):
+            if plan.kind is LoadKind.INCREMENTAL and (part.since is None or part.attempt):
                 # A row may be staged a second time, where it changed once more, or a job is done once more.
                 for _, rows in pieces:
                     if rows.num_rows:
@@ -249,7 +249,9 @@ class Warehouse:
         if session.rows(note):
             return
         key = sql.postgres_name(plan.key_fields[0].name_postgres) if plan.key_fields else ""
-        names = () if plan.mode is Mode.INCREMENTAL else sql.staged_names(plan.name_postgres, plan.run, plan.is_delta)
+        names = (
+            () if plan.kind is LoadKind.INCREMENTAL else sql.staged_names(plan.name_postgres, plan.run, plan.is_delta)
+        )
         out = [f"DELETE FROM {sql.postgres_table(self.namespace, n)}{sql.inside(key, part)}" for n in names]
         brought_again(session, self.namespace, plan.name, part, rows, coercions, out)
 

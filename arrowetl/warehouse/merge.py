@@ -25,7 +25,7 @@ from arrowetl.errors import (
     StagingLostError,
     ours,
 )
-from arrowetl.model.plan import Cutover, Drift, Mode, TablePlan
+from arrowetl.model.plan import Cutover, Drift, LoadKind, TablePlan
 from arrowetl.model.result import Changes, Recorded, Staged
 from arrowetl.state import state_sql
 from arrowetl.state.fence import miscounted, require_own
@@ -262,7 +262,7 @@ def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
 def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
     """The difference first, then only that; or all out and all in, where the difference is most of it."""
     _refuse_acting_keys(session, namespace, plan)
-    if plan.mode is Mode.INCREMENTAL:
+    if plan.kind is LoadKind.INCREMENTAL:
         # Rows that were staged, and went while the rest was compared.
         session.execute(warehouse_sql.unstage(namespace, plan))
     session.execute(warehouse_sql.differing(namespace, plan))

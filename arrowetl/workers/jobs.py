@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from arrowetl import drivers, limits
 from arrowetl.model.connection import Route
-from arrowetl.model.plan import Comparison, Partition, TablePlan
+from arrowetl.model.plan import Partition, TablePlan
 from arrowetl.model.result import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
 from arrowetl.replica.loader import Replica
 from arrowetl.replica.spill import spilled
@@ -135,11 +135,9 @@ class Job:
         About how many its rows have, as the source stores them: twice where two ends are read and compared, none where
         checksums are.
         """
-        plan = self.plan
-        by_checksum = plan.is_delta and not plan.proves and plan.comparison is Comparison.CHECKSUM
         # By a watermark it may be all of them, where a statement touched every row.
-        copies = 1 if self.part.since is not None else 0 if by_checksum else 2 if plan.is_delta else 1
-        return copies * max(self.part.rows * plan.table.row_bytes, limits.long_copies * self.part.bytes)
+        copies = 1 if self.part.since is not None else self.plan.kind.copies
+        return copies * max(self.part.rows * self.plan.table.row_bytes, limits.long_copies * self.part.bytes)
 
 
 def carried(carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:

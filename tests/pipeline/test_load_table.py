@@ -28,11 +28,12 @@ from arrowetl.errors import (
 )
 from arrowetl.model.connection import Endpoint, Route
 from arrowetl.model.events import PartitionCarried, TableStarted
-from arrowetl.model.plan import Comparison, Index, Mode, Partition, TablePlan
+from arrowetl.model.plan import Index, LoadKind, Mode, Partition, TablePlan
 from arrowetl.model.result import Changes, ConnectionCount, Outcome, PartitionOutcome, Staged, Status, Taken, Waiting
 from arrowetl.model.state import Compared, Reading, Standing
-from arrowetl.pipeline import load_table
-from arrowetl.pipeline.load_table import Shared, rows_of_the_next, stage, switch_or_discard
+from arrowetl.pipeline import load_table, strategies
+from arrowetl.pipeline.load_table import Shared, stage, switch_or_discard
+from arrowetl.pipeline.strategies import rows_of_the_next
 from arrowetl.state.state_sql import Entry
 from arrowetl.workers import jobs
 from arrowetl.workers.jobs import Job, Servers
@@ -272,15 +273,15 @@ def test_as_many_rows_come_as_go(
     [
         ({}, 4 * limits.MIB),
         ({"scans": True, "rows_per_partition": 10_240}, 10 * limits.MIB),
-        ({"scans": True, "rows_per_partition": 10_240, "mode": Mode.RECONCILE}, 5 * limits.MIB),
-        ({"scans": True, "rows_per_partition": 10_240, "proves": True}, 5 * limits.MIB),
-        ({"mode": Mode.RECONCILE}, 4 * limits.MIB),
-        ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, limits.compared_bytes),
-        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, limits.compared_bytes),
-        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "partition_bytes": limits.MIB}, limits.MIB),
-        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM, "batch_size": 1_000}, 1_000 * 1024),
+        ({"scans": True, "rows_per_partition": 10_240, "kind": LoadKind.BY_READING}, 5 * limits.MIB),
+        ({"scans": True, "rows_per_partition": 10_240, "kind": LoadKind.PROOF}, 5 * limits.MIB),
+        ({"kind": LoadKind.BY_READING}, 4 * limits.MIB),
+        ({"kind": LoadKind.BY_CHECKSUMS}, limits.compared_bytes),
+        ({"kind": LoadKind.INCREMENTAL}, limits.compared_bytes),
+        ({"kind": LoadKind.INCREMENTAL, "partition_bytes": limits.MIB}, limits.MIB),
+        ({"kind": LoadKind.INCREMENTAL, "batch_size": 1_000}, 1_000 * 1024),
         ({"batch_size": 1_000}, 1_000 * 1024),
-        ({"scans": True, "rows_per_partition": 10_241, "mode": Mode.RECONCILE}, 5_121 * 1024),
+        ({"scans": True, "rows_per_partition": 10_241, "kind": LoadKind.BY_READING}, 5_121 * 1024),
     ],
     ids=[
         "as the run has learned", "scanned", "scanned at two ends", "proven", "read at two ends", "by checksums",
@@ -311,10 +312,10 @@ class Staging:
 
     def stage(self, plan: TablePlan, shared: Any, known: Any = None) -> Any:
         assert shared is not None
-        of = "replica" if plan.from_replica else "source"
+        of = "replica" if plan.reads_replica else "source"
         self.said.append(f"stage from {of}")
         self.plan, self.shared, self.known = plan, shared, known
-        outcome = replace(OUTCOME, rows_warehouse=9 if plan.from_replica else self.rows_warehouse)
+        outcome = replace(OUTCOME, rows_warehouse=9 if plan.reads_replica else self.rows_warehouse)
         return load_table.Ready(plan, shared, Staged(1, 0, 0), known or ENTRY, {}, self.ends, outcome)
 
     def switch_or_discard(self, ready: Any) -> Outcome:
@@ -354,8 +355,9 @@ ALONE = AnyShared(replace(ROUTE, spill_directory=Path("spills"), to="replica"))
         (PLAN, (REPLICA,), BOTH, None, ["stage from source", "switch", "stage from replica", "switch"]),
         (PLAN, (REPLICA,), ALONE, None, ["stage from source", "switch"]),
         (replace(PLAN, only="replica"), (REPLICA,), BOTH, None, ["stage from source", "switch"]),
-        (replace(PLAN, from_replica=True), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
-        (replace(PLAN, mode=Mode.SKIPPED, catches_up=True), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
+        (replace(PLAN, kind=LoadKind.FROM_REPLICA), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
+        (replace(PLAN, kind=LoadKind.CATCHING_UP, catches_up=True), (WAREHOUSE,), BOTH, 4,
+         ["stage from replica", "switch"]),
         # It turned out only at the switch that the warehouse needs all of it.
         (PLAN, (REPLICA, WAREHOUSE), BOTH, None,
          ["stage from source", "switch", "stage from replica", "switch"]),
@@ -377,13 +379,13 @@ def test_the_journeys_of_a_table(
 
 def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
     """All of it, whatever was to be read of the source; and what came of both is told as one."""
-    plan = replace(PLAN, mode=Mode.INCREMENTAL, since="x", scans=True, proves=True, catches_up=True)
+    plan = replace(PLAN, kind=LoadKind.INCREMENTAL, since="x", scans=True, catches_up=True)
     first = replace(OUTCOME, rows_replica=3, notes=("first",))
     ready = load_table.staged_from_replica(plan, BOTH, ENTRY, first)  # type: ignore[arg-type]
 
     later = staging.plan
-    assert (later.mode, later.from_replica, later.catches_up) == (Mode.FULL, True, False)
-    assert (later.since, later.scans, later.proves) == (None, False, False)
+    assert (later.mode, later.kind, later.catches_up) == (Mode.FULL, LoadKind.FROM_REPLICA, False)
+    assert (later.since, later.scans) == (None, False)
     assert staging.known is ENTRY
     assert staging.shared.route == ROUTE.from_replica
     assert staging.shared.servers == f"servers of {ROUTE.from_replica.source.name}"
@@ -401,25 +403,25 @@ def test_ends_that_are_not_the_warehouse(staging: Staging) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "keyed", "attempt", "mode", "parts"),
+    ("rows", "keyed", "attempt", "kind", "parts"),
     [
-        (9, True, None, Mode.FULL, ["asked"]),
-        (0, True, None, Mode.FULL, []),
-        (0, True, None, Mode.RECONCILE, ["asked"]),
-        (9, False, None, Mode.FULL, ["asked"]),
-        (9, True, "a1", Mode.FULL, ["asked"]),
+        (9, True, None, LoadKind.FULL, ["asked"]),
+        (0, True, None, LoadKind.FULL, []),
+        (0, True, None, LoadKind.BY_READING, ["asked"]),
+        (9, False, None, LoadKind.FULL, ["asked"]),
+        (9, True, "a1", LoadKind.FULL, ["asked"]),
         # A piece has no range, by which it could be taken out again.
-        (9, False, "a1", Mode.FULL, [Partition(0, None, None, rows=9)]),
-        (0, False, "a1", Mode.RECONCILE, [Partition(0, None, None, rows=0)]),
+        (9, False, "a1", LoadKind.FULL, [Partition(0, None, None, rows=9)]),
+        (0, False, "a1", LoadKind.BY_READING, [Partition(0, None, None, rows=0)]),
     ],
 )
-def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, mode: Mode, parts: list[Any]) -> None:
-    plan = replace(planned(PATIENT if keyed else replace(PATIENT, primary_key=())), mode=mode)
+def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, kind: LoadKind, parts: list[Any]) -> None:
+    plan = replace(planned(PATIENT if keyed else replace(PATIENT, primary_key=())), kind=kind)
     asked: list[Any] = []
 
     def partitions(of: TablePlan, left: Any, each: Any) -> list[str]:
         asked.append((of, left))
-        assert (each.func, each.args) == (load_table.rows_of_the_next, (plan, shared))
+        assert (each.func, each.args) == (strategies.rows_of_the_next, (plan, shared))
         return ["asked"]
 
     shared: Any = SimpleNamespace(servers=SimpleNamespace(source=SimpleNamespace(partitions=partitions)))
@@ -453,23 +455,23 @@ def brought(**more: Any) -> PartitionOutcome:
 
 
 @pytest.mark.parametrize(
-    ("split", "mode", "attempt", "token"),
+    ("split", "kind", "attempt", "token"),
     [
-        (True, Mode.FULL, None, True),
-        (False, Mode.FULL, None, False),
-        (True, Mode.RECONCILE, None, False),
-        (True, Mode.RECONCILE, "a1", True),
-        (False, Mode.FULL, "a1", True),
+        (True, LoadKind.FULL, None, True),
+        (False, LoadKind.FULL, None, False),
+        (True, LoadKind.BY_READING, None, False),
+        (True, LoadKind.BY_READING, "a1", True),
+        (False, LoadKind.FULL, "a1", True),
     ],
 )
-def test_partitions_that_are_to_be_found_again(split: bool, mode: Mode, attempt: str | None, token: bool) -> None:
+def test_partitions_that_are_to_be_found_again(split: bool, kind: LoadKind, attempt: str | None, token: bool) -> None:
     """Have a token each, by which both ends note that they have it."""
     hands, told = Hands(), list[Any]()
     shared: Any = SimpleNamespace(
         workers=hands, route=ROUTE, tell=told.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
     )  # fmt: skip
     rows = 10**6 if split else 3
-    plan = replace(planned(replace(PATIENT, rows=rows)), mode=mode)
+    plan = replace(planned(replace(PATIENT, rows=rows)), kind=kind)
     parts = [Partition(0, None, 5), Partition(1, 5, None)]
     carried_ = load_table.carry_all(plan, parts, shared, attempt)
 
@@ -481,7 +483,7 @@ def test_partitions_that_are_to_be_found_again(split: bool, mode: Mode, attempt:
     assert {job.part.waits for job in hands.jobs} == {False}
     assert all((job.route, job.plan) == (ROUTE, plan) for job in hands.jobs)
     assert [one.rows for one in carried_] == [1, 2]
-    each = load_table.rows_of_the_next(plan, shared)
+    each = strategies.rows_of_the_next(plan, shared)
     assert told[0] == TableStarted("patient", max(1, -(-rows // each)))
     assert told[1:] == [PartitionCarried("patient", 1, 10), PartitionCarried("patient", 2, 10)]
 
@@ -495,7 +497,7 @@ INDEXED = replace(PATIENT, rows=10**6, indexes=(Index("i", (("LName", None),), F
         (INDEXED, {}, ("replica", "warehouse"), None, True),
         (INDEXED, {}, ("replica", "warehouse"), "a1", False),
         (INDEXED, {}, ("warehouse",), None, False),
-        (INDEXED, {"mode": Mode.RECONCILE}, ("replica", "warehouse"), None, False),
+        (INDEXED, {"kind": LoadKind.BY_READING}, ("replica", "warehouse"), None, False),
         (INDEXED, {"catches_up": True}, ("replica", "warehouse"), None, False),
         (replace(INDEXED, rows=3), {}, ("replica", "warehouse"), None, False),
         (replace(INDEXED, indexes=()), {}, ("replica", "warehouse"), None, False),
@@ -582,11 +584,11 @@ def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         load_table.finish(plan, (end("replica", 5),), [], shared)
         assert hands.plans[-1].workers == workers
-    load_table.finish(replace(plan, mode=Mode.RECONCILE, workers=None), (end("replica", 5),), [], shared)
+    load_table.finish(replace(plan, kind=LoadKind.BY_READING, workers=None), (end("replica", 5),), [], shared)
     assert hands.plans[-1].workers == 11
 
     # Of what changed alone nobody knows how many rows there are to be.
-    assert load_table.finish(replace(plan, mode=Mode.RECONCILE), (end("replica", 5),), [], shared)[1] == {}
+    assert load_table.finish(replace(plan, kind=LoadKind.BY_READING), (end("replica", 5),), [], shared)[1] == {}
 
 
 def test_what_all_partitions_staged() -> None:
@@ -674,12 +676,12 @@ def test_a_switch() -> None:
     assert said == []
 
 
-@pytest.mark.parametrize("mode", [Mode.RECONCILE, Mode.FULL])
-def test_a_warehouse_that_is_out_of_step(mode: Mode) -> None:
+@pytest.mark.parametrize("kind", [LoadKind.BY_READING, LoadKind.FULL])
+def test_a_warehouse_that_is_out_of_step(kind: LoadKind) -> None:
     """Where only what changed is staged, it takes all from the replica afterwards; else that is a failure."""
     said: list[str] = []
-    one = ready(replace(PLAN, mode=mode), said, refuses=True)
-    if mode is Mode.FULL:
+    one = ready(replace(PLAN, kind=kind), said, refuses=True)
+    if kind is LoadKind.FULL:
         with pytest.raises(OutOfStepError):
             load_table.switch(one)
         return
@@ -719,7 +721,7 @@ def test_rows_read_and_rows_staged(staged: Staged, counts: dict[str, int], after
 
 def test_a_replica_that_is_changed_while_it_is_read() -> None:
     """What the warehouse would be told to have is not what was read."""
-    plan = replace(PLAN, from_replica=True)
+    plan = replace(PLAN, kind=LoadKind.FROM_REPLICA)
 
     assert load_table.compare(plan, Staged(4, 0, 4), {}, STOOD, STOOD) is True
     with pytest.raises(VerificationError, match="patient: somebody changed the replica's table while it was read"):
@@ -740,7 +742,10 @@ def test_a_replica_that_is_not_as_recorded(
     from_replica: bool, version: str | None, rows: int, told: str | None
 ) -> None:
     """It is copied to nobody."""
-    plan, known = replace(PLAN, from_replica=from_replica), replace(ENTRY_OF, version=version, rows=rows)
+    plan, known = (
+        replace(PLAN, kind=LoadKind.FROM_REPLICA if from_replica else LoadKind.FULL),
+        replace(ENTRY_OF, version=version, rows=rows),
+    )
     if told is None:
         load_table.adjust_plan.refuse_another(plan, STOOD, known)
         load_table.adjust_plan.refuse_another(plan, STOOD, None)
@@ -889,7 +894,7 @@ def test_a_reading_that_proves_nothing_is_not_recorded(settled: bool | None, mon
 
 def test_staging_what_a_comparison_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it found a moment ago is neither asked nor read once more, and is as of then."""
-    plan = replace(FIRST, proves=True)
+    plan = replace(FIRST, kind=LoadKind.PROOF)
     asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
     asked.stage(plan)
 
@@ -912,20 +917,20 @@ def test_a_comparison_counts_for_a_table_alone_that_is_proven(monkeypatch: pytes
 
 def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ranges from the watermark on, and the rest by what differs in it."""
-    asked = Asked(monkeypatch, replace(ADJUSTED, mode=Mode.INCREMENTAL))
+    asked = Asked(monkeypatch, replace(ADJUSTED, kind=LoadKind.INCREMENTAL))
     asked.stage(FIRST)
-    noted = replace(NOTED, mode=Mode.INCREMENTAL)
+    noted = replace(NOTED, kind=LoadKind.INCREMENTAL)
 
     assert asked.of["carry_all"] == [(noted, "partitions", asked.shared, None), (noted, "ranges", asked.shared, None)]
     ((plan, rows),) = asked.of["ranges"]
     assert plan == noted
-    assert (rows.func, rows.args) == (load_table.rows_of_the_next, (noted, asked.shared))
+    assert (rows.func, rows.args) == (strategies.rows_of_the_next, (noted, asked.shared))
     assert asked.of["seal"][0][2] == ["held", "carried", "carried"]
 
 
 def test_staging_where_jobs_can_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """One attempt, by which partitions are brought; whoever asks is told the same."""
-    asked = Asked(monkeypatch, replace(ADJUSTED, mode=Mode.INCREMENTAL), may_be_lost=True)
+    asked = Asked(monkeypatch, replace(ADJUSTED, kind=LoadKind.INCREMENTAL), may_be_lost=True)
     asked.stage(FIRST)
     attempts = {asked.of[name][0][-1] for name in ("replica prepare", "warehouse prepare", "partitions_of", "seal")}
     attempts |= {one[-1] for one in asked.of["carry_all"]}

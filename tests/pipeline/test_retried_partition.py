@@ -12,7 +12,7 @@ import pytest
 from support.catalog_values import PATIENT, planned
 
 from arrowetl.errors import ArrowetlError, DataLoadingError, LockLostError
-from arrowetl.model.plan import Mode, TablePlan
+from arrowetl.model.plan import LoadKind, Mode, TablePlan
 from arrowetl.pipeline import load_tables
 
 PLAN = planned(PATIENT)
@@ -48,12 +48,12 @@ def test_nothing_is_looked_for_again_by_a_run_that_lost_its_lock() -> None:
     ("plan", "end", "rest"),
     [
         # What the replica refuses, the warehouse is given whole: nobody can tell what it lacks.
-        (replace(PLAN, mode=Mode.INCREMENTAL, since="x"), "replica", {"only": "warehouse", "mode": Mode.FULL}),
-        (replace(PLAN, proves=True), "replica", {"only": "warehouse", "proves": False}),
+        (replace(PLAN, kind=LoadKind.INCREMENTAL, since="x"), "replica", {"only": "warehouse", "mode": Mode.FULL}),
+        (replace(PLAN, kind=LoadKind.PROOF), "replica", {"only": "warehouse", "kind": LoadKind.FIRST_LOAD}),
         (replace(PLAN, catches_up=True), "replica", {"only": "warehouse", "catches_up": False}),
-        (replace(PLAN, mode=Mode.RECONCILE), "warehouse", {"only": "replica", "mode": Mode.RECONCILE}),
+        (replace(PLAN, kind=LoadKind.BY_READING), "warehouse", {"only": "replica", "kind": LoadKind.BY_READING}),
         (replace(PLAN, catches_up=True), "warehouse", None),
-        (replace(PLAN, from_replica=True), "warehouse", None),
+        (replace(PLAN, kind=LoadKind.FROM_REPLICA), "warehouse", None),
     ],
 )
 def test_what_one_end_cannot_take(

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from support.catalog_values import PATIENT, planned
 from support.clinic import Clinic
 
-from arrowetl.model.plan import Comparison, Expected, Journey, Mode, TablePlan
+from arrowetl.model.plan import Expected, LoadKind, TablePlan
 from arrowetl.planning import estimate
 from arrowetl.planning.estimate import History, Past, PastRun
 
 
 def plan(name: str = "patient", rows: int = 20_000, **more: Any) -> TablePlan:
-    return replace(planned(replace(PATIENT, name=name, rows=rows)), **more)
+    return replace(planned(replace(PATIENT, name=name, rows=rows)), **{"kind": LoadKind.FIRST_LOAD, **more})
 
 
-FIRST = Journey.FIRST_LOAD
+FIRST = LoadKind.FIRST_LOAD
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_table_that_grew_a_little_takes_as_long_as_before() -> None:
 
 def test_another_journey_says_nothing() -> None:
     """What a comparison took is not what a first load takes: it is a guess, as fast as the tables that are known."""
-    history = History({("patient", Journey.CHECKSUM): [Past(9.0, 0)]})
+    history = History({("patient", LoadKind.BY_CHECKSUMS): [Past(9.0, 0)]})
     guess = estimate.usual(plan())
     known = estimate.usual(plan("fast")).seconds
     faster = History({("fast", FIRST): [Past(known / 2, 20_000)]})
@@ -60,18 +60,20 @@ def test_another_journey_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("more", "journey"),
     [
-        ({}, "first load"),
-        ({"mode": Mode.FULL, "proves": True}, "proof"),
-        ({"from_replica": True}, "from replica"),
-        ({"mode": Mode.INCREMENTAL}, "incremental"),
-        ({"mode": Mode.RECONCILE}, "compared by reading"),
-        ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, "compared by checksums"),
-        ({"mode": Mode.SKIPPED}, "skipped"),
-        ({"mode": Mode.SKIPPED, "catches_up": True}, "catching up"),
+        ({"kind": LoadKind.FIRST_LOAD}, "first load"),
+        ({"kind": LoadKind.FULL}, "full"),
+        ({"kind": LoadKind.COMPARE_THEN_FULL}, "compared whole"),
+        ({"kind": LoadKind.PROOF}, "proof"),
+        ({"kind": LoadKind.FROM_REPLICA}, "from replica"),
+        ({"kind": LoadKind.INCREMENTAL}, "incremental"),
+        ({"kind": LoadKind.BY_READING}, "compared by reading"),
+        ({"kind": LoadKind.BY_CHECKSUMS}, "compared by checksums"),
+        ({"kind": LoadKind.SKIPPED}, "skipped"),
+        ({"kind": LoadKind.CATCHING_UP, "catches_up": True}, "catching up"),
     ],
 )
 def test_journeys_are_told_apart(more: dict[str, Any], journey: str) -> None:
-    assert plan(**more).journey == journey
+    assert plan(**more).kind == journey
 
 
 @given(st.lists(st.floats(0, 100), max_size=30), st.integers(1, 8))

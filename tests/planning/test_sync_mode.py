@@ -14,7 +14,7 @@ from support.catalog_values import column, fields, planned, table
 from arrowetl import limits
 from arrowetl.errors import DataError
 from arrowetl.model.connection import Choices, Link, TableSettings
-from arrowetl.model.plan import Column, Comparison, Drift, Index, Mode, PublishedTable, TablePlan
+from arrowetl.model.plan import Column, Drift, Index, LoadKind, Mode, PublishedTable, TablePlan
 from arrowetl.model.state import AsOf, Reading, Record, Standing
 from arrowetl.planning import sync_mode
 from arrowetl.planning.sync_mode import Circumstances, Seen
@@ -45,7 +45,7 @@ def decided(
     chosen = INCREMENTAL if settings is None else settings
     plan = planned(of, standing.published, **chosen)
     circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
-    found = sync_mode.with_mode(plan, TableSettings(chosen), standing, circumstances)
+    found = sync_mode.with_kind(plan, TableSettings(chosen), standing, circumstances)
     return found.mode.value, found.reason
 
 
@@ -112,24 +112,22 @@ def test_a_mode_and_its_reason(case: dict[str, Any], mode: str, reason: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("rows", "bytes_", "link", "chosen", "comparison"),
+    ("rows", "bytes_", "link", "chosen", "kind"),
     [
-        (1_000_000, 400_000_000, Link(0.0001, 500e6), "auto", Comparison.READING),
-        (1_000_000, 400_000_000, Link(0.03, 5e6), "auto", Comparison.CHECKSUM),
-        (20_000, 8_000_000, Link(0.0001, 500e6), "auto", Comparison.CHECKSUM),
-        (100, 9_000, Link(0.03, 5e6), "auto", Comparison.READING),
-        (1_000_000, 400_000_000, Link(0.0001, 500e6), "checksum", Comparison.CHECKSUM),
-        (20_000, 8_000_000, Link(0.03, 5e6), "reading", Comparison.READING),
+        (1_000_000, 400_000_000, Link(0.0001, 500e6), "auto", LoadKind.BY_READING),
+        (1_000_000, 400_000_000, Link(0.03, 5e6), "auto", LoadKind.BY_CHECKSUMS),
+        (20_000, 8_000_000, Link(0.0001, 500e6), "auto", LoadKind.BY_CHECKSUMS),
+        (100, 9_000, Link(0.03, 5e6), "auto", LoadKind.BY_READING),
+        (1_000_000, 400_000_000, Link(0.0001, 500e6), "checksum", LoadKind.BY_CHECKSUMS),
+        (20_000, 8_000_000, Link(0.03, 5e6), "reading", LoadKind.BY_READING),
     ],
 )
-def test_how_source_and_replica_are_compared(
-    rows: int, bytes_: int, link: Link, chosen: str, comparison: Comparison
-) -> None:
+def test_how_source_and_replica_are_compared(rows: int, bytes_: int, link: Link, chosen: str, kind: LoadKind) -> None:
     """A quick link reads what is large; a slow one never, nor where checksums cost next to nothing."""
     plan = planned(replace(MOVED, rows=rows, data_bytes=bytes_), THERE)
     around = Circumstances("clinic:3306/opendental", TONIGHT, choices=Choices(reconcile_by=chosen), link=link)
 
-    assert sync_mode.with_mode(plan, TableSettings(), STANDING, around).comparison is comparison
+    assert sync_mode.with_kind(plan, TableSettings(), STANDING, around).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -206,9 +204,9 @@ def plan_of(
 ) -> TablePlan:
     chosen = INCREMENTAL if settings is None else settings
     # Whatever was thought of it before.
-    plan = replace(planned(of, standing.published, **chosen), mode=Mode.SKIPPED, since="of another night")
+    plan = replace(planned(of, standing.published, **chosen), kind=LoadKind.SKIPPED, since="of another night")
     circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
-    return sync_mode.with_mode(plan, TableSettings(chosen), standing, circumstances)
+    return sync_mode.with_kind(plan, TableSettings(chosen), standing, circumstances)
 
 
 def seen(**more: Any) -> dict[str, Seen]:
@@ -363,10 +361,10 @@ def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: s
 
     assert (plan.mode.value, plan.reason) == (mode, reason)
     assert plan.since == ("2026-01-02 19:00:00" if mode == "incremental" else None)
-    assert plan.comparison is (Comparison.CHECKSUM if mode == "incremental" else Comparison.READING)
+    assert not plan.kind.goes_by_checksums or mode == "incremental"
     assert plan.catches_up is reason.endswith(CATCHES_UP)
-    assert plan.proves is (reason in (PROOF, PROOF_OF_FOUND))
-    assert plan.from_replica is (case.get("read_from") == "replica")
+    assert (plan.kind is LoadKind.PROOF) is (reason in (PROOF, PROOF_OF_FOUND))
+    assert plan.reads_replica is (case.get("read_from") == "replica" and mode != "skipped")
     assert plan.structure == sync_mode.structure(plan)
 
 
@@ -385,7 +383,7 @@ def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: s
 )  # fmt: skip
 def test_what_changed_is_told(drift: Drift, words: str) -> None:
     plan = replace(planned(MOVED, THERE), drift=drift)
-    found = sync_mode.with_mode(
+    found = sync_mode.with_kind(
         plan, TableSettings(), read(structure="other"), Circumstances("clinic:3306/opendental", TONIGHT)
     )
 
@@ -417,7 +415,7 @@ def test_tables_that_can_be_proven_at_all_ends(columns: tuple[Column, ...], key:
     record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
     plan = plan_of(of, Standing(record, record, True, there), {}, **forced(of))
 
-    assert plan.proves is proves
+    assert (plan.kind is LoadKind.PROOF) is proves
 
 
 def test_indexes_that_the_replica_is_to_have() -> None:
@@ -425,9 +423,9 @@ def test_indexes_that_the_replica_is_to_have() -> None:
     tree, texts = Index("i", (("Note", 9),), False), Index("f", (("Note", None),), False, "SPATIAL")
     of = replace(VISIT, indexes=(tree, texts))
 
-    assert plan_of(of, **forced(replace(VISIT, indexes=(tree,)))).proves
-    assert not plan_of(of, **forced(replace(VISIT, indexes=(texts,)))).proves
-    assert not plan_of(of, **forced(VISIT)).proves
+    assert plan_of(of, **forced(replace(VISIT, indexes=(tree,)))).kind is LoadKind.PROOF
+    assert plan_of(of, **forced(replace(VISIT, indexes=(texts,)))).kind is LoadKind.FULL
+    assert plan_of(of, **forced(VISIT)).kind is LoadKind.FULL
 
 
 def test_places_are_read_whole() -> None:
@@ -487,7 +485,7 @@ def test_a_replica_that_is_masked() -> None:
     masks = sync_mode.digest_of_masks({"Note": "null"})
     plan = plan_of(MOVED, read(masks=masks), MASKED, read_from="replica")
 
-    assert plan.from_replica
+    assert (plan.kind, plan.reason) == (LoadKind.SKIPPED, "the warehouse has what the replica has")
     assert plan.left_out == ("Note",)
 
 
@@ -522,7 +520,7 @@ def test_how_they_are_compared_and_why(rows: int, bytes_: int, link: Link | None
     plan = plan_of(of, settings={}, link=link, choices=Choices(reconcile_by=chosen))
 
     assert plan.reason == f"full_table in tables.yml; {words}"
-    assert plan.comparison is (Comparison.CHECKSUM if "by checksum" in words else Comparison.READING)
+    assert plan.kind.goes_by_checksums is ("by checksum" in words)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from support.launcher import Started
 from arrowetl import limits
 from arrowetl.errors import Interrupted
 from arrowetl.model.connection import Route
-from arrowetl.model.plan import Comparison, Mode, Partition
+from arrowetl.model.plan import LoadKind, Partition
 from arrowetl.model.result import PartitionOutcome
 from arrowetl.workers.jobs import Job
 from arrowetl.workers.pool import Workers
@@ -116,7 +116,7 @@ DONE = PartitionOutcome(1, 1, 1, 0, 1, (), 0, ())
 
 
 class _Plan:
-    name, workers, table, is_delta = "t", None, replace(PATIENT, row_bytes=1), False
+    name, workers, table, kind = "t", None, replace(PATIENT, row_bytes=1), LoadKind.FULL
 
     def __init__(self, is_split: bool = True, workers: int | None = None) -> None:
         self.is_split, self.workers = is_split, workers
@@ -133,10 +133,10 @@ def _jobs(count: int) -> list[Job]:
     ("more", "since", "bytes_"),
     [
         ({}, None, 1000),
-        ({"mode": Mode.RECONCILE, "comparison": Comparison.READING}, None, 2000),
-        ({"mode": Mode.FULL, "proves": True}, None, 2000),
-        ({"mode": Mode.RECONCILE, "comparison": Comparison.CHECKSUM}, None, 0),
-        ({"mode": Mode.INCREMENTAL, "comparison": Comparison.CHECKSUM}, "2026-01-01", 1000),
+        ({"kind": LoadKind.BY_READING}, None, 2000),
+        ({"kind": LoadKind.PROOF}, None, 2000),
+        ({"kind": LoadKind.BY_CHECKSUMS}, None, 0),
+        ({"kind": LoadKind.INCREMENTAL}, "2026-01-01", 1000),
     ],
     ids=["whole", "two ends read", "proven", "by checksums", "by a watermark"],
 )
