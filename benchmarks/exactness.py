@@ -25,7 +25,7 @@ from arrowetl.model.plan import Partition, TablePlan
 from arrowetl.planning import table_plan
 from arrowetl.sandbox import opendental, seed, servers
 from arrowetl.source.reader import Source
-from arrowetl.types import to_infile, to_postgres
+from arrowetl.types import conversion
 
 TABLE = "procedurelog"
 FLOOR = 0.9
@@ -84,11 +84,11 @@ def main() -> int:
 
 def _conversions(planned: TablePlan, table: Any, rows: int) -> None:
     """What it costs, after the read, to make the warehouse's values and the replica's text of it."""
-    _, coercions = to_postgres.to_warehouse(TABLE, table, planned.fields, None)
+    _, coercions = conversion.to_warehouse(TABLE, table, planned.fields, None)
     assert coercions == (), "the table was to have no odd value"
     for name, work in {
-        "values for the warehouse": lambda: to_postgres.to_warehouse(TABLE, table, planned.fields, None),
-        "text for the replica": lambda: to_infile.write(table, planned.fields, io.BytesIO()),
+        "values for the warehouse": lambda: conversion.to_warehouse(TABLE, table, planned.fields, None),
+        "text for the replica": lambda: conversion.write_infile(table, planned.fields, io.BytesIO()),
     }.items():
         took = statistics.median(seconds(work) for _ in range(5))
         print(f"{name}: {took / rows * 1e6:.2f} s per million rows")

@@ -25,7 +25,7 @@ from arrowetl.planning import table_plan
 from arrowetl.replica import replica_sql
 from arrowetl.sandbox.servers import Sandbox
 from arrowetl.source.reader import Source
-from arrowetl.types import to_infile
+from arrowetl.types import conversion
 
 _ENDED_SECONDS = 0.5
 
@@ -70,7 +70,7 @@ def _load(sandbox: Sandbox, source: Source, planned: Any, directory: Path, step:
         read, rows = source.extract(planned, Partition(part.index, part.lower, part.upper))
         paths.append(directory / f"{part.index}.tsv")
         with paths[-1].open("wb") as file:
-            to_infile.write(rows, read.fields, file)
+            conversion.write_infile(rows, read.fields, file)
     with step("load"):
         for path in paths:
             session.load(replica_sql.load_data(replica.database, "floor", planned.fields, path.as_posix(), flavour))

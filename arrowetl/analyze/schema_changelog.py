@@ -12,7 +12,7 @@ from typing import Any
 
 from arrowetl.errors import DataError
 from arrowetl.model.plan import Column, Table
-from arrowetl.types import mapping
+from arrowetl.types import mapping, postgres_types
 
 SEVERITIES = ("breaking", "warning", "info")
 
@@ -155,7 +155,7 @@ def _retyped(table: str, column: str, before: Sequence[str | None], after: Seque
     if raw == raw_was:
         severity, readers = "info", f"nothing: it stays {raw}"
         next_run = "the replica's table is loaded anew with the new type"
-    elif raw and raw_was and mapping.widens(raw_was, raw):
+    elif raw and raw_was and postgres_types.widens(raw_was, raw):
         severity, readers = "warning", f"it becomes {raw} instead of {raw_was}; every value is kept"
         next_run = "altered at both ends; views in the way are saved and made anew"
     else:

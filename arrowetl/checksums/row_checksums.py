@@ -14,7 +14,15 @@ from dataclasses import dataclass
 
 from arrowetl.model.plan import Field, Partition
 from arrowetl.sql import mysql_name, mysql_table, postgres_name, postgres_table, within
-from arrowetl.types.mapping import canonical, image, is_a_date, is_long, is_of_letters, may_hold_a_mark, shown
+from arrowetl.types.checksum_text import (
+    canonical_text,
+    is_long,
+    may_hold_a_mark,
+    needs_its_length,
+    shown_text,
+    stored_text,
+)
+from arrowetl.types.mapping import is_a_date
 
 IMAGES, TEXTS = "images", "texts"
 """The two ways in which a row is told: as MySQL and MariaDB store it, and as every server can say it."""
@@ -96,10 +104,10 @@ def row_checksum(fields: Sequence[Field], alias: str = "t") -> str:
     columns = [f"{alias}.{mysql_name(field.column.name)}" for field in fields]
     if not columns:
         return _BITS["MOD"].format(row="''")
-    images = [image(field).replace("{c}", column) for field, column in zip(fields, columns, strict=True)]
+    images = [stored_text(field).replace("{c}", column) for field, column in zip(fields, columns, strict=True)]
     # CONCAT_WS leaves NULLs out, and its separator may be in a text: which are NULL, and how long texts are, is
     # said behind.
-    behind = [f"LENGTH({column})" for field, column in zip(fields, columns, strict=True) if is_of_letters(field)]
+    behind = [f"LENGTH({column})" for field, column in zip(fields, columns, strict=True) if needs_its_length(field)]
     nulls = [f"ISNULL({col})" for field, col in zip(fields, columns, strict=True) if field.column.nullable]
     behind += [f"CONCAT({', '.join(nulls)})"] if nulls else []
     return _BITS["MOD"].format(row=f"CONCAT_WS('#', {', '.join([*images, *behind])})")
@@ -114,7 +122,7 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
         key: the integer column by which ranges go.
         named: those that tell rows apart.
     """
-    told = [field for field in fields if canonical(field)]
+    told = [field for field in fields if canonical_text(field)]
     texts = [_mysql_text(field) for field in told]
     # CONCAT_WS leaves NULLs out: which they were is said behind; and how long a text is, where the separator is in it.
     # A date may become one.
@@ -137,7 +145,7 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
 
 def postgres_side(namespace: str, table: str, fields: Sequence[Field], key: str | None, named: Sequence[Field]) -> Side:
     """The same table at the warehouse; its columns have their names there."""
-    told = [field for field in fields if canonical(field)]
+    told = [field for field in fields if canonical_text(field)]
     texts = [_postgres_text(field) for field in told]
     nulls = [f"({_postgres(field)} IS NULL)::int" for field in told if field.column.nullable and not is_a_date(field)]
     texts = [f"coalesce({text}, '')" if is_a_date(f) else text for f, text in zip(told, texts, strict=True)]
@@ -183,12 +191,12 @@ def columns_of(fields: Sequence[Field], way: str, at_warehouse: bool, shows: boo
         texts = [_postgres_text(field) for field in fields]
     else:
         # As text: the driver would make spans and days of some, and say them in its own way.
-        told = [_mysql_text(f) if way == TEXTS else image(f).replace("{c}", _mysql(f)) for f in fields]
+        told = [_mysql_text(f) if way == TEXTS else stored_text(f).replace("{c}", _mysql(f)) for f in fields]
         texts = [f"CAST({text} AS CHAR)" for text in told]
     if not shows:
         return texts
     place = _postgres if at_warehouse else _mysql
-    return [*texts, *(shown(field)[at_warehouse].replace("{c}", place(field)) for field in fields)]
+    return [*texts, *(shown_text(field)[at_warehouse].replace("{c}", place(field)) for field in fields)]
 
 
 def _mysql(field: Field) -> str:
@@ -200,12 +208,12 @@ def _postgres(field: Field) -> str:
 
 
 def _mysql_text(field: Field) -> str:
-    texts = canonical(field)
+    texts = canonical_text(field)
     assert texts is not None, "the caller sees to that"
     return texts[0].replace("{c}", _mysql(field))
 
 
 def _postgres_text(field: Field) -> str:
-    texts = canonical(field)
+    texts = canonical_text(field)
     assert texts is not None, "the caller sees to that"
     return texts[1].replace("{c}", _postgres(field))

@@ -306,9 +306,9 @@ def _type_words(rule: Rule) -> tuple[str, ...]:
     there = {
         f"{type_} on {flavour}": 0 for name in rule.mysql for flavour, type_ in REPLICA_TYPES.get(name, {}).items()
     }
-    replica = "the same" if rule.request else ", ".join(there) or "the same"
+    replica = "the same" if rule.only_on_request else ", ".join(there) or "the same"
     warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
-    name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.request else rule.name
+    name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.only_on_request else rule.name
     return name, warehouse, to_parquet.told(rule.postgres), read, replica, rule.note
 
 

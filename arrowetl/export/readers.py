@@ -29,7 +29,7 @@ from arrowetl.model.result import Coercion
 from arrowetl.planning import evidence, sync_mode, table_plan
 from arrowetl.source.reader import Source
 from arrowetl.state import state_sql
-from arrowetl.types import mapping, to_parquet, to_postgres
+from arrowetl.types import conversion, mapping, postgres_types, to_parquet
 from arrowetl.warehouse.loader import Warehouse
 
 
@@ -118,7 +118,7 @@ class OfMySQL:
             both = " AND ".join(f"({words})" for words in (one.condition, part.condition) if words)
             bounded = replace(one, since=part.since, condition=both)
             read, rows = self._source.extract(planned, bounded)
-            converted, coercions = to_postgres.to_warehouse(planned.name, rows, read.fields, None)
+            converted, coercions = conversion.to_warehouse(planned.name, rows, read.fields, None)
             told += coercions
             columns = zip(converted.columns, read.fields, wanted, strict=True)
             arrays = [to_parquet.from_arrow(column, f.type_postgres, to.type) for column, f, to in columns]
@@ -152,7 +152,7 @@ class OfWarehouse:
             UsageError: it is excluded, or has not what is asked for.
             DataError: its rows are not masked as tables.yml has it.
         """
-        types = {column: mapping.spelled(type_) for column, type_ in self._published[name].columns}
+        types = {column: postgres_types.spelled(type_) for column, type_ in self._published[name].columns}
         origin = self._names.get(name, name)
         mentioned = self._tables_file.of(origin).get("columns", {})
         there = {mapping.postgres_name(column): column for column in mentioned}

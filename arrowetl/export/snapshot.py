@@ -32,7 +32,7 @@ from arrowetl.export import where_clause
 from arrowetl.export.readers import OfMySQL, OfWarehouse, Read, Reader, Request
 from arrowetl.replica.spill import run_directory
 from arrowetl.source.reader import Source
-from arrowetl.types import to_postgres
+from arrowetl.types import conversion
 from arrowetl.warehouse.loader import Warehouse
 
 FORM = 1
@@ -156,7 +156,7 @@ def _write(directory: Path, read: Read) -> list[_Part]:
 
 
 def _entry(read: Read, parts: Sequence[_Part]) -> dict[str, Any]:
-    coerced = to_postgres.merged(read.coercions)
+    coerced = conversion.merged(read.coercions)
     return {
         "rows": sum(part.rows for part in parts),
         "files": [{"name": p.name, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in parts],

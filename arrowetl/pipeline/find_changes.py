@@ -20,7 +20,7 @@ from arrowetl.checksums.groups import Grouped
 from arrowetl.model.plan import LoadKind, Partition, TablePlan
 from arrowetl.model.result import Coercion
 from arrowetl.source.reader import Source
-from arrowetl.types import from_postgres, to_postgres
+from arrowetl.types import conversion, from_postgres
 from arrowetl.warehouse.loader import Warehouse
 from arrowetl.workers.jobs import Job
 
@@ -78,7 +78,7 @@ def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job)
     changed, gone = arrow_diff.lacking(rows, arrow_diff.ordered(at_replica, key), plan.table.primary_key)
     lacks = {"replica": Difference(((read, changed),), gone, read, rows.num_rows, rows.num_rows, rows.nbytes)}
     del at_replica  # one end at a time: so large a part of the table is held twice, not three times
-    wanted, coercions = to_postgres.to_warehouse(plan.name, rows, read.fields, key)
+    wanted, coercions = conversion.to_warehouse(plan.name, rows, read.fields, key)
     there = arrow_diff.ordered(warehouse.rows(read, part), plan.key_postgres[0])
     places, gone = arrow_diff.differing(from_postgres.as_read_back(wanted, read.fields), there, plan.key_postgres)
     lost = _keys(plan, [int(value) for value in gone.column(0).to_pylist()])

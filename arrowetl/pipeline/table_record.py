@@ -19,7 +19,7 @@ from arrowetl.model.result import Changes, Coercion, Outcome, PartitionOutcome, 
 from arrowetl.model.state import AsOf, Reading, Record
 from arrowetl.planning import evidence, sync_mode
 from arrowetl.state.state_sql import Entry
-from arrowetl.types import mapping, to_postgres
+from arrowetl.types import conversion, mapping
 from arrowetl.workers.pool import Shared
 
 
@@ -27,10 +27,10 @@ def coerced(
     plan: TablePlan, carried: Sequence[PartitionOutcome], shared: Shared
 ) -> tuple[tuple[Coercion, ...], dict[str, str]]:
     """What had to be coerced in all partitions together, and the SRID that each column of places is to tell."""
-    found = to_postgres.merged(
+    found = conversion.merged(
         (coercion for part in carried for coercion in part.coercions), shared.remembered.get(plan.name)
     )
-    srids, coercions = to_postgres.srids(found)
+    srids, coercions = conversion.srids(found)
     places = [field for field in plan.fields if mapping.is_a_place(field)]
     return coercions, {field.name_postgres: srids.get(field.column.name, "") for field in places}
 

@@ -15,8 +15,9 @@ from dataclasses import replace
 from itertools import count
 
 from arrowetl import limits
-from arrowetl.model.dialect import GEOMETRIES, INTEGERS
+from arrowetl.model.dialect import INTEGERS
 from arrowetl.model.plan import Column, Partition, Table
+from arrowetl.types.mysql_types import BYTES_OF_TEXT, SHORT_MAX, bytes_max, is_compressed, varies_in_length
 
 Bounds = tuple[int | None, int | None]
 """Of a range of keys: from where on, and up to where; None is open."""
@@ -65,15 +66,12 @@ def counted(table: Table, rows: int) -> Table:
 def _usual_width(column: Column) -> int:
     """Bytes that a value has more or less, where nothing is known of it but its type."""
     declared = re.search(r"\((\d+)", column.column_type)
-    if column.data_type in ("char", "varchar", "binary", "varbinary") and declared:
-        return min(int(declared[1]), _WIDTH_OF_TEXT)
-    return _WIDTH_OF_TEXT if column.data_type.endswith(("text", "blob")) else _WIDTH_OF_NUMBER
+    if not varies_in_length(column):
+        return _WIDTH_OF_NUMBER
+    return min(int(declared[1]), _WIDTH_OF_TEXT) if declared else _WIDTH_OF_TEXT
 
 
 _WIDTH_OF_TEXT, _WIDTH_OF_NUMBER = 64, 8
-
-_HUGE = ("mediumtext", "longtext", "mediumblob", "longblob", "json", *GEOMETRIES)
-_LONG = ("text", "blob")
 
 
 def varies(table: Table) -> bool:
@@ -81,16 +79,16 @@ def varies(table: Table) -> bool:
     Whether some of its rows may be so much wider than the average that as many of them as usual are too many, or the
     average be so wrong.
     """
-    kinds = {column.data_type for column in table.columns}
-    compressed = any("compressed" in column.column_type.lower() for column in table.columns)
-    if not kinds.intersection((*_HUGE, *_LONG)) and not compressed:
+    compressed = any(map(is_compressed, table.columns))
+    if not any(bytes_max(column) > SHORT_MAX for column in table.columns) and not compressed:
         return False
     if compressed or not table.row_bytes:
         return True
     if table.data_bytes <= limits.partition_bytes:
         # 100 MB were estimated to be 352 KB: what stands beside the rows' pages is not in it, nor what came since.
         return table.engine not in _COUNTS_BYTES
-    return bool(kinds.intersection(_HUGE)) or table.row_bytes >= limits.varying_row_bytes
+    is_huge = any(bytes_max(column) > BYTES_OF_TEXT for column in table.columns)
+    return is_huge or table.row_bytes >= limits.varying_row_bytes
 
 
 _COUNTS_BYTES = ("MyISAM", "Aria", "MEMORY", "ARCHIVE")

@@ -25,7 +25,7 @@ from arrowetl.model.plan import (
 )
 from arrowetl.model.result import Coercion
 from arrowetl.planning import partitioning, validation
-from arrowetl.types import mapping, masking
+from arrowetl.types import mapping, masking, postgres_types
 from arrowetl.types.rules import LETTERS
 from arrowetl.types.to_postgres import NO_CHARACTER
 
@@ -222,7 +222,7 @@ def _columns(table: Table, settings: TableSettings) -> list[Column]:
 
 def _standing(published: PublishedTable) -> dict[str, str]:
     """The types at the warehouse, in the spelling of ours."""
-    return {name: mapping.spelled(type_) for name, type_ in published.columns}
+    return {name: postgres_types.spelled(type_) for name, type_ in published.columns}
 
 
 def _adoptable(columns: Iterable[Column], settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
@@ -233,7 +233,7 @@ def _adoptable(columns: Iterable[Column], settings: TableSettings, published: Pu
     for column in columns:
         there = standing.get(mapping.postgres_name(column.name))
         rule = mapping.rule_for(column, there) if there and column.name not in settings.column_types() else None
-        if there and rule and rule.request and rule.adoptable:
+        if there and rule and rule.only_on_request and rule.can_adopt:
             found[column.name] = there
     return found
 
@@ -256,7 +256,7 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
     standing = _standing(published)
     fields = {field.name_postgres: field for field in plan.fields}
     retyped = tuple(f for n, f in fields.items() if n in standing and standing[n] != f.type_postgres)
-    widened = tuple(f for f in retyped if mapping.widens(standing[f.name_postgres], f.type_postgres))
+    widened = tuple(f for f in retyped if postgres_types.widens(standing[f.name_postgres], f.type_postgres))
     bent = [f for f in retyped if f not in widened]
     dropped = tuple(column for column in standing if column not in fields)
     key_stays = plan.key_postgres == published.primary_key and not any(
@@ -311,7 +311,7 @@ def _views_on(published: PublishedTable, columns: Iterable[str]) -> tuple[str, .
 
 def _can_be_kept(field: Field, standing: Mapping[str, str], misfits: Mapping[str, int]) -> bool:
     rule = mapping.rule_for(field.column, standing[field.name_postgres])
-    return rule is not None and rule.request and not misfits.get(field.column.name)
+    return rule is not None and rule.only_on_request and not misfits.get(field.column.name)
 
 
 def _only_there(column: str, fields: Iterable[str]) -> str:

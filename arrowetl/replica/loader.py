@@ -27,7 +27,7 @@ from arrowetl.replica import replica_sql
 from arrowetl.state import fence_sql, load_journal_sql, state_sql
 from arrowetl.state.fence import begin_switch, miscounted, require_own
 from arrowetl.state.load_journal import brought_again
-from arrowetl.types import mapping, to_infile
+from arrowetl.types import conversion, mapping
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
 
@@ -215,7 +215,8 @@ class Replica:
         began = time.monotonic()
         with ExitStack() as held:
             paths = [
-                held.enter_context(self._spilled(partial(to_infile.write, rows, fields))) for rows, fields, _ in loads
+                held.enter_context(self._spilled(partial(conversion.write_infile, rows, fields)))
+                for rows, fields, _ in loads
             ]
             session = held.enter_context(self.pool.session())
             spilled = time.monotonic()
@@ -252,7 +253,7 @@ class Replica:
         name: str,
         path: Path,
     ) -> None:
-        expected = to_infile.unlabelled(rows, fields)
+        expected = conversion.unlabelled(rows, fields)
         # An incremental row may be staged a second time, where it changed once more: REPLACE counts it twice.
         replaces = plan.kind is LoadKind.INCREMENTAL
         statement = replica_sql.load_data(

@@ -28,7 +28,7 @@ from arrowetl.model.state import Reading, Record
 from arrowetl.planning import evidence, partitioning
 from arrowetl.source import catalog, ranges, source_sql
 from arrowetl.source.sample_sql import Probed, probe, probed, stamped
-from arrowetl.types import mapping, masking, to_postgres
+from arrowetl.types import conversion, mapping, masking
 
 
 class Source:
@@ -330,12 +330,12 @@ class Source:
         plan = replace(
             plan, fields=mapping.told_by_bytes(plan.name, plan.fields, self._odd.get(plan.name, frozenset()))
         )
-        table, odd = to_postgres.as_read(plan.name, self._read(plan, part), plan.fields, key)
+        table, odd = conversion.as_read(plan.name, self._read(plan, part), plan.fields, key)
         if odd:
             with self._lock:
                 self._odd[plan.name] = self._odd.get(plan.name, frozenset()) | odd
             plan = replace(plan, fields=mapping.told_by_bytes(plan.name, plan.fields, odd))
-            table, _ = to_postgres.as_read(plan.name, self._read(plan, part), plan.fields, key)
+            table, _ = conversion.as_read(plan.name, self._read(plan, part), plan.fields, key)
         return plan, masking.applied(table, plan.fields, self._mask_key)
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:

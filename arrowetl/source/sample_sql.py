@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from arrowetl import limits
 from arrowetl.model.plan import Column, Table
 from arrowetl.sql import mysql_literal, mysql_name, mysql_table
+from arrowetl.types.mysql_types import varies_in_length
 
 # Before this no stamp was written by a computer: it stands for none, as 0001-01-01 does in OpenDental.
 _FIRST_STAMP = "'1971-01-01'"
@@ -84,10 +85,7 @@ def _sample(database: str, table: Table, left_out: frozenset[str]) -> str:
     most = next((rows for kind, rows in limits.probe_rows if kinds & kind or not kind))
     rows = max(1, min(most, limits.probe_bytes // max(table.row_bytes, 1)) // 2)
     key = table.integer_key
-    long = [
-        c.name for c in table.columns
-        if c.data_type.endswith(("text", "blob", "char", "binary")) and c.name not in left_out
-    ]  # fmt: skip
+    long = [c.name for c in table.columns if varies_in_length(c) and c.name not in left_out]
     width = " + ".join(f"COALESCE(LENGTH({mysql_name(name)}), 0)" for name in long) or "0"
     parts = [f"{mysql_name(key)} AS k" if key else "0 AS k", f"{width} AS w"]
     for number, column in enumerate(times(table, left_out)):

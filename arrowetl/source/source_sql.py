@@ -7,10 +7,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from arrowetl.model.dialect import GEOMETRIES, INTEGERS, Flavour
+from arrowetl.model.dialect import INTEGERS, Flavour
 from arrowetl.model.plan import Column, Field, Partition, Table
 from arrowetl.sql import mysql_literal, mysql_name, mysql_table, within
-from arrowetl.types.mapping import expression, image
+from arrowetl.types.checksum_text import stored_text
+from arrowetl.types.mapping import expression
+from arrowetl.types.mysql_types import is_kept_beside
 
 
 def catalog(database: str) -> Mapping[str, str]:
@@ -126,12 +128,7 @@ def key_after(database: str, table: str, key: str, lower: int | None, rows: int)
 
 def long_bytes(table: Table) -> str:
     """How many bytes a row has of what may be long."""
-    long = [
-        f"COALESCE(LENGTH({mysql_name(c.name)}), 0)"
-        for c in table.columns
-        if c.data_type.endswith(("text", "blob")) or c.data_type in (*GEOMETRIES, "json")
-        or "compressed" in c.column_type.lower()
-    ]  # fmt: skip
+    long = [f"COALESCE(LENGTH({mysql_name(c.name)}), 0)" for c in table.columns if is_kept_beside(c)]
     return " + ".join(long) or str(table.row_bytes)
 
 
@@ -145,7 +142,7 @@ def piece(fields: Sequence[Field], number: int, count: int) -> str:
     A condition that is true of every so many-th row, by what the fields hold: the same rows at source and replica,
     whatever order either has them in.
     """
-    images = [image(field).replace("{c}", mysql_name(field.column.name)) for field in fields]
+    images = [stored_text(field).replace("{c}", mysql_name(field.column.name)) for field in fields]
     said = ", ".join(f"COALESCE({one}, '')" for one in images)
     return f"CRC32(CONCAT_WS('#', {said})) MOD {count} = {number}"
 

@@ -2,7 +2,7 @@
 Rows as the warehouse gives them back, and the source's as it would: to be compared value by value.
 
 Pure Arrow, the partner of `to_postgres`, which made what the warehouse was given.
-How a column is selected there is `schema.read_back`'s choice.
+How a type is selected there is written in its row (`postgres_types`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ import pyarrow as pa
 
 from arrowetl import lazy
 from arrowetl.model.plan import Field
-from arrowetl.types.mapping import is_a_document, read_back
+from arrowetl.types.mapping import is_a_document
+from arrowetl.types.postgres_types import TYPES, bare
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
 else:
     pc = lazy.module("pyarrow.compute")
+
+
+def read_back(field: Field) -> tuple[str, pa.DataType]:
+    """How a field is read from the warehouse to be compared (`{c}` is its quoted name), and the Arrow type of it."""
+    if pa.types.is_decimal(field.arrow):
+        # All of its digits as one number: Arrow would write some as 1E-7.
+        return f"trunc({{c}} * 1{'0' * field.arrow.scale})::text", pa.string()
+    type_ = TYPES[bare(field.type_postgres)]
+    return type_.back, type_.arrow
 
 
 def as_read_back(table: pa.Table, fields: Sequence[Field]) -> pa.Table:

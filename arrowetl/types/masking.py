@@ -20,8 +20,10 @@ from arrowetl import lazy
 from arrowetl.errors import DataExtractionError, EnvironmentError
 from arrowetl.model.connection import MASK_KEY_VARIABLE
 from arrowetl.model.plan import Column, Field
+from arrowetl.types import to_postgres
 from arrowetl.types.mapping import rule_of
-from arrowetl.types.rules import LETTERS, MASKED_TEXT, NULLIFIED, UNSAID, characters
+from arrowetl.types.mysql_types import TYPES, characters
+from arrowetl.types.rules import MASKED_TEXT, NULLIFIED, UNSAID
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -33,7 +35,6 @@ MASKS = ("hash", "nullify", "partial")
 # 128 bits in hexadecimal where there is room, and no fewer than 64.
 _HASH_CHARACTERS, _HASH_CHARACTERS_MIN = 32, 16
 _STARS = "***"
-_DATES = ("date", "datetime", "timestamp")
 
 
 def refused(column: Column, mask: str, key: Sequence[str]) -> str | None:
@@ -48,29 +49,34 @@ def refused(column: Column, mask: str, key: Sequence[str]) -> str | None:
     """
     if column.name in key:
         return "it is of the primary key, by which rows are told apart"
-    is_text, room = column.data_type in LETTERS, characters(column)
+    kind, room = _masked_as(column), characters(column)
     if mask == "hash":
-        if column.data_type == "bigint":
+        if kind == "number":
             return None
-        if not is_text:
+        if kind != "text":
             return "only texts and bigint can be hashed"
         if room is not None and room < _HASH_CHARACTERS_MIN:
             return f"a hash has {_HASH_CHARACTERS_MIN} characters at least, and there is room for {room}"
     if mask == "partial":
-        if column.data_type in _DATES:
+        if kind == "date":
             return None
-        if not is_text:
+        if kind != "text":
             return "only texts and dates can be masked in part"
         if room is not None and room <= len(_STARS):
             return f"{room} characters are too few to show one of them"
     return None
 
 
+def _masked_as(column: Column) -> str:
+    known = TYPES.get(column.data_type)
+    return known.masked_as if known else ""
+
+
 def refused_type(field: Field, mask: str) -> str | None:
     """Why a column that is carried as a type somebody asked for cannot be masked so; None where it can."""
     rule, kind = rule_of(field), field.type_postgres.partition("(")[0]
-    stays_text = field.column.data_type in LETTERS and kind in ("text", "varchar", "char")
-    if mask == "nullify" or not rule.request or stays_text or rule.converts == "datetime":
+    stays_text = _masked_as(field.column) == "text" and kind in ("text", "varchar", "char")
+    if mask == "nullify" or not rule.only_on_request or stays_text or rule.to_postgres is to_postgres.date_and_time:
         return None
     return f"not as {field.type_postgres}; leave out its type, or nullify it"
 
@@ -80,7 +86,7 @@ def masked(field: Field, mask: str) -> Field:
     if mask == "nullify":
         # The replica's column has to take a NULL.
         return replace(field, column=replace(field.column, nullable=True, extra=""), rule=NULLIFIED.name, mask=mask)
-    rule = MASKED_TEXT.name if field.column.data_type in LETTERS else field.rule
+    rule = MASKED_TEXT.name if _masked_as(field.column) == "text" else field.rule
     return replace(field, rule=rule, mask=mask)
 
 
@@ -126,7 +132,7 @@ def mark(key: bytes) -> str:
 
 def _masked(column: pa.ChunkedArray, field: Field, key: bytes) -> pa.ChunkedArray:
     if field.mask == "partial":
-        return _year(column, field) if field.column.data_type in _DATES else _each(column, _first_letter)
+        return _year(column, field) if _masked_as(field.column) == "date" else _each(column, _first_letter)
     if not key:
         raise EnvironmentError(f"{field.column.name} is to be hashed, and {MASK_KEY_VARIABLE} is not set", "set it")
     if field.rule != MASKED_TEXT.name:

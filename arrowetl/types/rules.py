@@ -1,26 +1,40 @@
 """
 The table of type rules: MySQL column → how it is read → Arrow → what the replica's LOAD DATA reads → PostgreSQL column.
 
-Whoever needs to know about types asks `mapping`, which finds a column's rule
-here. The SQL in the rules is proven by the tests' cases; the names in
-`converts` and `prints` are those of `to_postgres` and `to_infile`. Nothing here
-does anything.
+One row a pair of types. What is to be known of MySQL's type alone is in `mysql_types`, of PostgreSQL's in
+`postgres_types`; whoever needs to know about a column asks `mapping`, which finds its rule here. The SQL in the rules
+is proven by the tests' cases. Nothing here does anything.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from arrowetl import limits
 from arrowetl.model.dialect import GEOMETRIES, INTEGERS, Flavour
 from arrowetl.model.plan import Column
+from arrowetl.types import mysql_types
+from arrowetl.types import to_infile as infile
+from arrowetl.types import to_postgres as pg
+from arrowetl.types.mysql_types import characters
+from arrowetl.types.postgres_types import Digits
 
 ArrowOf = Callable[[Column], pa.DataType]
-Asked = tuple[int, ...]
-"""The digits of a type that was asked for: `varchar(100)` → (100,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A value as text, in MySQL's SQL and in PostgreSQL's."""
+
+    canonical: tuple[str, str] | None
+    """The same text for the same value; None where there is none."""
+    shown: tuple[str, str] = ("CAST({c} AS CHAR)", "{c}::text")
+    """For a person's eyes; of long ones the beginning."""
+    may_hold_anything: bool = False
+    """Whether it is a text that somebody wrote: it may be long, and have whatever separates texts from each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +44,7 @@ class Rule:
 
     In its SQL `{c}` stands for the quoted column and `{charset}` for the
     column's character set; in `postgres`, `{p}` and `{s}` for its precision
-    and scale. A rule with `request` is used only where tables.yml, or a
+    and scale. A rule with `only_on_request` is used only where tables.yml, or a
     warehouse that is adopted, asks for that type.
     """
 
@@ -48,21 +62,20 @@ class Rule:
     """How it is read: in a form in which no value makes the driver panic."""
     fallback: str | None = None
     """The rule by which it is read again where it was no text."""
-    converts: str = "cast"
-    """Which of `coerce.CONVERSIONS` makes the warehouse's value."""
-    prints: str = "plain"
-    """Which of `infile.PRINTERS` makes the replica's text."""
+    to_postgres: pg.Conversion = pg.cast
+    """Makes the warehouse's value of what was read, and says what had to change."""
+    to_infile: infile.Printer = infile.as_it_is
+    """Makes the text that the replica reads."""
     load: str = "{v}"
     """What LOAD DATA does with that text."""
-    canonical: tuple[str, str] | None = ("{c}", "{c}::text")
-    """The same text for the same value, in MySQL's SQL and in PostgreSQL's; None where there is none."""
+    texts: Texts = Texts(("{c}", "{c}::text"))
     when: Callable[[Column], bool] = lambda _: True
-    request: bool = False
-    refuses: Callable[[Column, Asked], str | None] = lambda *_: None
+    only_on_request: bool = False
+    refuses: Callable[[Column, Digits], str | None] = lambda *_: None
     """Of a request: the SQL that is true of values it cannot hold; None where it holds all."""
-    adoptable: bool = True
+    can_adopt: bool = True
     """Of a request: whether a column that stands at the warehouse as that type may be kept."""
-    never_empty: bool = False
+    empty_means_truncated: bool = False
     """What is read is empty only where the source had no room to say the value."""
     note: str = ""
 
@@ -112,20 +125,14 @@ def _as_text(column: Column) -> str:
     return "CAST({c} AS BINARY)" if is_short else _LONG_BYTES
 
 
-def characters(column: Column) -> int | None:
-    """How long a char or varchar may be; None of other types."""
-    declared = re.fullmatch(r"(?:var)?char\((\d+)\)", column.column_type)
-    return int(declared[1]) if declared else None
-
-
 def _type_is(text: str) -> Callable[[Column], bool]:
     return lambda column: column.column_type == text
 
 
-def _beyond(type_: str) -> Callable[[Column, Asked], str | None]:
+def _beyond(type_: str) -> Callable[[Column, Digits], str | None]:
     """Integers that a narrower type cannot hold."""
 
-    def refuses(column: Column, asked: Asked) -> str | None:
+    def refuses(column: Column, asked: Digits) -> str | None:
         bits = _BITS_OF.get(column.data_type, 16) + (column.unsigned and column.data_type in _BITS_OF)
         if bits <= _BITS_OF_POSTGRES[type_]:
             return None
@@ -136,7 +143,7 @@ def _beyond(type_: str) -> Callable[[Column, Asked], str | None]:
     return refuses
 
 
-def _longer(column: Column, asked: Asked) -> str | None:
+def _longer(column: Column, asked: Digits) -> str | None:
     declared = characters(column)
     if not asked or (declared is not None and declared <= asked[0]):
         return None
@@ -145,20 +152,24 @@ def _longer(column: Column, asked: Asked) -> str | None:
 
 # TIME_TO_SEC loses the fraction and the sign on MySQL; this is exact on every server, over the whole range.
 _TIME = "TIMESTAMPDIFF(MICROSECOND, '2000-01-01 00:00:00', ADDTIME('2000-01-01 00:00:00', {c}))"
-# The eight IEEE bytes: the text of a double differs between MySQL and MariaDB.
-BITS = (
-    "HEX(REVERSE(SUBSTR(ST_AsBinary(POINT({c}, 0)), 6, 8)))",
-    "upper(encode(float8send({c}::float8), 'hex'))",
-)
 # By way of UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
 _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"
 # Both cost a third of a checksum's time: only where one of the bytes is there of which they could be.
 # What no CAST has room for, beyond max_allowed_packet, may have them.
 _SUSPECT = "IFNULL(LOCATE(X'ED', CAST({c} AS BINARY)) + LOCATE(X'00', CAST({c} AS BINARY)), 1)"
-TEXT = (f"IF({_SUSPECT}, REPLACE({_VALID}, CHAR(0), ''), CONVERT({{c}} USING utf8mb4))", "{c}::text")
+_MOST = limits.shown_characters
+
+
+def _text(mysql: str) -> Texts:
+    return Texts(
+        (mysql, "{c}::text"), (f"LEFT({mysql}, {_MOST})", f"left({{c}}::text, {_MOST})"), may_hold_anything=True
+    )
+
+
+_TEXT = _text(f"IF({_SUSPECT}, REPLACE({_VALID}, CHAR(0), ''), CONVERT({{c}} USING utf8mb4))")
 # In other character sets, halves of pairs are other bytes.
-TOLD_TEXT = (f"REPLACE({_VALID}, CHAR(0), '')", TEXT[1])
-TEXTS = (TEXT, TOLD_TEXT)
+_TOLD_TEXT = _text(f"REPLACE({_VALID}, CHAR(0), '')")
+_NO_TEXT = Texts(None)
 # A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
 _WHOLE = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
 # The column's own bytes, whether the text tells all of them, and the text.
@@ -172,12 +183,22 @@ _STORED = _WHOLE.replace("{x}", "CAST({c} AS BINARY)")
 # A byte that is in no text.
 _LONG_BYTES = _STORED.replace("''", "X'FF'")
 TOLD_BY_BYTES = "text told by its bytes"
-TOLD = r"(?s)^([0-9A-F]*)([=!])(.*)$"
-"""What that gives: the bytes in hexadecimal, `=` or `!`, the text."""
 # Of bytes their digest is text enough: no server's max_allowed_packet is outgrown.
-_BYTES = ("SHA2({c}, 256)", "encode(sha256({c}), 'hex')")
+_BYTES = Texts(
+    ("SHA2({c}, 256)", "encode(sha256({c}), 'hex')"),
+    (f"HEX(LEFT(CAST({{c}} AS BINARY), {_MOST}))", f"upper(encode(substr({{c}}, 1, {_MOST}), 'hex'))"),
+)
+_GEOMETRY = Texts(("SHA2(SUBSTR(CAST({c} AS BINARY), 5), 256)", "encode(sha256({c}), 'hex')"), _BYTES.shown)
+_BIT = Texts(("{c} + 0", "{c}::text"), ("{c} + 0", "{c}::text"))
+_BOOLEAN = Texts(("{c} + 0", "{c}::integer::text"))
+_WHOLE_NUMBER = Texts(("{c} + 0", "{c}::text"))
+# The eight IEEE bytes: the text of a double differs between MySQL and MariaDB.
+_FLOAT = Texts((mysql_types.BITS, "upper(encode(float8send({c}::float8), 'hex'))"), _BIT.shown)
+_ADDRESS = Texts(("{c}", "host({c})"))
 # FROM_DAYS knows no zero, partial or impossible date.
 _REAL_DATE = "IF(FROM_DAYS(TO_DAYS({c})) = DATE({c}) AND YEAR({c}) > 0, {c}, NULL)"
+_DATE = Texts((_REAL_DATE, "{c}::text"))
+_IN_UTC = Texts((_REAL_DATE, "({c} AT TIME ZONE 'UTC')::text"))
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 LETTERS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 """MySQL's types of texts that may be any."""
@@ -196,7 +217,7 @@ REPLICA_TYPES: dict[str, dict[Flavour, str]] = {
     "inet6": {Flavour.MYSQL: "varchar(45) CHARACTER SET ascii"},
 }
 
-RULES: tuple[Rule, ...] = (
+_RULES_BY_DEFAULT = (
     Rule("tinyint, smallint", ("tinyint", "smallint"), "smallint", _integer, unsigned=False),
     Rule("tinyint unsigned", ("tinyint",), "smallint", _integer, unsigned=True),
     Rule("smallint unsigned", ("smallint",), "integer", _integer, unsigned=True),
@@ -205,88 +226,95 @@ RULES: tuple[Rule, ...] = (
     Rule("int unsigned", ("int",), "bigint", _integer, unsigned=True),
     Rule("bigint", ("bigint",), "bigint", _integer, unsigned=False),
     Rule("bigint unsigned", ("bigint",), "numeric(20,0)", _integer, unsigned=True),
-    Rule("year", ("year",), "smallint", pa.int16(), prints="whole", canonical=("{c} + 0", "{c}::text")),
-    Rule("float", ("float",), "real", pa.float32(), prints="float", canonical=BITS, note="bit for bit"),
-    Rule("double", ("double",), "double precision", pa.float64(), canonical=BITS, note="bit for bit"),
-    Rule("decimal", ("decimal",), "numeric({p},{s})", _decimal, prints="decimal",
-         when=_decimal_is_native, note="exact"),
+    Rule("year", ("year",), "smallint", pa.int16(), to_infile=infile.whole, texts=_WHOLE_NUMBER),
+    Rule("float", ("float",), "real", pa.float32(), to_infile=infile.floating, texts=_FLOAT, note="bit for bit"),
+    Rule("double", ("double",), "double precision", pa.float64(), texts=_FLOAT, note="bit for bit"),
+    Rule("decimal", ("decimal",), "numeric({p},{s})", _decimal, to_infile=infile.decimal, when=_decimal_is_native,
+         note="exact"),
     Rule("wide decimal", ("decimal",), "numeric({p},{s})", _decimal, select="CAST({c} AS CHAR)", note="exact"),
-    Rule("date", ("date",), "date", pa.date32(), select="{c} + 0", converts="date", prints="stamp",
-         canonical=(_REAL_DATE, "{c}::text"), note=_ZERO_DATE),
-    Rule("datetime", ("datetime",), "timestamp", pa.timestamp("us"), select="{c} + 0", converts="datetime",
-         prints="stamp", canonical=(_REAL_DATE, "{c}::text"), note=_ZERO_DATE),
-    Rule("timestamp", ("timestamp",), "timestamptz", pa.timestamp("us", "UTC"), select="{c} + 0", converts="datetime",
-         prints="stamp", canonical=(_REAL_DATE, "({c} AT TIME ZONE 'UTC')::text"),
+    Rule("date", ("date",), "date", pa.date32(), select="{c} + 0", to_postgres=pg.date, to_infile=infile.stamp,
+         texts=_DATE, note=_ZERO_DATE),
+    Rule("datetime", ("datetime",), "timestamp", pa.timestamp("us"), select="{c} + 0", to_postgres=pg.date_and_time,
+         to_infile=infile.stamp, texts=_DATE, note=_ZERO_DATE),
+    Rule("timestamp", ("timestamp",), "timestamptz", pa.timestamp("us", "UTC"), select="{c} + 0",
+         to_postgres=pg.date_and_time, to_infile=infile.stamp, texts=_IN_UTC,
          note="read and written in UTC; " + _ZERO_DATE),
-    Rule("time", ("time",), "interval", pa.duration("us"), select=_TIME, prints="time",
+    Rule("time", ("time",), "interval", pa.duration("us"), select=_TIME, to_infile=infile.time_of_day,
          note="-838:59:59.999999 to 838:59:59.999999, exact"),
-    Rule("char, varchar, text", LETTERS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES, converts="text",
-         canonical=TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
-    Rule(TOLD_BY_BYTES, LETTERS, "text", pa.string(), select=_TOLD, never_empty=True, converts="told", prints="told",
-         load="UNHEX({v})", canonical=TOLD_TEXT,
+    Rule("char, varchar, text", LETTERS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES,
+         to_postgres=pg.text, texts=_TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
+    Rule(TOLD_BY_BYTES, LETTERS, "text", pa.string(), select=_TOLD, empty_means_truncated=True,
+         to_postgres=pg.text_told, to_infile=infile.bytes_told, load="UNHEX({v})", texts=_TOLD_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
-    Rule("enum, set", ("enum", "set"), "text", pa.string(), converts="text", canonical=TEXT, when=_is_unicode),
-    Rule("enum, set of other character sets", ("enum", "set"), "text", pa.string(), select=_TOLD, never_empty=True,
-         converts="label", prints="label", canonical=TOLD_TEXT, note="a label that is no text is refused"),
-    Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, never_empty=True, converts="jsonb",
-         canonical=None,
-         note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
-    Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), prints="hex", load="UNHEX({v})", canonical=_BYTES),
-    Rule("bit(1)", ("bit",), "boolean", pa.bool_(), select="CAST({c} AS UNSIGNED)", converts="boolean",
-         load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::integer::text"), when=_type_is("bit(1)")),
+    Rule("enum, set", ("enum", "set"), "text", pa.string(), to_postgres=pg.text, texts=_TEXT, when=_is_unicode),
+    Rule("enum, set of other character sets", ("enum", "set"), "text", pa.string(), select=_TOLD,
+         empty_means_truncated=True, to_postgres=pg.label, to_infile=infile.label, texts=_TOLD_TEXT,
+         note="a label that is no text is refused"),
+    Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, empty_means_truncated=True, to_postgres=pg.jsonb,
+         texts=_NO_TEXT, note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
+    Rule("binary, blob", _BINARY, "bytea", pa.large_binary(), to_infile=infile.in_hex, load="UNHEX({v})",
+         texts=_BYTES),
+    Rule("bit(1)", ("bit",), "boolean", pa.bool_(), select="CAST({c} AS UNSIGNED)", to_postgres=pg.boolean,
+         load="CAST({v} AS UNSIGNED)", texts=replace(_BIT, canonical=_BOOLEAN.canonical), when=_type_is("bit(1)")),
     Rule("bit(64)", ("bit",), "numeric(20,0)", pa.uint64(), select="CAST({c} AS UNSIGNED)",
-         load="CAST({v} AS UNSIGNED)", canonical=("{c} + 0", "{c}::text"), when=_type_is("bit(64)")),
+         load="CAST({v} AS UNSIGNED)", texts=_BIT, when=_type_is("bit(64)")),
     Rule("bit(n)", ("bit",), "bigint", pa.int64(), select="CAST({c} AS UNSIGNED)", load="CAST({v} AS UNSIGNED)",
-         canonical=("{c} + 0", "{c}::text")),
-    Rule("geometry and kin", GEOMETRIES, "bytea", pa.large_binary(), select=_STORED, never_empty=True, converts="wkb",
-         prints="hex", load="UNHEX({v})", canonical=("SHA2(SUBSTR(CAST({c} AS BINARY), 5), 256)", _BYTES[1]),
+         texts=_BIT),
+    Rule("geometry and kin", GEOMETRIES, "bytea", pa.large_binary(), select=_STORED, empty_means_truncated=True,
+         to_postgres=pg.wkb, to_infile=infile.in_hex, load="UNHEX({v})", texts=_GEOMETRY,
          note="WKB, axis order as stored; an SRID goes into the column's comment, several are counted"),
-    Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", prints="hex",
-         load="UNHEX({v})", canonical=_BYTES),
-    Rule("uuid", ("uuid",), "uuid", pa.binary(16), select="CAST({c} AS CHAR)", converts="uuid"),
-    Rule("inet4, inet6", ("inet4", "inet6"), "inet", pa.binary(), select="CAST({c} AS CHAR)", converts="inet",
-         canonical=("{c}", "host({c})")),
-    # What can be asked for. A value that does not fit fails the table, and is told; none is bent.
-    Rule("boolean on request", INTEGERS, "boolean", pa.bool_(), request=True, converts="boolean",
-         canonical=("{c} + 0", "{c}::integer::text"), refuses=lambda *_: "{c} NOT IN (0, 1)", note="of 0 and 1"),
-    *(Rule(f"{type_} on request", (*INTEGERS, "year"), type_, getattr(pa, f"int{bits}")(), request=True,
-           prints="whole", canonical=("{c} + 0", "{c}::text"), refuses=_beyond(type_))
-      for type_, bits in _BITS_OF_POSTGRES.items()),
-    Rule("double precision on request", ("float",), "double precision", pa.float64(), request=True, prints="float",
-         canonical=BITS),
-    Rule("timestamp on request", ("timestamp",), "timestamp", pa.timestamp("us"), request=True, select="{c} + 0",
-         converts="datetime", prints="stamp", canonical=(_REAL_DATE, "{c}::text"), note="UTC; " + _ZERO_DATE),
-    Rule("time on request", ("time",), "time", pa.time64("us"), request=True, select=_TIME, prints="time",
-         converts="time", refuses=lambda *_: "{c} < '00:00:00' OR {c} >= '24:00:00'", note="of one day"),
-    *(Rule(f"{type_}(n) on request", mysql, type_, pa.string(), request=True, select=_as_text, fallback=TOLD_BY_BYTES,
-           converts="text", canonical=TEXT, when=_is_unicode, refuses=_longer, note=note)
-      for type_, mysql, note in _SIZED),
-    *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), request=True, select=_TOLD,
-           never_empty=True, converts="told", prints="told", load="UNHEX({v})", canonical=TOLD_TEXT, refuses=_longer,
-           note=note) for type_, mysql, note in _SIZED),
-    Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), request=True, converts="text",
-         canonical=TEXT, when=_is_unicode, refuses=_longer),
-    Rule("text on request", _HAS_TEXT, "text", pa.string(), request=True, select=_WRITTEN, never_empty=True,
-         canonical=("CAST({c} AS CHAR)", "{c}"), note="as MySQL writes it: zero dates and all"),
-    Rule("bytea on request", LETTERS, "bytea", pa.large_binary(), request=True, select=_TOLD, never_empty=True,
-         converts="bytes", prints="told", load="UNHEX({v})", canonical=_BYTES,
-         note="in the column's own character set: NUL and all"),
-    *(Rule(f"{type_} on request", LETTERS, type_, pa.binary(), request=True, adoptable=False, select=_as_text,
-           converts=type_, canonical=None, when=_is_unicode, note=note)
-      for type_, note in (("jsonb", "as PostgreSQL spells it: of equal keys the last; what is none is refused"),
-                          ("json", "what is none is refused"))),
-    Rule("uuid on request", LETTERS, "uuid", pa.binary(16), request=True, adoptable=False, select="CAST({c} AS CHAR)",
-         converts="uuid", canonical=("{c}", "{c}::text"), when=_has_ascii, note="what is none is refused"),
-    Rule("inet on request", LETTERS, "inet", pa.binary(), request=True, adoptable=False, select="CAST({c} AS CHAR)",
-         converts="inet", canonical=("{c}", "host({c})"), when=_has_ascii, note="what is none is refused"),
+    Rule("vector", ("vector",), "bytea", pa.large_binary(), select="CAST({c} AS BINARY)", to_infile=infile.in_hex,
+         load="UNHEX({v})", texts=_BYTES),
+    Rule("uuid", ("uuid",), "uuid", pa.binary(16), select="CAST({c} AS CHAR)", to_postgres=pg.uuid),
+    Rule("inet4, inet6", ("inet4", "inet6"), "inet", pa.binary(), select="CAST({c} AS CHAR)", to_postgres=pg.inet,
+         texts=_ADDRESS),
 )  # fmt: skip
+
+# What can be asked for. A value that does not fit fails the table, and is told; none is bent.
+_RULES_ON_REQUEST = (
+    Rule("boolean on request", INTEGERS, "boolean", pa.bool_(), to_postgres=pg.boolean, texts=_BOOLEAN,
+         refuses=lambda *_: "{c} NOT IN (0, 1)", note="of 0 and 1"),
+    *(Rule(f"{type_} on request", (*INTEGERS, "year"), type_, getattr(pa, f"int{bits}")(), to_infile=infile.whole,
+           texts=_WHOLE_NUMBER, refuses=_beyond(type_)) for type_, bits in _BITS_OF_POSTGRES.items()),
+    Rule("double precision on request", ("float",), "double precision", pa.float64(), to_infile=infile.floating,
+         texts=_FLOAT),
+    Rule("timestamp on request", ("timestamp",), "timestamp", pa.timestamp("us"), select="{c} + 0",
+         to_postgres=pg.date_and_time, to_infile=infile.stamp, texts=_DATE, note="UTC; " + _ZERO_DATE),
+    Rule("time on request", ("time",), "time", pa.time64("us"), select=_TIME, to_infile=infile.time_of_day,
+         to_postgres=pg.time_of_day, refuses=lambda *_: "{c} < '00:00:00' OR {c} >= '24:00:00'", note="of one day"),
+    *(Rule(f"{type_}(n) on request", mysql, type_, pa.string(), select=_as_text, fallback=TOLD_BY_BYTES,
+           to_postgres=pg.text, texts=_TEXT, when=_is_unicode, refuses=_longer, note=note)
+      for type_, mysql, note in _SIZED),
+    *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), select=_TOLD,
+           empty_means_truncated=True, to_postgres=pg.text_told, to_infile=infile.bytes_told, load="UNHEX({v})",
+           texts=_TOLD_TEXT, refuses=_longer, note=note) for type_, mysql, note in _SIZED),
+    Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), to_postgres=pg.text, texts=_TEXT,
+         when=_is_unicode, refuses=_longer),
+    Rule("text on request", _HAS_TEXT, "text", pa.string(), select=_WRITTEN, empty_means_truncated=True,
+         texts=Texts(("CAST({c} AS CHAR)", "{c}")), note="as MySQL writes it: zero dates and all"),
+    Rule("bytea on request", LETTERS, "bytea", pa.large_binary(), select=_TOLD, empty_means_truncated=True,
+         to_postgres=pg.bytes_told, to_infile=infile.bytes_told, load="UNHEX({v})", texts=_BYTES,
+         note="in the column's own character set: NUL and all"),
+    *(Rule(f"{type_} on request", LETTERS, type_, pa.binary(), can_adopt=False, select=_as_text, to_postgres=convert,
+           texts=_NO_TEXT, when=_is_unicode, note=note)
+      for type_, convert, note in (
+          ("jsonb", pg.jsonb, "as PostgreSQL spells it: of equal keys the last; what is none is refused"),
+          ("json", pg.json_text, "what is none is refused"))),
+    Rule("uuid on request", LETTERS, "uuid", pa.binary(16), can_adopt=False, select="CAST({c} AS CHAR)",
+         to_postgres=pg.uuid, when=_has_ascii, note="what is none is refused"),
+    Rule("inet on request", LETTERS, "inet", pa.binary(), can_adopt=False, select="CAST({c} AS CHAR)",
+         to_postgres=pg.inet, texts=_ADDRESS, when=_has_ascii, note="what is none is refused"),
+)  # fmt: skip
+
+RULES = (*_RULES_BY_DEFAULT, *(replace(rule, only_on_request=True) for rule in _RULES_ON_REQUEST))
+"""The first that fits is a column's."""
 
 # What `mask` makes of columns that tables.yml wants masked; no column has these otherwise.
 UNSAID = b"\xff"
 """What stands for a text that the server had no room to say; a byte that is in none."""
 MASKED_TEXT = Rule(
-    "masked text", (), "text", pa.string(), converts="text",
+    "masked text", (), "text", pa.string(), to_postgres=pg.text,
     select="COALESCE(CAST(CONVERT({c} USING utf8mb4) AS BINARY), IF({c} IS NULL, NULL, X'FF'))",
 )  # fmt: skip
-NULLIFIED = Rule("nullified", (), "", pa.null(), select="CAST(NULL AS CHAR)", converts="nothing")
+NULLIFIED = Rule("nullified", (), "", pa.null(), select="CAST(NULL AS CHAR)", to_postgres=pg.null)
 MASKED = (MASKED_TEXT, NULLIFIED)

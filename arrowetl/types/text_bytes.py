@@ -1,5 +1,5 @@
 """
-Whether a column of text has certain bytes anywhere, which it seldom has.
+Texts as bytes: whether a column of text has certain ones anywhere, which it seldom has; and texts told by theirs.
 
 Pure. All of a column's texts lie behind one another in one buffer: the C
 library looks through it at memory's speed, where a look at each text costs 20
@@ -8,7 +8,24 @@ to 50 ns. `to_postgres` asks for NUL, `to_infile` for what is to be escaped.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
+
+from arrowetl import lazy
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = lazy.module("polars")
+
+TOLD = r"(?s)^([0-9A-F]*)([=!])(.*)$"
+"""A text that was told by its bytes: these in hexadecimal, `=` or `!`, the text."""
+
+
+def series(column: pa.Array | pa.ChunkedArray) -> pl.Series:
+    """A column as polars has it."""
+    return pl.Series(pl.from_arrow(column))
 
 
 def holds(column: pa.ChunkedArray, characters: str) -> bool:

@@ -1,16 +1,15 @@
 """
 What stands in a Parquet file for a value of the warehouse, and what is told of it there.
 
-Pure Arrow. A file opens in DuckDB, polars and pandas with the types of here:
-where Parquet, or one of these, has no type for a value, the table says what
-stands for it. `snapshot` writes the files.
+Pure Arrow. A file opens in DuckDB, polars and pandas with the types of here: where Parquet, or one of these, has no
+type for a value, `postgres_types` says what stands for it. `snapshot` writes the files.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -18,36 +17,13 @@ import pyarrow as pa
 
 from arrowetl import lazy
 from arrowetl.model.plan import Field
-from arrowetl.types.mapping import digits_of
+from arrowetl.types.postgres_types import A_NUMBER, TYPES, bare, digits_of
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
 else:
     pc = lazy.module("pyarrow.compute")
 
-# What no other program's days go back to, or on to, is NULL, and counted; so are numbers that are none.
-_FINITE = "CASE WHEN isfinite({c}) AND {c} >= '0001-01-01' THEN {c} END"
-_BEYOND = dict.fromkeys(("date", "timestamp", "timestamptz"), "NOT (isfinite({c}) AND {c} >= '0001-01-01')")
-_A_NUMBER = "{c}::text ~ '^-?[0-9.]+$'"
-
-# PostgreSQL's type → Parquet's, in Arrow's words; how the warehouse's value is selected (`{c}` is its quoted name); and
-# what is to be known of it.
-_STANDS: Mapping[str, tuple[pa.DataType, str, str]] = {
-    "smallint": (pa.int16(), "{c}", ""),
-    "integer": (pa.int32(), "{c}", ""),
-    "bigint": (pa.int64(), "{c}", ""),
-    "real": (pa.float32(), "{c}", ""),
-    "double precision": (pa.float64(), "{c}", ""),
-    "boolean": (pa.bool_(), "{c}", ""),
-    "date": (pa.date32(), _FINITE, ""),
-    "timestamp": (pa.timestamp("us"), _FINITE, ""),
-    "timestamptz": (pa.timestamp("us", "UTC"), _FINITE, ""),
-    "time": (pa.time64("us"), "{c}", ""),
-    "interval": (pa.int64(), "(extract(epoch FROM {c}) * 1000000)::bigint", "microseconds"),
-    "bytea": (pa.binary(), "{c}", ""),
-    "inet": (pa.string(), "host({c})", ""),
-}
-TEXT: tuple[pa.DataType, str, str] = (pa.string(), "{c}::text", "")
 # DuckDB and polars read no decimal of more digits.
 _DIGITS_MAX = 38
 
@@ -59,12 +35,14 @@ def stands(type_postgres: str) -> tuple[pa.DataType, str, str]:
     >>> stands("numeric(10,2)")[0], stands("numeric(65,30)")[0], stands("jsonb")[0]
     (Decimal128Type(decimal128(10, 2)), DataType(string), DataType(string))
     """
-    name, digits = type_postgres.partition("(")[0], digits_of(type_postgres)
-    if name == "numeric" and len(digits) == 2 and digits[0] <= _DIGITS_MAX:
-        return pa.decimal128(digits[0], digits[1]), f"CASE WHEN {_A_NUMBER} THEN {{c}}::text END", ""
-    if name == "numeric":
-        return (*TEXT[:2], "a decimal number")
-    return _STANDS.get(name, TEXT)
+    type_, digits = TYPES.get(bare(type_postgres), _ANOTHER), digits_of(type_postgres)
+    if type_ is TYPES["numeric"] and len(digits) == 2 and digits[0] <= _DIGITS_MAX:
+        return pa.decimal128(digits[0], digits[1]), f"CASE WHEN {A_NUMBER} THEN {{c}}::text END", ""
+    return type_.file or type_.arrow, type_.file_select or type_.back, type_.unit
+
+
+# Of a view that is nobody's but somebody else's.
+_ANOTHER = TYPES["text"]
 
 
 def told(type_postgres: str) -> str:
@@ -82,10 +60,10 @@ def told(type_postgres: str) -> str:
 
 def beyond(type_postgres: str) -> str | None:
     """SQL that is true of the warehouse's values that no file has; None where there are none."""
-    name = type_postgres.partition("(")[0]
-    if name == "numeric" and "(" in type_postgres:
-        return f"COALESCE(NOT ({_A_NUMBER}), FALSE)"
-    return f"COALESCE({_BEYOND[name]}, FALSE)" if name in _BEYOND else None
+    type_ = TYPES.get(bare(type_postgres), _ANOTHER)
+    if type_ is TYPES["numeric"]:
+        return f"COALESCE(NOT ({A_NUMBER}), FALSE)" if "(" in type_postgres else None
+    return f"COALESCE({type_.file_lacks}, FALSE)" if type_.file_lacks else None
 
 
 def from_arrow(column: pa.ChunkedArray, type_postgres: str, wanted: pa.DataType) -> pa.ChunkedArray:

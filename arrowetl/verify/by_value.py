@@ -19,7 +19,7 @@ from arrowetl.model.plan import Partition, TablePlan
 from arrowetl.model.verdict import Difference
 from arrowetl.pipeline import find_changes
 from arrowetl.source.reader import Source
-from arrowetl.types import from_postgres, to_postgres
+from arrowetl.types import conversion, from_postgres
 from arrowetl.verify.drilldown import Telling
 from arrowetl.warehouse.loader import Warehouse
 
@@ -46,7 +46,7 @@ def compared(
     counts = {"source": rows.num_rows, "replica": at_replica.num_rows}
     number, found = _told("replica", rows, at_replica, read, telling, room)
     del at_replica
-    wanted, _ = to_postgres.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
+    wanted, _ = conversion.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
     there = warehouse.rows(read, part)
     counts["warehouse"] = there.num_rows
     more, others = _told(

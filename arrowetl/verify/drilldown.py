@@ -21,7 +21,7 @@ from arrowetl.checksums import row_checksums
 from arrowetl.model.dialect import INTEGERS
 from arrowetl.model.plan import Field, Partition
 from arrowetl.model.verdict import Difference
-from arrowetl.types.mapping import canonical
+from arrowetl.types.checksum_text import canonical_text
 
 Row = tuple[int, tuple[str | None, ...]]
 """A row's checksum, and the texts of its key."""
@@ -64,7 +64,7 @@ class Telling:
 
     def fields_by(self, way: str) -> list[Field]:
         """The fields that can be compared in a way."""
-        return [field for field in self.fields if way == row_checksums.IMAGES or canonical(field)]
+        return [field for field in self.fields if way == row_checksums.IMAGES or canonical_text(field)]
 
     def named(self, texts: Sequence[str | None]) -> dict[str, Any]:
         return {f.column.name: self._value(f, text) for f, text in zip(self.key, texts, strict=True)}

@@ -20,7 +20,7 @@ from arrowetl.model.state import AsOf, Known, KnownRange, Reading, Record, Stand
 from arrowetl.model.verdict import Ranged, Verdict, equal_sums
 from arrowetl.planning import evidence, sync_mode
 from arrowetl.source.reader import Source
-from arrowetl.types import mapping
+from arrowetl.types import checksum_text
 from arrowetl.verify.drilldown import Asked
 
 
@@ -37,7 +37,11 @@ class Recalled:
 
 def structure(planned: TablePlan) -> str:
     """A digest of what is compared of a table, and how."""
-    said = [[f.column.name, f.rule, f.type_postgres, mapping.canonical(f)] for f in planned.fields if f.is_compared]
+    said = [
+        [f.column.name, f.rule, f.type_postgres, checksum_text.canonical_text(f)]
+        for f in planned.fields
+        if f.is_compared
+    ]
     return hashlib.sha256(json.dumps([said, planned.table.primary_key]).encode()).hexdigest()[:16]
 
 

@@ -27,7 +27,7 @@ from arrowetl.model.verdict import Difference, Ranged, Sum, Verdict
 from arrowetl.planning import partitioning, sync_mode, table_plan
 from arrowetl.source.reader import Source
 from arrowetl.state.ledger import Ledger
-from arrowetl.types import mapping
+from arrowetl.types import checksum_text, mapping
 from arrowetl.verify import by_value, drilldown, since_last
 from arrowetl.verify.drilldown import Asked, Telling
 from arrowetl.verify.since_last import Recalled
@@ -151,7 +151,7 @@ def _altered(planned: TablePlan, ends: Ends) -> list[str]:
 def _naming(planned: TablePlan) -> tuple[Field, ...]:
     """The fields that tell rows apart; none where a part of the key is masked, or no server can say it."""
     key = planned.key_fields
-    return key if all(mapping.canonical(field) for field in key) else ()
+    return key if all(checksum_text.canonical_text(field) for field in key) else ()
 
 
 def _sides(planned: TablePlan, ends: Ends) -> tuple[Asked, Asked, Asked]:

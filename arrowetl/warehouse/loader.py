@@ -24,7 +24,7 @@ from arrowetl.model.result import Changes, Coercion, Recorded, Staged, Taken
 from arrowetl.planning import refusals
 from arrowetl.state import load_journal_sql, state_sql
 from arrowetl.state.load_journal import brought_again
-from arrowetl.types import from_postgres, mapping, to_postgres
+from arrowetl.types import conversion, from_postgres, mapping
 from arrowetl.warehouse import merge, warehouse_sql
 from arrowetl.warehouse.merge import Switch, Together
 
@@ -209,13 +209,13 @@ class Warehouse:
         began, coercions, loads = time.monotonic(), list[Coercion](), list[tuple[str, TablePlan, pa.Table]]()
         for read, rows in pieces:
             if rows.num_rows:
-                converted, found = to_postgres.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
+                converted, found = conversion.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
                 coercions += found
                 loads.append((sql.staging_name(plan.name_postgres, plan.run), read, converted))
         if plan.key_postgres and {c.column for c in coercions if c.became == "NULL"} & set(plan.table.primary_key):
             raise KeyNotHeldError(f"{plan.name}: a primary key becomes NULL")
         if gone is not None and gone.num_rows:
-            keys, _ = to_postgres.to_warehouse(plan.name, gone, plan.key_fields, None)
+            keys, _ = conversion.to_warehouse(plan.name, gone, plan.key_fields, None)
             loads.append((sql.gone_name(plan.name_postgres, plan.run), plan, keys))
         if not loads and not part.token:
             return Taken()

@@ -13,38 +13,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from arrowetl.sql import postgres_literal, postgres_name, postgres_table
+from arrowetl.types.postgres_types import common_type
 
 MARK = "arrowetl fleet: "
 """What the comment of such a view begins with."""
 CLINIC = "clinic"
-
-# A type holds every value of those before it in its row.
-_WIDER = (
-    ("smallint", "integer", "bigint", "numeric"),
-    ("real", "double precision"),
-    ("date", "timestamp without time zone"),
-    ("character", "character varying", "text"),
-    ("json", "jsonb"),
-)
-
-
-def common_type(types: Iterable[str]) -> str:
-    """
-    The type that holds every value of some.
-
-    >>> common_type(["integer", "bigint", "integer"]), common_type(["numeric(5,2)", "integer"])
-    ('bigint', 'numeric')
-    >>> common_type(["date", "integer"]), common_type(["character varying(5)", "character varying(9)"])
-    ('text', 'character varying')
-    """
-    there = list(dict.fromkeys(types))
-    if len(there) == 1:
-        return there[0]
-    bare = {one.partition("(")[0] for one in there}
-    for wider in _WIDER:
-        if bare <= set(wider):
-            return max(bare, key=wider.index)
-    return "text"
 
 
 def columns_of(schemas: Iterable[str], table: str) -> str:

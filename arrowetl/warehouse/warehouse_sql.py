@@ -19,7 +19,8 @@ from arrowetl.sql import (
     postgres_table,
     staging_name,
 )
-from arrowetl.types.mapping import read_back, shortened
+from arrowetl.types.from_postgres import read_back
+from arrowetl.types.mapping import shortened
 from arrowetl.warehouse import union_views_sql
 
 

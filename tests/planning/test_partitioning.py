@@ -161,7 +161,7 @@ def test_bytes_that_are_known_stay() -> None:
     [
         ("bigint(20)", 8), ("date", 8), ("decimal(65,30)", 8), ("char(3)", 3), ("varchar(63)", 63), ("varchar(65)", 64),
         ("varchar(255)", 64), ("binary(16)", 16), ("varbinary(300)", 64), ("text", 64), ("longtext", 64),
-        ("tinyblob", 64), ("longblob", 64), ("json", 8),
+        ("tinyblob", 64), ("longblob", 64), ("json", 64),
     ],
 )  # fmt: skip
 def test_a_width_that_nobody_estimated(type_: str, width: int) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.catalog_values import column, fields
 
-from arrowetl.types import to_infile
+from arrowetl.types import conversion, to_infile
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
     ["", "NULL", "\\N", '"', '""', 'a","b', '",\n', "x\\", "\r\n", "\t", "'", "\0", ",", '"\n"', "😀"]
@@ -23,7 +23,9 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
 
 def written(values: list[Any], type_: str, arrow: pa.DataType) -> str:
     file = io.BytesIO()
-    to_infile.write(pa.table({"c": pa.chunked_array([pa.array(values, arrow)])}), fields(column("c", type_)), file)
+    conversion.write_infile(
+        pa.table({"c": pa.chunked_array([pa.array(values, arrow)])}), fields(column("c", type_)), file
+    )
     return file.getvalue().decode()
 
 
@@ -56,7 +58,7 @@ def test_every_text_comes_back(rows: list[tuple[str | None, str | None]]) -> Non
     columns = fields(column("a", "text"), column("b", "varchar(50)"))
     arrays = [pa.array([row[i] for row in rows], pa.string()) for i in (0, 1)]
     file = io.BytesIO()
-    to_infile.write(pa.table(arrays, names=["a", "b"]), columns, file)
+    conversion.write_infile(pa.table(arrays, names=["a", "b"]), columns, file)
 
     assert read_back(file.getvalue().decode(), 2) == rows
 
@@ -118,14 +120,14 @@ def test_what_was_told_by_its_bytes(type_: str, told: str, text: str) -> None:
     """Texts as their bytes, which LOAD DATA takes for the column's own; labels as they are."""
     file = io.BytesIO()
     table = pa.table({"c": pa.array([told, None], pa.string())})
-    to_infile.write(table, fields(column("c", type_, charset="cp1251")), file)
+    conversion.write_infile(table, fields(column("c", type_, charset="cp1251")), file)
 
     assert file.getvalue().decode() == f"{text}\n\\N\n"
 
 
 def test_rows_are_printed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, no more than so many bytes at once; in order."""
-    monkeypatch.setattr(to_infile.limits, "infile_bytes", 100)
+    monkeypatch.setattr(conversion.limits, "infile_bytes", 100)
     table = pa.table({"a": pa.array(range(1000), pa.int64()), "b": pa.array([f"{n}\t" for n in range(1000)])})
     printed: list[int] = []
 
@@ -135,7 +137,7 @@ def test_rows_are_printed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
             return super().write(some)
 
     file = Counted()
-    to_infile.write(table, fields(column("a", "bigint(20)"), column("b", "varchar(9)")), file)
+    conversion.write_infile(table, fields(column("a", "bigint(20)"), column("b", "varchar(9)")), file)
 
     assert read_back(file.getvalue().decode(), 2) == [(str(n), f"{n}\t") for n in range(1000)]
     assert 1 <= max(printed) <= 100 * 1000 // table.nbytes
@@ -187,7 +189,7 @@ def test_values_of_enums_that_are_no_label(type_: str, charset: str, values: lis
     two = fields(column("n", "int(11)"), column("c", type_, charset=charset))
     table = pa.table({"n": pa.array(range(len(values)), pa.int32()), "c": pa.array(values, pa.string())})
 
-    assert to_infile.unlabelled(table, two) == none
+    assert conversion.unlabelled(table, two) == none
 
 
 @pytest.mark.parametrize("text", ["\\", "\t", "\n", "a\\\t\n\\"])

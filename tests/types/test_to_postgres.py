@@ -19,7 +19,7 @@ from support.catalog_values import column, fields
 
 from arrowetl.errors import DataExtractionError
 from arrowetl.model.result import Coercion
-from arrowetl.types import to_postgres
+from arrowetl.types import conversion
 
 MOMENT = datetime(2024, 1, 2, 3, 4, 5)
 STAMPS = pa.decimal128(38, 10)
@@ -30,7 +30,7 @@ def converted(type_: str, values: list[Any], arrow: pa.DataType, **asked: str) -
     table = pa.table({"c": pa.chunked_array([pa.array(values, arrow)])})
     told = any(isinstance(v, str) and re.match("[0-9A-F]*[=!]", v) for v in values)
     columns = fields(column("c", type_, charset="cp1251" if told else None), **asked)
-    found, coercions = to_postgres.to_warehouse("t", table, columns, None)
+    found, coercions = conversion.to_warehouse("t", table, columns, None)
     return found.column(0).to_pylist(), {coercion.found: coercion.count for coercion in coercions}
 
 
@@ -102,7 +102,7 @@ def test_a_value_that_fits_nothing_tells_no_value() -> None:
 def test_examples_are_told_by_key() -> None:
     """The first three integer keys, however many there are."""
     table = pa.table({"k": [1, 2, 3, 4, 5], "d": [0, 20240101, 0, 0, 0]})
-    _, coercions = to_postgres.to_warehouse("t", table, fields(column("k", "bigint"), column("d", "date")), "k")
+    _, coercions = conversion.to_warehouse("t", table, fields(column("k", "bigint"), column("d", "date")), "k")
 
     assert coercions == (Coercion("d", "zero date", "NULL", 4, (1, 3, 4)),)
 
@@ -111,7 +111,7 @@ def test_coercions_of_several_partitions_are_one() -> None:
     """Counts add up; the examples are the first."""
     parts = [Coercion("d", "zero date", "NULL", 2, (1, 2)), Coercion("d", "zero date", "NULL", 5, (7, 8, 9))]
 
-    assert to_postgres.merged(parts) == (Coercion("d", "zero date", "NULL", 7, (1, 2, 7)),)
+    assert conversion.merged(parts) == (Coercion("d", "zero date", "NULL", 7, (1, 2, 7)),)
 
 
 @given(st.lists(st.datetimes(min_value=datetime(1, 1, 1)), max_size=5))
@@ -137,8 +137,8 @@ def test_what_is_news() -> None:
     """A kind that the last run had not; nothing where there was no last run."""
     old, new = Coercion("d", "zero date", "NULL", 2), Coercion("t", "NUL character", "removed", 1)
 
-    assert [one.news for one in to_postgres.merged([old, new], remembered=[old])] == [False, True]
-    assert [one.news for one in to_postgres.merged([old, new], remembered=None)] == [False, False]
+    assert [one.news for one in conversion.merged([old, new], remembered=[old])] == [False, True]
+    assert [one.news for one in conversion.merged([old, new], remembered=None)] == [False, False]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_what_is_news() -> None:
 )
 def test_spatial_references(found: dict[str, int], comments: dict[str, str], left: dict[str, int]) -> None:
     """One for the whole column is its comment; of several, each is counted."""
-    said, coercions = to_postgres.srids(Coercion("g", kind, "left out", count) for kind, count in found.items())
+    said, coercions = conversion.srids(Coercion("g", kind, "left out", count) for kind, count in found.items())
 
     assert said == comments
     assert {coercion.found: coercion.count for coercion in coercions} == left
@@ -165,7 +165,7 @@ def read(type_: str, values: list[Any], arrow: pa.DataType, charset: str = "utf8
     """A column as it was read, beside a key."""
     table = pa.table({"k": pa.array(range(1, len(values) + 1), pa.int64()), "c": pa.array(values, arrow)})
     two = fields(column("k", "bigint(20)"), column("c", type_, charset=charset))
-    return to_postgres.as_read("t", table, two, key)
+    return conversion.as_read("t", table, two, key)
 
 
 def test_texts_that_came_as_bytes() -> None:
@@ -301,7 +301,7 @@ def test_a_label_that_is_no_text() -> None:
     """The replica's labels are the texts that the catalog told, and would be others."""
     table = pa.table({"c": ["61=a", "98!?", None]})
     with pytest.raises(DataExtractionError) as refusal:
-        to_postgres.to_warehouse("t", table, fields(column("c", "enum('a','?')", charset="cp1251")), None)
+        conversion.to_warehouse("t", table, fields(column("c", "enum('a','?')", charset="cp1251")), None)
 
     assert refusal.value.message == (
         "t.c (enum('a','?')): 1 value whose label is no text in cp1251, which text cannot hold"
@@ -329,7 +329,7 @@ def test_what_is_left_out_of_a_masked_column() -> None:
     """Nothing is left of it, whatever it was."""
     (field,) = fields(column("c", "varchar(9)"))
     masked = replace(field, rule="nullified", arrow=pa.int64())
-    found, coercions = to_postgres.to_warehouse("t", pa.table({"c": ["a", None, "b"]}), [masked], None)
+    found, coercions = conversion.to_warehouse("t", pa.table({"c": ["a", None, "b"]}), [masked], None)
 
     assert found.column(0).to_pylist() == [None, None, None]
     assert found.column(0).type == pa.int64()
@@ -339,7 +339,7 @@ def test_what_is_left_out_of_a_masked_column() -> None:
 def test_the_schema_of_what_is_copied() -> None:
     """Names and types of the warehouse, of several columns, in order."""
     two = fields(column("b", "varchar(9)"), column("xmin", "int(11)"))
-    found, _ = to_postgres.to_warehouse("t", pa.table({"b": ["x"], "xmin": pa.array([1], pa.int32())}), two, None)
+    found, _ = conversion.to_warehouse("t", pa.table({"b": ["x"], "xmin": pa.array([1], pa.int32())}), two, None)
 
     assert found.column_names == ["b", two[1].name_postgres]
     assert found.schema.types == [pa.string(), pa.int32()]
@@ -349,8 +349,8 @@ def test_examples_of_what_there_is_no_key_for() -> None:
     table = pa.table({"k": [1, 2], "d": [0, 0]})
     two = fields(column("k", "bigint"), column("d", "date"))
 
-    assert [one.example_keys for one in to_postgres.to_warehouse("t", table, two, None)[1]] == [()]
-    assert [one.example_keys for one in to_postgres.to_warehouse("t", table, two, "other")[1]] == [()]
+    assert [one.example_keys for one in conversion.to_warehouse("t", table, two, None)[1]] == [()]
+    assert [one.example_keys for one in conversion.to_warehouse("t", table, two, "other")[1]] == [()]
 
 
 def test_coercions_of_several_kinds() -> None:
@@ -362,12 +362,12 @@ def test_coercions_of_several_kinds() -> None:
         Coercion("d", "zero date", "NULL", 3, (2, 3, 4)),
     ]
 
-    assert to_postgres.merged(parts) == (
+    assert conversion.merged(parts) == (
         Coercion("d", "zero date", "NULL", 5, (1, 2, 3)),
         Coercion("d", "partial date", "NULL", 1, (5,)),
         Coercion("e", "zero date", "NULL", 4, ()),
     )
-    assert to_postgres.merged([]) == ()
+    assert conversion.merged([]) == ()
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_coercions_of_several_kinds() -> None:
 )
 def test_what_a_value_became(type_: str, arrow: pa.DataType, values: list[Any], coercion: Coercion) -> None:
     table = pa.table({"k": pa.array(range(1, len(values) + 1)), "c": pa.array(values, arrow)})
-    _, coercions = to_postgres.to_warehouse("t", table, fields(column("k", "bigint"), column("c", type_)), "k")
+    _, coercions = conversion.to_warehouse("t", table, fields(column("k", "bigint"), column("c", type_)), "k")
 
     assert coercions == (coercion,)
 
@@ -390,7 +390,7 @@ def test_what_is_no_character_becomes() -> None:
     table = pa.table({"k": [1, 2], "c": ["80!?", "61=a"]})
     two = fields(column("k", "bigint"), column("c", "varchar(9)", charset="cp1251"))
 
-    assert to_postgres.to_warehouse("t", table, two, "k")[1] == (Coercion("c", "no character", "?", 1, (1,)),)
+    assert conversion.to_warehouse("t", table, two, "k")[1] == (Coercion("c", "no character", "?", 1, (1,)),)
 
 
 def test_what_is_no_document_is_left_to_the_warehouse() -> None:

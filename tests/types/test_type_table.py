@@ -15,14 +15,15 @@ import yaml
 from support.catalog_values import column, fields
 
 from arrowetl.model.plan import Field
-from arrowetl.types import mapping
+from arrowetl.types import checksum_text, mapping
+from arrowetl.types.from_postgres import read_back
 
 FACTS: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "types.yml").read_text())
 _GIVEN = ("type", "charset", "asked")
 ASKED = {
-    "is of letters": mapping.is_of_letters,
-    "is long": mapping.is_long,
-    "may hold a mark": mapping.may_hold_a_mark,
+    "is of letters": checksum_text.needs_its_length,
+    "is long": checksum_text.is_long,
+    "may hold a mark": checksum_text.may_hold_a_mark,
     "is a document": mapping.is_a_document,
     "is read as text": mapping.is_read_as_text,
     "is a date": mapping.is_a_date,
@@ -32,14 +33,14 @@ ASKED = {
 
 
 def facts(field: Field) -> dict[str, Any]:
-    canonical, (read, arrow) = mapping.canonical(field), mapping.read_back(field)
+    canonical, (read, arrow) = checksum_text.canonical_text(field), read_back(field)
     return {
         "rule": field.rule,
         "warehouse": field.type_postgres,
         "reads": mapping.expression(field),
-        "image": mapping.image(field),
+        "image": checksum_text.stored_text(field),
         "canonical": list(canonical) if canonical else None,
-        "shows": list(mapping.shown(field)),
+        "shows": list(checksum_text.shown_text(field)),
         "gives back": [read, str(arrow)],
         "is": [name for name, ask in ASKED.items() if ask(field)],
     }
