@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ from arrowetl import limits, preflight
 from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.errors import ArrowetlError, UsageError
-from arrowetl.model.connection import CATEGORIES, DESTINATIONS, ENDS, EXECUTORS, PUBLISHING, is_executor
+from arrowetl.model.connection import ENDS
 from arrowetl.model.events import Event
 from arrowetl.model.result import Summary
-from arrowetl.model.verdict import Verdict
+from arrowetl.model.run_options import RunOptions, refuse_unknown_destination
+from arrowetl.model.verdict import Verdict, Verified
 from arrowetl.monitoring import status as standing
 from arrowetl.monitoring.status import Status
 from arrowetl.pipeline import plan_run
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from arrowetl import bench as benching
     from arrowetl.analyze import analyze_tables
     from arrowetl.monitoring import run_history
-    from arrowetl.verify import verify_tables
 
 
 class Etl:
@@ -46,39 +46,15 @@ class Etl:
         self.settings = settings
 
     def run(
-        self,
-        tables: Sequence[str] = (),
-        category: str | None = None,
-        all: bool = False,
-        force_full: bool = False,
-        max_workers: int = limits.workers_default,
-        read_from: str = "source",
-        executor: str | None = None,
-        max_source_connections: int | None = None,
-        to: str = "both",
-        strict: bool = False,
-        publish: str = "each",
-        tell: Callable[[Event], None] = lambda event: None,
-        share: Share | None = None,
+        self, tell: Callable[[Event], None] = lambda event: None, share: Share | None = None, **options: Any
     ) -> Summary:
         """
         Carry tables from the source to the replica and the warehouse.
 
         Args:
-            tables: their names; or
-            category: large, medium, small or tiny; or
-            all: every table that tables.yml does not exclude.
-            force_full: read every row, whatever is known of the table.
-            read_from: `replica` fills the warehouse without touching the source.
-            executor: `thread`, `process` or `dask:ADDRESS` of a scheduler: who carries partitions; default what
-                tables.yml chooses.
-            max_source_connections: at once, at most; default what tables.yml chooses.
-            to: `both`, `replica` or `warehouse`: which ends are written.
-            strict: whether what is only flagged, coercions and unsettled reads among it, makes the exit code 1.
-            publish: `each` table when it is ready, or `together`: all in one transaction of the warehouse, when all
-                are staged and compared; with `strict` none where one failed.
             tell: is called, from several threads, with what happens meanwhile.
             share: of the workers, where other runs are at work at the same time.
+            options: as `RunOptions` has them: `all=True`, `tables=["patient"]`, `publish="together"` …
 
         Returns:
             The summary; a table that failed is in it, and does not raise.
@@ -86,12 +62,9 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
-        request = _request(
-            tables, category, all, force_full, max_workers, read_from, executor, max_source_connections, to, strict,
-            publish,
-        )  # fmt: skip
+        asked = _options(options)
         try:
-            summary = running.run(self.settings, request, tell, share)
+            summary = running.run(self.settings, asked, tell, share)
         except ArrowetlError as error:
             running.told_that_it_did_not_begin(self.settings, error)
             raise
@@ -102,14 +75,9 @@ class Etl:
                     summary = replace(summary, warnings=(*summary.warnings, wrong))
         return summary
 
-    def plan(
-        self, tables: Sequence[str] = (), category: str | None = None, all: bool = False, force_full: bool = False,
-        read_from: str = "source", to: str = "both", max_workers: int = limits.workers_default,
-    ) -> plan_run.Planned:  # fmt: skip
-        """What `run` would do with the same arguments; nothing is written anywhere."""
-        return running.dry_run(
-            self.settings, _request(tables, category, all, force_full, max_workers, read_from=read_from, to=to)
-        )
+    def plan(self, **options: Any) -> plan_run.Planned:
+        """What `run` would do with the same options; nothing is written anywhere."""
+        return running.dry_run(self.settings, _options(options))
 
     def analyze(self, output: Path | None = None) -> analyze_tables.Analysis:
         """Write tables.yml from the source's catalog."""
@@ -135,7 +103,7 @@ class Etl:
         changed: bool = False,
         max_workers: int = limits.workers_default,
         tell: Callable[[Verdict], None] = lambda verdict: None,
-    ) -> verify_tables.Verified:
+    ) -> Verified:
         """
         Compare the three ends, table by table.
 
@@ -186,7 +154,15 @@ class Etl:
             raise UsageError(f"no snapshot from {read_from!r}", f"one of: {', '.join(ENDS)}")
         if namespace and read_from != "warehouse":
             raise UsageError("--namespace is the warehouse's", "leave out --from, or --namespace")
-        asked = readers.Request(tuple(tables), directory, tuple(columns), where, since, read_from, namespace)
+        asked = readers.Request(
+            tables=tuple(tables),
+            directory=directory,
+            columns=tuple(columns),
+            where=where,
+            since=since,
+            read_from=read_from,
+            namespace=namespace,
+        )
         return snapshots.snapshot(self.settings, asked)
 
     def bench(
@@ -210,7 +186,7 @@ class Etl:
         from arrowetl import bench as benching
         from arrowetl.config import tables_yml_edit
 
-        _refuse_unknown_end(to)
+        refuse_unknown_destination(to)
         found = benching.bench(self.settings, table, to, seconds, tell)
         if save and found.chosen:
             by_hand = f"add to the overrides of {table}: {found.chosen}"
@@ -237,7 +213,7 @@ class Etl:
         # That there is no key of masks was told above; what else is wrong is to be told with it.
         settings = replace(self.settings, mask_key=self.settings.mask_key or b"nobody's")
         try:
-            planned = running.dry_run(settings, plan_run.Request(all=True), file)
+            planned = running.dry_run(settings, RunOptions(all=True), file)
         except ArrowetlError as error:
             # Where nothing can be planned, that was told above, or is the one thing to tell.
             return problems or [str(error)], []
@@ -290,46 +266,10 @@ class Etl:
         return dbt_sources.dbt_sources(self.settings, path)
 
 
-def _request(
-    tables: Sequence[str], category: str | None, all: bool, force_full: bool,
-    max_workers: int = limits.workers_default, read_from: str = "source", executor: str | None = None,
-    max_source_connections: int | None = None, to: str = "both", strict: bool = False, publish: str = "each",
-) -> plan_run.Request:  # fmt: skip
-    if sum([bool(tables), category is not None, all]) != 1:
-        raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
-    if category is not None and category not in CATEGORIES:
-        raise UsageError(f"no category {category!r}", f"one of: {', '.join(CATEGORIES)}")
-    if read_from not in ("source", "replica"):
-        raise UsageError(f"cannot read from {read_from!r}", "read from the source or from the replica")
-    _refuse_unknown_end(to)
-    if read_from == "replica" and to == "replica":
-        raise UsageError("the replica cannot be written from the replica", "leave out --to, or --from")
-    refuse_unknown_executor(executor)
-    if publish not in PUBLISHING:
-        raise UsageError(f"cannot publish {publish!r}", f"one of: {', '.join(PUBLISHING)}")
-    if publish == "together" and to == "replica":
-        raise UsageError("tables are published together at the warehouse", "leave out --publish, or --to")
-    workers = env.worker_count(max_workers)
-    if max_source_connections is not None and max_source_connections < 1:
-        raise UsageError(f"--max-source-connections must be 1 or more, got {max_source_connections}")
-    return plan_run.Request(
-        tuple(tables), category, all, force_full, read_from, workers, executor, publish, max_source_connections, to,
-        strict,
-    )  # fmt: skip
-
-
-def refuse_unknown_executor(name: str | None) -> None:
-    """
-    Raises:
-        UsageError: it is none of those there are; None is as tables.yml chooses.
-    """
-    if name is not None and not is_executor(name):
-        raise UsageError(f"no executor {name!r}", f"one of: {', '.join(EXECUTORS)}")
-
-
-def _refuse_unknown_end(to: str) -> None:
-    if to not in DESTINATIONS:
-        raise UsageError(f"cannot write to {to!r}", f"one of: {', '.join(DESTINATIONS)}")
+def _options(options: Mapping[str, Any]) -> RunOptions:
+    if unknown := options.keys() - {one.name for one in fields(RunOptions)}:
+        raise TypeError(f"a run has no option {', '.join(sorted(unknown))}")
+    return RunOptions(**options)
 
 
 @contextmanager

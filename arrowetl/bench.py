@@ -25,10 +25,10 @@ from arrowetl.errors import ArrowetlError, DataError
 from arrowetl.model.connection import Choices, Route
 from arrowetl.model.plan import Cutover, Drift, LoadKind, Partition, TablePlan
 from arrowetl.model.result import LEGS, PartitionOutcome
+from arrowetl.model.run_options import RunOptions
 from arrowetl.pipeline import plan_run
 from arrowetl.pipeline import run as running
 from arrowetl.pipeline.load_partition import ends_of, load_rows
-from arrowetl.pipeline.plan_run import Request
 from arrowetl.planning import partitioning
 from arrowetl.planning.pacing import Pace
 from arrowetl.state.ledger import Ledger
@@ -123,11 +123,11 @@ def trials(settings: Settings, table: str, to: str, deadline: float, tell: Calla
         As `bench` does.
     """
     tables_file = read_tables(settings.tables_file, settings.chosen)
-    request = Request(tables=(table,), force_full=True, to=to)
-    with running.route(settings, request, tables_file, "bench") as route, closing(running.ledger_of(route)) as book:
+    options = RunOptions(tables=(table,), force_full=True, to=to)
+    with running.route(settings, options, tables_file, "bench") as route, closing(running.ledger_of(route)) as book:
         _refuse_business_hours(tables_file.choices)
         with book.locks.lock("bench"):
-            plan = _to_be_tried(request, tables_file, route, book)
+            plan = _to_be_tried(options, tables_file, route, book)
             kept = tables_file.tables.keys() | {plan.name}
             for end in servers_of(route).ends:
                 # What a run that was stopped has staged of other tables is not bench's to drop.
@@ -159,7 +159,14 @@ def _tried(at: Trials, to: str) -> Benched:
     best = max(trials, key=lambda one: one.rows_per_second)
     default, recommended = at.compared(begin, _setting(best), first)
     return Benched(
-        at.plan.name, to, at.plan.table.rows, tuple(at.trials), default, recommended, at.index_seconds, tuple(notes)
+        table=at.plan.name,
+        to=to,
+        rows=at.plan.table.rows,
+        trials=tuple(at.trials),
+        default=default,
+        best=recommended,
+        index_seconds=at.index_seconds,
+        notes=tuple(notes),
     )
 
 
@@ -240,13 +247,13 @@ class Trials:
         return servers_of(self._route).source.partitions(plan)
 
 
-def _to_be_tried(request: Request, tables_file: Any, route: Route, book: Ledger) -> TablePlan:
+def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, book: Ledger) -> TablePlan:
     """As if it had never been loaded: what the ends have is left alone."""
-    planned = plan_run.planned(request, tables_file, route, book)
+    planned = plan_run.planned(options, tables_file, route, book)
     for outcome in planned.failed:
         raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
     if not planned.plans:
-        raise DataError(f"{request.tables[0]}: excluded in tables.yml", "take `exclude` out of its overrides")
+        raise DataError(f"{options.tables[0]}: excluded in tables.yml", "take `exclude` out of its overrides")
     one = planned.plans[0]
     # Under a name of its own: that of the published table's key is taken.
     return replace(
@@ -279,9 +286,14 @@ def _trial(pace: Pace, carried: Sequence[PartitionOutcome], seconds: float) -> T
     for outcome in carried:
         legs.update(outcome.seconds)
     return Trial(
-        pace.at_a_time, pace.partition_bytes, len(carried), sum(one.rows for one in carried),
-        sum(one.bytes for one in carried), seconds, {leg: legs[leg] for leg in LEGS if leg in legs},
-    )  # fmt: skip
+        workers=pace.at_a_time,
+        partition_bytes=pace.partition_bytes,
+        partitions=len(carried),
+        rows=sum(one.rows for one in carried),
+        bytes=sum(one.bytes for one in carried),
+        seconds=seconds,
+        legs={leg: legs[leg] for leg in LEGS if leg in legs},
+    )
 
 
 def _setting(trial: Trial) -> Pace:

@@ -195,7 +195,15 @@ def examine(endpoint: Endpoint) -> Examined:
         latency = time.monotonic() - clock
         version, facts, problems = _EXAMINATIONS[endpoint.name](session, endpoint)
         advised = advice(endpoint.name, dict(facts))
-        return Examined(endpoint, version, latency, tuple(facts), tuple(problems), advised, tuple(session.otherwise))
+        return Examined(
+            endpoint=endpoint,
+            version=version,
+            latency_seconds=latency,
+            facts=tuple(facts),
+            problems=tuple(problems),
+            advice=advised,
+            otherwise=tuple(session.otherwise),
+        )
     except ArrowetlError as error:
         return Examined(endpoint, error=error)
     finally:

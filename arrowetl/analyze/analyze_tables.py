@@ -39,7 +39,7 @@ from arrowetl.config.yaml_file import load_yaml
 from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, counted
 from arrowetl.model.connection import Choices, TableSettings
 from arrowetl.model.plan import Table
-from arrowetl.pipeline import plan_run
+from arrowetl.model.run_options import way
 from arrowetl.source.reader import Source
 from arrowetl.source.sample_sql import is_counted
 from arrowetl.state.ledger import TRACKING, Ledger
@@ -153,7 +153,9 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     if was.written_at and not was.known:
         notes.append(f"{path.with_suffix(SCHEMA_SUFFIX)} was not there: what changed since then is not known")
     vanished = tuple(sorted(was.tables.keys() - tables.keys()))
-    return Analysis(path, document, vanished, tuple(found), changelog, tuple(notes))
+    return Analysis(
+        path=path, document=document, vanished=vanished, changes=tuple(found), changelog=changelog, notes=tuple(notes)
+    )
 
 
 def _page(changelog: Mapping[str, Any]) -> str:
@@ -235,7 +237,7 @@ def _took(settings: Settings) -> tuple[Mapping[str, float] | None, list[str]]:
     try:
         preflight.reach(warehouse)
         with closing(Ledger(None, warehouse)) as book:
-            return book.seconds_whole(plan_run.way(plan_run.Request())), []
+            return book.seconds_whole(way()), []
     except ArrowetlError as error:
         return None, [f"how long tables take is told as before: {error.message}"]
 

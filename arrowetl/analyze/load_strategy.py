@@ -75,7 +75,14 @@ def candidates(table: Table, left_out: frozenset[str], found: Probed | None) -> 
     leading = {index.columns[0][0] for index in table.indexes if index.columns}
     stamps = {one.column: one for one in found.stamps} if found else {}
     all_ = [
-        Candidate(c.name, c.column_type, evidence.is_stamped(c), c.name in leading, stamps.get(c.name)) for c in columns
+        Candidate(
+            column=c.name,
+            type=c.column_type,
+            stamped=evidence.is_stamped(c),
+            indexed=c.name in leading,
+            stamps=stamps.get(c.name),
+        )
+        for c in columns
     ]
     return sorted(all_, key=lambda one: (not one.stamped, not one.indexed))
 

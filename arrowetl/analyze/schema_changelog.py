@@ -103,10 +103,15 @@ def _tables(before: Facts, after: Facts) -> Iterator[Change]:
             added.remove(same[0])
             removed.remove(name)
             yield Change(
-                "table_renamed", "breaking", same[0], None, name, same[0],
-                f"carried whole as {same[0]}; {name} stays at both ends as it was",
-                f"raw.{name} is not filled any more: read raw.{same[0]}",
-            )  # fmt: skip
+                kind="table_renamed",
+                severity="breaking",
+                table=same[0],
+                column=None,
+                before=name,
+                after=same[0],
+                next_run=f"carried whole as {same[0]}; {name} stays at both ends as it was",
+                readers=f"raw.{name} is not filled any more: read raw.{same[0]}",
+            )
     for name in added:
         yield Change("table_added", "info", name, next_run="carried whole", readers=f"raw.{name} is new")
     for name in removed:
@@ -120,34 +125,63 @@ def _table(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> I
     old, new = before["columns"], after["columns"]
     for name in new.keys() - old.keys():
         yield Change(
-            "column_added", "info", table, name, None, new[name][0], "added at both ends, as the last one",
-            f"a new column, {new[name][1] or 'of no known type'}; NULL nowhere that the source has a value",
-        )  # fmt: skip
+            kind="column_added",
+            severity="info",
+            table=table,
+            column=name,
+            before=None,
+            after=new[name][0],
+            next_run="added at both ends, as the last one",
+            readers=f"a new column, {new[name][1] or 'of no known type'}; NULL nowhere that the source has a value",
+        )
     for name in old.keys() - new.keys():
         yield Change(
-            "column_removed", "breaking", table, name, old[name][0], None,
-            "dropped at both ends; refused, and nothing of the table carried, while a view names it",
-            "views and models that name it must go without it first",
-        )  # fmt: skip
+            kind="column_removed",
+            severity="breaking",
+            table=table,
+            column=name,
+            before=old[name][0],
+            after=None,
+            next_run="dropped at both ends; refused, and nothing of the table carried, while a view names it",
+            readers="views and models that name it must go without it first",
+        )
     for name in old.keys() & new.keys():
         if old[name] != new[name]:
             yield _retyped(table, name, old[name], new[name])
     if before["key"] != after["key"]:
         was, is_ = (", ".join(facts["key"]) or "none" for facts in (before, after))
         yield Change(
-            "key_changed", "breaking", table, None, was, is_, "all rows are read; the key follows at both ends",
-            "rows may be told apart otherwise than before",
-        )  # fmt: skip
+            kind="key_changed",
+            severity="breaking",
+            table=table,
+            column=None,
+            before=was,
+            after=is_,
+            next_run="all rows are read; the key follows at both ends",
+            readers="rows may be told apart otherwise than before",
+        )
     if before["engine"] != after["engine"]:
         yield Change(
-            "engine_changed", "warning", table, None, before["engine"], after["engine"],
-            "whether it changed is told in another way from then on", "nothing",
-        )  # fmt: skip
+            kind="engine_changed",
+            severity="warning",
+            table=table,
+            column=None,
+            before=before["engine"],
+            after=after["engine"],
+            next_run="whether it changed is told in another way from then on",
+            readers="nothing",
+        )
     if before["strategy"] != after["strategy"]:
         yield Change(
-            "strategy_changed", "info", table, None, before["strategy"], after["strategy"],
-            "as the new strategy has it", "nothing",
-        )  # fmt: skip
+            kind="strategy_changed",
+            severity="info",
+            table=table,
+            column=None,
+            before=before["strategy"],
+            after=after["strategy"],
+            next_run="as the new strategy has it",
+            readers="nothing",
+        )
 
 
 def _retyped(table: str, column: str, before: Sequence[str | None], after: Sequence[str | None]) -> Change:
@@ -161,7 +195,16 @@ def _retyped(table: str, column: str, before: Sequence[str | None], after: Seque
     else:
         severity, readers = "breaking", f"it becomes {raw or 'of no known type'} instead of {raw_was}"
         next_run = "altered at both ends; refused while a view names it, unless `views: rebuild`"
-    return Change("column_retyped", severity, table, column, was, is_, next_run, readers)
+    return Change(
+        kind="column_retyped",
+        severity=severity,
+        table=table,
+        column=column,
+        before=was,
+        after=is_,
+        next_run=next_run,
+        readers=readers,
+    )
 
 
 def are_breaking(changes: Sequence[Change]) -> bool:

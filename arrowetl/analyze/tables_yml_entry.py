@@ -144,7 +144,13 @@ def seen(
     """
     if probed and probed.rows is not None:
         table = replace(table, rows=probed.rows)
-    return Seen(table, probed, tuple(load_strategy.candidates(table, left_out, probed)), seconds, remembers)
+    return Seen(
+        table=table,
+        probed=probed,
+        candidates=tuple(load_strategy.candidates(table, left_out, probed)),
+        seconds=seconds,
+        remembers=remembers,
+    )
 
 
 def document(

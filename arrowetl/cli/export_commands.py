@@ -39,7 +39,9 @@ else:
 @click.command()
 @click.argument("tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...",
                 shell_complete=names_of_tables)  # fmt: skip
-@click.option("--to", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it.")
+@click.option(
+    "--to", "directory", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it."
+)
 @click.option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these.")
 @click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")
 @click.option("--since", default="", metavar="WATERMARK", help="Only rows stamped then or later.")
@@ -50,13 +52,10 @@ else:
 @clinic_option
 @json_option
 @shared
-def snapshot(
-    tables: tuple[str, ...], to: Path, columns: tuple[str, ...], where: str, since: str, read_from: str,
-    namespace: str, as_json: bool,
-) -> None:  # fmt: skip
+def snapshot(as_json: bool, **asked: Any) -> None:
     """Write tables as Parquet files, for analysis elsewhere."""
-    with open_etl(read_from) as etl:
-        found = etl.snapshot(tables, to, columns, where, since, read_from, namespace)
+    with open_etl(asked["read_from"]) as etl:
+        found = etl.snapshot(**asked)
     if as_json:
         show_json({"exit_code": 0, **found})
     else:

@@ -30,7 +30,6 @@ from arrowetl.cli.options import (
     written,
 )
 from arrowetl.cli.screen import Screen
-from arrowetl.config.env import worker_count
 from arrowetl.config.files import DEFAULT_FLEET
 from arrowetl.humanize import count, duration
 from arrowetl.model.connection import DESTINATIONS, EXECUTORS
@@ -123,9 +122,10 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
 def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, as_json: bool) -> None:
     """What a run would do in each clinic; touches nothing."""
     from arrowetl.fleet.fleet_run import together
+    from arrowetl.model.run_options import RunOptions
 
     night = _night(fleet_file, clinics, *servers_used("source", to))
-    found = night.plan({"all": True, "force_full": force_full, "to": to}, limits.workers_default)
+    found = night.plan(RunOptions(all=True, force_full=force_full, to=to))
     code = together(one.exit_code(lambda planned: int(bool(planned.failed))) for one in found)
     if as_json:
         documents = [
@@ -163,22 +163,17 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 @json_option
 @shared
 def run(
-    fleet_file: Path, clinics: tuple[str, ...], max_workers: int | None, executor: str | None, to: str,
-    force_full: bool, strict: bool, publish: str, report_directory: Path | None, unite: bool,
-    as_json: bool,
+    fleet_file: Path, clinics: tuple[str, ...], report_directory: Path | None, unite: bool, as_json: bool,
+    max_workers: int | None, **asked: Any,
 ) -> None:  # fmt: skip
     """Carry all clinics, several at a time."""
-    night = _night(fleet_file, clinics, *servers_used("source", to))
-    asked = {"all": True, "executor": executor, "to": to, "force_full": force_full, "strict": strict,
-             "publish": publish}  # fmt: skip
+    from arrowetl.model.run_options import RunOptions
+
+    night = _night(fleet_file, clinics, *servers_used("source", asked["to"]))
+    workers = night.fleet.max_workers if max_workers is None else max_workers
+    options = RunOptions(all=True, max_workers=workers, **asked)
     told = _Told(Screen(stderr=True))
-    summary = night.run(
-        asked,
-        worker_count(night.fleet.max_workers if max_workers is None else max_workers),
-        unite,
-        told.event,
-        told.ended,
-    )
+    summary = night.run(options, unite, told.event, told.ended)
     if as_json:
         show_json(summary.as_json())
     else:

@@ -270,21 +270,13 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 @clinic_option
 @json_option
 @shared
-def run(
-    all_: bool, tables: tuple[str, ...], category: str | None, max_workers: int, force_full: bool,
-    read_from: str, executor: str | None, to: str, max_source_connections: int | None, strict: bool, publish: str,
-    report_file: Path | None, dry_run: bool, as_json: bool,
-) -> None:  # fmt: skip
+def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Carry tables from the source to the replica and the warehouse."""
-    asked: dict[str, Any] = {
-        "tables": tables, "category": category, "all": all_, "force_full": force_full, "read_from": read_from,
-        "to": to,
-    }  # fmt: skip
     if dry_run and report_file:
         raise click.UsageError("--report is of a run: leave it out, or --dry-run")
-    with open_etl(*servers_used(read_from, to)) as etl:
+    with open_etl(*servers_used(options["read_from"], options["to"])) as etl:
         if dry_run:
-            planned = etl.plan(**asked, max_workers=max_workers)
+            planned = etl.plan(**options)
             if as_json:
                 show_json(render_run.plans_json(planned))
             else:
@@ -295,10 +287,7 @@ def run(
             sys.exit(int(bool(planned.failed)))
         watch = _watch()
         try:
-            summary = etl.run(
-                **asked, max_workers=max_workers, executor=executor, max_source_connections=max_source_connections,
-                strict=strict, publish=publish, tell=watch,
-            )  # fmt: skip
+            summary = etl.run(tell=watch, **options)
         finally:
             watch.close()
         if as_json:
@@ -353,10 +342,10 @@ def bench(table: str, to: str, seconds: float, save: bool, report_file: Path | N
 @json_option
 @shared
 def verify_(
-    all_: bool, tables: tuple[str, ...], deep: bool, changed: bool, repair: bool, show_values: bool, as_json: bool
+    all: bool, tables: tuple[str, ...], deep: bool, changed: bool, repair: bool, show_values: bool, as_json: bool
 ) -> None:
     """Compare source, replica and warehouse by checksums; say which rows and columns differ."""
-    if all_ == bool(tables):
+    if all == bool(tables):
         raise click.UsageError("name tables with --table, or ask for --all")
     with open_etl() as etl:
         found = etl.verify(tables, deep, show_values, repair, changed)

@@ -80,7 +80,7 @@ table_option = click.option(
 )  # fmt: skip
 
 
-all_option = click.option("--all", "all_", is_flag=True, help="Every table that tables.yml does not exclude.")
+all_option = click.option("--all", is_flag=True, help="Every table that tables.yml does not exclude.")
 
 
 clinic_option = click.option(

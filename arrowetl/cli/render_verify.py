@@ -19,8 +19,8 @@ from arrowetl.humanize import count, duration, size
 from arrowetl.model.verdict import Difference, Verdict
 
 if TYPE_CHECKING:
+    from arrowetl.model.verdict import Verified
     from arrowetl.monitoring.status import Status
-    from arrowetl.verify.verify_tables import Verified
 
 
 def verdicts(verified: Verified) -> RenderableType:

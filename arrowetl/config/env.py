@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -129,33 +129,19 @@ def settings_from_environment(
         raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
     values = prefixed(_values(chosen, path, outside, file_wins), prefix)
     problems = unknown_variables(values)
-    patience = {name: _seconds(name, values, problems) for name in PATIENCE}
-    endpoints = {
-        name: endpoint for name in needs if (endpoint := _endpoint(name, values, problems, chosen)) is not None
-    }
-    unheard: list[str] = []
-    for name in wants:
-        if endpoint := _endpoint(name, values, unheard, chosen):
-            endpoints[name] = endpoint
-    connect, silence, retries, retry_seconds = patience.values()
+    connect, silence, retries, retry_seconds = (_seconds(name, values, problems) for name in PATIENCE)
+    # What is missing of a server that is only wanted is no problem.
+    found = {name: _endpoint(name, values, problems if name in needs else [], chosen) for name in (*needs, *wants)}
     endpoints = {
         name: replace(endpoint, connect_seconds=int(connect), silence_seconds=int(silence))
-        for name, endpoint in endpoints.items()
+        for name, endpoint in found.items()
+        if endpoint is not None
     }
     spill = values.get("ARROWETL_SPILL_DIR") or DEFAULT_SPILL_DIRECTORY
-    if not Path(spill).is_dir():
-        problems.append(f"ARROWETL_SPILL_DIR: {spill} is no directory")
     mask_key = values.get(MASK_KEY_VARIABLE, "")
-    if mask_key and len(mask_key) < MASK_KEY_CHARACTERS_MIN:
-        problems.append(
-            f"{MASK_KEY_VARIABLE}: must be {MASK_KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}"
-        )
     address = values.get(WEBHOOK_VARIABLE, "").strip()
-    if address and not is_address(address):
-        problems.append(f"{WEBHOOK_VARIABLE}: must be an address like https://hooks.example.org/…")
     measured = values.get("ARROWETL_METRICS_FILE", "").strip()
-    if measured and not Path(measured).parent.is_dir():
-        problems.append(f"ARROWETL_METRICS_FILE: no directory {Path(measured).parent}")
+    problems += _impossible(spill, mask_key, address, measured)
     if problems:
         raise EnvironmentError(
             f"settings of the {chosen} environment: {counted(problems)}",
@@ -163,9 +149,32 @@ def settings_from_environment(
         )
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
     return Settings(
-        chosen, endpoints, tables_file, Path(spill), mask_key.encode(), logs, address, int(retries), retry_seconds,
-        Path(measured) if measured else None, "", {}, Credentials(chosen, prefix, path.name, file_wins),
-    )  # fmt: skip
+        environment=chosen,
+        endpoints=endpoints,
+        tables_file=tables_file,
+        spill_directory=Path(spill),
+        mask_key=mask_key.encode(),
+        log_directory=logs,
+        webhook=address,
+        retries=int(retries),
+        retry_seconds=retry_seconds,
+        metrics_file=Path(measured) if measured else None,
+        clinic="",
+        chosen={},
+        credentials=Credentials(chosen, prefix, path.name, file_wins),
+    )
+
+
+def _impossible(spill: str, mask_key: str, address: str, measured: str) -> Iterator[str]:
+    """What is wrong with the values of four variables; empty is unset."""
+    if not Path(spill).is_dir():
+        yield f"ARROWETL_SPILL_DIR: {spill} is no directory"
+    if mask_key and len(mask_key) < MASK_KEY_CHARACTERS_MIN:
+        yield f"{MASK_KEY_VARIABLE}: must be {MASK_KEY_CHARACTERS_MIN} characters or more, got {len(mask_key)}"
+    if address and not is_address(address):
+        yield f"{WEBHOOK_VARIABLE}: must be an address like https://hooks.example.org/…"
+    if measured and not Path(measured).parent.is_dir():
+        yield f"ARROWETL_METRICS_FILE: no directory {Path(measured).parent}"
 
 
 _PARTS = ("HOST", "PORT", "DB", "USER", "PASSWORD", "SSL_MODE", "SSL_CA")
@@ -349,7 +358,7 @@ _LISTED = "`arrowetl status` and conf/tables.yml list those there are"
 # --- names of tables ----------------------------------------------------------------------------
 
 
-def chosen_tables(names: tuple[str, ...], known: Any, remedy: str = _LISTED, what: str = "table") -> tuple[str, ...]:
+def chosen_tables(names: Sequence[str], known: Any, remedy: str = _LISTED, what: str = "table") -> Sequence[str]:
     """
     The tables a person named.
 
@@ -368,16 +377,6 @@ def chosen_tables(names: tuple[str, ...], known: Any, remedy: str = _LISTED, wha
             remedy,
         )
     return tuple(dict.fromkeys(names))
-
-
-def worker_count(workers: int) -> int:
-    """
-    Raises:
-        UsageError: fewer than one, or more than a machine can mean.
-    """
-    if not 1 <= workers <= limits.workers_max:
-        raise UsageError(f"--max-workers must be 1 … {limits.workers_max}, got {workers}")
-    return workers
 
 
 def is_address(url: str) -> bool:

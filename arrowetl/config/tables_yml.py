@@ -124,7 +124,7 @@ def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[Tabl
         known = remembered(path) or None
         problems += [] if known else [unknown_columns(path)]
     told = tuple(f"{path}: {note}" for note in notes)
-    found = TablesFile(kept.get("metadata") or {}, tables, choices, known, told)
+    found = TablesFile(metadata=kept.get("metadata") or {}, tables=tables, choices=choices, known=known, notes=told)
     remedy = "correct them; an `overrides:` that is wrong stays so until you do"
     return found, ValidationError(f"{path}: {counted(problems)}", remedy) if problems else None
 

@@ -60,7 +60,13 @@ def mysql(sql_mode: str, statement_seconds: int, writes: bool) -> tuple[Setting,
     return (
         *_everywhere(),
         Setting("sql_mode", f"'{sql_mode}'", "values are changed, or refused, on their way in"),
-        Setting("max_statement_time", str(statement_seconds), _LIMITED, f"{statement_seconds:.6f}", "M!100103"),
+        Setting(
+            name="max_statement_time",
+            value=str(statement_seconds),
+            why=_LIMITED,
+            shown=f"{statement_seconds:.6f}",
+            known_to="M!100103",
+        ),
         Setting("max_execution_time", str(statement_seconds * 1000), _LIMITED, known_to="!50708"),
         *(_of_a_writer() if writes else ()),
     )

@@ -88,7 +88,13 @@ def _tables(
         name_postgres = mapping.postgres_name(name)
         if name_postgres in published:
             columns = {column: types[0] for column, types in seen.get(name, {}).get("columns", {}).items()}
-            yield dbt_document.SourceTable(name, name_postgres, published[name_postgres], chosen.of(name), columns)
+            yield dbt_document.SourceTable(
+                name=name,
+                name_postgres=name_postgres,
+                published=published[name_postgres],
+                settings=chosen.of(name),
+                columns=columns,
+            )
 
 
 def _read(editor: YAML, path: Path | None) -> Any:

@@ -103,11 +103,11 @@ class OfMySQL:
         names = {f.column.name for f in fields}
         wanted = pa.schema([to_parquet.field_of(f.column.name, f.type_postgres, f) for f in fields])
         return Read(
-            wanted,
-            self._pieces(planned, part, wanted, told),
-            told,
-            until,
-            tuple(column.name for column in table.columns if column.name not in names),
+            schema=wanted,
+            pieces=self._pieces(planned, part, wanted, told),
+            coercions=told,
+            until=until,
+            left_out=tuple(column.name for column in table.columns if column.name not in names),
         )
 
     def _pieces(
@@ -181,7 +181,13 @@ class OfWarehouse:
         left_out = tuple(column for column in types if column not in chosen)
         reached = _recorded(self._warehouse, state_sql.watermark_question(namespace, origin))
         overlap = _overlap(columns.get(str(settings.get("primary_incremental_column")), ""))
-        return Read(wanted, pieces, told, reached and _earlier(reached, overlap), left_out)
+        return Read(
+            schema=wanted,
+            pieces=pieces,
+            coercions=told,
+            until=reached and _earlier(reached, overlap),
+            left_out=left_out,
+        )
 
     def _statement(
         self, name: str, columns: Mapping[str, str], chosen: Sequence[str], conditions: Sequence[str]

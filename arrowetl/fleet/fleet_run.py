@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from arrowetl import drivers, limits, sql
-from arrowetl.api import Etl, refuse_unknown_executor
+from arrowetl.api import Etl
 from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.config.fleet_yml import Clinic, Fleet
@@ -29,6 +29,7 @@ from arrowetl.fleet import schema_diff
 from arrowetl.fleet.fleet_settings import Sources, make_database, settings_of, with_what_is_made_later
 from arrowetl.model.events import Event
 from arrowetl.model.result import Failure, Status, Summary
+from arrowetl.model.run_options import RunOptions
 from arrowetl.monitoring.run_history import Told
 from arrowetl.monitoring.status import Status as Standing
 from arrowetl.pipeline.plan_run import Planned
@@ -164,8 +165,7 @@ class Night:
 
     def run(
         self,
-        asked: Mapping[str, Any],
-        max_workers: int,
+        options: RunOptions,
         unite: bool = False,
         tell: Callable[[str, Event], None] = lambda clinic, event: None,
         ended: Callable[[OfClinic[Summary]], None] = lambda one: None,
@@ -174,13 +174,12 @@ class Night:
         Carry all clinics, so many partitions at a time as there are workers, of which each clinic has its share.
 
         Args:
-            asked: what `Etl.run` is asked of each.
+            options: of each clinic's run; its workers are of all together.
             unite: make the views upon all clinics, or bring them up to date.
             tell, ended: are called, from several threads, with what happens in a clinic, and when it has ended.
         """
-        started_at, shares = datetime.now(UTC), _Shares(max_workers)
-        executor = asked.get("executor") or self.fleet.executor
-        refuse_unknown_executor(executor)
+        started_at, shares = datetime.now(UTC), _Shares(options.max_workers)
+        options = replace(options, executor=options.executor or self.fleet.executor)
         sources = Sources()
 
         def carry(clinic: str) -> Summary:
@@ -189,10 +188,9 @@ class Night:
             if "replica" in settings.endpoints:
                 make_database(settings.endpoint("replica"))
             with shares.of(clinic) as share:
-                about = {**asked, "executor": executor, "max_workers": max_workers, "share": share}
-                return Etl(settings).run(**about, tell=partial(tell, clinic))
+                return Etl(settings).run(tell=partial(tell, clinic), share=share, **vars(options))
 
-        found = self._each(carry, max_workers, ended, shares.stop)
+        found = self._each(carry, options.max_workers, ended, shares.stop)
         schemas, warnings = self._schemas([one.clinic for one in found if one.answer])
         views: list[str] = []
         if unite and self.fleet.unite and not shares.stopped and any(one.answer for one in found):
@@ -200,18 +198,21 @@ class Night:
             warnings = [*warnings, *wrong]
         environment = next(iter(self.settings.values())).environment
         return FleetSummary(
-            environment,
-            started_at,
-            datetime.now(UTC),
-            tuple(found),
-            tuple(schema_diff.differing(schemas)),
-            tuple(views),
-            tuple(warnings),
+            environment=environment,
+            started_at=started_at,
+            ended_at=datetime.now(UTC),
+            clinics=tuple(found),
+            differing=tuple(schema_diff.differing(schemas)),
+            united=tuple(views),
+            warnings=tuple(warnings),
         )
 
-    def plan(self, asked: Mapping[str, Any], max_workers: int) -> list[OfClinic[Planned]]:
+    def plan(self, options: RunOptions) -> list[OfClinic[Planned]]:
         """What `run` would do in each clinic."""
-        return self._each(lambda clinic: Etl(with_what_is_made_later(self.settings[clinic])).plan(**asked), max_workers)
+        return self._each(
+            lambda clinic: Etl(with_what_is_made_later(self.settings[clinic])).plan(**vars(options)),
+            options.max_workers,
+        )
 
     def status(self) -> list[OfClinic[Standing]]:
         """What the warehouse has of each clinic."""

@@ -196,9 +196,16 @@ class Route:
             return self
         choices = replace(DEFAULT_CHOICES, source_connections=self.choices.replica_connections)
         return Route(
-            self.run_id, self.replica, None, self.warehouse, None, choices, mask_key=None,
-            jobs_elsewhere=self.jobs_elsewhere, credentials=self.credentials,
-        )  # fmt: skip
+            run_id=self.run_id,
+            source=self.replica,
+            replica=None,
+            warehouse=self.warehouse,
+            spill_directory=None,
+            choices=choices,
+            mask_key=None,
+            jobs_elsewhere=self.jobs_elsewhere,
+            credentials=self.credentials,
+        )
 
 
 def reserved_place(server: str, place: str) -> str:

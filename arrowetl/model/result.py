@@ -289,8 +289,8 @@ class Summary:
     environment: str
     started_at: datetime
     ended_at: datetime
-    outcomes: tuple[Outcome, ...]
-    exit_code: int
+    outcomes: tuple[Outcome, ...] = ()
+    exit_code: int = 0
     connections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Server's name → `opened` and `peak`."""
     warnings: tuple[str, ...] = ()

@@ -6,12 +6,14 @@ Frozen values. `verify` finds them, `report` shows them, `receipt` keeps them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from arrowetl.model.connection import ENDS
+from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Partition
 from arrowetl.model.result import Failure
 from arrowetl.model.state import Reading
@@ -150,4 +152,38 @@ class Verdict:
             "mended": [one.as_json() for one in self.mended],
             "note": self.note or None,
             "error": self.failure and self.failure.as_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What came of comparing many."""
+
+    run_id: str
+    tables: tuple[Verdict, ...]
+    receipt: str | None = None
+    """Digest of the receipt; None where none could be kept."""
+    warnings: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Tables that the ends have, and the source does not show."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, 5 where something differs, 1 where something could not be compared, or is missing."""
+        words = Counter(verdict.verdict for verdict in self.tables)
+        return judge(
+            Facts(
+                tables=len(self.tables), differing=words["differs"], failed=words["failed"], missing=len(self.missing)
+            )
+        ).exit_code
+
+    def as_json(self) -> dict[str, Any]:
+        """The document `verify --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "exit_code": self.exit_code,
+            "tables": [verdict.as_json() for verdict in self.tables],
+            "missing": list(self.missing),
+            "receipt": self.receipt,
+            "warnings": list(self.warnings),
         }

@@ -76,14 +76,31 @@ def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job)
     read, rows, at_replica = both(source, replica, plan, part)
     rows = arrow_diff.ordered(rows, key)
     changed, gone = arrow_diff.lacking(rows, arrow_diff.ordered(at_replica, key), plan.table.primary_key)
-    lacks = {"replica": Difference(((read, changed),), gone, read, rows.num_rows, rows.num_rows, rows.nbytes)}
+    lacks = {
+        "replica": Difference(
+            pieces=((read, changed),),
+            gone=gone,
+            read=read,
+            standing=rows.num_rows,
+            rows_read=rows.num_rows,
+            bytes_read=rows.nbytes,
+        )
+    }
     del at_replica  # one end at a time: so large a part of the table is held twice, not three times
     wanted, coercions = conversion.to_warehouse(plan.name, rows, read.fields, key)
     there = arrow_diff.ordered(warehouse.rows(read, part), plan.key_postgres[0])
     places, gone = arrow_diff.differing(from_postgres.as_read_back(wanted, read.fields), there, plan.key_postgres)
     lost = _keys(plan, [int(value) for value in gone.column(0).to_pylist()])
     pieces = ((read, rows.take(places)),)
-    lacks["warehouse"] = Difference(pieces, lost, read, rows.num_rows, rows.num_rows, rows.nbytes, coercions)
+    lacks["warehouse"] = Difference(
+        pieces=pieces,
+        gone=lost,
+        read=read,
+        standing=rows.num_rows,
+        rows_read=rows.num_rows,
+        bytes_read=rows.nbytes,
+        coercions=coercions,
+    )
     return lacks
 
 
@@ -107,7 +124,14 @@ def both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> t
 def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
     read, rows, at_replica = both(source, replica, plan, part)
     changed, gone = arrow_diff.lacking(rows, at_replica, plan.table.primary_key)
-    return Difference(((read, changed),), gone, read, rows.num_rows, rows.num_rows, rows.nbytes)
+    return Difference(
+        pieces=((read, changed),),
+        gone=gone,
+        read=read,
+        standing=rows.num_rows,
+        rows_read=rows.num_rows,
+        bytes_read=rows.nbytes,
+    )
 
 
 def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference | None:
@@ -132,7 +156,7 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     standing = 0 if most else sum(rows for group, (rows, _) in here.items() if group not in differing)
     said = len(here) * _GROUP_BYTES
     if not differing:
-        return Difference((), _keys(plan, []), plan, standing, 0, said)
+        return Difference(pieces=(), gone=_keys(plan, []), read=plan, standing=standing, rows_read=0, bytes_read=said)
     source_rows = source.row_checksums(grouped, plan.name, among)
     replica_rows = replica.row_checksums(grouped, plan.name, among, staged)
     if staged:
@@ -147,7 +171,12 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     rows_read = sum(rows.num_rows for _, rows in pieces)
     said += len(source_rows) * _ROW_BYTES + sum(rows.nbytes for _, rows in pieces)
     return Difference(
-        tuple(pieces), _keys(plan, gone), plan, standing + len(source_rows) - len(vanished), rows_read, said
+        pieces=tuple(pieces),
+        gone=_keys(plan, gone),
+        read=plan,
+        standing=standing + len(source_rows) - len(vanished),
+        rows_read=rows_read,
+        bytes_read=said,
     )
 
 

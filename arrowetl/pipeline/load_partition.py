@@ -58,15 +58,29 @@ def load_stamped_or_changed(job: Job) -> PartitionOutcome:
 def _rows(job: Job, servers: Servers) -> Read:
     plan, table = servers.source.extract(job.plan, job.part)
     standing = 0 if job.part.since else table.num_rows
-    return Read(plan, ((plan, table),), None, table.num_rows, table.nbytes, standing, "extract")
+    return Read(
+        plan=plan,
+        pieces=((plan, table),),
+        gone=None,
+        rows=table.num_rows,
+        bytes=table.nbytes,
+        standing=standing,
+        step="extract",
+    )
 
 
 def _changes(job: Job, servers: Servers) -> Read:
     replica = servers_of(job.route.from_replica).source
     found = find_changes.difference(servers.source, replica, job.plan, job.part)
     return Read(
-        found.read, found.pieces, found.gone, found.rows_read, found.bytes_read, found.standing, "compare"
-    )  # fmt: skip
+        plan=found.read,
+        pieces=found.pieces,
+        gone=found.gone,
+        rows=found.rows_read,
+        bytes=found.bytes_read,
+        standing=found.standing,
+        step="compare",
+    )
 
 
 def _load(job: Job, read_by: Callable[[Job, Servers], Read]) -> PartitionOutcome:
@@ -85,10 +99,17 @@ def _load(job: Job, read_by: Callable[[Job, Servers], Read]) -> PartitionOutcome
     for one in taken:
         seconds.update(one.seconds)
     return PartitionOutcome(
-        read.rows, read.bytes, sum(table.num_rows for _, table in read.pieces), read.gone.num_rows if read.gone else 0,
-        read.standing, tuple(coercion for one in taken for coercion in one.coercions), os.getpid(),
-        connections_of(job.route), waiting, seconds=seconds,
-    )  # fmt: skip
+        rows=read.rows,
+        bytes=read.bytes,
+        staged=sum(table.num_rows for _, table in read.pieces),
+        gone=read.gone.num_rows if read.gone else 0,
+        standing=read.standing,
+        coercions=tuple(coercion for one in taken for coercion in one.coercions),
+        process=os.getpid(),
+        connections=connections_of(job.route),
+        waiting=waiting,
+        seconds=seconds,
+    )
 
 
 def prove(job: Job) -> PartitionOutcome:
@@ -102,9 +123,16 @@ def prove(job: Job) -> PartitionOutcome:
     staged, gone = (max(getattr(one, what) for one in lacks.values()) for what in ("changed_rows", "gone_rows"))
     found = lacks["replica"]
     return PartitionOutcome(
-        found.rows_read, found.bytes_read, staged, gone, found.standing, lacks["warehouse"].coercions, os.getpid(),
-        connections_of(job.route), seconds=seconds,
-    )  # fmt: skip
+        rows=found.rows_read,
+        bytes=found.bytes_read,
+        staged=staged,
+        gone=gone,
+        standing=found.standing,
+        coercions=lacks["warehouse"].coercions,
+        process=os.getpid(),
+        connections=connections_of(job.route),
+        seconds=seconds,
+    )
 
 
 def compare_whole(job: Job) -> PartitionOutcome:
@@ -113,9 +141,16 @@ def compare_whole(job: Job) -> PartitionOutcome:
     equal, rows, bytes_ = find_changes.whole(source, replica, job.plan, job.part)
     staged, gone = (0, 0) if equal else (rows, 1)
     return PartitionOutcome(
-        rows, bytes_, staged, gone, rows, (), os.getpid(), connections_of(job.route),
+        rows=rows,
+        bytes=bytes_,
+        staged=staged,
+        gone=gone,
+        standing=rows,
+        coercions=(),
+        process=os.getpid(),
+        connections=connections_of(job.route),
         seconds={"compare": time.monotonic() - began},
-    )  # fmt: skip
+    )
 
 
 def ingest(job: Job) -> PartitionOutcome:
@@ -124,7 +159,16 @@ def ingest(job: Job) -> PartitionOutcome:
     with spill.taken(job.rows) as table, at("warehouse"):
         taken = servers_of(job.route).warehouse.take(job.plan, job.part, ((job.plan, table),))
     return PartitionOutcome(
-        0, 0, 0, 0, 0, taken.coercions, os.getpid(), connections_of(job.route), completes=True, seconds=taken.seconds
+        rows=0,
+        bytes=0,
+        staged=0,
+        gone=0,
+        standing=0,
+        coercions=taken.coercions,
+        process=os.getpid(),
+        connections=connections_of(job.route),
+        completes=True,
+        seconds=taken.seconds,
     )
 
 

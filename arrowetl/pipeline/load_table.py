@@ -165,7 +165,7 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
         # They have what they are to have, and are told so.
         ends = tuple(end for end in shared.servers.ends if plan.only in ("", end.name))
     outcome = staged_outcome(plan, carried, coercions, settled, started_at, time.monotonic() - clock, finishing)
-    return Ready(plan, shared, staged, entry, comments, ends, outcome)
+    return Ready(plan=plan, shared=shared, staged=staged, entry=entry, comments=comments, ends=ends, outcome=outcome)
 
 
 def partitions_of(

@@ -8,7 +8,7 @@ here, and `run --dry-run` shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +20,8 @@ from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import Route
 from arrowetl.model.plan import LoadKind, Mode, PublishedTable, Table, TablePlan
 from arrowetl.model.result import Coercion, Failure, Outcome, Status
-from arrowetl.model.state import NO_RECORD, Compared, Record, Standing
+from arrowetl.model.run_options import RunOptions
+from arrowetl.model.state import NO_RECORD, Record, Standing
 from arrowetl.pipeline import replica_state
 from arrowetl.planning import estimate, evidence, refusals, sync_mode, table_plan, validation
 from arrowetl.planning.estimate import Estimate, History
@@ -32,27 +33,6 @@ from arrowetl.state.ledger import Ledger
 from arrowetl.state.receipt_store import Archive
 from arrowetl.types import mapping, masking
 from arrowetl.workers import jobs
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for."""
-
-    tables: tuple[str, ...] = ()
-    category: str | None = None
-    all: bool = False
-    force_full: bool = False
-    read_from: str = "source"
-    max_workers: int = limits.workers_default
-    executor: str | None = None
-    """As tables.yml chooses, where it is None."""
-    publish: str = "each"
-    """One of `route.PUBLISHING`."""
-    max_source_connections: int | None = None
-    to: str = "both"
-    strict: bool = False
-    compared: Mapping[str, Compared] = field(default_factory=dict)
-    """Table → what a comparison found of it just now; only what differs is to be read of these."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +57,18 @@ class Planned:
     """Those of them that were there."""
 
 
-def way(request: Request) -> str:
-    """From where to where a run goes: what was learned on one way says nothing of another."""
-    return f"{request.read_from} to {request.to}"
-
-
-def refuse_unknown_tables(request: Request, source: Source) -> None:
+def refuse_unknown_tables(options: RunOptions, source: Source) -> None:
     """
     Before anything is written anywhere.
 
     Raises:
         UsageError: a table that was named is not there.
     """
-    if request.tables:
-        env.chosen_tables(request.tables, source.catalog())
+    if options.tables:
+        env.chosen_tables(options.tables, source.catalog())
 
 
-def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
+def planned(options: RunOptions, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
     """
     The plans of a run.
 
@@ -101,53 +76,49 @@ def planned(request: Request, tables_file: TablesFile, route: Route, book: Ledge
         UsageError: a table that was named is not there.
         DatabaseError: some server cannot be asked.
     """
-    servers, from_replica = jobs.servers_of(route), request.read_from == "replica"
+    servers, from_replica = jobs.servers_of(route), options.read_from == "replica"
     with ThreadPoolExecutor(1) as beside:
         # 40 ms of 400 tables' second, in which the others have as much to tell.
-        asked = beside.submit(replica_state.shapes_at_replica, servers, from_replica, request.to)
+        asked = beside.submit(replica_state.shapes_at_replica, servers, from_replica, options.to)
         catalog = servers.source.catalog()
         at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
         records, differing = book.records(), Archive(book.warehouse).differing()
         shapes = asked.result()
     folds_names = bool(servers.replica and servers.replica.folds_names)
     standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records, folds_names)
-    replica = jobs.servers_of(route.from_replica).source if servers.replica and request.to != "warehouse" else None
+    replica = jobs.servers_of(route.from_replica).source if servers.replica and options.to != "warehouse" else None
+    pace = book.pace(options.way)
     around = Circumstances(
-        servers.source.place, datetime.now(UTC), request.force_full, request.read_from, tables_file.choices,
-        to=request.to,
+        source=servers.source.place,
+        now=datetime.now(UTC),
+        force_full=options.force_full,
+        read_from=options.read_from,
+        choices=tables_file.choices,
+        to=options.to,
         differing=differing,
-        replica_catalog=replica.catalog() if replica and _may_prove(request, differing) else {},
+        replica_catalog=replica.catalog() if replica and _may_prove(options, differing) else {},
         seen=replica_state.seen(
-            standings, replica_state.by_name(catalog, shapes, folds_names), replica, request.to, not request.force_full
+            standings, replica_state.by_name(catalog, shapes, folds_names), replica, options.to, not options.force_full
         ),
-    )  # fmt: skip
-    pace = book.pace(way(request))
-    found = planned_tables(
-        request,
-        tables_file,
-        catalog,
-        standings,
-        book.remembered(),
-        servers.source.misfits,
-        around,
-        pace,
-        masking.mark(route.mask_key or b""),
-        servers.source.shows_all_columns,
-        folds_names,
+        folds_names=folds_names,
+        partition_bytes=pace.partition_bytes if pace else limits.partition_bytes,
+        mask_mark=masking.mark(route.mask_key or b""),
     )
+    found = planned_tables(options, tables_file, catalog, standings, book.remembered(), servers.source, around)
+    found = replace(found, pace=pace)
     found = _decided_anew(found, tables_file, servers.source, replica, around)
-    found = _estimated(found, sql.run_mark(route.run_id), request.max_workers, book.past(way(request)))
-    if request.read_from == "source":
+    found = _estimated(found, sql.run_mark(route.run_id), options.max_workers, book.past(options.way))
+    if options.read_from == "source":
         gone = missing(records, tables_file, catalog, route.source.namespace)
         found = replace(found, missing=tuple(gone), vanished=tuple(sorted({*gone, *found.vanished})))
         if partly := replica_state.partly_shown(servers.source, [one.name for one in found.plans]):
             words = f"of {', '.join(partly)} this account is shown some columns alone: the others are carried nowhere"
             found = replace(found, warnings=(*found.warnings, words))
     if found.vanished:
-        words = missing_words(request.read_from, found.vanished, len(catalog))
+        words = missing_words(options.read_from, found.vanished, len(catalog))
         found = replace(found, warnings=(*found.warnings, words))
     if not catalog:
-        words = f"the {request.read_from} has no table that this account may read: is it the right database?"
+        words = f"the {options.read_from} has no table that this account may read: is it the right database?"
         found = replace(found, warnings=(*found.warnings, words), shows_nothing=True)
     return found
 
@@ -181,9 +152,9 @@ def _estimated(found: Planned, run: str, workers: int, history: History) -> Plan
     return replace(found, plans=plans, estimate=estimate.of_run(plans, workers, history))
 
 
-def _may_prove(request: Request, differing: Collection[str]) -> bool:
+def _may_prove(options: RunOptions, differing: Collection[str]) -> bool:
     """Whether every row of tables is to be read that may be equal at all ends."""
-    return (request.force_full or bool(differing)) and request.read_from == "source" and request.to == "both"
+    return (options.force_full or bool(differing)) and options.read_from == "source" and options.to == "both"
 
 
 def standings_of(
@@ -283,60 +254,53 @@ def _would_rather_know(one: TablePlan, around: Circumstances) -> bool:
 
 
 def planned_tables(
-    request: Request,
+    options: RunOptions,
     tables_file: TablesFile,
     catalog: Mapping[str, Table],
     standings: Mapping[str, Standing],
     remembered: Mapping[str, tuple[Coercion, ...]],
-    misfits: Callable[[Table, Mapping[str, str]], dict[str, int]],
+    source: Source,
     around: Circumstances,
-    pace: Pace | None = None,
-    mask_mark: str = "",
-    shows_all: Callable[[str], bool] = lambda table: True,
-    folds_names: bool = False,
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
 
-    Args:
-        shows_all: asks the source whether it shows all columns of a table to this account.
-        misfits: asks the source how many values of a table's columns some conditions are true of.
-        mask_mark: by which another key of masks will be noticed.
-
     Raises:
         UsageError: a table that was named is not there.
     """
-    if request.read_from == "replica":
+    if options.read_from == "replica":
         catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
     unlisted, vanished = table_plan.unlisted(catalog, tables_file.tables)
     warnings = _warnings(catalog, tables_file, unlisted)
     missed = [name for name in vanished if not tables_file.of(name).excluded]
     held_back = [name for name in vanished if tables_file.of(name).excluded or tables_file.of(name).get("columns")]
-    chosen = env.chosen_tables(request.tables, catalog) if request.tables else tuple(catalog)
-    plans, failed, bytes_ = [], [], pace.partition_bytes if pace else limits.partition_bytes
+    chosen = env.chosen_tables(options.tables, catalog) if options.tables else tuple(catalog)
+    plans, failed = [], []
     for name in chosen:
         settings = tables_file.of_table(catalog[name])
-        if request.read_from == "replica":
+        if options.read_from == "replica":
             settings = table_plan.without_absent(settings, catalog[name], standings[name].published)
         if settings.excluded:
-            if request.tables:
+            if options.tables:
                 warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in tables.yml"]
             continue
         category = settings.get("performance_category") or table_plan.category_of(catalog[name].rows)
-        if request.category and category != request.category:
+        if options.category and category != options.category:
             continue
         try:
             refusals.refuse_ours(name, ledger.TRACKING)
-            if folds_names:
+            if around.folds_names:
                 refusals.refuse_folded(name, catalog)
             refusals.refuse_other_spelling(name, held_back)
-            if validation.unknown_columns(catalog[name], settings) and not shows_all(name):
+            if validation.unknown_columns(catalog[name], settings) and not source.shows_all_columns(name):
                 catalog = {**catalog, name: replace(catalog[name], hides_columns=True)}
             there, known = standings[name].published, remembered.get(name)
             doubts = table_plan.doubts(catalog[name], settings, there) if known is None else {}
-            counts = misfits(catalog[name], doubts) if doubts else {}
-            one = table_plan.table_plan(catalog[name], settings, there, known, counts, bytes_, mask_mark)
-            if (hidden := table_plan.not_shown(one, settings)) and not shows_all(name):
+            counts = source.misfits(catalog[name], doubts) if doubts else {}
+            one = table_plan.table_plan(
+                catalog[name], settings, there, known, counts, around.partition_bytes, around.mask_mark
+            )
+            if (hidden := table_plan.not_shown(one, settings)) and not source.shows_all_columns(name):
                 raise hidden
             as_of = standings[name].warehouse.as_of
             if as_of and as_of.without_key and as_of.structure == sync_mode.structure(one) and one.key_postgres:
@@ -345,7 +309,14 @@ def planned_tables(
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))
     ordered = tuple(table_plan.ordered(plans))
-    return Planned(ordered, tuple(failed), tuple(warnings), standings, remembered, pace, vanished=tuple(missed))
+    return Planned(
+        plans=ordered,
+        failed=tuple(failed),
+        warnings=tuple(warnings),
+        standings=standings,
+        remembered=remembered,
+        vanished=tuple(missed),
+    )
 
 
 def _warnings(catalog: Mapping[str, Table], tables_file: TablesFile, unlisted: Sequence[str]) -> list[str]:

@@ -44,4 +44,16 @@ def held(plan: TablePlan, ends: Sequence[End], source: Source, replica: Source) 
 
 def outcomes(found: Sequence[Held]) -> list[PartitionOutcome]:
     """Partitions that need not be carried, as if they had been; nothing was read for them."""
-    return [PartitionOutcome(0, 0, part.rows, 0, part.rows, coerced, os.getpid(), ()) for part, coerced in found]
+    return [
+        PartitionOutcome(
+            rows=0,
+            bytes=0,
+            staged=part.rows,
+            gone=0,
+            standing=part.rows,
+            coercions=coerced,
+            process=os.getpid(),
+            connections=(),
+        )
+        for part, coerced in found
+    ]

@@ -26,12 +26,13 @@ from arrowetl.model.events import Event, RunEnded, RunPlanned, Step, StepBegan, 
 from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Mode, TablePlan
 from arrowetl.model.result import ConnectionCount, Flag, Outcome, Published, Status, Summary
+from arrowetl.model.run_options import RunOptions
 from arrowetl.model.state import Standing
 from arrowetl.monitoring import flags, webhook
 from arrowetl.pipeline import plan_run
 from arrowetl.pipeline.load_table import stage_table
 from arrowetl.pipeline.load_tables import Night, carry_tables, needs_nothing, skipped
-from arrowetl.pipeline.plan_run import Planned, Request, refuse_unknown_tables, way
+from arrowetl.pipeline.plan_run import Planned, refuse_unknown_tables
 from arrowetl.pipeline.publish_together import publish
 from arrowetl.pipeline.retry import Retries
 from arrowetl.planning import estimate
@@ -45,7 +46,7 @@ from arrowetl.workers.jobs import Servers
 from arrowetl.workers.pool import Share, Shared, Workers
 
 
-def run(settings: Settings, request: Request, tell: Callable[[Event], None], share: Share | None = None) -> Summary:
+def run(settings: Settings, options: RunOptions, tell: Callable[[Event], None], share: Share | None = None) -> Summary:
     """
     Carry the tables asked for.
 
@@ -60,15 +61,15 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
     tables_file = read_tables(settings.tables_file, settings.chosen)
     with ExitStack() as held:
         tell(StepBegan(Step.REACH))
-        way_there = held.enter_context(route(settings, request, tables_file, run_id))
+        way_there = held.enter_context(route(settings, options, tables_file, run_id))
         servers = jobs.servers_of(way_there)
         book = ledger_of(way_there)
         held.callback(book.close)
         tell(StepBegan(Step.LOCK))
-        held.enter_context(_alone(request, servers, book, run_id))
+        held.enter_context(_alone(options, servers, book, run_id))
         tell(StepBegan(Step.PLAN))
-        planned = plan_run.planned(request, tables_file, way_there, book)
-        hands = Workers.of(way_there, request.max_workers, planned.pace, share)
+        planned = plan_run.planned(options, tables_file, way_there, book)
+        hands = Workers.of(way_there, options.max_workers, planned.pace, share)
         held.callback(hands.close)
         if not settings.chosen:
             _adopt(settings.tables_file, planned.plans)
@@ -76,36 +77,33 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
         _prepare(planned, servers, book)
         book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
         tell(RunPlanned(planned.plans, run_id))
-        unplanned, current = _ended_at_once(planned, book, run_id, started_at, request.read_from == "source")
+        unplanned, current = _ended_at_once(planned, book, run_id, started_at, options.read_from == "source")
         for outcome in (*unplanned, *current):
             tell(TableEnded(outcome))
-        shared = Shared(way_there, servers, book, planned.standings, planned.remembered, hands, tell, request.compared)
+        shared = Shared(
+            route=way_there,
+            servers=servers,
+            ledger=book,
+            standings=planned.standings,
+            remembered=planned.remembered,
+            workers=hands,
+            tell=tell,
+            compared=options.compared,
+        )
         work = tuple(plan for plan in planned.plans if not needs_nothing(plan))
-
-        def planned_again(name: str) -> Planned:
-            only = replace(request, tables=(name,), category=None, all=False)
-            return plan_run.planned(only, tables_file, way_there, book)
-
-        night = Night(shared, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
-        outcomes, published = _carried(work, night, request, [outcome.table for outcome in unplanned])
+        night = _night(shared, tables_file, settings, options)
+        outcomes, published = _carried(work, night, options, [outcome.table for outcome in unplanned])
         connections = chain(jobs.connections_of(way_there), book.connections(), *hands.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*unplanned, *current, *outcomes)]
-        summary = _summary(
-            settings,
-            request,
-            run_id,
-            started_at,
-            everything,
-            planned,
-            _together(connections),
-            _left_behind(planned, everything, tables_file),
-            hands.stopping.is_set(),
-        )
-        summary = replace(summary, warnings=(*summary.warnings, *hands.warnings), published=published)
+        interrupted, now = hands.stopping.is_set(), datetime.now(UTC)
+        begun = Summary(run_id, settings.environment, started_at, now, interrupted=interrupted)
+        summary = _judged(begun, planned, options, everything, _left_behind(planned, everything, tables_file))
+        warnings = (*summary.warnings, *hands.warnings)
+        summary = replace(summary, warnings=warnings, connections=_together(connections), published=published)
         tell(StepBegan(Step.RECORD))
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
-            book.end(summary, hands.learned, way(request), _makespan(work, outcomes, request.max_workers))
+            book.end(summary, hands.learned, options.way, _makespan(work, outcomes, options.max_workers))
         tell(StepBegan(Step.SIGN))
         summary = _signed(summary, book, way_there)
     tell(StepBegan(Step.TELL))
@@ -114,11 +112,19 @@ def run(settings: Settings, request: Request, tell: Callable[[Event], None], sha
     return summary
 
 
+def _night(shared: Shared, tables_file: TablesFile, settings: Settings, options: RunOptions) -> Night:
+    def planned_again(name: str) -> Planned:
+        only = replace(options, tables=(name,), category=None, all=False)
+        return plan_run.planned(only, tables_file, shared.route, shared.ledger)
+
+    return Night(shared, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
+
+
 @contextmanager
-def _alone(request: Request, servers: Servers, book: Ledger, run_id: str) -> Iterator[None]:
+def _alone(options: RunOptions, servers: Servers, book: Ledger, run_id: str) -> Iterator[None]:
     """With the run's locks, and alone in switching tables: before anything is read that another run may change."""
     with book.locks.lock(run_id):
-        refuse_unknown_tables(request, servers.source)
+        refuse_unknown_tables(options, servers.source)
         book.open()
         book.locks.take(run_id)
         yield
@@ -134,18 +140,18 @@ def _prepare(planned: Planned, servers: Servers, book: Ledger) -> None:
 
 
 def _carried(
-    work: Sequence[TablePlan], night: Night, request: Request, unplanned: Sequence[str]
+    work: Sequence[TablePlan], night: Night, options: RunOptions, unplanned: Sequence[str]
 ) -> tuple[list[Outcome], Published | None]:
     """What came of all tables that something was to be done with; and what was published together, if that was."""
     tell = night.shared.tell
     tell(StepBegan(Step.CARRY))
-    if request.publish == "each":
-        carried = carry_tables(work, night, request.max_workers)
+    if options.publish == "each":
+        carried = carry_tables(work, night, options.max_workers)
         return [one for one in carried if isinstance(one, Outcome)], None
     staging = replace(night, carry=stage_table)
-    staged = carry_tables(work, staging, request.max_workers)
+    staged = carry_tables(work, staging, options.max_workers)
     tell(StepBegan(Step.PUBLISH))
-    return publish(staged, staging, request.max_workers, request.strict, unplanned)
+    return publish(staged, staging, options.max_workers, options.strict, unplanned)
 
 
 def _ended_at_once(
@@ -225,7 +231,7 @@ def told_that_it_did_not_begin(settings: Settings, error: ArrowetlError) -> None
         webhook.post(settings.webhook, {**about, "exit_code": error.exit_code, "alerts": [alert]})
 
 
-def dry_run(settings: Settings, request: Request, examined: TablesFile | None = None) -> Planned:
+def dry_run(settings: Settings, options: RunOptions, examined: TablesFile | None = None) -> Planned:
     """
     What `run` would do; nothing is written anywhere.
 
@@ -234,10 +240,10 @@ def dry_run(settings: Settings, request: Request, examined: TablesFile | None = 
     """
     tables_file = examined or read_tables(settings.tables_file, settings.chosen)
     with (
-        route(settings, request, tables_file, "dry run", writes=examined is None) as there,
+        route(settings, options, tables_file, "dry run", writes=examined is None) as there,
         closing(ledger_of(there)) as book,
     ):
-        return plan_run.planned(request, tables_file, there, book)
+        return plan_run.planned(options, tables_file, there, book)
 
 
 def ledger_of(route: Route) -> Ledger:
@@ -249,7 +255,7 @@ def ledger_of(route: Route) -> Ledger:
 
 @contextmanager
 def route(
-    settings: Settings, request: Request, tables_file: TablesFile, run_id: str, writes: bool = True
+    settings: Settings, options: RunOptions, tables_file: TablesFile, run_id: str, writes: bool = True
 ) -> Iterator[Route]:
     """
     The way from server to server, for as long as it is used.
@@ -260,9 +266,9 @@ def route(
     Raises:
         ConfigurationError, DatabaseError: some server cannot be reached, or is not one to write to; nothing was done.
     """
-    read, warehouse = settings.endpoint(request.read_from), settings.endpoint("warehouse")
-    has_replica = request.read_from == "source" and request.to != "warehouse"
-    if request.read_from == "source" and (hashed := tables_file.hashed()):
+    read, warehouse = settings.endpoint(options.read_from), settings.endpoint("warehouse")
+    has_replica = options.read_from == "source" and options.to != "warehouse"
+    if options.read_from == "source" and (hashed := tables_file.hashed()):
         env.require_mask_key(settings, hashed)
     replica = settings.endpoint("replica") if has_replica else None
     preflight.reach(*(endpoint for endpoint in (read, replica, warehouse) if endpoint))
@@ -274,16 +280,24 @@ def route(
                 preflight.require_a_writable_replica(replica)
             spills = held.enter_context(run_directory(settings.spill_directory))
         choices = tables_file.choices
-        if request.max_source_connections:
-            choices = replace(choices, source_connections=request.max_source_connections)
-        choices = replace(choices, executor=request.executor or choices.executor)
-        shares = shared_out(choices, request.max_workers)
+        if options.max_source_connections:
+            choices = replace(choices, source_connections=options.max_source_connections)
+        choices = replace(choices, executor=options.executor or choices.executor)
+        shares = shared_out(choices, options.max_workers)
         # The replica's rows have been masked on their way there.
-        mask_key = settings.mask_key if request.read_from == "source" else None
+        mask_key = settings.mask_key if options.read_from == "source" else None
         found = Route(
-            run_id, read, replica, warehouse, spills, shares.choices, request.to, mask_key, shares.jobs,
-            settings.credentials,
-        )  # fmt: skip
+            run_id=run_id,
+            source=read,
+            replica=replica,
+            warehouse=warehouse,
+            spill_directory=spills,
+            choices=shares.choices,
+            to=options.to,
+            mask_key=mask_key,
+            jobs_elsewhere=shares.jobs,
+            credentials=settings.credentials,
+        )
         held.callback(jobs.leave, found)
         yield found
 
@@ -302,42 +316,29 @@ def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
         tables_yml_edit.record_types(path, adopted)
 
 
-def _summary(
-    settings: Settings,
-    request: Request,
-    run_id: str,
-    started_at: datetime,
-    outcomes: Iterable[Outcome],
-    planned: Planned,
-    connections: Mapping[str, Mapping[str, int]],
-    overdue: Mapping[str, Flag],
-    interrupted: bool,
+def _judged(
+    begun: Summary, planned: Planned, options: RunOptions, outcomes: Sequence[Outcome], overdue: Mapping[str, Flag]
 ) -> Summary:
-    everything = sorted(outcomes, key=lambda outcome: outcome.table)
+    """The summary with what came of the tables, what was planned and asked, and the exit code of all that."""
     judgement = judge(
         Facts(
-            interrupted=interrupted,
-            tables=len(everything),
-            failed=sum(outcome.status is Status.FAILED for outcome in everything),
+            interrupted=begun.interrupted,
+            tables=len(outcomes),
+            failed=sum(outcome.status is Status.FAILED for outcome in outcomes),
             missing=len(planned.missing),
             shows_nothing=planned.shows_nothing,
-            flagged=request.strict and bool(overdue or not everything or any(one.flags for one in everything)),
+            flagged=options.strict and bool(overdue or not outcomes or any(one.flags for one in outcomes)),
         )
     )
-    return Summary(
-        run_id=run_id,
-        environment=settings.environment,
-        started_at=started_at,
-        ended_at=datetime.now(UTC),
-        outcomes=tuple(everything),
-        exit_code=judgement.exit_code,
-        connections=connections,
-        warnings=planned.warnings,
-        interrupted=interrupted,
-        estimate=planned.estimate.as_json() if planned.estimate else {},
+    return replace(
+        begun,
+        outcomes=tuple(sorted(outcomes, key=lambda outcome: outcome.table)),
         overdue=overdue,
-        read_from=request.read_from,
-        to=request.to,
+        warnings=planned.warnings,
+        exit_code=judgement.exit_code,
+        estimate=planned.estimate.as_json() if planned.estimate else {},
+        read_from=options.read_from,
+        to=options.to,
         vanished=planned.vanished,
         missing=planned.missing,
         shows_nothing=planned.shows_nothing,

@@ -59,14 +59,14 @@ def entry_of(
         rows=staged.expected,
         version=version if moved else before.version,
         as_of=AsOf(
-            shared.servers.source.place,
-            plan.structure,
-            compared_at,
-            reading,
-            plan.without_key,
-            sync_mode.masks_of(plan),
-            sync_mode.keys_of(plan),
-            plan.at_replica,
+            source=shared.servers.source.place,
+            structure=plan.structure,
+            compared_at=compared_at,
+            reading=reading,
+            without_key=plan.without_key,
+            masks=sync_mode.masks_of(plan),
+            keys=sync_mode.keys_of(plan),
+            at_replica=plan.at_replica,
         ),
         watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
         watermark_column=plan.watermark,
@@ -84,9 +84,15 @@ def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
     """What is recorded of the replica, for a warehouse that takes its rows from there."""
     record = shared.standings[plan.name].replica
     return Entry(
-        plan.name, shared.route.run_id, record.rows or 0, record.version, record.as_of, record.watermark,
-        record.watermark_column, current_at=record.checked_at if plan.reads_replica else None,
-    )  # fmt: skip
+        table=plan.name,
+        run_id=shared.route.run_id,
+        rows=record.rows or 0,
+        version=record.version,
+        as_of=record.as_of,
+        watermark=record.watermark,
+        watermark_column=record.watermark_column,
+        current_at=record.checked_at if plan.reads_replica else None,
+    )
 
 
 def staged_outcome(

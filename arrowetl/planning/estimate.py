@@ -142,7 +142,7 @@ def of_run(plans: Sequence[TablePlan], workers: int, history: History) -> Estima
     low = known * (1 - width) + guessed / limits.guess_factor
     high = known * (1 + width) + guessed * limits.guess_factor
     longest = tuple(plans[number].name for number in chain if seconds[number] >= limits.critical_share_min * busy)
-    return Estimate(total, low, high, _basis(share, runs), longest, busy)
+    return Estimate(seconds=total, low=low, high=high, basis=_basis(share, runs), critical=longest, makespan=busy)
 
 
 def _basis(share: float, runs: int) -> str:

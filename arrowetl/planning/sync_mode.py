@@ -65,6 +65,12 @@ class Circumstances:
     """Tables of which a verification found that they differ, as they still stand at the warehouse."""
     seen: Mapping[str, Seen] = field(default_factory=dict)
     """Table → what was asked about it besides."""
+    folds_names: bool = False
+    """Whether the replica takes two names for one that differ in capitals alone."""
+    partition_bytes: int = limits.partition_bytes
+    """Of a partition, where tables.yml chooses none."""
+    mask_mark: str = ""
+    """By which another key of masks will be noticed."""
 
 
 def with_kind(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:

@@ -186,7 +186,16 @@ def _greet_mariadb(endpoint: Endpoint) -> bool:
 
 
 def _prepare_postgres(endpoint: Endpoint) -> bool:
-    admin = Endpoint("warehouse", endpoint.host, endpoint.port, "postgres", ADMIN, PASSWORD, "", "disabled")
+    admin = Endpoint(
+        name="warehouse",
+        host=endpoint.host,
+        port=endpoint.port,
+        database="postgres",
+        user=ADMIN,
+        password=PASSWORD,
+        namespace="",
+        ssl_mode="disabled",
+    )
 
     def prepare() -> None:
         server = drivers.Postgres(admin)

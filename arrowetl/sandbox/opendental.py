@@ -103,7 +103,9 @@ def tables(factor: float) -> dict[str, SyntheticTable]:
         table = found[original]
         plain = tuple(SyntheticColumn(**{**_as_dict(column), "extra": ""}) for column in table.columns)
         rows = _scaled(profile[backup]["rows"], factor)
-        found[backup] = SyntheticTable(backup, plain, None, (), rows, table.row_bytes)
+        found[backup] = SyntheticTable(
+            name=backup, columns=plain, key=None, indexes=(), rows=rows, row_bytes=table.row_bytes
+        )
     return found
 
 

@@ -55,14 +55,14 @@ class Sandbox:
         """An endpoint with every privilege on one of the three servers, for seeding and for tests."""
         endpoint: Endpoint = getattr(self, name)
         return Endpoint(
-            name,
-            endpoint.host,
-            endpoint.port,
-            endpoint.database,
-            ADMIN,
-            PASSWORD,
-            endpoint.namespace,
-            "disabled",
+            name=name,
+            host=endpoint.host,
+            port=endpoint.port,
+            database=endpoint.database,
+            user=ADMIN,
+            password=PASSWORD,
+            namespace=endpoint.namespace,
+            ssl_mode="disabled",
         )
 
     def environment(self) -> dict[str, str]:
@@ -224,7 +224,16 @@ def sweep() -> None:
 
 def _endpoint(server: str, port: int) -> Endpoint:
     namespace = "raw" if server == "warehouse" else ""
-    return Endpoint(server, "127.0.0.1", port, DATABASES[server], USERS[server], PASSWORD, namespace, "disabled")
+    return Endpoint(
+        name=server,
+        host="127.0.0.1",
+        port=port,
+        database=DATABASES[server],
+        user=USERS[server],
+        password=PASSWORD,
+        namespace=namespace,
+        ssl_mode="disabled",
+    )
 
 
 # --- what is written down about them ------------------------------------------------------------

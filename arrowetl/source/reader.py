@@ -136,7 +136,15 @@ class Source:
             changes = sum(int(number) for _, number in session.rows(question)) if unseen else None
         self._answered = time.monotonic()
         checksum = self.checksums([plan]).get(plan.name) if evidence.checksum_tells(plan) else None
-        return Reading(int(rows), update_time, now, checksum, made, evidence.may_be_stamped(plan.table), changes)
+        return Reading(
+            rows=int(rows),
+            update_time=update_time,
+            now=now,
+            checksum=checksum,
+            create_time=made,
+            stamped=evidence.may_be_stamped(plan.table),
+            server_changes=changes,
+        )
 
     def checksums(self, plans: Sequence[TablePlan]) -> dict[str, int]:
         """Table → the sum of its rows' checksums, of those that can be said; several tables in one statement."""

@@ -109,7 +109,9 @@ def probed(table: Table, left_out: frozenset[str], answer: str) -> Probed:
         start = 5 + number * _NUMBERS_PER_COLUMN
         some = [float(word or 0) for word in numbers[start : start + _NUMBERS_PER_COLUMN]]
         stamps.append(_stamps(column.name, sampled or 0, some))
-    return Probed(rows, sampled or 0, lowest, highest, widest or 0, tuple(stamps))
+    return Probed(
+        rows=rows, sampled=sampled or 0, lowest=lowest, highest=highest, widest=widest or 0, stamps=tuple(stamps)
+    )
 
 
 def _stamps(column: str, sampled: int, numbers: Sequence[float]) -> Stamps:
@@ -117,7 +119,9 @@ def _stamps(column: str, sampled: int, numbers: Sequence[float]) -> Stamps:
     rows = max(sampled, 1)
     spread = (n * xx - x * x) * (n * yy - y * y)
     correlation = max(-1.0, min(1.0, (n * xy - x * y) / spread**0.5)) if n > 1 and spread > 0 else None
-    return Stamps(column, missing / rows, unset / rows, future / rows, correlation)
+    return Stamps(
+        column=column, missing=missing / rows, unset=unset / rows, future=future / rows, correlation=correlation
+    )
 
 
 def stamped(database: str, table: str, watermark: str | None, since: str | None, most: int) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from arrowetl.model.result import Outcome, Summary
 from arrowetl.model.state import NO_RECORD, Known, Record
-from arrowetl.model.verdict import Sum, Verdict, equal_sums
+from arrowetl.model.verdict import Sum, Verdict, Verified, equal_sums
 
 FORM = 1
 """Of what a receipt looks like; another number where it looks otherwise."""
@@ -71,26 +71,29 @@ def _carried(outcome: Outcome, record: Record, known: Known | None) -> dict[str,
 
 
 def of_verification(
-    run_id: str,
+    found: Verified,
     environment: str,
-    started_at: datetime,
-    ended_at: datetime,
-    verdicts: Sequence[Verdict],
+    times: tuple[datetime, datetime],
     records: Mapping[str, Record],
     versions: Mapping[str, str],
     previous: str | None,
 ) -> dict[str, Any]:
-    """The same of what was verified."""
+    """
+    The same of what was verified.
+
+    Args:
+        times: when that began and ended.
+    """
     return {
         "form": FORM,
         "kind": "verification",
-        "run_id": run_id,
+        "run_id": found.run_id,
         "environment": environment,
-        "started_at": started_at.isoformat(),
-        "ended_at": ended_at.isoformat(),
-        "signed_off": all(verdict.verdict == "equal" for verdict in verdicts),
+        "started_at": times[0].isoformat(),
+        "ended_at": times[1].isoformat(),
+        "signed_off": all(verdict.verdict == "equal" for verdict in found.tables),
         "versions": dict(versions),
-        "tables": [_verified(verdict, records.get(verdict.table, NO_RECORD)) for verdict in verdicts],
+        "tables": [_verified(verdict, records.get(verdict.table, NO_RECORD)) for verdict in found.tables],
         "previous": previous,
     }
 

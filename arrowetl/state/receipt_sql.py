@@ -120,5 +120,13 @@ def known_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, Known]:
             seen = reading_of(json.loads(reading))
         except (ValueError, KeyError, TypeError):
             continue
-        found[table] = Known(run_id, verified_at.astimezone(UTC), version, structure, seen, watermark, each)
+        found[table] = Known(
+            run_id=run_id,
+            verified_at=verified_at.astimezone(UTC),
+            version=version,
+            structure=structure,
+            reading=seen,
+            watermark=watermark,
+            ranges=each,
+        )
     return found

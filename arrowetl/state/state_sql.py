@@ -222,14 +222,14 @@ def as_of_from(text: str | None) -> AsOf | None:
         if said is None:
             return None
         return AsOf(
-            said["source"],
-            said["structure"],
-            datetime.fromisoformat(said["compared_at"]),
-            said["reading"] and reading_of(said["reading"]),
-            said["without_key"],
-            said.get("masks", ""),
-            said.get("keys", ""),
-            said.get("at_replica", ""),
+            source=said["source"],
+            structure=said["structure"],
+            compared_at=datetime.fromisoformat(said["compared_at"]),
+            reading=said["reading"] and reading_of(said["reading"]),
+            without_key=said["without_key"],
+            masks=said.get("masks", ""),
+            keys=said.get("keys", ""),
+            at_replica=said.get("at_replica", ""),
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -254,11 +254,11 @@ def reading_of(said: Mapping[str, Any]) -> Reading:
         KeyError, ValueError, TypeError: it is something else.
     """
     return Reading(
-        said["rows"],
-        said["update_time"] and datetime.fromisoformat(said["update_time"]),
-        datetime.fromisoformat(said["now"]),
-        said["checksum"],
+        rows=said["rows"],
+        update_time=said["update_time"] and datetime.fromisoformat(said["update_time"]),
+        now=datetime.fromisoformat(said["now"]),
+        checksum=said["checksum"],
         # An earlier version said neither.
-        datetime.fromisoformat(said["create_time"]) if said.get("create_time") else None,
-        said.get("stamped", True),
+        create_time=datetime.fromisoformat(said["create_time"]) if said.get("create_time") else None,
+        stamped=said.get("stamped", True),
     )

@@ -109,7 +109,15 @@ def to_warehouse(
         arrays.append(array)
         for what, became, mask in found:
             examples = tuple(_examples(table, fields, key, mask))
-            coercions.append(Coercion(field.column.name, what, became, pc.sum(mask).as_py(), examples))
+            coercions.append(
+                Coercion(
+                    column=field.column.name,
+                    found=what,
+                    became=became,
+                    count=pc.sum(mask).as_py(),
+                    example_keys=examples,
+                )
+            )
     return pa.Table.from_arrays(arrays, schema=to_arrow(fields)), tuple(coercions)
 
 

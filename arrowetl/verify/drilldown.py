@@ -154,11 +154,16 @@ def told(
         columns = _columns(names, values[0].get(ours), values[1].get(theirs)) if ours and theirs else {}
         found.append(
             Difference(
-                right.name, kind, key, tuple(columns),
-                {name: (telling.digest(a), telling.digest(b)) for name, (a, b, _, _) in columns.items()},
-                {name: (shown, other) for name, (_, _, shown, other) in columns.items()} if telling.shows else None,
+                end=right.name,
+                kind=kind,
+                key=key,
+                columns=tuple(columns),
+                digests={name: (telling.digest(a), telling.digest(b)) for name, (a, b, _, _) in columns.items()},
+                values={name: (shown, other) for name, (_, _, shown, other) in columns.items()}
+                if telling.shows
+                else None,
             )
-        )  # fmt: skip
+        )
     return len(pairs), found
 
 

@@ -13,13 +13,12 @@ from dataclasses import replace
 from arrowetl.config.env import Settings
 from arrowetl.model.events import Event
 from arrowetl.model.result import Failure
+from arrowetl.model.run_options import RunOptions
 from arrowetl.model.state import Compared
-from arrowetl.model.verdict import Verdict
+from arrowetl.model.verdict import Verdict, Verified
 from arrowetl.pipeline import run as running
-from arrowetl.pipeline.plan_run import Request
 from arrowetl.verify import verify_tables
 from arrowetl.verify.verify_table import Wanted
-from arrowetl.verify.verify_tables import Verified
 
 
 def repair(
@@ -41,8 +40,8 @@ def repair(
     if not before:
         return found
     compared = {name: known for name, verdict in before.items() if (known := _compared(verdict))}
-    request = Request(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
-    summary = running.run(settings, request, tell)
+    options = RunOptions(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
+    summary = running.run(settings, options, tell)
     failures = {outcome.table: outcome.failure for outcome in summary.outcomes if outcome.failure}
     after = verify_tables.verify(settings, replace(wanted, tables=tuple(before)), max_workers)
     again = {verdict.table: _judged(before[verdict.table], verdict, failures) for verdict in after.tables}
@@ -55,7 +54,13 @@ def _compared(verdict: Verdict) -> Compared | None:
         return None
     differing = set(verdict.ranges_differing)
     equal = sum(ranged.sums["source"].rows for ranged in verdict.ranges if ranged.part not in differing)
-    return Compared(verdict.ranges_differing, equal, verdict.reading, verdict.began, verdict.watermark)
+    return Compared(
+        differing=verdict.ranges_differing,
+        rows_equal=equal,
+        reading=verdict.reading,
+        began=verdict.began,
+        watermark=verdict.watermark,
+    )
 
 
 def _judged(before: Verdict, after: Verdict, failures: Mapping[str, Failure]) -> Verdict:

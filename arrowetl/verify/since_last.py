@@ -117,7 +117,13 @@ def known_of(
         if verdict.verdict == "equal" and ranges and verdict.reading and version:
             as_of = (verdict.recalled or now).astimezone(UTC)
             found[verdict.table] = Known(
-                run_id, as_of, version, verdict.structure, verdict.reading, verdict.watermark, ranges
+                run_id=run_id,
+                verified_at=as_of,
+                version=version,
+                structure=verdict.structure,
+                reading=verdict.reading,
+                watermark=verdict.watermark,
+                ranges=ranges,
             )
     return found
 

@@ -248,9 +248,15 @@ def _room(found: Verdict) -> int:
 def _of_range(table: str, ranged: Ranged, differences: int, differing: Sequence[Difference]) -> Verdict:
     rows = {end: one.rows for end, one in ranged.sums.items()}
     return Verdict(
-        table, "differs" if differences else "equal", (ranged,), rows, differences, tuple(differing),
-        (ranged.part,) if differences else (), rows_read=sum(rows.values()),
-    )  # fmt: skip
+        table=table,
+        verdict="differs" if differences else "equal",
+        ranges=(ranged,),
+        rows=rows,
+        differences=differences,
+        differing=tuple(differing),
+        ranges_differing=(ranged.part,) if differences else (),
+        rows_read=sum(rows.values()),
+    )
 
 
 def _with(found: Verdict, more: Verdict) -> Verdict:

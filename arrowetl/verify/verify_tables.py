@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,11 +22,10 @@ from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import read_tables
 from arrowetl.errors import ArrowetlError, unexpected
 from arrowetl.model.connection import ENDS
-from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Table
 from arrowetl.model.result import Failure
 from arrowetl.model.state import NO_RECORD, Standing
-from arrowetl.model.verdict import Verdict
+from arrowetl.model.verdict import Verdict, Verified
 from arrowetl.pipeline import plan_run
 from arrowetl.source.reader import Source
 from arrowetl.state import receipt
@@ -36,40 +34,6 @@ from arrowetl.state.receipt_store import Archive, versions
 from arrowetl.verify import since_last
 from arrowetl.verify.verify_table import Ends, Wanted, audit
 from arrowetl.warehouse.loader import Warehouse
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What came of it."""
-
-    run_id: str
-    tables: tuple[Verdict, ...]
-    receipt: str | None = None
-    """Digest of the receipt; None where none could be kept."""
-    warnings: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    """Tables that the ends have, and the source does not show."""
-
-    @property
-    def exit_code(self) -> int:
-        """0, 5 where something differs, 1 where something could not be compared, or is missing."""
-        words = Counter(verdict.verdict for verdict in self.tables)
-        return judge(
-            Facts(
-                tables=len(self.tables), differing=words["differs"], failed=words["failed"], missing=len(self.missing)
-            )
-        ).exit_code
-
-    def as_json(self) -> dict[str, Any]:
-        """The document `verify --json` prints."""
-        return {
-            "run_id": self.run_id,
-            "exit_code": self.exit_code,
-            "tables": [verdict.as_json() for verdict in self.tables],
-            "missing": list(self.missing),
-            "receipt": self.receipt,
-            "warnings": list(self.warnings),
-        }
 
 
 def verify(
@@ -152,7 +116,7 @@ def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetim
 
     def said(previous: str | None) -> dict[str, Any]:
         return receipt.of_verification(
-            found.run_id, settings.environment, started_at, ended_at, found.tables, records, versions_of, previous
+            found, settings.environment, (started_at, ended_at), records, versions_of, previous
         )
 
     archive = Archive(ends.book.warehouse)
@@ -185,9 +149,17 @@ def _ends(settings: Settings, wanted: Wanted, workers: int) -> Iterator[Ends]:
         book = held.enter_context(closing(Ledger(settings.endpoint("replica"), settings.endpoint("warehouse"))))
         known = Archive(book.warehouse).remembered() if wanted.changed else {}
         yield Ends(
-            source, replica, warehouse, replica.catalog(), warehouse.published(), tables_file, asking, book,
-            _standings(book), known,
-        )  # fmt: skip
+            source=source,
+            replica=replica,
+            warehouse=warehouse,
+            at_replica=replica.catalog(),
+            published=warehouse.published(),
+            tables_file=tables_file,
+            asking=asking,
+            book=book,
+            standings=_standings(book),
+            known=known,
+        )
 
 
 def _one(table: Table, ends: Ends, wanted: Wanted) -> Verdict:

@@ -107,15 +107,15 @@ class Warehouse:
                 used.setdefault(table, defaultdict(list))[name].append(view)
         return {
             table: PublishedTable(
-                tuple(named),
-                tuple(keys[table]),
-                tuple(dependents[table]),
-                kinds[table],
-                tuple(name for name in not_null[table] if name not in keys[table]),
-                {column: tuple(views) for column, views in used.get(table, {}).items()},
-                frozenset(united.intersection(dependents[table])),
-                table in empty,
-                ever[table],
+                columns=tuple(named),
+                primary_key=tuple(keys[table]),
+                dependents=tuple(dependents[table]),
+                kind=kinds[table],
+                not_null=tuple(name for name in not_null[table] if name not in keys[table]),
+                used={column: tuple(views) for column, views in used.get(table, {}).items()},
+                united=frozenset(united.intersection(dependents[table])),
+                is_empty=table in empty,
+                columns_ever=ever[table],
             )
             for table, named in columns.items()
         }

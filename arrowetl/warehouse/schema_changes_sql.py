@@ -4,7 +4,8 @@ What is said to PostgreSQL so that a published table follows the source's column
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from arrowetl.model.plan import TablePlan
 from arrowetl.sql import diff_name, postgres_literal, postgres_name, postgres_table
@@ -165,21 +166,35 @@ def _without_defaults(name: str) -> str:
 _KINDS = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
 
 
-def create_view(
-    name: str, kind: str, definition: str, options: str | None, owner: str, comment: str | None,
-    grants: Iterable[tuple[str, str | None, str, bool]], comments: Iterable[tuple[str, str]], indexes: Iterable[str],
-    has_rows: bool = True,
-) -> list[str]:  # fmt: skip
+@dataclass(frozen=True)
+class View:
+    """A view as it was before it was taken away; names are quoted."""
+
+    oid: int
+    name: str
+    kind: str
+    definition: str
+    options: str | None
+    owner: str
+    comment: str | None
+    has_rows: bool = True
+    grants: Sequence[tuple[str, str | None, str, bool]] = ()
+    comments: Sequence[tuple[str, str]] = ()
+    indexes: Sequence[str] = ()
+
+
+def create_view(view: View) -> list[str]:
     """A view as it was: definition, options, indexes, comments, privileges, owner; with rows, where it had them."""
-    with_options = f" WITH ({options})" if options else ""
+    name, kind = view.name, _KINDS[view.kind]
+    with_options = f" WITH ({view.options})" if view.options else ""
     # What PostgreSQL says of a view's query ends with a semicolon.
-    query = definition if has_rows else f"{definition.rstrip().rstrip(';')} WITH NO DATA"
-    statements = [f"CREATE {_KINDS[kind]} {name}{with_options} AS {query}", _without_defaults(name), *indexes]
-    if comment is not None:
-        statements.append(f"COMMENT ON {_KINDS[kind]} {name} IS {postgres_literal(comment)}")
-    statements += [f"COMMENT ON COLUMN {name}.{column} IS {postgres_literal(text)}" for column, text in comments]
-    for privilege, column, grantee, grantable in grants:
+    query = view.definition if view.has_rows else f"{view.definition.rstrip().rstrip(';')} WITH NO DATA"
+    statements = [f"CREATE {kind} {name}{with_options} AS {query}", _without_defaults(name), *view.indexes]
+    if view.comment is not None:
+        statements.append(f"COMMENT ON {kind} {name} IS {postgres_literal(view.comment)}")
+    statements += [f"COMMENT ON COLUMN {name}.{column} IS {postgres_literal(text)}" for column, text in view.comments]
+    for privilege, column, grantee, grantable in view.grants:
         what = f"{privilege} ({column})" if column else privilege
         more = " WITH GRANT OPTION" if grantable else ""
         statements.append(f"GRANT {what} ON {name} TO {grantee}{more}")
-    return [*statements, f"ALTER {_KINDS[kind]} {name} OWNER TO {owner}"]
+    return [*statements, f"ALTER {kind} {name} OWNER TO {view.owner}"]

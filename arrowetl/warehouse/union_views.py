@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from arrowetl import drivers, limits, sql
 from arrowetl.errors import DatabaseQueryError
 from arrowetl.warehouse import schema_changes_sql, union_views_sql
+from arrowetl.warehouse.schema_changes_sql import View
 
 
 def definition(
@@ -112,31 +114,33 @@ class Kept:
             views: their names, with their schemas, not quoted.
         """
         self._session = session
-        self._views = session.rows(schema_changes_sql.dependents(views))
-        self._more = [
-            [
-                session.rows(ask(view))
-                for ask in (schema_changes_sql.grants_of, schema_changes_sql.comments_of, schema_changes_sql.indexes_of)
-            ]
-            for view, *_ in self._views
+        found = (View(*row) for row in session.rows(schema_changes_sql.dependents(views)))
+        self._views = [
+            replace(
+                view,
+                grants=session.rows(schema_changes_sql.grants_of(view.oid)),
+                comments=session.rows(schema_changes_sql.comments_of(view.oid)),
+                indexes=[index for (index,) in session.rows(schema_changes_sql.indexes_of(view.oid))],
+            )
+            for view in found
         ]
 
     @property
     def lost(self) -> list[str]:
         """What somebody gave them, and would be gone with them, in words."""
         return [
-            f"{what} of {name}"
-            for oid, name, *_ in self._views
-            for (what,) in self._session.rows(schema_changes_sql.lost_with(oid))
+            f"{what} of {view.name}"
+            for view in self._views
+            for (what,) in self._session.rows(schema_changes_sql.lost_with(view.oid))
         ]
 
     @property
     def names(self) -> list[str]:
-        return [name for _, name, *_ in self._views]
+        return [view.name for view in self._views]
 
     def take_away(self) -> None:
-        for _, name, kind, *_ in reversed(self._views):
-            self._session.execute(schema_changes_sql.drop_view(name, kind))
+        for view in reversed(self._views):
+            self._session.execute(schema_changes_sql.drop_view(view.name, view.kind))
 
     def creations(self, anew: Callable[[str | None], tuple[str, str | None] | None]) -> list[str]:
         """
@@ -146,22 +150,9 @@ class Kept:
             anew: comment of one → its definition and comment, where they are others now.
         """
         statements = []
-        for (_, name, kind, query, options, owner, comment, has_rows), (grants, comments, indexes) in zip(
-            self._views, self._more, strict=True
-        ):
-            query, comment = anew(comment) or (query, comment)
-            statements += schema_changes_sql.create_view(
-                name,
-                kind,
-                query,
-                options,
-                owner,
-                comment,
-                grants,
-                comments,
-                [index for (index,) in indexes],
-                has_rows,
-            )
+        for view in self._views:
+            definition, comment = anew(view.comment) or (view.definition, view.comment)
+            statements += schema_changes_sql.create_view(replace(view, definition=definition, comment=comment))
         return statements
 
 

@@ -101,6 +101,30 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
     assert re.findall(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text) == []
 
 
+def test_what_has_many_fields_is_made_by_their_names() -> None:
+    """A dataclass of more than four: a value that is put in another's place is seen by nobody."""
+    trees = {path: ast.parse(path.read_text()) for path in MODULES}
+    wide = {
+        node.name
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.dump(one) for one in node.decorator_list)
+        and sum(isinstance(one, ast.AnnAssign) for one in node.body) > 4
+    }
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (name := getattr(node.func, "id", getattr(node.func, "attr", ""))) in wide
+        and len([one for one in node.args if not isinstance(one, ast.Starred)]) > 4
+    ]
+
+    assert len(wide) > 20
+    assert found == []
+
+
 @pytest.mark.xdist_group("kept together")
 def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
     """Tests that stand upon one preparation are run by one process: else each process makes it."""

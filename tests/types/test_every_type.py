@@ -38,7 +38,7 @@ def given_by(rule: Rule) -> list[Field]:
     """A field of each type that a rule fits, by that rule."""
     found = []
     for type_ in rule.mysql:
-        for declared in {DECLARED.get(type_, type_), "bit(1)", "bit(64)", "decimal(65,30)"}:
+        for declared in dict.fromkeys((DECLARED.get(type_, type_), "bit(1)", "bit(64)", "decimal(65,30)")):
             if declared.partition("(")[0] != type_.partition("(")[0]:
                 continue
             for sign in ("", " unsigned"):

@@ -1,0 +1,50 @@
+"""
+What may be asked of a run, and what not: whoever asks, it is refused in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import arrowetl
+from arrowetl.errors import UsageError
+from arrowetl.model.run_options import RunOptions
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "which tables?"),
+        ({"all": True, "tables": ["patient"]}, "which tables?"),
+        ({"category": "huge"}, "no category 'huge'"),
+        ({"all": True, "read_from": "warehouse"}, "cannot read from 'warehouse'"),
+        ({"all": True, "to": "source"}, "cannot write to 'source'"),
+        ({"all": True, "read_from": "replica", "to": "replica"}, "the replica cannot be written from the replica"),
+        ({"all": True, "executor": "fork"}, "no executor 'fork'"),
+        ({"all": True, "publish": "never"}, "cannot publish 'never'"),
+        ({"all": True, "publish": "together", "to": "replica"}, "tables are published together at the warehouse"),
+        ({"all": True, "max_workers": 0}, "--max-workers must be 1 … 64, got 0"),
+        ({"all": True, "max_source_connections": 0}, "--max-source-connections must be 1 or more, got 0"),
+    ],
+)
+def test_what_cannot_be_asked(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        RunOptions(**asked)
+
+    assert refusal.value.message == told
+
+
+@pytest.mark.parametrize("asked", [{"tables": ["a"]}, {"category": "large"}, {"all": True, "executor": "process"}])
+def test_what_can(asked: dict[str, Any]) -> None:
+    assert RunOptions(**asked).way == "source to both"
+
+
+def test_an_option_that_there_is_not() -> None:
+    """From Python: told by its name, before anything is done."""
+    from arrowetl.api import Etl
+
+    with pytest.raises(TypeError, match="a run has no option force"):
+        Etl(None).run(all=True, force=True)  # type: ignore[arg-type]
+    assert arrowetl.Etl is Etl
