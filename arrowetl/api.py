@@ -19,16 +19,16 @@ from arrowetl import limits, preflight
 from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.errors import ArrowetlError, UsageError
-from arrowetl.model.connection import ENDS
+from arrowetl.model.connection import SERVERS
 from arrowetl.model.events import Event
 from arrowetl.model.result import Summary
 from arrowetl.model.run_options import RunOptions, refuse_unknown_destination
-from arrowetl.model.verdict import Verdict, Verified
-from arrowetl.monitoring import status as standing
+from arrowetl.model.verdict import Verdict, VerifyResult
+from arrowetl.monitoring import status as monitoring_status
 from arrowetl.monitoring.status import Status
 from arrowetl.pipeline import plan_run
 from arrowetl.pipeline import run as running
-from arrowetl.workers.pool import Share
+from arrowetl.workers.pool import WorkerShare
 
 # What is done now and then is read in when it is done: a night of nothing takes half a second.
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Etl:
         self.settings = settings
 
     def run(
-        self, tell: Callable[[Event], None] = lambda event: None, share: Share | None = None, **options: Any
+        self, tell: Callable[[Event], None] = lambda event: None, share: WorkerShare | None = None, **options: Any
     ) -> Summary:
         """
         Carry tables from the source to the replica and the warehouse.
@@ -66,12 +66,12 @@ class Etl:
         try:
             summary = running.run(self.settings, asked, tell, share)
         except ArrowetlError as error:
-            running.told_that_it_did_not_begin(self.settings, error)
+            running.notify_not_started(self.settings, error)
             raise
         if self.settings.metrics_file:
             # A warehouse that was lost is told by the run's tables.
             with suppress(ArrowetlError):
-                if wrong := standing.measured(self.settings, standing.status(self.settings)):
+                if wrong := monitoring_status.measured(self.settings, monitoring_status.status(self.settings)):
                     summary = replace(summary, warnings=(*summary.warnings, wrong))
         return summary
 
@@ -103,7 +103,7 @@ class Etl:
         changed: bool = False,
         max_workers: int = limits.workers_default,
         tell: Callable[[Verdict], None] = lambda verdict: None,
-    ) -> Verified:
+    ) -> VerifyResult:
         """
         Compare the three ends, table by table.
 
@@ -115,13 +115,13 @@ class Etl:
             changed: read only what changed since the last verification, and believe the checksums of the rest.
         """
         from arrowetl.verify import repair, verify_tables
-        from arrowetl.verify.verify_table import Wanted
+        from arrowetl.verify.verify_table import VerifyOptions
 
         if deep and changed:
             raise UsageError("--changed believes checksums, and --deep asks for values", "leave out one of them")
-        wanted = Wanted(tuple(tables), deep, show_values, changed)
-        found = verify_tables.verify(self.settings, wanted, max_workers, tell)
-        return repair.repair(self.settings, wanted, found, max_workers, lambda event: None) if repairs else found
+        options = VerifyOptions(tuple(tables), deep, show_values, changed)
+        found = verify_tables.verify(self.settings, options, max_workers, tell)
+        return repair.repair(self.settings, options, found, max_workers, lambda event: None) if repairs else found
 
     def snapshot(
         self,
@@ -150,8 +150,8 @@ class Etl:
         from arrowetl.export import readers
         from arrowetl.export import snapshot as snapshots
 
-        if read_from not in ENDS:
-            raise UsageError(f"no snapshot from {read_from!r}", f"one of: {', '.join(ENDS)}")
+        if read_from not in SERVERS:
+            raise UsageError(f"no snapshot from {read_from!r}", f"one of: {', '.join(SERVERS)}")
         if namespace and read_from != "warehouse":
             raise UsageError("--namespace is the warehouse's", "leave out --from, or --namespace")
         asked = readers.Request(
@@ -233,14 +233,14 @@ class Etl:
         Raises:
             UsageError: a table that was named was never carried there.
         """
-        found = standing.status(self.settings, tables)
+        found = monitoring_status.status(self.settings, tables)
         wrong = [
-            None if tables else standing.measured(self.settings, found),
-            standing.alert(self.settings, found) if alert else None,
+            None if tables else monitoring_status.measured(self.settings, found),
+            monitoring_status.alert(self.settings, found) if alert else None,
         ]
         return replace(found, warnings=tuple(words for words in wrong if words))
 
-    def told(self, run_id: str = "") -> run_history.Told:
+    def run_report(self, run_id: str = "") -> run_history.RunReport:
         """
         What a run told, the runs before it, and its receipt; as `pages.run_page` is given them.
 
@@ -252,7 +252,7 @@ class Etl:
         """
         from arrowetl.monitoring import run_history
 
-        return run_history.told(self.settings, run_id)
+        return run_history.run_report(self.settings, run_id)
 
     def dbt_sources(self, path: Path | None = None) -> tuple[str, list[str]]:
         """

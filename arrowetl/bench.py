@@ -22,13 +22,13 @@ from arrowetl import limits
 from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import business_hours_now, read_tables
 from arrowetl.errors import ArrowetlError, DataError
-from arrowetl.model.connection import Choices, Route
-from arrowetl.model.plan import Cutover, Drift, LoadKind, Partition, TablePlan
-from arrowetl.model.result import LEGS, PartitionOutcome
+from arrowetl.model.connection import Route, RunSettings
+from arrowetl.model.plan import Cutover, LoadKind, Partition, SchemaChange, TablePlan
+from arrowetl.model.result import PHASES, PartitionOutcome
 from arrowetl.model.run_options import RunOptions
 from arrowetl.pipeline import plan_run
 from arrowetl.pipeline import run as running
-from arrowetl.pipeline.load_partition import ends_of, load_rows
+from arrowetl.pipeline.load_partition import load_rows, targets_of
 from arrowetl.planning import partitioning
 from arrowetl.planning.pacing import Pace
 from arrowetl.state.ledger import Ledger
@@ -49,13 +49,13 @@ class Trial:
     """Of Arrow."""
     seconds: float
     """From the first statement to the last."""
-    legs: Mapping[str, float]
+    phases: Mapping[str, float]
     """Leg → seconds of all partitions together."""
 
     @property
     def rows_per_second(self) -> float:
         """While all workers are busy: what the last partitions take alone is not counted against large ones."""
-        busy = sum(self.legs.values())
+        busy = sum(self.phases.values())
         return min(self.workers, self.partitions) * self.rows / busy if busy else 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Trial:
             "workers": self.workers, "partition_bytes": self.partition_bytes, "partitions": self.partitions,
             "rows": self.rows, "bytes": self.bytes, "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.rows_per_second),
-            "legs": {leg: round(seconds, 3) for leg, seconds in self.legs.items()},
+            "legs": {phase: round(seconds, 3) for phase, seconds in self.phases.items()},
         }  # fmt: skip
 
 
@@ -100,19 +100,21 @@ class Benched:
         }  # fmt: skip
 
 
-def bench(settings: Settings, table: str, to: str, seconds: float, tell: Callable[[Trial], None]) -> Benched:
+def bench(settings: Settings, table: str, to: str, seconds: float, on_trial: Callable[[Trial], None]) -> Benched:
     """
     Try a table's ways on the real servers, for about so many seconds.
 
     Raises:
         UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
     """
-    with trials(settings, table, to, time.monotonic() + seconds, tell) as at:
+    with trials(settings, table, to, time.monotonic() + seconds, on_trial) as at:
         return _tried(at, to)
 
 
 @contextmanager
-def trials(settings: Settings, table: str, to: str, deadline: float, tell: Callable[[Trial], None]) -> Iterator[Trials]:
+def trials(
+    settings: Settings, table: str, to: str, deadline: float, on_trial: Callable[[Trial], None]
+) -> Iterator[Trials]:
     """
     Where a table's ways can be tried.
 
@@ -124,17 +126,20 @@ def trials(settings: Settings, table: str, to: str, deadline: float, tell: Calla
     """
     tables_file = read_tables(settings.tables_file, settings.chosen)
     options = RunOptions(tables=(table,), force_full=True, to=to)
-    with running.route(settings, options, tables_file, "bench") as route, closing(running.ledger_of(route)) as book:
+    with (
+        running.opened_route(settings, options, tables_file, "bench") as route,
+        closing(running.ledger_of(route)) as ledger,
+    ):
         _refuse_business_hours(tables_file.choices)
-        with book.locks.lock("bench"):
-            plan = _to_be_tried(options, tables_file, route, book)
+        with ledger.locks.lock("bench"):
+            plan = _to_be_tried(options, tables_file, route, ledger)
             kept = tables_file.tables.keys() | {plan.name}
-            for end in servers_of(route).ends:
+            for target in servers_of(route).targets:
                 # What a run that was stopped has staged of other tables is not bench's to drop.
-                end.open(kept)
+                target.open(kept)
             # As a run does: a partition of a large table is noted where it is staged.
-            book.open()
-            yield Trials(plan, route, deadline, tell)
+            ledger.open()
+            yield Trials(plan, route, deadline, on_trial)
 
 
 def _tried(at: Trials, to: str) -> Benched:
@@ -145,7 +150,7 @@ def _tried(at: Trials, to: str) -> Benched:
     if not partitioning.can_be_split(at.plan.table):
         notes.append("its primary key is no integer: it is carried in one partition, whatever is chosen")
     sizes = [size for size in at.sizes() if size != begin.partition_bytes]
-    if at.plan.scans:
+    if at.plan.full_scan_per_partition:
         notes.append(f"in partitions of {first.partition_bytes / 2**20:.1f} MiB the source scans it for each of them")
     if not sizes and not notes:
         notes.append(f"one partition holds it all, in {first.seconds * 1000:.0f} ms: sizes and workers change nothing")
@@ -173,8 +178,8 @@ def _tried(at: Trials, to: str) -> Benched:
 class Trials:
     """What the trials of one table share, and how one is made."""
 
-    def __init__(self, plan: TablePlan, route: Route, deadline: float, tell: Callable[[Trial], None]) -> None:
-        self.plan, self._route, self.deadline, self._tell = plan, route, deadline, tell
+    def __init__(self, plan: TablePlan, route: Route, deadline: float, on_trial: Callable[[Trial], None]) -> None:
+        self.plan, self._route, self.deadline, self._on_trial = plan, route, deadline, on_trial
         cores = max(limits.partitions_at_a_time_min, os.cpu_count() or 1)
         chosen = plan.partition_bytes or plan.rows_per_partition * max(plan.table.row_bytes, 1)
         self.begin = Pace(chosen, plan.workers or min(cores, self._most))
@@ -217,39 +222,46 @@ class Trials:
     def trial(self, pace: Pace, left: int = 8, indexes: bool = False) -> Trial:
         """Stage what can be carried in a share of the time that is left."""
         share = max((self.deadline - time.monotonic()) / left, limits.bench_trial_seconds)
-        until, ends = time.monotonic() + share, ends_of(self.plan, servers_of(self._route))
+        until, targets = time.monotonic() + share, targets_of(self.plan, servers_of(self._route))
         rows = partitioning.rows_per_partition(self.plan.table, self.plan.batch_size, pace.partition_bytes)
-        scans = self.plan.scans and pace.partition_bytes == self.begin.partition_bytes
-        plan = replace(self.plan, partition_bytes=pace.partition_bytes, scans=scans, rows_per_partition=rows)
-        hands = Workers("thread", pace.at_a_time, pace, learns=False)
+        full_scan_per_partition = (
+            self.plan.full_scan_per_partition and pace.partition_bytes == self.begin.partition_bytes
+        )
+        plan = replace(
+            self.plan,
+            partition_bytes=pace.partition_bytes,
+            full_scan_per_partition=full_scan_per_partition,
+            rows_per_partition=rows,
+        )
+        workers = Workers("thread", pace.at_a_time, pace, learns=False)
         try:
-            for end in ends:
-                end.prepare(plan)
+            for target in targets:
+                target.prepare(plan)
             began = time.monotonic()
             jobs = (Job(self._route, plan, part) for part in _until(until, self._parts(plan), pace.at_a_time))
-            carried = list(hands.each(load_rows, plan, jobs))
+            results = list(workers.each(load_rows, plan, jobs))
             seconds = time.monotonic() - began
             if indexes:
                 began = time.monotonic()
-                ends[0].finish(plan)
-                self.index_seconds = time.monotonic() - began if ends[0].name == "replica" else 0.0
+                targets[0].build_indexes(plan)
+                self.index_seconds = time.monotonic() - began if targets[0].name == "replica" else 0.0
         finally:
-            hands.close()
-            for end in ends:
+            workers.close()
+            for target in targets:
                 # The first error is the one to tell.
                 with suppress(ArrowetlError):
-                    end.discard(plan)
-        self.trials.append(_trial(pace, carried, seconds))
-        self._tell(self.trials[-1])
+                    target.discard(plan)
+        self.trials.append(_trial(pace, results, seconds))
+        self._on_trial(self.trials[-1])
         return self.trials[-1]
 
     def _parts(self, plan: TablePlan) -> Iterator[Partition]:
         return servers_of(self._route).source.partitions(plan)
 
 
-def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, book: Ledger) -> TablePlan:
+def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, ledger: Ledger) -> TablePlan:
     """As if it had never been loaded: what the ends have is left alone."""
-    planned = plan_run.planned(options, tables_file, route, book)
+    planned = plan_run.planned(options, tables_file, route, ledger)
     for outcome in planned.failed:
         raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
     if not planned.plans:
@@ -257,15 +269,20 @@ def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, book: Ledg
     one = planned.plans[0]
     # Under a name of its own: that of the published table's key is taken.
     return replace(
-        one, kind=LoadKind.FIRST_LOAD, cutover=Cutover.SWAP, published=None, drift=Drift(), catches_up=False,
+        one,
+        kind=LoadKind.FIRST_LOAD,
+        cutover=Cutover.SWAP,
+        published=None,
+        drift=SchemaChange(),
+        reload_warehouse_from_replica=False,
         name_postgres=mapping.postgres_name(f"{_PREFIX}{one.name_postgres}"),
-    )  # fmt: skip
+    )
 
 
 _PREFIX = "bench_"
 
 
-def _refuse_business_hours(choices: Choices) -> None:
+def _refuse_business_hours(choices: RunSettings) -> None:
     if hours := business_hours_now(choices):
         raise DataError(
             f"not begun, these being business hours ({hours})",
@@ -281,18 +298,18 @@ def _until(deadline: float, parts: Iterator[Partition], least: int) -> Iterator[
         yield part
 
 
-def _trial(pace: Pace, carried: Sequence[PartitionOutcome], seconds: float) -> Trial:
-    legs: Counter[str] = Counter()
-    for outcome in carried:
-        legs.update(outcome.seconds)
+def _trial(pace: Pace, results: Sequence[PartitionOutcome], seconds: float) -> Trial:
+    phases: Counter[str] = Counter()
+    for outcome in results:
+        phases.update(outcome.seconds)
     return Trial(
         workers=pace.at_a_time,
         partition_bytes=pace.partition_bytes,
-        partitions=len(carried),
-        rows=sum(one.rows for one in carried),
-        bytes=sum(one.bytes for one in carried),
+        partitions=len(results),
+        rows=sum(one.rows for one in results),
+        bytes=sum(one.bytes for one in results),
         seconds=seconds,
-        legs={leg: legs[leg] for leg in LEGS if leg in legs},
+        phases={phase: phases[phase] for phase in PHASES if phase in phases},
     )
 
 

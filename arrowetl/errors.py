@@ -39,7 +39,7 @@ class ArrowetlError(Exception):
     exit_code = 1
     worker: str | None = None
     """Of a cluster, that it happened to."""
-    end: str | None = None
+    target: str | None = None
     """The end that could not take what it was given, where it was one of them."""
     transient = False
     """Whether it may well go by itself: the same again may succeed."""
@@ -188,12 +188,12 @@ class VerificationError(DataError):
 
 
 @contextmanager
-def at(end: str) -> Iterator[None]:
+def at(target: str) -> Iterator[None]:
     """What goes wrong in the block is that end's."""
     try:
         yield
     except ArrowetlError as error:
-        error.end = error.end or end
+        error.target = error.target or target
         raise
 
 
@@ -212,7 +212,7 @@ def unexpected(table: str, error: Exception) -> DataError:
     return DataError(f"{table}: unexpected {place}", "this is a fault in arrowetl; please report it")
 
 
-def ours(name: str, error: Exception) -> ArrowetlError:
+def as_arrowetl_error(name: str, error: Exception) -> ArrowetlError:
     """What went wrong with a table, or a clinic: a fault of the program is its failure too, and not the night's."""
     return error if isinstance(error, ArrowetlError) else unexpected(name, error)
 
@@ -222,7 +222,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
 
 
-def counted(problems: list[str]) -> str:
+def join_problems(problems: list[str]) -> str:
     """Several problems as one message."""
     word = "problem" if len(problems) == 1 else "problems"
     return f"{len(problems)} {word}\n  " + "\n  ".join(problems)

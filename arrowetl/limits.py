@@ -46,7 +46,7 @@ pace_look_seconds = 0.5
 # rows; a scan past rows that are not asked for costs 0.1 (securitylog, 12 columns) to 0.4 (procedurelog, 67). A table
 # of so many partitions at the most is scanned for each of them. (securitylog, 1 million rows: 0.7 seconds of the
 # source's core instead of 1.8; procedurelog would need 7 and go from 3.6 to 4.4.)
-scans_max = 4
+full_scans_max = 4
 scan_bytes_max = 40 * MIB
 
 # `bench`: what is tried, in how long; a trial is no shorter than this, and what is recommended was better by so much
@@ -73,8 +73,8 @@ estimate_off_rows = 10_000
 
 # A table without an integer to cut it by is read in so many pieces, by a hash of its key or of its rows, that none has
 # more bytes than this: each piece is a look through the whole table.
-piece_bytes_max = 40 * MIB
-pieces_max = 64
+slice_bytes_max = 40 * MIB
+slices_max = 64
 
 # Caps a partition of narrow rows; past this the bookkeeping per partition no longer shows.
 partition_rows_max = 250_000
@@ -83,7 +83,7 @@ partition_rows_max = 250_000
 # on disk for the warehouse, and are ingested meanwhile. No more of a run's rows than this, nor than an eighth of what
 # is free there; the rest is ingested as it is read. (procedurelog, 1 million rows, 21 indexes, 2
 # workers: 34 s instead of 40 s.)
-waiting_bytes_max = 2 * 1024 * MIB
+deferred_bytes_max = 2 * 1024 * MIB
 waiting_share_of_free = 1 / 8
 
 # A batch is encoded whole before it is sent: batches of 8 Ki rows overlap encoding and sending (2.3 s instead
@@ -107,14 +107,14 @@ connections_max = 1_000
 # where others wait for the leases. Those of a worker that died are free again after so long, and Dask's next look,
 # ten seconds later at the most. Jobs at work at once, together, have no more bytes than this.
 cluster_seconds = 10
-cluster_patience_seconds = 60
+cluster_wait_seconds_max = 60
 cluster_tries = 3
 cluster_suspect_seconds = 60
 lease_seconds = 600
 lease_lost_seconds = 10
-ways_look_seconds = 0.5
-ways_idle_seconds = 60.0
-ways_idle_seconds_wanted = 1.0
+cluster_poll_seconds = 0.5
+cluster_idle_connection_seconds = 60.0
+cluster_idle_connection_seconds_wanted = 1.0
 cluster_bytes_in_flight_max = 512 * MIB
 
 # What a run needs of each end for its records: one holds the lock, as long as it lasts.
@@ -142,7 +142,7 @@ lock_seconds = 60
 
 # Before a switch, a run that has its locks is believed to have them for so long: the switch proves in its transaction
 # that no other run has begun, and hundreds of small tables would ask twice each, 3 ms of a table's 50.
-lock_believed_seconds = 0.2
+lock_trusted_seconds = 0.2
 
 # Who plans a night does not wait for one of hundreds of tables that somebody has locked: what was to be asked about it
 # is not known then, and it waits its turn when it is carried.
@@ -245,13 +245,13 @@ estimate_runs = 5
 estimate_rows_min = 10_000
 
 # So many nights a report looks back: a month, of which a bar is still as wide as a finger on a telephone.
-report_nights = 30
+report_runs = 30
 
 # An estimate is one where most of it is remembered, and a guess otherwise; what is guessed may be a third of that, or
 # thrice. By so many runs it is as sure as they were alike, within these bounds. Of the tables it will end with those
 # are told that are so much of it. `analyze` writes another time of a table only where it is another by so much.
 estimate_share_min = 0.5
-estimate_share_whole = 0.95
+estimate_share_full = 0.95
 estimate_near = 0.3
 critical_share_min = 0.05
 estimate_runs_sure = 3
@@ -264,7 +264,7 @@ guess_factor = 3
 # Stamps in local time repeat an hour in autumn. Rows read twice are equal and cost only their reading.
 watermark_overlap_seconds = 2 * 3600
 # A DATETIME is stamped in the zone of the session that writes: from UTC-12 to UTC+14.
-zones_apart_hours = 26
+time_zones_span_hours = 26
 
 # An incremental table is compared whole so often: edits that moved no stamp are found then at the latest.
 reconcile_days = 7
@@ -276,12 +276,12 @@ checksums_per_statement = 20
 
 # Up to here an incremental night adds up checksums of whole rows, beyond it of keys alone: half a million whole
 # rows a second, at the source as well.
-whole_rows_checksum_max = 200_000
+full_row_checksum_rows_max = 200_000
 
 # Of a larger one of which a third was stamped since, all is compared: rows that stand already would be staged and
 # merged all the same, and keys be added up besides. 1.2 million rows of 4 columns, all stamped, one of them changed:
 # 40.8 s by their stamps, 4.3 s by reading both ends.
-stamped_share = 1 / 3
+changed_share_max = 1 / 3
 
 # Rows of one group of the checksums that source and replica compare. With 0.5% of rows changed at random, groups of
 # 16 cost 1.5 bytes a row for all, and 8% of the keys; larger ones name too many keys, smaller ones are too many.
@@ -303,7 +303,7 @@ shown_characters = 200
 reading_bytes_min = 16 * 1024
 
 # Beyond so much more time than reading would take, checksums are not worth the bytes they spare a quick link.
-checksum_patience_seconds = 0.5
+checksum_extra_seconds_max = 0.5
 
 # What the servers do of these, where nothing was measured: MariaDB 10.11 on two shared cores, tables of 38 columns.
 checksum_rows_per_second = 400_000

@@ -35,7 +35,7 @@ class Examined:
     problems: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     """What an administrator of the server could do for more speed."""
-    otherwise: tuple[tuple[str, str, str, str], ...] = ()
+    differing_settings: tuple[tuple[str, str, str, str], ...] = ()
     """Setting, what the server would have done, what a session of ours does, and why."""
     error: ArrowetlError | None = None
 
@@ -169,8 +169,8 @@ def advice(server: str, facts: Mapping[str, str]) -> tuple[str, ...]:
     ()
     """
     return tuple(
-        words for name, setting, otherwise, words in _ADVICE
-        if name == server and setting in facts and otherwise(_number(facts[setting]))
+        words for name, setting, differing_settings, words in _ADVICE
+        if name == server and setting in facts and differing_settings(_number(facts[setting]))
     )  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def examine(endpoint: Endpoint) -> Examined:
             facts=tuple(facts),
             problems=tuple(problems),
             advice=advised,
-            otherwise=tuple(session.otherwise),
+            differing_settings=tuple(session.differing_settings),
         )
     except ArrowetlError as error:
         return Examined(endpoint, error=error)
@@ -236,7 +236,7 @@ def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, lis
         count = f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}"
         tables = session.rows(count)[0][0]
         facts.append(("tables", str(tables)))
-        if doubts := catalog.doubts(session.rows(source_sql.habits())):
+        if doubts := catalog.update_time_doubts(session.rows(source_sql.habits())):
             facts.append(("stamps of MyISAM", f"not believed: {doubts}; tables are compared instead"))
         if not tables:
             problems.append(f"no table of {endpoint.database} can be seen: grant SELECT on it")

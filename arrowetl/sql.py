@@ -13,15 +13,15 @@ from arrowetl.types.mapping import shortened
 
 STAGING = "arrowetl_staging_"
 """What the names of staging tables begin with, at both ends."""
-GONE = "arrowetl_gone_"
+DELETED_KEYS = "arrowetl_gone_"
 """What the names of staging tables for keys to be deleted begin with."""
 RETIRED = "arrowetl_retired_"
 """What a table is called between being swapped out and being dropped."""
 
 DIFF = "arrowetl_diff_"
 """What the names of tables of differing rows begin with, which no transaction but their own sees."""
-OURS = (STAGING, GONE, RETIRED, DIFF)
-KEY_OF = {STAGING: "arrowetl_key_", GONE: "arrowetl_gone_key_"}
+OURS = (STAGING, DELETED_KEYS, RETIRED, DIFF)
+KEY_OF = {STAGING: "arrowetl_key_", DELETED_KEYS: "arrowetl_gone_key_"}
 """What the names of staging tables' keys begin with: PostgreSQL would call them as some other table may be called."""
 
 
@@ -86,14 +86,14 @@ def staging_name(table: str, run: str) -> str:
     return f"{STAGING}{run}_{_short(table)}"
 
 
-def staged_names(table: str, run: str, is_delta: bool) -> tuple[str, ...]:
+def staged_names(table: str, run: str, stages_changes_only: bool) -> tuple[str, ...]:
     """The tables in which a run's rows, and keys that are gone, land."""
-    return (staging_name(table, run), *([gone_name(table, run)] if is_delta else []))
+    return (staging_name(table, run), *([deleted_keys_name(table, run)] if stages_changes_only else []))
 
 
-def gone_name(table: str, run: str) -> str:
+def deleted_keys_name(table: str, run: str) -> str:
     """Where the keys of rows land that are to be deleted."""
-    return f"{GONE}{run}_{_short(table)}"
+    return f"{DELETED_KEYS}{run}_{_short(table)}"
 
 
 def diff_name(table: str, run: str) -> str:
@@ -122,8 +122,8 @@ def is_staging_of(name: str, table: str) -> bool:
 
 def _short(table: str) -> str:
     """The table's name, as far as there is room behind the longest of our own words and a mark."""
-    room = limits.postgres_name_bytes - _LONGEST - _MARK_CHARACTERS - 1
-    return table if len(table.encode()) <= room else shortened(table, room)
+    bytes_max = limits.postgres_name_bytes - _LONGEST - _MARK_CHARACTERS - 1
+    return table if len(table.encode()) <= bytes_max else shortened(table, bytes_max)
 
 
 _LONGEST = max(map(len, (*OURS, *KEY_OF.values())))

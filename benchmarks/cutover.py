@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from arrowetl import drivers
 from arrowetl.model.connection import TableSettings
 from arrowetl.model.plan import Cutover, Partition, TablePlan
-from arrowetl.model.result import Staged
+from arrowetl.model.result import StagedCounts
 from arrowetl.planning import table_plan
 from arrowetl.sandbox import opendental, seed, servers
 from arrowetl.source.reader import Source
@@ -65,7 +65,7 @@ def measured(
             session.execute(warehouse_sql.swap_warehouse("raw", one.name_postgres))
         how = "swap"
     else:
-        changes = warehouse.cutover(one, Staged(rows.num_rows, 0, rows.num_rows), {}, lambda changes: "SELECT 1")
+        changes = warehouse.cutover(one, StagedCounts(rows.num_rows, 0, rows.num_rows), {}, lambda changes: "SELECT 1")
         how = "all anew" if changes.how else "merge"
     ended = time.perf_counter()
     bytes_ = session.rows(f"SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '{before}')::bigint")[0][0]

@@ -75,7 +75,7 @@ def test_a_table_of_several_partitions(tables: Clinic, to: str) -> None:
         found = benched(tables, "large", "--seconds", seconds, "--to", to)
         if len({one["workers"] for one in found["trials"]}) > 1:
             break
-    legs = {
+    phases = {
         "extract",
         *(["spill", "load"] if to != "warehouse" else []),
         *(["coerce", "ingest"] if to != "replica" else []),
@@ -83,7 +83,7 @@ def test_a_table_of_several_partitions(tables: Clinic, to: str) -> None:
 
     assert len({one["partition_bytes"] for one in found["trials"]}) >= 3
     assert len({one["workers"] for one in found["trials"]}) >= 2
-    assert all(set(one["legs"]) == legs and one["rows_per_second"] > 0 for one in found["trials"])
+    assert all(set(one["legs"]) == phases and one["rows_per_second"] > 0 for one in found["trials"])
     assert found["recommended"]["rows_per_second"] >= found["default"]["rows_per_second"]
     assert (found["index_seconds"] > 0) == (to != "warehouse")
     assert tables.leftovers() == []

@@ -21,25 +21,25 @@ import yaml
 from arrowetl import limits, preflight
 from arrowetl.analyze import schema_changelog, tables_yml_entry, yaml_comments
 from arrowetl.analyze.schema_changelog import Change
-from arrowetl.analyze.tables_yml_entry import Seen, seen
+from arrowetl.analyze.tables_yml_entry import TableProfile, seen
 from arrowetl.config import legacy
 from arrowetl.config.env import Settings
-from arrowetl.config.files import write_whole
+from arrowetl.config.files import write_atomically
 from arrowetl.config.tables_yml import (
     SCHEMA_SUFFIX,
     WRITE_IT,
     TablesFile,
+    generated_facts,
     read_tables,
-    remembered,
     settings_of,
     unknown_columns,
 )
 from arrowetl.config.tables_yml_keys import persons_part, sound
 from arrowetl.config.yaml_file import load_yaml
-from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, counted
-from arrowetl.model.connection import Choices, TableSettings
+from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, join_problems
+from arrowetl.model.connection import RunSettings, TableSettings
 from arrowetl.model.plan import Table
-from arrowetl.model.run_options import way
+from arrowetl.model.run_options import route_label
 from arrowetl.source.reader import Source
 from arrowetl.source.sample_sql import is_counted
 from arrowetl.state.ledger import TRACKING, Ledger
@@ -65,7 +65,7 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class Before:
+class ExistingTablesYml:
     """The tables.yml that is there, and what was known when it was written; empty where there is none."""
 
     text: str
@@ -84,30 +84,30 @@ class Before:
     def written_at(self) -> str | None:
         """None of a file that no analysis wrote."""
         metadata = self.document.get("metadata")
-        moment = metadata.get("generated_at") if isinstance(metadata, dict) else None
-        return None if moment is None else str(moment)
+        timestamp = metadata.get("generated_at") if isinstance(metadata, dict) else None
+        return None if timestamp is None else str(timestamp)
 
 
-def before(path: Path) -> Before:
+def before(path: Path) -> ExistingTablesYml:
     """
     Raises:
         ConfigurationError: it cannot be read, or what a person chose in it cannot be meant: it would be lost, or stay
             wrong.
     """
     if not path.exists():
-        return Before("", {}, TablesFile({}, {}), {})
-    document, known = load_yaml(path, WRITE_IT), remembered(path)
+        return ExistingTablesYml("", {}, TablesFile({}, {}), {})
+    document, known = load_yaml(path, WRITE_IT), generated_facts(path)
     kept, problems = sound(persons_part(legacy.modernized(document)[0]))
-    choices = Choices(**(kept.get("settings") or {}))
+    choices = RunSettings(**(kept.get("settings") or {}))
     quarantines = choices.new_columns == "quarantine"
     # A first analysis finds nothing new.
     chosen = TablesFile({}, settings_of(kept), choices, (known or None) if quarantines else None)
-    found = Before(path.read_text(encoding="utf-8"), document, chosen, known)
+    found = ExistingTablesYml(path.read_text(encoding="utf-8"), document, chosen, known)
     if quarantines and not known and found.written_at:
         problems.append(unknown_columns(path))
     if problems:
         raise ValidationError(
-            f"{path}: {counted(problems)}", "correct them, and analyze again; nothing was written meanwhile"
+            f"{path}: {join_problems(problems)}", "correct them, and analyze again; nothing was written meanwhile"
         )
     return found
 
@@ -126,23 +126,25 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     tables, notes = _looked_at(settings, was)
     now = schema_changelog.facts((one.table for one in tables.values()), _strategies(tables))
     waiting = _in_quarantine(tables, was)
-    document, text, lost = written_anew(tables, was, settings.environment, database, waiting)
+    document, text, lost = rewritten(tables, was, settings.environment, database, waiting)
     found = schema_changelog.found(was.known, now, _left_out_now(tables, was, waiting)) if was.known else []
     reports = settings.log_directory / "schema_analysis" / "reports"
-    moment = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
-    changelog = reports / f"schema_changelog_{moment}.md" if found else None
+    timestamp = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
+    changelog = reports / f"schema_changelog_{timestamp}.md" if found else None
     try:
         if was.text and _without_time(was.text) != _without_time(text):
-            write_whole(reports / f"{path.stem}_{moment}{path.suffix}", was.text)
+            write_atomically(reports / f"{path.stem}_{timestamp}{path.suffix}", was.text)
         if changelog:
             until = document["metadata"]["generated_at"]
-            write_whole(changelog, schema_changelog.as_markdown(found, was.written_at, until))
-            told = schema_changelog.as_json(found, was.written_at, until)
-            write_whole(changelog.with_suffix(".json"), json.dumps(told, indent=1) + "\n")
-            write_whole(changelog.with_suffix(".html"), _page(told))
-        write_whole(reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()}))
-        write_whole(path, text)
-        write_whole(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
+            write_atomically(changelog, schema_changelog.as_markdown(found, was.written_at, until))
+            changelog_document = schema_changelog.as_json(found, was.written_at, until)
+            write_atomically(changelog.with_suffix(".json"), json.dumps(changelog_document, indent=1) + "\n")
+            write_atomically(changelog.with_suffix(".html"), _page(changelog_document))
+        write_atomically(
+            reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()})
+        )
+        write_atomically(path, text)
+        write_atomically(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
     except OSError as error:
         place = error.filename or reports
         raise ConfigurationError(
@@ -165,8 +167,8 @@ def _page(changelog: Mapping[str, Any]) -> str:
     return render.changelog_page(changelog)
 
 
-def written_anew(
-    tables: Mapping[str, Seen], was: Before, environment: str, database: str, waiting: Waiting
+def rewritten(
+    tables: Mapping[str, TableProfile], was: ExistingTablesYml, environment: str, database: str, waiting: Waiting
 ) -> tuple[dict[str, Any], str, tuple[str, ...]]:
     """
     tables.yml, as a document and as its text, with what a person wrote into the one that is there; and comments that
@@ -184,11 +186,13 @@ Waiting = Mapping[str, tuple[str, ...]]
 """Table → the columns that are to wait for a person."""
 
 
-def _in_quarantine(tables: Mapping[str, Seen], was: Before) -> Waiting:
+def _in_quarantine(tables: Mapping[str, TableProfile], was: ExistingTablesYml) -> Waiting:
     return {name: waiting for name, one in tables.items() if (waiting := was.chosen.quarantined(one.table))}
 
 
-def _left_out_now(tables: Mapping[str, Seen], was: Before, waiting: Waiting) -> schema_changelog.LeftOut:
+def _left_out_now(
+    tables: Mapping[str, TableProfile], was: ExistingTablesYml, waiting: Waiting
+) -> schema_changelog.LeftOut:
     """What the next run will not carry, and why, in words."""
     found = dict[tuple[str, str | None], str]()
     for name, one in tables.items():
@@ -203,18 +207,18 @@ def _left_out_now(tables: Mapping[str, Seen], was: Before, waiting: Waiting) -> 
     return found
 
 
-def _strategies(tables: Mapping[str, Seen]) -> dict[str, str]:
+def _strategies(tables: Mapping[str, TableProfile]) -> dict[str, str]:
     return {name: one.strategy.name for name, one in tables.items()}
 
 
-def _looked_at(settings: Settings, was: Before) -> tuple[dict[str, Seen], list[str]]:
+def _looked_at(settings: Settings, was: ExistingTablesYml) -> tuple[dict[str, TableProfile], list[str]]:
     """The source's tables, each looked at, none of our own records; and what is to be told of it."""
     endpoint = settings.endpoint("source")
     preflight.reach(endpoint)
     with closing(Source(endpoint)) as source:
         catalog = _catalog(source)
     left_out = {name: frozenset(_personal(was.chosen.of(name))) for name in catalog}
-    with closing(Source(endpoint, Choices(statement_seconds=limits.probe_seconds))) as source:
+    with closing(Source(endpoint, RunSettings(statement_seconds=limits.probe_seconds))) as source:
         asked = [table for table in catalog.values() if table.rows or is_counted(table)]
         found = source.probes(asked, left_out)
     took, notes = _took(settings)
@@ -236,8 +240,8 @@ def _took(settings: Settings) -> tuple[Mapping[str, float] | None, list[str]]:
         return None, []
     try:
         preflight.reach(warehouse)
-        with closing(Ledger(None, warehouse)) as book:
-            return book.seconds_whole(way()), []
+        with closing(Ledger(None, warehouse)) as ledger:
+            return ledger.full_load_seconds(route_label()), []
     except ArrowetlError as error:
         return None, [f"how long tables take is told as before: {error.message}"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from arrowetl.model.plan import Table
 from arrowetl.planning import evidence
-from arrowetl.source.sample_sql import Probed, Stamps, times
+from arrowetl.source.sample_sql import ColumnSample, Sample, times
 
-_NAMES_TOLD = 3
+_NAMES_SHOWN = 3
 # Of a sample: beyond it a column follows the key.
 _FOLLOWS_KEY = 0.9
 # Keys so far apart were not given one after another.
@@ -28,26 +28,26 @@ class Candidate:
 
     column: str
     type: str
-    stamped: bool
+    auto_updated: bool
     """Whether the server stamps every change in it."""
     indexed: bool
-    stamps: Stamps | None
+    sample: ColumnSample | None
     """None where the table was not looked at."""
 
     @property
     def verdict(self) -> str:
         """In words."""
-        if self.stamped:
-            ahead = ", by a clock that was ahead" if self.stamps and self.stamps.future else ""
+        if self.auto_updated:
+            ahead = ", by a clock that was ahead" if self.sample and self.sample.future else ""
             return f"the server stamps every change in it{ahead}"
-        if self.stamps and self.stamps.future:
+        if self.sample and self.sample.future:
             return "no watermark: it holds times that are yet to come"
         return "no watermark: clients write it, or nobody does when the row changes"
 
     def as_json(self) -> dict[str, Any]:
-        found = self.stamps
+        found = self.sample
         return {
-            "column": self.column, "type": self.type, "stamped_by_server": self.stamped, "indexed": self.indexed,
+            "column": self.column, "type": self.type, "stamped_by_server": self.auto_updated, "indexed": self.indexed,
             "missing": found and round(found.missing, 3), "unset": found and round(found.unset, 3),
             "future": found and round(found.future, 3),
             "follows_key": found and found.correlation is not None and found.correlation >= _FOLLOWS_KEY,
@@ -66,59 +66,61 @@ class Strategy:
     reason: str
 
 
-def candidates(table: Table, left_out: frozenset[str], found: Probed | None) -> list[Candidate]:
+def candidates(table: Table, left_out: frozenset[str], found: Sample | None) -> list[Candidate]:
     """
     Every column that holds moments, but for those that nobody is to look at; those first that tell every change, of
     them those first that an index finds.
     """
     columns = times(table, left_out)
     leading = {index.columns[0][0] for index in table.indexes if index.columns}
-    stamps = {one.column: one for one in found.stamps} if found else {}
+    sample = {one.column: one for one in found.columns} if found else {}
     all_ = [
         Candidate(
             column=c.name,
             type=c.column_type,
-            stamped=evidence.is_stamped(c),
+            auto_updated=evidence.is_auto_updated(c),
             indexed=c.name in leading,
-            stamps=stamps.get(c.name),
+            sample=sample.get(c.name),
         )
         for c in columns
     ]
-    return sorted(all_, key=lambda one: (not one.stamped, not one.indexed))
+    return sorted(all_, key=lambda one: (not one.auto_updated, not one.indexed))
 
 
 def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strategy:
     """
     Incremental only where the server itself stamps every change, and rows are told apart by one integer.
     """
-    stamped = tuple(one.column for one in those if one.stamped)
+    auto_updated = tuple(one.column for one in those if one.auto_updated)
     if not table.primary_key:
-        return Strategy("full_table", stamped, "no primary key, by which a changed row would be known")
+        return Strategy("full_table", auto_updated, "no primary key, by which a changed row would be known")
     if table.integer_key is None:
-        return Strategy("full_table", stamped, "its primary key is not one integer, by which changed rows are merged")
-    if not stamped:
+        return Strategy(
+            "full_table", auto_updated, "its primary key is not one integer, by which changed rows are merged"
+        )
+    if not auto_updated:
         return Strategy("full_table", (), f"no column tells every change{_others(those)}")
     if why := evidence.unstamped_changes(table):
         return Strategy("full_table", (), why)
     best = those[0]
     words = f"the server stamps every change in {best.column}"
     words += ", which is indexed" if best.indexed else "; no index finds them, so a night looks through the table"
-    if best.stamps and best.stamps.unset + best.stamps.missing:
+    if best.sample and best.sample.unset + best.sample.missing:
         words += "; rows without a stamp are found by checksums"
-    if best.stamps and best.stamps.future:
+    if best.sample and best.sample.future:
         words += "; some are stamped by a clock ahead of the server's, and read every night"
-    return Strategy("incremental_chunked" if category == "large" else "incremental", stamped, words)
+    return Strategy("incremental_chunked" if category == "large" else "incremental", auto_updated, words)
 
 
 def _others(those: Sequence[Candidate]) -> str:
     if not those:
         return ": it has none with a time"
-    names = [one.column for one in those[:_NAMES_TOLD]]
-    more = f" and {len(those) - _NAMES_TOLD} more" if len(those) > _NAMES_TOLD else ""
+    names = [one.column for one in those[:_NAMES_SHOWN]]
+    more = f" and {len(those) - _NAMES_SHOWN} more" if len(those) > _NAMES_SHOWN else ""
     return f": {', '.join(names)}{more} are not stamped by the server"
 
 
-def key_words(table: Table, found: Probed | None) -> str:
+def key_words(table: Table, found: Sample | None) -> str:
     """
     How the keys of a table lie: what `analyze` tells of them.
     """

@@ -86,11 +86,11 @@ def found(before: Facts, after: Facts, left_out: LeftOut | None = None) -> list[
     changes = [*_tables(before, after)]
     for table in sorted(before.keys() & after.keys()):
         changes += _table(table, before[table], after[table])
-    changes = [_told(change, left_out or {}) for change in changes]
+    changes = [_described(change, left_out or {}) for change in changes]
     return sorted(changes, key=lambda change: (SEVERITIES.index(change.severity), change.table, change.column or ""))
 
 
-def _told(change: Change, left_out: LeftOut) -> Change:
+def _described(change: Change, left_out: LeftOut) -> Change:
     why = left_out.get((change.table, None)) or left_out.get((change.table, change.column))
     return replace(change, severity="info", next_run=why, readers="nothing: they have it not") if why else change
 

@@ -19,7 +19,7 @@ from arrowetl.analyze import load_strategy
 from arrowetl.analyze.load_strategy import Candidate, Strategy
 from arrowetl.model.plan import Table
 from arrowetl.planning import estimate, partitioning, table_plan
-from arrowetl.source.sample_sql import Probed
+from arrowetl.source.sample_sql import Sample
 
 _GAP_DAYS = {"large": 60, "medium": 30, "small": 30, "tiny": 7}
 _SLOW_ROWS_PER_SECOND = {"large": 3000, "medium": 2000, "small": 1000, "tiny": 500}
@@ -95,12 +95,12 @@ def heading() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TableProfile:
     """What is known of a table when it is decided how to treat it."""
 
     table: Table
     """Its rows counted, where that costs little."""
-    probed: Probed | None
+    probed: Sample | None
     """None where it was not looked at: it is empty, or cannot be read."""
     candidates: tuple[Candidate, ...]
     seconds: float | None = None
@@ -133,18 +133,18 @@ class Seen:
 
 def seen(
     table: Table,
-    probed: Probed | None,
+    probed: Sample | None,
     left_out: frozenset[str] = frozenset(),
     seconds: float | None = None,
     remembers: bool = True,
-) -> Seen:
+) -> TableProfile:
     """
     Args:
         left_out: columns that nobody is to look at.
     """
     if probed and probed.rows is not None:
         table = replace(table, rows=probed.rows)
-    return Seen(
+    return TableProfile(
         table=table,
         probed=probed,
         candidates=tuple(load_strategy.candidates(table, left_out, probed)),
@@ -154,7 +154,7 @@ def seen(
 
 
 def document(
-    seen: Mapping[str, Seen],
+    seen: Mapping[str, TableProfile],
     now: datetime,
     environment: str,
     database: str,
@@ -202,7 +202,7 @@ def schema_hash(tables: Iterable[Table]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _entry(seen: Seen, before: Any, waiting: tuple[str, ...]) -> dict[str, Any]:
+def _entry(seen: TableProfile, before: Any, waiting: tuple[str, ...]) -> dict[str, Any]:
     table, category, strategy = seen.table, seen.category, seen.strategy
     batch_rows = partitioning.rows_per_partition(table, None, limits.scan_bytes_max)
     held_rows = partitioning.scanned(table, None) or partitioning.rows_per_partition(
@@ -239,9 +239,9 @@ def _entry(seen: Seen, before: Any, waiting: tuple[str, ...]) -> dict[str, Any]:
     return entry
 
 
-def _minutes(seen: Seen, before: Any) -> float:
+def _minutes(seen: TableProfile, before: Any) -> float:
     """How long a table takes to be read whole; what the file says, while that is near, or nothing better is known."""
-    seconds = estimate.seconds_whole(seen.table) if seen.seconds is None else seen.seconds
+    seconds = estimate.full_load_seconds(seen.table) if seen.seconds is None else seen.seconds
     minutes = round(seconds / 60, 1)
     said = before.get("estimated_processing_time_minutes") if isinstance(before, dict) else None
     if not isinstance(said, int | float) or isinstance(said, bool):

@@ -25,7 +25,7 @@ else:
 _BITS = {pa.float32(): pa.int32(), pa.float64(): pa.int64()}
 
 
-def lacking(source: pa.Table, replica: pa.Table, key: Sequence[str]) -> tuple[pa.Table, pa.Table]:
+def diff_by_key(source: pa.Table, replica: pa.Table, key: Sequence[str]) -> tuple[pa.Table, pa.Table]:
     """
     What the replica lacks of the source.
 
@@ -36,8 +36,8 @@ def lacking(source: pa.Table, replica: pa.Table, key: Sequence[str]) -> tuple[pa
         The source's rows that are new or other ones, as they were read; and the keys, in the key's columns, that the
         source no longer has.
     """
-    places, gone = differing(source, replica, key)
-    return source.take(places), gone
+    places, deleted = differing(source, replica, key)
+    return source.take(places), deleted
 
 
 def differing(left: pa.Table, right: pa.Table, key: Sequence[str]) -> tuple[pa.Array, pa.Table]:
@@ -52,11 +52,11 @@ def differing(left: pa.Table, right: pa.Table, key: Sequence[str]) -> tuple[pa.A
     ours, theirs = _frame(left), _frame(right)
     changed = ours.with_row_index(_ROW).join(theirs, on=ours.columns, how="anti", nulls_equal=True)[_ROW]
     on = [str(left.column_names.index(name)) for name in key]
-    gone = theirs.select(on).with_row_index(_ROW).join(ours.select(on), on=on, how="anti")[_ROW]
-    return changed.sort().to_arrow(), right.select(list(key)).take(gone.sort().to_arrow())
+    deleted = theirs.select(on).with_row_index(_ROW).join(ours.select(on), on=on, how="anti")[_ROW]
+    return changed.sort().to_arrow(), right.select(list(key)).take(deleted.sort().to_arrow())
 
 
-def apart(left: pa.Table, right: pa.Table) -> tuple[pa.Array, pa.Array]:
+def diff_counting(left: pa.Table, right: pa.Table) -> tuple[pa.Array, pa.Array]:
     """Where the rows are that only the left, and only the right table has; equal rows are counted."""
     if left.num_rows == right.num_rows and as_bits(left).equals(as_bits(right)):
         return pa.array([], pa.uint32()), pa.array([], pa.uint32())

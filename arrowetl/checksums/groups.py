@@ -116,8 +116,8 @@ def miscounted(rows_extracted: int, counts: Mapping[str, int]) -> str | None:
     """
     The staged rows against the rows read: None, or what is wrong in words.
     """
-    wrong = {end: rows for end, rows in counts.items() if rows != rows_extracted}
+    wrong = {target: rows for target, rows in counts.items() if rows != rows_extracted}
     if not wrong:
         return None
-    found = ", ".join(f"{end} {rows:,}" for end, rows in wrong.items())
+    found = ", ".join(f"{target} {rows:,}" for target, rows in wrong.items())
     return f"{rows_extracted:,} rows were read, staged were: {found}"

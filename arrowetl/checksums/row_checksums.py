@@ -44,40 +44,43 @@ class Side:
     """Whether the server may have no room to say a row."""
     modulo: str = "MOD"
 
-    def sums(self, part: Partition, ways: Sequence[str], unsaid: int) -> str:
+    def sums(self, part: Partition, methods: Sequence[str], unsaid: int) -> str:
         """
         Rows, and for each way the sum of their checksums.
 
         Args:
             unsaid: what a row counts that cannot be said; another one each time, so that no such sum equals another.
         """
-        bits = (f"COALESCE({self.bits[way]}, {unsaid})" if self.may_be_unsaid else self.bits[way] for way in ways)
+        bits = (
+            f"COALESCE({self.bits[method]}, {unsaid})" if self.may_be_unsaid else self.bits[method]
+            for method in methods
+        )
         return f"SELECT COUNT(*){''.join(f', {self._sum(one)}' for one in bits)} FROM {self.table} t{self._where(part)}"
 
-    def groups(self, part: Partition, way: str, count: int) -> str:
+    def groups(self, part: Partition, method: str, count: int) -> str:
         """Group, rows, sum: the rows told apart by their checksum's remainder; those that cannot be said are one."""
         return (
             f"SELECT {self._text(f'b {self.modulo} {count}')}, COUNT(*), {self._sum('b')} "
-            f"FROM {self._rows(part, way)} GROUP BY 1"
+            f"FROM {self._rows(part, method)} GROUP BY 1"
         )
 
-    def rows(self, part: Partition, way: str, count: int, groups: Collection[int] | None) -> str:
+    def rows(self, part: Partition, method: str, count: int, groups: Collection[int] | None) -> str:
         """Checksum and key of each row in the groups named, or in all."""
         where = "" if groups is None else f" WHERE b {self.modulo} {count} IN ({', '.join(map(str, groups))})"
-        return f"SELECT {self._text('b')}{self._names()} FROM {self._rows(part, way)}{where}"
+        return f"SELECT {self._text('b')}{self._names()} FROM {self._rows(part, method)}{where}"
 
-    def values(self, part: Partition, way: str, checksums: Iterable[int], columns: Sequence[str]) -> str:
+    def values(self, part: Partition, method: str, checksums: Iterable[int], columns: Sequence[str]) -> str:
         """Checksum, key and some columns of the rows of these checksums."""
         named = "".join(f", {text} AS v{number}" for number, text in enumerate(columns))
         wanted = "".join(f", v{number}" for number in range(len(columns)))
         return (
-            f"SELECT {self._text('b')}{self._names()}{wanted} FROM {self._rows(part, way, named)} "
+            f"SELECT {self._text('b')}{self._names()}{wanted} FROM {self._rows(part, method, named)} "
             f"WHERE b IN ({', '.join(map(str, checksums))})"
         )
 
-    def _rows(self, part: Partition, way: str, more: str = "") -> str:
+    def _rows(self, part: Partition, method: str, more: str = "") -> str:
         names = "".join(f", {text} AS k{number}" for number, text in enumerate(self.named))
-        return f"(SELECT {self.bits[way]} AS b{names}{more} FROM {self.table} t{self._where(part)}) r"
+        return f"(SELECT {self.bits[method]} AS b{names}{more} FROM {self.table} t{self._where(part)}) r"
 
     def _names(self) -> str:
         return "".join(f", k{number}" for number in range(len(self.named)))
@@ -180,7 +183,7 @@ def _chunks(parts: Sequence[str]) -> list[Sequence[str]]:
     return [parts[start : start + _ARGUMENTS_MAX] for start in range(0, len(parts), _ARGUMENTS_MAX)]
 
 
-def columns_of(fields: Sequence[Field], way: str, at_warehouse: bool, shows: bool) -> list[str]:
+def columns_of(fields: Sequence[Field], method: str, at_warehouse: bool, shows: bool) -> list[str]:
     """
     What each field of a row is told by, to say which of them differ.
 
@@ -191,7 +194,7 @@ def columns_of(fields: Sequence[Field], way: str, at_warehouse: bool, shows: boo
         texts = [_postgres_text(field) for field in fields]
     else:
         # As text: the driver would make spans and days of some, and say them in its own way.
-        told = [_mysql_text(f) if way == TEXTS else stored_text(f).replace("{c}", _mysql(f)) for f in fields]
+        told = [_mysql_text(f) if method == TEXTS else stored_text(f).replace("{c}", _mysql(f)) for f in fields]
         texts = [f"CAST({text} AS CHAR)" for text in told]
     if not shows:
         return texts

@@ -41,27 +41,27 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
     try:
         with _phase("servers: MariaDB as source, MariaDB as replica, PostgreSQL as warehouse"):
             sandbox = servers.start(name, owned=not keep)
-        with _phase(f"synthetic OpenDental at {factor:g} of a clinic") as tell:
+        with _phase(f"synthetic OpenDental at {factor:g} of a clinic") as report:
             rows = seeding.seed(sandbox.admin("source"), scale)
-            tell(f"{len(opendental.tables(factor))} tables, {count(rows)} rows")
+            report(f"{len(opendental.tables(factor))} tables, {count(rows)} rows")
         with (
             tempfile.TemporaryDirectory() as directory,
             arrowetl.open(sandbox.environment(), Path(directory) / "tables.yml") as etl,
         ):
-            with _phase("arrowetl analyze") as tell:
+            with _phase("arrowetl analyze") as report:
                 tables = etl.analyze().document["tables"].values()
                 counts = {c: sum(t["performance_category"] == c for t in tables) for c in CATEGORIES}
-                tell(", ".join(f"{number} {category}" for category, number in counts.items() if number))
-            with _phase("arrowetl run --all") as tell:
+                report(", ".join(f"{number} {category}" for category, number in counts.items() if number))
+            with _phase("arrowetl run --all") as report:
                 watching = watch()
                 try:
-                    summary = etl.run(all=True, tell=watching)
+                    summary = etl.run(all=True, report=watching)
                 finally:
                     watching.close()
-                tell(f"{count(sum(o.rows_extracted for o in summary.outcomes))} rows to both ends")
-            with _phase("arrowetl verify --all: source, replica and warehouse") as tell:
+                report(f"{count(sum(o.rows_extracted for o in summary.outcomes))} rows to both ends")
+            with _phase("arrowetl verify --all: source, replica and warehouse") as report:
                 verdicts = etl.verify()
-                tell(f"{sum(v.verdict == 'equal' for v in verdicts.tables)} of {len(verdicts.tables)} tables equal")
+                report(f"{sum(v.verdict == 'equal' for v in verdicts.tables)} of {len(verdicts.tables)} tables equal")
         click.echo()
         show(render_run.summary(summary))
         show(render_verify.verdicts(verdicts))

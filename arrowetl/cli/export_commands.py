@@ -16,18 +16,18 @@ import click
 from arrowetl import lazy
 from arrowetl.cli.opening import open_etl
 from arrowetl.cli.options import (
-    beside_the_result,
+    best_effort_report,
     clinic_option,
     json_option,
     names_of_tables,
-    shared,
     show,
     show_json,
     split_names,
-    written,
+    with_global_options,
+    write_file,
 )
 from arrowetl.errors import ArrowetlError
-from arrowetl.model.connection import ENDS
+from arrowetl.model.connection import SERVERS
 
 if TYPE_CHECKING:
     from arrowetl.cli import render_verify
@@ -46,12 +46,12 @@ else:
 @click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")
 @click.option("--since", default="", metavar="WATERMARK", help="Only rows stamped then or later.")
 @click.option(
-    "--from", "read_from", type=click.Choice(ENDS), default="warehouse", show_default=True, help="What is read."
+    "--from", "read_from", type=click.Choice(SERVERS), default="warehouse", show_default=True, help="What is read."
 )
 @click.option("--namespace", default="", metavar="SCHEMA", help="Of the warehouse, such as marts; default the raw one.")
 @clinic_option
 @json_option
-@shared
+@with_global_options
 def snapshot(as_json: bool, **asked: Any) -> None:
     """Write tables as Parquet files, for analysis elsewhere."""
     with open_etl(asked["read_from"]) as etl:
@@ -67,7 +67,7 @@ def snapshot(as_json: bool, **asked: Any) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="A file, or - ; default report-RUN.html.")
 @click.option("--open", "opens", is_flag=True, help="Show it in the browser.")
 @clinic_option
-@shared
+@with_global_options
 def report(run_id: str, output: Path | None, opens: bool) -> None:
     """One page of the last run, or of RUN (its name begins so): was it good, what changed, what took long."""
     # Jinja and Vega take a second to begin, and nobody else needs them.
@@ -77,8 +77,8 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
         raise click.UsageError("a browser opens a file: leave out --open, or --output -")
     with open_etl("warehouse") as etl:
         told = etl.told(run_id)
-    page = render.run_page(told.document, told.nights, told.receipt)
-    path = written(output or Path(f"report-{told.document['run_id']}.html"), page)
+    page = render.run_page(told.document, told.runs, told.receipt)
+    path = write_file(output or Path(f"report-{told.document['run_id']}.html"), page)
     if opens:
         import webbrowser
 
@@ -91,7 +91,7 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
     help="Brought up to date, where it is there: what you added stays. - prints a new one.",
 )  # fmt: skip
 @clinic_option
-@shared
+@with_global_options
 def dbt_sources(output: Path) -> None:
     """Write dbt's sources.yml of the warehouse's tables, with types, tests of keys, and freshness."""
     with open_etl("warehouse") as etl:
@@ -106,10 +106,10 @@ def write_report(path: Path, etl: Any, summary: Summary) -> None:
     """The run's page; a warehouse that was lost can tell of no nights before."""
     from arrowetl.pages import render
 
-    nights: tuple[Any, ...] = ()
+    runs: tuple[Any, ...] = ()
     receipt = None
     with suppress(ArrowetlError):
         told = etl.told(summary.run_id)
-        nights, receipt = told.nights, told.receipt
-    with beside_the_result(path):
-        written(path, render.run_page(summary.as_json(), nights, receipt))
+        runs, receipt = told.runs, told.receipt
+    with best_effort_report(path):
+        write_file(path, render.run_page(summary.as_json(), runs, receipt))

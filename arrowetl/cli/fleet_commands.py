@@ -18,16 +18,16 @@ from rich.text import Text
 
 from arrowetl import lazy, limits
 from arrowetl.cli.options import (
-    beside_the_result,
-    chosen,
+    best_effort_report,
+    global_options,
     json_option,
     publish_option,
     servers_used,
-    shared,
     show,
     show_json,
     split_names,
-    written,
+    with_global_options,
+    write_file,
 )
 from arrowetl.cli.screen import Screen
 from arrowetl.config.files import DEFAULT_FLEET
@@ -71,31 +71,31 @@ _report_option = click.option(
 )
 
 
-def _night(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
+def _open_fleet(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
     # Nobody who has one clinic needs it.
     from arrowetl.config.fleet_yml import read_fleet
-    from arrowetl.fleet.fleet_run import Night
+    from arrowetl.fleet.fleet_run import FleetRun
 
-    if chosen().get("env_file"):
+    if global_options().get("env_file"):
         raise click.UsageError("--env-file is of one clinic: name each clinic's in fleet.yml")
-    return Night(read_fleet(fleet_file), chosen().get("tables_file"), clinics, needs or SERVERS)
+    return FleetRun(read_fleet(fleet_file), global_options().get("tables_file"), clinics, needs or SERVERS)
 
 
 def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Any:
     """Those of one clinic, for the commands of one."""
-    night = _night(DEFAULT_FLEET, (name,), *needs)
-    return night.settings[name]
+    opened_fleet = _open_fleet(DEFAULT_FLEET, (name,), *needs)
+    return opened_fleet.settings[name]
 
 
 @fleet.command()
 @click.option("--offline", is_flag=True, help="Reach no server.")
 @_of_fleet
 @json_option
-@shared
+@with_global_options
 def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json: bool) -> None:
     """Every problem of fleet.yml, and of each clinic's settings, tables.yml and servers."""
-    night = _night(fleet_file, clinics)
-    found = night.validate(offline, limits.workers_default)
+    opened_fleet = _open_fleet(fleet_file, clinics)
+    found = opened_fleet.validate(offline, limits.workers_default)
     wrong = {one.clinic: one.answer[0] if one.answer else [str(one.error)] for one in found}
     if as_json:
         documents = [{"clinic": name, "problems": problems} for name, problems in wrong.items()]
@@ -103,7 +103,7 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
     else:
         for name, problems in wrong.items():
             click.echo(f"{name}: {'good' if not problems else f'{len(problems)} problems'}")
-            for endpoint in night.settings[name].endpoints.values():
+            for endpoint in opened_fleet.settings[name].endpoints.values():
                 click.echo(f"  {endpoint}")
             for problem in problems:
                 click.echo("  " + problem.replace("\n", "\n  "))
@@ -118,14 +118,14 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
 @_to_option
 @_of_fleet
 @json_option
-@shared
+@with_global_options
 def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, as_json: bool) -> None:
     """What a run would do in each clinic; touches nothing."""
     from arrowetl.fleet.fleet_run import together
     from arrowetl.model.run_options import RunOptions
 
-    night = _night(fleet_file, clinics, *servers_used("source", to))
-    found = night.plan(RunOptions(all=True, force_full=force_full, to=to))
+    opened_fleet = _open_fleet(fleet_file, clinics, *servers_used("source", to))
+    found = opened_fleet.plan(RunOptions(all=True, force_full=force_full, to=to))
     code = together(one.exit_code(lambda planned: int(bool(planned.failed))) for one in found)
     if as_json:
         documents = [
@@ -161,7 +161,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 )
 @_of_fleet
 @json_option
-@shared
+@with_global_options
 def run(
     fleet_file: Path, clinics: tuple[str, ...], report_directory: Path | None, unite: bool, as_json: bool,
     max_workers: int | None, **asked: Any,
@@ -169,31 +169,31 @@ def run(
     """Carry all clinics, several at a time."""
     from arrowetl.model.run_options import RunOptions
 
-    night = _night(fleet_file, clinics, *servers_used("source", asked["to"]))
-    workers = night.fleet.max_workers if max_workers is None else max_workers
+    opened_fleet = _open_fleet(fleet_file, clinics, *servers_used("source", asked["to"]))
+    workers = opened_fleet.fleet.max_workers if max_workers is None else max_workers
     options = RunOptions(all=True, max_workers=workers, **asked)
-    told = _Told(Screen(stderr=True))
-    summary = night.run(options, unite, told.event, told.ended)
+    published = _FleetProgress(Screen(stderr=True))
+    summary = opened_fleet.run(options, unite, published.event, published.ended)
     if as_json:
         show_json(summary.as_json())
     else:
         show(_summary(summary))
     if report_directory:
-        with beside_the_result(report_directory):
-            _write_pages(night, report_directory, summary)
+        with best_effort_report(report_directory):
+            _write_pages(opened_fleet, report_directory, summary)
     sys.exit(summary.exit_code)
 
 
 @fleet.command()
 @_of_fleet
 @json_option
-@shared
+@with_global_options
 def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
     """What the warehouse has of each clinic, as of when; and what some have otherwise than others."""
     from arrowetl.fleet.fleet_run import together
 
-    night = _night(fleet_file, clinics, "warehouse")
-    found, differing = night.status(), night.differing()
+    opened_fleet = _open_fleet(fleet_file, clinics, "warehouse")
+    found, differing = opened_fleet.status(), opened_fleet.differing()
     code = together(one.exit_code(lambda status: 0) for one in found)
     if as_json:
         documents = [
@@ -227,14 +227,14 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
     help="A directory: a page of all clinics, and one of each.",
 )
 @_of_fleet
-@shared
+@with_global_options
 def report_(fleet_file: Path, clinics: tuple[str, ...], output: Path) -> None:
     """A page of the last run of all clinics, above the page of each."""
-    night = _night(fleet_file, clinics, "warehouse")
-    _write_pages(night, output, None)
+    opened_fleet = _open_fleet(fleet_file, clinics, "warehouse")
+    _write_pages(opened_fleet, output, None)
 
 
-def _write_pages(night: Any, directory: Path, summary: Any) -> None:
+def _write_pages(opened_fleet: Any, directory: Path, summary: Any) -> None:
     """
     Args:
         summary: of the run that has just ended; the clinics' last runs, where it is None.
@@ -243,34 +243,34 @@ def _write_pages(night: Any, directory: Path, summary: Any) -> None:
 
     now = {one.clinic: one for one in summary.clinics} if summary else {}
     rows = []
-    for last in night.told():
+    for last in opened_fleet.published():
         error = now[last.clinic].error if last.clinic in now else last.error
-        told, run, page = last.answer, None, None
+        published, run, page = last.answer, None, None
         if error is None:
-            run = now[last.clinic].answer.as_json() if last.clinic in now else told.document
+            run = now[last.clinic].answer.as_json() if last.clinic in now else published.document
             page = f"clinics/{last.clinic}.html"
-            nights, receipt = (told.nights, told.receipt) if told else ((), None)
-            written(directory / page, render.run_page(run, nights, receipt))
+            runs, receipt = (published.runs, published.receipt) if published else ((), None)
+            write_file(directory / page, render.run_page(run, runs, receipt))
         failure = {"message": error.message, "remedy": error.remedy} if error else None
         rows.append({"clinic": last.clinic, "page": page, "error": failure, "run": run})
     begun = [row["run"]["started_at"] for row in rows if row["run"]]
     about = {
-        "environment": next(iter(night.settings.values())).environment,
+        "environment": next(iter(opened_fleet.settings.values())).environment,
         "started_at": summary.started_at if summary else min(begun, default=None),
-        "differing": summary.differing if summary else night.differing(),
+        "differing": summary.differing if summary else opened_fleet.differing(),
         "warnings": summary.warnings if summary else (),
     }
-    written(directory / "index.html", render.fleet_page(rows, about))
+    write_file(directory / "index.html", render.fleet_page(rows, about))
 
 
-class _Told:
+class _FleetProgress:
     """A line on stderr for each clinic that has ended, and each table that failed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def event(self, clinic: str, event: events.Event) -> None:
-        if isinstance(event, events.TableEnded) and event.outcome.failure and progress.is_news(event.outcome):
+        if isinstance(event, events.TableEnded) and event.outcome.failure and progress.is_reportable(event.outcome):
             self._say(f"{clinic}: {event.outcome.failure.message}")
 
     def ended(self, one: Any) -> None:
@@ -316,7 +316,7 @@ def _summary(summary: Any) -> RenderableType:
             parts += [Text(f"  {one.error.remedy}")] if one.error.remedy else []
         else:
             failed = one.answer.of(result.Status.FAILED)
-            failures = render_run.worth_telling([outcome.failure for outcome in failed if outcome.failure])
+            failures = render_run.root_failures([outcome.failure for outcome in failed if outcome.failure])
             parts += [Text(f"✗ {one.clinic}: {failure.message}", style="red") for failure in failures[:_FAILURES_SHOWN]]
             if len(failures) > _FAILURES_SHOWN:
                 parts.append(Text(f"  and {count(len(failures) - _FAILURES_SHOWN)} more tables of {one.clinic}"))

@@ -26,18 +26,18 @@ from arrowetl.cli.fleet_commands import fleet
 from arrowetl.cli.opening import open_etl
 from arrowetl.cli.options import (
     all_option,
-    chosen,
     clinic_option,
+    global_options,
     json_option,
     names_of_tables,
     publish_option,
     report_option,
     servers_used,
-    shared,
     show,
     show_json,
     table_option,
-    written,
+    with_global_options,
+    write_file,
 )
 from arrowetl.cli.sandbox_commands import demo_of_sandbox, sandbox
 from arrowetl.cli.screen import Screen
@@ -71,8 +71,10 @@ class Commands(click.Group):
         except click.ClickException as problem:
             problem.show()
             if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
-                told = UsageError(problem.format_message(), "--help, of a command as well, tells what may be asked")
-                show_json(render_run.error_json(told))
+                usage_error = UsageError(
+                    problem.format_message(), "--help, of a command as well, tells what may be asked"
+                )
+                show_json(render_run.error_json(usage_error))
             sys.exit(problem.exit_code)
         except click.Abort:
             sys.exit(Interrupted.exit_code)
@@ -102,17 +104,17 @@ def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
 
 
 def _watch() -> progress.Watch:
-    if chosen().get("log_format") == "json":
-        return progress.JsonLines(_stderr, bool(chosen().get("verbose")))
+    if global_options().get("log_format") == "json":
+        return progress.JsonLines(_stderr, bool(global_options().get("verbose")))
     if _stderr.is_terminal:
         return progress.Bars(_stderr)
-    return progress.Lines(_stderr, bool(chosen().get("verbose")))
+    return progress.Lines(_stderr, bool(global_options().get("verbose")))
 
 
-def _tell_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        stood_upon = ", ".join(f"{package} {version}" for package, version in drivers.versions().items())
-        click.echo(f"arrowetl {arrowetl.__version__} ({stood_upon})")
+        dependencies = ", ".join(f"{package} {version}" for package, version in drivers.versions().items())
+        click.echo(f"arrowetl {arrowetl.__version__} ({dependencies})")
         context.exit()
 
 
@@ -144,9 +146,9 @@ _CANNOT_BE_SHOWN = 74
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version,
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
               help="Show the version and exit.")  # fmt: skip
-@shared
+@with_global_options
 def commands() -> None:
     """
     Carry a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse, and prove it arrived.
@@ -156,7 +158,7 @@ def commands() -> None:
 @commands.command()
 @click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
 @click.option("--keep", is_flag=True, help="Leave the servers running, and say how to reach them.")
-@shared
+@with_global_options
 def demo(scale: str, keep: bool) -> None:
     """Private servers, a synthetic OpenDental, analyze, run, verify."""
     sys.exit(demo_of_sandbox().demo(scale, keep, show, _watch))
@@ -166,7 +168,7 @@ commands.add_command(sandbox)
 
 
 @commands.command("test-connections")
-@shared
+@with_global_options
 def test_connections() -> None:
     """The three servers: version, settings that matter, privileges, latency."""
     with open_etl() as etl:
@@ -177,18 +179,20 @@ def test_connections() -> None:
 
 @commands.command()
 @click.option("--offline", is_flag=True, help="Ask no server.")
-@shared
+@with_global_options
 def validate(offline: bool) -> None:
     """Every problem of the environment, tables.yml and the servers at once."""
     from arrowetl.config.tables_yml import problems_of, run_wide
 
-    tables_file = chosen().get("tables_file") or DEFAULT_TABLES
+    tables_file = global_options().get("tables_file") or DEFAULT_TABLES
     with suppress(EnvironmentError):  # a file that cannot be read is told below
-        for name, (value, origin) in env.shown_variables(os.environ, tables_file, chosen().get("env_file")).items():
+        for name, (value, origin) in env.shown_variables(
+            os.environ, tables_file, global_options().get("env_file")
+        ).items():
             click.echo(f"{name} = {value} ({origin}): {env.ARROWETL_VARIABLES[name][1]}", err=True)
     for name, (value, default) in run_wide(tables_file).items():
-        told = f"{value}" + ("" if value == default else f" (default {default})")
-        click.echo(f"settings.{name} = {told}", err=True)
+        usage_error = f"{value}" + ("" if value == default else f" (default {default})")
+        click.echo(f"settings.{name} = {usage_error}", err=True)
     try:
         with open_etl() as etl:
             problems, notes = etl.validate(offline)
@@ -208,7 +212,7 @@ def validate(offline: bool) -> None:
     "--fail-on", type=click.Choice(["breaking"]), help="Exit 1 where a change at the source breaks what reads raw."
 )
 @click.option("--suggest-phi", is_flag=True, help="Print masks for OpenDental's personal columns; write nothing.")
-@shared
+@with_global_options
 def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None:
     """Write tables.yml from the source's catalog; your overrides stay."""
     with open_etl("source", wants=("warehouse",)) as etl:
@@ -269,7 +273,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 @click.option("--dry-run", is_flag=True, help="Show the plan; touch nothing.")
 @clinic_option
 @json_option
-@shared
+@with_global_options
 def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Carry tables from the source to the replica and the warehouse."""
     if dry_run and report_file:
@@ -316,15 +320,15 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
 @report_option
 @clinic_option
 @json_option
-@shared
+@with_global_options
 def bench(table: str, to: str, seconds: float, save: bool, report_file: Path | None, as_json: bool) -> None:
     """Try partition sizes and workers on the real servers; nothing that is published is touched."""
-    with open_etl(*servers_used("source", to)) as etl, _stderr.status("…") as told:
-        found = etl.bench(table, to, seconds, save, lambda trial: told.update(render_run.trial(trial)))
+    with open_etl(*servers_used("source", to)) as etl, _stderr.status("…") as usage_error:
+        found = etl.bench(table, to, seconds, save, lambda trial: usage_error.update(render_run.trial(trial)))
     if report_file:
         from arrowetl.pages import render
 
-        written(report_file, render.bench_page(found.as_json()))
+        write_file(report_file, render.bench_page(found.as_json()))
     if as_json:
         show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
     else:
@@ -340,7 +344,7 @@ def bench(table: str, to: str, seconds: float, save: bool, report_file: Path | N
 @click.option("--show-values", is_flag=True, help="Tell the values that differ; else only their digests.")
 @clinic_option
 @json_option
-@shared
+@with_global_options
 def verify_(
     all: bool, tables: tuple[str, ...], deep: bool, changed: bool, repair: bool, show_values: bool, as_json: bool
 ) -> None:
@@ -363,7 +367,7 @@ def verify_(
 @click.option("--check", is_flag=True, help="Exit 1 where last night was not good: for a monitor.")
 @clinic_option
 @json_option
-@shared
+@with_global_options
 def status(tables: tuple[str, ...], watch: bool, alert: bool, check: bool, as_json: bool) -> None:
     """What is in the warehouse, as of when, from which run."""
     if watch and (as_json or alert):
@@ -387,7 +391,7 @@ def status(tables: tuple[str, ...], watch: bool, alert: bool, check: bool, as_js
 
 
 @commands.command()
-@shared
+@with_global_options
 def types() -> None:
     """The type rules, as a table."""
     from arrowetl.types import rules

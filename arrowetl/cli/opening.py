@@ -10,7 +10,7 @@ from typing import Any
 
 import arrowetl
 from arrowetl.cli.fleet_commands import settings_of_clinic
-from arrowetl.cli.options import chosen
+from arrowetl.cli.options import global_options
 
 
 def open_etl(*needs: str, wants: tuple[str, ...] = ()) -> Any:
@@ -19,11 +19,11 @@ def open_etl(*needs: str, wants: tuple[str, ...] = ()) -> Any:
         needs: the servers that are going to be used; all three, where none is named.
         wants: those that will be used where there are settings of them.
     """
-    if clinic := chosen().get("clinic"):
+    if clinic := global_options().get("clinic"):
         return arrowetl.open(settings_of_clinic(clinic, needs))
     return arrowetl.open(
-        tables_file=chosen().get("tables_file"),
-        env_file=chosen().get("env_file"),
+        tables_file=global_options().get("tables_file"),
+        env_file=global_options().get("env_file"),
         needs=needs or ("source", "replica", "warehouse"),
         wants=wants,
     )

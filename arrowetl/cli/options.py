@@ -17,13 +17,13 @@ from rich.console import RenderableType
 
 from arrowetl.cli.screen import Screen
 from arrowetl.config.files import DEFAULT_TABLES, write_where_asked
-from arrowetl.errors import ConfigurationError, ours
+from arrowetl.errors import ConfigurationError, as_arrowetl_error
 from arrowetl.model.connection import PUBLISHING
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def chosen() -> dict[str, Any]:
+def global_options() -> dict[str, Any]:
     """The global options of this invocation, wherever on the line they stood."""
     chosen: dict[str, Any] = click.get_current_context().ensure_object(dict)
     return chosen
@@ -34,7 +34,7 @@ def choose(context: click.Context, parameter: click.Parameter, value: Any) -> No
         context.ensure_object(dict)[parameter.name] = value
 
 
-def shared(command: F) -> F:
+def with_global_options(command: F) -> F:
     """The global options, which may stand before or after the command."""
     for option in reversed(_GLOBALS):
         command = option(command)
@@ -124,7 +124,7 @@ def servers_used(read_from: str, to: str) -> tuple[str, ...]:
     return (read_from, "warehouse") if without_replica else ("source", "replica", "warehouse")
 
 
-def written(path: Path, text: str) -> Path:
+def write_file(path: Path, text: str) -> Path:
     """A page, where somebody wanted it; `-` is stdout."""
     if str(path) == "-":
         click.echo(text, nl=False)
@@ -135,14 +135,14 @@ def written(path: Path, text: str) -> Path:
 
 
 @contextmanager
-def beside_the_result(place: Path) -> Iterator[None]:
+def best_effort_report(place: Path) -> Iterator[None]:
     """What is written when all is done: a failure is told, and the exit code tells of the work alone."""
     try:
         yield
     except Exception as error:
         from arrowetl.cli import render_run
 
-        problem = render_run.error(ours(str(place), error))
+        problem = render_run.error(as_arrowetl_error(str(place), error))
         Screen(stderr=True).print(problem, highlight=False, soft_wrap=True)
 
 

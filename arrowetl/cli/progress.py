@@ -22,7 +22,7 @@ from arrowetl.errors import ArrowetlError
 from arrowetl.humanize import count, duration, size
 from arrowetl.model.events import (
     Event,
-    PartitionCarried,
+    PartitionLoaded,
     RunEnded,
     RunPlanned,
     Step,
@@ -63,13 +63,13 @@ class Tally:
                 self.rows_expected = sum(plan.expected.rows for plan in plans)
             case TableStarted(table, partitions):
                 self.busy[table] = [0, partitions]
-            case PartitionCarried(table, rows, bytes_):
+            case PartitionLoaded(table, rows, bytes_):
                 self.rows += rows
                 self.bytes += bytes_
                 if table in self.busy:
                     # How many there will be is an estimate.
-                    done, whole = self.busy[table]
-                    self.busy[table] = [done + 1, max(done + 1, whole)]
+                    done, expected = self.busy[table]
+                    self.busy[table] = [done + 1, max(done + 1, expected)]
             case TableStaged(table):
                 self.staged.add(table)
                 self.busy.pop(table, None)
@@ -101,15 +101,15 @@ class Tally:
     def seconds_left(self, elapsed: float) -> float | None:
         """By rows, or by tables where most have none, whichever is further behind; None while it is a guess."""
         done = [
-            ended / whole
-            for ended, whole in ((self.rows, self.rows_expected), (self.tables_done, self.tables))
-            if whole
+            ended / expected
+            for ended, expected in ((self.rows, self.rows_expected), (self.tables_done, self.tables))
+            if expected
         ]
         share = min(done, default=0.0)
         return elapsed * (1 / share - 1) if share > 0.02 and share < 1 else None
 
     def busy_words(self) -> str:
-        shown = [f"{table} {done}/{whole}" for table, (done, whole) in list(self.busy.items())[:_BUSY_SHOWN]]
+        shown = [f"{table} {done}/{expected}" for table, (done, expected) in list(self.busy.items())[:_BUSY_SHOWN]]
         return ", ".join(shown)
 
 
@@ -155,7 +155,7 @@ class Lines:
     def __init__(self, console: Console, verbose: bool) -> None:
         self._console, self._verbose = console, verbose
         self._tally, self._lock = Tally(), threading.Lock()
-        self._told = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -163,13 +163,13 @@ class Lines:
             if isinstance(event, StepBegan) and self._verbose:
                 words = f"{event.step}/{len(Step)} {event.step.words}"
                 self._console.print(words, markup=False, highlight=False, soft_wrap=True)
-            if isinstance(event, TableEnded) and (self._verbose or is_news(event.outcome)):
+            if isinstance(event, TableEnded) and (self._verbose or is_reportable(event.outcome)):
                 self._console.print(_table_line(event.outcome), markup=False, highlight=False, soft_wrap=True)
             if isinstance(event, TableRetried):
                 words = f"{event.message}; again in {duration(event.seconds)}"
                 self._console.print(words, markup=False, highlight=False, soft_wrap=True)
-            if time.monotonic() - self._told >= limits.progress_line_seconds:
-                self._told = time.monotonic()
+            if time.monotonic() - self._reported_at >= limits.progress_line_seconds:
+                self._reported_at = time.monotonic()
                 tally = self._tally
                 words = f"{tally.tables_done}/{tally.tables} tables, {tally.words()}; at work: {tally.busy_words()}"
                 self._console.print(words, markup=False, highlight=False, soft_wrap=True)
@@ -221,9 +221,9 @@ class JsonLines:
         pass
 
 
-def is_news(outcome: Outcome) -> bool:
+def is_reportable(outcome: Outcome) -> bool:
     """Whether a table failed by itself."""
-    return outcome.failure is not None and not outcome.failure.says_nothing_of_it
+    return outcome.failure is not None and not outcome.failure.is_collateral
 
 
 def _table_line(outcome: Outcome) -> str:

@@ -100,7 +100,7 @@ def summary(run: Summary) -> RenderableType:
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
-    for failure in worth_telling([outcome.failure for outcome in failed if outcome.failure]):
+    for failure in root_failures([outcome.failure for outcome in failed if outcome.failure]):
         parts.append(Text(f"✗ {failure.message}", style="red"))
         if failure.remedy:
             parts.append(Text("  " + failure.remedy.replace("\n", "\n  ")))
@@ -112,23 +112,23 @@ def _expected(run: Summary) -> str:
     return "" if low <= run.seconds <= high else f" ({duration(low)} to {duration(high)} were expected)"
 
 
-def worth_telling(failures: Sequence[Failure]) -> list[Failure]:
+def root_failures(failures: Sequence[Failure]) -> list[Failure]:
     """The failures, of which those of tables that were merely not carried, or withheld, are one of each kind."""
-    told = [failure for failure in failures if not failure.says_nothing_of_it]
-    others = [failure for failure in failures if failure.says_nothing_of_it]
+    type_in_words = [failure for failure in failures if not failure.is_collateral]
+    others = [failure for failure in failures if failure.is_collateral]
     for kind in dict.fromkeys(failure.kind for failure in others):
         first, *more = (failure for failure in others if failure.kind == kind)
         words = f"{first.message}; and so {count(len(more))} more" if more else first.message
-        told.append(Failure(kind, words, first.remedy))
-    return told
+        type_in_words.append(Failure(kind, words, first.remedy))
+    return type_in_words
 
 
 def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
     table = grid("coerced in the warehouse", "from", "to", "values", "for example", "", right=(3,))
-    for name, coercion in sorted(coerced, key=lambda pair: (not pair[1].news, -pair[1].count))[:_COERCIONS_SHOWN]:
+    for name, coercion in sorted(coerced, key=lambda pair: (not pair[1].is_new, -pair[1].count))[:_COERCIONS_SHOWN]:
         keys = ", ".join(map(str, coercion.example_keys))
-        news = "new" if coercion.news else ""
-        table.add_row(f"{name}.{coercion.column}", coercion.found, coercion.became, count(coercion.count), keys, news)
+        is_new = "new" if coercion.is_new else ""
+        table.add_row(f"{name}.{coercion.column}", coercion.found, coercion.became, count(coercion.count), keys, is_new)
     if len(coerced) > _COERCIONS_SHOWN:
         table.add_row(f"and {len(coerced) - _COERCIONS_SHOWN} more columns (--json has all)", *[""] * 5)
     return table
@@ -210,18 +210,18 @@ def benched(found: Benched, save: bool = False) -> RenderableType:
         chosen = (workers, bytes_) == (found.best.workers, found.best.partition_bytes)
         bar = "█" * max(1, round(rate / most * _BAR_WIDTH)) if most else ""
         curve.add_row(str(workers), size(bytes_), count(rate), bar + (" ◄" if chosen else ""))
-    legs = grid("leg", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
-    whole, rows = sum(found.best.legs.values()), max(found.best.rows, 1)
-    for leg, seconds in found.best.legs.items():
+    phases = grid("leg", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
+    total, rows = sum(found.best.phases.values()), max(found.best.rows, 1)
+    for phase, seconds in found.best.phases.items():
         quick = max(seconds, 1e-9)
         each, moved = count(rows / quick), f"{found.best.bytes / quick / 2**20:,.0f}"
-        legs.add_row(leg, f"{seconds / rows * 1e6:.1f}", each, moved, f"{seconds / whole:.0%}")
+        phases.add_row(phase, f"{seconds / rows * 1e6:.1f}", each, moved, f"{seconds / total:.0%}")
     gain = found.best.rows_per_second / max(found.default.rows_per_second, 1e-9)
     words = f"{found.table}: {found.best.workers} workers with partitions of {size(found.best.partition_bytes)}"
     words += f", {gain:.2f} × the default" if found.chosen else ", the default"
     words += f": {count(found.best.rows_per_second)} rows/s while all are at work, of {count(found.rows)} rows"
-    parts: list[RenderableType] = [curve, Text(), legs, Text()]
-    if found.index_seconds >= _WORTH_TELLING_SECONDS:
+    parts: list[RenderableType] = [curve, Text(), phases, Text()]
+    if found.index_seconds >= _SHOWN_SECONDS_MIN:
         parts.append(Text(f"note: indexes at the replica, {duration(found.index_seconds)} for the rows of a trial"))
     parts += [Text(f"note: {note}") for note in found.notes]
     parts.append(Text(words, style="bold"))
@@ -230,7 +230,7 @@ def benched(found: Benched, save: bool = False) -> RenderableType:
     return Group(*parts)
 
 
-_WORTH_TELLING_SECONDS = 0.05
+_SHOWN_SECONDS_MIN = 0.05
 
 
 def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType:
@@ -275,7 +275,7 @@ def examined(found: Sequence[Examined]) -> RenderableType:
         parts += [Text(f"  {problem}", style="red") for problem in one.problems]
         parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
         ours = ", ".join(f"{name} {value or repr(value)} (there: {there or repr(there)})"
-                         for name, there, value, _ in one.otherwise)  # fmt: skip
+                         for name, there, value, _ in one.differing_settings)  # fmt: skip
         parts += [Text(f"  set in each session of ours: {ours}")] if ours else []
     return Group(*parts)
 
@@ -309,7 +309,7 @@ def _type_words(rule: Rule) -> tuple[str, ...]:
     replica = "the same" if rule.only_on_request else ", ".join(there) or "the same"
     warehouse = rule.postgres.replace("{p}", "p").replace("{s}", "s")
     name = f"{rule.name}: {', '.join(rule.mysql)}" if rule.only_on_request else rule.name
-    return name, warehouse, to_parquet.told(rule.postgres), read, replica, rule.note
+    return name, warehouse, to_parquet.type_in_words(rule.postgres), read, replica, rule.note
 
 
 def _shorter(expression: str) -> str:

@@ -16,29 +16,29 @@ from rich.text import Text
 from arrowetl import limits
 from arrowetl.cli.render_run import grid
 from arrowetl.humanize import count, duration, size
-from arrowetl.model.verdict import Difference, Verdict
+from arrowetl.model.verdict import RowDifference, Verdict
 
 if TYPE_CHECKING:
-    from arrowetl.model.verdict import Verified
+    from arrowetl.model.verdict import VerifyResult
     from arrowetl.monitoring.status import Status
 
 
-def verdicts(verified: Verified) -> RenderableType:
+def verdicts(verified: VerifyResult) -> RenderableType:
     """The comparison of the three ends; what is not equal last."""
     found = verified.tables
     equal = [verdict for verdict in found if verdict.verdict == "equal"]
     rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
     words = f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows"
-    believed = [verdict for verdict in equal if verdict.recalled]
-    if believed:
-        unread = sum(not verdict.rows_read for verdict in believed)
+    reused = [verdict for verdict in equal if verdict.recalled]
+    if reused:
+        unread = sum(not verdict.rows_read for verdict in reused)
         words += f"; {count(unread)} of them as they were found before: counted, and not read again"
     parts: list[RenderableType] = [Text(words, style="bold")]
     for verdict in found:
         if verdict.repaired:
             words = "1 row" if verdict.repaired == 1 else f"{count(verdict.repaired)} rows"
             parts.append(Text(f"{verdict.table}: {words} differed, and {_were(verdict.repaired)} repaired"))
-            parts += _rows(verdict.mended, verdict.repaired)
+            parts += _rows(verdict.repaired_rows, verdict.repaired)
     left_out = {verdict.table: verdict.left_out for verdict in found if verdict.left_out}
     for table, columns in left_out.items():
         parts.append(Text(f"note: {table}: not compared: {', '.join(columns)}"))
@@ -57,7 +57,7 @@ def verdicts(verified: Verified) -> RenderableType:
 
 
 def _differences(verdict: Verdict) -> list[RenderableType]:
-    rows = ", ".join(f"{end} {count(rows)}" for end, rows in verdict.rows.items() if rows is not None)
+    rows = ", ".join(f"{target} {count(rows)}" for target, rows in verdict.rows.items() if rows is not None)
     words = "1 row differs" if verdict.differences == 1 else f"{count(verdict.differences)} rows differ"
     return [
         Text(f"✗ {verdict.table}: {words}; rows: {rows}", style="red"),
@@ -69,7 +69,7 @@ def _were(number: int) -> str:
     return "was" if number == 1 else "were"
 
 
-def _rows(differing: Sequence[Difference], differences: int) -> list[RenderableType]:
+def _rows(differing: Sequence[RowDifference], differences: int) -> list[RenderableType]:
     """Which rows differ, and in which columns."""
     if not differing:
         return []
@@ -78,12 +78,12 @@ def _rows(differing: Sequence[Difference], differences: int) -> list[RenderableT
         key = ", ".join(f"{name} {value}" for name, value in one.key.items()) or "(no key)"
         shown = one.digests if one.values is None else one.values
         for number, (column, (ours, theirs)) in enumerate(shown.items() or [("", ("", ""))]):
-            place = (one.end, one.kind, key) if number == 0 else ("", "", "")
+            place = (one.target, one.kind, key) if number == 0 else ("", "", "")
             said = (ours, theirs) if one.values is None else (_quoted(ours), _quoted(theirs))
             table.add_row(*place, column, *(Text(text) for text in said if column))
     more = differences - len(differing[:_DIFFERENCES_SHOWN])
-    told = Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}")
-    return [table, told] if more > 0 else [table]
+    remainder = Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}")
+    return [table, remainder] if more > 0 else [table]
 
 
 def _quoted(value: Any) -> str:
@@ -125,8 +125,8 @@ def status(found: Status) -> RenderableType:
             f"{row['rows_changed']:+,}" if row["rows_changed"] else "",
             "" if row["lag_seconds"] is None else _lag(row["lag_seconds"]),
             "" if row["seconds_usual"] is None else duration(row["seconds_usual"]),
-            f"differs, {_moment(row['differed_at'])}" if row["differed_at"] else _moment(row["verified_at"]),
-            _moment(row["expected_at"]),
+            f"differs, {_timestamp(row['differed_at'])}" if row["differed_at"] else _timestamp(row["verified_at"]),
+            _timestamp(row["expected_at"]),
             Text(row["error"] or _flags(row), overflow="fold"),
         )
     failed = sum(row["load_status"] != "success" for row in found.tables)
@@ -151,8 +151,8 @@ def _last_run(found: Status) -> str:
     return f"last run {run['run_id']}: {began}, {took}, {count(run['tables'])} tables, {words}"
 
 
-def _moment(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%m-%d %H:%M}" if moment else ""
+def _timestamp(timestamp: datetime | None) -> str:
+    return f"{timestamp.astimezone(UTC):%m-%d %H:%M}" if timestamp else ""
 
 
 def _lag(seconds: float) -> str:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import click
 
-from arrowetl.cli.options import shared
+from arrowetl.cli.options import with_global_options
 from arrowetl.errors import UsageError
 
 
@@ -44,7 +44,7 @@ def sandbox() -> None:
     type=click.Path(path_type=Path),
     help="A directory with initdb and postgres, instead of the wheel.",
 )
-@shared
+@with_global_options
 def up(ports: str | None, postgres: Path | None) -> None:
     """Start them, or those that do not run; print the settings that lead there."""
     for line in demo_of_sandbox().up(ports, postgres):
@@ -53,7 +53,7 @@ def up(ports: str | None, postgres: Path | None) -> None:
 
 @sandbox.command()
 @click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
-@shared
+@with_global_options
 def seed(scale: str) -> None:
     """Fill the source with the synthetic OpenDental, anew."""
     click.echo(demo_of_sandbox().seed(scale), err=True)
@@ -61,14 +61,14 @@ def seed(scale: str) -> None:
 
 @sandbox.command()
 @click.option("--delete", is_flag=True, help="Remove their data, too.")
-@shared
+@with_global_options
 def down(delete: bool) -> None:
     """Stop them."""
     click.echo(demo_of_sandbox().down(delete), err=True)
 
 
 @sandbox.command("status")
-@shared
+@with_global_options
 def sandbox_status() -> None:
     """Where they listen."""
     click.echo(demo_of_sandbox().status())

@@ -20,14 +20,14 @@ from dotenv import dotenv_values
 
 from arrowetl import limits
 from arrowetl.config.files import DEFAULT_TABLES
-from arrowetl.errors import EnvironmentError, UsageError, counted, nearest
+from arrowetl.errors import EnvironmentError, UsageError, join_problems, nearest
 from arrowetl.model.connection import (
     MASK_KEY_CHARACTERS_MIN,
     MASK_KEY_VARIABLE,
     VARIABLES,
     Credentials,
     Endpoint,
-    reserved_place,
+    reserved_name,
 )
 
 ENVIRONMENTS = ("production", "test")
@@ -47,7 +47,7 @@ ARROWETL_VARIABLES = {
     MASK_KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
 }
 # Name → (default, what it is for, whether it may have a fraction): how long is waited, and how often tried again.
-PATIENCE = {
+TIMEOUTS = {
     "ARROWETL_CONNECT_SECONDS": (limits.connect_seconds, "in which a server must answer a connection", False),
     "ARROWETL_SILENCE_SECONDS": (limits.silence_seconds, "in which a statement must be answered; 0: never", False),
     "ARROWETL_RETRIES": (limits.retries, "how often a table is tried again after what may pass", False),
@@ -57,7 +57,7 @@ PATIENCE = {
         True,
     ),
 }
-ARROWETL_VARIABLES |= {name: (str(default), purpose) for name, (default, purpose, _) in PATIENCE.items()}
+ARROWETL_VARIABLES |= {name: (str(default), purpose) for name, (default, purpose, _) in TIMEOUTS.items()}
 SECRETS = {MASK_KEY_VARIABLE, WEBHOOK_VARIABLE}
 
 
@@ -129,7 +129,7 @@ def settings_from_environment(
         raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
     values = prefixed(_values(chosen, path, outside, file_wins), prefix)
     problems = unknown_variables(values)
-    connect, silence, retries, retry_seconds = (_seconds(name, values, problems) for name in PATIENCE)
+    connect, silence, retries, retry_seconds = (_seconds(name, values, problems) for name in TIMEOUTS)
     # What is missing of a server that is only wanted is no problem.
     found = {name: _endpoint(name, values, problems if name in needs else [], chosen) for name in (*needs, *wants)}
     endpoints = {
@@ -144,7 +144,7 @@ def settings_from_environment(
     problems += _impossible(spill, mask_key, address, measured)
     if problems:
         raise EnvironmentError(
-            f"settings of the {chosen} environment: {counted(problems)}",
+            f"settings of the {chosen} environment: {join_problems(problems)}",
             f"set them in the environment or in {path}",
         )
     logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
@@ -230,8 +230,8 @@ def _environment(outside: Mapping[str, str]) -> str:
 
 
 def _seconds(name: str, values: Mapping[str, str], problems: list[str]) -> float:
-    """A number of `PATIENCE`, or its default."""
-    default, _, may_be_part = PATIENCE[name]
+    """A number of `TIMEOUTS`, or its default."""
+    default, _, may_be_part = TIMEOUTS[name]
     said = values.get(name, "").strip() or str(default)
     number = re.fullmatch(r"\d{1,6}(\.\d{1,6})?" if may_be_part else r"\d{1,6}", said)
     if number is None or (name == "ARROWETL_CONNECT_SECONDS" and not float(said)):
@@ -317,7 +317,7 @@ def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen:
         problems.append(f"{shown}_HOST: must be a host's name or its address; a URL has no place there")
         missing.append("HOST")
     part = "SCHEMA" if name == "warehouse" else "DB"
-    if reserved := reserved_place(name, values.get(f"{prefix}_{part}", "").strip()):
+    if reserved := reserved_name(name, values.get(f"{prefix}_{part}", "").strip()):
         problems.append(f"{shown}_{part}: {reserved}")
         missing.append("SCHEMA")
     if missing:

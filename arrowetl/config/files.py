@@ -14,7 +14,7 @@ from arrowetl.errors import ConfigurationError
 DEFAULT_TABLES, DEFAULT_FLEET = Path("conf/tables.yml"), Path("conf/fleet.yml")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """
     Raises:
         OSError: it cannot be written; what was there still is.
@@ -37,6 +37,6 @@ def write_where_asked(path: Path, text: str) -> None:
         ConfigurationError: it cannot be written there; what was there still is.
     """
     try:
-        write_whole(path, text)
+        write_atomically(path, text)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}", "choose another place") from error

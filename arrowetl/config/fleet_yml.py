@@ -16,8 +16,8 @@ from typing import Any
 from arrowetl import limits
 from arrowetl.config import tables_yml_keys
 from arrowetl.config.yaml_file import load_yaml
-from arrowetl.errors import ValidationError, counted, nearest
-from arrowetl.model.connection import reserved_place
+from arrowetl.errors import ValidationError, join_problems, nearest
+from arrowetl.model.connection import reserved_name
 
 
 @dataclass(frozen=True)
@@ -97,20 +97,20 @@ def read_fleet(path: Path) -> Fleet:
         for name, entry in there.items():
             problems += _wrong_clinic(name, entry)
     if problems:
-        raise ValidationError(f"{path}: {counted(problems)}", "correct them")
+        raise ValidationError(f"{path}: {join_problems(problems)}", "correct them")
     clinics = tuple(_clinic(name, entry or {}, settings, path) for name, entry in there.items())
     problems = _twice(clinics)
     problems += [
         f"clinics.{one.name}.{what}: {words}"
         for one in clinics for what, server in (("schema", "warehouse"), ("replica", "replica"))
-        if (words := reserved_place(server, getattr(one, what)))
+        if (words := reserved_name(server, getattr(one, what)))
     ]  # fmt: skip
-    if words := reserved_place("warehouse", str(settings.get("unite", ""))):
+    if words := reserved_name("warehouse", str(settings.get("unite", ""))):
         problems.append(f"settings.unite: {words}")
     problems += [f"settings.unite: {one.schema} is {one.name}'s schema" for one in clinics
                  if one.schema.casefold() == str(settings.get("unite", "")).casefold()]  # fmt: skip
     if problems:
-        raise ValidationError(f"{path}: {counted(problems)}", "give each clinic a place of its own")
+        raise ValidationError(f"{path}: {join_problems(problems)}", "give each clinic a place of its own")
     return Fleet(clinics, settings.get("max_workers", limits.workers_default), settings.get("executor"),
                  settings.get("unite"))  # fmt: skip
 

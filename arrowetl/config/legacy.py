@@ -31,8 +31,8 @@ def modernized(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         changed["tables"] = {name: _modern(entry, left) for name, entry in tables.items()}
     if not left:
         return document, []
-    told = f"{', '.join(sorted(left))}: a predecessor's, and not gone by; `arrowetl analyze` writes the file anew"
-    return changed, [told]
+    note = f"{', '.join(sorted(left))}: a predecessor's, and not gone by; `arrowetl analyze` writes the file anew"
+    return changed, [note]
 
 
 def _modern(entry: Any, left: set[str]) -> Any:

@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo
 
 from arrowetl.config import legacy, tables_yml_keys
 from arrowetl.config.yaml_file import load_yaml
-from arrowetl.errors import ConfigurationError, ValidationError, counted
-from arrowetl.model.connection import DEFAULT_CHOICES, Choices, TableSettings
+from arrowetl.errors import ConfigurationError, ValidationError, join_problems
+from arrowetl.model.connection import DEFAULT_CHOICES, RunSettings, TableSettings
 from arrowetl.model.plan import Table
 
 NOTHING: Mapping[str, Any] = {}
@@ -32,7 +32,7 @@ class TablesFile:
 
     metadata: Mapping[str, Any]
     tables: Mapping[str, TableSettings]
-    choices: Choices = DEFAULT_CHOICES
+    choices: RunSettings = DEFAULT_CHOICES
     known: Mapping[str, Mapping[str, Any]] | None = None
     """The schema of the last analysis, where `new_columns: quarantine` asks for it."""
     notes: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class TablesFile:
             return set()
         return {name for name, one in self.tables.items() if one.get("estimated_rows") is not None}
 
-    def analyzed_since(self, moment: datetime | None) -> bool:
+    def analyzed_since(self, timestamp: datetime | None) -> bool:
         """Whether the file was written by an analysis after some moment."""
         said = self.metadata.get("generated_at")
         try:
@@ -81,7 +81,7 @@ class TablesFile:
         except ValueError:
             return False
         written = written.replace(tzinfo=written.tzinfo or UTC)
-        return moment is None or written > moment.replace(tzinfo=moment.tzinfo or UTC)
+        return timestamp is None or written > timestamp.replace(tzinfo=timestamp.tzinfo or UTC)
 
     def hashed(self) -> tuple[str, ...]:
         """The columns that are to be masked by a key, with their tables."""
@@ -119,14 +119,14 @@ def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[Tabl
     document, notes = legacy.modernized(with_choices(load_yaml(path, WRITE_IT), over))
     kept, problems = tables_yml_keys.sound(document)
     tables = settings_of(kept)
-    choices, known = Choices(**(kept.get("settings") or {})), None
+    choices, known = RunSettings(**(kept.get("settings") or {})), None
     if choices.new_columns == "quarantine":
-        known = remembered(path) or None
+        known = generated_facts(path) or None
         problems += [] if known else [unknown_columns(path)]
     told = tuple(f"{path}: {note}" for note in notes)
     found = TablesFile(metadata=kept.get("metadata") or {}, tables=tables, choices=choices, known=known, notes=told)
     remedy = "correct them; an `overrides:` that is wrong stays so until you do"
-    return found, ValidationError(f"{path}: {counted(problems)}", remedy) if problems else None
+    return found, ValidationError(f"{path}: {join_problems(problems)}", remedy) if problems else None
 
 
 def with_choices(document: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def run_wide(path: Path) -> dict[str, tuple[Any, Any]]:
         choices = examined_tables(path)[0].choices
     except ConfigurationError:
         choices = DEFAULT_CHOICES
-    return {f.name: (getattr(choices, f.name), getattr(DEFAULT_CHOICES, f.name)) for f in fields(Choices)}
+    return {f.name: (getattr(choices, f.name), getattr(DEFAULT_CHOICES, f.name)) for f in fields(RunSettings)}
 
 
 def problems_of(path: Path) -> list[str]:
@@ -184,7 +184,7 @@ SCHEMA_SUFFIX = ".schema.json"
 """Of the file beside tables.yml that has the schema of the last analysis."""
 
 
-def remembered(path: Path) -> dict[str, Mapping[str, Any]]:
+def generated_facts(path: Path) -> dict[str, Mapping[str, Any]]:
     """The schema as the last analysis had it, of the tables.yml at `path`; nothing where that is not known."""
     try:
         said = json.loads(path.with_suffix(SCHEMA_SUFFIX).read_text(encoding="utf-8"))
@@ -203,7 +203,7 @@ def unknown_columns(path: Path) -> str:
     )
 
 
-def business_hours_now(choices: Choices) -> str:
+def business_hours_now(choices: RunSettings) -> str:
     """The business hours that it is, in words; empty where it is none."""
     hours, zone = choices.business_hours, choices.time_zone
     if not is_within(hours, datetime.now(ZoneInfo(zone) if zone else None)):
@@ -211,7 +211,7 @@ def business_hours_now(choices: Choices) -> str:
     return f"{hours} in {zone}" if zone else str(hours)
 
 
-def is_within(hours: str | None, moment: datetime) -> bool:
+def is_within(hours: str | None, timestamp: datetime) -> bool:
     """
     Whether a moment lies in some hours of the day, which may pass midnight.
 
@@ -221,5 +221,5 @@ def is_within(hours: str | None, moment: datetime) -> bool:
     if not hours or not (span := tables_yml_keys.hours(hours)):
         return False
     begin, end = span
-    now = moment.time()
+    now = timestamp.time()
     return begin <= now < end if begin <= end else now >= begin or now < end

@@ -19,7 +19,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
-from arrowetl.config.files import write_whole
+from arrowetl.config.files import write_atomically
 from arrowetl.errors import ConfigurationError
 
 
@@ -59,7 +59,7 @@ def record(path: Path, wanted: Mapping[str, Mapping[str, Any]], by_hand: str) ->
         # Two libraries, two editions of the language: what was meant must be what is read.
         if yaml.safe_load(after) != _expected(yaml.safe_load(before), wanted):
             raise ConfigurationError(f"{path}: cannot be rewritten: anchors, or names that are no text", by_hand)
-        write_whole(path, after)
+        write_atomically(path, after)
     except (OSError, YAMLError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ConfigurationError(f"{path}: cannot be rewritten: {reason}", by_hand) from error

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from arrowetl import limits
 from arrowetl.drivers.postgres import conninfo, postgres_error, set_up
-from arrowetl.drivers.watchdog import opened_since, patience, sockets
+from arrowetl.drivers.watchdog import opened_since, sockets, time_limit
 from arrowetl.errors import DatabaseError
 from arrowetl.model.connection import Endpoint
 
@@ -51,11 +51,11 @@ class PostgresArrow:
             set_up(self)
             undo.pop_all()
 
-    def _open(self, way: str) -> None:
+    def _open(self, uri: str) -> None:
         # One at a time: what is opened meanwhile is this one.
         with _CONNECTING, self._translated("connect"):
             before = sockets()
-            self._connection = self._adbc.connect(way, autocommit=True)
+            self._connection = self._adbc.connect(uri, autocommit=True)
             self._fd = opened_since(before, self.endpoint)
 
     def _knows_types(self) -> bool:
@@ -127,7 +127,7 @@ class PostgresArrow:
     def _translated(self, doing: str) -> Iterator[None]:
         self._used = time.monotonic()
         try:
-            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
+            with time_limit(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
                 yield
         except self._adbc.Error as error:
             raise postgres_error(str(error), getattr(error, "sqlstate", None), self.endpoint, doing) from error

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from arrowetl import limits
 from arrowetl.drivers import remedies, sessions
 from arrowetl.drivers.messages import clean, remedy_for
-from arrowetl.drivers.watchdog import patience, patience_seconds
+from arrowetl.drivers.watchdog import time_limit, time_limit_seconds
 from arrowetl.errors import DatabaseConnectionError, DataExtractionError
 from arrowetl.model.connection import Endpoint
 
@@ -57,7 +57,7 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     query = "&".join(f"{key}={quote(value, safe='/')}" for key, value in options.items())
     url = f"mysql://{user}:{password}@{_url_host(endpoint.host)}:{endpoint.port}/{database}?{query}"
     try:
-        with patience(endpoint, patience_seconds(endpoint, statement_seconds)):
+        with time_limit(endpoint, time_limit_seconds(endpoint, statement_seconds)):
             return connectorx.read_sql(
                 url, statement, return_type="arrow", protocol="binary", pre_execution_query=_session(statement_seconds)
             )

@@ -17,7 +17,7 @@ from mysql.connector import errorcode
 from arrowetl import limits
 from arrowetl.drivers import remedies, sessions
 from arrowetl.drivers.messages import clean, lost, remedy_for, verb
-from arrowetl.drivers.watchdog import patience, patience_seconds
+from arrowetl.drivers.watchdog import time_limit, time_limit_seconds
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.model.connection import Endpoint
 from arrowetl.model.dialect import Flavour
@@ -70,14 +70,14 @@ class MySQL:
         Args:
             infile_directory: the only place LOAD DATA LOCAL may read from.
             statement_seconds: after which the server ends a query; 0 is never.
-            compares: whether what the server would have done otherwise is to be known (`otherwise`).
+            compares: whether what the server would have done otherwise is to be known (`differing_settings`).
 
         Raises:
             DatabaseConnectionError: the server is down or refuses, or the session is not what it was asked to be.
         """
         self.endpoint = endpoint
         self._used = time.monotonic()
-        self._patience_seconds = patience_seconds(endpoint, statement_seconds)
+        self._time_limit_seconds = time_limit_seconds(endpoint, statement_seconds)
         self._fd: int | None = None
         arguments: dict[str, Any] = {
             "host": endpoint.host,
@@ -99,7 +99,7 @@ class MySQL:
         with self._translated("connect"):
             self._connection = _connect_mysql(arguments, endpoint)
         with suppress(AttributeError):
-            # From here on statements may take their time, until `patience` ends.
+            # From here on statements may take their time, until `time_limit` ends.
             connected = self._connection._socket.sock
             connected.settimeout(None)
             self._fd = connected.fileno()
@@ -121,7 +121,7 @@ class MySQL:
                 self.execute(statement)
             sessions.require(endpoint, settings, self._named(asked))
             undo.pop_all()
-        self.otherwise = sessions.otherwise(settings, before)
+        self.differing_settings = sessions.differing_settings(settings, before)
         """Name, what the server would have done, what this session does, and why."""
 
     @property
@@ -189,13 +189,13 @@ class MySQL:
         if time.monotonic() - self._used < limits.idle_seconds_unchecked:
             return True
         try:
-            with patience(self.endpoint, self.endpoint.connect_seconds, self._fd):
+            with time_limit(self.endpoint, self.endpoint.connect_seconds, self._fd):
                 return bool(self._connection.is_connected())
         except DatabaseError:
             return False
 
     def close(self) -> None:
-        with suppress(Exception), patience(self.endpoint, self.endpoint.connect_seconds, self._fd):
+        with suppress(Exception), time_limit(self.endpoint, self.endpoint.connect_seconds, self._fd):
             self._connection.close()
 
     @contextmanager
@@ -203,8 +203,8 @@ class MySQL:
         self._used = time.monotonic()
         try:
             # The driver has patience of its own with the greeting, and none with what it asks after it.
-            seconds = 2 * self.endpoint.connect_seconds if doing == "connect" else self._patience_seconds
-            with patience(self.endpoint, seconds, self._fd):
+            seconds = 2 * self.endpoint.connect_seconds if doing == "connect" else self._time_limit_seconds
+            with time_limit(self.endpoint, seconds, self._fd):
                 yield
         except mysql.connector.Error as error:
             raise _mysql_error(error, self.endpoint, doing) from error

@@ -22,7 +22,7 @@ import pyarrow as pa
 from arrowetl import limits
 from arrowetl.drivers import remedies, sessions
 from arrowetl.drivers.messages import clean, remedy_for, verb
-from arrowetl.drivers.watchdog import patience
+from arrowetl.drivers.watchdog import time_limit
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
 from arrowetl.model.connection import VARIABLES, Endpoint
 from arrowetl.sql import postgres_name, postgres_table
@@ -110,7 +110,7 @@ def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
             f"{VARIABLES[endpoint.name]}_DB",
             transient=False,
         )
-    return sessions.otherwise(settings, {name: before for name, _, before in answers})
+    return sessions.differing_settings(settings, {name: before for name, _, before in answers})
 
 
 def require_one_each(first: Asks, second: Postgres) -> None:
@@ -155,7 +155,7 @@ class Postgres:
         self._fd = self._connection.pgconn.socket
         with ExitStack() as undo:
             undo.callback(self.close)
-            self.otherwise = set_up(self)
+            self.differing_settings = set_up(self)
             undo.pop_all()
         """Name, what the server would have done, what this session does, and why."""
 
@@ -218,7 +218,7 @@ class Postgres:
         self._used = time.monotonic()
         try:
             # Until there is a connection, libpq has patience of its own.
-            with patience(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
+            with time_limit(self.endpoint, 0 if doing == "connect" else self.endpoint.silence_seconds, self._fd):
                 yield
         except psycopg.Error as error:
             # What the server said, in the form in which libpq says it.

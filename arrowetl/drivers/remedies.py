@@ -21,10 +21,10 @@ LOST = (
     "ends the session"
 )
 _REPAIR = "have it repaired there, by an administrator: CHECK TABLE, REPAIR TABLE"
-_GONE = (
+_LOST = (
     "its rows cannot be read any more: restore it from a backup, or drop it, at the server; or exclude it in tables.yml"
 )
-_ROOM = "free space on the server's disk, or raise the limit upon its table space"
+_DISK_SPACE = "free space on the server's disk, or raise the limit upon its table space"
 _ENGINE = "see the server's own log: its storage engine failed, and the message says by which error of its own"
 _FILES = "raise open_files_limit at the server, or table_open_cache with it"
 _MEMORY = "give the server more memory, or lower --max-workers"
@@ -55,8 +55,8 @@ MYSQL: dict[int, str] = {
     **dict.fromkeys((1142, 1143, 1227, 1370), "grant the account that privilege on {database}"),
     **dict.fromkeys((1040, 1203, 1226), _CONNECTIONS),
     **dict.fromkeys((126, 127, 144, 145, 1034, 1035, 1194, 1195, 1459, 1707), _REPAIR),
-    **dict.fromkeys((1016, 1017, 1018, 1033, 1812, 1814, 1932, 1808, 1877), _GONE),
-    **dict.fromkeys((1021, 1114, 1026, 28, 3675), _ROOM),
+    **dict.fromkeys((1016, 1017, 1018, 1033, 1812, 1814, 1932, 1808, 1877), _LOST),
+    **dict.fromkeys((1021, 1114, 1026, 28, 3675), _DISK_SPACE),
     1030: _ENGINE,
     **dict.fromkeys((1037, 1038, 1041, 1135), _MEMORY),
     **dict.fromkeys((1051, 1054, 1109, 1146, 1412, 1615, 1072), _MEANWHILE),
@@ -101,7 +101,7 @@ _PRIVILEGE = (
 )
 _HELD = "run again when whoever holds the lock has ended; pg_stat_activity there tells who is at work"
 _DAMAGED = "see the warehouse's log: an index or a table of its own is damaged (REINDEX, or a backup)"
-_IN_THE_WAY = (
+_VIEWS_BLOCK = (
     "somebody gave the table at the warehouse what does not go with the source's columns as they are now: an index, a "
     "check, a default, an identity, a rule or a policy; psql's \\d shows it: drop it, and run again"
 )
@@ -140,12 +140,12 @@ POSTGRES: dict[str, str] = {
     "42P01": "run again: it was dropped at the warehouse meanwhile",
     "42703": "run again: it was altered at the warehouse meanwhile",
     "42704": "run again: it was dropped at the warehouse meanwhile",
-    "42804": _IN_THE_WAY,
-    "42883": _IN_THE_WAY,
-    "428C9": _IN_THE_WAY,
+    "42804": _VIEWS_BLOCK,
+    "42883": _VIEWS_BLOCK,
+    "428C9": _VIEWS_BLOCK,
     "42701": "two names become one at the warehouse: rename a column at the source, or leave it out with "
              "overrides.columns: {{name: {{exclude: true}}}}",
-    "0A000": _IN_THE_WAY,
+    "0A000": _VIEWS_BLOCK,
     "42P16": "drop the table's views, run again, and make them anew; a table that inherits from another follows only "
              "once it is detached from that",
     "42809": "rename or drop what stands by that name at the warehouse: it is no table of its own; or detach it",
@@ -169,11 +169,11 @@ UNEXPECTED = "see the server's own log; arrowetl does not know this error, and w
 _OF_MANY_THINGS = (1016, 1017, 1018, 1030)
 _WITHIN = re.compile(r"(?:errno|error):? *(\d+)", re.IGNORECASE)
 _INNER: dict[int, str] = {
-    **dict.fromkeys((28, 122, 135, 136, 137), _ROOM),
+    **dict.fromkeys((28, 122, 135, 136, 137), _DISK_SPACE),
     **dict.fromkeys((23, 24), _FILES),
     **dict.fromkeys((12, 128, 139), _MEMORY),
     **dict.fromkeys((126, 127, 144, 145, 176), _REPAIR),
-    **dict.fromkeys((2, 155, 194), _GONE),
+    **dict.fromkeys((2, 155, 194), _LOST),
 }
 
 

@@ -237,7 +237,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def otherwise(settings: Iterable[Setting], before: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
+def differing_settings(settings: Iterable[Setting], before: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
     """Name, what a server would have done, what our sessions do, and why; of those where that is another thing."""
     return [
         (one.name, before[one.name], one.wanted, one.why)

@@ -66,7 +66,7 @@ _LOOKS = threading.Event()
 """Whether somebody looks after them."""
 
 
-def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> AbstractContextManager[None]:
+def time_limit(endpoint: Endpoint, seconds: float, fd: int | None = None) -> AbstractContextManager[None]:
     """
     A wait for a server, for as long as a block lasts, which is ended after so many seconds; 0 is never.
 
@@ -79,7 +79,7 @@ def patience(endpoint: Endpoint, seconds: float, fd: int | None = None) -> Abstr
     return _Wait(endpoint, seconds, fd) if seconds else nullcontext()
 
 
-def patience_seconds(endpoint: Endpoint, statement_seconds: int = 0) -> float:
+def time_limit_seconds(endpoint: Endpoint, statement_seconds: int = 0) -> float:
     """How long an answer may take: where the server ends statements by itself, a little longer than that."""
     return statement_seconds + limits.silence_grace_seconds if statement_seconds else endpoint.silence_seconds
 

@@ -44,8 +44,8 @@ class SourceTable:
     """Column at the source → its whole type there; of those that the last analysis saw."""
 
 
-def brought_up_to_date(
-    document: Entry, namespace: str, tables: Sequence[SourceTable], standing: Collection[str] = ()
+def updated(
+    document: Entry, namespace: str, tables: Sequence[SourceTable], existing: Collection[str] = ()
 ) -> list[str]:
     """
     Change a sources.yml, or an empty document, so that it has the warehouse's tables.
@@ -70,7 +70,7 @@ def brought_up_to_date(
         sources += ours
     if "freshness" not in ours[0]:
         _filled(ours[0], "config", {}).setdefault("freshness", _freshness(usual))
-    told: list[str] = []
+    remarks: list[str] = []
     wanted, known = {table.name_postgres: table for table in tables}, dict[str, Entry]()
     for source in ours:
         for entry in list(_filled(source, "tables", [])):
@@ -78,14 +78,14 @@ def brought_up_to_date(
                 known[name] = entry
             elif "loaded_at_query" in (entry.get("config") or {}) and _is_ours_alone(entry):
                 source["tables"].remove(entry)
-            elif name not in standing:
-                told.append(f"{entry['name']}: no table of the warehouse's schema {namespace}, and left as it is")
+            elif name not in existing:
+                remarks.append(f"{entry['name']}: no table of the warehouse's schema {namespace}, and left as it is")
     for name, table in wanted.items():
         if name not in known:
             ours[0]["tables"].append({"name": name})
             known[name] = ours[0]["tables"][-1]
-        told += _table(known[name], namespace, table, usual)
-    return told
+        remarks += _table(known[name], namespace, table, usual)
+    return remarks
 
 
 def _is_of(source: Mapping[str, Any], namespace: str) -> bool:
@@ -123,13 +123,13 @@ def _table(entry: Entry, namespace: str, table: SourceTable, usual: int) -> list
         config.setdefault("freshness", _freshness(_days(table)))
     if is_new and len(key) > 1 and not _has_tests(entry):
         entry["data_tests"] = [_together(key)]
-    columns, told = _filled(entry, "columns", []), list[str]()
+    columns, remarks = _filled(entry, "columns", []), list[str]()
     types = dict(table.published.columns)
     for column in [one for one in columns if one["name"] not in types]:
         if _is_ours_alone(column):
             columns.remove(column)
         else:
-            told.append(f"{table.name_postgres}.{column['name']}: no column of the table, and left as it is")
+            remarks.append(f"{table.name_postgres}.{column['name']}: no column of the table, and left as it is")
     known = {column["name"]: column for column in columns}
     for name, type_ in types.items():
         column = known.get(name)
@@ -143,7 +143,7 @@ def _table(entry: Entry, namespace: str, table: SourceTable, usual: int) -> list
         column["data_type"] = type_
         column.setdefault("quote", True)
         _describe(column, _of_column(table, name, type_))
-    return told
+    return remarks
 
 
 def _has_tests(entry: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from arrowetl import preflight
 from arrowetl.config.env import Settings
 from arrowetl.config.files import write_where_asked
-from arrowetl.config.tables_yml import TablesFile, read_tables, remembered
+from arrowetl.config.tables_yml import TablesFile, generated_facts, read_tables
 from arrowetl.config.tables_yml_edit import is_plain
 from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.export import dbt_document
@@ -45,27 +45,27 @@ def dbt_sources(settings: Settings, path: Path | None) -> tuple[str, list[str]]:
     """
     endpoint = settings.endpoint("warehouse")
     preflight.reach(endpoint)
-    with closing(Ledger(None, endpoint)) as book:
-        carried = [row["table"] for row in book.tables()]
-    if not carried:
+    with closing(Ledger(None, endpoint)) as ledger:
+        loaded = [row["table"] for row in ledger.tables()]
+    if not loaded:
         raise UsageError(f"{endpoint}: nothing was carried yet", "run `arrowetl run --all` first")
     with closing(Warehouse(endpoint)) as warehouse:
         published = warehouse.published()
     there = settings.tables_file.exists()
     chosen = read_tables(settings.tables_file, settings.chosen) if there else TablesFile({}, {})
-    tables = list(_tables(carried, published, chosen, settings.tables_file))
+    tables = list(_tables(loaded, published, chosen, settings.tables_file))
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 10_000
     editor.indent(mapping=2, sequence=4, offset=2)
     document = _read(editor, path)
-    told = dbt_document.brought_up_to_date(document, endpoint.namespace, tables, published)
+    notes = dbt_document.updated(document, endpoint.namespace, tables, published)
     said = io.StringIO()
     _quote(document)
     editor.dump(document, said)
     if path:
         write_where_asked(path, said.getvalue())
-    return said.getvalue(), told
+    return said.getvalue(), notes
 
 
 def _quote(value: Any) -> Any:
@@ -81,10 +81,10 @@ def _quote(value: Any) -> Any:
 
 
 def _tables(
-    carried: Iterable[str], published: dict[str, PublishedTable], chosen: TablesFile, path: Path
+    loaded: Iterable[str], published: dict[str, PublishedTable], chosen: TablesFile, path: Path
 ) -> Iterable[dbt_document.SourceTable]:
-    seen = remembered(path)
-    for name in sorted(carried):
+    seen = generated_facts(path)
+    for name in sorted(loaded):
         name_postgres = mapping.postgres_name(name)
         if name_postgres in published:
             columns = {column: types[0] for column, types in seen.get(name, {}).get("columns", {}).items()}

@@ -52,7 +52,7 @@ class Read:
     """What is read of a table, as a file has it, piece by piece."""
 
     schema: pa.Schema
-    pieces: Iterator[pa.Table]
+    row_batches: Iterator[pa.Table]
     coercions: list[Coercion] = field(default_factory=list)
     """Of what was read so far."""
     until: str | None = None
@@ -89,37 +89,37 @@ class OfMySQL:
         watermark = _watermark(table, settings)
         if request.read_from == "replica":
             settings = table_plan.without_absent(settings, table)
-        planned = replace(table_plan.table_plan(table, settings, None, remembered=()), watermark=watermark)
+        planned = replace(table_plan.table_plan(table, settings, None, known_coercions=()), watermark=watermark)
         if request.read_from == "replica":
             masks = {field.column.name: field.mask for field in planned.fields if field.mask}
             _require_masks(name, "replica", masks, _recorded(self._source, state_sql.as_of_question(None, name)))
-        until = _until(table, watermark, self._source.high(planned, self._source.reading(planned)))
+        until = _until(table, watermark, self._source.max_watermark(planned, self._source.reading(planned)))
         asked = {f.column.name: f.column.name for f in planned.fields if not f.mask}
         words = where_clause.in_mysql(tree, asked) if tree else ""
         fields = _chosen(name, planned.fields, request.columns)
         planned = replace(planned, fields=fields)
-        part = Partition(0, None, None, since=_since(name, request.since, table, watermark), condition=words)
-        told: list[Coercion] = []
+        part = Partition(0, None, None, incremental_from=_since(name, request.since, table, watermark), condition=words)
+        found_so_far: list[Coercion] = []
         names = {f.column.name for f in fields}
         wanted = pa.schema([to_parquet.field_of(f.column.name, f.type_postgres, f) for f in fields])
         return Read(
             schema=wanted,
-            pieces=self._pieces(planned, part, wanted, told),
-            coercions=told,
+            row_batches=self._batches(planned, part, wanted, found_so_far),
+            coercions=found_so_far,
             until=until,
             left_out=tuple(column.name for column in table.columns if column.name not in names),
         )
 
-    def _pieces(
-        self, planned: TablePlan, part: Partition, wanted: pa.Schema, told: list[Coercion]
+    def _batches(
+        self, planned: TablePlan, part: Partition, wanted: pa.Schema, found_so_far: list[Coercion]
     ) -> Iterator[pa.Table]:
         for one in self._source.partitions(planned):
             # A table without a key to cut it by comes in pieces, each of which has a condition of its own.
             both = " AND ".join(f"({words})" for words in (one.condition, part.condition) if words)
-            bounded = replace(one, since=part.since, condition=both)
+            bounded = replace(one, incremental_from=part.incremental_from, condition=both)
             read, rows = self._source.extract(planned, bounded)
             converted, coercions = conversion.to_warehouse(planned.name, rows, read.fields, None)
-            told += coercions
+            found_so_far += coercions
             columns = zip(converted.columns, read.fields, wanted, strict=True)
             arrays = [to_parquet.from_arrow(column, f.type_postgres, to.type) for column, f, to in columns]
             yield pa.table(arrays, schema=wanted)
@@ -173,18 +173,18 @@ class OfWarehouse:
             watermark = settings.get("primary_incremental_column")
             if watermark not in columns or watermark in masked:
                 raise _no_watermark(name)
-            since = sql.postgres_literal(_moment(request.since))
+            since = sql.postgres_literal(_timestamp(request.since))
             conditions.append(f"{sql.postgres_name(str(watermark))} >= {since}")
         wanted = pa.schema([to_parquet.field_of(c, columns[c], None) for c in chosen])
-        told: list[Coercion] = []
-        pieces = self._pieces(name, self._statement(name, columns, chosen, conditions), wanted, told)
+        found_so_far: list[Coercion] = []
+        row_batches = self._batches(name, self._statement(name, columns, chosen, conditions), wanted, found_so_far)
         left_out = tuple(column for column in types if column not in chosen)
         reached = _recorded(self._warehouse, state_sql.watermark_question(namespace, origin))
         overlap = _overlap(columns.get(str(settings.get("primary_incremental_column")), ""))
         return Read(
             schema=wanted,
-            pieces=pieces,
-            coercions=told,
+            row_batches=row_batches,
+            coercions=found_so_far,
             until=reached and _earlier(reached, overlap),
             left_out=left_out,
         )
@@ -196,7 +196,7 @@ class OfWarehouse:
         selected, odd = [], []
         for number, column in enumerate(chosen):
             place = sql.postgres_name(column)
-            _, select, _ = to_parquet.stands(columns[column])
+            _, select, _ = to_parquet.parquet_type(columns[column])
             selected.append(f"{select.replace('{c}', place)} AS {place}")
             beyond = to_parquet.beyond(columns[column])
             odd.append(f"{beyond.replace('{c}', place) if beyond else 'FALSE'} AS odd{number}")
@@ -205,13 +205,15 @@ class OfWarehouse:
             f"SELECT {', '.join([*selected, *odd])} FROM {sql.postgres_table(self._warehouse.namespace, name)}{where}"
         )
 
-    def _pieces(self, name: str, statement: str, wanted: pa.Schema, told: list[Coercion]) -> Iterator[pa.Table]:
+    def _batches(
+        self, name: str, statement: str, wanted: pa.Schema, found_so_far: list[Coercion]
+    ) -> Iterator[pa.Table]:
         for batch in self._warehouse.batches(statement):
             rows, odd = batch.columns[: len(wanted)], batch.columns[len(wanted) :]
             arrays = []
             for column, flags, one in zip(rows, odd, wanted, strict=True):
                 if count := pc.sum(flags).as_py():
-                    told.append(Coercion(one.name, "NaN, infinity, or a day before the year 1", "NULL", count))
+                    found_so_far.append(Coercion(one.name, "NaN, infinity, or a day before the year 1", "NULL", count))
                 try:
                     arrays.append(column.cast(one.type))
                 except pa.ArrowInvalid:  # its words hold the value
@@ -234,20 +236,20 @@ def _withheld(tables_file: TablesFile) -> frozenset[str]:
     )
 
 
-def _recorded(end: Source | Warehouse, question: str) -> str | None:
+def _recorded(target: Source | Warehouse, question: str) -> str | None:
     """What the tracking table of an end says of a table; None where there is no such table, or no word of it."""
     with suppress(DatabaseQueryError):
-        rows = end.answers(question)
+        rows = target.answers(question)
         return rows[0][0] if rows else None
     return None
 
 
-def _until(table: Table, watermark: str | None, high: str | None) -> str | None:
+def _until(table: Table, watermark: str | None, max_watermark: str | None) -> str | None:
     """A watermark as the next `--since` takes it: a TIMESTAMP in UTC, and saying so."""
-    if watermark is None or high is None:
+    if watermark is None or max_watermark is None:
         return None
     column = table.column(watermark)
-    said = f"{high}+00:00" if column.data_type == "timestamp" and "+" not in high else high
+    said = f"{max_watermark}+00:00" if column.data_type == "timestamp" and "+" not in max_watermark else max_watermark
     return _earlier(said, evidence.overlap(column))
 
 
@@ -261,13 +263,13 @@ def _earlier(reached: str, overlap: timedelta) -> str:
     return reached if reached.lstrip("-").isdigit() else (datetime.fromisoformat(reached) - overlap).isoformat()
 
 
-def _require_masks(name: str, end: str, masks: Mapping[str, str | None], as_of: str | None) -> None:
+def _require_masks(name: str, target: str, masks: Mapping[str, str | None], as_of: str | None) -> None:
     known = state_sql.as_of_from(as_of)
     wanted = {column: mask for column, mask in masks.items() if mask}
     if wanted and (known is None or known.masks != sync_mode.digest_of_masks(wanted)):
         raise DataError(
-            f"{name}: the {end}'s rows are not known to be masked as tables.yml has it ({', '.join(wanted)}); nothing "
-            "was written",
+            f"{name}: the {target}'s rows are not known to be masked as tables.yml has it "
+            f"({', '.join(wanted)}); nothing was written",
             f"carry the table first: arrowetl run --table {name}",
         )
 
@@ -298,31 +300,31 @@ def _since(name: str, since: str, table: Table, watermark: str | None) -> str | 
     if watermark is None:
         raise _no_watermark(name)
     if table.column(watermark).data_type in ("timestamp", "datetime", "date"):
-        return _moment(since)
+        return _timestamp(since)
     if not since.lstrip("-").isdigit():
         raise UsageError(f"--since: {watermark} is a number, got {since}")
     return since
 
 
 # PostgreSQL type of a watermark → MySQL's.
-_STAMPS = {"timestamptz": "timestamp", "timestamp": "datetime", "date": "date"}
+_TIMESTAMPS = {"timestamptz": "timestamp", "timestamp": "datetime", "date": "date"}
 
 
 def _overlap(type_: str) -> timedelta:
     """By how much stamps may have come late, of a watermark at the warehouse."""
-    kind = _STAMPS.get(type_.partition("(")[0])
+    kind = _TIMESTAMPS.get(type_.partition("(")[0])
     return evidence.overlap(Column("", kind, kind)) if kind else timedelta()
 
 
-def _moment(since: str) -> str:
+def _timestamp(since: str) -> str:
     """A moment in UTC as both languages read it; a number stays one."""
     if since.lstrip("-").isdigit():
         return since
     try:
-        moment = datetime.fromisoformat(since)
+        timestamp = datetime.fromisoformat(since)
     except ValueError as error:
         raise UsageError(f"--since: no moment: {since}", "write it like 2026-01-31T06:00:00+00:00") from error
-    return (moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment).isoformat(" ")
+    return (timestamp.astimezone(UTC).replace(tzinfo=None) if timestamp.tzinfo else timestamp).isoformat(" ")
 
 
 def _named(table: str, there: Sequence[str], wanted: Sequence[str]) -> list[str]:

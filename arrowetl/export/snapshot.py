@@ -40,7 +40,7 @@ FORM = 1
 MANIFEST = "manifest.json"
 _PREFIX = ".arrowetl-snapshot-"
 _NAMES_SHOWN = 12
-_NO_ROOM = "free some space there, or name another directory with --to"
+_NO_DISK_SPACE = "free some space there, or name another directory with --to"
 
 
 def snapshot(settings: Settings, request: Request, workers: int = limits.workers_default) -> dict[str, Any]:
@@ -85,11 +85,11 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
         before = _manifest(request.directory)
         for place in places.values():
             _refuse_others(request.directory, place, before)
-        _refuse_increment_upon_whole(request, tables, before)
-        beside = held.enter_context(run_directory(request.directory, _PREFIX, _NO_ROOM))
-        with ThreadPoolExecutor(workers) as pool, _told_of_where(request):
+        _refuse_increment_on_full(request, tables, before)
+        staging = held.enter_context(run_directory(request.directory, _PREFIX, _NO_DISK_SPACE))
+        with ThreadPoolExecutor(workers) as pool, _explain_condition_errors(request):
             written = dict(
-                zip(tables, pool.map(lambda name: _write(beside / places[name], reads[name]), tables), strict=True)
+                zip(tables, pool.map(lambda name: _write(staging / places[name], reads[name]), tables), strict=True)
             )
         about = {
             "from": str(endpoint),
@@ -100,7 +100,7 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
         entries = {
             name: {"directory": places[name], **about, **_entry(reads[name], parts)} for name, parts in written.items()
         }
-        _move_all(beside, request.directory, list(places.values()))
+        _move_all(staging, request.directory, list(places.values()))
         _keep_manifest(request.directory, before, entries)
     return {"directory": str(request.directory), "tables": entries}
 
@@ -130,17 +130,17 @@ def _write(directory: Path, read: Read) -> list[_Part]:
     parts: list[_Part] = []
     try:
         directory.mkdir()
-        pieces = iter(read.pieces)
-        piece = next(pieces, None)
-        while piece is not None or not parts:
+        row_batches = iter(read.row_batches)
+        batch = next(row_batches, None)
+        while batch is not None or not parts:
             path = directory / f"part-{len(parts):05}.parquet"
             bytes_ = rows = 0
             # Statistics and dictionaries are the defaults of who reads them; zstd is half of snappy's size here.
             with pq.ParquetWriter(path, read.schema, compression="zstd") as writer:
-                while piece is not None and bytes_ < limits.snapshot_file_bytes:
-                    writer.write_table(piece)
-                    bytes_, rows = bytes_ + piece.nbytes, rows + piece.num_rows
-                    piece = next(pieces, None)
+                while batch is not None and bytes_ < limits.snapshot_file_bytes:
+                    writer.write_table(batch)
+                    bytes_, rows = bytes_ + batch.nbytes, rows + batch.num_rows
+                    batch = next(row_batches, None)
             found = pq.read_metadata(path).num_rows
             if found != rows:
                 raise DataError(f"{path.name}: {rows:,} rows were written, {found:,} are in it", "try again")
@@ -150,7 +150,7 @@ def _write(directory: Path, read: Read) -> list[_Part]:
     except OSError as error:
         raise DataError(
             f"{directory.name}: cannot be written: {os.strerror(error.errno or 0)}; nothing was replaced",
-            _NO_ROOM,
+            _NO_DISK_SPACE,
         ) from error
     return parts
 
@@ -184,21 +184,21 @@ def _manifest(directory: Path) -> dict[str, Any]:
         return {}
 
 
-def _refuse_increment_upon_whole(request: Request, tables: Sequence[str], before: Mapping[str, Any]) -> None:
+def _refuse_increment_on_full(request: Request, tables: Sequence[str], before: Mapping[str, Any]) -> None:
     """
     Raises:
         UsageError: what was written there is all of a table, and would be replaced by a part of it.
     """
-    whole = [name for name in tables if request.since and name in before and not before[name].get("since")]
-    if whole:
+    full = [name for name in tables if request.since and name in before and not before[name].get("since")]
+    if full:
         raise UsageError(
-            f"{request.directory}: holds all of {', '.join(whole)}, which the rows since {request.since} would replace",
+            f"{request.directory}: holds all of {', '.join(full)}, which the rows since {request.since} would replace",
             "name another directory for the increment with --to",
         )
 
 
 @contextmanager
-def _told_of_where(request: Request) -> Iterator[None]:
+def _explain_condition_errors(request: Request) -> Iterator[None]:
     """A value that is none of its column's is the condition's fault, not the server's."""
     try:
         yield
@@ -226,22 +226,22 @@ def _refuse_others(directory: Path, place: str, before: Mapping[str, Any]) -> No
         )
 
 
-def _move_all(beside: Path, directory: Path, places: Sequence[str]) -> None:
+def _move_all(staging: Path, directory: Path, places: Sequence[str]) -> None:
     """Every table's directory into its place; where one cannot be moved, all are as they were."""
     moved: list[str] = []
     try:
         for place in places:
             if (directory / place).exists():
-                (directory / place).replace(beside / f"{place}.before")
+                (directory / place).replace(staging / f"{place}.before")
             moved.append(place)
-            (beside / place).replace(directory / place)
+            (staging / place).replace(directory / place)
     except OSError as error:
         for place in reversed(moved):
             with suppress(OSError):
                 if (directory / place).exists():
-                    (directory / place).replace(beside / f"{place}.after")
-                if (beside / f"{place}.before").exists():
-                    (beside / f"{place}.before").replace(directory / place)
+                    (directory / place).replace(staging / f"{place}.after")
+                if (staging / f"{place}.before").exists():
+                    (staging / f"{place}.before").replace(directory / place)
         raise DataError(
             f"{directory}: cannot be written: {os.strerror(error.errno or 0)}; nothing was replaced",
             "see what else is at work there, or name another directory with --to",
@@ -252,4 +252,4 @@ def _keep_manifest(directory: Path, before: Mapping[str, Any], entries: Mapping[
     """With the entries of tables that an earlier snapshot wrote there."""
     kept = {name: entry for name, entry in before.items() if (directory / entry.get("directory", name)).is_dir()}
     document = {"form": FORM, "snapshot_id": secrets.token_hex(8), "tables": {**kept, **entries}}
-    files.write_whole(directory / MANIFEST, json.dumps(document, indent=2) + "\n")
+    files.write_atomically(directory / MANIFEST, json.dumps(document, indent=2) + "\n")

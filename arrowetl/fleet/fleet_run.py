@@ -24,19 +24,19 @@ from arrowetl.api import Etl
 from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.config.fleet_yml import Clinic, Fleet
-from arrowetl.errors import ArrowetlError, Interrupted, ours
+from arrowetl.errors import ArrowetlError, Interrupted, as_arrowetl_error
 from arrowetl.fleet import schema_diff
 from arrowetl.fleet.fleet_settings import Sources, make_database, settings_of, with_what_is_made_later
 from arrowetl.model.events import Event
 from arrowetl.model.result import Failure, Status, Summary
 from arrowetl.model.run_options import RunOptions
-from arrowetl.monitoring.run_history import Told
-from arrowetl.monitoring.status import Status as Standing
+from arrowetl.monitoring.run_history import RunReport
+from arrowetl.monitoring.status import Status as WarehouseStatus
 from arrowetl.pipeline.plan_run import Planned
 from arrowetl.state.ledger import OURS
 from arrowetl.warehouse import union_views
 from arrowetl.warehouse.loader import Warehouse
-from arrowetl.workers.pool import Room, Share
+from arrowetl.workers.pool import ByteBudget, WorkerShare
 
 T = TypeVar("T")
 Columns = dict[str, dict[str, str]]
@@ -135,7 +135,7 @@ class FleetSummary:
         }
 
 
-class Night:
+class FleetRun:
     """
     The clinics of a fleet, with the settings of each.
     """
@@ -167,7 +167,7 @@ class Night:
         self,
         options: RunOptions,
         unite: bool = False,
-        tell: Callable[[str, Event], None] = lambda clinic, event: None,
+        on_event: Callable[[str, Event], None] = lambda clinic, event: None,
         ended: Callable[[OfClinic[Summary]], None] = lambda one: None,
     ) -> FleetSummary:
         """
@@ -178,19 +178,19 @@ class Night:
             unite: make the views upon all clinics, or bring them up to date.
             tell, ended: are called, from several threads, with what happens in a clinic, and when it has ended.
         """
-        started_at, shares = datetime.now(UTC), _Shares(options.max_workers)
+        started_at, shares = datetime.now(UTC), _WorkerShares(options.max_workers)
         options = replace(options, executor=options.executor or self.fleet.executor)
         sources = Sources()
 
-        def carry(clinic: str) -> Summary:
+        def load(clinic: str) -> Summary:
             settings = self.settings[clinic]
             sources.refuse_another(clinic, settings.endpoint("source"))
             if "replica" in settings.endpoints:
                 make_database(settings.endpoint("replica"))
             with shares.of(clinic) as share:
-                return Etl(settings).run(tell=partial(tell, clinic), share=share, **vars(options))
+                return Etl(settings).run(on_event=partial(on_event, clinic), share=share, **vars(options))
 
-        found = self._each(carry, options.max_workers, ended, shares.stop)
+        found = self._each(load, options.max_workers, ended, shares.stop)
         schemas, warnings = self._schemas([one.clinic for one in found if one.answer])
         views: list[str] = []
         if unite and self.fleet.unite and not shares.stopped and any(one.answer for one in found):
@@ -214,13 +214,13 @@ class Night:
             options.max_workers,
         )
 
-    def status(self) -> list[OfClinic[Standing]]:
+    def status(self) -> list[OfClinic[WarehouseStatus]]:
         """What the warehouse has of each clinic."""
         return self._each(lambda clinic: Etl(self.settings[clinic]).status(), limits.workers_default)
 
-    def told(self) -> list[OfClinic[Told]]:
+    def run_reports(self) -> list[OfClinic[RunReport]]:
         """What the last run of each clinic told."""
-        return self._each(lambda clinic: Etl(self.settings[clinic]).told(), limits.workers_default)
+        return self._each(lambda clinic: Etl(self.settings[clinic]).run_report(), limits.workers_default)
 
     def validate(self, offline: bool, max_workers: int) -> list[OfClinic[tuple[list[str], list[str]]]]:
         """Of each clinic every problem, and what is to be known."""
@@ -254,7 +254,7 @@ class Night:
                     raise Interrupted("the night was stopped before it began with this clinic", "run again")
                 found = OfClinic(clinic.name, 0.0, act(clinic.name))
             except Exception as error:
-                found = OfClinic(clinic.name, 0.0, error=ours(clinic.name, error))
+                found = OfClinic(clinic.name, 0.0, error=as_arrowetl_error(clinic.name, error))
             found = replace(found, seconds=time.monotonic() - began)
             ended(found)
             return found
@@ -302,18 +302,18 @@ class Night:
 
 
 @dataclass
-class _Shares:
+class _WorkerShares:
     """Which clinics are at work, and how many of the workers each has: as many as any other, and one at least."""
 
     workers: int
-    at_work: dict[str, Share] = field(default_factory=dict)
+    at_work: dict[str, WorkerShare] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopped: bool = False
-    room: Room = field(default_factory=lambda: Room(limits.bytes_in_flight_max))
+    budget: ByteBudget = field(default_factory=lambda: ByteBudget(limits.bytes_in_flight_max))
 
     @contextmanager
-    def of(self, clinic: str) -> Iterator[Share]:
-        share = Share(1, self.room)
+    def of(self, clinic: str) -> Iterator[WorkerShare]:
+        share = WorkerShare(1, self.budget)
         with self.lock:
             self.at_work[clinic] = share
             if self.stopped:

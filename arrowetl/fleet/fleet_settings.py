@@ -20,7 +20,7 @@ from arrowetl import drivers, preflight, sql
 from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.config.fleet_yml import Clinic, Fleet
-from arrowetl.errors import ArrowetlError, EnvironmentError, ValidationError, counted
+from arrowetl.errors import ArrowetlError, EnvironmentError, ValidationError, join_problems
 from arrowetl.model.connection import VARIABLES, Endpoint
 
 
@@ -68,7 +68,9 @@ def settings_of(
             if other != clinic.name and clinic in chosen:
                 problems.append(f"{clinic.name}: its source {place} is {other}'s")
     if problems:
-        raise ValidationError(f"settings of the fleet: {counted(problems)}", "set them in each clinic's environment")
+        raise ValidationError(
+            f"settings of the fleet: {join_problems(problems)}", "set them in each clinic's environment"
+        )
     return {clinic.name: found[clinic.name] for clinic in chosen}
 
 

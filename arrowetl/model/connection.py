@@ -48,7 +48,7 @@ class Endpoint:
         return f"{self.name} {self.host}:{self.port}/{place}"
 
 
-ENDS = ("source", "replica", "warehouse")
+SERVERS = ("source", "replica", "warehouse")
 CATEGORIES = ("large", "medium", "small", "tiny")
 PRIORITIES = ("high", "medium", "low")
 STRATEGIES = ("full_table", "incremental", "incremental_chunked")
@@ -94,7 +94,7 @@ class TableSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class RunSettings:
     """What tables.yml chooses for all tables: its `settings`."""
 
     reconcile_days: int = limits.reconcile_days
@@ -120,7 +120,7 @@ class Choices:
     """One of `NEW_COLUMNS`: what becomes of columns that the last analysis did not know."""
 
 
-DEFAULT_CHOICES = Choices()
+DEFAULT_CHOICES = RunSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Route:
     warehouse: Endpoint
     spill_directory: Path | None
     """The run's own, where there is a replica to load."""
-    choices: Choices = DEFAULT_CHOICES
+    choices: RunSettings = DEFAULT_CHOICES
     to: str = "both"
     """One of `DESTINATIONS`."""
     mask_key: bytes | None = field(default=b"", repr=False)
@@ -184,7 +184,7 @@ class Route:
         return replace(bare, mask_key=None if self.mask_key is None else b"")
 
     @property
-    def ends(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[str, ...]:
         """The names of the servers that are written."""
         both = ("replica", "warehouse") if self.spill_directory else ("warehouse",)
         return both if self.to == "both" else (self.to,)
@@ -208,11 +208,11 @@ class Route:
         )
 
 
-def reserved_place(server: str, place: str) -> str:
+def reserved_name(server: str, place: str) -> str:
     """
     Why nothing of ours may be written into a schema of the warehouse, or a database of the replica; empty where it may.
 
-    >>> reserved_place("warehouse", "pg_catalog"), reserved_place("replica", "replica")
+    >>> reserved_name("warehouse", "pg_catalog"), reserved_name("replica", "replica")
     ("'pg_catalog' is the server's own", '')
     """
     if server == "warehouse":

@@ -21,11 +21,11 @@ class Step(IntEnum):
     LOCK = 2
     PLAN = 3
     PREPARE = 4
-    CARRY = 5
+    LOAD = 5
     PUBLISH = 6
     RECORD = 7
     SIGN = 8
-    TELL = 9
+    NOTIFY = 9
 
     @property
     def words(self) -> str:
@@ -37,11 +37,11 @@ _STEPS = {
     Step.LOCK: "keep other runs away from both ends",
     Step.PLAN: "decide what each table needs",
     Step.PREPARE: "sweep up what a stopped run left",
-    Step.CARRY: "carry the tables",
+    Step.LOAD: "carry the tables",
     Step.PUBLISH: "switch all tables together",
     Step.RECORD: "write down what was done",
     Step.SIGN: "keep a receipt",
-    Step.TELL: "tell whoever is to be told",
+    Step.NOTIFY: "tell whoever is to be told",
 }
 
 
@@ -63,7 +63,7 @@ class TableStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionCarried:
+class PartitionLoaded:
     table: str
     rows: int
     bytes: int
@@ -99,4 +99,4 @@ class RunEnded:
     seconds: float
 
 
-Event = StepBegan | RunPlanned | TableStarted | PartitionCarried | TableRetried | TableStaged | TableEnded | RunEnded
+Event = StepBegan | RunPlanned | TableStarted | PartitionLoaded | TableRetried | TableStaged | TableEnded | RunEnded

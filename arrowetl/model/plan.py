@@ -88,7 +88,7 @@ class Table:
     """Of all rows, where it was asked."""
     create_time: datetime | None = None
     """When it was made, or made anew (UTC)."""
-    stamps_doubted: str = ""
+    update_time_doubted: str = ""
     """Why `update_time` proves nothing, in words; empty where it does."""
     partitioned: bool = False
     exchangeable: str = ""
@@ -146,7 +146,7 @@ class Partition:
     """WHERE key >= lower"""
     upper: int | None
     """AND key < upper"""
-    since: str | None = None
+    incremental_from: str | None = None
     """AND watermark >= since"""
     keys: tuple[int, ...] | None = None
     """AND key IN (…)"""
@@ -156,13 +156,13 @@ class Partition:
     """About how many the source has in it."""
     bytes: int = 0
     """Of what may be long in them, where that was added up; 0 where it was not."""
-    token: str | None = None
+    resume_token: str | None = None
     """By which both ends record that they have it, where a run that is killed is to find it again."""
     attempt: str | None = None
     """Of the table's being carried, without which nobody may bring it any more; None where no job can be lost."""
     execution: str | None = None
     """Which of the times that it was begun, where a job that was lost may be done twice."""
-    waits: bool = False
+    may_defer_ingest: bool = False
     """Whether its rows may wait for the warehouse until the replica has all of the table."""
 
 
@@ -189,7 +189,7 @@ class LoadKind(StrEnum):
     """
     How a table is loaded: one of these, chosen by `sync_mode`, and all that is to be known of each.
 
-    The value is the `journey` of etl_table_history, by which what runs took is remembered.
+    The value is the `value` of etl_table_history, by which what runs took is remembered.
     """
 
     mode: Mode
@@ -197,9 +197,9 @@ class LoadKind(StrEnum):
     copies: int
     """How many times a partition's rows are held at once; 0 where only sums of them are."""
 
-    def __new__(cls, journey: str, mode: Mode, stages: Stages, copies: int) -> LoadKind:
-        kind = str.__new__(cls, journey)
-        kind._value_, kind.mode, kind.stages, kind.copies = journey, mode, stages, copies
+    def __new__(cls, value: str, mode: Mode, stages: Stages, copies: int) -> LoadKind:
+        kind = str.__new__(cls, value)
+        kind._value_, kind.mode, kind.stages, kind.copies = value, mode, stages, copies
         return kind
 
     FIRST_LOAD = "first load", Mode.FULL, Stages.ALL, 1
@@ -231,7 +231,7 @@ class LoadKind(StrEnum):
         return self in (LoadKind.INCREMENTAL, LoadKind.BY_CHECKSUMS)
 
     @property
-    def is_whole_load(self) -> bool:
+    def is_full_load(self) -> bool:
         """Whether its time is what is meant by reading a table whole."""
         return self in (LoadKind.FIRST_LOAD, LoadKind.FULL, LoadKind.PROOF)
 
@@ -267,7 +267,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class SchemaChange:
     """What the warehouse's table is to become first, so that it can hold the rows; its identity stays."""
 
     added: tuple[Field, ...] = ()
@@ -281,7 +281,7 @@ class Drift:
     """Whether it loses the primary key it has, be it for another."""
     views: tuple[str, ...] = ()
     """Views that stand in the way, to be saved and made anew in the same transaction."""
-    makes_anew: bool = False
+    recreates_table: bool = False
     """Whether the table itself is, so that columns that were dropped make room for others."""
 
     def __bool__(self) -> bool:
@@ -289,7 +289,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class TableEstimate:
     """What a table will take."""
 
     rows: int = 0
@@ -301,7 +301,7 @@ class Expected:
     """By how many runs before; 0 is a guess."""
 
 
-NOTHING_EXPECTED = Expected()
+NO_ESTIMATE = TableEstimate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +321,7 @@ class TablePlan:
     key_postgres: tuple[str, ...]
     """Primary key at the warehouse; empty where there is none."""
     cutover: Cutover
-    scans: bool = False
+    full_scan_per_partition: bool = False
     """Whether the source is to look through the whole table for each partition."""
     batch_size: int | None = None
     """Rows of a partition at most, as tables.yml has it."""
@@ -331,17 +331,17 @@ class TablePlan:
     """Partitions at a time at most, where tables.yml chooses."""
     published: PublishedTable | None = None
     """The table as it stands at the warehouse, where there is one."""
-    drift: Drift = Drift()
+    drift: SchemaChange = SchemaChange()
     """How the warehouse's table is to follow before the rows do."""
     watermark: str | None = None
     """The column by which changes are known, where there is one."""
-    since: str | None = None
+    incremental_from: str | None = None
     """From where on the watermark is read: the recorded one less the overlap."""
     structure: str = ""
     """A digest of the columns and the key."""
-    without_key: bool = False
+    warehouse_key_dropped: bool = False
     """Whether the warehouse was found not to hold the primary key."""
-    catches_up: bool = False
+    reload_warehouse_from_replica: bool = False
     """Whether the warehouse is behind the replica, and is to take everything from there."""
     at_replica: str = ""
     """The shape of the replica's table, once this plan is done."""
@@ -350,7 +350,7 @@ class TablePlan:
     adopted: Mapping[str, str] = field(default_factory=dict)
     """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
-    expected: Expected = NOTHING_EXPECTED
+    expected: TableEstimate = NO_ESTIMATE
     only: str = ""
     """The one end that is given anything, where the other cannot take it; empty where all are."""
     run: str = ""
@@ -389,7 +389,7 @@ class TablePlan:
         return tuple(field.column.name for field in self.fields if not field.is_compared)
 
     @property
-    def is_split(self) -> bool:
+    def is_partitioned(self) -> bool:
         """Whether it may be carried in several partitions."""
         return self.table.rows > self.rows_per_partition
 
@@ -399,11 +399,11 @@ class TablePlan:
         return self.kind is LoadKind.FROM_REPLICA
 
     @property
-    def is_delta(self) -> bool:
+    def stages_changes_only(self) -> bool:
         """Whether only what changed is staged."""
         return self.kind.stages is Stages.CHANGES
 
     @property
-    def is_whole(self) -> bool:
+    def stages_all_rows(self) -> bool:
         """Whether all of the source's rows are staged."""
         return self.kind.stages is Stages.ALL and not self.reads_replica

@@ -18,7 +18,7 @@ from typing import Any
 
 from arrowetl.errors import WITHHELD, ArrowetlError, Interrupted
 from arrowetl.model.connection import CATEGORIES
-from arrowetl.model.plan import NOTHING_EXPECTED, Expected, LoadKind, Mode, Partition, TablePlan
+from arrowetl.model.plan import NO_ESTIMATE, LoadKind, Mode, Partition, TableEstimate, TablePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Coercion:
     count: int
     example_keys: tuple[int, ...] = ()
     """Primary keys of the first few, where the key is one integer column."""
-    news: bool = False
+    is_new: bool = False
     """Whether the last run of the table that succeeded had none such."""
 
     def as_json(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Coercion:
             "to": self.became,
             "count": self.count,
             "example_keys": list(self.example_keys),
-            "news": self.news,
+            "news": self.is_new,
         }
 
     @classmethod
@@ -59,7 +59,7 @@ class Coercion:
         return cls(document["column"], document["from"], document["to"], document["count"])
 
 
-LEGS = ("extract", "compare", "spill", "load", "coerce", "ingest", "finish", "cutover")
+PHASES = ("extract", "compare", "spill", "load", "coerce", "ingest", "finish", "cutover")
 """
 What rows go through: read, or compared with what is there; written as text, LOAD DATA; made the warehouse's own, COPY;
 indexed in staging; switched.
@@ -67,7 +67,7 @@ indexed in staging; switched.
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class LoadResult:
     """What became of the rows that an end was given."""
 
     coercions: tuple[Coercion, ...] = ()
@@ -85,15 +85,15 @@ class PartitionOutcome:
     """Arrow bytes of them."""
     staged: int
     """Rows that were staged at the ends."""
-    gone: int
+    rows_deleted: int
     """Rows that the source no longer has."""
-    standing: int
+    rows_in_source: int
     """Rows that the source has in the range."""
     coercions: tuple[Coercion, ...]
     process: int | str
     """The process that did it, or a cluster's worker, and the connections it has had until then."""
     connections: tuple[ConnectionCount, ...]
-    waiting: Waiting | None = None
+    deferred: DeferredIngest | None = None
     """What of it is still to be given to the warehouse."""
     completes: bool = False
     """Whether it is the rest of a partition whose rows had waited."""
@@ -104,7 +104,7 @@ class PartitionOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class DeferredIngest:
     """Rows on disk that the replica has, and the warehouse has not."""
 
     plan: TablePlan
@@ -114,19 +114,19 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
+class StagedCounts:
     """What lies in staging, and how many rows the published table has when it is theirs."""
 
     rows: int
-    gone: int
+    rows_deleted: int
     expected: int
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.gone)
+        return bool(self.rows or self.rows_deleted)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class RowCounts:
     """How many rows a cutover wrote into the published table."""
 
     inserted: int = 0
@@ -139,7 +139,7 @@ class Changes:
         return bool(self.inserted or self.updated or self.deleted)
 
 
-Recorded = Callable[[Changes], str]
+StateStatement = Callable[[RowCounts], str]
 """What was changed → the ledger's statement about it, for the same transaction."""
 
 
@@ -164,7 +164,7 @@ class Failure:
         return cls(error.kind, message, error.remedy)
 
     @property
-    def says_nothing_of_it(self) -> bool:
+    def is_collateral(self) -> bool:
         """Whether nothing is wrong with the table itself: the run was stopped, or another one failed."""
         return self.kind in (Interrupted.__name__, WITHHELD)
 
@@ -197,7 +197,7 @@ class Outcome:
     rows_extracted: int = 0
     rows_replica: int | None = None
     rows_warehouse: int | None = None
-    changes: Changes = Changes()
+    changes: RowCounts = RowCounts()
     """At the warehouse."""
     bytes_extracted: int = 0
     seconds: float = 0.0
@@ -208,14 +208,14 @@ class Outcome:
     notes: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
     kind: LoadKind = LoadKind.SKIPPED
-    expected: Expected = NOTHING_EXPECTED
+    expected: TableEstimate = NO_ESTIMATE
     """As it was planned."""
     attempts: int = 1
     """How often it was tried, the last time included."""
     started_at: datetime | None = None
     worker: int | None = None
     """Which of the threads walked it, from 0."""
-    legs: Mapping[str, float] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
     """Leg → seconds, of all its partitions together."""
 
     def followed_by(self, second: Outcome) -> Outcome:
@@ -227,7 +227,10 @@ class Outcome:
             seconds=self.seconds + second.seconds,
             coercions=second.coercions,
             notes=tuple(dict.fromkeys((*self.notes, *second.notes))),
-            legs={leg: self.legs.get(leg, 0.0) + second.legs.get(leg, 0.0) for leg in {**self.legs, **second.legs}},
+            phases={
+                phase: self.phases.get(phase, 0.0) + second.phases.get(phase, 0.0)
+                for phase in {**self.phases, **second.phases}
+            },
         )
 
     def coerced(self) -> dict[str, int]:
@@ -262,7 +265,7 @@ class Outcome:
             "attempts": self.attempts,
             "started_at": self.started_at and self.started_at.isoformat(),
             "worker": self.worker,
-            "legs": {leg: round(self.legs[leg], 3) for leg in LEGS if leg in self.legs},
+            "legs": {phase: round(self.phases[phase], 3) for phase in PHASES if phase in self.phases},
             "notes": list(self.notes),
             "flags": [flag.as_json() for flag in self.flags],
             "error": self.failure and self.failure.as_json(),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from arrowetl import limits
 from arrowetl.errors import UsageError
 from arrowetl.model.connection import CATEGORIES, DESTINATIONS, EXECUTORS, PUBLISHING, is_executor
-from arrowetl.model.state import Compared
+from arrowetl.model.state import RangesToRepair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class RunOptions:
     `each` table when it is ready, or `together`: all in one transaction of the warehouse, when all are staged and
     compared; with `strict` none where one failed.
     """
-    compared: Mapping[str, Compared] = field(default_factory=dict)
+    compared: Mapping[str, RangesToRepair] = field(default_factory=dict)
     """Table → what a comparison found of it just now; only what differs is to be read of these."""
 
     def __post_init__(self) -> None:
@@ -71,11 +71,11 @@ class RunOptions:
             raise UsageError(f"--max-source-connections must be 1 or more, got {self.max_source_connections}")
 
     @property
-    def way(self) -> str:
-        return way(self.read_from, self.to)
+    def route_label(self) -> str:
+        return route_label(self.read_from, self.to)
 
 
-def way(read_from: str = "source", to: str = "both") -> str:
+def route_label(read_from: str = "source", to: str = "both") -> str:
     """From where to where a run goes: what was learned on one way says nothing of another."""
     return f"{read_from} to {to}"
 

@@ -14,7 +14,7 @@ from arrowetl.model.plan import Partition, PublishedTable
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SourceStats:
     """What the source says of a table at one moment, to tell whether it moved while it was read, or since."""
 
     rows: int
@@ -25,14 +25,14 @@ class Reading:
     """Of all rows, of small tables whose engine cannot tell when they changed."""
     create_time: datetime | None = None
     """When the table was made; None of what an earlier version recorded."""
-    stamped: bool = True
+    update_time_reliable: bool = True
     """Whether `update_time` would have moved at any change."""
     server_changes: int | None = None
     """How many rows of any table its server has written and removed so far; None where the table's stamp tells more."""
 
 
 @dataclass(frozen=True, slots=True)
-class AsOf:
+class SyncPoint:
     """What was known of the source when an end was last brought level with it."""
 
     source: str
@@ -41,9 +41,9 @@ class AsOf:
     """A digest of the columns and the key that were carried."""
     compared_at: datetime
     """When every row was last read, or compared."""
-    reading: Reading | None = None
+    reading: SourceStats | None = None
     """None where the table was written to meanwhile, or may have been."""
-    without_key: bool = False
+    warehouse_key_dropped: bool = False
     """Whether the warehouse could not hold the primary key."""
     masks: str = ""
     """A digest of the columns that were masked, and how."""
@@ -54,7 +54,7 @@ class AsOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TargetState:
     """What the ledger of one end says of a table."""
 
     version: str | None = None
@@ -64,22 +64,22 @@ class Record:
     """When it was last proven current."""
     watermark: str | None = None
     watermark_column: str | None = None
-    as_of: AsOf | None = None
+    as_of: SyncPoint | None = None
     changed_at: datetime | None = None
     """When its rows were last changed, by the end's own clock."""
 
 
-NO_RECORD = Record()
+NO_STATE = TargetState()
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class RangesToRepair:
     """What a comparison found of a table a moment ago: only some ranges differ, the others need not be read again."""
 
     differing: tuple[Partition, ...]
     rows_equal: int
     """The source's rows in all the others."""
-    reading: Reading
+    reading: SourceStats
     """What the source said of the table before it was compared."""
     began: datetime
     """When the comparison did."""
@@ -88,7 +88,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownRange:
+class VerifiedRange:
     """A range that was the same at all three ends, and its sums there."""
 
     part: Partition
@@ -98,7 +98,7 @@ class KnownRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LastVerification:
     """What is remembered of a table's last verification, which found it equal."""
 
     run_id: str
@@ -108,10 +108,10 @@ class Known:
     """That both ends held."""
     structure: str
     """A digest of the columns that were compared, and of the key."""
-    reading: Reading
+    reading: SourceStats
     watermark: str | None
     """That had been reached when it began."""
-    ranges: tuple[KnownRange, ...]
+    ranges: tuple[VerifiedRange, ...]
 
     @property
     def rows(self) -> int:
@@ -119,11 +119,11 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TableState:
     """What stands at the ends by a table's name, and what is recorded of it there."""
 
-    replica: Record = NO_RECORD
-    warehouse: Record = NO_RECORD
+    replica: TargetState = NO_STATE
+    warehouse: TargetState = NO_STATE
     at_replica: bool = False
     """Whether the replica has the table at all."""
     published: PublishedTable | None = None

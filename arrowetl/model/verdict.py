@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from arrowetl.model.connection import ENDS
+from arrowetl.model.connection import SERVERS
 from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Partition
 from arrowetl.model.result import Failure
-from arrowetl.model.state import Reading
+from arrowetl.model.state import SourceStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ def _hex(number: int | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RowDifference:
     """A row that an end has otherwise than the source, lacks, or has alone."""
 
-    end: str
+    target: str
     kind: str
     """missing, extra or changed; changed only where a key tells rows apart."""
     key: Mapping[str, Any]
@@ -71,13 +71,13 @@ class Difference:
     def as_json(self) -> dict[str, Any]:
         shown = {"values": _pairs(self.values)} if self.values is not None else {}
         return {
-            "end": self.end, "kind": self.kind, "key": dict(self.key), "columns": list(self.columns),
+            "end": self.target, "kind": self.kind, "key": dict(self.key), "columns": list(self.columns),
             "digests": _pairs(self.digests), **shown,
         }  # fmt: skip
 
 
 def _pairs(each: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
-    return {column: {"source": source, "end": end} for column, (source, end) in each.items()}
+    return {column: {"source": source, "end": target} for column, (source, target) in each.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Verdict:
     ranges: tuple[Ranged, ...] = ()
     rows: Mapping[str, int | None] = field(default_factory=dict)
     differences: int = 0
-    differing: tuple[Difference, ...] = ()
+    differing: tuple[RowDifference, ...] = ()
     """The first of them."""
     ranges_differing: tuple[Partition, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -111,9 +111,9 @@ class Verdict:
     failure: Failure | None = None
     repaired: int = 0
     """Rows that differed before they were carried anew."""
-    mended: tuple[Difference, ...] = ()
+    repaired_rows: tuple[RowDifference, ...] = ()
     """The first of them."""
-    reading: Reading | None = None
+    reading: SourceStats | None = None
     """What the source said of the table before it was compared."""
     began: datetime | None = None
     """When it was compared."""
@@ -125,38 +125,38 @@ class Verdict:
     """A digest of what was compared."""
 
     @property
-    def ends_differing(self) -> tuple[str, ...]:
-        return tuple(end for end in ENDS if any(one.end == end for one in self.differing))
+    def targets_differing(self) -> tuple[str, ...]:
+        return tuple(target for target in SERVERS if any(one.target == target for one in self.differing))
 
     @property
     def sums(self) -> dict[str, Sum]:
         """End → of all ranges together; nothing where not all were added up."""
         found: dict[str, Sum] = {}
         for ranged in self.ranges:
-            for end, one in ranged.sums.items():
-                found[end] = found[end] + one if end in found else one
+            for target, one in ranged.sums.items():
+                found[target] = found[target] + one if target in found else one
         return found
 
     def as_json(self) -> dict[str, Any]:
         return {
             "table": self.table,
             "verdict": self.verdict,
-            **{f"rows_{end}": self.rows.get(end) for end in ENDS},
+            **{f"rows_{target}": self.rows.get(target) for target in SERVERS},
             "differences": self.differences if self.failure is None else None,
             "differing": [one.as_json() for one in self.differing],
             "columns_left_out": list(self.left_out),
-            "checksums": {end: one.as_json() for end, one in self.sums.items()},
+            "checksums": {target: one.as_json() for target, one in self.sums.items()},
             "rows_read": self.rows_read,
             "seconds": round(self.seconds, 3),
             "repaired": self.repaired,
-            "mended": [one.as_json() for one in self.mended],
+            "mended": [one.as_json() for one in self.repaired_rows],
             "note": self.note or None,
             "error": self.failure and self.failure.as_json(),
         }
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyResult:
     """What came of comparing many."""
 
     run_id: str

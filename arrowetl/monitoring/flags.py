@@ -16,12 +16,12 @@ from arrowetl.errors import WITHHELD
 from arrowetl.model.connection import TableSettings
 from arrowetl.model.plan import Mode
 from arrowetl.model.result import Flag, Outcome, Status, Summary
-from arrowetl.model.state import Record
+from arrowetl.model.state import TargetState
 
 KINDS = ("coerced", "unsettled", "slow", "grew", "shrank", "overdue")
 
 
-def flags(outcome: Outcome, settings: TableSettings, before: Record, now: datetime) -> tuple[Flag, ...]:
+def flags(outcome: Outcome, settings: TableSettings, before: TargetState, now: datetime) -> tuple[Flag, ...]:
     """
     Args:
         before: what was recorded of the table when the run began.
@@ -62,7 +62,7 @@ def _slow(outcome: Outcome, settings: TableSettings) -> tuple[Flag, ...]:
     return (Flag("slow", f"{outcome.table}: {rate:,.0f} rows/s, its threshold is {least:,.0f}"),)
 
 
-def _grown(outcome: Outcome, before: Record) -> tuple[Flag, ...]:
+def _grown(outcome: Outcome, before: TargetState) -> tuple[Flag, ...]:
     rows, now = before.rows, outcome.rows_warehouse if outcome.rows_warehouse is not None else outcome.rows_replica
     if not rows or now is None or max(rows, now) < limits.growth_rows_min:
         return ()
@@ -74,24 +74,24 @@ def _grown(outcome: Outcome, before: Record) -> tuple[Flag, ...]:
 
 def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict[str, Any]]:
     """What tables.yml wants to be told of: tables that failed or that nobody carries, and those that were slow."""
-    told: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for name, flag in summary.overdue.items():
         if _wanted(name, settings).get("alert_on_failure", True):
-            told.append({"table": name, **flag.as_json()})
+            found.append({"table": name, **flag.as_json()})
     for outcome in summary.outcomes:
         wanted = _wanted(outcome.table, settings)
         # Of what was withheld the cause is told, once.
         is_cause = outcome.failure is not None and outcome.failure.kind != WITHHELD
         if outcome.failure and is_cause and wanted.get("alert_on_failure", True):
-            told.append({"table": outcome.table, **outcome.failure.as_json(), "kind": "failed"})
+            found.append({"table": outcome.table, **outcome.failure.as_json(), "kind": "failed"})
         if wanted.get("alert_on_slow_extraction", False):
-            told += [{"table": outcome.table, **flag.as_json()} for flag in outcome.flags if flag.kind == "slow"]
-    return told
+            found += [{"table": outcome.table, **flag.as_json()} for flag in outcome.flags if flag.kind == "slow"]
+    return found
 
 
 def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings]) -> list[dict[str, Any]]:
     """The same of what the warehouse says, where no run may have come to tell of it."""
-    told: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for row in rows:
         if not _wanted(row["table"], settings).get("alert_on_failure", True):
             continue
@@ -100,12 +100,12 @@ def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings
             # The record has the error's class before its words.
             message = (row["error"] or "").partition(": ")[2]
             remedy = f"arrowetl run --table {row['table']}, which tells what to do about it if it fails again"
-            told.append({"table": row["table"], "kind": "failed", "message": message, "remedy": remedy})
+            found.append({"table": row["table"], "kind": "failed", "message": message, "remedy": remedy})
         if row["overdue"]:
             days = (row["lag_seconds"] or 0) // 86_400
-            told.append({"table": row["table"], "kind": "overdue",
+            found.append({"table": row["table"], "kind": "overdue",
                          "message": f"{row['table']}: its last success is {days} days old"})  # fmt: skip
-    return told
+    return found
 
 
 def missed(rows: Sequence[Mapping[str, Any]], now: datetime) -> str:

@@ -68,8 +68,8 @@ def _metric(name: str, help_: str, values: Iterable[tuple[Mapping[str, str], Any
         if value is None:
             continue
         number = value.timestamp() if isinstance(value, datetime) else float(value)
-        told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        lines.append(f"{name}{{{told}}} {number:.15g}" if told else f"{name} {number:.15g}")
+        label_text = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        lines.append(f"{name}{{{label_text}}} {number:.15g}" if label_text else f"{name} {number:.15g}")
     return lines if len(lines) > 2 else []
 
 

@@ -20,18 +20,18 @@ from arrowetl.state import history_sql, receipt_sql
 
 
 @dataclass(frozen=True)
-class Told:
+class RunReport:
     """A run, as `pages.run_page` is given it."""
 
     document: Mapping[str, Any]
     """As `run --json` has it; of one that was killed, or is at work, what is known."""
-    nights: tuple[Mapping[str, Any], ...]
+    runs: tuple[Mapping[str, Any], ...]
     """It and those before it that went the same way, the latest first."""
     receipt: Mapping[str, Any] | None
     """`digest`, and what it says under `receipt`."""
 
 
-def told(settings: Settings, run_id: str = "") -> Told:
+def run_report(settings: Settings, run_id: str = "") -> RunReport:
     """
     Args:
         run_id: or what it begins with; the last run, where it is empty.
@@ -47,14 +47,14 @@ def told(settings: Settings, run_id: str = "") -> Told:
         name = _chosen(session, endpoint.namespace, run_id)
         document = json.loads(session.rows(history_sql.run_document(endpoint.namespace, name))[0][0])
         tables = [json.loads(one) for (one,) in session.rows(history_sql.table_documents(endpoint.namespace, name))]
-        rows = session.rows(history_sql.nights(endpoint.namespace, name))
-        nights = [dict(zip(history_sql.NIGHT, row, strict=True)) for row in rows]
+        rows = session.rows(history_sql.recent_runs(endpoint.namespace, name))
+        runs = [dict(zip(history_sql.RUN_COLUMNS, row, strict=True)) for row in rows]
         has_receipts = session.rows(history_sql.is_there(endpoint.namespace, "etl_receipts"))[0][0]
         kept = session.rows(receipt_sql.receipt_of(endpoint.namespace, name)) if has_receipts else []
     finally:
         session.close()
     receipt = {"digest": kept[0][1], "receipt": json.loads(kept[0][0])} if kept else None
-    return Told({**document, "tables": tables}, tuple(nights), receipt)
+    return RunReport({**document, "tables": tables}, tuple(runs), receipt)
 
 
 def _chosen(session: drivers.Postgres, namespace: str, wanted: str) -> str:

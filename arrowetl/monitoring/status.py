@@ -97,19 +97,21 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
     """
     endpoint = settings.endpoint("warehouse")
     preflight.reach(endpoint)
-    with closing(Ledger(None, endpoint)) as book:
-        rows, run = book.tables(), book.last_run()
-        at_work = run is not None and run["ended_at"] is None and book.is_at_work(run["run_id"])
+    with closing(Ledger(None, endpoint)) as ledger:
+        rows, run = ledger.tables(), ledger.last_run()
+        at_work = run is not None and run["ended_at"] is None and ledger.is_at_work(run["run_id"])
     chosen = _chosen(settings)
     now = datetime.now(UTC)
     wanted = chosen_tables(tuple(tables), [row["table"] for row in rows], _NEVER)
     # Of a table that failed, and was excluded since, there is nothing to be seen to any more.
     of_interest = [row for row in rows if row["load_status"] == "success" or not chosen.of(row["table"]).excluded]
-    told = [_told(row, chosen, now) for row in of_interest if not wanted or row["table"] in wanted]
-    told.sort(
+    rows_shown = [_status_row(row, chosen, now) for row in of_interest if not wanted or row["table"] in wanted]
+    rows_shown.sort(
         key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
     )
-    return Status(settings.environment, now, run, tuple(told), missed=flags.missed(told, now), at_work=at_work)
+    return Status(
+        settings.environment, now, run, tuple(rows_shown), missed=flags.missed(rows_shown, now), at_work=at_work
+    )
 
 
 _NEVER = "`arrowetl status` lists those that a run was asked for"
@@ -123,7 +125,7 @@ def _chosen(settings: Settings) -> TablesFile:
         return TablesFile({}, {})
 
 
-def _told(row: Mapping[str, Any], chosen: TablesFile, now: datetime) -> dict[str, Any]:
+def _status_row(row: Mapping[str, Any], chosen: TablesFile, now: datetime) -> dict[str, Any]:
     checked, loaded = (_in_utc(row[name]) for name in ("checked_at", "loaded_at"))
     every = row["interval_seconds"]
     return {
@@ -136,8 +138,8 @@ def _told(row: Mapping[str, Any], chosen: TablesFile, now: datetime) -> dict[str
     }
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment and moment.replace(tzinfo=moment.tzinfo or UTC)
+def _in_utc(timestamp: datetime | None) -> datetime | None:
+    return timestamp and timestamp.replace(tzinfo=timestamp.tzinfo or UTC)
 
 
 def measured(settings: Settings, found: Status) -> str | None:
@@ -145,7 +147,7 @@ def measured(settings: Settings, found: Status) -> str | None:
     if settings.metrics_file is None:
         return None
     try:
-        files.write_whole(settings.metrics_file, metrics.text(found.run, found.tables, settings.clinic))
+        files.write_atomically(settings.metrics_file, metrics.text(found.run, found.tables, settings.clinic))
     except OSError as error:
         return f"metrics cannot be written to {settings.metrics_file}: {error.strerror}"
     return None

@@ -64,9 +64,11 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
             continue
         start = max(0.0, (datetime.fromisoformat(table["started_at"]) - began).total_seconds())
         what = "failed" if table["status"] == "failed" else table["mode"]
-        told = f"{table['table']}: {table['seconds']:.2f} s, from {start:.2f} s, worker {table['worker'] + 1}, {what}"
+        bar_label = (
+            f"{table['table']}: {table['seconds']:.2f} s, from {start:.2f} s, worker {table['worker'] + 1}, {what}"
+        )
         bars.append({
-            "table": table["table"], "start": start, "end": start + table["seconds"], "what": what, "told": told,
+            "table": table["table"], "start": start, "end": start + table["seconds"], "what": what, "told": bar_label,
             "worker": table["worker"] + 1,
         })  # fmt: skip
     if not bars:
@@ -99,17 +101,17 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
     }
 
 
-def legs(seconds: Mapping[str, float], width: int) -> Spec:
+def phases(seconds: Mapping[str, float], width: int) -> Spec:
     """What all workers together spent their time with."""
-    whole, most = sum(seconds.values()) or 1.0, max(seconds, key=lambda leg: seconds[leg])
+    whole, most = sum(seconds.values()) or 1.0, max(seconds, key=lambda phase: seconds[phase])
     bars = [
         {
-            "leg": facts.LEGS[leg] if width > 500 else leg,
+            "leg": facts.PHASES[phase] if width > 500 else phase,
             "seconds": s,
-            "most": leg == most,
-            "told": f"{leg}: {s:.2f} s, {s / whole:.0%}",
+            "most": phase == most,
+            "told": f"{phase}: {s:.2f} s, {s / whole:.0%}",
         }
-        for leg, s in seconds.items()
+        for phase, s in seconds.items()
     ]
     return _bars(bars, "leg", "seconds", "seconds of all workers together", width, colour=_by("most", _ACCENT, _PLAIN))
 
@@ -149,7 +151,7 @@ def planned(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
     return spec
 
 
-def nights(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
+def recent_runs(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """How long the last runs took; those that were not good in another colour."""
     words = (f"{facts.duration(one['seconds'])}, exit code {one['exit_code']}" for one in runs)
     return _columns(runs, [one["seconds"] for one in runs], words, "seconds", width, _by("good", _PLAIN, _BAD))
@@ -162,10 +164,10 @@ def throughput(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
     return _columns(runs, rates, words, "rows read per second", width, {"value": "var(--third)"})
 
 
-def _night(run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
+def _run_label(run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     """When it was; to the second, where several began in a minute."""
-    minute = facts.moment(run["started_at"])
-    if sum(facts.moment(one["started_at"]) == minute for one in runs) == 1:
+    minute = facts.timestamp(run["started_at"])
+    if sum(facts.timestamp(one["started_at"]) == minute for one in runs) == 1:
         return minute
     return f"{minute}:{datetime.fromisoformat(str(run['started_at'])):%S}"
 
@@ -220,8 +222,8 @@ def _columns(
 ) -> Spec:  # fmt: skip
     """Standing bars, one for each night."""
     bars = [
-        {"night": _night(one, runs), "value": value, "good": one["exit_code"] == 0,
-         "told": f"{facts.moment(one['started_at'])}: {said}"}
+        {"night": _run_label(one, runs), "value": value, "good": one["exit_code"] == 0,
+         "told": f"{facts.timestamp(one['started_at'])}: {said}"}
         for one, value, said in zip(runs, values, words, strict=True)
     ]  # fmt: skip
     every = -(-len(bars) // (12 if width > 500 else 5))

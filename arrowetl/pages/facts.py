@@ -22,7 +22,7 @@ Table = Mapping[str, Any]
 SHOWN = 12
 """Tables of a chart, and lines of a list, at most: the page's table has all."""
 
-LEGS = {
+PHASES = {
     "extract": "extract (read)",
     "compare": "compare (both ends)",
     "spill": "spill (write text)",
@@ -81,11 +81,11 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**filled(_RUN, document), "tables": tables}
 
 
-def moment(text: str | datetime | None) -> str:
+def timestamp(text: str | datetime | None) -> str:
     """
     In UTC, to the minute.
 
-    >>> moment("2026-11-26T02:03:04+00:00")
+    >>> timestamp("2026-11-26T02:03:04+00:00")
     '2026-11-26 02:03'
     """
     if text is None:
@@ -96,7 +96,7 @@ def moment(text: str | datetime | None) -> str:
 
 def day(text: str | datetime) -> str:
     """The date alone."""
-    return moment(text).partition(" ")[0]
+    return timestamp(text).partition(" ")[0]
 
 
 def verdict(run: Mapping[str, Any]) -> Verdict:
@@ -116,7 +116,7 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
         )
     )  # fmt: skip
     if found.word == "not ended":
-        words = f"It began at {moment(run['started_at'])} and has not ended: it is at work, or was killed."
+        words = f"It began at {timestamp(run['started_at'])} and has not ended: it is at work, or was killed."
         return Verdict(False, found.word, f"{words} At least {done} were done; run again, which carries the others.")
     if found.word == "interrupted":
         return Verdict(False, found.word, f"Somebody stopped it: {done} were done, the others stay as they were.")
@@ -133,17 +133,19 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
             f"{failures} of {count(number)} tables failed; the others are as the {run['from']} has them.",
         )
     names = count(len(run["missing"]))
-    gone = f" {names} tables are no more at the {run['from']}, or not shown to us." if run["missing"] else ""
+    missing_words = f" {names} tables are no more at the {run['from']}, or not shown to us." if run["missing"] else ""
     if found.word == "nothing" or not tables:
-        return Verdict(found.good, found.word, f"There was nothing to carry.{gone}")
+        return Verdict(found.good, found.word, f"There was nothing to carry.{missing_words}")
     if found.word == "missing":
-        return Verdict(False, found.word, f"{gone.strip()} What is seen arrived: {done} {took}.")
+        return Verdict(False, found.word, f"{missing_words.strip()} What is seen arrived: {done} {took}.")
     if found.good:
         moved = sum(one["settled"] is False for one in tables)
         unsettled = f" {count(moved)} tables were written to while they were read." if moved else ""
         words = f"{_END[run['to']]} what the {run['from']} has: {done}, {count(read)} rows read {took}."
         return Verdict(True, found.word, words + unsettled)
-    return Verdict(False, found.word, f"Every table arrived, and some are to be looked at: {done} {took}.{gone}")
+    return Verdict(
+        False, found.word, f"Every table arrived, and some are to be looked at: {done} {took}.{missing_words}"
+    )
 
 
 _END = {"both": "Both ends have", "warehouse": "The warehouse has", "replica": "The replica has"}
@@ -197,21 +199,21 @@ def largest(tables: Sequence[Table]) -> list[Table]:
     return [one for one in sorted(tables, key=lambda one: -(rows(one) or 0)) if rows(one)][:SHOWN]
 
 
-def legs(tables: Iterable[Table]) -> dict[str, float]:
+def phases(tables: Iterable[Table]) -> dict[str, float]:
     """Leg → seconds, of all tables and their workers together."""
     found: dict[str, float] = {}
     for one in tables:
-        for leg, seconds in one["legs"].items():
-            found[leg] = found.get(leg, 0.0) + seconds
-    return {leg: round(found[leg], 3) for leg in LEGS if leg in found}
+        for phase, seconds in one["legs"].items():
+            found[phase] = found.get(phase, 0.0) + seconds
+    return {phase: round(found[phase], 3) for phase in PHASES if phase in found}
 
 
 def bottleneck(seconds: Mapping[str, float]) -> str:
     """What most of the time was spent with, in words; nothing where nothing was carried."""
     if not (whole := sum(seconds.values())):
         return ""
-    leg = max(seconds, key=lambda leg: seconds[leg])
-    return f"{seconds[leg] / whole:.0%} of the work waited for {_WAITS_FOR[leg]} ({leg})."
+    phase = max(seconds, key=lambda phase: seconds[phase])
+    return f"{seconds[phase] / whole:.0%} of the work waited for {_WAITS_FOR[phase]} ({phase})."
 
 
 def planned(run: Mapping[str, Any]) -> str:
@@ -225,7 +227,7 @@ def planned(run: Mapping[str, Any]) -> str:
     return words + (f" It was to end with {chain}." if chain else "")
 
 
-def news(tables: Sequence[Table]) -> list[dict[str, Any]]:
+def new_coercions(tables: Sequence[Table]) -> list[dict[str, Any]]:
     """Coercions that the run before had not."""
     return [
         {"table": table["table"], **coercion}

@@ -22,7 +22,7 @@ from arrowetl.pages.printable import printable_document
 Document = Mapping[str, Any]
 
 
-def run_page(document: Document, nights: Sequence[Document] = (), receipt: Document | None = None) -> str:
+def run_page(document: Document, recent_runs: Sequence[Document] = (), receipt: Document | None = None) -> str:
     """
     One run.
 
@@ -31,10 +31,10 @@ def run_page(document: Document, nights: Sequence[Document] = (), receipt: Docum
         nights: it and those before it that went the same way, the latest first, as `etl_run_history` has them.
         receipt: its `digest`, and what it says under `receipt`; None where none was kept.
     """
-    document, nights = facts.complete(printable_document(document)), printable_document(nights)
+    document, recent_runs = facts.complete(printable_document(document)), printable_document(recent_runs)
     receipt = printable_document(receipt)
     tables = document["tables"]
-    legs, ended = facts.legs(tables), [one for one in reversed(nights) if one["seconds"]]
+    phases, ended = facts.phases(tables), [one for one in reversed(recent_runs) if one["seconds"]]
     return _page(
         "run.html",
         title=f"arrowetl: the run of {facts.day(document['started_at'])}",
@@ -43,19 +43,19 @@ def run_page(document: Document, nights: Sequence[Document] = (), receipt: Docum
         failures=facts.causes(tables),
         withheld=sum(map(facts.is_withheld, tables)),
         totals=facts.totals(tables),
-        news=facts.news(tables),
+        new_coercions=facts.new_coercions(tables),
         notes=facts.notes(document),
         flags=facts.flags(tables),
-        bottleneck=facts.bottleneck(legs),
+        bottleneck=facts.bottleneck(phases),
         planned=facts.planned(document),
         largest=facts.largest(tables),
         receipt=receipt,
         charts={
             "timeline": _drawn(charts.timeline, document),
-            "legs": _drawn(charts.legs, legs),
+            "legs": _drawn(charts.phases, phases),
             "changes": _drawn(charts.changes, facts.most_changed(tables)),
             "planned": _drawn(charts.planned, facts.slowest(tables)),
-            "nights": _drawn(charts.nights, ended),
+            "nights": _drawn(charts.recent_runs, ended),
             "throughput": _drawn(charts.throughput, ended),
         },
     )
@@ -92,7 +92,7 @@ def bench_page(document: Document) -> str:
         bottleneck=facts.bottleneck(document["recommended"]["legs"]),
         charts={
             "trials": _drawn(charts.trials, facts.trials(document)),
-            "legs": _drawn(charts.legs, document["recommended"]["legs"]),
+            "legs": _drawn(charts.phases, document["recommended"]["legs"]),
         },
     )
 
@@ -125,7 +125,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": facts.count, "size": facts.size, "duration": facts.duration, "moment": facts.moment,
+        "count": facts.count, "size": facts.size, "duration": facts.duration, "moment": facts.timestamp,
         "rows": facts.rows,
     }  # fmt: skip
     return environment

@@ -14,30 +14,30 @@ from arrowetl import limits
 from arrowetl.errors import DataExtractionError
 from arrowetl.model.plan import LoadKind, TablePlan
 from arrowetl.model.result import PartitionOutcome
-from arrowetl.model.state import Reading
+from arrowetl.model.state import SourceStats
 from arrowetl.pipeline.strategies import strategy_of
 from arrowetl.pipeline.table_record import recorded
 from arrowetl.planning import evidence, partitioning, sync_mode
 from arrowetl.state.state_sql import Entry
 from arrowetl.workers.jobs import Job
-from arrowetl.workers.pool import Shared
+from arrowetl.workers.pool import RunContext
 
 
 def adjusted(
-    plan: TablePlan, shared: Shared, before: Reading, high: str | None
+    plan: TablePlan, context: RunContext, before: SourceStats, max_watermark: str | None
 ) -> tuple[TablePlan, list[PartitionOutcome]]:
     """
     Args:
-        before: what the source says of the table now; `high` is the highest stamp there.
+        before: what the source says of the table now; `max_watermark` is the highest stamp there.
 
     Returns:
         The plan, and what was read of a table that is equal; nothing where it is still to be carried.
     """
-    plan = _by_its_rows(_compared_where_stamps_went_back(plan, shared, high), before.rows)
-    return _whole_if_it_differs(plan, shared)
+    plan = _by_its_rows(_compared_if_timestamps_went_back(plan, context, max_watermark), before.rows)
+    return _full_load_if_changed(plan, context)
 
 
-def refuse_another(plan: TablePlan, now: Reading, known: Entry | None) -> None:
+def refuse_another(plan: TablePlan, now: SourceStats, known: Entry | None) -> None:
     """
     Args:
         known: what is recorded of the replica, where that is read.
@@ -69,15 +69,17 @@ def _by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
     return replace(plan, table=table, rows_per_partition=min(plan.rows_per_partition, fitting))
 
 
-def _compared_where_stamps_went_back(plan: TablePlan, shared: Shared, high: str | None) -> TablePlan:
+def _compared_if_timestamps_went_back(plan: TablePlan, context: RunContext, max_watermark: str | None) -> TablePlan:
     """An incremental table whose highest stamp is lower than it was is of an earlier day, or some of its rows are."""
-    if plan.kind is not LoadKind.INCREMENTAL or not evidence.went_back(recorded(plan, shared).watermark, high):
+    if plan.kind is not LoadKind.INCREMENTAL or not evidence.went_back(
+        recorded(plan, context).watermark, max_watermark
+    ):
         return plan
-    reason = f"its stamps went back beneath {recorded(plan, shared).watermark}: compared whole, by checksums"
-    return sync_mode.compared_whole(plan, reason)
+    reason = f"its stamps went back beneath {recorded(plan, context).watermark}: compared whole, by checksums"
+    return sync_mode.with_full_comparison(plan, reason)
 
 
-def _whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, list[PartitionOutcome]]:
+def _full_load_if_changed(plan: TablePlan, context: RunContext) -> tuple[TablePlan, list[PartitionOutcome]]:
     """
     A table without a key cannot be told row by row: it is compared first, and carried whole where it differs.
 
@@ -87,13 +89,13 @@ def _whole_if_it_differs(plan: TablePlan, shared: Shared) -> tuple[TablePlan, li
     if plan.kind is not LoadKind.COMPARE_THEN_FULL:
         return plan, []
     strategy, equal = strategy_of(plan), []
-    jobs = (Job(shared.route, plan, part) for part in strategy.partitions(plan, shared, ()))
-    with closing(shared.workers.each(strategy.load_partition, plan, jobs)) as outcomes:
+    jobs = (Job(context.route, plan, part) for part in strategy.partitions(plan, context, ()))
+    with closing(context.workers.each(strategy.load_partition, plan, jobs)) as outcomes:
         for found in outcomes:
-            if found.staged or found.gone:
+            if found.staged or found.rows_deleted:
                 break
             equal.append(found)
         else:
             return plan, equal
     reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
-    return sync_mode.loaded_whole(plan, reason), []
+    return sync_mode.with_full_load(plan, reason), []

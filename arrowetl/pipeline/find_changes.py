@@ -26,15 +26,15 @@ from arrowetl.workers.jobs import Job
 
 
 @dataclass(frozen=True)
-class Difference:
+class ChangeSet:
     """What is to be staged for a range, and what it took to find out."""
 
-    pieces: tuple[tuple[TablePlan, pa.Table], ...]
+    changed_rows: tuple[tuple[TablePlan, pa.Table], ...]
     """Rows that are new or other ones, each with the plan by which they were read."""
-    gone: pa.Table
+    deleted_keys: pa.Table
     """Keys that the source no longer has, in the key's columns, as `read` reads them."""
     read: TablePlan
-    standing: int
+    rows_in_source: int
     """Rows the source has."""
     rows_read: int
     bytes_read: int
@@ -42,15 +42,15 @@ class Difference:
     """Of all rows that were compared with the warehouse's."""
 
     @property
-    def changed_rows(self) -> int:
-        return sum(rows.num_rows for _, rows in self.pieces)
+    def rows_changed(self) -> int:
+        return sum(rows.num_rows for _, rows in self.changed_rows)
 
     @property
-    def gone_rows(self) -> int:
-        return int(self.gone.num_rows)
+    def rows_deleted(self) -> int:
+        return int(self.deleted_keys.num_rows)
 
 
-def difference(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
+def changes_for_replica(source: Source, replica: Source, plan: TablePlan, part: Partition) -> ChangeSet:
     """
     What the replica lacks in a range of the key.
 
@@ -62,26 +62,26 @@ def difference(source: Source, replica: Source, plan: TablePlan, part: Partition
         if found is not None:
             return found
         # So large a range is looked for by its key.
-        plan = replace(plan, scans=False)
+        plan = replace(plan, full_scan_per_partition=False)
     return _by_reading(source, replica, plan, part)
 
 
-def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job) -> dict[str, Difference]:
+def changes_for_both(source: Source, replica: Source, warehouse: Warehouse, job: Job) -> dict[str, ChangeSet]:
     """
     End → what it lacks in a range of the key, by reading all three: the replica's rows as they were read, the
     warehouse's as the source's become there.
     """
     plan, part = job.plan, job.part
     key = plan.table.primary_key[0]
-    read, rows, at_replica = both(source, replica, plan, part)
+    read, rows, at_replica = read_both(source, replica, plan, part)
     rows = arrow_diff.ordered(rows, key)
-    changed, gone = arrow_diff.lacking(rows, arrow_diff.ordered(at_replica, key), plan.table.primary_key)
+    changed, deleted_keys = arrow_diff.diff_by_key(rows, arrow_diff.ordered(at_replica, key), plan.table.primary_key)
     lacks = {
-        "replica": Difference(
-            pieces=((read, changed),),
-            gone=gone,
+        "replica": ChangeSet(
+            changed_rows=((read, changed),),
+            deleted_keys=deleted_keys,
             read=read,
-            standing=rows.num_rows,
+            rows_in_source=rows.num_rows,
             rows_read=rows.num_rows,
             bytes_read=rows.nbytes,
         )
@@ -89,14 +89,16 @@ def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job)
     del at_replica  # one end at a time: so large a part of the table is held twice, not three times
     wanted, coercions = conversion.to_warehouse(plan.name, rows, read.fields, key)
     there = arrow_diff.ordered(warehouse.rows(read, part), plan.key_postgres[0])
-    places, gone = arrow_diff.differing(from_postgres.as_read_back(wanted, read.fields), there, plan.key_postgres)
-    lost = _keys(plan, [int(value) for value in gone.column(0).to_pylist()])
-    pieces = ((read, rows.take(places)),)
-    lacks["warehouse"] = Difference(
-        pieces=pieces,
-        gone=lost,
+    places, deleted_keys = arrow_diff.differing(
+        from_postgres.as_read_back(wanted, read.fields), there, plan.key_postgres
+    )
+    lost = _keys(plan, [int(value) for value in deleted_keys.column(0).to_pylist()])
+    changed_rows = ((read, rows.take(places)),)
+    lacks["warehouse"] = ChangeSet(
+        changed_rows=changed_rows,
+        deleted_keys=lost,
         read=read,
-        standing=rows.num_rows,
+        rows_in_source=rows.num_rows,
         rows_read=rows.num_rows,
         bytes_read=rows.nbytes,
         coercions=coercions,
@@ -104,47 +106,52 @@ def differences(source: Source, replica: Source, warehouse: Warehouse, job: Job)
     return lacks
 
 
-def whole(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[bool, int, int]:
+def same_without_key(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[bool, int, int]:
     """Whether a table without a key has the same rows at both; and how many, in how many bytes."""
-    _, rows, at_replica = both(source, replica, plan, part)
+    _, rows, at_replica = read_both(source, replica, plan, part)
     return arrow_diff.same_rows(rows, at_replica), rows.num_rows, rows.nbytes
 
 
-def both(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[TablePlan, pa.Table, pa.Table]:
+def read_both(
+    source: Source, replica: Source, plan: TablePlan, part: Partition
+) -> tuple[TablePlan, pa.Table, pa.Table]:
     """The range as both have it, read by the same expressions: texts may have to be told by their bytes at either."""
     read, rows = source.extract(plan, part)
     # The replica's tables are told by their key in any case.
-    again, at_replica = replica.extract(replace(read, scans=False), part)
-    again = replace(again, scans=plan.scans)
+    again, at_replica = replica.extract(replace(read, full_scan_per_partition=False), part)
+    again = replace(again, full_scan_per_partition=plan.full_scan_per_partition)
     if again.fields != read.fields:
         again, rows = source.extract(again, part)
     return again, rows, at_replica
 
 
-def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference:
-    read, rows, at_replica = both(source, replica, plan, part)
-    changed, gone = arrow_diff.lacking(rows, at_replica, plan.table.primary_key)
-    return Difference(
-        pieces=((read, changed),),
-        gone=gone,
+def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partition) -> ChangeSet:
+    read, rows, at_replica = read_both(source, replica, plan, part)
+    changed, deleted_keys = arrow_diff.diff_by_key(rows, at_replica, plan.table.primary_key)
+    return ChangeSet(
+        changed_rows=((read, changed),),
+        deleted_keys=deleted_keys,
         read=read,
-        standing=rows.num_rows,
+        rows_in_source=rows.num_rows,
         rows_read=rows.num_rows,
         bytes_read=rows.nbytes,
     )
 
 
-def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partition) -> Difference | None:
+def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partition) -> ChangeSet | None:
     """None where reading is the better way after all: too much differs, or a row cannot be said."""
     key = plan.table.integer_key
     assert key is not None, "checksums go by one integer key"
     staged = sql.staging_name(plan.name, plan.run) if plan.kind is LoadKind.INCREMENTAL else None
-    all_of_it = staged is None or plan.table.rows <= limits.whole_rows_checksum_max
+    all_of_it = staged is None or plan.table.rows <= limits.full_row_checksum_rows_max
     fields = plan.fields if all_of_it else plan.key_fields
     fields = tuple(field for field in fields if field.is_compared)
     grouped = Grouped(key, fields, part, max(1, part.rows // limits.checksum_group_rows))
-    here = source.groups(grouped, plan.name)
-    there = [replica.groups(grouped, plan.name, staged), *([replica.groups(grouped, staged)] if staged else [])]
+    here = source.group_checksums(grouped, plan.name)
+    there = [
+        replica.group_checksums(grouped, plan.name, staged),
+        *([replica.group_checksums(grouped, staged)] if staged else []),
+    ]
     if here is None or any(answer is None for answer in there):
         return None
     differing = frozenset(groups.groups_differing(here, groups.together(*(answer for answer in there if answer))))
@@ -153,28 +160,35 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
         return None
     among = None if most else differing
     # Rows of the groups that are not asked about again.
-    standing = 0 if most else sum(rows for group, (rows, _) in here.items() if group not in differing)
+    rows_in_source = 0 if most else sum(rows for group, (rows, _) in here.items() if group not in differing)
     said = len(here) * _GROUP_BYTES
     if not differing:
-        return Difference(pieces=(), gone=_keys(plan, []), read=plan, standing=standing, rows_read=0, bytes_read=said)
+        return ChangeSet(
+            changed_rows=(),
+            deleted_keys=_keys(plan, []),
+            read=plan,
+            rows_in_source=rows_in_source,
+            rows_read=0,
+            bytes_read=said,
+        )
     source_rows = source.row_checksums(grouped, plan.name, among)
     replica_rows = replica.row_checksums(grouped, plan.name, among, staged)
     if staged:
         replica_rows |= replica.row_checksums(grouped, staged, among)
-    changed, gone = groups.keys_differing(source_rows, replica_rows)
-    pieces = _named(source, plan, part, changed)
+    changed, deleted_keys = groups.keys_differing(source_rows, replica_rows)
+    changed_rows = _named(source, plan, part, changed)
     # A key that was asked for as text is read as one.
-    found = {int(value) for _, rows in pieces for value in rows.column(key).to_pylist()}
+    found = {int(value) for _, rows in changed_rows for value in rows.column(key).to_pylist()}
     # Rows that went between the question and the reading of them.
     vanished = [value for value in changed if value not in found]
-    gone += [value for value in vanished if value in replica_rows]
-    rows_read = sum(rows.num_rows for _, rows in pieces)
-    said += len(source_rows) * _ROW_BYTES + sum(rows.nbytes for _, rows in pieces)
-    return Difference(
-        pieces=tuple(pieces),
-        gone=_keys(plan, gone),
+    deleted_keys += [value for value in vanished if value in replica_rows]
+    rows_read = sum(rows.num_rows for _, rows in changed_rows)
+    said += len(source_rows) * _ROW_BYTES + sum(rows.nbytes for _, rows in changed_rows)
+    return ChangeSet(
+        changed_rows=tuple(changed_rows),
+        deleted_keys=_keys(plan, deleted_keys),
         read=plan,
-        standing=standing + len(source_rows) - len(vanished),
+        rows_in_source=rows_in_source + len(source_rows) - len(vanished),
         rows_read=rows_read,
         bytes_read=said,
     )

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from arrowetl.errors import at
 from arrowetl.model.plan import Cutover, TablePlan
-from arrowetl.model.result import PartitionOutcome, Waiting
+from arrowetl.model.result import DeferredIngest, PartitionOutcome
 from arrowetl.pipeline import find_changes
 from arrowetl.replica import spill
-from arrowetl.workers.jobs import End, Job, Servers, connections_of, servers_of
+from arrowetl.workers.jobs import Job, Servers, Target, connections_of, servers_of
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Read:
 
     plan: TablePlan
     """By which it was read."""
-    pieces: tuple[tuple[TablePlan, pa.Table], ...]
-    gone: pa.Table | None
+    row_batches: tuple[tuple[TablePlan, pa.Table], ...]
+    deleted_keys: pa.Table | None
     rows: int
     bytes: int
-    standing: int
+    rows_in_source: int
     """Rows of it that the source has; of those beneath a watermark nothing is known."""
     step: str
     """The leg that it is: `extract`, or `compare`."""
@@ -50,64 +50,64 @@ def load_changes(job: Job) -> PartitionOutcome:
     return _load(job, _changes)
 
 
-def load_stamped_or_changed(job: Job) -> PartitionOutcome:
+def load_updated_or_changed(job: Job) -> PartitionOutcome:
     """Of an incremental table: rows past its watermark, or of a range what they left out."""
-    return load_changes(job) if job.part.since is None else load_rows(job)
+    return load_changes(job) if job.part.incremental_from is None else load_rows(job)
 
 
 def _rows(job: Job, servers: Servers) -> Read:
     plan, table = servers.source.extract(job.plan, job.part)
-    standing = 0 if job.part.since else table.num_rows
+    rows_in_source = 0 if job.part.incremental_from else table.num_rows
     return Read(
         plan=plan,
-        pieces=((plan, table),),
-        gone=None,
+        row_batches=((plan, table),),
+        deleted_keys=None,
         rows=table.num_rows,
         bytes=table.nbytes,
-        standing=standing,
+        rows_in_source=rows_in_source,
         step="extract",
     )
 
 
 def _changes(job: Job, servers: Servers) -> Read:
     replica = servers_of(job.route.from_replica).source
-    found = find_changes.difference(servers.source, replica, job.plan, job.part)
+    found = find_changes.changes_for_replica(servers.source, replica, job.plan, job.part)
     return Read(
         plan=found.read,
-        pieces=found.pieces,
-        gone=found.gone,
+        row_batches=found.changed_rows,
+        deleted_keys=found.deleted_keys,
         rows=found.rows_read,
         bytes=found.bytes_read,
-        standing=found.standing,
+        rows_in_source=found.rows_in_source,
         step="compare",
     )
 
 
 def _load(job: Job, read_by: Callable[[Job, Servers], Read]) -> PartitionOutcome:
     servers, part, began = servers_of(job.route), job.part, time.monotonic()
-    ends = ends_of(job.plan, servers)
+    targets = targets_of(job.plan, servers)
     read = read_by(job, servers)
     seconds = Counter({read.step: time.monotonic() - began})
-    waiting, spills = None, job.route.spill_directory
-    if part.waits and spills and spill.has_room(spills, read.bytes):
-        ends = ends[:1]
-        waiting = Waiting(read.plan, part, spill.keep(spills, job.plan.name, read.pieces[0][1]))
+    deferred, spills = None, job.route.spill_directory
+    if part.may_defer_ingest and spills and spill.has_disk_space(spills, read.bytes):
+        targets = targets[:1]
+        deferred = DeferredIngest(read.plan, part, spill.keep(spills, job.plan.name, read.row_batches[0][1]))
     taken = []
-    for end in ends:
-        with at(end.name):
-            taken.append(end.take(read.plan, part, read.pieces, read.gone))
+    for target in targets:
+        with at(target.name):
+            taken.append(target.load(read.plan, part, read.row_batches, read.deleted_keys))
     for one in taken:
         seconds.update(one.seconds)
     return PartitionOutcome(
         rows=read.rows,
         bytes=read.bytes,
-        staged=sum(table.num_rows for _, table in read.pieces),
-        gone=read.gone.num_rows if read.gone else 0,
-        standing=read.standing,
+        staged=sum(table.num_rows for _, table in read.row_batches),
+        rows_deleted=read.deleted_keys.num_rows if read.deleted_keys else 0,
+        rows_in_source=read.rows_in_source,
         coercions=tuple(coercion for one in taken for coercion in one.coercions),
         process=os.getpid(),
         connections=connections_of(job.route),
-        waiting=waiting,
+        deferred=deferred,
         seconds=seconds,
     )
 
@@ -115,19 +115,23 @@ def _load(job: Job, read_by: Callable[[Job, Servers], Read]) -> PartitionOutcome
 def prove(job: Job) -> PartitionOutcome:
     """Read one partition of all three ends, and give each of the two what it lacks."""
     servers, part, began = servers_of(job.route), job.part, time.monotonic()
-    lacks = find_changes.differences(servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job)
+    lacks = find_changes.changes_for_both(
+        servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job
+    )
     seconds = Counter({"compare": time.monotonic() - began})
-    for end in ends_of(job.plan, servers):
-        with at(end.name):
-            seconds.update(end.take(job.plan, part, lacks[end.name].pieces, lacks[end.name].gone).seconds)
-    staged, gone = (max(getattr(one, what) for one in lacks.values()) for what in ("changed_rows", "gone_rows"))
+    for target in targets_of(job.plan, servers):
+        with at(target.name):
+            seconds.update(
+                target.load(job.plan, part, lacks[target.name].changed_rows, lacks[target.name].deleted_keys).seconds
+            )
+    staged, deleted = (max(getattr(one, what) for one in lacks.values()) for what in ("rows_changed", "rows_deleted"))
     found = lacks["replica"]
     return PartitionOutcome(
         rows=found.rows_read,
         bytes=found.bytes_read,
         staged=staged,
-        gone=gone,
-        standing=found.standing,
+        rows_deleted=deleted,
+        rows_in_source=found.rows_in_source,
         coercions=lacks["warehouse"].coercions,
         process=os.getpid(),
         connections=connections_of(job.route),
@@ -135,17 +139,17 @@ def prove(job: Job) -> PartitionOutcome:
     )
 
 
-def compare_whole(job: Job) -> PartitionOutcome:
+def compare_keyless(job: Job) -> PartitionOutcome:
     """Source and replica, read whole: nothing is staged or gone where they are equal."""
     source, replica, began = servers_of(job.route).source, servers_of(job.route.from_replica).source, time.monotonic()
-    equal, rows, bytes_ = find_changes.whole(source, replica, job.plan, job.part)
-    staged, gone = (0, 0) if equal else (rows, 1)
+    equal, rows, bytes_ = find_changes.same_without_key(source, replica, job.plan, job.part)
+    staged, deleted = (0, 0) if equal else (rows, 1)
     return PartitionOutcome(
         rows=rows,
         bytes=bytes_,
         staged=staged,
-        gone=gone,
-        standing=rows,
+        rows_deleted=deleted,
+        rows_in_source=rows,
         coercions=(),
         process=os.getpid(),
         connections=connections_of(job.route),
@@ -157,13 +161,13 @@ def ingest(job: Job) -> PartitionOutcome:
     """Give rows that waited to the warehouse."""
     assert job.rows is not None
     with spill.taken(job.rows) as table, at("warehouse"):
-        taken = servers_of(job.route).warehouse.take(job.plan, job.part, ((job.plan, table),))
+        taken = servers_of(job.route).warehouse.load(job.plan, job.part, ((job.plan, table),))
     return PartitionOutcome(
         rows=0,
         bytes=0,
         staged=0,
-        gone=0,
-        standing=0,
+        rows_deleted=0,
+        rows_in_source=0,
         coercions=taken.coercions,
         process=os.getpid(),
         connections=connections_of(job.route),
@@ -172,8 +176,10 @@ def ingest(job: Job) -> PartitionOutcome:
     )
 
 
-def ends_of(plan: TablePlan, servers: Servers) -> tuple[End, ...]:
+def targets_of(plan: TablePlan, servers: Servers) -> tuple[Target, ...]:
     """Where rows are staged: not at a warehouse for which it does not suffice what changed."""
-    suffices = not plan.catches_up and (not plan.is_delta or plan.cutover is Cutover.MERGE)
-    there = (end for end in servers.ends if suffices or end.name != "warehouse")
-    return tuple(end for end in there if plan.only in ("", end.name))
+    suffices = not plan.reload_warehouse_from_replica and (
+        not plan.stages_changes_only or plan.cutover is Cutover.MERGE
+    )
+    there = (target for target in servers.targets if suffices or target.name != "warehouse")
+    return tuple(target for target in there if plan.only in ("", target.name))

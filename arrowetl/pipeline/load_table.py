@@ -1,5 +1,5 @@
 """
-The journey of one table, in the order it is made: `carry_table` is the whole of it.
+The journey of one table, in the order it is made: `load_table` is the whole of it.
 
 `stage` brings its rows to staging at the ends and compares them: read it first.
 `switch` cuts over, at each end in one transaction with its record: nothing a
@@ -30,49 +30,49 @@ from arrowetl.errors import (
     VerificationError,
     at,
 )
-from arrowetl.model.events import PartitionCarried, TableStarted
+from arrowetl.model.events import PartitionLoaded, TableStarted
 from arrowetl.model.plan import LoadKind, Partition, TablePlan
-from arrowetl.model.result import Outcome, PartitionOutcome, Staged
-from arrowetl.model.state import Reading
+from arrowetl.model.result import Outcome, PartitionOutcome, StagedCounts
+from arrowetl.model.state import RangesToRepair, SourceStats
 from arrowetl.pipeline import adjust_plan, replica_state, resume
-from arrowetl.pipeline.load_partition import ends_of, ingest
-from arrowetl.pipeline.strategies import rows_of_the_next, strategy_of
+from arrowetl.pipeline.load_partition import ingest, targets_of
+from arrowetl.pipeline.strategies import next_partition_rows, strategy_of
 from arrowetl.pipeline.table_record import (
+    all_coercions,
     coerced,
     entry_of,
     recorded_entry,
-    remembered_with,
     staged_outcome,
     switched_outcome,
 )
 from arrowetl.planning import evidence, partitioning, sync_mode
 from arrowetl.replica import replica_sql, spill
 from arrowetl.state.state_sql import Entry
-from arrowetl.workers.jobs import End, Job, servers_of
-from arrowetl.workers.pool import Shared
+from arrowetl.workers.jobs import Job, Target, servers_of
+from arrowetl.workers.pool import RunContext
 
 
 @dataclass(frozen=True)
-class Ready:
+class StagedTable:
     """A table that is staged and compared: no reader sees anything of it yet."""
 
     plan: TablePlan
-    shared: Shared
-    staged: Staged
+    context: RunContext
+    staged: StagedCounts
     entry: Entry
     comments: Mapping[str, str]
-    ends: tuple[End, ...]
+    targets: tuple[Target, ...]
     """Where it is to be switched."""
     outcome: Outcome
     """What is to be told of it then."""
 
     @property
-    def others(self) -> tuple[End, ...]:
+    def others(self) -> tuple[Target, ...]:
         """Those of its ends that are not the warehouse."""
-        return tuple(end for end in self.ends if end.name != "warehouse")
+        return tuple(target for target in self.targets if target.name != "warehouse")
 
 
-def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
+def load_table(plan: TablePlan, context: RunContext) -> Outcome:
     """
     One table's whole night: from the source, and where the warehouse was behind, or turns out to be, from the replica.
 
@@ -83,27 +83,29 @@ def carry_table(plan: TablePlan, shared: Shared) -> Outcome:
     Raises:
         ArrowetlError: what went wrong; staging is gone, the published tables stand.
     """
-    ready = stage_table(plan, shared)
+    ready = stage_table(plan, context)
     outcome = switch_or_discard(ready)
-    if outcome.rows_warehouse is None and "warehouse" in shared.route.ends and not plan.only:
-        outcome = switch_or_discard(staged_from_replica(plan, shared, ready.entry, outcome))
+    if outcome.rows_warehouse is None and "warehouse" in context.route.targets and not plan.only:
+        outcome = switch_or_discard(staged_from_replica(plan, context, ready.entry, outcome))
     return outcome
 
 
-def stage_table(plan: TablePlan, shared: Shared) -> Ready:
+def stage_table(plan: TablePlan, context: RunContext) -> StagedTable:
     """
     All of it but the moment that the warehouse's readers see: a replica that the warehouse is to catch up with is
     switched before.
     """
     if plan.kind in (LoadKind.FROM_REPLICA, LoadKind.CATCHING_UP):
-        return staged_from_replica(plan, shared, recorded_entry(plan, shared))
-    ready = stage(plan, shared)
-    if "warehouse" in shared.route.ends and ready.ends == ready.others and not plan.only:
-        return staged_from_replica(plan, shared, ready.entry, switch_or_discard(ready))
+        return staged_from_replica(plan, context, recorded_entry(plan, context))
+    ready = stage(plan, context)
+    if "warehouse" in context.route.targets and ready.targets == ready.others and not plan.only:
+        return staged_from_replica(plan, context, ready.entry, switch_or_discard(ready))
     return ready
 
 
-def staged_from_replica(plan: TablePlan, shared: Shared, entry: Entry, first: Outcome | None = None) -> Ready:
+def staged_from_replica(
+    plan: TablePlan, context: RunContext, entry: Entry, first: Outcome | None = None
+) -> StagedTable:
     """
     Everything that the replica has of a table, for the warehouse.
 
@@ -111,13 +113,13 @@ def staged_from_replica(plan: TablePlan, shared: Shared, entry: Entry, first: Ou
         entry: what is recorded of the replica.
         first: what came of the table there.
     """
-    route = shared.route.from_replica
-    later = sync_mode.all_from_the_replica(plan)
-    ready = stage(later, replace(shared, route=route, servers=servers_of(route)), entry)
+    route = context.route.from_replica
+    later = sync_mode.with_reload_from_replica(plan)
+    ready = stage(later, replace(context, route=route, servers=servers_of(route)), entry)
     return replace(ready, outcome=first.followed_by(ready.outcome)) if first else ready
 
 
-def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
+def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> StagedTable:
     """
     Bring one table to staging at the ends, all of it or what changed, and compare it.
 
@@ -127,49 +129,66 @@ def stage(plan: TablePlan, shared: Shared, known: Entry | None = None) -> Ready:
     Raises:
         ArrowetlError: what went wrong; staging is gone, the published tables stand.
     """
-    source, started_at, clock = shared.servers.source, datetime.now(UTC), time.monotonic()
+    source, started_at, clock = context.servers.source, datetime.now(UTC), time.monotonic()
 
-    with _staging_discarded_on_failure(plan, shared):
-        compared = shared.compared.get(plan.name) if plan.kind is LoadKind.PROOF else None
+    with _staging_discarded_on_failure(plan, context):
+        compared = context.compared.get(plan.name) if plan.kind is LoadKind.PROOF else None
         before = compared.reading if compared else source.reading(plan)
         adjust_plan.refuse_another(plan, before, known)
         # What was read since the comparison began may have stamps that lie beyond what it found.
-        high = compared.watermark if compared else source.high(plan, before)
-        plan, carried = adjust_plan.adjusted(plan, shared, before, high)
-        ends, counts, finishing = ends_of(plan, shared.servers), dict[str, int](), 0.0
-        attempt = uuid4().hex if shared.workers.may_be_lost else None
-
-        if not carried:
-            held = resume.held(plan, ends, source, servers_of(shared.route.from_replica).source)
-            kept = [part for part, _ in held]
-            for end in ends:
-                with at(end.name):
-                    plan = replace(plan, notes=(*plan.notes, *end.prepare(plan, kept, attempt)))
-            left = [(part.lower, part.upper) for part in compared.differing] if compared else partitioning.gaps(kept)
-            partitions = partitions_of(plan, shared, left, before.rows, attempt)
-            carried = resume.outcomes(held) + carry_all(plan, partitions, shared, attempt)
-            if then := strategy_of(plan).then:
-                carried += carry_all(plan, then(plan, shared), shared, attempt)
-            seal(plan, ends, carried, attempt)
-            carried, counts, finishing = finish(plan, ends, carried, shared)
-
-        plan = replace(plan, at_replica=replica_state.shape_at_replica(plan, ends))
-        staged = together(carried, compared.rows_equal if compared else 0)
+        max_watermark = compared.watermark if compared else source.max_watermark(plan, before)
+        plan, results = adjust_plan.adjusted(plan, context, before, max_watermark)
+        targets, counts, finishing = targets_of(plan, context.servers), dict[str, int](), 0.0
+        if not results:
+            plan, results, counts, finishing = fill_staging(plan, targets, context, before.rows, compared)
+        plan = replace(plan, at_replica=replica_state.shape_at_replica(plan, targets))
+        staged = sum_partitions(results, compared.rows_equal if compared else 0)
         settled = compare(plan, staged, counts, before, source.reading(plan))
-        coercions, comments = coerced(plan, carried, shared)
+        coercions, comments = coerced(plan, results, context)
         began = compared.began if compared else started_at
-        entry = known or entry_of(plan, staged, shared, high, before if settled else None, began)
-        entry = replace(entry, rows=staged.expected, coerced=remembered_with(plan, coercions, shared))
+        entry = known or entry_of(plan, staged, context, max_watermark, before if settled else None, began)
+        entry = replace(entry, rows=staged.expected, coerced=all_coercions(plan, coercions, context))
 
-    if not staged and not plan.catches_up:
+    if not staged and not plan.reload_warehouse_from_replica:
         # They have what they are to have, and are told so.
-        ends = tuple(end for end in shared.servers.ends if plan.only in ("", end.name))
-    outcome = staged_outcome(plan, carried, coercions, settled, started_at, time.monotonic() - clock, finishing)
-    return Ready(plan=plan, shared=shared, staged=staged, entry=entry, comments=comments, ends=ends, outcome=outcome)
+        targets = tuple(target for target in context.servers.targets if plan.only in ("", target.name))
+    outcome = staged_outcome(plan, results, coercions, settled, started_at, time.monotonic() - clock, finishing)
+    return StagedTable(
+        plan=plan, context=context, staged=staged, entry=entry, comments=comments, targets=targets, outcome=outcome
+    )
+
+
+def fill_staging(
+    plan: TablePlan, targets: Sequence[Target], context: RunContext, rows: int, compared: RangesToRepair | None
+) -> tuple[TablePlan, list[PartitionOutcome], dict[str, int], float]:
+    """
+    Read what a stopped run has not staged already, load it into staging at every target, and build the indexes there.
+
+    Args:
+        rows: of the table at the source.
+        compared: what a comparison found a moment ago: only that is read.
+
+    Returns:
+        The plan with the targets' notes; what came of the partitions; the rows that each target counts in a staging
+        table that is to have all of them; and the seconds in which staging was completed, added up.
+    """
+    attempt = uuid4().hex if context.workers.may_be_lost else None
+    held = resume.held(plan, targets, context.servers.source, servers_of(context.route.from_replica).source)
+    kept = [part for part, _ in held]
+    for target in targets:
+        with at(target.name):
+            plan = replace(plan, notes=(*plan.notes, *target.prepare(plan, kept, attempt)))
+    left = [(part.lower, part.upper) for part in compared.differing] if compared else partitioning.gaps(kept)
+    partitions = partitions_of(plan, context, left, rows, attempt)
+    results = resume.outcomes(held) + load_partitions(plan, partitions, context, attempt)
+    if then := strategy_of(plan).then:
+        results += load_partitions(plan, then(plan, context), context, attempt)
+    close_attempt(plan, targets, results, attempt)
+    return plan, *complete_staging(plan, targets, results, context)
 
 
 def partitions_of(
-    plan: TablePlan, shared: Shared, left: Sequence[tuple[int | None, int | None]], rows: int, attempt: str | None
+    plan: TablePlan, context: RunContext, left: Sequence[tuple[int | None, int | None]], rows: int, attempt: str | None
 ) -> Iterable[Partition]:
     """
     What is to be read of a table of so many rows, between the bounds that are left.
@@ -178,16 +197,16 @@ def partitions_of(
         attempt: of the table's being carried, where jobs can be lost and go on unseen.
     """
     # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
-    if not rows and not plan.is_delta:
+    if not rows and not plan.stages_changes_only:
         return ()
     # What may be brought a second time is taken out by its range, and a piece has none.
     if attempt and not partitioning.can_be_split(plan.table):
         return (Partition(0, None, None, rows=rows),)
-    return strategy_of(plan).partitions(plan, shared, left)
+    return strategy_of(plan).partitions(plan, context, left)
 
 
-def carry_all(
-    plan: TablePlan, partitions: Iterable[Partition], shared: Shared, attempt: str | None = None
+def load_partitions(
+    plan: TablePlan, partitions: Iterable[Partition], context: RunContext, attempt: str | None = None
 ) -> list[PartitionOutcome]:
     """
     Every partition of a table, several at a time.
@@ -195,27 +214,29 @@ def carry_all(
     Args:
         attempt: of the table's being carried, where jobs can be lost and go on unseen.
     """
-    carried = []
-    if attempt or (plan.is_split and plan.is_whole):
-        partitions = (replace(part, token=uuid4().hex, attempt=attempt) for part in partitions)
-    waits = may_wait(plan, shared) and not attempt
-    jobs = (Job(shared.route, plan, replace(part, waits=waits)) for part in partitions)
-    shared.tell(TableStarted(plan.name, max(1, -(-plan.table.rows // rows_of_the_next(plan, shared)))))
-    with closing(shared.workers.each(strategy_of(plan).load_partition, plan, jobs)) as outcomes:
+    results = []
+    if attempt or (plan.is_partitioned and plan.stages_all_rows):
+        partitions = (replace(part, resume_token=uuid4().hex, attempt=attempt) for part in partitions)
+    may_defer_ingest = can_defer_ingest(plan, context) and not attempt
+    jobs = (Job(context.route, plan, replace(part, may_defer_ingest=may_defer_ingest)) for part in partitions)
+    context.on_event(TableStarted(plan.name, max(1, -(-plan.table.rows // next_partition_rows(plan, context)))))
+    with closing(context.workers.each(strategy_of(plan).load_partition, plan, jobs)) as outcomes:
         for outcome in outcomes:
-            shared.tell(PartitionCarried(plan.name, outcome.rows, outcome.bytes))
-            carried.append(outcome)
-    return carried
+            context.on_event(PartitionLoaded(plan.name, outcome.rows, outcome.bytes))
+            results.append(outcome)
+    return results
 
 
-def may_wait(plan: TablePlan, shared: Shared) -> bool:
+def can_defer_ingest(plan: TablePlan, context: RunContext) -> bool:
     """Whether the warehouse may be given rows while the replica builds the table's indexes, where there is room."""
     builds_indexes = replica_sql.add_indexes("", plan.name, plan) is not None
-    both = len(ends_of(plan, shared.servers)) > 1
-    return plan.is_whole and plan.is_split and builds_indexes and both
+    both = len(targets_of(plan, context.servers)) > 1
+    return plan.stages_all_rows and plan.is_partitioned and builds_indexes and both
 
 
-def seal(plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcome], attempt: str | None) -> None:
+def close_attempt(
+    plan: TablePlan, targets: Sequence[Target], results: Sequence[PartitionOutcome], attempt: str | None
+) -> None:
     """
     Where jobs can be lost: let none of them bring anything any more, and see that what is there was brought by those
     that are known of.
@@ -223,20 +244,20 @@ def seal(plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcom
     Raises:
         DataLoadingError: some was brought by others.
     """
-    brought = {part.token: part.execution for one in carried if (part := one.part)}
-    for end in ends if attempt else ():
-        there = end.seal(plan, attempt or "")
-        if others := sum(there.get(token or "") != execution for token, execution in brought.items()):
+    loaded = {part.resume_token: part.execution for one in results if (part := one.part)}
+    for target in targets if attempt else ():
+        there = target.close_attempt(plan, attempt or "")
+        if others := sum(there.get(resume_token or "") != execution for resume_token, execution in loaded.items()):
             raise DataLoadingError(
-                f"{plan.name}: {others} partitions were brought to the {end.name} by a job that had been given up; "
+                f"{plan.name}: {others} partitions were brought to the {target.name} by a job that had been given up; "
                 "nothing was cut over",
                 "run again",
                 transient=True,
             )
 
 
-def finish(
-    plan: TablePlan, ends: Sequence[End], carried: Sequence[PartitionOutcome], shared: Shared
+def complete_staging(
+    plan: TablePlan, targets: Sequence[Target], results: Sequence[PartitionOutcome], context: RunContext
 ) -> tuple[list[PartitionOutcome], dict[str, int], float]:
     """
     What is done once all rows are staged, at all ends at once; the last one is first given those that waited for it.
@@ -245,40 +266,44 @@ def finish(
         What was carried; the rows that each end counts in a staging table that is to have all of them; and the seconds
         in which the ends were finished, added up.
     """
-    waited = [part.waiting for part in carried if part.waiting]
-    jobs = [Job(shared.route, one.plan, one.part, one.path) for one in waited]
+    waited = [part.deferred for part in results if part.deferred]
+    jobs = [Job(context.route, one.plan, one.part, one.path) for one in waited]
     # The indexes are what takes longest: where there are two cores, they are to have one for themselves.
     most = max(1, (os.cpu_count() or 1) - 1)
-    beside_indexes = replace(plan, workers=min(plan.workers or most, most))
-    *others, last = ends
-    with ThreadPoolExecutor(1) as beside:
-        finishing = [beside.submit(finished, plan, end) for end in others]
-        ingested = list(shared.workers.each(ingest, beside_indexes, jobs))
-        done = [finished(plan, last), *(one.result() for one in finishing)]
-    counts = {end: rows for counted, _ in done for end, rows in counted.items()}
-    return [*(replace(part, waiting=None) for part in carried), *ingested], counts, sum(seconds for _, seconds in done)
+    while_indexing = replace(plan, workers=min(plan.workers or most, most))
+    *others, last = targets
+    with ThreadPoolExecutor(1) as background:
+        finishing = [background.submit(complete_target, plan, target) for target in others]
+        ingested = list(context.workers.each(ingest, while_indexing, jobs))
+        done = [complete_target(plan, last), *(one.result() for one in finishing)]
+    counts = {target: rows for counted, _ in done for target, rows in counted.items()}
+    return [*(replace(part, deferred=None) for part in results), *ingested], counts, sum(seconds for _, seconds in done)
 
 
-def finished(plan: TablePlan, end: End) -> tuple[dict[str, int], float]:
+def complete_target(plan: TablePlan, target: Target) -> tuple[dict[str, int], float]:
     """One end's part of it, and how long it took."""
     began = time.monotonic()
-    with at(end.name):
-        end.finish(plan)
-    return {} if plan.is_delta else {end.name: end.count(plan)}, time.monotonic() - began
+    with at(target.name):
+        target.build_indexes(plan)
+    return {} if plan.stages_changes_only else {target.name: target.count(plan)}, time.monotonic() - began
 
 
-def together(carried: Sequence[PartitionOutcome], equal: int) -> Staged:
+def sum_partitions(results: Sequence[PartitionOutcome], equal: int) -> StagedCounts:
     """
     What all partitions staged, and how many rows the published tables are to have.
 
     Args:
         equal: rows that stand in no partition, since they were found equal before.
     """
-    rows, gone, standing = (sum(getattr(part, what) for part in carried) for what in ("staged", "gone", "standing"))
-    return Staged(rows, gone, standing + equal)
+    rows, rows_deleted, rows_in_source = (
+        sum(getattr(part, what) for part in results) for what in ("staged", "rows_deleted", "rows_in_source")
+    )
+    return StagedCounts(rows, rows_deleted, rows_in_source + equal)
 
 
-def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: Reading, after: Reading) -> bool | None:
+def compare(
+    plan: TablePlan, staged: StagedCounts, counts: Mapping[str, int], before: SourceStats, after: SourceStats
+) -> bool | None:
     """
     The rows read against the rows staged, as the ends count them, and the rows the source has.
 
@@ -298,7 +323,7 @@ def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: 
             )
         return False
     if staged.expected != before.rows:
-        if evidence.moved_unseen(before, after, staged.expected):
+        if evidence.may_have_changed_unnoticed(before, after, staged.expected):
             return False
         raise VerificationError(
             f"{plan.name}: the source counts {before.rows:,} rows, {staged.expected:,} were found; "
@@ -308,7 +333,7 @@ def compare(plan: TablePlan, staged: Staged, counts: Mapping[str, int], before: 
     return evidence.settled(before, after)
 
 
-def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
+def switch(ready: StagedTable, targets: Sequence[Target] | None = None) -> Outcome:
     """
     Cut over, recorded in the same transaction.
 
@@ -324,49 +349,49 @@ def switch(ready: Ready, ends: Sequence[End] | None = None) -> Outcome:
     plan, began = ready.plan, time.monotonic()
     changes = {}
     # The warehouse first: it is the one where others have a say, and may refuse.
-    for end in reversed(ready.ends if ends is None else ends):
-        recorded = ready.shared.ledger.recording(end.name, ready.entry)
-        ready.shared.ledger.locks.require_lock(limits.lock_believed_seconds)
+    for target in reversed(ready.targets if targets is None else targets):
+        recorded = ready.context.ledger.recording(target.name, ready.entry)
+        ready.context.ledger.locks.require_lock(limits.lock_trusted_seconds)
         try:
-            with at(end.name):
-                changes[end.name] = end.cutover(plan, ready.staged, ready.comments, recorded)
+            with at(target.name):
+                changes[target.name] = target.cutover(plan, ready.staged, ready.comments, recorded)
         except OutOfStepError:
-            if not plan.is_delta:
+            if not plan.stages_changes_only:
                 raise
-            end.discard(plan)
+            target.discard(plan)
     return switched_outcome(ready.outcome, plan, ready.staged, changes, time.monotonic() - began)
 
 
-def switch_or_discard(ready: Ready) -> Outcome:
+def switch_or_discard(ready: StagedTable) -> Outcome:
     """The same; of a table that failed nothing is left staged."""
-    with _staging_discarded_on_failure(ready.plan, ready.shared):
+    with _staging_discarded_on_failure(ready.plan, ready.context):
         return switch(ready)
 
 
 @contextmanager
-def _staging_discarded_on_failure(plan: TablePlan, shared: Shared) -> Iterator[None]:
+def _staging_discarded_on_failure(plan: TablePlan, context: RunContext) -> Iterator[None]:
     """Nothing staged is left of a table that failed, but for what the next run can go on with."""
     try:
         yield
     except BaseException as error:
-        discard(plan, shared, keeps=isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt))
+        discard(plan, context, keeps=isinstance(error, Interrupted | DatabaseConnectionError | KeyboardInterrupt))
         if isinstance(error, ArrowetlError) and not isinstance(error, Interrupted | DatabaseConnectionError):
             # Another run, which found the lock free, sweeps up what is staged: that is what went wrong, then.
-            shared.ledger.locks.require_lock()
+            context.ledger.locks.require_lock()
         raise
 
 
-def discard(plan: TablePlan, shared: Shared, keeps: bool) -> None:
+def discard(plan: TablePlan, context: RunContext, keeps: bool) -> None:
     """
     Leave nothing staged of a table.
 
     Args:
         keeps: but what the next run will find and go on with: somebody stopped this one, or a server was lost.
     """
-    if not (keeps and plan.is_whole and plan.is_split):
-        for end in shared.servers.ends:
+    if not (keeps and plan.stages_all_rows and plan.is_partitioned):
+        for target in context.servers.targets:
             # The first error is the one to tell; what cannot be dropped now, the next run drops.
             with suppress(ArrowetlError):
-                end.discard(plan)
-    if shared.route.spill_directory:
-        spill.drop(shared.route.spill_directory, plan.name)
+                target.discard(plan)
+    if context.route.spill_directory:
+        spill.drop(context.route.spill_directory, plan.name)

@@ -27,53 +27,53 @@ from arrowetl.errors import (
     LockLostError,
     ReplicaBehindError,
     UsageError,
-    ours,
+    as_arrowetl_error,
 )
-from arrowetl.model.connection import Choices
+from arrowetl.model.connection import RunSettings
 from arrowetl.model.events import TableEnded, TableRetried, TableStaged
 from arrowetl.model.plan import LoadKind, Mode, TablePlan
 from arrowetl.model.result import Outcome, Status
-from arrowetl.pipeline.load_table import Ready, carry_table
+from arrowetl.pipeline.load_table import StagedTable, load_table
 from arrowetl.pipeline.plan_run import Planned, failure_of
 from arrowetl.pipeline.retry import Retries
 from arrowetl.planning import sync_mode, table_plan
-from arrowetl.workers.pool import Shared, Workers
+from arrowetl.workers.pool import RunContext, Workers
 
-Carried = Outcome | Ready
+TableResult = Outcome | StagedTable
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Night:
+class TableRunner:
     """What holds for all tables of a run, from the first to the last."""
 
-    shared: Shared
-    choices: Choices
+    context: RunContext
+    choices: RunSettings
     retries: Retries
     planned_again: Callable[[str], Planned]
     """A table's name → its plan, as things are now."""
-    carry: Callable[[TablePlan, Shared], Carried] = carry_table
+    load: Callable[[TablePlan, RunContext], TableResult] = load_table
     """What is done to each: all, or all but what its readers see."""
 
 
-def carry_tables(plans: Iterable[TablePlan], night: Night, max_workers: int) -> list[Carried]:
+def load_tables(plans: Iterable[TablePlan], runner: TableRunner, max_workers: int) -> list[TableResult]:
     """
     Every table through `transfer`, several at a time; Ctrl-C lets those at work end their partitions.
 
     Returns:
         What came of each: those that were not to be switched yet are ready for it, or failed.
     """
-    shared = night.shared
-    outcomes: list[Carried] = []
-    with _table_threads(max_workers, shared.workers) as threads:
-        pending: dict[Future[Carried], TablePlan] = {threads.submit(_one, one, night): one for one in plans}
-        ended: SimpleQueue[Future[Carried]] = SimpleQueue()
+    context = runner.context
+    outcomes: list[TableResult] = []
+    with _table_threads(max_workers, context.workers) as threads:
+        pending: dict[Future[TableResult], TablePlan] = {threads.submit(_one, one, runner): one for one in plans}
+        ended: SimpleQueue[Future[TableResult]] = SimpleQueue()
         for future in pending:
             # `concurrent.futures.wait` would look at each of hundreds for each that ended.
             future.add_done_callback(ended.put)
         try:
             while pending:
-                if shared.workers.stopping.is_set():
+                if context.workers.stopping.is_set():
                     # Somebody stopped all runs of this process.
                     raise KeyboardInterrupt
                 # A wait without end would not let a Ctrl-C through everywhere.
@@ -81,11 +81,11 @@ def carry_tables(plans: Iterable[TablePlan], night: Night, max_workers: int) -> 
                     future = ended.get(timeout=0.5)
                     del pending[future]
                     outcomes.append(now := future.result())
-                    shared.tell(TableStaged(now.plan.name) if isinstance(now, Ready) else TableEnded(now))
+                    context.on_event(TableStaged(now.plan.name) if isinstance(now, StagedTable) else TableEnded(now))
         except KeyboardInterrupt:
-            shared.workers.stopping.set()
+            context.workers.stopping.set()
             with suppress(ArrowetlError):
-                shared.servers.source.interrupt()
+                context.servers.source.interrupt()
             begun = {future: one for future, one in pending.items() if not future.cancel()}
             outcomes += [future.result() for future in begun]
             stopped = Interrupted("the run was stopped before it began with this table", "run again")
@@ -94,44 +94,44 @@ def carry_tables(plans: Iterable[TablePlan], night: Night, max_workers: int) -> 
 
 
 @contextmanager
-def _table_threads(max_workers: int, hands: Workers) -> Iterator[ThreadPoolExecutor]:
+def _table_threads(max_workers: int, workers: Workers) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(max_workers, "table") as threads:
         try:
             yield threads
         except BaseException:
-            hands.stopping.set()
+            workers.stopping.set()
             threads.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _one(one: TablePlan, night: Night) -> Carried:
+def _one(one: TablePlan, runner: TableRunner) -> TableResult:
     """One table, tried again where that may help; and if it fails, its failure."""
-    shared, started_at, clock = night.shared, datetime.now(UTC), time.monotonic()
+    context, started_at, clock = runner.context, datetime.now(UTC), time.monotonic()
     attempts = 0
 
-    def attempt(number: int) -> Carried:
+    def attempt(number: int) -> TableResult:
         nonlocal attempts
         attempts = number + 1
-        return again(one, night) if number else _carried(one, night)
+        return replan_and_retry(one, runner) if number else _load(one, runner)
 
     def wait(error: ArrowetlError, seconds: float) -> bool:
-        shared.tell(TableRetried(one.name, attempts, seconds, error.message))
-        return not shared.workers.stopping.wait(seconds)
+        context.on_event(TableRetried(one.name, attempts, seconds, error.message))
+        return not context.workers.stopping.wait(seconds)
 
-    def told(outcome: Outcome) -> Outcome:
+    def with_attempts(outcome: Outcome) -> Outcome:
         began, by = outcome.started_at or started_at, _worker() if outcome.worker is None else outcome.worker
         return replace(outcome, attempts=max(attempts, outcome.attempts), started_at=began, worker=by)
 
     try:
-        carried = night.retries.call(attempt, wait)
-        if isinstance(carried, Ready):
-            return replace(carried, outcome=told(carried.outcome))
-        carried = told(carried)
-        shared.ledger.history(shared.route.run_id, carried)
-        return carried
+        result = runner.retries.call(attempt, wait)
+        if isinstance(result, StagedTable):
+            return replace(result, outcome=with_attempts(result.outcome))
+        result = with_attempts(result)
+        context.ledger.history(context.route.run_id, result)
+        return result
     except Exception as error:
-        outcome = failed(one, ours(one.name, error), time.monotonic() - clock)
-    return recorded_failure(told(outcome), shared)
+        outcome = failed(one, as_arrowetl_error(one.name, error), time.monotonic() - clock)
+    return recorded_failure(with_attempts(outcome), context)
 
 
 def _worker() -> int | None:
@@ -140,31 +140,33 @@ def _worker() -> int | None:
     return int(number) if number.isdigit() else None
 
 
-def recorded_failure(outcome: Outcome, shared: Shared) -> Outcome:
+def recorded_failure(outcome: Outcome, context: RunContext) -> Outcome:
     """A table's failure, once it was written down where that can be done."""
     # The end that cannot be told of it is most likely the cause of it.
     with suppress(ArrowetlError):
-        shared.ledger.failed(shared.route.run_id, outcome)
+        context.ledger.failed(context.route.run_id, outcome)
     return outcome
 
 
-def _carried(one: TablePlan, night: Night) -> Carried:
-    with night.shared.workers.tables:
+def _load(one: TablePlan, runner: TableRunner) -> TableResult:
+    with runner.context.workers.tables:
         # Whoever waited for a turn may have waited for long.
-        if night.shared.ledger.locks.lost:
-            raise night.shared.ledger.locks.lost
-        if night.shared.workers.stopping.is_set():
+        if runner.context.ledger.locks.lost:
+            raise runner.context.ledger.locks.lost
+        if runner.context.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
         reads_source = not one.reads_replica and one.mode is not Mode.SKIPPED
-        if reads_source and (hours := business_hours_now(night.choices)):
+        if reads_source and (hours := business_hours_now(runner.choices)):
             raise Interrupted(
                 f"{one.name}: not begun, these being business hours ({hours})",
                 "run again when they have ended; settings.business_hours of tables.yml sets them",
             )
-        return where_it_can_be(lambda one: keyless(lambda one: night.carry(one, night.shared), one), one, night)
+        return where_it_can_be(
+            lambda one: with_keyless_fallback(lambda one: runner.load(one, runner.context), one), one, runner
+        )
 
 
-def where_it_can_be(act: Callable[[TablePlan], Carried], one: TablePlan, night: Night) -> Carried:
+def where_it_can_be(act: Callable[[TablePlan], TableResult], one: TablePlan, runner: TableRunner) -> TableResult:
     """
     What is done with a table; where one end cannot take it, and trying again is of no use, the other has it all the
     same.
@@ -175,23 +177,28 @@ def where_it_can_be(act: Callable[[TablePlan], Carried], one: TablePlan, night: 
     try:
         return act(one)
     except ArrowetlError as error:
-        others = [end.name for end in night.shared.servers.ends if end.name != error.end]
-        is_of_one_end = (
-            error.end and others and not error.transient and not isinstance(error, LockLostError | Interrupted)
+        others = [target.name for target in runner.context.servers.targets if target.name != error.target]
+        fails_at_one_target = (
+            error.target and others and not error.transient and not isinstance(error, LockLostError | Interrupted)
         )
         # What is published together is not published by itself.
-        may = night.carry is carry_table or others == ["replica"]
-        if not is_of_one_end or not may or one.reads_replica or (one.catches_up and others == ["replica"]):
+        may = runner.load is load_table or others == ["replica"]
+        if (
+            not fails_at_one_target
+            or not may
+            or one.reads_replica
+            or (one.reload_warehouse_from_replica and others == ["replica"])
+        ):
             raise
         # A replica that takes nothing cannot tell what changed, nor have what the warehouse lacks.
-        rest = sync_mode.made_anew(one) if others == ["warehouse"] else one
+        rest = sync_mode.with_recreated_replica(one) if others == ["warehouse"] else one
         with suppress(ArrowetlError):
-            keyless(lambda one: carry_table(one, night.shared), replace(rest, only=others[0]))
+            with_keyless_fallback(lambda one: load_table(one, runner.context), replace(rest, only=others[0]))
             error.message += f"; the {others[0]} has the table as it is now"
         raise
 
 
-def keyless(act: Callable[[TablePlan], T], one: TablePlan) -> T:
+def with_keyless_fallback(act: Callable[[TablePlan], T], one: TablePlan) -> T:
     """
     What is done with a table; without its key, where the warehouse turns out not to hold that; whole, where the replica
     cannot follow row by row.
@@ -199,12 +206,12 @@ def keyless(act: Callable[[TablePlan], T], one: TablePlan) -> T:
     try:
         return act(one)
     except KeyNotHeldError:
-        return act(table_plan.without_key(one))
+        return act(table_plan.warehouse_key_dropped(one))
     except ReplicaBehindError:
-        return keyless(act, sync_mode.made_anew(one))
+        return with_keyless_fallback(act, sync_mode.with_recreated_replica(one))
 
 
-def again(one: TablePlan, night: Night) -> Carried:
+def replan_and_retry(one: TablePlan, runner: TableRunner) -> TableResult:
     """
     A table once more, planned anew: what the attempt before may have brought about is known only now.
 
@@ -212,11 +219,11 @@ def again(one: TablePlan, night: Night) -> Carried:
         ArrowetlError: what went wrong this time.
     """
     # What stands staged by now may be another run's, if the lock went with a session.
-    night.shared.ledger.locks.require_lock()
-    for end in night.shared.servers.ends:
-        end.look_again()
+    runner.context.ledger.locks.require_lock()
+    for target in runner.context.servers.targets:
+        target.refresh()
     try:
-        planned = night.planned_again(one.name)
+        planned = runner.planned_again(one.name)
     except UsageError as error:
         raise DataExtractionError(
             f"{one.name}: no more at the source: it was dropped, or renamed, while it was carried",
@@ -226,22 +233,22 @@ def again(one: TablePlan, night: Night) -> Carried:
         assert outcome.failure is not None
         raise DataError(outcome.failure.message, outcome.failure.remedy)
     (now,) = planned.plans
-    if needs_nothing(now):
+    if is_up_to_date(now):
         # It had arrived; that was all that could not be said any more.
         return replace(
             skipped(now, planned, datetime.now(UTC)), mode=one.mode, status=Status.SUCCEEDED, verdict="equal"
         )
-    standings = {**night.shared.standings, **planned.standings}
-    shared = replace(night.shared, standings=standings, compared={})
-    return _carried(now, replace(night, shared=shared))
+    states = {**runner.context.states, **planned.states}
+    context = replace(runner.context, states=states, compared={})
+    return _load(now, replace(runner, context=context))
 
 
-def needs_nothing(plan: TablePlan) -> bool:
+def is_up_to_date(plan: TablePlan) -> bool:
     return plan.kind is LoadKind.SKIPPED
 
 
 def skipped(plan: TablePlan, planned: Planned, started_at: datetime) -> Outcome:
-    standing = planned.standings[plan.name]
+    state = planned.states[plan.name]
     return Outcome(
         table=plan.name,
         category=plan.category,
@@ -249,8 +256,8 @@ def skipped(plan: TablePlan, planned: Planned, started_at: datetime) -> Outcome:
         reason=plan.reason,
         status=Status.SKIPPED,
         kind=plan.kind,
-        rows_replica=standing.replica.rows,
-        rows_warehouse=standing.warehouse.rows,
+        rows_replica=state.replica.rows,
+        rows_warehouse=state.warehouse.rows,
         notes=plan.notes,
         started_at=started_at,
     )

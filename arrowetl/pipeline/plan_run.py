@@ -21,12 +21,12 @@ from arrowetl.model.connection import Route
 from arrowetl.model.plan import LoadKind, Mode, PublishedTable, Table, TablePlan
 from arrowetl.model.result import Coercion, Failure, Outcome, Status
 from arrowetl.model.run_options import RunOptions
-from arrowetl.model.state import NO_RECORD, Record, Standing
+from arrowetl.model.state import NO_STATE, TableState, TargetState
 from arrowetl.pipeline import replica_state
 from arrowetl.planning import estimate, evidence, refusals, sync_mode, table_plan, validation
 from arrowetl.planning.estimate import Estimate, History
 from arrowetl.planning.pacing import Pace
-from arrowetl.planning.sync_mode import NOTHING_SEEN, Circumstances
+from arrowetl.planning.sync_mode import NO_FACTS, RunConditions
 from arrowetl.source.reader import Source
 from arrowetl.state import ledger
 from arrowetl.state.ledger import Ledger
@@ -42,8 +42,8 @@ class Planned:
     plans: tuple[TablePlan, ...]
     failed: tuple[Outcome, ...]
     warnings: tuple[str, ...]
-    standings: Mapping[str, Standing] = field(default_factory=dict)
-    remembered: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
+    states: Mapping[str, TableState] = field(default_factory=dict)
+    known_coercions: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
     """Table → what the last run of it that succeeded had to coerce."""
     pace: Pace | None = None
     """What the last run on the same way learned."""
@@ -68,7 +68,7 @@ def refuse_unknown_tables(options: RunOptions, source: Source) -> None:
         env.chosen_tables(options.tables, source.catalog())
 
 
-def planned(options: RunOptions, tables_file: TablesFile, route: Route, book: Ledger) -> Planned:
+def planned(options: RunOptions, tables_file: TablesFile, route: Route, ledger: Ledger) -> Planned:
     """
     The plans of a run.
 
@@ -77,19 +77,19 @@ def planned(options: RunOptions, tables_file: TablesFile, route: Route, book: Le
         DatabaseError: some server cannot be asked.
     """
     servers, from_replica = jobs.servers_of(route), options.read_from == "replica"
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as background:
         # 40 ms of 400 tables' second, in which the others have as much to tell.
-        asked = beside.submit(replica_state.shapes_at_replica, servers, from_replica, options.to)
+        asked = background.submit(replica_state.shapes_at_replica, servers, from_replica, options.to)
         catalog = servers.source.catalog()
         at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
-        records, differing = book.records(), Archive(book.warehouse).differing()
+        records, differing = ledger.records(), Archive(ledger.warehouse).differing()
         shapes = asked.result()
     folds_names = bool(servers.replica and servers.replica.folds_names)
-    standings = standings_of(catalog, at_replica, servers.warehouse.published(), *records, folds_names)
+    states = states_of(catalog, at_replica, servers.warehouse.published(), *records, folds_names)
     replica = jobs.servers_of(route.from_replica).source if servers.replica and options.to != "warehouse" else None
-    pace = book.pace(options.way)
-    around = Circumstances(
-        source=servers.source.place,
+    pace = ledger.pace(options.route_label)
+    around = RunConditions(
+        source=servers.source.identity,
         now=datetime.now(UTC),
         force_full=options.force_full,
         read_from=options.read_from,
@@ -98,19 +98,19 @@ def planned(options: RunOptions, tables_file: TablesFile, route: Route, book: Le
         differing=differing,
         replica_catalog=replica.catalog() if replica and _may_prove(options, differing) else {},
         seen=replica_state.seen(
-            standings, replica_state.by_name(catalog, shapes, folds_names), replica, options.to, not options.force_full
+            states, replica_state.by_name(catalog, shapes, folds_names), replica, options.to, not options.force_full
         ),
         folds_names=folds_names,
         partition_bytes=pace.partition_bytes if pace else limits.partition_bytes,
         mask_mark=masking.mark(route.mask_key or b""),
     )
-    found = planned_tables(options, tables_file, catalog, standings, book.remembered(), servers.source, around)
+    found = planned_tables(options, tables_file, catalog, states, ledger.known_coercions(), servers.source, around)
     found = replace(found, pace=pace)
-    found = _decided_anew(found, tables_file, servers.source, replica, around)
-    found = _estimated(found, sql.run_mark(route.run_id), options.max_workers, book.past(options.way))
+    found = _decided_with_measurements(found, tables_file, servers.source, replica, around)
+    found = _estimated(found, sql.run_mark(route.run_id), options.max_workers, ledger.past(options.route_label))
     if options.read_from == "source":
-        gone = missing(records, tables_file, catalog, route.source.namespace)
-        found = replace(found, missing=tuple(gone), vanished=tuple(sorted({*gone, *found.vanished})))
+        now_missing = missing(records, tables_file, catalog, route.source.namespace)
+        found = replace(found, missing=tuple(now_missing), vanished=tuple(sorted({*now_missing, *found.vanished})))
         if partly := replica_state.partly_shown(servers.source, [one.name for one in found.plans]):
             words = f"of {', '.join(partly)} this account is shown some columns alone: the others are carried nowhere"
             found = replace(found, warnings=(*found.warnings, words))
@@ -124,7 +124,7 @@ def planned(options: RunOptions, tables_file: TablesFile, route: Route, book: Le
 
 
 def missing(
-    records: tuple[Mapping[str, Record], Mapping[str, Record]],
+    records: tuple[Mapping[str, TargetState], Mapping[str, TargetState]],
     tables_file: TablesFile,
     catalog: Mapping[str, Table],
     database: str,
@@ -157,14 +157,14 @@ def _may_prove(options: RunOptions, differing: Collection[str]) -> bool:
     return (options.force_full or bool(differing)) and options.read_from == "source" and options.to == "both"
 
 
-def standings_of(
+def states_of(
     names: Mapping[str, Table],
     at_replica: frozenset[str],
     published: Mapping[str, PublishedTable],
-    replica: Mapping[str, Record],
-    warehouse: Mapping[str, Record],
+    replica: Mapping[str, TargetState],
+    warehouse: Mapping[str, TargetState],
     folds_names: bool = False,
-) -> dict[str, Standing]:
+) -> dict[str, TableState]:
     """
     Table → what stands at the ends, and what is recorded there.
 
@@ -173,9 +173,9 @@ def standings_of(
     """
     folded = frozenset(name.lower() for name in at_replica) if folds_names else at_replica
     return {
-        name: Standing(
-            replica.get(name, NO_RECORD),
-            warehouse.get(name, NO_RECORD),
+        name: TableState(
+            replica.get(name, NO_STATE),
+            warehouse.get(name, NO_STATE),
             (name.lower() if folds_names else name) in folded,
             published.get(mapping.postgres_name(name)),
         )
@@ -183,37 +183,41 @@ def standings_of(
     }
 
 
-def _has_places(one: TablePlan) -> bool:
+def _has_geometry(one: TablePlan) -> bool:
     """Whether it is read whole where it is read at all."""
-    return one.mode is Mode.FULL and any(mapping.is_a_place(field) for field in one.fields)
+    return one.mode is Mode.FULL and any(mapping.is_geometry(field) for field in one.fields)
 
 
-def _decided_anew(
-    found: Planned, tables_file: TablesFile, source: Source, replica: Source | None, around: Circumstances
+def _decided_with_measurements(
+    found: Planned, tables_file: TablesFile, source: Source, replica: Source | None, around: RunConditions
 ) -> Planned:
     """The plans, once the ends were asked for the checksums of some tables, and how quick the link is."""
     alone = around.to == "warehouse"
     asked = [
         one for one in found.plans
-        if (one.is_delta or alone or _has_places(one)) and one.kind is not LoadKind.PROOF
-        and evidence.checksum_tells(one)
+        if (one.stages_changes_only or alone or _has_geometry(one)) and one.kind is not LoadKind.PROOF
+        and evidence.is_checked_by_checksum(one)
     ]  # fmt: skip
-    asked = [one for one in asked if _recorded_checksum(sync_mode.base(found.standings[one.name], around)) is not None]
+    asked = [one for one in asked if _recorded_checksum(sync_mode.base(found.states[one.name], around)) is not None]
     checksums = source.checksums(asked)
     if replica and checksums:
         there = replica.checksums([one for one in asked if one.name in checksums])
-        told = {name: around.seen.get(name, NOTHING_SEEN) for name in checksums}
-        told = {
+        facts = {name: around.seen.get(name, NO_FACTS) for name in checksums}
+        facts = {
             name: replace(one, replica_checksum=there.get(name), unanswered=one.unanswered or name not in there)
-            for name, one in told.items()
+            for name, one in facts.items()
         }
-        around = replace(around, seen={**around.seen, **told})
-    stamped = [one for one in found.plans if one.kind is LoadKind.INCREMENTAL and _is_large(one) and not alone]
-    cascades = source.cascades(one.name for one in stamped if one.table.engine == "InnoDB")
-    stamped = [one for one in stamped if one.name not in cascades]
-    around = replace(around, mostly_stamped=source.mostly_stamped(stamped) if stamped else frozenset())
+        around = replace(around, seen={**around.seen, **facts})
+    update_time_reliable = [
+        one for one in found.plans if one.kind is LoadKind.INCREMENTAL and _is_large(one) and not alone
+    ]
+    cascades = source.cascades(one.name for one in update_time_reliable if one.table.engine == "InnoDB")
+    update_time_reliable = [one for one in update_time_reliable if one.name not in cascades]
+    around = replace(
+        around, mostly_changed=source.mostly_changed(update_time_reliable) if update_time_reliable else frozenset()
+    )
     found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))
-    known = {*checksums, *cascades, *around.mostly_stamped}
+    known = {*checksums, *cascades, *around.mostly_changed}
     found = replace(found, plans=_with_kinds(found, known, tables_file, around, checksums))
     if slow := [one.name for one in found.plans if _would_rather_know(one, around)]:
         around = replace(around, link=source.link())
@@ -226,28 +230,28 @@ def _with_cascades(one: TablePlan, cascades: Mapping[str, tuple[str, ...]]) -> T
 
 
 def _with_kinds(
-    found: Planned, names: Collection[str], tables_file: TablesFile, around: Circumstances, checksums: Mapping[str, int]
+    found: Planned, names: Collection[str], tables_file: TablesFile, around: RunConditions, checksums: Mapping[str, int]
 ) -> tuple[TablePlan, ...]:
     """The plans, with the kinds of some tables' loads, of which more is known now, chosen again."""
 
     def again(one: TablePlan) -> TablePlan:
         one = replace(one, table=replace(one.table, checksum=checksums.get(one.name)))
-        return sync_mode.with_kind(one, tables_file.of_table(one.table), found.standings[one.name], around)
+        return sync_mode.with_kind(one, tables_file.of_table(one.table), found.states[one.name], around)
 
     return tuple(again(one) if one.name in names else one for one in found.plans)
 
 
 def _is_large(one: TablePlan) -> bool:
     """Whether what its watermark does not tell would be looked for by its keys alone."""
-    return one.table.rows > limits.whole_rows_checksum_max
+    return one.table.rows > limits.full_row_checksum_rows_max
 
 
-def _recorded_checksum(record: Record) -> int | None:
+def _recorded_checksum(record: TargetState) -> int | None:
     as_of = record.as_of
     return as_of.reading.checksum if as_of and as_of.reading else None
 
 
-def _would_rather_know(one: TablePlan, around: Circumstances) -> bool:
+def _would_rather_know(one: TablePlan, around: RunConditions) -> bool:
     """Whether the plan depends on how quick the way to the source is."""
     is_large = one.table.data_bytes > limits.reading_bytes_min
     return one.mode is Mode.RECONCILE and is_large and around.choices.reconcile_by == "auto"
@@ -257,10 +261,10 @@ def planned_tables(
     options: RunOptions,
     tables_file: TablesFile,
     catalog: Mapping[str, Table],
-    standings: Mapping[str, Standing],
-    remembered: Mapping[str, tuple[Coercion, ...]],
+    states: Mapping[str, TableState],
+    known_coercions: Mapping[str, tuple[Coercion, ...]],
     source: Source,
-    around: Circumstances,
+    around: RunConditions,
 ) -> Planned:
     """
     Choose the tables, and plan each; what cannot be planned fails now, alone.
@@ -279,7 +283,7 @@ def planned_tables(
     for name in chosen:
         settings = tables_file.of_table(catalog[name])
         if options.read_from == "replica":
-            settings = table_plan.without_absent(settings, catalog[name], standings[name].published)
+            settings = table_plan.without_absent(settings, catalog[name], states[name].published)
         if settings.excluded:
             if options.tables:
                 warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in tables.yml"]
@@ -294,18 +298,23 @@ def planned_tables(
             refusals.refuse_other_spelling(name, held_back)
             if validation.unknown_columns(catalog[name], settings) and not source.shows_all_columns(name):
                 catalog = {**catalog, name: replace(catalog[name], hides_columns=True)}
-            there, known = standings[name].published, remembered.get(name)
-            doubts = table_plan.doubts(catalog[name], settings, there) if known is None else {}
-            counts = source.misfits(catalog[name], doubts) if doubts else {}
+            there, known = states[name].published, known_coercions.get(name)
+            values_to_check = table_plan.values_to_check(catalog[name], settings, there) if known is None else {}
+            counts = source.count_unrepresentable(catalog[name], values_to_check) if values_to_check else {}
             one = table_plan.table_plan(
                 catalog[name], settings, there, known, counts, around.partition_bytes, around.mask_mark
             )
             if (hidden := table_plan.not_shown(one, settings)) and not source.shows_all_columns(name):
                 raise hidden
-            as_of = standings[name].warehouse.as_of
-            if as_of and as_of.without_key and as_of.structure == sync_mode.structure(one) and one.key_postgres:
-                one = table_plan.without_key(one)
-            plans.append(sync_mode.with_kind(one, settings, standings[name], around))
+            as_of = states[name].warehouse.as_of
+            if (
+                as_of
+                and as_of.warehouse_key_dropped
+                and as_of.structure == sync_mode.structure(one)
+                and one.key_postgres
+            ):
+                one = table_plan.warehouse_key_dropped(one)
+            plans.append(sync_mode.with_kind(one, settings, states[name], around))
         except ArrowetlError as error:
             failed.append(failure_of(name, category, error))
     ordered = tuple(table_plan.ordered(plans))
@@ -313,8 +322,8 @@ def planned_tables(
         plans=ordered,
         failed=tuple(failed),
         warnings=tuple(warnings),
-        standings=standings,
-        remembered=remembered,
+        states=states,
+        known_coercions=known_coercions,
         vanished=tuple(missed),
     )
 
@@ -324,9 +333,11 @@ def _warnings(catalog: Mapping[str, Table], tables_file: TablesFile, unlisted: S
     warnings = [*tables_file.notes]
     if waiting := _quarantined(catalog, tables_file):
         warnings.append(waiting)
-    carried = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
-    if carried:
-        warnings.append(f"not in tables.yml, carried in full: {', '.join(carried)}; `arrowetl analyze` adds them")
+    unlisted_tables = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
+    if unlisted_tables:
+        warnings.append(
+            f"not in tables.yml, carried in full: {', '.join(unlisted_tables)}; `arrowetl analyze` adds them"
+        )
     return warnings
 
 

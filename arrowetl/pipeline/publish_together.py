@@ -22,20 +22,27 @@ from arrowetl.errors import (
     OutOfStepError,
     StagingLostError,
     WithheldError,
-    ours,
+    as_arrowetl_error,
 )
 from arrowetl.model.events import TableEnded, TableRetried
 from arrowetl.model.result import Outcome, Published, Status
-from arrowetl.pipeline.load_table import Ready, discard, staged_from_replica, switch, switch_or_discard
-from arrowetl.pipeline.load_tables import Carried, Night, again, failed, keyless, recorded_failure
+from arrowetl.pipeline.load_table import StagedTable, discard, staged_from_replica, switch, switch_or_discard
+from arrowetl.pipeline.load_tables import (
+    TableResult,
+    TableRunner,
+    failed,
+    recorded_failure,
+    replan_and_retry,
+    with_keyless_fallback,
+)
 from arrowetl.pipeline.retry import Retries
 from arrowetl.pipeline.table_record import switched_outcome
-from arrowetl.warehouse.merge import Switch, Together
-from arrowetl.workers.pool import Shared
+from arrowetl.warehouse.merge import JointCutover, TableCutover
+from arrowetl.workers.pool import RunContext
 
 
 def publish(
-    carried: Sequence[Carried], night: Night, max_workers: int, strict: bool, unplanned: Iterable[str] = ()
+    results: Sequence[TableResult], runner: TableRunner, max_workers: int, strict: bool, unplanned: Iterable[str] = ()
 ) -> tuple[list[Outcome], Published | None]:
     """
     Switch the tables that are ready.
@@ -48,29 +55,29 @@ def publish(
     Returns:
         What came of all tables, none of which raises; and what was published, None where nothing was.
     """
-    ended = [one for one in carried if isinstance(one, Outcome)]
-    waiting = {one.plan.name: one for one in carried if isinstance(one, Ready)}
+    ended = [one for one in results if isinstance(one, Outcome)]
+    waiting = {one.plan.name: one for one in results if isinstance(one, StagedTable)}
     wrong = [*unplanned, *(one.table for one in ended if one.status is Status.FAILED)]
-    if night.shared.workers.stopping.is_set():
+    if runner.context.workers.stopping.is_set():
         return [*ended, *(_failed(one, _STOPPED, keeps=True) for one in waiting.values())], None
     if not waiting or (strict and wrong):
         return [*ended, *_withheld(waiting, wrong)], None
-    joint = _Joint(waiting, night, strict)
+    joint = _Joint(waiting, runner, strict)
     given_up = joint.publish()
     found, wrong = joint.found, [*wrong, *joint.failed]
     ended += [*joint.ended, *(_failed(one, error) for one, error in joint.failed.values())]
     if given_up:
         # Nobody waits for a server that is away once more for each of hundreds of tables; the next run sweeps up.
         away = isinstance(given_up, DatabaseConnectionError)
-        return [*ended, *(_failed(one, given_up, keeps=True, untold=away) for one in waiting.values())], None
+        return [*ended, *(_failed(one, given_up, keeps=True, unreachable=away) for one in waiting.values())], None
     if not found.published:
         return [*ended, *_withheld(waiting, wrong)], None
     done = [_published(one, found) for one in waiting.values()]
     alone = [one for one in done if not one.others]
     for one in alone:
-        night.shared.ledger.history(night.shared.route.run_id, one.outcome)
-        night.shared.tell(TableEnded(one.outcome))
-    rest = _at_the_replica([one for one in done if one.others], night, max_workers)
+        runner.context.ledger.history(runner.context.route.run_id, one.outcome)
+        runner.context.on_event(TableEnded(one.outcome))
+    rest = _at_the_replica([one for one in done if one.others], runner, max_workers)
     return [*ended, *(one.outcome for one in alone), *rest], Published(len(done), found.seconds) if done else None
 
 
@@ -82,17 +89,17 @@ class _Joint:
     anew before; those that fail are taken out of `waiting`.
     """
 
-    def __init__(self, waiting: dict[str, Ready], night: Night, strict: bool) -> None:
-        self.waiting, self.found = waiting, Together(night.shared.route.run_id)
+    def __init__(self, waiting: dict[str, StagedTable], runner: TableRunner, strict: bool) -> None:
+        self.waiting, self.found = waiting, JointCutover(runner.context.route.run_id)
         self.ended: list[Outcome] = []
         """Tables that had arrived in another way."""
-        self.failed: dict[str, tuple[Ready, ArrowetlError]] = {}
-        self._night, self._strict = night, strict
-        self._warehouse, self._followed = night.shared.servers.warehouse, set[str]()
+        self.failed: dict[str, tuple[StagedTable, ArrowetlError]] = {}
+        self._runner, self._strict = runner, strict
+        self._warehouse, self._followed = runner.context.servers.warehouse, set[str]()
         self._unstaged = set[str]()
         """Tables whose staging was given up, and is to be made anew before they are switched."""
         # What staging has given up may have come back.
-        self._retries = Retries(night.retries.most, night.retries.seconds)
+        self._retries = Retries(runner.retries.most, runner.retries.seconds)
 
     def publish(self) -> ArrowetlError | None:
         """
@@ -103,7 +110,7 @@ class _Joint:
             self._retries.call(self._attempt, self._wait)
             error: ArrowetlError | None = None
         except KeyboardInterrupt:
-            self._night.shared.workers.stopping.set()
+            self._runner.context.workers.stopping.set()
             error = _STOPPED
         except ArrowetlError as lost:
             error = lost
@@ -125,24 +132,24 @@ class _Joint:
         is_last = number == self._retries.most
 
         def accepts(errors: Mapping[str, ArrowetlError]) -> bool:
-            may_help = self._to_be_staged_anew(errors) or (not is_last and any(e.transient for e in errors.values()))
+            may_help = self._to_restage(errors) or (not is_last and any(e.transient for e in errors.values()))
             return not (self._strict or may_help)
 
         while self.waiting:
             for name in self._unstaged.intersection(self.waiting):
-                self._stage_anew(name, None, is_last)
+                self._restage(name, None, is_last)
             self._follow(is_last)
-            self.found = Together(self.found.run_id)
+            self.found = JointCutover(self.found.run_id)
             if not self.waiting or (self._strict and self.failed):
                 return
-            self._night.shared.ledger.locks.require_lock()
-            switches = [_switch_of(one, self._night.shared) for one in self.waiting.values()]
+            self._runner.context.ledger.locks.require_lock()
+            switches = [_switch_of(one, self._runner.context) for one in self.waiting.values()]
             self._warehouse.cutover_together(switches, self.found, accepts)
-            lost = self._to_be_staged_anew(self.found.errors)
+            lost = self._to_restage(self.found.errors)
             if self.found.published or not lost:
                 break
             for name in lost:
-                self._stage_anew(name, self.found.errors[name], is_last)
+                self._restage(name, self.found.errors[name], is_last)
         transient = next((error for error in self.found.errors.values() if error.transient), None)
         if transient and not self.found.published and not is_last:
             raise transient
@@ -154,19 +161,19 @@ class _Joint:
             try:
                 self.waiting[name] = replace(ready, plan=self._warehouse.follow(ready.plan))
             except Exception as error:
-                wrong = ours(name, error)
+                wrong = as_arrowetl_error(name, error)
                 if isinstance(wrong, DatabaseConnectionError | LockLostError) or (wrong.transient and not is_last):
                     raise
                 self._fail(name, wrong)
             self._followed.add(name)
 
-    def _to_be_staged_anew(self, errors: Mapping[str, ArrowetlError]) -> list[str]:
+    def _to_restage(self, errors: Mapping[str, ArrowetlError]) -> list[str]:
         return [
             name for name, error in errors.items() if isinstance(error, StagingLostError)
-            or (isinstance(error, OutOfStepError) and self.waiting[name].plan.is_delta)
+            or (isinstance(error, OutOfStepError) and self.waiting[name].plan.stages_changes_only)
         ]  # fmt: skip
 
-    def _stage_anew(self, name: str, error: ArrowetlError | None, is_last: bool) -> None:
+    def _restage(self, name: str, error: ArrowetlError | None, is_last: bool) -> None:
         """
         From a new plan; or, where it does not suffice what changed, all that the replica has of the table.
 
@@ -178,18 +185,18 @@ class _Joint:
         self._unstaged.add(name)
         try:
             if isinstance(error, OutOfStepError):
-                now: Carried = _from_the_replica(ready)
+                now: TableResult = _from_the_replica(ready)
             else:
-                discard(ready.plan, ready.shared, keeps=False)
-                now = again(ready.plan, self._night)
+                discard(ready.plan, ready.context, keeps=False)
+                now = replan_and_retry(ready.plan, self._runner)
         except Exception as failure:
-            wrong = ours(name, failure)
+            wrong = as_arrowetl_error(name, failure)
             if wrong.transient and not is_last:
                 raise
             self._fail(name, wrong)
             return
         self._unstaged.discard(name)
-        if isinstance(now, Ready):
+        if isinstance(now, StagedTable):
             self.waiting[name] = replace(now, outcome=_as_begun(now.outcome, ready.outcome))
         else:
             del self.waiting[name]
@@ -206,86 +213,86 @@ class _Joint:
             DatabaseError: nobody can be asked, and so nothing more be tried.
         """
         if not self.found.published and self.found.changes:
-            self.found.published = self._night.shared.ledger.has_published(self.found.run_id, self.found.token)
+            self.found.published = self._runner.context.ledger.has_published(self.found.run_id, self.found.token)
 
     def _wait(self, error: ArrowetlError, seconds: float) -> bool:
-        shared = self._night.shared
+        context = self._runner.context
         if isinstance(error, DatabaseConnectionError):
             # What broke this one may have broken those that wait for their next use.
-            for pool in shared.servers.pools():
+            for pool in context.servers.pools():
                 pool.close()
         # One is told for all.
         if name := next(iter(self.found.errors or self.waiting), ""):
-            shared.tell(TableRetried(name, 1, seconds, error.message))
-        return not shared.workers.stopping.wait(seconds)
+            context.on_event(TableRetried(name, 1, seconds, error.message))
+        return not context.workers.stopping.wait(seconds)
 
 
 _STOPPED = Interrupted("the run was stopped before anything was published", "run again")
 
 
-def _switch_of(ready: Ready, shared: Shared) -> Switch:
-    recorded = shared.ledger.recording("warehouse", ready.entry)
-    return Switch(ready.plan, ready.staged, ready.comments, recorded)
+def _switch_of(ready: StagedTable, context: RunContext) -> TableCutover:
+    recorded = context.ledger.recording("warehouse", ready.entry)
+    return TableCutover(ready.plan, ready.staged, ready.comments, recorded)
 
 
-def _from_the_replica(ready: Ready) -> Ready:
+def _from_the_replica(ready: StagedTable) -> StagedTable:
     """All of a table, from a replica that was switched before."""
-    ready.shared.servers.warehouse.discard(ready.plan)
-    first = switch_or_discard(replace(ready, ends=ready.others))
-    return keyless(lambda plan: staged_from_replica(plan, ready.shared, ready.entry, first), ready.plan)
+    ready.context.servers.warehouse.discard(ready.plan)
+    first = switch_or_discard(replace(ready, targets=ready.others))
+    return with_keyless_fallback(lambda plan: staged_from_replica(plan, ready.context, ready.entry, first), ready.plan)
 
 
 def _as_begun(now: Outcome, before: Outcome) -> Outcome:
     return replace(now, attempts=before.attempts + 1, started_at=before.started_at, worker=before.worker)
 
 
-def _published(ready: Ready, found: Together) -> Ready:
+def _published(ready: StagedTable, found: JointCutover) -> StagedTable:
     changes = {"warehouse": found.changes[ready.plan.name]}
     return replace(ready, outcome=switched_outcome(ready.outcome, ready.plan, ready.staged, changes, 0.0))
 
 
-def _at_the_replica(published: Sequence[Ready], night: Night, max_workers: int) -> list[Outcome]:
+def _at_the_replica(published: Sequence[StagedTable], runner: TableRunner, max_workers: int) -> list[Outcome]:
     """The other end of what is published, whoever asks to stop: it takes seconds, and they are one night."""
     outcomes = []
     with ThreadPoolExecutor(max_workers, "replica") as threads:
-        for future in [threads.submit(_other_end, one, night) for one in published]:
+        for future in [threads.submit(_other_target, one, runner) for one in published]:
             while True:
                 try:
                     outcomes.append(future.result())
                     break
                 except KeyboardInterrupt:
-                    night.shared.workers.stopping.set()
+                    runner.context.workers.stopping.set()
     return outcomes
 
 
-def _other_end(ready: Ready, night: Night) -> Outcome:
+def _other_target(ready: StagedTable, runner: TableRunner) -> Outcome:
     """A table's replica, with what is staged; what may pass by itself is tried again."""
-    shared, attempts = night.shared, 0
+    context, attempts = runner.context, 0
 
     def attempt(number: int) -> Outcome:
         nonlocal attempts
         attempts = number
-        if number and ready.staged and shared.ledger.replica_version(ready.plan.name) == ready.entry.version:
+        if number and ready.staged and context.ledger.replica_version(ready.plan.name) == ready.entry.version:
             # It had arrived; that was all that could not be said any more.
             return replace(ready.outcome, rows_replica=ready.staged.expected)
         return switch(ready, ready.others)
 
     def wait(error: ArrowetlError, seconds: float) -> bool:
-        shared.tell(TableRetried(ready.plan.name, attempts + 1, seconds, error.message))
+        context.on_event(TableRetried(ready.plan.name, attempts + 1, seconds, error.message))
         time.sleep(seconds)
         return True
 
     try:
-        outcome = Retries(night.retries.most, night.retries.seconds).call(attempt, wait)
+        outcome = Retries(runner.retries.most, runner.retries.seconds).call(attempt, wait)
     except Exception as error:
-        return _failed(ready, ours(ready.plan.name, error), published=True)
+        return _failed(ready, as_arrowetl_error(ready.plan.name, error), published=True)
     outcome = replace(outcome, attempts=outcome.attempts + attempts)
-    shared.ledger.history(shared.route.run_id, outcome)
-    shared.tell(TableEnded(outcome))
+    context.ledger.history(context.route.run_id, outcome)
+    context.on_event(TableEnded(outcome))
     return outcome
 
 
-def _withheld(waiting: Mapping[str, Ready], wrong: Sequence[str]) -> list[Outcome]:
+def _withheld(waiting: Mapping[str, StagedTable], wrong: Sequence[str]) -> list[Outcome]:
     named = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
     error = WithheldError(
         f"staged and compared, and withheld: --strict publishes nothing where a table failed ({named})",
@@ -299,7 +306,7 @@ _NAMED = 3
 
 
 def _failed(
-    ready: Ready, error: ArrowetlError, keeps: bool = False, untold: bool = False, published: bool = False
+    ready: StagedTable, error: ArrowetlError, keeps: bool = False, unreachable: bool = False, published: bool = False
 ) -> Outcome:
     """
     A table that stays as it was; or at the replica alone, where it is published.
@@ -311,13 +318,13 @@ def _failed(
     before = ready.outcome
     outcome = replace(
         failed(ready.plan, error, before.seconds),
-        attempts=before.attempts, started_at=before.started_at, worker=before.worker, legs=before.legs,
+        attempts=before.attempts, started_at=before.started_at, worker=before.worker, phases=before.phases,
     )  # fmt: skip
     if published:
         note = "published at the warehouse; the replica has what it had"
         outcome = replace(outcome, rows_warehouse=before.rows_warehouse, changes=before.changes, notes=(note,))
-    if not untold:
-        discard(ready.plan, ready.shared, keeps)
-        recorded_failure(outcome, ready.shared)
-    ready.shared.tell(TableEnded(outcome))
+    if not unreachable:
+        discard(ready.plan, ready.context, keeps)
+        recorded_failure(outcome, ready.context)
+    ready.context.on_event(TableEnded(outcome))
     return outcome

@@ -13,8 +13,8 @@ from typing import Any
 
 from arrowetl import drivers, sql
 from arrowetl.model.plan import TablePlan
-from arrowetl.model.state import Standing
-from arrowetl.planning.sync_mode import Seen
+from arrowetl.model.state import TableState
+from arrowetl.planning.sync_mode import ReplicaFacts
 from arrowetl.replica import replica_sql
 from arrowetl.source import source_sql
 from arrowetl.source.reader import Source
@@ -22,8 +22,8 @@ from arrowetl.workers import jobs
 
 
 def seen(
-    standings: Mapping[str, Standing], shapes: Mapping[str, str], replica: Source | None, to: str, counts: bool
-) -> dict[str, Seen]:
+    states: Mapping[str, TableState], shapes: Mapping[str, str], replica: Source | None, to: str, counts: bool
+) -> dict[str, ReplicaFacts]:
     """
     Table → how many rows the replica has, and of what shape it is there.
 
@@ -33,10 +33,10 @@ def seen(
         to: one of `route.DESTINATIONS`.
         counts: whether its rows are to be counted: not where all are read anyway.
     """
-    records = {name: one.warehouse if to == "warehouse" else one.replica for name, one in standings.items()}
+    records = {name: one.warehouse if to == "warehouse" else one.replica for name, one in states.items()}
     counted, others, silent = replica.rows_of(records) if replica and counts else ({}, frozenset(), frozenset())
     return {
-        name: Seen(
+        name: ReplicaFacts(
             counted.get(name),
             name not in others,
             shape=shapes.get(name, ""),
@@ -66,10 +66,10 @@ def partly_shown(source: Source, among: Iterable[str]) -> list[str]:
     return [name for name in sorted(granted & set(among)) if not source.shows_all_columns(name)]
 
 
-def shape_at_replica(plan: TablePlan, ends: Iterable[jobs.End]) -> str:
+def shape_at_replica(plan: TablePlan, targets: Iterable[jobs.Target]) -> str:
     """Of the replica's table, once what is staged has taken its place, or gone into it."""
-    replica = next((end for end in ends if end.name == "replica"), None)
-    if replica is None or not plan.is_whole:
+    replica = next((target for target in targets if target.name == "replica"), None)
+    if replica is None or not plan.stages_all_rows:
         return plan.at_replica
     name = sql.staging_name(plan.name, plan.run)
     # Some servers tell names in small letters.

@@ -18,25 +18,30 @@ from arrowetl.model.plan import Partition, TablePlan
 from arrowetl.model.result import Coercion, PartitionOutcome
 from arrowetl.planning import partitioning
 from arrowetl.source.reader import Source
-from arrowetl.workers.jobs import End
+from arrowetl.workers.jobs import Target
 
 Held = tuple[Partition, tuple[Coercion, ...]]
 
 
-def held(plan: TablePlan, ends: Sequence[End], source: Source, replica: Source) -> list[Held]:
+def held(plan: TablePlan, targets: Sequence[Target], source: Source, replica: Source) -> list[Held]:
     """The partitions of a table that both ends have in staging, and that are as the source has them now."""
-    possible = plan.is_whole and plan.is_split and partitioning.can_be_split(plan.table) and bool(plan.key_fields)
+    possible = (
+        plan.stages_all_rows and plan.is_partitioned and partitioning.can_be_split(plan.table) and bool(plan.key_fields)
+    )
     # What is left out cannot be told by a checksum.
-    if not possible or plan.left_out or len(ends) < 2:
+    if not possible or plan.left_out or len(targets) < 2:
         return []
-    at_first, *others = (end.done(plan) for end in ends)
-    common = [token for token in at_first if all(token in other for other in others)]
+    at_first, *others = (target.resumable_partitions(plan) for target in targets)
+    common = [resume_token for resume_token in at_first if all(resume_token in other for other in others)]
     found = []
-    for token in common:
+    for resume_token in common:
         # Only the warehouse knows what it had to coerce.
-        part, coercions = others[-1][token]
+        part, coercions = others[-1][resume_token]
         grouped = Grouped(plan.table.primary_key[0], plan.fields, part, 1)
-        here, there = source.groups(grouped, plan.name), replica.groups(grouped, sql.staging_name(plan.name, plan.run))
+        here, there = (
+            source.group_checksums(grouped, plan.name),
+            replica.group_checksums(grouped, sql.staging_name(plan.name, plan.run)),
+        )
         if here is not None and here == there and sum(rows for rows, _ in here.values()) == part.rows:
             found.append((part, coercions))
     return found
@@ -49,8 +54,8 @@ def outcomes(found: Sequence[Held]) -> list[PartitionOutcome]:
             rows=0,
             bytes=0,
             staged=part.rows,
-            gone=0,
-            standing=part.rows,
+            rows_deleted=0,
+            rows_in_source=part.rows,
             coercions=coerced,
             process=os.getpid(),
             connections=(),

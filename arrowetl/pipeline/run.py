@@ -27,26 +27,28 @@ from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Mode, TablePlan
 from arrowetl.model.result import ConnectionCount, Flag, Outcome, Published, Status, Summary
 from arrowetl.model.run_options import RunOptions
-from arrowetl.model.state import Standing
+from arrowetl.model.state import TableState
 from arrowetl.monitoring import flags, webhook
 from arrowetl.pipeline import plan_run
 from arrowetl.pipeline.load_table import stage_table
-from arrowetl.pipeline.load_tables import Night, carry_tables, needs_nothing, skipped
+from arrowetl.pipeline.load_tables import TableRunner, is_up_to_date, load_tables, skipped
 from arrowetl.pipeline.plan_run import Planned, refuse_unknown_tables
 from arrowetl.pipeline.publish_together import publish
 from arrowetl.pipeline.retry import Retries
 from arrowetl.planning import estimate
-from arrowetl.planning.connection_budget import shared_out
+from arrowetl.planning.connection_budget import share_connections
 from arrowetl.replica.spill import run_directory
 from arrowetl.state import receipt
 from arrowetl.state.ledger import Ledger
 from arrowetl.state.receipt_store import Archive, versions
 from arrowetl.workers import jobs
 from arrowetl.workers.jobs import Servers
-from arrowetl.workers.pool import Share, Shared, Workers
+from arrowetl.workers.pool import RunContext, Workers, WorkerShare
 
 
-def run(settings: Settings, options: RunOptions, tell: Callable[[Event], None], share: Share | None = None) -> Summary:
+def run(
+    settings: Settings, options: RunOptions, on_event: Callable[[Event], None], share: WorkerShare | None = None
+) -> Summary:
     """
     Carry the tables asked for.
 
@@ -60,143 +62,143 @@ def run(settings: Settings, options: RunOptions, tell: Callable[[Event], None], 
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     tables_file = read_tables(settings.tables_file, settings.chosen)
     with ExitStack() as held:
-        tell(StepBegan(Step.REACH))
-        way_there = held.enter_context(route(settings, options, tables_file, run_id))
-        servers = jobs.servers_of(way_there)
-        book = ledger_of(way_there)
-        held.callback(book.close)
-        tell(StepBegan(Step.LOCK))
-        held.enter_context(_alone(options, servers, book, run_id))
-        tell(StepBegan(Step.PLAN))
-        planned = plan_run.planned(options, tables_file, way_there, book)
-        hands = Workers.of(way_there, options.max_workers, planned.pace, share)
-        held.callback(hands.close)
+        on_event(StepBegan(Step.REACH))
+        route = held.enter_context(opened_route(settings, options, tables_file, run_id))
+        servers = jobs.servers_of(route)
+        ledger = ledger_of(route)
+        held.callback(ledger.close)
+        on_event(StepBegan(Step.LOCK))
+        held.enter_context(_alone(options, servers, ledger, run_id))
+        on_event(StepBegan(Step.PLAN))
+        planned = plan_run.planned(options, tables_file, route, ledger)
+        workers = Workers.of(route, options.max_workers, planned.pace, share)
+        held.callback(workers.close)
         if not settings.chosen:
             _adopt(settings.tables_file, planned.plans)
-        tell(StepBegan(Step.PREPARE))
-        _prepare(planned, servers, book)
-        book.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
-        tell(RunPlanned(planned.plans, run_id))
-        unplanned, current = _ended_at_once(planned, book, run_id, started_at, options.read_from == "source")
+        on_event(StepBegan(Step.PREPARE))
+        _prepare(planned, servers, ledger)
+        ledger.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
+        on_event(RunPlanned(planned.plans, run_id))
+        unplanned, current = _ended_at_once(planned, ledger, run_id, started_at, options.read_from == "source")
         for outcome in (*unplanned, *current):
-            tell(TableEnded(outcome))
-        shared = Shared(
-            route=way_there,
+            on_event(TableEnded(outcome))
+        context = RunContext(
+            route=route,
             servers=servers,
-            ledger=book,
-            standings=planned.standings,
-            remembered=planned.remembered,
-            workers=hands,
-            tell=tell,
+            ledger=ledger,
+            states=planned.states,
+            known_coercions=planned.known_coercions,
+            workers=workers,
+            on_event=on_event,
             compared=options.compared,
         )
-        work = tuple(plan for plan in planned.plans if not needs_nothing(plan))
-        night = _night(shared, tables_file, settings, options)
-        outcomes, published = _carried(work, night, options, [outcome.table for outcome in unplanned])
-        connections = chain(jobs.connections_of(way_there), book.connections(), *hands.connections.values())
+        work = tuple(plan for plan in planned.plans if not is_up_to_date(plan))
+        runner = _runner(context, tables_file, settings, options)
+        outcomes, published = _load_all(work, runner, options, [outcome.table for outcome in unplanned])
+        connections = chain(jobs.connections_of(route), ledger.connections(), *workers.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*unplanned, *current, *outcomes)]
-        interrupted, now = hands.stopping.is_set(), datetime.now(UTC)
+        interrupted, now = workers.stopping.is_set(), datetime.now(UTC)
         begun = Summary(run_id, settings.environment, started_at, now, interrupted=interrupted)
         summary = _judged(begun, planned, options, everything, _left_behind(planned, everything, tables_file))
-        warnings = (*summary.warnings, *hands.warnings)
+        warnings = (*summary.warnings, *workers.warnings)
         summary = replace(summary, warnings=warnings, connections=_together(connections), published=published)
-        tell(StepBegan(Step.RECORD))
+        on_event(StepBegan(Step.RECORD))
         # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
-            book.end(summary, hands.learned, options.way, _makespan(work, outcomes, options.max_workers))
-        tell(StepBegan(Step.SIGN))
-        summary = _signed(summary, book, way_there)
-    tell(StepBegan(Step.TELL))
-    summary = _told(settings, summary, tables_file)
-    tell(RunEnded(summary.exit_code, summary.seconds))
+            ledger.finish(summary, workers.learned, options.route_label, _makespan(work, outcomes, options.max_workers))
+        on_event(StepBegan(Step.SIGN))
+        summary = _signed(summary, ledger, route)
+    on_event(StepBegan(Step.NOTIFY))
+    summary = _notified(settings, summary, tables_file)
+    on_event(RunEnded(summary.exit_code, summary.seconds))
     return summary
 
 
-def _night(shared: Shared, tables_file: TablesFile, settings: Settings, options: RunOptions) -> Night:
+def _runner(context: RunContext, tables_file: TablesFile, settings: Settings, options: RunOptions) -> TableRunner:
     def planned_again(name: str) -> Planned:
         only = replace(options, tables=(name,), category=None, all=False)
-        return plan_run.planned(only, tables_file, shared.route, shared.ledger)
+        return plan_run.planned(only, tables_file, context.route, context.ledger)
 
-    return Night(shared, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
+    return TableRunner(context, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
 
 
 @contextmanager
-def _alone(options: RunOptions, servers: Servers, book: Ledger, run_id: str) -> Iterator[None]:
+def _alone(options: RunOptions, servers: Servers, ledger: Ledger, run_id: str) -> Iterator[None]:
     """With the run's locks, and alone in switching tables: before anything is read that another run may change."""
-    with book.locks.lock(run_id):
+    with ledger.locks.lock(run_id):
         refuse_unknown_tables(options, servers.source)
-        book.open()
-        book.locks.take(run_id)
+        ledger.open()
+        ledger.locks.take(run_id)
         yield
 
 
-def _prepare(planned: Planned, servers: Servers, book: Ledger) -> None:
+def _prepare(planned: Planned, servers: Servers, ledger: Ledger) -> None:
     """The ends, so that what is planned can be brought there, without what a run that was killed has left there."""
     # Else what is staged there may be the work of the run that has the lock now.
-    book.locks.require_lock()
-    whole = [plan.name for plan in planned.plans if plan.is_whole]
-    for end in servers.ends:
-        end.open(whole)
+    ledger.locks.require_lock()
+    full = [plan.name for plan in planned.plans if plan.stages_all_rows]
+    for target in servers.targets:
+        target.open(full)
 
 
-def _carried(
-    work: Sequence[TablePlan], night: Night, options: RunOptions, unplanned: Sequence[str]
+def _load_all(
+    work: Sequence[TablePlan], runner: TableRunner, options: RunOptions, unplanned: Sequence[str]
 ) -> tuple[list[Outcome], Published | None]:
     """What came of all tables that something was to be done with; and what was published together, if that was."""
-    tell = night.shared.tell
-    tell(StepBegan(Step.CARRY))
+    on_event = runner.context.on_event
+    on_event(StepBegan(Step.LOAD))
     if options.publish == "each":
-        carried = carry_tables(work, night, options.max_workers)
-        return [one for one in carried if isinstance(one, Outcome)], None
-    staging = replace(night, carry=stage_table)
-    staged = carry_tables(work, staging, options.max_workers)
-    tell(StepBegan(Step.PUBLISH))
+        results = load_tables(work, runner, options.max_workers)
+        return [one for one in results if isinstance(one, Outcome)], None
+    staging = replace(runner, load=stage_table)
+    staged = load_tables(work, staging, options.max_workers)
+    on_event(StepBegan(Step.PUBLISH))
     return publish(staged, staging, options.max_workers, options.strict, unplanned)
 
 
 def _ended_at_once(
-    planned: Planned, book: Ledger, run_id: str, started_at: datetime, from_source: bool
+    planned: Planned, ledger: Ledger, run_id: str, started_at: datetime, from_source: bool
 ) -> tuple[list[Outcome], list[Outcome]]:
     """Tables that cannot be planned, and those that are proven current, both written down as what they are."""
     unplanned = [replace(outcome, started_at=started_at) for outcome in planned.failed]
     for outcome in unplanned:
-        book.failed(run_id, outcome)
-    current = [skipped(one, planned, started_at) for one in planned.plans if needs_nothing(one)]
-    book.skipped(run_id, current, from_source)
+        ledger.failed(run_id, outcome)
+    current = [skipped(one, planned, started_at) for one in planned.plans if is_up_to_date(one)]
+    ledger.skipped(run_id, current, from_source)
     return unplanned, current
 
 
-def _signed(summary: Summary, book: Ledger, route: Route) -> Summary:
+def _signed(summary: Summary, ledger: Ledger, route: Route) -> Summary:
     """The summary, once a receipt of it is kept at the warehouse, where that can be done."""
     try:
-        _sign(summary, book, route)
+        _sign(summary, ledger, route)
     except ArrowetlError as error:
         return replace(summary, warnings=(*summary.warnings, f"no receipt could be kept: {error.message}"))
     return summary
 
 
-def _sign(summary: Summary, book: Ledger, route: Route) -> None:
+def _sign(summary: Summary, ledger: Ledger, route: Route) -> None:
     servers = jobs.servers_of(route)
-    there = {servers.source.name: servers.source.version, **{end.name: end.version for end in servers.ends}}
-    at_replica, at_warehouse = book.records()
+    there = {servers.source.name: servers.source.version, **{target.name: target.version for target in servers.targets}}
+    at_replica, at_warehouse = ledger.records()
     everything = {**versions(), **there}
-    archive = Archive(book.warehouse)
-    known = archive.remembered()
+    archive = Archive(ledger.warehouse)
+    known = archive.last_verifications()
     archive.keep(
         summary.run_id,
         lambda previous: receipt.of_run(summary, {**at_replica, **at_warehouse}, known, everything, previous),
-        mended=[one.table for one in summary.of(Status.SUCCEEDED) if one.mode is Mode.FULL],
+        repaired_rows=[one.table for one in summary.of(Status.SUCCEEDED) if one.mode is Mode.FULL],
     )
 
 
 def _makespan(work: Sequence[TablePlan], outcomes: Iterable[Outcome], workers: int) -> float:
     took = {outcome.table: outcome.seconds for outcome in outcomes}
-    return estimate.shared([took.get(plan.name, 0.0) for plan in work], workers)[0]
+    return estimate.schedule([took.get(plan.name, 0.0) for plan in work], workers)[0]
 
 
 def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Outcome:
-    standing = planned.standings.get(outcome.table, Standing())
-    before = standing.warehouse if standing.warehouse.rows is not None else standing.replica
+    state = planned.states.get(outcome.table, TableState())
+    before = state.warehouse if state.warehouse.rows is not None else state.replica
     raised = flags.flags(outcome, tables_file.of(outcome.table), before, datetime.now(UTC))
     return replace(outcome, flags=raised) if raised else outcome
 
@@ -206,13 +208,13 @@ def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: Tab
     asked, now = {outcome.table for outcome in outcomes}, datetime.now(UTC)
     return {
         name: flag
-        for name, standing in planned.standings.items()
+        for name, state in planned.states.items()
         if name not in asked
-        for flag in flags.overdue(name, standing.warehouse.checked_at, tables_file.of(name), now)
+        for flag in flags.overdue(name, state.warehouse.checked_at, tables_file.of(name), now)
     }
 
 
-def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summary:
+def _notified(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summary:
     """The summary, once whoever is to be told of failures was told."""
     alerts = flags.alerts(summary, tables_file.tables) if settings.webhook else []
     if not alerts:
@@ -223,7 +225,7 @@ def _told(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summ
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
 
-def told_that_it_did_not_begin(settings: Settings, error: ArrowetlError) -> None:
+def notify_not_started(settings: Settings, error: ArrowetlError) -> None:
     """Whoever is to be told of failures is told that nothing was done; who cannot be told is not worse off."""
     if settings.webhook:
         about = {"run_id": None, "environment": settings.environment, "clinic": settings.clinic or None}
@@ -240,21 +242,21 @@ def dry_run(settings: Settings, options: RunOptions, examined: TablesFile | None
     """
     tables_file = examined or read_tables(settings.tables_file, settings.chosen)
     with (
-        route(settings, options, tables_file, "dry run", writes=examined is None) as there,
-        closing(ledger_of(there)) as book,
+        opened_route(settings, options, tables_file, "dry run", writes=examined is None) as there,
+        closing(ledger_of(there)) as ledger,
     ):
-        return plan_run.planned(options, tables_file, there, book)
+        return plan_run.planned(options, tables_file, there, ledger)
 
 
 def ledger_of(route: Route) -> Ledger:
     """The records at the ends of a route."""
     reads_replica = route.source.name == "replica"
     bounded = route.choices.warehouse_connections is not None or route.choices.replica_connections is not None
-    return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.ends, bounded)
+    return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.targets, bounded)
 
 
 @contextmanager
-def route(
+def opened_route(
     settings: Settings, options: RunOptions, tables_file: TablesFile, run_id: str, writes: bool = True
 ) -> Iterator[Route]:
     """
@@ -283,7 +285,7 @@ def route(
         if options.max_source_connections:
             choices = replace(choices, source_connections=options.max_source_connections)
         choices = replace(choices, executor=options.executor or choices.executor)
-        shares = shared_out(choices, options.max_workers)
+        shares = share_connections(choices, options.max_workers)
         # The replica's rows have been masked on their way there.
         mask_key = settings.mask_key if options.read_from == "source" else None
         found = Route(
@@ -298,7 +300,7 @@ def route(
             jobs_elsewhere=shares.jobs,
             credentials=settings.credentials,
         )
-        held.callback(jobs.leave, found)
+        held.callback(jobs.close_sessions, found)
         yield found
 
 

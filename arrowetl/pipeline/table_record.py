@@ -15,77 +15,86 @@ from datetime import datetime
 from uuid import uuid4
 
 from arrowetl.model.plan import LoadKind, TablePlan
-from arrowetl.model.result import Changes, Coercion, Outcome, PartitionOutcome, Staged, Status
-from arrowetl.model.state import AsOf, Reading, Record
+from arrowetl.model.result import Coercion, Outcome, PartitionOutcome, RowCounts, StagedCounts, Status
+from arrowetl.model.state import SourceStats, SyncPoint, TargetState
 from arrowetl.planning import evidence, sync_mode
 from arrowetl.state.state_sql import Entry
 from arrowetl.types import conversion, mapping
-from arrowetl.workers.pool import Shared
+from arrowetl.workers.pool import RunContext
 
 
 def coerced(
-    plan: TablePlan, carried: Sequence[PartitionOutcome], shared: Shared
+    plan: TablePlan, results: Sequence[PartitionOutcome], context: RunContext
 ) -> tuple[tuple[Coercion, ...], dict[str, str]]:
     """What had to be coerced in all partitions together, and the SRID that each column of places is to tell."""
     found = conversion.merged(
-        (coercion for part in carried for coercion in part.coercions), shared.remembered.get(plan.name)
+        (coercion for part in results for coercion in part.coercions), context.known_coercions.get(plan.name)
     )
     srids, coercions = conversion.srids(found)
-    places = [field for field in plan.fields if mapping.is_a_place(field)]
+    places = [field for field in plan.fields if mapping.is_geometry(field)]
     return coercions, {field.name_postgres: srids.get(field.column.name, "") for field in places}
 
 
-def remembered_with(plan: TablePlan, coercions: Sequence[Coercion], shared: Shared) -> tuple[Coercion, ...]:
+def all_coercions(plan: TablePlan, coercions: Sequence[Coercion], context: RunContext) -> tuple[Coercion, ...]:
     """What is to be remembered of a table: where only what changed was seen, what was known of the rest as well."""
     seen = {(one.column, one.found) for one in coercions}
-    known = shared.remembered.get(plan.name, ()) if plan.is_delta and plan.kind is not LoadKind.PROOF else ()
+    known = (
+        context.known_coercions.get(plan.name, ())
+        if plan.stages_changes_only and plan.kind is not LoadKind.PROOF
+        else ()
+    )
     return (*coercions, *(one for one in known if (one.column, one.found) not in seen))
 
 
 def entry_of(
-    plan: TablePlan, staged: Staged, shared: Shared, high: str | None, reading: Reading | None, started_at: datetime
+    plan: TablePlan,
+    staged: StagedCounts,
+    context: RunContext,
+    max_watermark: str | None,
+    reading: SourceStats | None,
+    started_at: datetime,
 ) -> Entry:
     """What is to be recorded of a table that was carried from the source."""
-    before = recorded(plan, shared)
-    told = {field.column.name for field in plan.fields if not field.mask}
-    moved = not plan.is_delta or bool(staged)
+    before = recorded(plan, context)
+    unmasked = {field.column.name for field in plan.fields if not field.mask}
+    moved = not plan.stages_changes_only or bool(staged)
     # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
-    version = f"{shared.route.run_id}-{uuid4().hex[:8]}"
-    compared_whole = plan.kind is not LoadKind.INCREMENTAL or evidence.rest_is_compared_whole(plan)
-    compared_at = started_at if compared_whole or before.as_of is None else before.as_of.compared_at
+    version = f"{context.route.run_id}-{uuid4().hex[:8]}"
+    with_full_comparison = plan.kind is not LoadKind.INCREMENTAL or evidence.rest_is_fully_compared(plan)
+    compared_at = started_at if with_full_comparison or before.as_of is None else before.as_of.compared_at
     return Entry(
         table=plan.name,
-        run_id=shared.route.run_id,
+        run_id=context.route.run_id,
         rows=staged.expected,
         version=version if moved else before.version,
-        as_of=AsOf(
-            source=shared.servers.source.place,
+        as_of=SyncPoint(
+            source=context.servers.source.identity,
             structure=plan.structure,
             compared_at=compared_at,
             reading=reading,
-            without_key=plan.without_key,
+            warehouse_key_dropped=plan.warehouse_key_dropped,
             masks=sync_mode.masks_of(plan),
             keys=sync_mode.keys_of(plan),
             at_replica=plan.at_replica,
         ),
-        watermark=high or (before.watermark if before.watermark_column == plan.watermark else None),
+        watermark=max_watermark or (before.watermark if before.watermark_column == plan.watermark else None),
         watermark_column=plan.watermark,
-        forgets_watermark=before.watermark_column is not None and before.watermark_column not in told,
+        forgets_watermark=before.watermark_column is not None and before.watermark_column not in unmasked,
     )
 
 
-def recorded(plan: TablePlan, shared: Shared) -> Record:
+def recorded(plan: TablePlan, context: RunContext) -> TargetState:
     """What was recorded of a table before: at the replica, or at the warehouse of a run that has no replica."""
-    standing = shared.standings[plan.name]
-    return standing.replica if shared.route.replica else standing.warehouse
+    state = context.states[plan.name]
+    return state.replica if context.route.replica else state.warehouse
 
 
-def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
+def recorded_entry(plan: TablePlan, context: RunContext) -> Entry:
     """What is recorded of the replica, for a warehouse that takes its rows from there."""
-    record = shared.standings[plan.name].replica
+    record = context.states[plan.name].replica
     return Entry(
         table=plan.name,
-        run_id=shared.route.run_id,
+        run_id=context.route.run_id,
         rows=record.rows or 0,
         version=record.version,
         as_of=record.as_of,
@@ -97,7 +106,7 @@ def recorded_entry(plan: TablePlan, shared: Shared) -> Entry:
 
 def staged_outcome(
     plan: TablePlan,
-    carried: Sequence[PartitionOutcome],
+    results: Sequence[PartitionOutcome],
     coercions: tuple[Coercion, ...],
     settled: bool | None,
     started_at: datetime,
@@ -111,9 +120,9 @@ def staged_outcome(
         seconds, finishing: that it has taken until now; and those in which the ends were finished, once all rows were
             there.
     """
-    legs = Counter({"finish": finishing} if finishing else {})
-    for part in carried:
-        legs.update(part.seconds)
+    phases = Counter({"finish": finishing} if finishing else {})
+    for part in results:
+        phases.update(part.seconds)
     return Outcome(
         table=plan.name,
         category=plan.category,
@@ -121,9 +130,9 @@ def staged_outcome(
         reason=plan.reason,
         status=Status.SUCCEEDED,
         # Rows that waited are no partition of their own.
-        partitions=sum(1 for part in carried if not part.completes),
-        rows_extracted=sum(part.rows for part in carried),
-        bytes_extracted=sum(part.bytes for part in carried),
+        partitions=sum(1 for part in results if not part.completes),
+        rows_extracted=sum(part.rows for part in results),
+        bytes_extracted=sum(part.bytes for part in results),
         seconds=seconds,
         coercions=coercions,
         settled=settled,
@@ -132,12 +141,12 @@ def staged_outcome(
         expected=plan.expected,
         notes=plan.notes,
         started_at=started_at,
-        legs=legs,
+        phases=phases,
     )
 
 
 def switched_outcome(
-    outcome: Outcome, plan: TablePlan, staged: Staged, changes: Mapping[str, Changes], seconds: float
+    outcome: Outcome, plan: TablePlan, staged: StagedCounts, changes: Mapping[str, RowCounts], seconds: float
 ) -> Outcome:
     """What is to be told of a table that arrived where it was changed."""
     at_warehouse = changes.get("warehouse", outcome.changes)
@@ -150,5 +159,5 @@ def switched_outcome(
         changes=at_warehouse,
         seconds=outcome.seconds + seconds,
         notes=(*outcome.notes, *how),
-        legs={**outcome.legs, "cutover": outcome.legs.get("cutover", 0.0) + seconds},
+        phases={**outcome.phases, "cutover": outcome.phases.get("cutover", 0.0) + seconds},
     )

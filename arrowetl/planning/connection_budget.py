@@ -13,32 +13,33 @@ from dataclasses import dataclass, replace
 
 from arrowetl import limits
 from arrowetl.errors import UsageError
-from arrowetl.model.connection import Choices
+from arrowetl.model.connection import RunSettings
 
 _RECORDS = limits.records_connections
 _POOLS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class ConnectionBudget:
     """What each may have at once."""
 
-    choices: Choices
+    choices: RunSettings
     """Those of a process: its connections are those of one pool."""
     jobs: int
     """So many of them at once, at other machines; 0 where nothing is limited."""
 
 
-def shared_out(choices: Choices, workers: int) -> Shares:
+def share_connections(choices: RunSettings, workers: int) -> ConnectionBudget:
     """
     Connections as tables.yml and the command line allow them → as each process may have them.
 
     Raises:
         UsageError: they do not suffice; tells how many do.
 
-    >>> shared_out(Choices(source_connections=4, warehouse_connections=10), 8).choices.warehouse_connections
+    >>> share_connections(RunSettings(source_connections=4, warehouse_connections=10), 8).choices.warehouse_connections
     4
-    >>> shared_out(Choices(source_connections=6, replica_connections=14, executor="dask:tcp://host:8786"), 8).jobs
+    >>> of_a_cluster = RunSettings(source_connections=6, replica_connections=14, executor="dask:tcp://host:8786")
+    >>> share_connections(of_a_cluster, 8).jobs
     3
     """
     kind = choices.executor.partition(":")[0]
@@ -50,7 +51,7 @@ def shared_out(choices: Choices, workers: int) -> Shares:
     replica = _each("replica", choices.replica_connections, _RECORDS, _POOLS * processes, instead)
     warehouse = _each("warehouse", choices.warehouse_connections, _RECORDS, _POOLS * processes, instead)
     mine = replace(choices, source_connections=source, replica_connections=replica, warehouse_connections=warehouse)
-    return Shares(mine, 0)
+    return ConnectionBudget(mine, 0)
 
 
 def _each(server: str, most: int | None, taken: int, pools: int, instead: str) -> int | None:
@@ -63,7 +64,7 @@ def _each(server: str, most: int | None, taken: int, pools: int, instead: str) -
     return (most - taken) // pools
 
 
-def _with_a_cluster(choices: Choices, workers: int) -> Shares:
+def _with_a_cluster(choices: RunSettings, workers: int) -> ConnectionBudget:
     """Half for this process, half for the jobs; what does not go even is this process's."""
     source, replica, warehouse = choices.source_connections, choices.replica_connections, choices.warehouse_connections
     possible = [source // 2] if source is not None else []
@@ -81,7 +82,7 @@ def _with_a_cluster(choices: Choices, workers: int) -> Shares:
         replica_connections=None if replica is None else (replica - _RECORDS) // _POOLS - jobs,
         warehouse_connections=None if warehouse is None else (warehouse - _RECORDS) // _POOLS - jobs,
     )
-    return Shares(mine, jobs)
+    return ConnectionBudget(mine, jobs)
 
 
 ELSEWHERE = limits.workers_max

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from arrowetl import limits
-from arrowetl.model.plan import Expected, LoadKind, Mode, Table, TablePlan
+from arrowetl.model.plan import LoadKind, Mode, Table, TableEstimate, TablePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +67,25 @@ class Estimate:
 NO_HISTORY = History({})
 
 
-def seconds_whole(table: Table) -> float:
+def full_load_seconds(table: Table) -> float:
     """What it takes to bring a table to both ends, by what servers usually do."""
     return max(table.rows / limits.rows_per_second_expected, table.data_bytes / limits.bytes_per_second_expected)
 
 
-def usual(plan: TablePlan) -> Expected:
+def usual(plan: TablePlan) -> TableEstimate:
     """Rows that will be read of the source, and seconds, by what servers usually do."""
     table, rows = plan.table, plan.table.rows
     if plan.mode is Mode.SKIPPED:
-        return Expected(0, seconds_whole(table) if plan.catches_up else 0.0)
+        return TableEstimate(0, full_load_seconds(table) if plan.reload_warehouse_from_replica else 0.0)
     if plan.mode is Mode.FULL:
-        return Expected(rows, limits.table_seconds_expected + seconds_whole(table))
+        return TableEstimate(rows, limits.table_seconds_expected + full_load_seconds(table))
     if not plan.kind.goes_by_checksums:
         reading = max(rows / limits.reading_rows_per_second, table.data_bytes / limits.reading_bytes_per_second)
-        return Expected(rows, limits.table_seconds_expected + reading)
-    return Expected(0, limits.table_seconds_expected + rows / limits.checksum_rows_per_second)
+        return TableEstimate(rows, limits.table_seconds_expected + reading)
+    return TableEstimate(0, limits.table_seconds_expected + rows / limits.checksum_rows_per_second)
 
 
-def of_tables(plans: Iterable[TablePlan], history: History) -> list[Expected]:
+def of_tables(plans: Iterable[TablePlan], history: History) -> list[TableEstimate]:
     """
     What each table will take: the median of what the same kind of load took, by rows where all are read; of those
     that are not remembered what servers usually do, times what these did of that to tables of their kind, small ones
@@ -101,7 +101,7 @@ def of_tables(plans: Iterable[TablePlan], history: History) -> list[Expected]:
         took, usually = (sum(seconds) for seconds in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
         factor[large] = took / usually if usually else 1.0
     return [
-        one or Expected(guess.rows, guess.seconds * factor[_is_large(plan)])
+        one or TableEstimate(guess.rows, guess.seconds * factor[_is_large(plan)])
         for plan, guess, one in zip(plans, guesses, known, strict=True)
     ]
 
@@ -110,7 +110,7 @@ def _is_large(plan: TablePlan) -> bool:
     return plan.table.rows >= limits.estimate_rows_min
 
 
-def _known(plan: TablePlan, guess: Expected, history: History) -> Expected | None:
+def _known(plan: TablePlan, guess: TableEstimate, history: History) -> TableEstimate | None:
     if plan.kind is LoadKind.SKIPPED:
         return guess
     past = history.tables.get((plan.name, plan.kind))
@@ -118,7 +118,7 @@ def _known(plan: TablePlan, guess: Expected, history: History) -> Expected | Non
         return None
     scales = plan.kind.reads_all and _is_large(plan)
     took = sorted(one.seconds * (guess.rows / one.rows if scales and one.rows else 1.0) for one in past)
-    return Expected(guess.rows, median(took), (took[-1] - took[0]) / 2, len(past))
+    return TableEstimate(guess.rows, median(took), (took[-1] - took[0]) / 2, len(past))
 
 
 def of_run(plans: Sequence[TablePlan], workers: int, history: History) -> Estimate:
@@ -126,9 +126,11 @@ def of_run(plans: Sequence[TablePlan], workers: int, history: History) -> Estima
     What a run will take: its tables, shared among the workers in their order, and what runs took beside that.
     """
     seconds = [plan.expected.seconds for plan in plans]
-    busy, chain = shared(seconds, workers)
-    beside = median(run.seconds - run.makespan for run in history.runs) if history.runs else limits.run_seconds_expected
-    total = busy + max(beside, 0.0)
+    busy, chain = schedule(seconds, workers)
+    overhead = (
+        median(run.seconds - run.makespan for run in history.runs) if history.runs else limits.run_seconds_expected
+    )
+    total = busy + max(overhead, 0.0)
     remembered = [plan.expected for plan in plans if plan.expected.runs]
     surely = sum(one.seconds for one in remembered)
     share = surely / sum(seconds) if sum(seconds) else float(bool(history.runs))
@@ -149,22 +151,22 @@ def _basis(share: float, runs: int) -> str:
     if share < limits.estimate_share_min:
         return "a guess: " + (f"{share:.0%} of it is remembered" if share else "nothing like it is remembered")
     like = f"by {runs} run{'s' * (runs != 1)} like it"
-    return like if share > limits.estimate_share_whole else f"{like}, {1 - share:.0%} of it guessed"
+    return like if share > limits.estimate_share_full else f"{like}, {1 - share:.0%} of it guessed"
 
 
-def shared(seconds: Sequence[float], workers: int) -> tuple[float, list[int]]:
+def schedule(seconds: Sequence[float], workers: int) -> tuple[float, list[int]]:
     """
     How long workers take that each take the next one when they are free; and those of the one that ends last.
 
-    >>> shared([5.0, 4.0, 3.0, 1.0], 2)
+    >>> schedule([5.0, 4.0, 3.0, 1.0], 2)
     (7.0, [1, 2])
     """
     free: list[tuple[float, int]] = [(0.0, worker) for worker in range(max(1, workers))]
     taken: dict[int, list[int]] = {worker: [] for _, worker in free}
     for number, one in enumerate(seconds):
         if one:
-            moment, worker = heapq.heappop(free)
-            heapq.heappush(free, (moment + one, worker))
+            timestamp, worker = heapq.heappop(free)
+            heapq.heappush(free, (timestamp + one, worker))
             taken[worker].append(number)
     last, worker = max(free)
     return last, taken[worker]

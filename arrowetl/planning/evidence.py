@@ -28,7 +28,7 @@ from datetime import UTC, datetime, timedelta
 
 from arrowetl import limits
 from arrowetl.model.plan import Column, Table, TablePlan
-from arrowetl.model.state import Reading, Record
+from arrowetl.model.state import SourceStats, TargetState
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Proof:
     words: str
 
 
-def doubts_of_stamps(compiled_for: str, through_mmap: bool) -> str:
+def update_time_doubts(compiled_for: str, through_mmap: bool) -> str:
     """
     Why a server's MyISAM stamps prove nothing, in words; empty where they do.
 
-    >>> doubts_of_stamps("debian-linux-gnu", False)
+    >>> update_time_doubts("debian-linux-gnu", False)
     ''
-    >>> doubts_of_stamps("Win64", False)
+    >>> update_time_doubts("Win64", False)
     "the source runs on Windows, where a MyISAM table's time stands still while it is open"
     """
     if compiled_for.strip().lower().startswith("win"):
@@ -55,7 +55,7 @@ def doubts_of_stamps(compiled_for: str, through_mmap: bool) -> str:
     return ""
 
 
-def unchanged(table: Table, record: Record, at_replica: int | None = None) -> Proof | None:
+def unchanged(table: Table, record: TargetState, at_replica: int | None = None) -> Proof | None:
     """
     Why the source's table is certainly as it was when it was last read; None when in doubt.
 
@@ -65,18 +65,18 @@ def unchanged(table: Table, record: Record, at_replica: int | None = None) -> Pr
     before = record.as_of.reading if record.as_of else None
     if before is None:
         return None
-    return _nothing(table, before) or _stamp(table, before) or _checksum(table, before, at_replica)
+    return _nothing(table, before) or _update_time_proof(table, before) or _checksum(table, before, at_replica)
 
 
-def _nothing(table: Table, before: Reading) -> Proof | None:
+def _nothing(table: Table, before: SourceStats) -> Proof | None:
     """An empty table is what it was, whoever made it when, and whatever its stamp is worth."""
     if table.engine == "MyISAM" and table.rows == before.rows == 0:
         return Proof("nothing", "as empty as it was")
     return None
 
 
-def _stamp(table: Table, before: Reading) -> Proof | None:
-    if not is_told_by_stamps(table):
+def _update_time_proof(table: Table, before: SourceStats) -> Proof | None:
+    if not has_reliable_update_time(table):
         return None
     same = (table.rows, table.update_time) == (before.rows, before.update_time)
     # What an earlier version recorded does not say when a table was made.
@@ -86,45 +86,51 @@ def _stamp(table: Table, before: Reading) -> Proof | None:
     return Proof("stamp", f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}")
 
 
-def _checksum(table: Table, before: Reading, at_replica: int | None) -> Proof | None:
+def _checksum(table: Table, before: SourceStats, at_replica: int | None) -> Proof | None:
     if table.checksum is None or table.checksum != before.checksum:
         return None
     # What was recorded may be the sum of rows that were changed while they were read, and changed back.
     return Proof("checksum", "its checksum is what it was") if at_replica in (None, table.checksum) else None
 
 
-def is_told_by_stamps(table: Table) -> bool:
+def has_reliable_update_time(table: Table) -> bool:
     """Whether each change of a table moves its stamp."""
-    return table.engine == "MyISAM" and table.update_time is not None and may_be_stamped(table)
+    return table.engine == "MyISAM" and table.update_time is not None and update_time_is_usable(table)
 
 
-def may_be_stamped(table: Table) -> bool:
+def update_time_is_usable(table: Table) -> bool:
     """Whether what the server says of when a table changed is worth anything."""
-    return not (table.stamps_doubted or table.exchangeable or table.exchanges_partitions)
+    return not (table.update_time_doubted or table.exchangeable or table.exchanges_partitions)
 
 
-def is_old_enough(reading: Reading) -> bool:
+def is_old_enough(reading: SourceStats) -> bool:
     """Whether a change after the reading would have moved the table's stamp, which has no fractions of a second."""
     grain = timedelta(seconds=limits.update_time_grain_seconds)
-    return reading.stamped and reading.update_time is not None and reading.now - reading.update_time > grain
+    return (
+        reading.update_time_reliable and reading.update_time is not None and reading.now - reading.update_time > grain
+    )
 
 
-def checksum_tells(plan: TablePlan) -> bool:
+def is_checked_by_checksum(plan: TablePlan) -> bool:
     """
     Whether the checksum of all rows is to say if the table changed: it is small, and nothing else tells. What is left
     out of checksums would change unnoticed.
     """
-    return not is_told_by_stamps(plan.table) and not plan.left_out and plan.table.rows <= limits.checksum_table_rows_max
+    return (
+        not has_reliable_update_time(plan.table)
+        and not plan.left_out
+        and plan.table.rows <= limits.checksum_table_rows_max
+    )
 
 
-def stood_still(before: Reading, after: Reading) -> bool:
+def stood_still(before: SourceStats, after: SourceStats) -> bool:
     """Whether nothing that can be seen of a table moved between two looks at it."""
     return all(
         getattr(before, what) == getattr(after, what) for what in ("rows", "update_time", "create_time", "checksum")
     )
 
 
-def moved_unseen(before: Reading, after: Reading, found: int) -> bool:
+def may_have_changed_unnoticed(before: SourceStats, after: SourceStats, found: int) -> bool:
     """
     Whether a table that seems to have stood still may have been written to all the same, so that another number of rows
     was found in it, range after range, than it ever had: as many went as came, no stamp says so, and the server wrote
@@ -135,14 +141,14 @@ def moved_unseen(before: Reading, after: Reading, found: int) -> bool:
     return after.server_changes - before.server_changes >= abs(found - before.rows)
 
 
-def settled(before: Reading, after: Reading) -> bool | None:
+def settled(before: SourceStats, after: SourceStats) -> bool | None:
     """Whether a table stood still while it was read; None where it cannot tell."""
     if not stood_still(before, after):
         return False
     return True if before.checksum is not None or is_old_enough(before) else None
 
 
-def trusted_long_enough(record: Record, now: datetime, days: int) -> str | None:
+def trusted_long_enough(record: TargetState, now: datetime, days: int) -> str | None:
     """
     Why a table is not left unread once more although nothing seems to have changed: it was compared too long ago.
 
@@ -157,7 +163,7 @@ def trusted_long_enough(record: Record, now: datetime, days: int) -> str | None:
 # --- ends ---------------------------------------------------------------------------------------
 
 
-def miscounted_end(record: Record, counted: int | None) -> str | None:
+def miscounted_target(record: TargetState, counted: int | None) -> str | None:
     """
     Why what is recorded of an end is not to be believed: it has another number of rows. None where it was not counted.
     """
@@ -166,7 +172,7 @@ def miscounted_end(record: Record, counted: int | None) -> str | None:
     return f"it has {counted:,} rows, and {record.rows:,} are recorded"
 
 
-def untouched(record: Record, update_time: datetime | None, estimated_rows: int) -> bool:
+def untouched(record: TargetState, update_time: datetime | None, estimated_rows: int) -> bool:
     """
     Whether nobody but a run has written a table of an end, by the engine's own word for when it was last written: of
     InnoDB one that is forgotten when the server restarts, and then tells nothing; nor does TRUNCATE move it, which only
@@ -179,7 +185,7 @@ def untouched(record: Record, update_time: datetime | None, estimated_rows: int)
     return update_time.replace(tzinfo=UTC) <= record.changed_at + own
 
 
-def another_shape(record: Record, now: str) -> bool:
+def another_shape(record: TargetState, now: str) -> bool:
     """Whether the replica's table has other columns, keys or triggers than a run gave it: its rows may be bent."""
     recorded = record.as_of.at_replica if record.as_of else ""
     return bool(recorded and now) and recorded != now
@@ -193,7 +199,7 @@ def another_source(recorded: str, now: str) -> bool:
 # --- watermarks ---------------------------------------------------------------------------------
 
 
-def is_stamped(column: Column) -> bool:
+def is_auto_updated(column: Column) -> bool:
     """Whether the server itself stamps changes in the column."""
     return column.data_type in ("timestamp", "datetime") and "on update current_timestamp" in column.extra.lower()
 
@@ -207,9 +213,9 @@ def unstamped_changes(table: Table) -> str | None:
     return None
 
 
-def rest_is_compared_whole(plan: TablePlan) -> bool:
+def rest_is_fully_compared(plan: TablePlan) -> bool:
     """Whether an incremental read adds up whole rows of all that it does not read, and not their keys alone."""
-    return plan.table.rows <= limits.whole_rows_checksum_max and not plan.left_out
+    return plan.table.rows <= limits.full_row_checksum_rows_max and not plan.left_out
 
 
 def overlap(column: Column) -> timedelta:
@@ -218,7 +224,9 @@ def overlap(column: Column) -> timedelta:
 
     A DATETIME is stamped in the zone of the session that writes, and zones are 26 hours apart.
     """
-    hours = {"date": 24 + limits.zones_apart_hours, "datetime": limits.zones_apart_hours}.get(column.data_type, 0)
+    hours = {"date": 24 + limits.time_zones_span_hours, "datetime": limits.time_zones_span_hours}.get(
+        column.data_type, 0
+    )
     return timedelta(seconds=limits.watermark_overlap_seconds, hours=hours)
 
 
@@ -235,17 +243,17 @@ def went_back(watermark: str | None, highest: str | None) -> bool:
     if highest is None:
         return True
     try:
-        return _moment(highest) < _moment(watermark)
+        return _timestamp(highest) < _timestamp(watermark)
     except ValueError:
-        return _whole(highest) < _whole(watermark)
+        return _as_integer(highest) < _as_integer(watermark)
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+def _timestamp(text: str) -> datetime:
+    timestamp = datetime.fromisoformat(text)
+    return timestamp.astimezone(UTC).replace(tzinfo=None) if timestamp.tzinfo else timestamp
 
 
-def _whole(text: str) -> int:
+def _as_integer(text: str) -> int:
     return int(text) if text.lstrip("-").isdigit() else 0
 
 

@@ -49,7 +49,7 @@ class Pacer:
         self._window_bytes = self._window_partitions = 0
         self._window_began: float | None = None
 
-    def carried(self, bytes_: int, seconds: Mapping[str, float], now: float, idle: float) -> Pace:
+    def loaded(self, bytes_: int, seconds: Mapping[str, float], now: float, idle: float) -> Pace:
         """
         Learn from a partition that was carried.
 

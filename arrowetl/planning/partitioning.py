@@ -43,7 +43,9 @@ def scanned(table: Table, batch_size: int | None) -> int | None:
     count = -(-table.data_bytes // limits.scan_bytes_max)
     count += count % 2
     rows = -(-table.rows // max(count, 1))
-    fits = table.engine == "MyISAM" and 1 <= count <= limits.scans_max and table.data_bytes > limits.partition_bytes
+    fits = (
+        table.engine == "MyISAM" and 1 <= count <= limits.full_scans_max and table.data_bytes > limits.partition_bytes
+    )
     return rows if fits and rows <= (batch_size or limits.partition_rows_max) else None
 
 
@@ -108,9 +110,9 @@ def fewer(rows: int, bytes_: int) -> int:
     return max(1, rows * limits.range_bytes_max // max(bytes_, 1) // 2)
 
 
-def pieces(bytes_: int) -> int:
+def slices(bytes_: int) -> int:
     """How many pieces a table of so many bytes is read in, that cannot be cut into ranges."""
-    return min(limits.pieces_max, max(1, -(-bytes_ // limits.piece_bytes_max)))
+    return min(limits.slices_max, max(1, -(-bytes_ // limits.slice_bytes_max)))
 
 
 def widths_edge(widths: Sequence[tuple[int, int]], bytes_: int) -> int | None:

@@ -16,16 +16,16 @@ from datetime import UTC, datetime, timedelta
 
 from arrowetl import limits
 from arrowetl.errors import DataError
-from arrowetl.model.connection import DEFAULT_CHOICES, Choices, Link, TableSettings
+from arrowetl.model.connection import DEFAULT_CHOICES, Link, RunSettings, TableSettings
 from arrowetl.model.dialect import INTEGERS, REPLICATED_INDEXES
 from arrowetl.model.plan import Column, Cutover, LoadKind, Table, TablePlan
-from arrowetl.model.state import AsOf, Record, Standing
+from arrowetl.model.state import SyncPoint, TableState, TargetState
 from arrowetl.planning import evidence
 from arrowetl.types import mapping
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReplicaFacts:
     """What else is known of a table, by which what is recorded of it is believed or not."""
 
     replica_rows: int | None = None
@@ -40,11 +40,11 @@ class Seen:
     """Whether the replica was asked about its table, and could not tell."""
 
 
-NOTHING_SEEN = Seen()
+NO_FACTS = ReplicaFacts()
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class RunConditions:
     """What holds for all tables of a run."""
 
     source: str
@@ -52,18 +52,18 @@ class Circumstances:
     now: datetime
     force_full: bool = False
     read_from: str = "source"
-    choices: Choices = DEFAULT_CHOICES
+    choices: RunSettings = DEFAULT_CHOICES
     link: Link | None = None
     """None where it was not measured."""
     to: str = "both"
     """One of `route.DESTINATIONS`."""
-    mostly_stamped: frozenset[str] = frozenset()
+    mostly_changed: frozenset[str] = frozenset()
     """Tables of which so much was stamped since their watermark that it is no use."""
     replica_catalog: Mapping[str, Table] = field(default_factory=dict)
     """What stands at the replica; asked for where every row is to be read."""
     differing: frozenset[str] = frozenset()
     """Tables of which a verification found that they differ, as they still stand at the warehouse."""
-    seen: Mapping[str, Seen] = field(default_factory=dict)
+    seen: Mapping[str, ReplicaFacts] = field(default_factory=dict)
     """Table → what was asked about it besides."""
     folds_names: bool = False
     """Whether the replica takes two names for one that differ in capitals alone."""
@@ -73,31 +73,33 @@ class Circumstances:
     """By which another key of masks will be noticed."""
 
 
-def with_kind(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
+def with_kind(plan: TablePlan, settings: TableSettings, state: TableState, around: RunConditions) -> TablePlan:
     """
     The plan with the kind of its load, and the reason.
 
     Args:
         plan: as `plan.table_plan` made it: as if everything were to be read.
     """
-    seen = around.seen.get(plan.name, NOTHING_SEEN)
+    seen = around.seen.get(plan.name, NO_FACTS)
     plan = replace(
         plan,
         structure=structure(plan),
         watermark=watermark_column(plan.table, settings),
-        since=None,
+        incremental_from=None,
         at_replica=seen.shape,
-        catches_up=around.to == "both" and around.read_from == "source" and not in_step(plan, standing),
+        reload_warehouse_from_replica=around.to == "both"
+        and around.read_from == "source"
+        and not warehouse_is_current(plan, state),
     )
     if around.read_from == "replica":
-        return _from_replica(plan, standing, around)
+        return _from_replica(plan, state, around)
     if around.to == "warehouse":
-        return _without_replica(plan, settings, standing, around)
-    record = standing.replica
-    reason = _why_full(plan, standing, around)
-    if (why := _forced(plan, around)) and _can_be_proven(plan, standing, around):
+        return _without_replica(plan, settings, state, around)
+    record = state.replica
+    reason = _why_full(plan, state, around)
+    if (why := _forced(plan, around)) and _can_be_proven(plan, state, around):
         reason = f"{why}: every row of source, replica and warehouse is read and compared"
-        return replace(plan, kind=LoadKind.PROOF, catches_up=False, reason=reason)
+        return replace(plan, kind=LoadKind.PROOF, reload_warehouse_from_replica=False, reason=reason)
     if reason:
         return _full(plan, reason)
     # That the source stands still says nothing of a replica that cannot be read.
@@ -105,40 +107,40 @@ def with_kind(plan: TablePlan, settings: TableSettings, standing: Standing, arou
     if not seen.in_transactions and not proof:
         reason = "the replica's table, which InnoDB has no room for, cannot be changed in place"
         return _full(plan, reason)
-    if lost := evidence.miscounted_end(record, seen.replica_rows):
+    if lost := evidence.miscounted_target(record, seen.replica_rows):
         # What changed at the source is not all that it lacks.
         kind, why = _comparison(plan, around)
         return replace(plan, kind=kind, reason=f"somebody changed the replica's table: {lost}; {why}")
     overdue = _overdue(record, settings, around.now)
-    since, why_not = _since(plan, settings, record, around)
-    if since and plan.name in around.mostly_stamped:
-        since, why_not = None, f"a third of its rows and more are stamped since {since}"
+    incremental_from, why_not = _incremental_from(plan, settings, record, around)
+    if incremental_from and plan.name in around.mostly_changed:
+        incremental_from, why_not = None, f"a third of its rows and more are stamped since {incremental_from}"
     stale = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
     if proof and not overdue and not stale:
-        kind = LoadKind.CATCHING_UP if plan.catches_up else LoadKind.SKIPPED
+        kind = LoadKind.CATCHING_UP if plan.reload_warehouse_from_replica else LoadKind.SKIPPED
         plan = replace(plan, kind=kind, reason=proof.words)
-    elif any(mapping.is_a_place(field) for field in plan.fields):
+    elif any(mapping.is_geometry(field) for field in plan.fields):
         # Their comments tell the reference system of all values, of which a part knows nothing.
         plan = _full(plan, "has places, which are read whole")
-    elif not overdue and since:
-        words = _incremental_words(plan, since, around)
-        plan = replace(plan, kind=LoadKind.INCREMENTAL, since=since, reason=words)
+    elif not overdue and incremental_from:
+        words = _incremental_words(plan, incremental_from, around)
+        plan = replace(plan, kind=LoadKind.INCREMENTAL, incremental_from=incremental_from, reason=words)
     else:
         kind, why = _comparison(plan, around)
         plan = replace(plan, kind=kind, reason=f"{overdue or (stale if proof else None) or why_not}; {why}")
-    if plan.catches_up:
+    if plan.reload_warehouse_from_replica:
         plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind, and takes all from the replica")
     return plan
 
 
 def _full(plan: TablePlan, reason: str) -> TablePlan:
-    return replace(loaded_whole(plan, reason), catches_up=False)
+    return replace(with_full_load(plan, reason), reload_warehouse_from_replica=False)
 
 
-def _incremental_words(plan: TablePlan, since: str, around: Circumstances) -> str:
+def _incremental_words(plan: TablePlan, incremental_from: str, around: RunConditions) -> str:
     """What is read, and what of the rest is looked at."""
-    words = f"{plan.watermark} from {since} on; the rest by checksums"
-    if plan.watermark is None or evidence.rest_is_compared_whole(plan):
+    words = f"{plan.watermark} from {incremental_from} on; the rest by checksums"
+    if plan.watermark is None or evidence.rest_is_fully_compared(plan):
         return words
     late = evidence.overlap(plan.table.column(plan.watermark)) // timedelta(hours=1)
     return (
@@ -170,30 +172,30 @@ def digest_of_masks(masks: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(masks.items())).encode()).hexdigest()[:16] if masks else ""
 
 
-def in_step(plan: TablePlan, standing: Standing) -> bool:
+def warehouse_is_current(plan: TablePlan, state: TableState) -> bool:
     """Whether both ends hold the same, so that what will have changed at the one is all that the other lacks."""
-    same = standing.replica.version is not None and standing.replica.version == standing.warehouse.version
-    return same and plan.published is not None and _as_recorded(plan, standing)
+    same = state.replica.version is not None and state.replica.version == state.warehouse.version
+    return same and plan.published is not None and _as_recorded(plan, state)
 
 
-def _as_recorded(plan: TablePlan, standing: Standing) -> bool:
+def _as_recorded(plan: TablePlan, state: TableState) -> bool:
     """Whether nobody emptied the warehouse's table, or altered it."""
-    return not (plan.published and plan.published.is_empty and standing.warehouse.rows) and not plan.drift
+    return not (plan.published and plan.published.is_empty and state.warehouse.rows) and not plan.drift
 
 
-def _forced(plan: TablePlan, around: Circumstances) -> str | None:
+def _forced(plan: TablePlan, around: RunConditions) -> str | None:
     """Why nothing that is recorded of a table is believed."""
     found = "a verification found that it differs" if plan.name in around.differing else None
     return "--force-full" if around.force_full else found
 
 
-def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str | None:
+def _why_full(plan: TablePlan, state: TableState, around: RunConditions) -> str | None:
     """Why there is nothing to compare with; None where there is."""
-    record, as_of = standing.replica, standing.replica.as_of
-    known = standing.at_replica and record.version is not None and as_of is not None
+    record, as_of = state.replica, state.replica.as_of
+    known = state.at_replica and record.version is not None and as_of is not None
     reasons = (
-        (not standing.at_replica and standing.published is None, "first load"),
-        (not standing.at_replica, "the replica has no such table"),
+        (not state.at_replica and state.published is None, "first load"),
+        (not state.at_replica, "the replica has no such table"),
         (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
         (evidence.another_shape(record, plan.at_replica), "somebody altered the replica's table, which is made anew"),
     )
@@ -201,22 +203,22 @@ def _why_full(plan: TablePlan, standing: Standing, around: Circumstances) -> str
     return reason or _read_otherwise(plan, as_of, around)
 
 
-def _can_be_proven(plan: TablePlan, standing: Standing, around: Circumstances) -> bool:
+def _can_be_proven(plan: TablePlan, state: TableState, around: RunConditions) -> bool:
     """Whether both ends have the table as it is to be, so that reading them spares writing them."""
-    record, there = standing.replica, around.replica_catalog.get(plan.name)
+    record, there = state.replica, around.replica_catalog.get(plan.name)
     if there is None or record.as_of is None or _read_otherwise(plan, record.as_of, around):
         return False
     if evidence.another_shape(record, plan.at_replica):
         return False
     return (
-        in_step(plan, standing)
+        warehouse_is_current(plan, state)
         and plan.cutover is Cutover.MERGE
         # It is given what it lacks, in a transaction.
         and there.engine == "InnoDB"
         and plan.table.integer_key is not None
         and bool(plan.key_fields)
         and all(field.type_postgres in ("smallint", "integer", "bigint") for field in plan.key_fields)
-        and not any(mapping.is_a_place(field) or mapping.is_a_document(field) for field in plan.fields)
+        and not any(mapping.is_geometry(field) or mapping.is_json(field) for field in plan.fields)
         and _is_alike(plan, there)
     )
 
@@ -232,7 +234,7 @@ def _is_alike(plan: TablePlan, there: Table) -> bool:
     )
 
 
-def _read_otherwise(plan: TablePlan, as_of: AsOf | None, around: Circumstances) -> str | None:
+def _read_otherwise(plan: TablePlan, as_of: SyncPoint | None, around: RunConditions) -> str | None:
     """Why what was read last is no measure of what is read now."""
     if as_of and as_of.structure != plan.structure:
         if as_of.masks != masks_of(plan):
@@ -256,46 +258,46 @@ def _drift_words(plan: TablePlan) -> str:
     return f": {'; '.join(words)}" if words else ""
 
 
-def _from_replica(plan: TablePlan, standing: Standing, around: Circumstances) -> TablePlan:
-    as_of = standing.replica.as_of
+def _from_replica(plan: TablePlan, state: TableState, around: RunConditions) -> TablePlan:
+    as_of = state.replica.as_of
     if plan.masked and (as_of is None or as_of.masks != masks_of(plan)):
         raise DataError(
             f"{plan.name}: the replica's rows are not known to be masked as tables.yml has it "
             f"({', '.join(plan.masked)}); nothing was carried",
             "carry the table from the source first: without --from replica",
         )
-    if evidence.another_shape(standing.replica, plan.at_replica):
+    if evidence.another_shape(state.replica, plan.at_replica):
         raise DataError(
             f"{plan.name}: somebody altered the replica's table; nothing was carried",
             "carry the table from the source first: without --from replica",
         )
     why = _forced(plan, around)
-    if not why and in_step(plan, standing):
+    if not why and warehouse_is_current(plan, state):
         return replace(plan, kind=LoadKind.SKIPPED, reason="the warehouse has what the replica has")
     if why:
         reason = f"{why}, from the replica"
-    elif standing.published is None:
+    elif state.published is None:
         reason = "first load, from the replica"
     else:
         reason = "the warehouse has another version than the replica"
     return replace(plan, kind=LoadKind.FROM_REPLICA, reason=reason)
 
 
-def base(standing: Standing, around: Circumstances) -> Record:
+def base(state: TableState, around: RunConditions) -> TargetState:
     """The record of what the source is compared with."""
-    return standing.warehouse if around.to == "warehouse" else standing.replica
+    return state.warehouse if around.to == "warehouse" else state.replica
 
 
-def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standing, around: Circumstances) -> TablePlan:
+def _without_replica(plan: TablePlan, settings: TableSettings, state: TableState, around: RunConditions) -> TablePlan:
     """Skipped, or read whole: what changed in between cannot be told by comparing with a replica that is not there."""
-    record = standing.warehouse
+    record = state.warehouse
     reasons = (
         (plan.published is None, "first load"),
         (record.version is None or record.as_of is None, "the warehouse's rows are of unknown origin"),
     )
     reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
     reason = reason or _read_otherwise(plan, record.as_of, around)
-    if not reason and not _as_recorded(plan, standing):
+    if not reason and not _as_recorded(plan, state):
         reason = "the warehouse's table changed"
     reason = reason or _overdue(record, settings, around.now)
     reason = reason or evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
@@ -304,7 +306,7 @@ def _without_replica(plan: TablePlan, settings: TableSettings, standing: Standin
     return _full(plan, reason or "changed; without a replica, all rows are read")
 
 
-def _overdue(record: Record, settings: TableSettings, now: datetime) -> str | None:
+def _overdue(record: TargetState, settings: TableSettings, now: datetime) -> str | None:
     """Why the last success is no ground to stand on: too long ago, or by the clock not yet."""
     days = settings.get("time_gap_threshold_days", limits.time_gap_days)
     if record.checked_at is None:
@@ -330,10 +332,12 @@ def watermark_column(table: Table, settings: TableSettings) -> str | None:
         return None
     column = next((column for column in table.columns if column.name == name), None)
     asked = "primary_incremental_column" in (settings.get("overrides") or {})
-    return name if column and (asked or evidence.is_stamped(column)) else None
+    return name if column and (asked or evidence.is_auto_updated(column)) else None
 
 
-def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Circumstances) -> tuple[str | None, str]:
+def _incremental_from(
+    plan: TablePlan, settings: TableSettings, record: TargetState, around: RunConditions
+) -> tuple[str | None, str]:
     """From where on an incremental read begins; or why there is none."""
     strategy = settings.get("extraction_strategy", "full_table")
     if strategy == "full_table":
@@ -350,31 +354,31 @@ def _since(plan: TablePlan, settings: TableSettings, record: Record, around: Cir
     before = record.as_of.reading if record.as_of else None
     if before and before.create_time and before.create_time != plan.table.create_time:
         return None, "it was made anew at the source since: its stamps may be of an earlier day"
-    since = since_of(_reached(plan, record), plan.table.column(plan.watermark))
-    if since is None or record.watermark_column != plan.watermark:
+    incremental_from = watermark_less_overlap(_reached(plan, record), plan.table.column(plan.watermark))
+    if incremental_from is None or record.watermark_column != plan.watermark:
         return None, f"no watermark of {plan.watermark} is recorded"
     if stale := evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days):
         return None, stale
-    return since, ""
+    return incremental_from, ""
 
 
-def _reached(plan: TablePlan, record: Record) -> str | None:
+def _reached(plan: TablePlan, record: TargetState) -> str | None:
     """
     Up to where stamps need not be read again. Where the rest is compared by whole rows, stamps that come late are found
     by that: there it is when the table was last read; elsewhere the highest stamp that it had.
     """
     before = record.as_of.reading if record.as_of else None
     is_clock = plan.watermark is not None and plan.table.column(plan.watermark).data_type == "timestamp"
-    if not (before and record.watermark and is_clock and evidence.rest_is_compared_whole(plan)):
+    if not (before and record.watermark and is_clock and evidence.rest_is_fully_compared(plan)):
         return record.watermark
     return max(before.now.isoformat(), record.watermark)
 
 
-def since_of(watermark: str | None, column: Column) -> str | None:
+def watermark_less_overlap(watermark: str | None, column: Column) -> str | None:
     """
     A recorded watermark less the overlap, as MySQL reads it; None where it is not certain what it means.
 
-    >>> since_of("2026-01-02T03:04:05+00:00", Column("DateTStamp", "timestamp", "timestamp"))
+    >>> watermark_less_overlap("2026-01-02T03:04:05+00:00", Column("DateTStamp", "timestamp", "timestamp"))
     '2026-01-02 01:04:05'
     """
     if not watermark:
@@ -384,16 +388,16 @@ def since_of(watermark: str | None, column: Column) -> str | None:
             return str(int(watermark))
         if column.data_type not in ("timestamp", "datetime", "date"):
             return None
-        moment = datetime.fromisoformat(watermark)
+        timestamp = datetime.fromisoformat(watermark)
     except ValueError:
         return None
-    if moment.tzinfo:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    low = max(moment - evidence.overlap(column), datetime(1970, 1, 2))
+    if timestamp.tzinfo:
+        timestamp = timestamp.astimezone(UTC).replace(tzinfo=None)
+    low = max(timestamp - evidence.overlap(column), datetime(1970, 1, 2))
     return f"{low:%Y-%m-%d %H:%M:%S}"
 
 
-def _comparison(plan: TablePlan, around: Circumstances) -> tuple[LoadKind, str]:
+def _comparison(plan: TablePlan, around: RunConditions) -> tuple[LoadKind, str]:
     """How source and replica are compared, and why so."""
     table, link, chosen = plan.table, around.link, around.choices.reconcile_by
     if not plan.key_fields:
@@ -410,7 +414,7 @@ def _comparison(plan: TablePlan, around: Circumstances) -> tuple[LoadKind, str]:
     reading = table.rows / limits.reading_rows_per_second
     if link:
         reading = max(reading, table.data_bytes / link.bytes_per_second)
-    if summing - reading > limits.checksum_patience_seconds:
+    if summing - reading > limits.checksum_extra_seconds_max:
         return LoadKind.BY_READING, f"compared by reading both ({reading:.1f} s; checksums {summing:.1f} s)"
     return LoadKind.BY_CHECKSUMS, f"compared by checksums ({summing:.1f} s; reading {reading:.1f} s)"
 
@@ -421,22 +425,30 @@ _COMPARISONS = {"reading": LoadKind.BY_READING, "checksum": LoadKind.BY_CHECKSUM
 # --- what becomes of a plan while its table is under way ----------------------------------------
 
 
-def all_from_the_replica(plan: TablePlan) -> TablePlan:
+def with_reload_from_replica(plan: TablePlan) -> TablePlan:
     """For a warehouse that is behind the replica, or cannot follow row by row: everything that the replica has."""
-    return replace(plan, kind=LoadKind.FROM_REPLICA, catches_up=False, since=None, scans=False)
+    return replace(
+        plan,
+        kind=LoadKind.FROM_REPLICA,
+        reload_warehouse_from_replica=False,
+        incremental_from=None,
+        full_scan_per_partition=False,
+    )
 
 
-def compared_whole(plan: TablePlan, reason: str) -> TablePlan:
+def with_full_comparison(plan: TablePlan, reason: str) -> TablePlan:
     """For an incremental table whose stamps tell nothing after all."""
-    return replace(plan, kind=LoadKind.BY_CHECKSUMS, since=None, reason=reason)
+    return replace(plan, kind=LoadKind.BY_CHECKSUMS, incremental_from=None, reason=reason)
 
 
-def loaded_whole(plan: TablePlan, reason: str) -> TablePlan:
+def with_full_load(plan: TablePlan, reason: str) -> TablePlan:
     """For a table without a key that turned out to differ; the warehouse may still have to catch up."""
     kind = LoadKind.FIRST_LOAD if plan.cutover is Cutover.SWAP else LoadKind.FULL
     return replace(plan, kind=kind, reason=reason)
 
 
-def made_anew(plan: TablePlan) -> TablePlan:
+def with_recreated_replica(plan: TablePlan) -> TablePlan:
     """For a table that the replica cannot follow row by row: all of it is read, and takes its place."""
-    return replace(_full(plan, f"{plan.reason}; the replica could not follow row by row, and is made anew"), since=None)
+    return replace(
+        _full(plan, f"{plan.reason}; the replica could not follow row by row, and is made anew"), incremental_from=None
+    )

@@ -16,10 +16,10 @@ from arrowetl.model.connection import CATEGORIES, PRIORITIES, TableSettings
 from arrowetl.model.plan import (
     Column,
     Cutover,
-    Drift,
     Field,
     LoadKind,
     PublishedTable,
+    SchemaChange,
     Table,
     TablePlan,
 )
@@ -44,8 +44,8 @@ def table_plan(
     table: Table,
     settings: TableSettings,
     published: PublishedTable | None,
-    remembered: Sequence[Coercion] | None = None,
-    misfits: Mapping[str, int] | None = None,
+    known_coercions: Sequence[Coercion] | None = None,
+    unrepresentable: Mapping[str, int] | None = None,
     partition_bytes: int = limits.partition_bytes,
     mask_mark: str = "",
 ) -> TablePlan:
@@ -54,9 +54,9 @@ def table_plan(
 
     Args:
         published: the table at the warehouse, where there is one.
-        remembered: what the last run that succeeded had to coerce; None of a table that is not our own yet.
-        misfits: columns → how many of the source's values the type they have at the warehouse cannot hold; for those
-            of `doubts`.
+        known_coercions: of the last run that succeeded; None where arrowetl did not make the warehouse's table.
+        unrepresentable: column → how many of the source's values the type at the warehouse cannot hold; for those of
+            `values_to_check`.
         partition_bytes: of a partition, where tables.yml chooses none.
         mask_mark: by which another key of its hashes will be noticed.
 
@@ -65,12 +65,13 @@ def table_plan(
     """
     _refuse_what_cannot_be(table, settings, published)
     columns = _columns(table, settings)
-    misfits = misfits or {}
-    adoptable = _adoptable(columns, settings, published) if remembered is None else {}
-    adopted = {name: type_ for name, type_ in adoptable.items() if not misfits.get(name)}
+    unrepresentable = unrepresentable or {}
+    adoptable = _adoptable(columns, settings, published) if known_coercions is None else {}
+    adopted = {name: type_ for name, type_ in adoptable.items() if not unrepresentable.get(name)}
     fields = mapping.translate(table.name, columns, {**settings.column_types(), **adopted})
-    coerced = {(coercion.column, coercion.found): coercion.became for coercion in remembered or ()}
-    fields = mapping.told_by_bytes(table.name, fields, {column for column, found in coerced if found == NO_CHARACTER})
+    coerced = {(coercion.column, coercion.found): coercion.became for coercion in known_coercions or ()}
+    odd = {column for column, found in coerced if found == NO_CHARACTER}
+    fields = mapping.fields_read_as_hex(table.name, fields, odd)
     masks = settings.masks()
     if problems := validation.problems_of_types(table.name, fields, masks):
         raise together(problems)
@@ -81,8 +82,8 @@ def table_plan(
     scanned = None if chosen else partitioning.scanned(table, settings.get("batch_size"))
     if adopted:
         notes += ("kept as they are at the warehouse: " + ", ".join(f"{n} as {t}" for n, t in adopted.items()),)
-    if told := [f"{field.column.name} by {field.mask}" for field in fields if field.mask]:
-        notes += (f"masked, and left out of checksums: {', '.join(told)}",)
+    if masked_names := [f"{field.column.name} by {field.mask}" for field in fields if field.mask]:
+        notes += (f"masked, and left out of checksums: {', '.join(masked_names)}",)
     if moving := [f"{f.column.name} (by {f.column.depends_on})" for f in fields if f.column.depends_on]:
         notes += (f"as of the run, and not compared, since their values are of the moment: {', '.join(moving)}",)
     plan = TablePlan(
@@ -96,7 +97,7 @@ def table_plan(
         or partitioning.rows_per_partition(
             table, settings.get("batch_size"), settings.get("partition_bytes") or partition_bytes
         ),
-        scans=scanned is not None,
+        full_scan_per_partition=scanned is not None,
         batch_size=settings.get("batch_size"),
         partition_bytes=settings.get("partition_bytes"),
         workers=settings.get("workers"),
@@ -108,7 +109,7 @@ def table_plan(
         adopted=adopted,
         notes=(*_renamings(table.name, name_postgres, fields), *notes),
     )
-    return _with_cutover(plan, misfits, settings.get("views") == "rebuild")
+    return _with_cutover(plan, unrepresentable, settings.get("views") == "rebuild")
 
 
 def not_shown(plan: TablePlan, settings: TableSettings) -> DataError | None:
@@ -171,18 +172,20 @@ _WITHOUT_KEY = (
 )
 
 
-def without_key(plan: TablePlan) -> TablePlan:
+def warehouse_key_dropped(plan: TablePlan) -> TablePlan:
     """
     The same plan for a table whose primary key the warehouse turned out not to hold.
 
     Raises:
         DataError: the warehouse's table cannot follow.
     """
-    keyless = replace(plan, key_postgres=(), without_key=True, drift=Drift(), notes=(*plan.notes, _WITHOUT_KEY))
+    keyless = replace(
+        plan, key_postgres=(), warehouse_key_dropped=True, drift=SchemaChange(), notes=(*plan.notes, _WITHOUT_KEY)
+    )
     return _with_cutover(keyless, {})
 
 
-def doubts(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
+def values_to_check(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
     """
     What the source is to be asked before a table that somebody else made is adopted.
 
@@ -190,8 +193,8 @@ def doubts(table: Table, settings: TableSettings, published: PublishedTable | No
         column → SQL (`{c}` is its quoted name) true of the values that its type at the warehouse cannot hold.
     """
     columns = _columns(table, settings)
-    standing = _adoptable(columns, settings, published)
-    questions = {c.name: mapping.refused_values(c, standing[c.name]) for c in columns if c.name in standing}
+    existing = _adoptable(columns, settings, published)
+    questions = {c.name: mapping.refused_values(c, existing[c.name]) for c in columns if c.name in existing}
     return {name: question for name, question in questions.items() if question}
 
 
@@ -201,9 +204,9 @@ def without_absent(settings: TableSettings, replica: Table, published: Published
     columns = settings.get("columns", {})
     kept = {name: entry for name, entry in columns.items() if name in there or not entry.get("exclude")}
     # A type that the replica's server lacks is another one there, and is to be what the source's became.
-    standing = _standing(published) if published else {}
+    existing = _existing_types(published) if published else {}
     for column in replica.columns:
-        was = standing.get(mapping.postgres_name(column.name))
+        was = existing.get(mapping.postgres_name(column.name))
         if was in _LOST_AT_REPLICAS and column.data_type in LETTERS and "type" not in kept.get(column.name, {}):
             kept = {**kept, column.name: {**kept.get(column.name, {}), "type": was}}
     # Nothing is read by a watermark there.
@@ -220,7 +223,7 @@ def _columns(table: Table, settings: TableSettings) -> list[Column]:
     return [column for column in table.columns if column.name not in excluded]
 
 
-def _standing(published: PublishedTable) -> dict[str, str]:
+def _existing_types(published: PublishedTable) -> dict[str, str]:
     """The types at the warehouse, in the spelling of ours."""
     return {name: postgres_types.spelled(type_) for name, type_ in published.columns}
 
@@ -229,9 +232,9 @@ def _adoptable(columns: Iterable[Column], settings: TableSettings, published: Pu
     """Columns that stand at the warehouse as another type than ours, which some rule can give: and that type."""
     if published is None:
         return {}
-    standing, found = _standing(published), {}
+    existing, found = _existing_types(published), {}
     for column in columns:
-        there = standing.get(mapping.postgres_name(column.name))
+        there = existing.get(mapping.postgres_name(column.name))
         rule = mapping.rule_for(column, there) if there and column.name not in settings.column_types() else None
         if there and rule and rule.only_on_request and rule.can_adopt:
             found[column.name] = there
@@ -246,27 +249,27 @@ def _renamings(table: str, name_postgres: str, fields: Iterable[Field]) -> Itera
             yield f"column {field.column.name} is {field.name_postgres} at the warehouse"
 
 
-def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bool = False) -> TablePlan:
+def _with_cutover(plan: TablePlan, unrepresentable: Mapping[str, int], rebuild_views: bool = False) -> TablePlan:
     """
     The plan with how staged rows become published ones, and how the published table follows before that.
     """
     published, name = plan.published, plan.name
     if published is None:
         return replace(plan, cutover=Cutover.SWAP)
-    standing = _standing(published)
+    existing = _existing_types(published)
     fields = {field.name_postgres: field for field in plan.fields}
-    retyped = tuple(f for n, f in fields.items() if n in standing and standing[n] != f.type_postgres)
-    widened = tuple(f for f in retyped if postgres_types.widens(standing[f.name_postgres], f.type_postgres))
+    retyped = tuple(f for n, f in fields.items() if n in existing and existing[n] != f.type_postgres)
+    widened = tuple(f for f in retyped if postgres_types.widens(existing[f.name_postgres], f.type_postgres))
     bent = [f for f in retyped if f not in widened]
-    dropped = tuple(column for column in standing if column not in fields)
+    dropped = tuple(column for column in existing if column not in fields)
     key_stays = plan.key_postgres == published.primary_key and not any(
         f.name_postgres in plan.key_postgres for f in bent
     )
-    added = tuple(field for column, field in fields.items() if column not in standing)
-    makes_anew = bool(dropped or len(standing) < published.columns_ever) and (
+    added = tuple(field for column, field in fields.items() if column not in existing)
+    recreates_table = bool(dropped or len(existing) < published.columns_ever) and (
         published.columns_ever + len(added) > limits.postgres_columns_max
     )
-    drift = Drift(
+    drift = SchemaChange(
         added=added,
         retyped=retyped,
         widened=widened,
@@ -274,17 +277,19 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
         adds_key=bool(plan.key_postgres) and not key_stays,
         drops_key=bool(published.primary_key) and not key_stays,
         views=published.dependents
-        if makes_anew
+        if recreates_table
         else _views_on(published, [*(f.name_postgres for f in retyped), *dropped]),
-        makes_anew=makes_anew,
+        recreates_table=recreates_table,
     )
     # A view that names a column which is gone cannot be made anew.
     blocking = _views_on(published, [*(f.name_postgres for f in bent if not rebuild_views), *dropped])
     blocking = tuple(view for view in blocking if view not in published.united)
     if blocking:
-        changes = [_retyping(field, standing[field.name_postgres], misfits) for field in bent]
+        changes = [_retyping(field, existing[field.name_postgres], unrepresentable) for field in bent]
         changes += [_only_there(column, fields) for column in dropped]
-        keepable = {f.column.name: standing[f.name_postgres] for f in bent if _can_be_kept(f, standing, misfits)}
+        keepable = {
+            f.column.name: existing[f.name_postgres] for f in bent if _can_be_kept(f, existing, unrepresentable)
+        }
         keep = ", ".join(f"{column}: {{type: {type_}}}" for column, type_ in keepable.items())
         raise DataError(
             f"{name}: cannot follow the source ({'; '.join(changes)}) while views depend on it: {', '.join(blocking)}",
@@ -293,15 +298,15 @@ def _with_cutover(plan: TablePlan, misfits: Mapping[str, int], rebuild_views: bo
             + (f"; or keep what stands there with tables.{name}.overrides.columns: {keep}" if keep else ""),
         )
     cutover = Cutover.MERGE if plan.key_postgres and not drift.adds_key else Cutover.MATCH
-    notes = [_retyping(field, standing[field.name_postgres], misfits) for field in retyped]
+    notes = [_retyping(field, existing[field.name_postgres], unrepresentable) for field in retyped]
     notes += [f"column {field.name_postgres} is added at the warehouse" for field in drift.added]
     notes += [f"column {column} is dropped at the warehouse" for column in dropped]
-    notes += [_MADE_ANEW] if makes_anew else []
+    notes += [_RECREATED] if recreates_table else []
     notes += [f"views are made anew: {', '.join(drift.views)}"] if drift.views else []
     return replace(plan, cutover=cutover, drift=drift, notes=(*plan.notes, *notes))
 
 
-_MADE_ANEW = "made anew at the warehouse: there is no room for more columns beside those that were dropped"
+_RECREATED = "made anew at the warehouse: there is no room for more columns beside those that were dropped"
 
 
 def _views_on(published: PublishedTable, columns: Iterable[str]) -> tuple[str, ...]:
@@ -309,9 +314,9 @@ def _views_on(published: PublishedTable, columns: Iterable[str]) -> tuple[str, .
     return tuple(sorted({view for column in columns for view in published.used.get(column, ())}))
 
 
-def _can_be_kept(field: Field, standing: Mapping[str, str], misfits: Mapping[str, int]) -> bool:
-    rule = mapping.rule_for(field.column, standing[field.name_postgres])
-    return rule is not None and rule.only_on_request and not misfits.get(field.column.name)
+def _can_be_kept(field: Field, existing: Mapping[str, str], unrepresentable: Mapping[str, int]) -> bool:
+    rule = mapping.rule_for(field.column, existing[field.name_postgres])
+    return rule is not None and rule.only_on_request and not unrepresentable.get(field.column.name)
 
 
 def _only_there(column: str, fields: Iterable[str]) -> str:
@@ -320,10 +325,10 @@ def _only_there(column: str, fields: Iterable[str]) -> str:
     return f"{column} is in the warehouse's table{hint}"
 
 
-def _retyping(field: Field, standing: str, misfits: Mapping[str, int]) -> str:
-    count = misfits.get(field.column.name, 0)
+def _retyping(field: Field, existing: str, unrepresentable: Mapping[str, int]) -> str:
+    count = unrepresentable.get(field.column.name, 0)
     why = f", which cannot hold {count:,} value{'s' if count > 1 else ''}" if count else ""
-    return f"{field.name_postgres} becomes {field.type_postgres} instead of {standing}{why}"
+    return f"{field.name_postgres} becomes {field.type_postgres} instead of {existing}{why}"
 
 
 def ordered(plans: Iterable[TablePlan]) -> list[TablePlan]:

@@ -22,11 +22,11 @@ from arrowetl.errors import DatabaseQueryError, DataLoadingError, ReplicaBehindE
 from arrowetl.model.connection import Endpoint
 from arrowetl.model.dialect import Flavour
 from arrowetl.model.plan import Field, LoadKind, Partition, TablePlan
-from arrowetl.model.result import Changes, Coercion, Recorded, Staged, Taken
+from arrowetl.model.result import Coercion, LoadResult, RowCounts, StagedCounts, StateStatement
 from arrowetl.replica import replica_sql
 from arrowetl.state import fence_sql, load_journal_sql, state_sql
 from arrowetl.state.fence import begin_switch, miscounted, require_own
-from arrowetl.state.load_journal import brought_again
+from arrowetl.state.load_journal import record_retried_partition
 from arrowetl.types import conversion, mapping
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
@@ -78,9 +78,9 @@ class Replica:
                     # One that cannot be dropped now is in nobody's way: no other run has its name.
                     with suppress(DatabaseQueryError):
                         session.execute(replica_sql.drop_mysql(self.endpoint.database, name))
-        self.look_again()
+        self.refresh()
 
-    def look_again(self) -> None:
+    def refresh(self) -> None:
         """Learn what stands there by now: a failed attempt may have left, or done, more than it knew."""
         there = self.published()
         self._tables = frozenset(map(self._said, there))
@@ -112,7 +112,7 @@ class Replica:
             self.folds_names = folds_names(session)
             return frozenset(name for (name,) in session.rows(question))
 
-    def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
+    def resumable_partitions(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
         """
         Token → partition that a run which was stopped left whole in staging, with as many rows as it says; from now on
         that staging is this run's, and whoever else would bring rows there does not find it.
@@ -120,7 +120,9 @@ class Replica:
         ours = sql.staging_name(plan.name, plan.run)
         left = [name for name in self._left if sql.is_staging_of(name, plan.name)]
         with self.pool.session() as session:
-            found = load_journal_sql.whole_from(session.rows(load_journal_sql.whole(None, plan.name, plan.staging_id)))
+            found = load_journal_sql.partitions_from_rows(
+                session.rows(load_journal_sql.complete_partitions(None, plan.name, plan.staging_id))
+            )
             if not found or len(left) != 1:
                 return {}
             if left != [ours]:
@@ -144,7 +146,7 @@ class Replica:
         if keep:
             with self.pool.session() as session:
                 session.execute("START TRANSACTION")
-                session.execute(load_journal_sql.forget(None, plan.name, [part.token or "" for part in keep]))
+                session.execute(load_journal_sql.forget(None, plan.name, [part.resume_token or "" for part in keep]))
                 key = sql.mysql_name(plan.table.primary_key[0])
                 session.execute(f"DELETE FROM {sql.mysql_table(database, name)}{sql.outside(key, keep)}")
                 if attempt:
@@ -160,15 +162,15 @@ class Replica:
                     mapping.remedy_of(plan.name, field),
                 )
         with self.pool.session() as session:
-            if plan.is_split or attempt:
+            if plan.is_partitioned or attempt:
                 session.execute(load_journal_sql.forget(None, plan.name))
             for left in self._left:
                 # Also what a run that was stopped has left, where this one can do nothing with it.
                 if sql.is_staging_of(left, plan.name):
                     session.execute(replica_sql.drop_mysql(database, left))
             notes = self._create(session, plan)
-            if plan.is_delta:
-                session.execute(replica_sql.create_gone_replica(database, plan, flavour, collations))
+            if plan.stages_changes_only:
+                session.execute(replica_sql.create_deleted_keys_table(database, plan, flavour, collations))
             if attempt:
                 session.execute(load_journal_sql.begin(None, plan.name, attempt))
         return notes
@@ -177,23 +179,23 @@ class Replica:
         """The staging table; what is to be noted of it."""
         flavour, collations = self._server
         name, database, indexed = sql.staging_name(plan.name, plan.run), self.endpoint.database, _is_indexed_first(plan)
-        notes = () if plan.is_delta else tuple(replica_sql.other_collations(plan, collations))
+        notes = () if plan.stages_changes_only else tuple(replica_sql.other_collations(plan, collations))
         try:
             session.execute(replica_sql.create_replica(database, name, plan, flavour, collations, indexed))
             return notes
         except DatabaseQueryError as error:
-            if error.code not in _TOO_WIDE or plan.is_delta:
+            if error.code not in _TOO_WIDE or plan.stages_changes_only:
                 raise
         session.execute(replica_sql.create_replica(database, name, plan, flavour, collations, indexed, engine="MyISAM"))
         return (*notes, "is MyISAM's at the replica: InnoDB takes none so wide, nor columns called as its own")
 
-    def take(
+    def load(
         self,
         plan: TablePlan,
         part: Partition,
-        pieces: Sequence[tuple[TablePlan, pa.Table]],
-        gone: pa.Table | None = None,
-    ) -> Taken:
+        row_batches: Sequence[tuple[TablePlan, pa.Table]],
+        deleted_keys: pa.Table | None = None,
+    ) -> LoadResult:
         """
         Load one partition: all of it, exactly, or none.
 
@@ -207,11 +209,13 @@ class Replica:
         Raises:
             DataLoadingError: a row was refused, replaced another, or drew a warning; or the attempt is over.
         """
-        loads = [(rows, read.fields, sql.staging_name(plan.name, plan.run)) for read, rows in pieces if rows.num_rows]
-        if gone is not None and gone.num_rows:
-            loads.append((gone, plan.key_fields, sql.gone_name(plan.name, plan.run)))
-        if not loads and not part.token:
-            return Taken()
+        loads = [
+            (rows, read.fields, sql.staging_name(plan.name, plan.run)) for read, rows in row_batches if rows.num_rows
+        ]
+        if deleted_keys is not None and deleted_keys.num_rows:
+            loads.append((deleted_keys, plan.key_fields, sql.deleted_keys_name(plan.name, plan.run)))
+        if not loads and not part.resume_token:
+            return LoadResult()
         began = time.monotonic()
         with ExitStack() as held:
             paths = [
@@ -224,14 +228,14 @@ class Replica:
                 # Of a machine that is gone meanwhile the server would not know for hours, and keep its locks.
                 session.execute(f"SET SESSION wait_timeout = {limits.lock_seconds}")
             session.execute("START TRANSACTION")
-            if part.token:
-                self._note(session, plan, part, sum(rows.num_rows for _, rows in pieces))
+            if part.resume_token:
+                self._note(session, plan, part, sum(rows.num_rows for _, rows in row_batches))
             for (rows, fields, name), path in zip(loads, paths, strict=True):
                 self._load(session, plan, part, rows, fields, name, path)
             session.execute("COMMIT")
             if part.attempt:
                 session.execute(f"SET SESSION wait_timeout = {limits.idle_session_seconds}")
-        return Taken(seconds={"spill": spilled - began, "load": time.monotonic() - spilled})
+        return LoadResult(seconds={"spill": spilled - began, "load": time.monotonic() - spilled})
 
     def _note(self, session: drivers.MySQL, plan: TablePlan, part: Partition, rows: int) -> None:
         """Write down that the partition is there; what a job that was lost brought of it goes out."""
@@ -239,9 +243,11 @@ class Replica:
             return
         key = sql.mysql_name(plan.table.primary_key[0]) if plan.table.primary_key else ""
         # Of an incremental table each row replaces the one with its key.
-        names = () if plan.kind is LoadKind.INCREMENTAL else sql.staged_names(plan.name, plan.run, plan.is_delta)
+        names = (
+            () if plan.kind is LoadKind.INCREMENTAL else sql.staged_names(plan.name, plan.run, plan.stages_changes_only)
+        )
         out = [f"DELETE FROM {sql.mysql_table(self.endpoint.database, n)}{sql.inside(key, part)}" for n in names]
-        brought_again(session, None, plan.name, part, rows, (), out)
+        record_retried_partition(session, None, plan.name, part, rows, (), out)
 
     def _load(
         self,
@@ -264,12 +270,12 @@ class Replica:
         if warnings != expected or not 0 <= again <= rows.num_rows or changed != rows.num_rows + again:
             raise _refused(plan, part, rows.num_rows, changed, words)
 
-    def seal(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
+    def close_attempt(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
         """Let nobody bring any more partitions by an attempt; token → execution of those that are there."""
         with self.pool.session() as session:
-            session.execute(load_journal_sql.seal(None, attempt))
+            session.execute(load_journal_sql.close_attempt(None, attempt))
             found = dict(session.rows(load_journal_sql.executions(None, plan.name)))
-            if not (plan.is_split and plan.is_whole):
+            if not (plan.is_partitioned and plan.stages_all_rows):
                 # Nobody would go on with it.
                 session.execute(load_journal_sql.forget(None, plan.name))
             return found
@@ -280,10 +286,10 @@ class Replica:
         with self.pool.session() as session:
             return int(session.rows(question)[0][0])
 
-    def finish(self, plan: TablePlan) -> None:
+    def build_indexes(self, plan: TablePlan) -> None:
         """Give staging its other indexes, while nobody looks at it."""
         if (
-            plan.is_delta
+            plan.stages_changes_only
             or _is_indexed_first(plan)
             or not replica_sql.add_indexes(self.endpoint.database, plan.name, plan)
         ):
@@ -295,7 +301,9 @@ class Replica:
             if statement := replica_sql.add_indexes(self.endpoint.database, staging, plan, present, session.flavour):
                 session.execute(statement)
 
-    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes:
+    def cutover(
+        self, plan: TablePlan, staged: StagedCounts, comments: Mapping[str, str], recorded: StateStatement
+    ) -> RowCounts:
         """
         Make what was staged the published rows, and say so in the ledger.
 
@@ -305,11 +313,11 @@ class Replica:
         Raises:
             VerificationError: the published table would not have the rows it must; nothing was changed.
         """
-        return (self._merge if plan.is_delta else self._swap)(plan, staged, recorded)
+        return (self._merge if plan.stages_changes_only else self._swap)(plan, staged, recorded)
 
-    def _swap(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
+    def _swap(self, plan: TablePlan, staged: StagedCounts, recorded: StateStatement) -> RowCounts:
         """Staging in the published table's place: readers see the one or the other."""
-        changes, database = Changes(inserted=staged.rows), self.endpoint.database
+        changes, database = RowCounts(inserted=staged.rows), self.endpoint.database
         exists = self._said(plan.name) in self._tables
         _refuse_pointed_at(self._pointing, plan, self.folds_names)
         with self.pool.session() as session:
@@ -327,7 +335,7 @@ class Replica:
                 session.execute(state_sql.no_doubt(plan.name))
                 raise
             session.execute(recorded(changes))
-            if plan.is_split:
+            if plan.is_partitioned:
                 session.execute(load_journal_sql.forget(None, plan.name))
             session.rows(f"SELECT RELEASE_LOCK({fence_sql.switching(database)})")
             if exists:
@@ -335,12 +343,12 @@ class Replica:
                     session.execute(statement)
         return changes
 
-    def _merge(self, plan: TablePlan, staged: Staged, recorded: Recorded) -> Changes:
+    def _merge(self, plan: TablePlan, staged: StagedCounts, recorded: StateStatement) -> RowCounts:
         """Staged rows into the published table and gone ones out of it, in one transaction with the record."""
         checksums = (row_checksums.row_checksum(plan.fields, "t"), row_checksums.row_checksum(plan.fields, "s"))
         database = self.endpoint.database
         with self.pool.session() as session:
-            changes = Changes()
+            changes = RowCounts()
             # It may have keys that the source has dropped since.
             in_place = not session.rows(replica_sql.other_unique_keys(database, plan.name))[0][0]
             statements = replica_sql.merge_replica(database, plan, checksums, in_place)
@@ -349,13 +357,13 @@ class Replica:
             if staged:
                 done = self._merged(session, plan, statements)
                 went_out = 0 if in_place else done["updated"]
-                changes = Changes(done["inserted"] - went_out, done["updated"], done["deleted"])
+                changes = RowCounts(done["inserted"] - went_out, done["updated"], done["deleted"])
                 rows = int(session.rows(replica_sql.mysql_count_changed(database, plan.name))[0][0])
                 if rows != staged.expected:
                     raise ReplicaBehindError(miscounted(plan, "replica", rows, staged.expected).message, "run again")
             session.execute(recorded(changes))
             session.execute("COMMIT")
-            for name in sql.staged_names(plan.name, plan.run, plan.is_delta):
+            for name in sql.staged_names(plan.name, plan.run, plan.stages_changes_only):
                 session.execute(replica_sql.drop_mysql(database, name))
         return changes
 
@@ -374,7 +382,7 @@ class Replica:
     def discard(self, plan: TablePlan) -> None:
         """Drop what a failed journey left."""
         with self.pool.session() as session:
-            for name in sql.staged_names(plan.name, plan.run, plan.is_delta):
+            for name in sql.staged_names(plan.name, plan.run, plan.stages_changes_only):
                 session.execute(replica_sql.drop_mysql(self.endpoint.database, name))
             session.execute(load_journal_sql.forget(None, plan.name))
 
@@ -413,7 +421,7 @@ _TOO_WIDE = {1117, 1118, 1005, 1713, 1166, 1280}
 
 def _is_indexed_first(plan: TablePlan) -> bool:
     """Whether staging has the table's indexes before its rows come."""
-    return not plan.is_delta and plan.table.rows <= limits.indexes_first_rows_max
+    return not plan.stages_changes_only and plan.table.rows <= limits.indexes_first_rows_max
 
 
 def _refused(plan: TablePlan, part: Partition, sent: int, changed: int, words: list[str]) -> DataLoadingError:

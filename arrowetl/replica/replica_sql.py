@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from arrowetl.model.dialect import REPLICATED_INDEXES, Flavour
 from arrowetl.model.plan import Field, Index, LoadKind, Table, TablePlan
-from arrowetl.sql import gone_name, is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
+from arrowetl.sql import deleted_keys_name, is_ours, mysql_literal, mysql_name, mysql_table, retired_name, staging_name
 from arrowetl.types.mapping import replica_type, rule_of
 from arrowetl.types.to_infile import DIALECT
 
@@ -56,15 +56,15 @@ def _primary_key(table: Table) -> str:
 
 def other_collations(plan: TablePlan, collations: Mapping[str, str]) -> list[str]:
     """Columns that a server which knows these collations has in another than the source, in words."""
-    told = []
+    notes = []
     for field in plan.fields:
         charset, collation = field.column.charset, field.column.collation
         if not charset or not collation:
             continue
         there, found = _text(charset, collation, collations)
         if found and found != f"{there}_{collation.partition('_')[2]}" and found != collation:
-            told.append(f"column {field.column.name} is in {found} at the replica, which has no {collation}")
-    return told
+            notes.append(f"column {field.column.name} is in {found} at the replica, which has no {collation}")
+    return notes
 
 
 def _index_column(name: str, prefix: int | None) -> str:
@@ -211,12 +211,12 @@ def _file_charset(fields: Iterable[Field], replica: Flavour) -> str:
     return "utf8" if replica is Flavour.MARIADB and texts <= {None, "utf8", "utf8mb3"} else "utf8mb4"
 
 
-def create_gone_replica(database: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
+def create_deleted_keys_table(database: str, plan: TablePlan, replica: Flavour, collations: Mapping[str, str]) -> str:
     """The staging table for keys that are to be deleted; the columns as the published table has them."""
     # No CREATE … SELECT, which a replica with global transaction identifiers refuses, and a key, which one may demand.
-    gone = mysql_table(database, gone_name(plan.name, plan.run))
+    deleted_keys = mysql_table(database, deleted_keys_name(plan.name, plan.run))
     lines = [_column(field, plan, replica, collations) for field in plan.key_fields]
-    return f"CREATE TABLE {gone} ({', '.join([*lines, _primary_key(plan.table)])}) ENGINE=InnoDB{_ROWS}"
+    return f"CREATE TABLE {deleted_keys} ({', '.join([*lines, _primary_key(plan.table)])}) ENGINE=InnoDB{_ROWS}"
 
 
 def merge_replica(
@@ -232,9 +232,9 @@ def merge_replica(
         row_checksums: of a published row `t` and a staged row `s`.
         in_place: whether the published table has no other unique key.
     """
-    target, staged, gone = (
+    target, staged, deleted_keys = (
         mysql_table(database, name)
-        for name in (plan.name, staging_name(plan.name, plan.run), gone_name(plan.name, plan.run))
+        for name in (plan.name, staging_name(plan.name, plan.run), deleted_keys_name(plan.name, plan.run))
     )
     key = [mysql_name(name) for name in plan.table.primary_key]
     columns = ", ".join(mysql_name(field.column.name) for field in plan.fields)
@@ -245,7 +245,7 @@ def merge_replica(
     same = f"{row_checksums[0]} = {row_checksums[1]}"
     # Rows that were staged by their stamp, and went while the rest was compared. Of other keys than integers, what is
     # gone may be the same to a collation as what has come in its place.
-    unstaged = {"unstaged": f"DELETE t FROM {staged} t JOIN {gone} g ON {matching('g')}"}
+    unstaged = {"unstaged": f"DELETE t FROM {staged} t JOIN {deleted_keys} g ON {matching('g')}"}
     if not in_place:
         written = {
             "updated": f"DELETE t FROM {target} t JOIN {staged} s ON {matching('s')}",
@@ -262,7 +262,7 @@ def merge_replica(
     return {
         **(unstaged if plan.kind is LoadKind.INCREMENTAL else {}),
         "equal": f"DELETE s FROM {staged} s JOIN {target} t ON {matching('s')} WHERE {same}",
-        "deleted": f"DELETE t FROM {target} t JOIN {gone} g ON {matching('g')}",
+        "deleted": f"DELETE t FROM {target} t JOIN {deleted_keys} g ON {matching('g')}",
         **written,
     }
 

@@ -65,7 +65,7 @@ def spilled(directory: Path, write: Callable[[IO[bytes]], None]) -> Iterator[Pat
     """
     path = directory / f"{uuid4().hex}.tsv"
     try:
-        with _disk_told(directory), open(path, "wb", opener=_privately) as file:
+        with _disk_errors_explained(directory), open(path, "wb", opener=_privately) as file:
             write(file)
         yield path
     finally:
@@ -81,7 +81,7 @@ def keep(directory: Path, table: str, rows: pa.Table) -> Path:
     """
     path = directory / f"{_mark(table)}-{uuid4().hex}.arrow"
     with (
-        _disk_told(directory),
+        _disk_errors_explained(directory),
         open(path, "wb", opener=_privately) as file,
         pa.ipc.new_file(file, rows.schema) as writer,
     ):
@@ -105,10 +105,10 @@ def drop(directory: Path, table: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def has_room(directory: Path, bytes_: int) -> bool:
+def has_disk_space(directory: Path, bytes_: int) -> bool:
     """Whether so many bytes more may wait there; whoever keeps some meanwhile may exceed it by a partition."""
     waiting = sum(map(_size, directory.glob("*.arrow")))
-    most = min(limits.waiting_bytes_max, shutil.disk_usage(directory).free * limits.waiting_share_of_free)
+    most = min(limits.deferred_bytes_max, shutil.disk_usage(directory).free * limits.waiting_share_of_free)
     return waiting + bytes_ <= most
 
 
@@ -125,7 +125,7 @@ def _mark(table: str) -> str:
 
 
 @contextmanager
-def _disk_told(directory: Path) -> Iterator[None]:
+def _disk_errors_explained(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

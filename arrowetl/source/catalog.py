@@ -17,10 +17,10 @@ from arrowetl.model.plan import Column, Index, Table
 from arrowetl.planning import evidence
 
 
-def doubts(habits: Iterable[tuple[Any, ...]]) -> str:
+def update_time_doubts(habits: Iterable[tuple[Any, ...]]) -> str:
     """Why the server's MyISAM stamps prove nothing, in words; empty where they do."""
     found = {str(name).lower(): str(value) for name, value in habits}
-    return evidence.doubts_of_stamps(
+    return evidence.update_time_doubts(
         found.get("version_compile_os", ""), found.get("myisam_use_mmap", "OFF") in ("ON", "1")
     )
 
@@ -115,7 +115,11 @@ def indexes_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
 
 
 def table_of(
-    row: tuple[Any, ...], flavour: Flavour, columns: tuple[Column, ...], indexes: tuple[Index, ...], doubts: str
+    row: tuple[Any, ...],
+    flavour: Flavour,
+    columns: tuple[Column, ...],
+    indexes: tuple[Index, ...],
+    update_time_doubts: str,
 ) -> Table:
     name, engine, collation, rows, data_bytes, row_bytes, update_time, made, partitioned = row
     primary = next((index for index in indexes if index.name == "PRIMARY"), None)
@@ -134,7 +138,7 @@ def table_of(
         # The parts of a partitioned table have stamps of their own.
         update_time=None if partitioned else update_time,
         create_time=made,
-        stamps_doubted=doubts if engine == "MyISAM" else "",
+        update_time_doubted=update_time_doubts if engine == "MyISAM" else "",
         partitioned=bool(partitioned),
     )
 

@@ -20,17 +20,17 @@ Ask = Callable[[str], list[tuple[Any, ...]]]
 """A question to the server → its rows."""
 
 
-def pieces(ask: Ask, database: str, plan: TablePlan) -> Iterator[Partition]:
+def slices(ask: Ask, database: str, plan: TablePlan) -> Iterator[Partition]:
     """
     A table that cannot be cut into ranges, in pieces of which none is too large: one, where all of it is not.
     """
     table, bytes_ = plan.table, plan.table.data_bytes
     if partitioning.varies(table) or (table.rows and not table.row_bytes):
         bytes_ = max(bytes_, int(ask(source_sql.bytes_of(database, table, None, Partition(0, None, None)))[0][0]))
-    count = partitioning.pieces(bytes_)
-    told_by = plan.key_fields or tuple(field for field in plan.fields if field.is_compared)
+    count = partitioning.slices(bytes_)
+    hashed_fields = plan.key_fields or tuple(field for field in plan.fields if field.is_compared)
     for number in range(count):
-        condition = source_sql.piece(told_by, number, count) if count > 1 else ""
+        condition = source_sql.slice_condition(hashed_fields, number, count) if count > 1 else ""
         share = -(-table.rows // count)
         yield Partition(number, None, None, condition=condition, rows=share, bytes=-(-bytes_ // count))
 

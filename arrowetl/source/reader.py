@@ -22,12 +22,12 @@ import pyarrow as pa
 from arrowetl import drivers, limits, sql
 from arrowetl.checksums.groups import Grouped, Groups, table_checksums
 from arrowetl.errors import ArrowetlError, DatabaseQueryError, DataExtractionError
-from arrowetl.model.connection import DEFAULT_CHOICES, Choices, Endpoint, Link
+from arrowetl.model.connection import DEFAULT_CHOICES, Endpoint, Link, RunSettings
 from arrowetl.model.plan import Partition, Table, TablePlan
-from arrowetl.model.state import Reading, Record
+from arrowetl.model.state import SourceStats, TargetState
 from arrowetl.planning import evidence, partitioning
 from arrowetl.source import catalog, ranges, source_sql
-from arrowetl.source.sample_sql import Probed, probe, probed, stamped
+from arrowetl.source.sample_sql import Sample, probe, probed, rows_since
 from arrowetl.types import conversion, mapping, masking
 
 
@@ -39,7 +39,7 @@ class Source:
     def __init__(
         self,
         endpoint: Endpoint,
-        choices: Choices = DEFAULT_CHOICES,
+        choices: RunSettings = DEFAULT_CHOICES,
         run_id: str = "",
         mask_key: bytes | None = b"",
     ) -> None:
@@ -82,10 +82,10 @@ class Source:
         with self.pool.session() as session:
             flavour = session.flavour
             answers = {part: session.rows(question) for part, question in questions.items()}
-            doubts = catalog.doubts(session.rows(source_sql.habits()))
+            update_time_doubts = catalog.update_time_doubts(session.rows(source_sql.habits()))
         columns, indexes = catalog.columns_of(answers["columns"]), catalog.indexes_of(answers["indexes"])
         found = {
-            row[0]: catalog.table_of(row, flavour, columns[row[0]], indexes[row[0]], doubts)
+            row[0]: catalog.table_of(row, flavour, columns[row[0]], indexes[row[0]], update_time_doubts)
             for row in answers["tables"]
             if not row[0].startswith(sql.OURS)
         }
@@ -101,7 +101,7 @@ class Source:
                 return replace(table, primary_key=(), indexes=tuple(indexes))
         return table
 
-    def probes(self, tables: Sequence[Table], left_out: Mapping[str, frozenset[str]]) -> dict[str, Probed]:
+    def probes(self, tables: Sequence[Table], left_out: Mapping[str, frozenset[str]]) -> dict[str, Sample]:
         """
         Table → what one bounded look at it finds; nothing of one that cannot be read, which its run will tell.
 
@@ -110,7 +110,7 @@ class Source:
         Args:
             left_out: table → the columns that nobody is to look at.
         """
-        found = dict[str, Probed]()
+        found = dict[str, Sample]()
         for table in tables:
             with suppress(DatabaseQueryError), self.pool.session() as session:
                 ((answer,),) = session.rows(probe(self.endpoint.database, table, left_out[table.name]))
@@ -122,27 +122,27 @@ class Source:
         return self.endpoint.name
 
     @property
-    def place(self) -> str:
+    def identity(self) -> str:
         """Which server and database it is."""
         return f"{self.endpoint.host}:{self.endpoint.port}/{self.endpoint.database}"
 
-    def reading(self, plan: TablePlan) -> Reading:
+    def reading(self, plan: TablePlan) -> SourceStats:
         """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
         with self.pool.session() as session:
             rows, update_time, now, made = session.rows(source_sql.reading(self.endpoint.database, plan.name))[0]
             # What a replica's server writes is what this run brings there.
-            unseen = not plan.reads_replica and not evidence.is_told_by_stamps(plan.table)
+            unseen = not plan.reads_replica and not evidence.has_reliable_update_time(plan.table)
             question = source_sql.server_changes(session.flavour)
             changes = sum(int(number) for _, number in session.rows(question)) if unseen else None
         self._answered = time.monotonic()
-        checksum = self.checksums([plan]).get(plan.name) if evidence.checksum_tells(plan) else None
-        return Reading(
+        checksum = self.checksums([plan]).get(plan.name) if evidence.is_checked_by_checksum(plan) else None
+        return SourceStats(
             rows=int(rows),
             update_time=update_time,
             now=now,
             checksum=checksum,
             create_time=made,
-            stamped=evidence.may_be_stamped(plan.table),
+            update_time_reliable=evidence.update_time_is_usable(plan.table),
             server_changes=changes,
         )
 
@@ -154,7 +154,7 @@ class Source:
             lambda some: table_checksums(self.endpoint.database, [(name, fields[name]) for name in some]),
         )
 
-    def rows_of(self, records: Mapping[str, Record]) -> tuple[dict[str, int], frozenset[str], frozenset[str]]:
+    def rows_of(self, records: Mapping[str, TargetState]) -> tuple[dict[str, int], frozenset[str], frozenset[str]]:
         """
         Of a replica: what is to be known of its tables before what is recorded of them is believed.
 
@@ -195,21 +195,21 @@ class Source:
             answers = session.rows(question(names))
         return {names[int(n)]: int(value) for n, value, *unsaid in answers if not any(map(int, unsaid))}
 
-    def mostly_stamped(self, plans: Iterable[TablePlan]) -> frozenset[str]:
+    def mostly_changed(self, plans: Iterable[TablePlan]) -> frozenset[str]:
         """
         Tables of which more was stamped since their watermark than it is worth to go by it; of those whose watermark
         an index begins with, by which that is counted quickly.
         """
         found = []
         for plan in plans:
-            most = int(plan.table.rows * limits.stamped_share)
+            most = int(plan.table.rows * limits.changed_share_max)
             if any(index.columns[0][0] == plan.watermark for index in plan.table.indexes):
-                question = stamped(self.endpoint.database, plan.name, plan.watermark, plan.since, most)
+                question = rows_since(self.endpoint.database, plan.name, plan.watermark, plan.incremental_from, most)
                 with suppress(DatabaseQueryError), self.pool.session() as session, session.impatient():
                     found += [plan.name] if session.rows(question)[0][0] >= most else []
         return frozenset(found)
 
-    def high(self, plan: TablePlan, before: Reading) -> str | None:
+    def max_watermark(self, plan: TablePlan, before: SourceStats) -> str | None:
         """
         The watermark that will have been reached when the table has been read, fixed before it is: the highest that
         is there, and not the time that it is. What a lagging replica, or a long transaction, brings later has an older
@@ -254,7 +254,7 @@ class Source:
             long = _seconds(lambda: session.rows(f"SELECT REPEAT('x', {limits.link_probe_bytes})"))
         return Link(latency, limits.link_probe_bytes / max(long - latency, 1e-6))
 
-    def groups(self, grouped: Grouped, table: str, staged: str | None = None) -> Groups | None:
+    def group_checksums(self, grouped: Grouped, table: str, staged: str | None = None) -> Groups | None:
         """The checksums of a range's groups; None where the server has no room to say some row."""
         with self.pool.session() as session:
             answers = session.rows(grouped.question(self.endpoint.database, table, staged) + self._mark)
@@ -270,20 +270,22 @@ class Source:
             answers = session.rows(grouped.rows_question(self.endpoint.database, table, among, staged) + self._mark)
         return {int(key): int(checksum) for key, checksum in answers}
 
-    def changed_keys(self, plan: TablePlan, since: str) -> list[int]:
+    def changed_keys(self, plan: TablePlan, incremental_from: str) -> list[int]:
         """The keys of rows whose watermark is at a value or past it."""
         question = source_sql.changed_keys(
-            self.endpoint.database, plan.name, plan.table.primary_key[0], plan.watermark, since
+            self.endpoint.database, plan.name, plan.table.primary_key[0], plan.watermark, incremental_from
         )
         with self.pool.session() as session:
             return [int(key) for (key,) in session.rows(question + self._mark)]
 
-    def misfits(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
+    def count_unrepresentable(self, table: Table, conditions: Mapping[str, str]) -> dict[str, int]:
         """Column → how many of its values the condition is true of; in short ranges, as rows are read."""
         counts = dict.fromkeys(conditions, 0)
         for part in self._ranges(table, lambda: limits.partition_rows_max):
             with self.pool.session() as session:
-                found = session.rows(source_sql.misfits(self.endpoint.database, table, conditions, part))[0]
+                found = session.rows(source_sql.count_unrepresentable(self.endpoint.database, table, conditions, part))[
+                    0
+                ]
             counts = {name: counts[name] + int(count) for name, count in zip(conditions, found, strict=True)}
         return counts
 
@@ -301,18 +303,18 @@ class Source:
             rows: how many the next one is to have; by default as many as the plan says.
         """
         if not partitioning.can_be_split(plan.table):
-            return (replace(part, since=plan.since) for part in self.pieces(plan))
+            return (replace(part, incremental_from=plan.incremental_from) for part in self.slices(plan))
         asked = rows or (lambda: plan.rows_per_partition)
         found = chain.from_iterable(self._ranges(plan.table, asked, *gap) for gap in between)
-        return (replace(part, index=index, since=plan.since) for index, part in enumerate(found))
+        return (replace(part, index=index, incremental_from=plan.incremental_from) for index, part in enumerate(found))
 
     def ranges(self, plan: TablePlan, rows: Callable[[], int]) -> Iterator[Partition]:
         """The whole table as ranges of so many rows, to be compared."""
         return self._ranges(plan.table, rows)
 
-    def pieces(self, plan: TablePlan) -> Iterator[Partition]:
+    def slices(self, plan: TablePlan) -> Iterator[Partition]:
         """A table that cannot be cut into ranges, in pieces of which none is too large."""
-        return ranges.pieces(self.answers, self.endpoint.database, plan)
+        return ranges.slices(self.answers, self.endpoint.database, plan)
 
     def _ranges(
         self, table: Table, rows: Callable[[], int], lower: int | None = None, upper: int | None = None
@@ -336,20 +338,22 @@ class Source:
             time.sleep(self.choices.pause_milliseconds / 1000)
         key = plan.table.integer_key
         plan = replace(
-            plan, fields=mapping.told_by_bytes(plan.name, plan.fields, self._odd.get(plan.name, frozenset()))
+            plan, fields=mapping.fields_read_as_hex(plan.name, plan.fields, self._odd.get(plan.name, frozenset()))
         )
         table, odd = conversion.as_read(plan.name, self._read(plan, part), plan.fields, key)
         if odd:
             with self._lock:
                 self._odd[plan.name] = self._odd.get(plan.name, frozenset()) | odd
-            plan = replace(plan, fields=mapping.told_by_bytes(plan.name, plan.fields, odd))
+            plan = replace(plan, fields=mapping.fields_read_as_hex(plan.name, plan.fields, odd))
             table, _ = conversion.as_read(plan.name, self._read(plan, part), plan.fields, key)
         return plan, masking.applied(table, plan.fields, self._mask_key)
 
     def _read(self, plan: TablePlan, part: Partition) -> pa.Table:
         key = plan.table.primary_key[0] if plan.table.primary_key else None
-        scans = plan.scans and part.keys is None and part.since is None
-        statement = source_sql.extract(self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark, scans)
+        full_scan_per_partition = plan.full_scan_per_partition and part.keys is None and part.incremental_from is None
+        statement = source_sql.extract(
+            self.endpoint.database, plan.name, plan.fields, key, part, plan.watermark, full_scan_per_partition
+        )
         statement += self._mark
         try:
             tls = self.tls  # asked before a connection is taken: it takes one itself

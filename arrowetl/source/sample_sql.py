@@ -17,12 +17,12 @@ from arrowetl.sql import mysql_literal, mysql_name, mysql_table
 from arrowetl.types.mysql_types import varies_in_length
 
 # Before this no stamp was written by a computer: it stands for none, as 0001-01-01 does in OpenDental.
-_FIRST_STAMP = "'1971-01-01'"
+_FIRST_TIMESTAMP = "'1971-01-01'"
 _NUMBERS_PER_COLUMN = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Stamps:
+class ColumnSample:
     """What the sample says of a column that holds times."""
 
     column: str
@@ -37,7 +37,7 @@ class Stamps:
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class Sample:
     """What one look at a table found."""
 
     rows: int | None
@@ -48,7 +48,7 @@ class Probed:
     highest: int | None
     widest: int
     """Bytes of the longest row of the sample, in what may be long."""
-    stamps: tuple[Stamps, ...]
+    columns: tuple[ColumnSample, ...]
 
 
 def times(table: Table, left_out: frozenset[str] = frozenset()) -> list[Column]:
@@ -65,11 +65,11 @@ def probe(database: str, table: Table, left_out: frozenset[str] = frozenset()) -
         c, y = f"c{number}", f"y{number}"
         x = f"IF({y} IS NULL, NULL, k * 1e0)" if key else "NULL"
         numbers += [
-            f"SUM({c} IS NULL)", f"SUM({c} < {_FIRST_STAMP})", f"SUM({c} > NOW() + INTERVAL 1 DAY)",
+            f"SUM({c} IS NULL)", f"SUM({c} < {_FIRST_TIMESTAMP})", f"SUM({c} > NOW() + INTERVAL 1 DAY)",
             f"COUNT({y})", f"SUM({x})", f"SUM({y})", f"SUM({x} * {y})", f"SUM({x} * {x})", f"SUM({y} * {y})",
         ]  # fmt: skip
-    told = ", ".join(f"COALESCE({number}, '-')" for number in numbers)
-    return f"SELECT CONCAT_WS(' ', {told}) FROM ({_sample(database, table, left_out)}) sample"
+    text = ", ".join(f"COALESCE({number}, '-')" for number in numbers)
+    return f"SELECT CONCAT_WS(' ', {text}) FROM ({_sample(database, table, left_out)}) sample"
 
 
 def is_counted(table: Table) -> bool:
@@ -91,7 +91,7 @@ def _sample(database: str, table: Table, left_out: frozenset[str]) -> str:
     for number, column in enumerate(times(table, left_out)):
         name = mysql_name(column.name)
         # Seconds of some year nearby, so that their squares are still told apart.
-        seconds = f"IF({name} >= {_FIRST_STAMP}, TO_SECONDS({name}) - 6.3e10, NULL)"
+        seconds = f"IF({name} >= {_FIRST_TIMESTAMP}, TO_SECONDS({name}) - 6.3e10, NULL)"
         parts += [f"{name} AS c{number}", f"{seconds} AS y{number}"]
     selected = f"SELECT {', '.join(parts)} FROM {mysql_table(database, table.name)}"
     if key is None or table.rows <= rows:
@@ -100,32 +100,38 @@ def _sample(database: str, table: Table, left_out: frozenset[str]) -> str:
     return f"({selected} ORDER BY {order} LIMIT {rows}) UNION ALL ({selected} ORDER BY {order} DESC LIMIT {rows})"
 
 
-def probed(table: Table, left_out: frozenset[str], answer: str) -> Probed:
+def probed(table: Table, left_out: frozenset[str], answer: str) -> Sample:
     """What an answer to `probe` says."""
     numbers = [None if word == "-" else word for word in answer.split(" ")]
     rows, sampled, lowest, highest, widest = (None if word is None else int(word) for word in numbers[:5])
-    stamps = []
+    sampled_columns = []
     for number, column in enumerate(times(table, left_out)):
         start = 5 + number * _NUMBERS_PER_COLUMN
         some = [float(word or 0) for word in numbers[start : start + _NUMBERS_PER_COLUMN]]
-        stamps.append(_stamps(column.name, sampled or 0, some))
-    return Probed(
-        rows=rows, sampled=sampled or 0, lowest=lowest, highest=highest, widest=widest or 0, stamps=tuple(stamps)
+        sampled_columns.append(_timestamp_columns(column.name, sampled or 0, some))
+    return Sample(
+        rows=rows,
+        sampled=sampled or 0,
+        lowest=lowest,
+        highest=highest,
+        widest=widest or 0,
+        columns=tuple(sampled_columns),
     )
 
 
-def _stamps(column: str, sampled: int, numbers: Sequence[float]) -> Stamps:
+def _timestamp_columns(column: str, sampled: int, numbers: Sequence[float]) -> ColumnSample:
     missing, unset, future, n, x, y, xy, xx, yy = numbers
     rows = max(sampled, 1)
     spread = (n * xx - x * x) * (n * yy - y * y)
     correlation = max(-1.0, min(1.0, (n * xy - x * y) / spread**0.5)) if n > 1 and spread > 0 else None
-    return Stamps(
+    return ColumnSample(
         column=column, missing=missing / rows, unset=unset / rows, future=future / rows, correlation=correlation
     )
 
 
-def stamped(database: str, table: str, watermark: str | None, since: str | None, most: int) -> str:
+def rows_since(database: str, table: str, watermark: str | None, incremental_from: str | None, most: int) -> str:
     """How many rows have their watermark at a value or past it; so many at most are counted, by the index it has."""
     assert watermark is not None, "asked of tables that have one"
-    rows = f"SELECT 1 FROM {mysql_table(database, table)} WHERE {mysql_name(watermark)} >= {mysql_literal(since)}"
+    later = f"{mysql_name(watermark)} >= {mysql_literal(incremental_from)}"
+    rows = f"SELECT 1 FROM {mysql_table(database, table)} WHERE {later}"
     return f"SELECT COUNT(*) FROM ({rows} LIMIT {most}) AS some"

@@ -12,7 +12,7 @@ from arrowetl.model.plan import Column, Field, Partition, Table
 from arrowetl.sql import mysql_literal, mysql_name, mysql_table, within
 from arrowetl.types.checksum_text import stored_text
 from arrowetl.types.mapping import expression
-from arrowetl.types.mysql_types import is_kept_beside
+from arrowetl.types.mysql_types import may_be_large
 
 
 def catalog(database: str) -> Mapping[str, str]:
@@ -128,7 +128,7 @@ def key_after(database: str, table: str, key: str, lower: int | None, rows: int)
 
 def long_bytes(table: Table) -> str:
     """How many bytes a row has of what may be long."""
-    long = [f"COALESCE(LENGTH({mysql_name(c.name)}), 0)" for c in table.columns if is_kept_beside(c)]
+    long = [f"COALESCE(LENGTH({mysql_name(c.name)}), 0)" for c in table.columns if may_be_large(c)]
     return " + ".join(long) or str(table.row_bytes)
 
 
@@ -137,7 +137,7 @@ def bytes_of(database: str, table: Table, key: str | None, part: Partition) -> s
     return f"SELECT COALESCE(SUM({long_bytes(table)}), 0) FROM {mysql_table(database, table.name)}{_where(key, part)}"
 
 
-def piece(fields: Sequence[Field], number: int, count: int) -> str:
+def slice_condition(fields: Sequence[Field], number: int, count: int) -> str:
     """
     A condition that is true of every so many-th row, by what the fields hold: the same rows at source and replica,
     whatever order either has them in.
@@ -156,7 +156,7 @@ def widths_after(database: str, table: Table, key: str, lower: int | None, rows:
 
 
 def extract(database: str, table: str, fields: Sequence[Field], key: str | None, part: Partition,
-            watermark: str | None = None, scans: bool = False) -> str:  # fmt: skip
+            watermark: str | None = None, full_scan_per_partition: bool = False) -> str:  # fmt: skip
     """
     The rows of one partition, each column as its rule reads it.
 
@@ -167,29 +167,29 @@ def extract(database: str, table: str, fields: Sequence[Field], key: str | None,
     for field in fields:
         name = mysql_name(field.column.name)
         columns.append(f"{expression(field).replace('{c}', name)} AS {name}")
-    hint = " IGNORE INDEX (PRIMARY)" if scans else ""
+    hint = " IGNORE INDEX (PRIMARY)" if full_scan_per_partition else ""
     return f"SELECT {', '.join(columns)} FROM {mysql_table(database, table)}{hint}{_where(key, part, watermark)}"
 
 
-def changed_keys(database: str, table: str, key: str, watermark: str | None, since: str) -> str:
+def changed_keys(database: str, table: str, key: str, watermark: str | None, incremental_from: str) -> str:
     """The keys of rows whose watermark is at a value or past it."""
     assert watermark is not None, "asked of tables that have one"
     return (
         f"SELECT {mysql_name(key)} FROM {mysql_table(database, table)} "
-        f"WHERE {mysql_name(watermark)} >= {mysql_literal(since)}"
+        f"WHERE {mysql_name(watermark)} >= {mysql_literal(incremental_from)}"
     )
 
 
 def _where(key: str | None, part: Partition, watermark: str | None = None) -> str:
     conditions = within(mysql_name(key), part) if key is not None else []
-    if watermark is not None and part.since is not None:
-        conditions.append(f"{mysql_name(watermark)} >= {mysql_literal(part.since)}")
+    if watermark is not None and part.incremental_from is not None:
+        conditions.append(f"{mysql_name(watermark)} >= {mysql_literal(part.incremental_from)}")
     if part.condition:
         conditions.append(f"({part.condition})")
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def misfits(database: str, table: Table, conditions: Mapping[str, str], part: Partition) -> str:
+def count_unrepresentable(database: str, table: Table, conditions: Mapping[str, str], part: Partition) -> str:
     """How many values of each column, in a range, its condition (`{c}` is the quoted column) is true of."""
     key = table.primary_key[0] if table.primary_key else None
     counts = [f"COALESCE(SUM({cond.replace('{c}', mysql_name(name))}), 0)" for name, cond in conditions.items()]

@@ -56,18 +56,18 @@ def begin_switch(replica: Session, database: str, plan: TablePlan) -> int:
     return int(rows)
 
 
-def _require_mark(found: Sequence[tuple[Any, ...]], end: str, plan: TablePlan) -> None:
+def _require_mark(found: Sequence[tuple[Any, ...]], target: str, plan: TablePlan) -> None:
     if not found or found[0][0] != plan.run:
         other = f"run {found[0][1]} has begun since" if found else "who may switch there is not recorded any more"
         raise LockLostError(
-            f"{plan.name}: not switched at the {end}: the run's lock was lost, and {other}",
+            f"{plan.name}: not switched at the {target}: the run's lock was lost, and {other}",
             "run again; what the other run has done stands",
         )
 
 
-def miscounted(plan: TablePlan, end: str, rows: int, expected: int) -> VerificationError:
+def miscounted(plan: TablePlan, target: str, rows: int, expected: int) -> VerificationError:
     """That an end would not have the rows that were staged for it; nothing is switched."""
     return VerificationError(
-        f"{plan.name}: the {end} would have {rows:,} rows, and must have {expected:,}; nothing was changed there",
+        f"{plan.name}: the {target} would have {rows:,} rows, and must have {expected:,}; nothing was changed there",
         "run again; if it stays, run it with --force-full",
     )

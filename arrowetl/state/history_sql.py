@@ -47,13 +47,13 @@ def _history_values(run_id: str, outcome: Outcome) -> str:
     )  # fmt: skip
 
 
-def ended(namespace: str, summary: Summary, pace: str | None, way: str, planned: Mapping[str, Any]) -> str:
+def ended(namespace: str, summary: Summary, pace: str | None, route_label: str, planned: Mapping[str, Any]) -> str:
     """What a run did, in its row."""
     totals = summary.totals()
     values = {
         "ended_at": summary.ended_at, "exit_code": summary.exit_code, "tables": totals["tables"],
         "failed": totals["failed"], "rows_extracted": totals["rows_extracted"],
-        "bytes_extracted": totals["bytes_extracted"], "way": way, "pace": pace, "planned": json.dumps(planned),
+        "bytes_extracted": totals["bytes_extracted"], "way": route_label, "pace": pace, "planned": json.dumps(planned),
         # Each table's part of it is in its own row.
         "document": json.dumps({**summary.as_json(), "tables": []}),
     }  # fmt: skip
@@ -74,7 +74,7 @@ def flagged(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
     )
 
 
-def past_tables(namespace: str, way: str) -> str:
+def past_tables(namespace: str, route_label: str) -> str:
     """
     Table, journey, seconds and rows that were to be read, of the last few runs of each that went one way and succeeded;
     the latest first.
@@ -86,17 +86,18 @@ def past_tables(namespace: str, way: str) -> str:
         "SELECT t.table_name::text, t.journey::text, t.seconds, t.rows_planned, row_number() OVER ("
         "PARTITION BY t.table_name, t.journey ORDER BY t.started_at DESC) AS nth "
         f"FROM {postgres_name(namespace)}.etl_table_history t "
-        f"JOIN {postgres_name(namespace)}.etl_run_history r ON r.run_id = t.run_id AND r.way = {postgres_literal(way)} "
+        f"JOIN {postgres_name(namespace)}.etl_run_history r ON r.run_id = t.run_id "
+        f"AND r.way = {postgres_literal(route_label)} "
         f"WHERE t.run_id > {since} AND t.status = 'succeeded' AND t.journey IS NOT NULL) h "
         f"WHERE nth <= {limits.estimate_runs} ORDER BY table_name, journey, nth"
     )
 
 
-def past_runs(namespace: str, way: str) -> str:
+def past_runs(namespace: str, route_label: str) -> str:
     """Seconds of the last few runs that went one way, and of their tables by themselves; the latest first."""
     return (
         "SELECT extract(epoch FROM ended_at - started_at)::double precision, (planned->>'makespan')::double precision "
-        f"FROM {postgres_name(namespace)}.etl_run_history WHERE way = {postgres_literal(way)} "
+        f"FROM {postgres_name(namespace)}.etl_run_history WHERE way = {postgres_literal(route_label)} "
         "AND planned->>'makespan' IS NOT NULL AND exit_code = 0 "
         f"ORDER BY started_at DESC LIMIT {limits.estimate_runs}"
     )
@@ -183,7 +184,7 @@ def table_documents(namespace: str, run_id: str) -> str:
     place, run = postgres_name(namespace), postgres_literal(run_id)
     known = ", ".join(
         f"'{name}', to_jsonb(h)->'{column}'"
-        for name, column in {"table": "table_name", "coerced_": "coerced", **{name: name for name in _TOLD}}.items()
+        for name, column in {"table": "table_name", "coerced_": "coerced", **{name: name for name in _REPORTED}}.items()
     )
     return (
         "SELECT told FROM (SELECT table_name::text, "
@@ -201,17 +202,17 @@ def table_documents(namespace: str, run_id: str) -> str:
     )
 
 
-_TOLD = (
+_REPORTED = (
     "mode", "status", "reason", "seconds", "rows_extracted", "rows_inserted", "rows_updated", "rows_deleted",
     "bytes_extracted", "started_at", "settled", "verdict",
 )  # fmt: skip
 
 
-NIGHT = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
-"""What `nights` tells."""
+RUN_COLUMNS = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
+"""What `recent_runs` tells."""
 
 
-def nights(namespace: str, run_id: str) -> str:
+def recent_runs(namespace: str, run_id: str) -> str:
     """A run and those before it that went the same way; the latest first."""
     table = f"{postgres_name(namespace)}.etl_run_history"
     return (
@@ -219,7 +220,7 @@ def nights(namespace: str, run_id: str) -> str:
         f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted FROM {table} h "
         f"JOIN {table} this ON this.run_id = {postgres_literal(run_id)} AND h.started_at <= this.started_at "
         "AND coalesce(to_jsonb(h)->>'way' = to_jsonb(this)->>'way', true) WHERE h.ended_at IS NOT NULL "
-        f"ORDER BY h.started_at DESC LIMIT {limits.report_nights}"
+        f"ORDER BY h.started_at DESC LIMIT {limits.report_runs}"
     )
 
 

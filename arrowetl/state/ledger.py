@@ -23,8 +23,8 @@ from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import Endpoint
 from arrowetl.model.plan import LoadKind
-from arrowetl.model.result import Coercion, ConnectionCount, Outcome, Recorded, Summary
-from arrowetl.model.state import Record
+from arrowetl.model.result import Coercion, ConnectionCount, Outcome, StateStatement, Summary
+from arrowetl.model.state import TargetState
 from arrowetl.planning.estimate import NO_HISTORY, History, Past, PastRun
 from arrowetl.planning.pacing import Pace
 from arrowetl.state import ddl, history_sql, locks, state_sql
@@ -68,12 +68,12 @@ class Ledger:
         self,
         replica: Endpoint | None,
         warehouse: Endpoint,
-        ends: tuple[str, ...] = ("replica", "warehouse"),
+        targets: tuple[str, ...] = ("replica", "warehouse"),
         bounded: bool = False,
     ) -> None:
         most = limits.records_connections if bounded else None
-        self._writes_replica = "replica" in ends and replica is not None
-        self._writes_warehouse = "warehouse" in ends
+        self._writes_replica = "replica" in targets and replica is not None
+        self._writes_warehouse = "warehouse" in targets
         self._replica = drivers.Pool(replica, lambda: drivers.MySQL(replica), most) if replica else None
         self.warehouse = drivers.Pool(warehouse, lambda: drivers.Postgres(warehouse), most)
         self.namespace = warehouse.namespace
@@ -93,12 +93,12 @@ class Ledger:
     def open(self) -> None:
         """Make the tracking tables and their namespace, or bring a predecessor's up to date; their rows stay."""
         with self.warehouse.session() as session:
-            standing = _warehouse_columns(session)
+            existing = _warehouse_columns(session)
             remade, column = ddl.REMADE
-            if column not in standing.get(remade, {column}):
+            if column not in existing.get(remade, {column}):
                 session.execute(f"DROP TABLE {self._quoted}.{remade}")
-                del standing[remade]
-            if not standing.keys() >= OURS:
+                del existing[remade]
+            if not existing.keys() >= OURS:
                 # Whoever may not make one can still use the one that is there.
                 if not session.rows(
                     f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(self.namespace)}"
@@ -106,10 +106,10 @@ class Ledger:
                     session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
                 for statement in ddl.WAREHOUSE_TABLES:
                     session.execute(statement.format(namespace=self._quoted))
-                standing = _warehouse_columns(session)
+                existing = _warehouse_columns(session)
             for table, columns in ddl.ADDED_WAREHOUSE.items():
                 missing = [
-                    f"ADD COLUMN {name} {type_}" for name, type_ in columns.items() if name not in standing[table]
+                    f"ADD COLUMN {name} {type_}" for name, type_ in columns.items() if name not in existing[table]
                 ]
                 if missing:
                     session.execute(f"ALTER TABLE {self._quoted}.{table} {', '.join(missing)}")
@@ -142,7 +142,7 @@ class Ledger:
             f"VALUES ({state_sql.postgres_values(run_id, environment, started_at, tables)})"
         )
 
-    def recording(self, end: str, entry: Entry) -> Recorded:
+    def recording(self, end: str, entry: Entry) -> StateStatement:
         """What was changed at an end → the statement that records it there, for the same transaction."""
         if end == "replica":
             return partial(state_sql.recorded_copy, entry)
@@ -201,7 +201,7 @@ class Ledger:
             session.execute(history_sql.history(self.namespace, run_id, outcomes))
         self._recorded.update(names)
 
-    def end(self, summary: Summary, pace: Pace | None, way: str, makespan: float) -> None:
+    def finish(self, summary: Summary, pace: Pace | None, route_label: str, makespan: float) -> None:
         """
         Write down what a run did, and the pace it found on its way.
 
@@ -213,7 +213,7 @@ class Ledger:
             self._warehouse_execute(history_sql.history(self.namespace, summary.run_id, left))
         learned = json.dumps(asdict(pace)) if pace else None
         planned = {**summary.estimate, "makespan": makespan}
-        self._warehouse_execute(history_sql.ended(self.namespace, summary, learned, way, planned))
+        self._warehouse_execute(history_sql.ended(self.namespace, summary, learned, route_label, planned))
         if any(outcome.flags for outcome in summary.outcomes):
             self._warehouse_execute(history_sql.flagged(self.namespace, summary.run_id, summary.outcomes))
 
@@ -233,22 +233,22 @@ class Ledger:
             found = replica.rows(f"SELECT version FROM etl_copy_status WHERE table_name = {sql.mysql_literal(table)}")
         return found[0][0] if found else None
 
-    def past(self, way: str) -> History:
+    def past(self, route_label: str) -> History:
         """What tables took in the last runs that went a way, and what these took themselves."""
         with self.warehouse.session() as session:
             there = _warehouse_columns(session)
             if "journey" not in there.get("etl_table_history", ()):
                 return NO_HISTORY
             tables: dict[tuple[str, LoadKind], list[Past]] = defaultdict(list)
-            for table, kind, seconds, rows in session.rows(history_sql.past_tables(self.namespace, way)):
+            for table, kind, seconds, rows in session.rows(history_sql.past_tables(self.namespace, route_label)):
                 if kind in _KINDS:
                     tables[table, _KINDS[kind]].append(Past(seconds, rows))
-            runs = [PastRun(*row) for row in session.rows(history_sql.past_runs(self.namespace, way))]
+            runs = [PastRun(*row) for row in session.rows(history_sql.past_runs(self.namespace, route_label))]
         return History(tables, runs)
 
-    def records(self) -> tuple[dict[str, Record], dict[str, Record]]:
+    def records(self) -> tuple[dict[str, TargetState], dict[str, TargetState]]:
         """Table → what is recorded of it: at the replica, and at the warehouse."""
-        at_replica = dict[str, Record]()
+        at_replica = dict[str, TargetState]()
         if self._replica:
             with self._replica.session() as replica:
                 if "as_of" in _replica_columns(replica).get("etl_copy_status", ()):
@@ -261,7 +261,7 @@ class Ledger:
                 session.rows(f"SELECT {columns}, _loaded_at FROM {self._quoted}.etl_load_status")
             )
 
-    def remembered(self) -> dict[str, tuple[Coercion, ...]]:
+    def known_coercions(self) -> dict[str, tuple[Coercion, ...]]:
         """Table → what the last run of it that succeeded had to coerce; nothing of tables that none carried."""
         with self.warehouse.session() as session:
             if "coerced" not in _warehouse_columns(session).get("etl_load_status", ()):
@@ -271,7 +271,7 @@ class Ledger:
             )
         return {name: tuple(map(Coercion.from_json, json.loads(coerced))) for name, coerced in rows}
 
-    def pace(self, way: str) -> Pace | None:
+    def pace(self, route_label: str) -> Pace | None:
         """What the last run learned that went the same way, and carried enough to learn something."""
         with self.warehouse.session() as session:
             if "pace" not in _warehouse_columns(session).get("etl_run_history", ()):
@@ -279,15 +279,15 @@ class Ledger:
             rows = session.rows(
                 "SELECT (pace->>'partition_bytes')::bigint, (pace->>'at_a_time')::int "
                 f"FROM {self._quoted}.etl_run_history "
-                f"WHERE way = {sql.postgres_literal(way)} AND pace IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+                f"WHERE way = {sql.postgres_literal(route_label)} AND pace IS NOT NULL ORDER BY started_at DESC LIMIT 1"
             )
         return Pace(*rows[0]) if rows else None
 
-    def seconds_whole(self, way: str) -> dict[str, float]:
+    def full_load_seconds(self, route_label: str) -> dict[str, float]:
         """Table → the median of what the last runs that went a way took to read it whole."""
         took: dict[str, list[float]] = defaultdict(list)
-        for (table, kind), past in self.past(way).tables.items():
-            if kind.is_whole_load:
+        for (table, kind), past in self.past(route_label).tables.items():
+            if kind.is_full_load:
                 took[table] += [one.seconds for one in past]
         return {table: median(seconds) for table, seconds in took.items()}
 
@@ -330,9 +330,9 @@ _KINDS = {kind.value: kind for kind in LoadKind}
 _RECORD = "table_name, version, rows_total, _checked_at, last_primary_value, primary_column_name, as_of"
 
 
-def _records(rows: Iterable[tuple[Any, ...]]) -> dict[str, Record]:
+def _records(rows: Iterable[tuple[Any, ...]]) -> dict[str, TargetState]:
     return {
-        name: Record(
+        name: TargetState(
             version=state_sql.certain(version),
             rows=rows_total,
             checked_at=checked_at and checked_at.replace(tzinfo=UTC),

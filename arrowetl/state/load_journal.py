@@ -22,7 +22,7 @@ class Session(Protocol):
     def execute(self, statement: str) -> Any: ...
 
 
-def brought_again(
+def record_retried_partition(
     session: Session, namespace: str | None, table: str, part: Partition, rows: int, coercions: Sequence[Coercion],
     out: Iterable[str],
 ) -> None:  # fmt: skip

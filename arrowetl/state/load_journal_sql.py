@@ -33,7 +33,7 @@ def note(
     """
     keys = (None if key is None else str(key) for key in (part.lower, part.upper))
     coerced = json.dumps([coercion.as_json() for coercion in coercions])
-    values = _literals(namespace, (table, plan, *keys, part.token, rows, coerced, part.execution))
+    values = _literals(namespace, (table, plan, *keys, part.resume_token, rows, coerced, part.execution))
     place = _place(namespace)
     if part.attempt is None:
         return f"INSERT INTO {place} ({COLUMNS}) VALUES ({values})"
@@ -53,13 +53,13 @@ def note_again(namespace: str | None, part: Partition, rows: int, coercions: Ite
     rows_, said, execution = (_literal(namespace, value) for value in (rows, coerced, part.execution))
     return (
         f"UPDATE {_place(namespace)} SET rows_staged = {rows_}, coerced = {said}, execution = {execution} "
-        f"WHERE token = {_literal(namespace, part.token)}"
+        f"WHERE token = {_literal(namespace, part.resume_token)}"
     )
 
 
 def is_noted(namespace: str | None, part: Partition) -> str:
     """A row where a partition was brought before, which is this transaction's to change from then on."""
-    return f"SELECT token FROM {_place(namespace)} WHERE token = {_literal(namespace, part.token)} FOR UPDATE"
+    return f"SELECT token FROM {_place(namespace)} WHERE token = {_literal(namespace, part.resume_token)} FOR UPDATE"
 
 
 def is_open(namespace: str | None, part: Partition) -> str:
@@ -83,7 +83,7 @@ def begin(namespace: str | None, table: str, attempt: str) -> str:
     return f"INSERT INTO {_place(namespace)} ({COLUMNS}) VALUES ({values})"
 
 
-def seal(namespace: str | None, attempt: str) -> str:
+def close_attempt(namespace: str | None, attempt: str) -> str:
     """From now on it may not; waits for whoever is bringing one."""
     return f"DELETE FROM {_place(namespace)} WHERE token = {_literal(namespace, attempt)}"
 
@@ -93,7 +93,7 @@ def executions(namespace: str | None, table: str) -> str:
     return f"SELECT token, execution FROM {_place(namespace)} WHERE table_name = {_literal(namespace, table)}"
 
 
-def whole(namespace: str | None, table: str, plan: str) -> str:
+def complete_partitions(namespace: str | None, table: str, plan: str) -> str:
     """Lower and upper key, token, rows and coercions of the partitions that are whole in staging, by one plan."""
     return (
         f"SELECT lower_key, upper_key, token, rows_staged, coerced FROM {_place(namespace)} "
@@ -101,14 +101,14 @@ def whole(namespace: str | None, table: str, plan: str) -> str:
     )
 
 
-def whole_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
-    """Token → partition and its coercions, of what `whole` asks."""
+def partitions_from_rows(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
+    """Token → partition and its coercions, of what `complete_partitions` asks."""
     return {
-        token: (
-            Partition(0, lower and int(lower), upper and int(upper), rows=int(count), token=token),
+        resume_token: (
+            Partition(0, lower and int(lower), upper and int(upper), rows=int(count), resume_token=resume_token),
             tuple(map(Coercion.from_json, json.loads(coerced or "[]"))),
         )
-        for lower, upper, token, count, coerced in rows
+        for lower, upper, resume_token, count, coerced in rows
     }
 
 

@@ -77,7 +77,7 @@ class Locks:
                 self._held.append((replica, sql.mysql_holds(name)))
             yield
 
-    def require_lock(self, believed_seconds: float = 0.0) -> None:
+    def require_lock(self, trusted_seconds: float = 0.0) -> None:
         """
         The run still has its locks, as the sessions say that hold them.
 
@@ -88,7 +88,7 @@ class Locks:
             LockLostError: it has not; then, and ever after.
         """
         with self._holding:
-            if not self.lost and time.monotonic() - self._asked >= believed_seconds:
+            if not self.lost and time.monotonic() - self._asked >= trusted_seconds:
                 found = (_not_held(session, question) for session, question in tuple(self._held))
                 self.lost = next((lost for lost in found if lost), None)
                 self._asked = time.monotonic()

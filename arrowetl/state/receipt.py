@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from arrowetl.model.result import Outcome, Summary
-from arrowetl.model.state import NO_RECORD, Known, Record
-from arrowetl.model.verdict import Sum, Verdict, Verified, equal_sums
+from arrowetl.model.state import NO_STATE, LastVerification, TargetState
+from arrowetl.model.verdict import Sum, Verdict, VerifyResult, equal_sums
 
 FORM = 1
 """Of what a receipt looks like; another number where it looks otherwise."""
@@ -24,8 +24,8 @@ FORM = 1
 
 def of_run(
     summary: Summary,
-    records: Mapping[str, Record],
-    known: Mapping[str, Known],
+    records: Mapping[str, TargetState],
+    known: Mapping[str, LastVerification],
     versions: Mapping[str, str],
     previous: str | None,
 ) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def of_run(
         versions: of the program, its drivers and the servers.
         previous: digest of the receipt before.
     """
-    tables = [_carried(one, records.get(one.table, NO_RECORD), known.get(one.table)) for one in summary.outcomes]
+    tables = [_table_entry(one, records.get(one.table, NO_STATE), known.get(one.table)) for one in summary.outcomes]
     return {
         "form": FORM,
         "kind": "run",
@@ -51,7 +51,7 @@ def of_run(
     }
 
 
-def _carried(outcome: Outcome, record: Record, known: Known | None) -> dict[str, Any]:
+def _table_entry(outcome: Outcome, record: TargetState, known: LastVerification | None) -> dict[str, Any]:
     # What was verified holds as long as no run has changed the table since.
     holds = known if known and record.version and known.version == record.version else None
     return {
@@ -71,10 +71,10 @@ def _carried(outcome: Outcome, record: Record, known: Known | None) -> dict[str,
 
 
 def of_verification(
-    found: Verified,
+    found: VerifyResult,
     environment: str,
     times: tuple[datetime, datetime],
-    records: Mapping[str, Record],
+    records: Mapping[str, TargetState],
     versions: Mapping[str, str],
     previous: str | None,
 ) -> dict[str, Any]:
@@ -93,12 +93,12 @@ def of_verification(
         "ended_at": times[1].isoformat(),
         "signed_off": all(verdict.verdict == "equal" for verdict in found.tables),
         "versions": dict(versions),
-        "tables": [_verified(verdict, records.get(verdict.table, NO_RECORD)) for verdict in found.tables],
+        "tables": [_verified(verdict, records.get(verdict.table, NO_STATE)) for verdict in found.tables],
         "previous": previous,
     }
 
 
-def _verified(verdict: Verdict, record: Record) -> dict[str, Any]:
+def _verified(verdict: Verdict, record: TargetState) -> dict[str, Any]:
     return {
         "table": verdict.table,
         "verdict": verdict.verdict,
@@ -117,11 +117,11 @@ def _verified(verdict: Verdict, record: Record) -> dict[str, Any]:
 
 def checksums(sums: Mapping[str, Sum]) -> dict[str, Any] | None:
     """End → its checksums; None where values were compared, and none was added up."""
-    told = {end: one.as_json() for end, one in sums.items()}
-    return told if any(one.images is not None or one.texts is not None for one in sums.values()) else None
+    document = {target: one.as_json() for target, one in sums.items()}
+    return document if any(one.images is not None or one.texts is not None for one in sums.values()) else None
 
 
-def _sums(known: Known) -> dict[str, Sum]:
+def _sums(known: LastVerification) -> dict[str, Sum]:
     images, texts = (sum(getattr(one, what) for one in known.ranges) for what in ("images", "texts"))
     return equal_sums(known.rows, images, texts)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arrowetl.model.plan import Partition
-from arrowetl.model.state import Known, KnownRange
+from arrowetl.model.state import LastVerification, VerifiedRange
 from arrowetl.sql import postgres_literal, postgres_name
 from arrowetl.state.state_sql import postgres_values, reading_of, reading_said
 
@@ -63,7 +63,7 @@ def still_differing(namespace: str) -> str:
     )
 
 
-def mended(namespace: str, tables: Iterable[str]) -> str:
+def repaired_rows(namespace: str, tables: Iterable[str]) -> str:
     """That a run has read all of these tables at every end since they were found to differ."""
     names = ", ".join(map(postgres_literal, tables))
     place = f"{postgres_name(namespace)}.etl_verified"
@@ -90,7 +90,7 @@ def verified(namespace: str) -> str:
     return f"SELECT {_VERIFIED} FROM {postgres_name(namespace)}.etl_verified WHERE differed_at IS NULL"
 
 
-def remember(namespace: str, found: Mapping[str, Known]) -> str:
+def remember(namespace: str, found: Mapping[str, LastVerification]) -> str:
     """What a verification found of some tables, in the place of what was remembered."""
     rows = ", ".join(f"({_values(table, known)})" for table, known in found.items())
     taken = ", ".join(f"{name} = excluded.{name}" for name in _VERIFIED.split(", ")[1:])
@@ -100,7 +100,7 @@ def remember(namespace: str, found: Mapping[str, Known]) -> str:
     )
 
 
-def _values(table: str, known: Known) -> str:
+def _values(table: str, known: LastVerification) -> str:
     ranges = [[r.part.lower, r.part.upper, r.rows, f"{r.images:x}", f"{r.texts:x}"] for r in known.ranges]
     return postgres_values(
         table, known.run_id, known.verified_at, known.version, known.structure,
@@ -108,19 +108,19 @@ def _values(table: str, known: Known) -> str:
     )  # fmt: skip
 
 
-def known_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, Known]:
+def known_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, LastVerification]:
     """Table → what is remembered of it; nothing of what cannot be read, which another version may have written."""
     found = {}
     for table, run_id, verified_at, version, structure, reading, watermark, ranges in rows:
         try:
             each = tuple(
-                KnownRange(Partition(n, lower, upper, rows=count), count, int(images, 16), int(texts, 16))
+                VerifiedRange(Partition(n, lower, upper, rows=count), count, int(images, 16), int(texts, 16))
                 for n, (lower, upper, count, images, texts) in enumerate(json.loads(ranges))
             )
             seen = reading_of(json.loads(reading))
         except (ValueError, KeyError, TypeError):
             continue
-        found[table] = Known(
+        found[table] = LastVerification(
             run_id=run_id,
             verified_at=verified_at.astimezone(UTC),
             version=version,

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from arrowetl import __version__, drivers, limits
-from arrowetl.model.state import Known
+from arrowetl.model.state import LastVerification
 from arrowetl.sql import postgres_literal, postgres_name, postgres_table
 from arrowetl.state import ddl, receipt_sql
 from arrowetl.state.receipt import digest
@@ -40,7 +40,7 @@ class Archive:
         self._pool = pool
         self.namespace = pool.endpoint.namespace
 
-    def remembered(self) -> dict[str, Known]:
+    def last_verifications(self) -> dict[str, LastVerification]:
         """Table → what its last verification found; nothing where none was kept."""
         with self._pool.session() as session:
             if not self._is_there(session):
@@ -74,9 +74,9 @@ class Archive:
         self,
         run_id: str,
         receipt: Callable[[str | None], Mapping[str, Any]],
-        known: Mapping[str, Known] | None = None,
+        known: Mapping[str, LastVerification] | None = None,
         differing: Mapping[str, str | None] | None = None,
-        mended: Collection[str] = (),
+        repaired_rows: Collection[str] = (),
     ) -> str:
         """
         Write a receipt down, and what was verified.
@@ -101,8 +101,8 @@ class Archive:
             before = session.rows(receipt_sql.last_digest(self.namespace))
             said = receipt(before[0][0] if before else None)
             session.execute(receipt_sql.kept(self.namespace, run_id, said, digest(said), datetime.now(UTC)))
-            if mended:
-                session.execute(receipt_sql.mended(self.namespace, mended))
+            if repaired_rows:
+                session.execute(receipt_sql.repaired_rows(self.namespace, repaired_rows))
             if known:
                 session.execute(receipt_sql.remember(self.namespace, known))
             if differing:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from arrowetl.model.result import Changes, Coercion
-from arrowetl.model.state import AsOf, Reading
+from arrowetl.model.result import Coercion, RowCounts
+from arrowetl.model.state import SourceStats, SyncPoint
 from arrowetl.sql import mysql_literal, postgres_literal, postgres_name
 
 
@@ -28,7 +28,7 @@ class Entry:
     run_id: str
     rows: int
     version: str | None
-    as_of: AsOf | None
+    as_of: SyncPoint | None
     watermark: str | None = None
     watermark_column: str | None = None
     forgets_watermark: bool = False
@@ -38,7 +38,7 @@ class Entry:
     """As of when its rows are the source's; None is now."""
 
 
-def recorded_copy(entry: Entry, changes: Changes) -> str:
+def recorded_copy(entry: Entry, changes: RowCounts) -> str:
     """The replica's row of a table, in its database."""
     values: dict[str, Any] = {
         "copy_status": "success",
@@ -66,7 +66,7 @@ def _watermark(entry: Entry) -> dict[str, Any]:
     return {"last_primary_value": entry.watermark, "primary_column_name": entry.watermark_column}
 
 
-def recorded_load(namespace: str, entry: Entry, changes: Changes) -> str:
+def recorded_load(namespace: str, entry: Entry, changes: RowCounts) -> str:
     """The warehouse's row of a table: `_loaded_at` moves when data changed, `_checked_at` whenever it is current."""
     now = "(now() AT TIME ZONE 'UTC')"
     values: dict[str, Any] = {
@@ -195,7 +195,7 @@ def watermark_question(namespace: str, table: str) -> str:
     return f"SELECT last_primary_value::text FROM {place} WHERE table_name = {postgres_literal(table)}"
 
 
-def as_of_text(as_of: AsOf | None) -> str | None:
+def as_of_text(as_of: SyncPoint | None) -> str | None:
     """As JSON."""
     if as_of is None:
         return None
@@ -205,7 +205,7 @@ def as_of_text(as_of: AsOf | None) -> str | None:
             "structure": as_of.structure,
             "compared_at": as_of.compared_at.isoformat(),
             "reading": as_of.reading and reading_said(as_of.reading),
-            "without_key": as_of.without_key,
+            "without_key": as_of.warehouse_key_dropped,
             "masks": as_of.masks,
             "keys": as_of.keys,
             "at_replica": as_of.at_replica,
@@ -213,7 +213,7 @@ def as_of_text(as_of: AsOf | None) -> str | None:
     )
 
 
-def as_of_from(text: str | None) -> AsOf | None:
+def as_of_from(text: str | None) -> SyncPoint | None:
     """
     What `as_of_text` wrote; None of anything else.
     """
@@ -221,12 +221,12 @@ def as_of_from(text: str | None) -> AsOf | None:
         said = json.loads(text or "null")
         if said is None:
             return None
-        return AsOf(
+        return SyncPoint(
             source=said["source"],
             structure=said["structure"],
             compared_at=datetime.fromisoformat(said["compared_at"]),
             reading=said["reading"] and reading_of(said["reading"]),
-            without_key=said["without_key"],
+            warehouse_key_dropped=said["without_key"],
             masks=said.get("masks", ""),
             keys=said.get("keys", ""),
             at_replica=said.get("at_replica", ""),
@@ -235,30 +235,30 @@ def as_of_from(text: str | None) -> AsOf | None:
         return None
 
 
-def reading_said(reading: Reading) -> dict[str, Any]:
+def reading_said(reading: SourceStats) -> dict[str, Any]:
     return {
         "rows": reading.rows,
         "update_time": reading.update_time and reading.update_time.isoformat(),
         "now": reading.now.isoformat(),
         "checksum": reading.checksum,
         "create_time": reading.create_time and reading.create_time.isoformat(),
-        "stamped": reading.stamped,
+        "stamped": reading.update_time_reliable,
     }
 
 
-def reading_of(said: Mapping[str, Any]) -> Reading:
+def reading_of(said: Mapping[str, Any]) -> SourceStats:
     """
     What `reading_said` made.
 
     Raises:
         KeyError, ValueError, TypeError: it is something else.
     """
-    return Reading(
+    return SourceStats(
         rows=said["rows"],
         update_time=said["update_time"] and datetime.fromisoformat(said["update_time"]),
         now=datetime.fromisoformat(said["now"]),
         checksum=said["checksum"],
         # An earlier version said neither.
         create_time=datetime.fromisoformat(said["create_time"]) if said.get("create_time") else None,
-        stamped=said.get("stamped", True),
+        update_time_reliable=said.get("stamped", True),
     )

@@ -47,7 +47,7 @@ def as_read(name: str, table: pa.Table, fields: Sequence[Field], key: str | None
             unsaid = pc.equal(pc.binary_length(column), 0)
             if pc.any(unsaid).as_py():
                 raise DataExtractionError(
-                    _told_where(name, field, table, fields, key, unsaid, "too large for the source to say"),
+                    _located(name, field, table, fields, key, unsaid, "too large for the source to say"),
                     "raise max_allowed_packet at the source",
                 )
         if is_read_as_text(field) and pa.types.is_large_binary(column.type):
@@ -58,7 +58,7 @@ def as_read(name: str, table: pa.Table, fields: Sequence[Field], key: str | None
     return table, frozenset(odd)
 
 
-def _told_where(
+def _located(
     name: str, field: Field, table: pa.Table, fields: Sequence[Field], key: str | None, mask: pa.Array, what: str
 ) -> str:
     """Table, column, how many values are what, and the first keys of them."""
@@ -98,7 +98,7 @@ def to_warehouse(
         except MisfitError as misfit:
             what = f"{misfit}, which {field.type_postgres} cannot hold"
             raise DataExtractionError(
-                _told_where(name, field, table, fields, key, misfit.mask, what), remedy_of(name, field)
+                _located(name, field, table, fields, key, misfit.mask, what), remedy_of(name, field)
             ) from None
         except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, ValueError):
             # Their words hold the value.
@@ -121,7 +121,7 @@ def to_warehouse(
     return pa.Table.from_arrays(arrays, schema=to_arrow(fields)), tuple(coercions)
 
 
-def merged(coercions: Iterable[Coercion], remembered: Iterable[Coercion] | None = None) -> tuple[Coercion, ...]:
+def merged(coercions: Iterable[Coercion], known_coercions: Iterable[Coercion] | None = None) -> tuple[Coercion, ...]:
     """
     The same coercions of several partitions as one each.
 
@@ -134,10 +134,10 @@ def merged(coercions: Iterable[Coercion], remembered: Iterable[Coercion] | None 
         before = sums.get(kind, Coercion(*kind, 0))
         keys = (before.example_keys + one.example_keys)[:EXAMPLES]
         sums[kind] = Coercion(*kind, before.count + one.count, keys)
-    if remembered is None:
+    if known_coercions is None:
         return tuple(sums.values())
-    old = {(one.column, one.found) for one in remembered}
-    return tuple(replace(one, news=(one.column, one.found) not in old) for one in sums.values())
+    old = {(one.column, one.found) for one in known_coercions}
+    return tuple(replace(one, is_new=(one.column, one.found) not in old) for one in sums.values())
 
 
 def srids(coercions: Iterable[Coercion]) -> tuple[dict[str, str], tuple[Coercion, ...]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from arrowetl import lazy
 from arrowetl.model.plan import Field
-from arrowetl.types.mapping import is_a_document
+from arrowetl.types.mapping import is_json
 from arrowetl.types.postgres_types import TYPES, bare
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _as_read_back(column: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
     _, type_ = read_back(field)
     if pa.types.is_decimal(column.type):
         return pa.chunked_array([_unscaled(chunk) for chunk in column.chunks], type_)
-    if is_a_document(field):
+    if is_json(field):
         # jsonb's wire form begins with a byte of its version.
         texts = pc.binary_replace_slice(column, 0, 1, b"") if field.type_postgres == "jsonb" else column
         return _meant(texts.cast(pa.string()))
@@ -69,7 +69,7 @@ def _unscaled(decimals: pa.Array) -> pa.Array:
 def comparable(table: pa.Table, fields: Sequence[Field]) -> pa.Table:
     """The rows that the warehouse gave back, where equal ones are written alike."""
     for index, field in enumerate(fields):
-        if is_a_document(field):
+        if is_json(field):
             meant = _meant(table.column(index).cast(pa.string()))
             table = table.set_column(index, table.schema.field(index).name, meant)
     return table

@@ -39,7 +39,7 @@ def expression(field: Field) -> str:
     return text.replace("{charset}", field.column.charset or "binary")
 
 
-def is_a_document(field: Field) -> bool:
+def is_json(field: Field) -> bool:
     """Whether the warehouse keeps what its values mean, and not as they are written."""
     return field.type_postgres in ("json", "jsonb")
 
@@ -56,22 +56,22 @@ def is_a_date(field: Field) -> bool:
 
 def goes_by_bytes(field: Field) -> bool:
     """Whether the replica gets its text as the bytes that it is in its character set."""
-    return rule_of(field).to_infile is to_infile.bytes_told
+    return rule_of(field).to_infile is to_infile.from_hex
 
 
-def is_a_place(field: Field) -> bool:
+def is_geometry(field: Field) -> bool:
     """Whether its values have a spatial reference system, of which the warehouse's bytes tell nothing."""
     return rule_of(field).to_postgres is to_postgres.wkb
 
 
-def told_by_bytes(table: str, fields: Iterable[Field], columns: Collection[str]) -> tuple[Field, ...]:
+def fields_read_as_hex(table: str, fields: Iterable[Field], columns: Collection[str]) -> tuple[Field, ...]:
     """
     The fields, of which those of some columns are by their rules' fallbacks.
 
     Raises:
         DataExtractionError: the type asked for has none.
     """
-    told = []
+    found = []
     for field in fields:
         if field.column.name in columns and is_read_as_text(field):
             fallback = rule_of(field).fallback
@@ -82,8 +82,8 @@ def told_by_bytes(table: str, fields: Iterable[Field], columns: Collection[str])
                     remedy_of(table, field),
                 )
             field = replace(field, rule=fallback)
-        told.append(field)
-    return tuple(told)
+        found.append(field)
+    return tuple(found)
 
 
 def translate(table: str, columns: Iterable[Column], overrides: Mapping[str, str]) -> tuple[Field, ...]:

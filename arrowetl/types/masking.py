@@ -49,21 +49,21 @@ def refused(column: Column, mask: str, key: Sequence[str]) -> str | None:
     """
     if column.name in key:
         return "it is of the primary key, by which rows are told apart"
-    kind, room = _masked_as(column), characters(column)
+    kind, length_max = _masked_as(column), characters(column)
     if mask == "hash":
         if kind == "number":
             return None
         if kind != "text":
             return "only texts and bigint can be hashed"
-        if room is not None and room < _HASH_CHARACTERS_MIN:
-            return f"a hash has {_HASH_CHARACTERS_MIN} characters at least, and there is room for {room}"
+        if length_max is not None and length_max < _HASH_CHARACTERS_MIN:
+            return f"a hash has {_HASH_CHARACTERS_MIN} characters at least, and there is room for {length_max}"
     if mask == "partial":
         if kind == "date":
             return None
         if kind != "text":
             return "only texts and dates can be masked in part"
-        if room is not None and room <= len(_STARS):
-            return f"{room} characters are too few to show one of them"
+        if length_max is not None and length_max <= len(_STARS):
+            return f"{length_max} characters are too few to show one of them"
     return None
 
 
@@ -104,7 +104,7 @@ def applied(table: pa.Table, fields: Sequence[Field], key: bytes | None) -> pa.T
     for index, field in enumerate(fields):
         if field.mask in ("hash", "partial"):
             try:
-                column = _as_carried(table.column(index), field, key)
+                column = _as_loaded(table.column(index), field, key)
             except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError):
                 # Their words hold the value.
                 raise DataExtractionError(
@@ -115,7 +115,7 @@ def applied(table: pa.Table, fields: Sequence[Field], key: bytes | None) -> pa.T
     return table
 
 
-def _as_carried(column: pa.ChunkedArray, field: Field, key: bytes | None) -> pa.ChunkedArray:
+def _as_loaded(column: pa.ChunkedArray, field: Field, key: bytes | None) -> pa.ChunkedArray:
     if field.rule == MASKED_TEXT.name and pc.any(pc.equal(column, pa.scalar(UNSAID, column.type))).as_py():
         raise DataExtractionError(
             f"{field.column.name}: a text too large for the source to say", "raise max_allowed_packet there"
@@ -137,9 +137,9 @@ def _masked(column: pa.ChunkedArray, field: Field, key: bytes) -> pa.ChunkedArra
         raise EnvironmentError(f"{field.column.name} is to be hashed, and {MASK_KEY_VARIABLE} is not set", "set it")
     if field.rule != MASKED_TEXT.name:
         return _each(column, lambda number: _number(number, key))
-    room = characters(field.column) or _HASH_CHARACTERS
+    length_max = characters(field.column) or _HASH_CHARACTERS
     return _each(
-        column, lambda text: _digest(text, key).hex()[: min(room, _HASH_CHARACTERS)].encode() if text else text
+        column, lambda text: _digest(text, key).hex()[: min(length_max, _HASH_CHARACTERS)].encode() if text else text
     )
 
 

@@ -78,7 +78,7 @@ def varies_in_length(column: Column) -> bool:
     return TYPES.get(column.data_type, _UNKNOWN).is_sized or bytes_max(column) > 0
 
 
-def is_kept_beside(column: Column) -> bool:
+def may_be_large(column: Column) -> bool:
     """Whether its values may be much larger than the rest of their row; compressed ones, than they seem."""
     return bytes_max(column) > 0 or is_compressed(column)
 

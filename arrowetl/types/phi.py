@@ -108,7 +108,7 @@ def suggested(tables: Iterable[Table], settings: Mapping[str, TableSettings]) ->
     return found
 
 
-_TELLING = re.compile(
+_IDENTIFYING = re.compile(
     "note|name|phone|email|address|birth|ssn|password|descript|comment|message|text|value|city|zip|signature", re.I
 )
 
@@ -123,7 +123,7 @@ def doubtful(tables: Iterable[Table], settings: Mapping[str, TableSettings]) -> 
         known = {name for names in PERSONAL.get(table.name, {}).values() for name in names}
         names = [
             column.name for column in table.columns
-            if column.data_type in LETTERS and column.name not in known | decided and _TELLING.search(column.name)
+            if column.data_type in LETTERS and column.name not in known | decided and _IDENTIFYING.search(column.name)
         ]  # fmt: skip
         if names:
             found[table.name] = names

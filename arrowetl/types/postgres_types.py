@@ -111,14 +111,14 @@ def spelled(type_: str) -> str:
     return "char(1)" if name == "char" else name
 
 
-def widens(standing: str, wanted: str) -> bool:
+def widens(existing: str, wanted: str) -> bool:
     """
     Whether a column can become another type, each value kept.
 
     >>> widens("integer", "bigint"), widens("varchar(20)", "varchar(100)"), widens("numeric(10,2)", "numeric(12,1)")
     (True, True, False)
     """
-    (before, old), (after, new) = ((bare(type_), digits_of(type_)) for type_ in (standing, wanted))
+    (before, old), (after, new) = ((bare(type_), digits_of(type_)) for type_ in (existing, wanted))
     known = TYPES.get(before)
     if before == after == "numeric" and len(old) == len(new) == 2:
         return new[1] >= old[1] and new[0] - new[1] >= old[0] - old[1]

@@ -168,21 +168,21 @@ def _text(mysql: str) -> Texts:
 
 _TEXT = _text(f"IF({_SUSPECT}, REPLACE({_VALID}, CHAR(0), ''), CONVERT({{c}} USING utf8mb4))")
 # In other character sets, halves of pairs are other bytes.
-_TOLD_TEXT = _text(f"REPLACE({_VALID}, CHAR(0), '')")
+_HEX_TEXT = _text(f"REPLACE({_VALID}, CHAR(0), '')")
 _NO_TEXT = Texts(None)
 # A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
-_WHOLE = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
+_NEVER_NULL = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
 # The column's own bytes, whether the text tells all of them, and the text.
-_TOLD = _WHOLE.replace(
+_HEX = _NEVER_NULL.replace(
     "{x}",
     "CONCAT(HEX(CAST({c} AS BINARY)), "
     f"IF(CAST(CONVERT({_VALID} USING {{charset}}) AS BINARY) = CAST({{c}} AS BINARY), '=', '!'), {_VALID})",
 )
-_WRITTEN = _WHOLE.replace("{x}", "CAST({c} AS CHAR)")
-_STORED = _WHOLE.replace("{x}", "CAST({c} AS BINARY)")
+_WRITTEN = _NEVER_NULL.replace("{x}", "CAST({c} AS CHAR)")
+_STORED = _NEVER_NULL.replace("{x}", "CAST({c} AS BINARY)")
 # A byte that is in no text.
 _LONG_BYTES = _STORED.replace("''", "X'FF'")
-TOLD_BY_BYTES = "text told by its bytes"
+READ_AS_HEX = "text told by its bytes"
 # Of bytes their digest is text enough: no server's max_allowed_packet is outgrown.
 _BYTES = Texts(
     ("SHA2({c}, 256)", "encode(sha256({c}), 'hex')"),
@@ -191,7 +191,7 @@ _BYTES = Texts(
 _GEOMETRY = Texts(("SHA2(SUBSTR(CAST({c} AS BINARY), 5), 256)", "encode(sha256({c}), 'hex')"), _BYTES.shown)
 _BIT = Texts(("{c} + 0", "{c}::text"), ("{c} + 0", "{c}::text"))
 _BOOLEAN = Texts(("{c} + 0", "{c}::integer::text"))
-_WHOLE_NUMBER = Texts(("{c} + 0", "{c}::text"))
+_INTEGER = Texts(("{c} + 0", "{c}::text"))
 # The eight IEEE bytes: the text of a double differs between MySQL and MariaDB.
 _FLOAT = Texts((mysql_types.BITS, "upper(encode(float8send({c}::float8), 'hex'))"), _BIT.shown)
 _ADDRESS = Texts(("{c}", "host({c})"))
@@ -226,29 +226,29 @@ _RULES_BY_DEFAULT = (
     Rule("int unsigned", ("int",), "bigint", _integer, unsigned=True),
     Rule("bigint", ("bigint",), "bigint", _integer, unsigned=False),
     Rule("bigint unsigned", ("bigint",), "numeric(20,0)", _integer, unsigned=True),
-    Rule("year", ("year",), "smallint", pa.int16(), to_infile=infile.whole, texts=_WHOLE_NUMBER),
+    Rule("year", ("year",), "smallint", pa.int16(), to_infile=infile.integer, texts=_INTEGER),
     Rule("float", ("float",), "real", pa.float32(), to_infile=infile.floating, texts=_FLOAT, note="bit for bit"),
     Rule("double", ("double",), "double precision", pa.float64(), texts=_FLOAT, note="bit for bit"),
     Rule("decimal", ("decimal",), "numeric({p},{s})", _decimal, to_infile=infile.decimal, when=_decimal_is_native,
          note="exact"),
     Rule("wide decimal", ("decimal",), "numeric({p},{s})", _decimal, select="CAST({c} AS CHAR)", note="exact"),
-    Rule("date", ("date",), "date", pa.date32(), select="{c} + 0", to_postgres=pg.date, to_infile=infile.stamp,
+    Rule("date", ("date",), "date", pa.date32(), select="{c} + 0", to_postgres=pg.date, to_infile=infile.timestamp,
          texts=_DATE, note=_ZERO_DATE),
     Rule("datetime", ("datetime",), "timestamp", pa.timestamp("us"), select="{c} + 0", to_postgres=pg.date_and_time,
-         to_infile=infile.stamp, texts=_DATE, note=_ZERO_DATE),
+         to_infile=infile.timestamp, texts=_DATE, note=_ZERO_DATE),
     Rule("timestamp", ("timestamp",), "timestamptz", pa.timestamp("us", "UTC"), select="{c} + 0",
-         to_postgres=pg.date_and_time, to_infile=infile.stamp, texts=_IN_UTC,
+         to_postgres=pg.date_and_time, to_infile=infile.timestamp, texts=_IN_UTC,
          note="read and written in UTC; " + _ZERO_DATE),
     Rule("time", ("time",), "interval", pa.duration("us"), select=_TIME, to_infile=infile.time_of_day,
          note="-838:59:59.999999 to 838:59:59.999999, exact"),
-    Rule("char, varchar, text", LETTERS, "text", pa.string(), select=_as_text, fallback=TOLD_BY_BYTES,
+    Rule("char, varchar, text", LETTERS, "text", pa.string(), select=_as_text, fallback=READ_AS_HEX,
          to_postgres=pg.text, texts=_TEXT, when=_is_unicode, note=f"{_NUL}; '' stays ''"),
-    Rule(TOLD_BY_BYTES, LETTERS, "text", pa.string(), select=_TOLD, empty_means_truncated=True,
-         to_postgres=pg.text_told, to_infile=infile.bytes_told, load="UNHEX({v})", texts=_TOLD_TEXT,
+    Rule(READ_AS_HEX, LETTERS, "text", pa.string(), select=_HEX, empty_means_truncated=True,
+         to_postgres=pg.text_from_hex, to_infile=infile.from_hex, load="UNHEX({v})", texts=_HEX_TEXT,
          note=f"of other character sets than utf8 and latin1; what is no character becomes ?, counted; {_NUL}"),
     Rule("enum, set", ("enum", "set"), "text", pa.string(), to_postgres=pg.text, texts=_TEXT, when=_is_unicode),
-    Rule("enum, set of other character sets", ("enum", "set"), "text", pa.string(), select=_TOLD,
-         empty_means_truncated=True, to_postgres=pg.label, to_infile=infile.label, texts=_TOLD_TEXT,
+    Rule("enum, set of other character sets", ("enum", "set"), "text", pa.string(), select=_HEX,
+         empty_means_truncated=True, to_postgres=pg.label, to_infile=infile.label, texts=_HEX_TEXT,
          note="a label that is no text is refused"),
     Rule("json", ("json",), "jsonb", pa.binary(), select=_WRITTEN, empty_means_truncated=True, to_postgres=pg.jsonb,
          texts=_NO_TEXT, note="MySQL's, MariaDB's is longtext; \\u0000 removed, counted"),
@@ -274,26 +274,26 @@ _RULES_BY_DEFAULT = (
 _RULES_ON_REQUEST = (
     Rule("boolean on request", INTEGERS, "boolean", pa.bool_(), to_postgres=pg.boolean, texts=_BOOLEAN,
          refuses=lambda *_: "{c} NOT IN (0, 1)", note="of 0 and 1"),
-    *(Rule(f"{type_} on request", (*INTEGERS, "year"), type_, getattr(pa, f"int{bits}")(), to_infile=infile.whole,
-           texts=_WHOLE_NUMBER, refuses=_beyond(type_)) for type_, bits in _BITS_OF_POSTGRES.items()),
+    *(Rule(f"{type_} on request", (*INTEGERS, "year"), type_, getattr(pa, f"int{bits}")(), to_infile=infile.integer,
+           texts=_INTEGER, refuses=_beyond(type_)) for type_, bits in _BITS_OF_POSTGRES.items()),
     Rule("double precision on request", ("float",), "double precision", pa.float64(), to_infile=infile.floating,
          texts=_FLOAT),
     Rule("timestamp on request", ("timestamp",), "timestamp", pa.timestamp("us"), select="{c} + 0",
-         to_postgres=pg.date_and_time, to_infile=infile.stamp, texts=_DATE, note="UTC; " + _ZERO_DATE),
+         to_postgres=pg.date_and_time, to_infile=infile.timestamp, texts=_DATE, note="UTC; " + _ZERO_DATE),
     Rule("time on request", ("time",), "time", pa.time64("us"), select=_TIME, to_infile=infile.time_of_day,
          to_postgres=pg.time_of_day, refuses=lambda *_: "{c} < '00:00:00' OR {c} >= '24:00:00'", note="of one day"),
-    *(Rule(f"{type_}(n) on request", mysql, type_, pa.string(), select=_as_text, fallback=TOLD_BY_BYTES,
+    *(Rule(f"{type_}(n) on request", mysql, type_, pa.string(), select=_as_text, fallback=READ_AS_HEX,
            to_postgres=pg.text, texts=_TEXT, when=_is_unicode, refuses=_longer, note=note)
       for type_, mysql, note in _SIZED),
-    *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), select=_TOLD,
-           empty_means_truncated=True, to_postgres=pg.text_told, to_infile=infile.bytes_told, load="UNHEX({v})",
-           texts=_TOLD_TEXT, refuses=_longer, note=note) for type_, mysql, note in _SIZED),
+    *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), select=_HEX,
+           empty_means_truncated=True, to_postgres=pg.text_from_hex, to_infile=infile.from_hex, load="UNHEX({v})",
+           texts=_HEX_TEXT, refuses=_longer, note=note) for type_, mysql, note in _SIZED),
     Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), to_postgres=pg.text, texts=_TEXT,
          when=_is_unicode, refuses=_longer),
     Rule("text on request", _HAS_TEXT, "text", pa.string(), select=_WRITTEN, empty_means_truncated=True,
          texts=Texts(("CAST({c} AS CHAR)", "{c}")), note="as MySQL writes it: zero dates and all"),
-    Rule("bytea on request", LETTERS, "bytea", pa.large_binary(), select=_TOLD, empty_means_truncated=True,
-         to_postgres=pg.bytes_told, to_infile=infile.bytes_told, load="UNHEX({v})", texts=_BYTES,
+    Rule("bytea on request", LETTERS, "bytea", pa.large_binary(), select=_HEX, empty_means_truncated=True,
+         to_postgres=pg.from_hex, to_infile=infile.from_hex, load="UNHEX({v})", texts=_BYTES,
          note="in the column's own character set: NUL and all"),
     *(Rule(f"{type_} on request", LETTERS, type_, pa.binary(), can_adopt=False, select=_as_text, to_postgres=convert,
            texts=_NO_TEXT, when=_is_unicode, note=note)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     pl = lazy.module("polars")
 
-TOLD = r"(?s)^([0-9A-F]*)([=!])(.*)$"
+HEX_AND_TEXT = r"(?s)^([0-9A-F]*)([=!])(.*)$"
 """A text that was told by its bytes: these in hexadecimal, `=` or `!`, the text."""
 
 

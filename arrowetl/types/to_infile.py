@@ -18,7 +18,7 @@ import pyarrow as pa
 from arrowetl import lazy
 from arrowetl.model.plan import Field
 from arrowetl.types import text_bytes
-from arrowetl.types.text_bytes import TOLD, series
+from arrowetl.types.text_bytes import HEX_AND_TEXT, series
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,30 +80,30 @@ def in_hex(column: pa.ChunkedArray, field: Field) -> pl.Series:
     return series(column).bin.encode("hex")
 
 
-def stamp(column: pa.ChunkedArray, field: Field) -> pl.Series:
+def timestamp(column: pa.ChunkedArray, field: Field) -> pl.Series:
     """yyyymmdd[hhmmss[.ffffff]]: as it was read, which is as MySQL reads it, once all its digits are there."""
     digits = 8 if field.column.data_type == "date" else 14
     if pa.types.is_decimal(column.type):
         return series(column.cast(pa.decimal128(20, 6))).cast(pl.String).str.zfill(digits + 7)
-    stamps = series(column)
-    lowest = stamps.min()
+    timestamps = series(column)
+    lowest = timestamps.min()
     whole = lowest is None or int(lowest) >= 10 ** (digits - 1)  # type: ignore[arg-type]
     # Making every row a text would cost three times as much.
-    return stamps if whole else stamps.cast(pl.String).str.zfill(digits)
+    return timestamps if whole else timestamps.cast(pl.String).str.zfill(digits)
 
 
-def whole(column: pa.ChunkedArray, field: Field) -> pl.Series:
+def integer(column: pa.ChunkedArray, field: Field) -> pl.Series:
     whole = series(column)
     # As a text, 0 is the year 2000.
     return whole.cast(pl.String).str.zfill(4) if field.column.data_type == "year" else whole
 
 
-def bytes_told(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    return series(column).str.extract(TOLD, 1)
+def from_hex(column: pa.ChunkedArray, field: Field) -> pl.Series:
+    return series(column).str.extract(HEX_AND_TEXT, 1)
 
 
 def label(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    return series(column).str.extract(TOLD, 3)
+    return series(column).str.extract(HEX_AND_TEXT, 3)
 
 
 def time_of_day(column: pa.ChunkedArray, field: Field) -> pl.Series:

@@ -28,11 +28,11 @@ else:
 _DIGITS_MAX = 38
 
 
-def stands(type_postgres: str) -> tuple[pa.DataType, str, str]:
+def parquet_type(type_postgres: str) -> tuple[pa.DataType, str, str]:
     """
     What stands for a type of the warehouse: Arrow's type, how it is selected there, its unit.
 
-    >>> stands("numeric(10,2)")[0], stands("numeric(65,30)")[0], stands("jsonb")[0]
+    >>> parquet_type("numeric(10,2)")[0], parquet_type("numeric(65,30)")[0], parquet_type("jsonb")[0]
     (Decimal128Type(decimal128(10, 2)), DataType(string), DataType(string))
     """
     type_, digits = TYPES.get(bare(type_postgres), _ANOTHER), digits_of(type_postgres)
@@ -45,16 +45,16 @@ def stands(type_postgres: str) -> tuple[pa.DataType, str, str]:
 _ANOTHER = TYPES["text"]
 
 
-def told(type_postgres: str) -> str:
+def type_in_words(type_postgres: str) -> str:
     """
     What stands in a file for a rule's type, in words.
 
-    >>> told("numeric({p},{s})"), told("interval"), told("jsonb")
+    >>> type_in_words("numeric({p},{s})"), type_in_words("interval"), type_in_words("jsonb")
     ('decimal128(p, s); string past 38 digits', 'int64, microseconds', 'string')
     """
     if "{" in type_postgres:
         return f"decimal128(p, s); string past {_DIGITS_MAX} digits"
-    type_, _, unit = stands(type_postgres)
+    type_, _, unit = parquet_type(type_postgres)
     return f"{type_}, {unit}" if unit else str(type_)
 
 
@@ -71,7 +71,7 @@ def from_arrow(column: pa.ChunkedArray, type_postgres: str, wanted: pa.DataType)
     What COPY would have been given, as the file has it.
 
     Args:
-        wanted: what `stands` for the type.
+        wanted: what `parquet_type` for the type.
     """
     if column.type == wanted:
         return column
@@ -103,12 +103,12 @@ def _each(column: pa.ChunkedArray, said: Callable[[Any], str]) -> pa.ChunkedArra
 
 def field_of(name: str, type_postgres: str, field: Field | None) -> pa.Field:
     """A column of a file, with what it is at the warehouse and at its origin in its metadata."""
-    type_, _, unit = stands(type_postgres)
-    told = {"postgres": type_postgres}
+    type_, _, unit = parquet_type(type_postgres)
+    metadata = {"postgres": type_postgres}
     if unit:
-        told["unit"] = unit
+        metadata["unit"] = unit
     if field:
-        told["mysql"] = field.column.column_type
-        told["rule"] = field.rule
-        told["mask"] = field.mask or ""
-    return pa.field(name, type_, metadata={"arrowetl": json.dumps({k: v for k, v in told.items() if v})})
+        metadata["mysql"] = field.column.column_type
+        metadata["rule"] = field.rule
+        metadata["mask"] = field.mask or ""
+    return pa.field(name, type_, metadata={"arrowetl": json.dumps({k: v for k, v in metadata.items() if v})})

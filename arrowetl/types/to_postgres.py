@@ -20,7 +20,7 @@ from arrowetl import lazy
 from arrowetl.model.plan import Field
 from arrowetl.types import text_bytes
 from arrowetl.types.postgres_types import digits_of
-from arrowetl.types.text_bytes import TOLD, series
+from arrowetl.types.text_bytes import HEX_AND_TEXT, series
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,26 +60,26 @@ def cast(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     return column.cast(field.arrow), []
 
 
-def _days(stamps: pl.Expr) -> pl.Expr:
+def _days(timestamps: pl.Expr) -> pl.Expr:
     """yyyymmdd → the day; null where the calendar has none, as for zero and partial dates and February 30."""
-    year, month, day = stamps // 10_000, stamps // 100 % 100, stamps % 100
+    year, month, day = timestamps // 10_000, timestamps // 100 % 100, timestamps % 100
     known = (year >= 1) & month.is_between(1, 12) & (day >= 1)
     first = pl.date(pl.when(known).then(year), pl.when(known).then(month), 1)
     found = first + pl.duration(days=day - 1)
     return pl.when(found.dt.month() == month).then(found)
 
 
-def _dated(stamps: pa.ChunkedArray) -> pl.Series:
+def _dated(timestamps: pa.ChunkedArray) -> pl.Series:
     """yyyymmdd → the day; each different one is looked up once: 20 ns a row instead of 53."""
-    encoded = pc.dictionary_encode(stamps).unify_dictionaries().combine_chunks()
+    encoded = pc.dictionary_encode(timestamps).unify_dictionaries().combine_chunks()
     days = series(encoded.dictionary).to_frame("stamp").select(_days(pl.col("stamp")).cast(pl.Date)).to_series()
     return series(days.to_arrow().take(encoded.indices))
 
 
 def date(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    stamps = column.cast(pa.int64())
-    days = _dated(stamps)
-    return days.to_arrow().cast(field.arrow), _no_dates(days, series(stamps))
+    timestamps = column.cast(pa.int64())
+    days = _dated(timestamps)
+    return days.to_arrow().cast(field.arrow), _no_dates(days, series(timestamps))
 
 
 def date_and_time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -88,23 +88,23 @@ def date_and_time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Foun
     if pa.types.is_decimal(column.type):
         fraction = pc.subtract(column.cast(pa.decimal128(20, 6)), whole.cast(pa.decimal128(19, 0)))
         micros = pl.lit(series(pc.multiply(fraction, _MILLION).cast(pa.int64())))
-    stamp, days = pl.col("stamp"), pc.divide(whole, 1_000_000)
+    timestamp, days = pl.col("stamp"), pc.divide(whole, 1_000_000)
     frame = pl.DataFrame({"stamp": series(whole), "date": _dated(days)})
-    seconds = stamp // 10_000 % 100 * 3600 + stamp // 100 % 100 * 60 + stamp % 100
-    moment = pl.col("date").cast(pl.Datetime("us")) + pl.duration(
+    seconds = timestamp // 10_000 % 100 * 3600 + timestamp // 100 % 100 * 60 + timestamp % 100
+    timestamp = pl.col("date").cast(pl.Datetime("us")) + pl.duration(
         microseconds=seconds * 1_000_000 + micros, time_unit="us"
     )
-    moments = frame.select(moment).to_series()
-    return moments.to_arrow().cast(field.arrow), _no_dates(moments, series(days))
+    timestamps = frame.select(timestamp).to_series()
+    return timestamps.to_arrow().cast(field.arrow), _no_dates(timestamps, series(days))
 
 
 _MILLION = pa.scalar(Decimal(1_000_000), pa.decimal128(7, 0))
 
 
-def _no_dates(moments: pl.Series, days: pl.Series) -> Found:
-    if moments.null_count() == days.null_count():
+def _no_dates(timestamps: pl.Series, days: pl.Series) -> Found:
+    if timestamps.null_count() == days.null_count():
         return []
-    lost = moments.is_null() & days.is_not_null()
+    lost = timestamps.is_null() & days.is_not_null()
     zero = lost & (days == 0)
     partial = lost & ~zero & ((days % 100 == 0) | (days // 100 % 100 == 0) | (days < 10_000))
     kinds = {"zero date": zero, "partial date": partial, "impossible date": lost & ~zero & ~partial}
@@ -147,11 +147,11 @@ def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
 
 def _parts(column: pa.ChunkedArray) -> tuple[pl.Series, pa.ChunkedArray]:
     """Of texts told by their bytes: whether each is all of them, and the texts."""
-    parts = series(column).str.extract_groups(TOLD)
+    parts = series(column).str.extract_groups(HEX_AND_TEXT)
     return parts.struct.field("2"), pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string())
 
 
-def text_told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+def text_from_hex(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     mark, said = _parts(column)
     texts, found = text(said, field)
     # Some characters have two codes in their set: the text is right where it has no `?`.
@@ -166,8 +166,8 @@ def label(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     return text(said, field)
 
 
-def bytes_told(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    return series(column).str.extract(TOLD, 1).str.decode("hex").to_arrow().cast(field.arrow), []
+def from_hex(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
+    return series(column).str.extract(HEX_AND_TEXT, 1).str.decode("hex").to_arrow().cast(field.arrow), []
 
 
 def json_text(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:

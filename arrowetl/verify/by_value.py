@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from arrowetl.checksums import arrow_diff
 from arrowetl.model.plan import Partition, TablePlan
-from arrowetl.model.verdict import Difference
+from arrowetl.model.verdict import RowDifference
 from arrowetl.pipeline import find_changes
 from arrowetl.source.reader import Source
 from arrowetl.types import conversion, from_postgres
-from arrowetl.verify.drilldown import Telling
+from arrowetl.verify.drilldown import DifferenceFormat
 from arrowetl.warehouse.loader import Warehouse
 
 
@@ -30,11 +30,17 @@ class Deep:
 
     rows: dict[str, int]
     differences: int
-    differing: list[Difference]
+    differing: list[RowDifference]
 
 
 def compared(
-    source: Source, replica: Source, warehouse: Warehouse, plan: TablePlan, part: Partition, telling: Telling, room: int
+    source: Source,
+    replica: Source,
+    warehouse: Warehouse,
+    plan: TablePlan,
+    part: Partition,
+    style: DifferenceFormat,
+    limit: int,
 ) -> Deep:
     """
     Every value of a range, at the replica as it was read, at the warehouse as the source's becomes there.
@@ -42,26 +48,26 @@ def compared(
     Raises:
         DatabaseError, DataExtractionError: one of them could not be read.
     """
-    read, rows, at_replica = find_changes.both(source, replica, plan, part)
+    read, rows, at_replica = find_changes.read_both(source, replica, plan, part)
     counts = {"source": rows.num_rows, "replica": at_replica.num_rows}
-    number, found = _told("replica", rows, at_replica, read, telling, room)
+    number, found = _row_differences("replica", rows, at_replica, read, style, limit)
     del at_replica
-    wanted, _ = conversion.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
+    options, _ = conversion.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
     there = warehouse.rows(read, part)
     counts["warehouse"] = there.num_rows
-    more, others = _told(
-        "warehouse", from_postgres.as_read_back(wanted, read.fields), there, read, telling, room - len(found)
+    more, others = _row_differences(
+        "warehouse", from_postgres.as_read_back(options, read.fields), there, read, style, limit - len(found)
     )
     return Deep(counts, number + more, found + others)
 
 
-def _told(
-    end: str, ours: pa.Table, theirs: pa.Table, plan: TablePlan, telling: Telling, room: int
-) -> tuple[int, list[Difference]]:
+def _row_differences(
+    target: str, ours: pa.Table, theirs: pa.Table, plan: TablePlan, style: DifferenceFormat, limit: int
+) -> tuple[int, list[RowDifference]]:
     names = [field.column.name for field in plan.fields]
-    left, right = arrow_diff.apart(ours, theirs)
+    left, right = arrow_diff.diff_counting(ours, theirs)
     rows = [ours.rename_columns(names).take(left), theirs.rename_columns(names).take(right)]
-    key = [field.column.name for field in telling.key]
+    key = [field.column.name for field in style.key]
     keys = [list(zip(*(one.column(name).to_pylist() for name in key), strict=True)) if key else [] for one in rows]
     places = {value: place for place, value in enumerate(keys[1])}
     pairs: list[tuple[int | None, int | None]] = []
@@ -69,18 +75,18 @@ def _told(
         pairs.append((place, places.pop(keys[0][place], None) if key else None))
     pairs += [(None, other) for other in (places.values() if key else range(rows[1].num_rows))]
     found = []
-    for mine, other in pairs[:room]:
+    for mine, other in pairs[:limit]:
         kind = "extra" if mine is None else "missing" if other is None else "changed"
         at = () if not key else keys[0][mine] if mine is not None else keys[1][other or 0]
-        named = telling.named([_text(value) for value in at])
-        found.append(Difference(end, kind, named, **_columns(rows, mine, other, telling)))
+        named = style.named([_text(value) for value in at])
+        found.append(RowDifference(target, kind, named, **_columns(rows, mine, other, style)))
     return len(pairs), found
 
 
-def _columns(rows: Sequence[pa.Table], mine: int | None, other: int | None, telling: Telling) -> dict[str, Any]:
+def _columns(rows: Sequence[pa.Table], mine: int | None, other: int | None, style: DifferenceFormat) -> dict[str, Any]:
     """Which columns differ, by digests and, where they may be shown, values."""
     if mine is None or other is None:
-        return {"values": {} if telling.shows else None}
+        return {"values": {} if style.shows else None}
     both = {
         name: (ours, theirs)
         for name in rows[0].column_names
@@ -88,8 +94,8 @@ def _columns(rows: Sequence[pa.Table], mine: int | None, other: int | None, tell
     }
     return {
         "columns": tuple(both),
-        "digests": {name: (telling.digest(a), telling.digest(b)) for name, (a, b) in both.items()},
-        "values": both if telling.shows else None,
+        "digests": {name: (style.digest(a), style.digest(b)) for name, (a, b) in both.items()},
+        "values": both if style.shows else None,
     }
 
 

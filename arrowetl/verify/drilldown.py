@@ -20,7 +20,7 @@ from arrowetl import limits
 from arrowetl.checksums import row_checksums
 from arrowetl.model.dialect import INTEGERS
 from arrowetl.model.plan import Field, Partition
-from arrowetl.model.verdict import Difference
+from arrowetl.model.verdict import RowDifference
 from arrowetl.types.checksum_text import canonical_text
 
 Row = tuple[int, tuple[str | None, ...]]
@@ -34,11 +34,11 @@ class Answering(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class TableSide:
     """A table at one end."""
 
     name: str
-    end: Answering
+    target: Answering
     side: row_checksums.Side
 
     @property
@@ -47,7 +47,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Telling:
+class DifferenceFormat:
     """How rows that differ are told."""
 
     fields: Sequence[Field]
@@ -58,13 +58,13 @@ class Telling:
     salt: bytes
 
     @classmethod
-    def of(cls, fields: Sequence[Field], key: Sequence[Field], shows: bool) -> Telling:
+    def of(cls, fields: Sequence[Field], key: Sequence[Field], shows: bool) -> DifferenceFormat:
         """With digests that say nothing outside of this verification: names could be guessed from a list otherwise."""
         return cls(fields, key, shows, secrets.token_bytes(16))
 
-    def fields_by(self, way: str) -> list[Field]:
+    def fields_by(self, method: str) -> list[Field]:
         """The fields that can be compared in a way."""
-        return [field for field in self.fields if way == row_checksums.IMAGES or canonical_text(field)]
+        return [field for field in self.fields if method == row_checksums.IMAGES or canonical_text(field)]
 
     def named(self, texts: Sequence[str | None]) -> dict[str, Any]:
         return {f.column.name: self._value(f, text) for f, text in zip(self.key, texts, strict=True)}
@@ -87,7 +87,9 @@ class UnsaidError(Exception):
     """An end has no room to say some row: no checksum tells what is in the range."""
 
 
-def apart(left: Asked, right: Asked, way: str, part: Partition, rows: int) -> tuple[list[Row], list[Row]]:
+def differing_rows(
+    left: TableSide, right: TableSide, method: str, part: Partition, rows: int
+) -> tuple[list[Row], list[Row]]:
     """
     The rows of a range that only the one, and only the other end has.
 
@@ -99,25 +101,25 @@ def apart(left: Asked, right: Asked, way: str, part: Partition, rows: int) -> tu
     """
     count, among = max(1, rows // limits.verified_group_rows), None
     if count > 1:
-        here, there = (_groups(one, way, part, count) for one in (left, right))
+        here, there = (_groups(one, method, part, count) for one in (left, right))
         differing = [group for group in here.keys() | there.keys() if here.get(group) != there.get(group)]
         # Where nearly all do, naming them says nothing.
         among = sorted(differing) if len(differing) <= count / 2 else None
-    ours, theirs = (_rows(one, way, part, count, among) for one in (left, right))
+    ours, theirs = (_rows(one, method, part, count, among) for one in (left, right))
     return list((ours - theirs).elements()), list((theirs - ours).elements())
 
 
-def _groups(one: Asked, way: str, part: Partition, count: int) -> dict[int, tuple[int, int]]:
-    answers = one.end.answers(one.side.groups(part, way, count))
+def _groups(one: TableSide, method: str, part: Partition, count: int) -> dict[int, tuple[int, int]]:
+    answers = one.target.answers(one.side.groups(part, method, count))
     if any(group is None for group, *_ in answers):
         raise UnsaidError
     return {int(group): (int(rows), int(total)) for group, rows, total in answers}
 
 
-def _rows(one: Asked, way: str, part: Partition, count: int, among: Sequence[int] | None) -> Counter[Row]:
+def _rows(one: TableSide, method: str, part: Partition, count: int, among: Sequence[int] | None) -> Counter[Row]:
     if among == []:
         return Counter()
-    answers = one.end.answers(one.side.rows(part, way, count, among))
+    answers = one.target.answers(one.side.rows(part, method, count, among))
     if any(bits is None for bits, *_ in answers):
         raise UnsaidError
     return Counter((int(bits), tuple(map(_text, key))) for bits, *key in answers)
@@ -129,38 +131,38 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def told(
-    left: Asked, right: Asked, way: str, part: Partition, only: tuple[Sequence[Row], Sequence[Row]],
-    telling: Telling, room: int,
-) -> tuple[int, list[Difference]]:  # fmt: skip
+def row_differences(
+    left: TableSide, right: TableSide, method: str, part: Partition, only: tuple[Sequence[Row], Sequence[Row]],
+    style: DifferenceFormat, limit: int,
+) -> tuple[int, list[RowDifference]]:  # fmt: skip
     """
     How many rows differ, and the first of them with the columns in which they do.
 
     Args:
-        only: what `apart` found.
+        only: what `differing_rows` found.
         room: how many are to be told.
     """
-    pairs = paired(*only, keyed=bool(telling.key))
-    first = pairs[:room]
+    pairs = paired(*only, keyed=bool(style.key))
+    first = pairs[:limit]
     changed = [(ours, theirs) for ours, theirs in first if ours and theirs]
     values = [
-        _values(one, way, part, [pair[side][0] for pair in changed], telling) if changed else {}
+        _values(one, method, part, [pair[side][0] for pair in changed], style) if changed else {}
         for side, one in enumerate((left, right))
     ]
-    names, found = [field.column.name for field in telling.fields_by(way)], []
+    names, found = [field.column.name for field in style.fields_by(method)], []
     for ours, theirs in first:
         kind = "changed" if ours and theirs else "missing" if ours else "extra"
-        key = telling.named((ours or theirs or (0, ()))[1])
+        key = style.named((ours or theirs or (0, ()))[1])
         columns = _columns(names, values[0].get(ours), values[1].get(theirs)) if ours and theirs else {}
         found.append(
-            Difference(
-                end=right.name,
+            RowDifference(
+                target=right.name,
                 kind=kind,
                 key=key,
                 columns=tuple(columns),
-                digests={name: (telling.digest(a), telling.digest(b)) for name, (a, b, _, _) in columns.items()},
+                digests={name: (style.digest(a), style.digest(b)) for name, (a, b, _, _) in columns.items()},
                 values={name: (shown, other) for name, (_, _, shown, other) in columns.items()}
-                if telling.shows
+                if style.shows
                 else None,
             )
         )
@@ -188,10 +190,10 @@ def _in_order(key: Sequence[str | None]) -> list[tuple[int, str]]:
 
 
 def _values(
-    one: Asked, way: str, part: Partition, bits: Sequence[int], telling: Telling
+    one: TableSide, method: str, part: Partition, bits: Sequence[int], style: DifferenceFormat
 ) -> Mapping[Row, tuple[Any, ...]]:
-    columns = row_checksums.columns_of(telling.fields_by(way), way, one.at_warehouse, telling.shows)
-    answers = one.end.answers(one.side.values(part, way, bits, columns))
+    columns = row_checksums.columns_of(style.fields_by(method), method, one.at_warehouse, style.shows)
+    answers = one.target.answers(one.side.values(part, method, bits, columns))
     width = 1 + len(one.side.named)
     return {(int(row[0]), tuple(map(_text, row[1:width]))): tuple(map(_text, row[width:])) for row in answers}
 

@@ -14,21 +14,21 @@ from arrowetl.config.env import Settings
 from arrowetl.model.events import Event
 from arrowetl.model.result import Failure
 from arrowetl.model.run_options import RunOptions
-from arrowetl.model.state import Compared
-from arrowetl.model.verdict import Verdict, Verified
+from arrowetl.model.state import RangesToRepair
+from arrowetl.model.verdict import Verdict, VerifyResult
 from arrowetl.pipeline import run as running
 from arrowetl.verify import verify_tables
-from arrowetl.verify.verify_table import Wanted
+from arrowetl.verify.verify_table import VerifyOptions
 
 
 def repair(
-    settings: Settings, wanted: Wanted, found: Verified, max_workers: int, tell: Callable[[Event], None]
-) -> Verified:
+    settings: Settings, options: VerifyOptions, found: VerifyResult, max_workers: int, on_event: Callable[[Event], None]
+) -> VerifyResult:
     """
     Carry what differs, and compare it again.
 
     Args:
-        wanted: how it was found.
+        options: how it was found.
 
     Returns:
         What is found then; of tables that needed no repair, what was found before.
@@ -40,21 +40,21 @@ def repair(
     if not before:
         return found
     compared = {name: known for name, verdict in before.items() if (known := _compared(verdict))}
-    options = RunOptions(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
-    summary = running.run(settings, options, tell)
+    run_options = RunOptions(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
+    summary = running.run(settings, run_options, on_event)
     failures = {outcome.table: outcome.failure for outcome in summary.outcomes if outcome.failure}
-    after = verify_tables.verify(settings, replace(wanted, tables=tuple(before)), max_workers)
+    after = verify_tables.verify(settings, replace(options, tables=tuple(before)), max_workers)
     again = {verdict.table: _judged(before[verdict.table], verdict, failures) for verdict in after.tables}
     return replace(after, tables=tuple(again.get(verdict.table, verdict) for verdict in found.tables))
 
 
-def _compared(verdict: Verdict) -> Compared | None:
+def _compared(verdict: Verdict) -> RangesToRepair | None:
     """What need not be read again; None where all of the table must be."""
     if verdict.reading is None or verdict.began is None or not verdict.ranges_differing:
         return None
     differing = set(verdict.ranges_differing)
     equal = sum(ranged.sums["source"].rows for ranged in verdict.ranges if ranged.part not in differing)
-    return Compared(
+    return RangesToRepair(
         differing=verdict.ranges_differing,
         rows_equal=equal,
         reading=verdict.reading,
@@ -68,4 +68,4 @@ def _judged(before: Verdict, after: Verdict, failures: Mapping[str, Failure]) ->
         return replace(after, note=f"could not be repaired: {failure.message}")
     if after.verdict != "equal":
         return after
-    return replace(after, repaired=before.differences, mended=before.differing)
+    return replace(after, repaired=before.differences, repaired_rows=before.differing)

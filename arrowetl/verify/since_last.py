@@ -16,20 +16,20 @@ from datetime import UTC, datetime
 
 from arrowetl import limits
 from arrowetl.model.plan import Partition, TablePlan
-from arrowetl.model.state import AsOf, Known, KnownRange, Reading, Record, Standing
+from arrowetl.model.state import LastVerification, SourceStats, SyncPoint, TableState, TargetState, VerifiedRange
 from arrowetl.model.verdict import Ranged, Verdict, equal_sums
 from arrowetl.planning import evidence, sync_mode
 from arrowetl.source.reader import Source
 from arrowetl.types import checksum_text
-from arrowetl.verify.drilldown import Asked
+from arrowetl.verify.drilldown import TableSide
 
 
 @dataclass(frozen=True)
-class Recalled:
+class IncrementalVerification:
     """What is to be verified of a table, and what need not be."""
 
     parts: tuple[Partition, ...]
-    kept: tuple[KnownRange, ...]
+    kept: tuple[VerifiedRange, ...]
     note: str
     as_of: datetime
     """When what is believed was read."""
@@ -47,38 +47,37 @@ def structure(planned: TablePlan) -> str:
 
 def recalled(
     planned: TablePlan,
-    known: Known | None,
-    standing: Standing,
-    reading: Reading,
-    asked: Sequence[Asked],
+    known: LastVerification | None,
+    state: TableState,
+    reading: SourceStats,
+    asked: Sequence[TableSide],
     source: Source,
-) -> Recalled | None:  # fmt: skip
+) -> IncrementalVerification | None:  # fmt: skip
     """
     What need not be read; None where nothing is certain.
 
     Args:
         reading: what the source says now.
     """
-    version = standing.replica.version
-    if (
-        known is None
-        or version is None
-        or version != standing.warehouse.version
-        or known.structure != structure(planned)
-    ):
+    version = state.replica.version
+    if known is None or version is None or version != state.warehouse.version or known.structure != structure(planned):
         return None
     seen = replace(
         planned.table, rows=reading.rows, update_time=reading.update_time, checksum=reading.checksum,
         create_time=reading.create_time,
     )  # fmt: skip
-    before = Record(as_of=AsOf("", "", known.verified_at, known.reading))
-    told = f"as it was found on {known.verified_at:%Y-%m-%d %H:%M} UTC"
+    before = TargetState(as_of=SyncPoint("", "", known.verified_at, known.reading))
+    as_of_words = f"as it was found on {known.verified_at:%Y-%m-%d %H:%M} UTC"
     if version == known.version and (proof := evidence.unchanged(seen, before)):
         # That nobody else emptied an end, or took rows out of it, is soon asked.
         if all(_counted(one, asked) for one in known.ranges):
-            return Recalled((), known.ranges, f"{told}: {proof.words}", known.verified_at)
+            return IncrementalVerification((), known.ranges, f"{as_of_words}: {proof.words}", known.verified_at)
         return None
-    since = sync_mode.since_of(known.watermark, planned.table.column(planned.watermark)) if planned.watermark else None
+    since = (
+        sync_mode.watermark_less_overlap(known.watermark, planned.table.column(planned.watermark))
+        if planned.watermark
+        else None
+    )
     if since is None or not asked[0].side.key:
         return None
     keys = source.changed_keys(planned, since)
@@ -86,37 +85,37 @@ def recalled(
     bounds = [(known.ranges[number].part.lower, known.ranges[number].part.upper) for number in sorted(touched)]
     parts = tuple(source.partitions(planned, bounds, lambda: limits.verified_rows))
     kept = tuple(one for number, one in enumerate(known.ranges) if number not in touched)
-    words = f"{len(kept)} of {len(known.ranges)} ranges {told}: no row of them is stamped later"
-    return Recalled(parts, kept, words, known.verified_at)
+    words = f"{len(kept)} of {len(known.ranges)} ranges {as_of_words}: no row of them is stamped later"
+    return IncrementalVerification(parts, kept, words, known.verified_at)
 
 
 def _has(part: Partition, keys: Sequence[int]) -> bool:
     return any((part.lower is None or key >= part.lower) and (part.upper is None or key < part.upper) for key in keys)
 
 
-def _counted(one: KnownRange, asked: Sequence[Asked]) -> bool:
+def _counted(one: VerifiedRange, asked: Sequence[TableSide]) -> bool:
     """Whether all three ends still have as many rows in it: what was deleted has no stamp."""
-    return all(int(a.end.answers(a.side.sums(one.part, (), 0))[0][0]) == one.rows for a in asked)
+    return all(int(a.target.answers(a.side.sums(one.part, (), 0))[0][0]) == one.rows for a in asked)
 
 
-def as_found(kept: Sequence[KnownRange]) -> tuple[Ranged, ...]:
+def as_found(kept: Sequence[VerifiedRange]) -> tuple[Ranged, ...]:
     """What is remembered, as if it had been read."""
     return tuple(Ranged(one.part, equal_sums(one.rows, one.images, one.texts)) for one in kept)
 
 
 def known_of(
-    verdicts: Sequence[Verdict], standings: Mapping[str, Standing], run_id: str, now: datetime
-) -> dict[str, Known]:
+    verdicts: Sequence[Verdict], states: Mapping[str, TableState], run_id: str, now: datetime
+) -> dict[str, LastVerification]:
     """
     Table → what is to be remembered of it: of those that are equal. What was believed stays as old as it was.
     """
     found = {}
     for verdict in verdicts:
-        version = standings.get(verdict.table, Standing()).replica.version
+        version = states.get(verdict.table, TableState()).replica.version
         ranges = _known_ranges(verdict)
         if verdict.verdict == "equal" and ranges and verdict.reading and version:
             as_of = (verdict.recalled or now).astimezone(UTC)
-            found[verdict.table] = Known(
+            found[verdict.table] = LastVerification(
                 run_id=run_id,
                 verified_at=as_of,
                 version=version,
@@ -128,12 +127,12 @@ def known_of(
     return found
 
 
-def _known_ranges(verdict: Verdict) -> tuple[KnownRange, ...]:
+def _known_ranges(verdict: Verdict) -> tuple[VerifiedRange, ...]:
     """None where values were compared, and nothing was added up."""
     found = []
     for ranged in verdict.ranges:
         replica = ranged.sums["replica"]
         if replica.images is None or replica.texts is None:
             return ()
-        found.append(KnownRange(ranged.part, replica.rows, replica.images, replica.texts))
+        found.append(VerifiedRange(ranged.part, replica.rows, replica.images, replica.texts))
     return tuple(sorted(found, key=lambda one: (one.part.lower is not None, one.part.lower or 0)))

@@ -20,22 +20,22 @@ from datetime import UTC, datetime
 from arrowetl import limits
 from arrowetl.checksums.row_checksums import IMAGES, TEXTS, mysql_side, postgres_side
 from arrowetl.config.tables_yml import TablesFile
-from arrowetl.model.connection import ENDS
+from arrowetl.model.connection import SERVERS
 from arrowetl.model.plan import Field, Partition, PublishedTable, Table, TablePlan
-from arrowetl.model.state import Known, Reading, Standing
-from arrowetl.model.verdict import Difference, Ranged, Sum, Verdict
+from arrowetl.model.state import LastVerification, SourceStats, TableState
+from arrowetl.model.verdict import Ranged, RowDifference, Sum, Verdict
 from arrowetl.planning import partitioning, sync_mode, table_plan
 from arrowetl.source.reader import Source
 from arrowetl.state.ledger import Ledger
 from arrowetl.types import checksum_text, mapping
 from arrowetl.verify import by_value, drilldown, since_last
-from arrowetl.verify.drilldown import Asked, Telling
-from arrowetl.verify.since_last import Recalled
+from arrowetl.verify.drilldown import DifferenceFormat, TableSide
+from arrowetl.verify.since_last import IncrementalVerification
 from arrowetl.warehouse.loader import Warehouse
 
 
 @dataclass(frozen=True)
-class Wanted:
+class VerifyOptions:
     """What a person asked for."""
 
     tables: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Ends:
+class VerifyContext:
     """The three servers, what stands at two of them, and what is recorded and remembered of it."""
 
     source: Source
@@ -60,47 +60,51 @@ class Ends:
     tables_file: TablesFile
     asking: ThreadPoolExecutor
     """Who asks them, so that none waits for another."""
-    book: Ledger
-    standings: Mapping[str, Standing]
+    ledger: Ledger
+    states: Mapping[str, TableState]
     """Before it began."""
-    known: Mapping[str, Known]
+    known: Mapping[str, LastVerification]
 
 
-def audit(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
+def audit(table: Table, context: VerifyContext, options: VerifyOptions) -> Verdict:
     """
     Compare one table.
 
     Raises:
         ArrowetlError: it could not be compared.
     """
-    settings, published = ends.tables_file.of_table(table), ends.published.get(mapping.postgres_name(table.name))
+    settings, published = context.tables_file.of_table(table), context.published.get(mapping.postgres_name(table.name))
     began = datetime.now(UTC)
-    planned = table_plan.table_plan(table, settings, published, remembered=())
+    planned = table_plan.table_plan(table, settings, published, known_coercions=())
     planned = replace(planned, watermark=sync_mode.watermark_column(table, settings))
-    reading = ends.source.reading(planned)
-    absent = [end for end, there in (("replica", table.name in ends.at_replica), ("warehouse", published)) if not there]
-    wrong = [f"not at all at the {end}" for end in absent] or _altered(planned, ends)
+    reading = context.source.reading(planned)
+    absent = [
+        target
+        for target, there in (("replica", table.name in context.at_replica), ("warehouse", published))
+        if not there
+    ]
+    wrong = [f"not at all at the {target}" for target in absent] or _altered(planned, context)
     if wrong:
         note = f"{'; '.join(wrong)} (arrowetl run --table {table.name})"
         return Verdict(table.name, "differs", rows={"source": reading.rows}, differences=reading.rows, note=note)
-    asked, standing = _sides(planned, ends), ends.standings.get(table.name, Standing())
-    watermark = ends.source.high(planned, reading)
-    recalled = since_last.recalled(planned, ends.known.get(table.name), standing, reading, asked, ends.source)
+    asked, state = _sides(planned, context), context.states.get(table.name, TableState())
+    watermark = context.source.max_watermark(planned, reading)
+    recalled = since_last.recalled(planned, context.known.get(table.name), state, reading, asked, context.source)
     if recalled:
         parts: Sequence[Partition] = recalled.parts
     else:
-        parts = list(ends.source.ranges(planned, lambda: limits.verified_rows)) if asked[0].side.key else [_ALL]
+        parts = list(context.source.ranges(planned, lambda: limits.verified_rows)) if asked[0].side.key else [_ALL]
     fields = tuple(field for field in planned.fields if field.is_compared)
-    telling = Telling.of(fields, _naming(planned), wanted.shows)
+    style = DifferenceFormat.of(fields, _naming(planned), options.shows)
     planned = replace(planned, fields=fields)
-    if wanted.deep or any(map(mapping.is_a_document, fields)):
-        found = _read(planned, ends, parts, telling, limits.differences_shown)
+    if options.deep or any(map(mapping.is_json, fields)):
+        found = _read(planned, context, parts, style, limits.differences_shown)
     else:
-        found = _summed(planned, ends, asked, telling, parts)
+        found = _summed(planned, context, asked, style, parts)
     if recalled:
         found = _with_remembered(found, recalled)
     if found.verdict == "differs":
-        found = replace(found, note=_moved(planned, ends, reading, standing))
+        found = replace(found, note=_moved(planned, context, reading, state))
     left_out = tuple(column.name for column in table.columns if column.name not in {f.column.name for f in fields})
     return replace(
         found, table=table.name, left_out=left_out, reading=reading, watermark=watermark,
@@ -108,21 +112,21 @@ def audit(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
     )  # fmt: skip
 
 
-def _with_remembered(found: Verdict, recalled: Recalled) -> Verdict:
+def _with_remembered(found: Verdict, recalled: IncrementalVerification) -> Verdict:
     rows = sum(one.rows for one in recalled.kept)
     return replace(
         found,
         ranges=found.ranges + since_last.as_found(recalled.kept),
-        rows={end: (found.rows.get(end) or 0) + rows for end in ENDS},
+        rows={target: (found.rows.get(target) or 0) + rows for target in SERVERS},
         note=recalled.note,
     )
 
 
-def _moved(planned: TablePlan, ends: Ends, reading: Reading, standing: Standing) -> str:
+def _moved(planned: TablePlan, context: VerifyContext, reading: SourceStats, state: TableState) -> str:
     """Whether the source has moved on, so that what differs may be what the next run will carry."""
-    as_of = standing.warehouse.as_of
+    as_of = state.warehouse.as_of
     carried = as_of.reading if as_of else None
-    if ends.source.reading(planned).update_time != reading.update_time:
+    if context.source.reading(planned).update_time != reading.update_time:
         return "the source was written to while it was compared"
     if carried and (carried.rows, carried.update_time) != (reading.rows, reading.update_time):
         return "the source has changed since it was carried: run first, and verify then"
@@ -132,16 +136,19 @@ def _moved(planned: TablePlan, ends: Ends, reading: Reading, standing: Standing)
 _ALL = Partition(0, None, None)
 
 
-def _altered(planned: TablePlan, ends: Ends) -> list[str]:
+def _altered(planned: TablePlan, context: VerifyContext) -> list[str]:
     """In what the columns of an end's table are not those that the source's has now, in words."""
-    wanted = {field.column.name for field in planned.fields}
-    there = {column.name for column in ends.at_replica[planned.name].columns}
+    planned_columns = {field.column.name for field in planned.fields}
+    there = {column.name for column in context.at_replica[planned.name].columns}
     at_source = {column.name for column in planned.table.columns}
     drift = planned.drift
     return [
-        *(f"the replica lacks {name}" for name in sorted(wanted - there)),
-        *(f"tables.yml leaves out {name}, which the replica has" for name in sorted((there - wanted) & at_source)),
-        *(f"only the replica has {name}" for name in sorted(there - wanted - at_source)),
+        *(f"the replica lacks {name}" for name in sorted(planned_columns - there)),
+        *(
+            f"tables.yml leaves out {name}, which the replica has"
+            for name in sorted((there - planned_columns) & at_source)
+        ),
+        *(f"only the replica has {name}" for name in sorted(there - planned_columns - at_source)),
         *(f"the warehouse lacks {field.name_postgres}" for field in drift.added),
         *(f"only the warehouse has {name}" for name in drift.dropped),
         *(f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped),
@@ -154,47 +161,53 @@ def _naming(planned: TablePlan) -> tuple[Field, ...]:
     return key if all(checksum_text.canonical_text(field) for field in key) else ()
 
 
-def _sides(planned: TablePlan, ends: Ends) -> tuple[Asked, Asked, Asked]:
+def _sides(planned: TablePlan, context: VerifyContext) -> tuple[TableSide, TableSide, TableSide]:
     fields = [field for field in planned.fields if field.is_compared]
     named, ranged = _naming(planned), None
     if named and partitioning.can_be_split(planned.table) and _is_a_number(named[0]):
         ranged = named[0]
     key, key_there = (ranged.column.name, ranged.name_postgres) if ranged else (None, None)
     at_source, at_replica = (
-        Asked(end.endpoint.name, end, mysql_side(end.endpoint.database, planned.name, fields, key, named))
-        for end in (ends.source, ends.replica)
+        TableSide(target.endpoint.name, target, mysql_side(target.endpoint.database, planned.name, fields, key, named))
+        for target in (context.source, context.replica)
     )
-    there = postgres_side(ends.warehouse.namespace, planned.name_postgres, fields, key_there, named)
-    return at_source, at_replica, Asked("warehouse", ends.warehouse, there)
+    there = postgres_side(context.warehouse.namespace, planned.name_postgres, fields, key_there, named)
+    return at_source, at_replica, TableSide("warehouse", context.warehouse, there)
 
 
 def _is_a_number(field: Field) -> bool:
     return field.type_postgres.partition("(")[0] in ("smallint", "integer", "bigint", "numeric")
 
 
-def _added_up(one: Asked, parts: Sequence[Partition], ways: Sequence[str], pause_seconds: float = 0.0) -> list[Sum]:
+def _added_up(
+    one: TableSide, parts: Sequence[Partition], methods: Sequence[str], pause_seconds: float = 0.0
+) -> list[Sum]:
     """What one end says of each range."""
     found = []
     for part in parts:
         if part.index:
             time.sleep(pause_seconds)
         unsaid = secrets.randbits(58)
-        rows, *totals = one.end.answers(one.side.sums(part, ways, unsaid))[0]
-        by_way = dict(zip(ways, map(int, totals), strict=True))
-        found.append(Sum(int(rows), by_way.get(IMAGES), by_way.get(TEXTS)))
+        rows, *totals = one.target.answers(one.side.sums(part, methods, unsaid))[0]
+        by_method = dict(zip(methods, map(int, totals), strict=True))
+        found.append(Sum(int(rows), by_method.get(IMAGES), by_method.get(TEXTS)))
     return found
 
 
-_WAYS = {"source": (IMAGES,), "replica": (IMAGES, TEXTS), "warehouse": (TEXTS,)}
+_METHODS = {"source": (IMAGES,), "replica": (IMAGES, TEXTS), "warehouse": (TEXTS,)}
 
 
 def _summed(
-    planned: TablePlan, ends: Ends, asked: tuple[Asked, Asked, Asked], telling: Telling, parts: Sequence[Partition]
+    planned: TablePlan,
+    context: VerifyContext,
+    asked: tuple[TableSide, TableSide, TableSide],
+    style: DifferenceFormat,
+    parts: Sequence[Partition],
 ) -> Verdict:
     """By checksums; all three ends add up at the same time."""
-    pause = ends.source.choices.pause_milliseconds / 1000
+    pause = context.source.choices.pause_milliseconds / 1000
     adding = [
-        ends.asking.submit(_added_up, one, parts, _WAYS[one.name], pause if one.name == "source" else 0.0)
+        context.asking.submit(_added_up, one, parts, _METHODS[one.name], pause if one.name == "source" else 0.0)
         for one in asked
     ]
     said = [future.result() for future in adding]
@@ -202,51 +215,57 @@ def _summed(
     for part, *answers in zip(parts, *said, strict=True):
         sums = {one.name: answer for one, answer in zip(asked, answers, strict=True)}
         try:
-            number, differing = _apart(asked, part, sums, telling, _room(found))
+            number, differing = _drill_down(asked, part, sums, style, _remaining(found))
         except drilldown.UnsaidError:
-            found = _with(found, _read(planned, ends, [part], telling, _room(found)))
+            found = _with(found, _read(planned, context, [part], style, _remaining(found)))
         else:
             found = _with(found, _of_range(planned.name, Ranged(part, sums), number, differing))
     return found
 
 
-def _apart(
-    asked: tuple[Asked, Asked, Asked], part: Partition, sums: Mapping[str, Sum], telling: Telling, room: int
-) -> tuple[int, list[Difference]]:
+def _drill_down(
+    asked: tuple[TableSide, TableSide, TableSide],
+    part: Partition,
+    sums: Mapping[str, Sum],
+    style: DifferenceFormat,
+    limit: int,
+) -> tuple[int, list[RowDifference]]:
     """How many rows of a range differ, at both ends together, and the first of them."""
     source, replica, warehouse = asked
     alike = (sums["source"].rows, sums["source"].images) == (sums["replica"].rows, sums["replica"].images)
-    number, found, reference, texts = 0, list[Difference](), replica, (sums["replica"].rows, sums["replica"].texts)
+    number, found, reference, texts = 0, list[RowDifference](), replica, (sums["replica"].rows, sums["replica"].texts)
     if not alike:
-        only = drilldown.apart(source, replica, IMAGES, part, sums["source"].rows)
-        number, found = drilldown.told(source, replica, IMAGES, part, only, telling, room)
+        only = drilldown.differing_rows(source, replica, IMAGES, part, sums["source"].rows)
+        number, found = drilldown.row_differences(source, replica, IMAGES, part, only, style, limit)
         # What the replica says is no measure here.
         (said,) = _added_up(source, [part], (TEXTS,))
         reference, texts = source, (said.rows, said.texts)
     if texts != (sums["warehouse"].rows, sums["warehouse"].texts):
-        only = drilldown.apart(reference, warehouse, TEXTS, part, sums["warehouse"].rows)
-        more, others = drilldown.told(reference, warehouse, TEXTS, part, only, telling, room - len(found))
+        only = drilldown.differing_rows(reference, warehouse, TEXTS, part, sums["warehouse"].rows)
+        more, others = drilldown.row_differences(reference, warehouse, TEXTS, part, only, style, limit - len(found))
         number, found = number + more, found + others
     return number, found
 
 
-def _read(planned: TablePlan, ends: Ends, parts: Sequence[Partition], telling: Telling, room: int) -> Verdict:
+def _read(
+    planned: TablePlan, context: VerifyContext, parts: Sequence[Partition], style: DifferenceFormat, limit: int
+) -> Verdict:
     """By reading all three."""
     found = Verdict(planned.name, "equal")
     for part in parts:
-        left = max(0, room - len(found.differing))
-        one = by_value.compared(ends.source, ends.replica, ends.warehouse, planned, part, telling, left)
-        sums = {end: Sum(rows) for end, rows in one.rows.items()}
+        left = max(0, limit - len(found.differing))
+        one = by_value.compared(context.source, context.replica, context.warehouse, planned, part, style, left)
+        sums = {target: Sum(rows) for target, rows in one.rows.items()}
         found = _with(found, _of_range(planned.name, Ranged(part, sums), one.differences, one.differing))
     return found
 
 
-def _room(found: Verdict) -> int:
+def _remaining(found: Verdict) -> int:
     return max(0, limits.differences_shown - len(found.differing))
 
 
-def _of_range(table: str, ranged: Ranged, differences: int, differing: Sequence[Difference]) -> Verdict:
-    rows = {end: one.rows for end, one in ranged.sums.items()}
+def _of_range(table: str, ranged: Ranged, differences: int, differing: Sequence[RowDifference]) -> Verdict:
+    rows = {target: one.rows for target, one in ranged.sums.items()}
     return Verdict(
         table=table,
         verdict="differs" if differences else "equal",
@@ -265,7 +284,7 @@ def _with(found: Verdict, more: Verdict) -> Verdict:
         found,
         verdict="differs" if "differs" in (found.verdict, more.verdict) else "equal",
         ranges=found.ranges + more.ranges,
-        rows={end: (found.rows.get(end) or 0) + (more.rows.get(end) or 0) for end in ENDS},
+        rows={target: (found.rows.get(target) or 0) + (more.rows.get(target) or 0) for target in SERVERS},
         differences=found.differences + more.differences,
         differing=found.differing + more.differing,
         ranges_differing=found.ranges_differing + more.ranges_differing,

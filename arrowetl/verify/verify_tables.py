@@ -21,27 +21,27 @@ from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import read_tables
 from arrowetl.errors import ArrowetlError, unexpected
-from arrowetl.model.connection import ENDS
+from arrowetl.model.connection import SERVERS
 from arrowetl.model.plan import Table
 from arrowetl.model.result import Failure
-from arrowetl.model.state import NO_RECORD, Standing
-from arrowetl.model.verdict import Verdict, Verified
+from arrowetl.model.state import NO_STATE, TableState
+from arrowetl.model.verdict import Verdict, VerifyResult
 from arrowetl.pipeline import plan_run
 from arrowetl.source.reader import Source
 from arrowetl.state import receipt
 from arrowetl.state.ledger import TRACKING, Ledger
 from arrowetl.state.receipt_store import Archive, versions
 from arrowetl.verify import since_last
-from arrowetl.verify.verify_table import Ends, Wanted, audit
+from arrowetl.verify.verify_table import VerifyContext, VerifyOptions, audit
 from arrowetl.warehouse.loader import Warehouse
 
 
 def verify(
     settings: Settings,
-    wanted: Wanted,
+    options: VerifyOptions,
     workers: int = limits.workers_default,
-    tell: Callable[[Verdict], None] = lambda verdict: None,
-) -> Verified:
+    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+) -> VerifyResult:
     """
     Compare the tables asked for, several at a time; what was found is written down at the warehouse, with a receipt.
 
@@ -51,33 +51,35 @@ def verify(
     """
     started_at = datetime.now(UTC)
     run_id = f"verify-{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    with _ends(settings, wanted, workers) as ends, ThreadPoolExecutor(workers) as pool:
-        catalog = {name: table for name, table in ends.source.catalog().items() if name not in TRACKING}
-        chosen = env.chosen_tables(wanted.tables, catalog) if wanted.tables else tuple(catalog)
+    with _open_context(settings, options, workers) as context, ThreadPoolExecutor(workers) as pool:
+        catalog = {name: table for name, table in context.source.catalog().items() if name not in TRACKING}
+        chosen = env.chosen_tables(options.tables, catalog) if options.tables else tuple(catalog)
         chosen = tuple(
-            name for name in chosen if wanted.tables or not ends.tables_file.of_table(catalog[name]).excluded
+            name for name in chosen if options.tables or not context.tables_file.of_table(catalog[name]).excluded
         )
 
         def one(name: str) -> Verdict:
-            verdict = _one(catalog[name], ends, wanted)
-            tell(verdict)
+            verdict = _one(catalog[name], context, options)
+            on_verdict(verdict)
             return verdict
 
         # The largest first, so that none is left to work alone in the end.
         largest_first = sorted(chosen, key=lambda name: -catalog[name].data_bytes)
         found = {verdict.table: verdict for verdict in pool.map(one, largest_first)}
-        verdicts = _still(tuple(found[name] for name in chosen), ends)
-        missing = () if wanted.tables else _missing(settings, ends, catalog)
+        verdicts = _still(tuple(found[name] for name in chosen), context)
+        missing = () if options.tables else _missing(settings, context, catalog)
         warnings = (plan_run.missing_words("source", missing, len(catalog)),) if missing else ()
-        return _signed(settings, Verified(run_id, verdicts, warnings=warnings, missing=missing), ends, started_at)
+        return _signed(
+            settings, VerifyResult(run_id, verdicts, warnings=warnings, missing=missing), context, started_at
+        )
 
 
-def _still(verdicts: tuple[Verdict, ...], ends: Ends) -> tuple[Verdict, ...]:
+def _still(verdicts: tuple[Verdict, ...], context: VerifyContext) -> tuple[Verdict, ...]:
     """The verdicts, but for tables that a run changed meanwhile: of these nothing is known."""
-    after = _standings(ends.book)
+    after = _states(context.ledger)
     return tuple(
         verdict
-        if _versions(ends.standings, verdict.table) == _versions(after, verdict.table)
+        if _versions(context.states, verdict.table) == _versions(after, verdict.table)
         else Verdict(
             verdict.table, "failed", failure=Failure("VerificationError", f"{verdict.table}: a run changed it while it "
             "was compared", "wait for the run to end, and verify again"),
@@ -86,69 +88,69 @@ def _still(verdicts: tuple[Verdict, ...], ends: Ends) -> tuple[Verdict, ...]:
     )  # fmt: skip
 
 
-def _versions(standings: Mapping[str, Standing], table: str) -> tuple[str | None, str | None]:
-    standing = standings.get(table, Standing())
-    return standing.replica.version, standing.warehouse.version
+def _versions(states: Mapping[str, TableState], table: str) -> tuple[str | None, str | None]:
+    state = states.get(table, TableState())
+    return state.replica.version, state.warehouse.version
 
 
-def _standings(book: Ledger) -> dict[str, Standing]:
+def _states(ledger: Ledger) -> dict[str, TableState]:
     """What is recorded of each table at both ends."""
-    at_replica, at_warehouse = book.records()
+    at_replica, at_warehouse = ledger.records()
     return {
-        name: Standing(at_replica.get(name, NO_RECORD), at_warehouse.get(name, NO_RECORD))
+        name: TableState(at_replica.get(name, NO_STATE), at_warehouse.get(name, NO_STATE))
         for name in at_replica.keys() | at_warehouse.keys()
     }
 
 
-def _missing(settings: Settings, ends: Ends, catalog: Mapping[str, Table]) -> tuple[str, ...]:
+def _missing(settings: Settings, context: VerifyContext, catalog: Mapping[str, Table]) -> tuple[str, ...]:
     """The tables that were there, and cannot be compared with what the source shows now."""
     return tuple(
-        plan_run.missing(ends.book.records(), ends.tables_file, catalog, settings.endpoints["source"].namespace)
+        plan_run.missing(context.ledger.records(), context.tables_file, catalog, settings.endpoints["source"].namespace)
     )
 
 
-def _signed(settings: Settings, found: Verified, ends: Ends, started_at: datetime) -> Verified:
+def _signed(settings: Settings, found: VerifyResult, context: VerifyContext, started_at: datetime) -> VerifyResult:
     """With a receipt kept at the warehouse; where that cannot be, the verdicts stand all the same."""
     ended_at = datetime.now(UTC)
-    records = {name: standing.warehouse for name, standing in ends.standings.items()}
-    known = since_last.known_of(found.tables, ends.standings, found.run_id, ended_at)
-    differing = {v.table: _versions(ends.standings, v.table)[1] for v in found.tables if v.verdict != "equal"}
+    records = {name: state.warehouse for name, state in context.states.items()}
+    known = since_last.known_of(found.tables, context.states, found.run_id, ended_at)
+    differing = {v.table: _versions(context.states, v.table)[1] for v in found.tables if v.verdict != "equal"}
 
     def said(previous: str | None) -> dict[str, Any]:
         return receipt.of_verification(
             found, settings.environment, (started_at, ended_at), records, versions_of, previous
         )
 
-    archive = Archive(ends.book.warehouse)
+    archive = Archive(context.ledger.warehouse)
     try:
         if run_id := archive.broken():
             words = f"receipt {run_id} was altered since it was written, or the one before it is gone"
             found = replace(found, warnings=(*found.warnings, words))
-        versions_of = _versions_of(ends)
+        versions_of = _versions_of(context)
         return replace(found, receipt=archive.keep(found.run_id, said, known, differing))
     except ArrowetlError as error:
         return replace(found, warnings=(*found.warnings, f"no receipt could be kept: {error.message}"))
 
 
-def _versions_of(ends: Ends) -> dict[str, str]:
-    servers = {one.name: one.version for one in (ends.source, ends.replica, ends.warehouse)}
+def _versions_of(context: VerifyContext) -> dict[str, str]:
+    servers = {one.name: one.version for one in (context.source, context.replica, context.warehouse)}
     return {**versions(), **servers}
 
 
 @contextmanager
-def _ends(settings: Settings, wanted: Wanted, workers: int) -> Iterator[Ends]:
+def _open_context(settings: Settings, options: VerifyOptions, workers: int) -> Iterator[VerifyContext]:
     tables_file = read_tables(settings.tables_file, settings.chosen)
-    preflight.reach(*(settings.endpoint(end) for end in ENDS))
+    preflight.reach(*(settings.endpoint(target) for target in SERVERS))
     with ExitStack() as held:
         source = Source(settings.endpoint("source"), tables_file.choices)
         replica = Source(settings.endpoint("replica"), mask_key=None)
         warehouse = Warehouse(settings.endpoint("warehouse"))
-        for end in (source, replica, warehouse):
-            held.callback(end.close)
-        asking = held.enter_context(ThreadPoolExecutor(len(ENDS) * workers, "asking"))
-        book = held.enter_context(closing(Ledger(settings.endpoint("replica"), settings.endpoint("warehouse"))))
-        known = Archive(book.warehouse).remembered() if wanted.changed else {}
-        yield Ends(
+        for target in (source, replica, warehouse):
+            held.callback(target.close)
+        asking = held.enter_context(ThreadPoolExecutor(len(SERVERS) * workers, "asking"))
+        ledger = held.enter_context(closing(Ledger(settings.endpoint("replica"), settings.endpoint("warehouse"))))
+        known = Archive(ledger.warehouse).last_verifications() if options.changed else {}
+        yield VerifyContext(
             source=source,
             replica=replica,
             warehouse=warehouse,
@@ -156,17 +158,17 @@ def _ends(settings: Settings, wanted: Wanted, workers: int) -> Iterator[Ends]:
             published=warehouse.published(),
             tables_file=tables_file,
             asking=asking,
-            book=book,
-            standings=_standings(book),
+            ledger=ledger,
+            states=_states(ledger),
             known=known,
         )
 
 
-def _one(table: Table, ends: Ends, wanted: Wanted) -> Verdict:
+def _one(table: Table, context: VerifyContext, options: VerifyOptions) -> Verdict:
     """One table, and if it cannot be compared, why."""
     began = time.monotonic()
     try:
-        verdict = audit(table, ends, wanted)
+        verdict = audit(table, context, options)
     except ArrowetlError as error:
         verdict = Verdict(table.name, "failed", failure=Failure.of(error, table.name))
     except Exception as error:  # a fault of ours is this table's, not all of them

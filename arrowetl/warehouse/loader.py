@@ -20,13 +20,13 @@ from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError, DatabaseQueryError, KeyNotHeldError
 from arrowetl.model.connection import Endpoint
 from arrowetl.model.plan import Cutover, LoadKind, Partition, PublishedTable, TablePlan
-from arrowetl.model.result import Changes, Coercion, Recorded, Staged, Taken
+from arrowetl.model.result import Coercion, LoadResult, RowCounts, StagedCounts, StateStatement
 from arrowetl.planning import refusals
 from arrowetl.state import load_journal_sql, state_sql
-from arrowetl.state.load_journal import brought_again
+from arrowetl.state.load_journal import record_retried_partition
 from arrowetl.types import conversion, from_postgres, mapping
 from arrowetl.warehouse import merge, warehouse_sql
-from arrowetl.warehouse.merge import Switch, Together
+from arrowetl.warehouse.merge import JointCutover, TableCutover
 
 
 class Warehouse:
@@ -71,7 +71,7 @@ class Warehouse:
     def _leftovers(self, session: drivers.Postgres) -> set[str]:
         return {name for (name,) in session.rows(warehouse_sql.leftovers_postgres(self.namespace))}
 
-    def look_again(self) -> None:
+    def refresh(self) -> None:
         """Learn what stands there by now: an attempt that failed may have left some of it."""
         with self.pool.session() as session:
             self._left = self._leftovers(session)
@@ -120,7 +120,7 @@ class Warehouse:
             for table, named in columns.items()
         }
 
-    def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
+    def resumable_partitions(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
         """
         Token → partition that a run which was stopped left whole in staging, with as many rows as it says; from now on
         that staging is this run's, and whoever else would bring rows there does not find it.
@@ -128,8 +128,8 @@ class Warehouse:
         staged = sql.staging_name(plan.name_postgres, plan.run)
         left = [name for name in self._left if sql.is_staging_of(name, plan.name_postgres)]
         with self.pool.session() as session:
-            question = load_journal_sql.whole(self.namespace, plan.name, plan.staging_id)
-            done = load_journal_sql.whole_from(session.rows(question))
+            question = load_journal_sql.complete_partitions(self.namespace, plan.name, plan.staging_id)
+            done = load_journal_sql.partitions_from_rows(session.rows(question))
             if not done or len(left) != 1:
                 return {}
             if left != [staged]:
@@ -145,10 +145,14 @@ class Warehouse:
             table = sql.postgres_table(self.namespace, staged)
             counts = {
                 # A server that crashed has emptied its unlogged tables.
-                token: session.rows(f"SELECT count(*) FROM {table}{sql.inside(key, part)}")[0][0]
-                for token, (part, _) in done.items()
+                resume_token: session.rows(f"SELECT count(*) FROM {table}{sql.inside(key, part)}")[0][0]
+                for resume_token, (part, _) in done.items()
             }
-        return {token: (part, found) for token, (part, found) in done.items() if counts[token] == part.rows}
+        return {
+            resume_token: (part, found)
+            for resume_token, (part, found) in done.items()
+            if counts[resume_token] == part.rows
+        }
 
     def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> tuple[str, ...]:
         """
@@ -164,14 +168,14 @@ class Warehouse:
                 key = sql.postgres_name(plan.key_fields[0].name_postgres)
                 with session.transaction():
                     session.execute(
-                        load_journal_sql.forget(self.namespace, plan.name, [part.token or "" for part in keep])
+                        load_journal_sql.forget(self.namespace, plan.name, [part.resume_token or "" for part in keep])
                     )
                     target = sql.postgres_table(self.namespace, name)
                     session.execute(f"DELETE FROM {target}{sql.outside(key, keep)}")
             else:
-                if plan.is_split or attempt:
+                if plan.is_partitioned or attempt:
                     session.execute(load_journal_sql.forget(self.namespace, plan.name))
-                own = sql.staged_names(plan.name_postgres, plan.run, plan.is_delta)
+                own = sql.staged_names(plan.name_postgres, plan.run, plan.stages_changes_only)
                 for left in self._left:
                     # Also what a run that was stopped has left, where this one can do nothing with it.
                     if left in own or sql.is_staging_of(left, plan.name_postgres):
@@ -184,13 +188,13 @@ class Warehouse:
                 session.execute(load_journal_sql.begin(self.namespace, plan.name, attempt))
         return ()
 
-    def take(
+    def load(
         self,
         plan: TablePlan,
         part: Partition,
-        pieces: Sequence[tuple[TablePlan, pa.Table]],
-        gone: pa.Table | None = None,
-    ) -> Taken:
+        row_batches: Sequence[tuple[TablePlan, pa.Table]],
+        deleted_keys: pa.Table | None = None,
+    ) -> LoadResult:
         """
         Ingest one partition: all of it, or none.
 
@@ -207,31 +211,31 @@ class Warehouse:
             KeyNotHeldError: it refused a primary key, or would have.
         """
         began, coercions, loads = time.monotonic(), list[Coercion](), list[tuple[str, TablePlan, pa.Table]]()
-        for read, rows in pieces:
+        for read, rows in row_batches:
             if rows.num_rows:
                 converted, found = conversion.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
                 coercions += found
                 loads.append((sql.staging_name(plan.name_postgres, plan.run), read, converted))
         if plan.key_postgres and {c.column for c in coercions if c.became == "NULL"} & set(plan.table.primary_key):
             raise KeyNotHeldError(f"{plan.name}: a primary key becomes NULL")
-        if gone is not None and gone.num_rows:
-            keys, _ = conversion.to_warehouse(plan.name, gone, plan.key_fields, None)
-            loads.append((sql.gone_name(plan.name_postgres, plan.run), plan, keys))
-        if not loads and not part.token:
-            return Taken()
+        if deleted_keys is not None and deleted_keys.num_rows:
+            keys, _ = conversion.to_warehouse(plan.name, deleted_keys, plan.key_fields, None)
+            loads.append((sql.deleted_keys_name(plan.name_postgres, plan.run), plan, keys))
+        if not loads and not part.resume_token:
+            return LoadResult()
         coerced = time.monotonic()
         with self._for_copy([rows for _, _, rows in loads]).session() as session, session.transaction():
-            if part.token:
-                self._note(session, plan, part, sum(rows.num_rows for _, rows in pieces), coercions)
-            if plan.kind is LoadKind.INCREMENTAL and (part.since is None or part.attempt):
+            if part.resume_token:
+                self._note(session, plan, part, sum(rows.num_rows for _, rows in row_batches), coercions)
+            if plan.kind is LoadKind.INCREMENTAL and (part.incremental_from is None or part.attempt):
                 # A row may be staged a second time, where it changed once more, or a job is done once more.
-                for _, rows in pieces:
+                for _, rows in row_batches:
                     if rows.num_rows:
                         keys = rows.column(plan.table.primary_key[0]).to_pylist()
                         session.execute(warehouse_sql.stage_again(self.namespace, plan, keys))
             for name, read, rows in loads:
                 self._ingest(session, name, read, rows)
-        return Taken(tuple(coercions), {"coerce": coerced - began, "ingest": time.monotonic() - coerced})
+        return LoadResult(tuple(coercions), {"coerce": coerced - began, "ingest": time.monotonic() - coerced})
 
     def _note(
         self,
@@ -250,10 +254,12 @@ class Warehouse:
             return
         key = sql.postgres_name(plan.key_fields[0].name_postgres) if plan.key_fields else ""
         names = (
-            () if plan.kind is LoadKind.INCREMENTAL else sql.staged_names(plan.name_postgres, plan.run, plan.is_delta)
+            ()
+            if plan.kind is LoadKind.INCREMENTAL
+            else sql.staged_names(plan.name_postgres, plan.run, plan.stages_changes_only)
         )
         out = [f"DELETE FROM {sql.postgres_table(self.namespace, n)}{sql.inside(key, part)}" for n in names]
-        brought_again(session, self.namespace, plan.name, part, rows, coercions, out)
+        record_retried_partition(session, self.namespace, plan.name, part, rows, coercions, out)
 
     def _ingest(
         self, session: drivers.Postgres | drivers.PostgresArrow, name: str, read: TablePlan, rows: pa.Table
@@ -272,12 +278,12 @@ class Warehouse:
     ) -> drivers.Pool[drivers.Postgres] | drivers.Pool[drivers.PostgresArrow]:
         return self.pool if all(drivers.can_copy(rows.schema) for rows in tables) else self.arrow
 
-    def seal(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
+    def close_attempt(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
         """Let nobody bring any more partitions by an attempt; token → execution of those that are there."""
         with self.pool.session() as session:
-            session.execute(load_journal_sql.seal(self.namespace, attempt))
+            session.execute(load_journal_sql.close_attempt(self.namespace, attempt))
             found = dict(session.rows(load_journal_sql.executions(self.namespace, plan.name)))
-            if not (plan.is_split and plan.is_whole):
+            if not (plan.is_partitioned and plan.stages_all_rows):
                 # Nobody would go on with it.
                 session.execute(load_journal_sql.forget(self.namespace, plan.name))
             return found
@@ -299,7 +305,7 @@ class Warehouse:
         with self.pool.session() as session:
             return session.count(self.namespace, sql.staging_name(plan.name_postgres, plan.run))
 
-    def finish(self, plan: TablePlan) -> None:
+    def build_indexes(self, plan: TablePlan) -> None:
         """
         Give a large table its key, and let the server learn staging's keys, by which it is joined.
 
@@ -310,7 +316,7 @@ class Warehouse:
             KeyNotHeldError: the server refused the key.
         """
         with self.pool.session() as session:
-            if plan.cutover is Cutover.SWAP and plan.is_split:
+            if plan.cutover is Cutover.SWAP and plan.is_partitioned:
                 self._give_key(session, plan)
             if plan.cutover is Cutover.SWAP and self._learns:
                 return
@@ -329,7 +335,9 @@ class Warehouse:
                 raise KeyNotHeldError(f"{plan.name}: {error.message}") from error
             raise
 
-    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes:
+    def cutover(
+        self, plan: TablePlan, staged: StagedCounts, comments: Mapping[str, str], recorded: StateStatement
+    ) -> RowCounts:
         """
         Make what was staged the published rows, in one transaction with the ledger's record.
 
@@ -360,7 +368,10 @@ class Warehouse:
             return merge.follow(session, plan)
 
     def cutover_together(
-        self, switches: Sequence[Switch], found: Together, accepts: Callable[[Mapping[str, ArrowetlError]], bool]
+        self,
+        switches: Sequence[TableCutover],
+        found: JointCutover,
+        accepts: Callable[[Mapping[str, ArrowetlError]], bool],
     ) -> None:
         """Many tables in one transaction, as `cutover.cutover_together` has it."""
         with self.pool.session() as session:
@@ -372,7 +383,7 @@ class Warehouse:
                         self._drop_what_is_left(session, one.plan)
 
     def _drop_what_is_left(self, session: drivers.Postgres, plan: TablePlan) -> None:
-        if plan.cutover is not Cutover.SWAP or plan.is_split:
+        if plan.cutover is not Cutover.SWAP or plan.is_partitioned:
             self._drop_staging(session, plan)
 
     def discard(self, plan: TablePlan) -> None:
@@ -381,7 +392,7 @@ class Warehouse:
             self._drop_staging(session, plan)
 
     def _drop_staging(self, session: drivers.Postgres, plan: TablePlan) -> None:
-        for name in sql.staged_names(plan.name_postgres, plan.run, plan.is_delta):
+        for name in sql.staged_names(plan.name_postgres, plan.run, plan.stages_changes_only):
             session.execute(warehouse_sql.drop_postgres(self.namespace, name))
         session.execute(load_journal_sql.forget(self.namespace, plan.name))
 

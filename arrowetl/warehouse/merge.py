@@ -23,10 +23,10 @@ from arrowetl.errors import (
     DataLoadingError,
     OutOfStepError,
     StagingLostError,
-    ours,
+    as_arrowetl_error,
 )
-from arrowetl.model.plan import Cutover, Drift, LoadKind, TablePlan
-from arrowetl.model.result import Changes, Recorded, Staged
+from arrowetl.model.plan import Cutover, LoadKind, SchemaChange, TablePlan
+from arrowetl.model.result import RowCounts, StagedCounts, StateStatement
 from arrowetl.state import state_sql
 from arrowetl.state.fence import miscounted, require_own
 from arrowetl.state.history_sql import mark_published
@@ -37,8 +37,12 @@ from arrowetl.warehouse.union_views_sql import comment as said
 
 
 def cutover(
-    session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
-) -> Changes:
+    session: drivers.Postgres,
+    plan: TablePlan,
+    staged: StagedCounts,
+    comments: Mapping[str, str],
+    recorded: StateStatement,
+) -> RowCounts:
     """
     One transaction, or two where the table can follow beforehand: a moment's lock, where the rows' would last.
 
@@ -70,27 +74,27 @@ def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
 
     union_views.patiently(session, act)
     followed = replace(published, not_null=()) if published else None
-    return replace(plan, drift=Drift(adds_key=plan.drift.adds_key), published=followed)
+    return replace(plan, drift=SchemaChange(adds_key=plan.drift.adds_key), published=followed)
 
 
 @dataclass(frozen=True)
-class Switch:
+class TableCutover:
     """One of many tables that are switched together."""
 
     plan: TablePlan
-    staged: Staged
+    staged: StagedCounts
     comments: Mapping[str, str]
-    recorded: Recorded
+    recorded: StateStatement
 
 
 @dataclass
-class Together:
+class JointCutover:
     """What has come of many tables until now; whoever is interrupted still has it."""
 
     run_id: str
     token: str = field(default_factory=lambda: uuid4().hex)
     """By which the transaction is known at the warehouse, once it is committed."""
-    changes: dict[str, Changes] = field(default_factory=dict)
+    changes: dict[str, RowCounts] = field(default_factory=dict)
     errors: dict[str, ArrowetlError] = field(default_factory=dict)
     """Of those that stay as they were."""
     published: bool = False
@@ -105,8 +109,8 @@ class _RefusedError(Exception):
 
 def cutover_together(
     session: drivers.Postgres,
-    switches: Sequence[Switch],
-    found: Together,
+    switches: Sequence[TableCutover],
+    found: JointCutover,
     accepts: Callable[[Mapping[str, ArrowetlError]], bool],
 ) -> None:
     """
@@ -125,7 +129,7 @@ def cutover_together(
             require_own(session, session.endpoint.namespace, switches[0].plan)
             # What takes a reader's place comes last: it holds that until all are done.
             for one in sorted(switches, key=lambda one: _is_bent(one.plan) or one.plan.drift.adds_key):
-                _switch_or_tell(session, one, found)
+                _switch_or_explain(session, one, found)
             if found.errors and not accepts(found.errors):
                 raise _RefusedError
             session.execute(mark_published(session.endpoint.namespace, found.run_id, found.token))
@@ -134,7 +138,7 @@ def cutover_together(
     found.published, found.seconds = True, time.monotonic() - began
 
 
-def _switch_or_tell(session: drivers.Postgres, one: Switch, found: Together) -> None:
+def _switch_or_explain(session: drivers.Postgres, one: TableCutover, found: JointCutover) -> None:
     name = one.plan.name
     try:
         # A part of the transaction that is under way: all of it, or nothing.
@@ -143,7 +147,7 @@ def _switch_or_tell(session: drivers.Postgres, one: Switch, found: Together) -> 
     except DatabaseConnectionError:
         raise
     except Exception as error:
-        found.errors[name] = ours(name, error)
+        found.errors[name] = as_arrowetl_error(name, error)
 
 
 def _is_bent(plan: TablePlan) -> bool:
@@ -152,8 +156,12 @@ def _is_bent(plan: TablePlan) -> bool:
 
 
 def _switch(
-    session: drivers.Postgres, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded
-) -> Changes:
+    session: drivers.Postgres,
+    plan: TablePlan,
+    staged: StagedCounts,
+    comments: Mapping[str, str],
+    recorded: StateStatement,
+) -> RowCounts:
     namespace = session.endpoint.namespace
     begins = [f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"]
     if plan.cutover is Cutover.SWAP:
@@ -162,7 +170,7 @@ def _switch(
     session.execute("; ".join(begins))
     if _is_bent(plan):
         # Nobody may look in between.
-        with _views_made_anew(session, plan):
+        with _views_recreated(session, plan):
             _follow(session, namespace, plan)
             changes = _write(session, namespace, plan, staged)
     else:
@@ -175,12 +183,12 @@ def _switch(
 
 def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
     """The table follows before its rows do: until they have, nobody knows what it holds."""
-    with _views_made_anew(session, plan):
+    with _views_recreated(session, plan):
         _follow(session, namespace, plan)
     session.execute(state_sql.load_in_doubt(namespace, plan.name))
 
 
-def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: StagedCounts) -> RowCounts:
     if plan.cutover is Cutover.SWAP:
         return _swap(session, namespace, plan, staged)
     if staged and not session.rows(is_prepared(namespace, plan.name))[0][0]:
@@ -188,7 +196,7 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
             f"{plan.name}: the warehouse crashed after rows were staged, and has them no more; nothing was changed",
             "run again",
         )
-    changes = _merge(session, namespace, plan, staged) if staged or not plan.is_delta else Changes()
+    changes = _merge(session, namespace, plan, staged) if staged or not plan.stages_changes_only else RowCounts()
     if plan.drift.adds_key:
         session.execute(warehouse_sql.add_key(namespace, plan))
     rows = session.count(namespace, plan.name_postgres)
@@ -200,19 +208,19 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
     return changes
 
 
-def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: StagedCounts) -> RowCounts:
     met = session.rows(warehouse_sql.met_by_swap(namespace, plan))
     rows = next(int(number) for number, kind, _ in met if kind == "rows")
     if rows != staged.expected:
         raise miscounted(plan, "warehouse", rows, staged.expected)
     met = [one for one in met if one[1] != "rows"]
-    _make_room(session, namespace, plan, [(kind, of) for name, kind, of in met if name == plan.name_postgres])
+    _free_names(session, namespace, plan, [(kind, of) for name, kind, of in met if name == plan.name_postgres])
     key = _key_renamed(session, namespace, plan, {name: kind for name, kind, _ in met})
     session.execute("; ".join([*warehouse_sql.swap_warehouse(namespace, plan), *key]))
-    return Changes(inserted=rows)
+    return RowCounts(inserted=rows)
 
 
-def _make_room(
+def _free_names(
     session: drivers.Postgres, namespace: str, plan: TablePlan, met: Iterable[tuple[str, str | None]]
 ) -> None:
     """
@@ -254,12 +262,12 @@ def _key_renamed(session: drivers.Postgres, namespace: str, plan: TablePlan, met
 
 def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
     """A name that nothing has: this one, or with a number behind it, as PostgreSQL itself would choose."""
-    room = limits.postgres_name_bytes - 4
-    names = (name, *(f"{name.encode()[:room].decode(errors='ignore')}{number}" for number in range(1, 1000)))
+    bytes_max = limits.postgres_name_bytes - 4
+    names = (name, *(f"{name.encode()[:bytes_max].decode(errors='ignore')}{number}" for number in range(1, 1000)))
     return next(one for one in names if not session.rows(warehouse_sql.taken_by(namespace, [one])))
 
 
-def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: Staged) -> Changes:
+def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: StagedCounts) -> RowCounts:
     """The difference first, then only that; or all out and all in, where the difference is most of it."""
     _refuse_acting_keys(session, namespace, plan)
     if plan.kind is LoadKind.INCREMENTAL:
@@ -267,7 +275,7 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         session.execute(warehouse_sql.unstage(namespace, plan))
     session.execute(warehouse_sql.differing(namespace, plan))
     differing = session.count(namespace, sql.diff_name(plan.name_postgres, plan.run))
-    if not plan.is_delta and differing > limits.replace_share * max(staged.rows, 1) and differing > 1:
+    if not plan.stages_changes_only and differing > limits.replace_share * max(staged.rows, 1) and differing > 1:
         new = (
             session.rows(warehouse_sql.count_new(namespace, plan))[0][0] if plan.cutover is Cutover.MERGE else differing
         )
@@ -275,13 +283,13 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         before, _ = session.rows(warehouse_sql.counting(delete))[0]
         _require_written(plan, session.rows(warehouse_sql.counting(insert))[0][0], staged.rows)
         how = f"all rows anew, since {differing:,} of {staged.rows:,} differ"
-        changes = Changes(new, differing - new, before - (staged.rows - new), how)
+        changes = RowCounts(new, differing - new, before - (staged.rows - new), how)
     else:
         statements = warehouse_sql.merge(namespace, plan)
         deleted, _ = session.rows(warehouse_sql.counting(statements["deleted"]))[0]
         written, inserted = session.rows(warehouse_sql.counting(statements["written"]))[0]
         _require_written(plan, written, differing)
-        changes = Changes(inserted, written - inserted, deleted)
+        changes = RowCounts(inserted, written - inserted, deleted)
         if plan.cutover is Cutover.MATCH:
             # Without a key there is no telling an edit from a row that went and one that came.
             changes = replace(changes, inserted=written, updated=0)
@@ -324,7 +332,7 @@ def _follow(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
 
 
 @contextmanager
-def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[None]:
+def _views_recreated(session: drivers.Postgres, plan: TablePlan) -> Iterator[None]:
     """Without the views that stand in the way; afterwards they are as they were, privileges and comments too."""
     if not plan.drift.views:
         yield
@@ -340,13 +348,13 @@ def _views_made_anew(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
     kept.take_away()
     yield
 
-    def anew(comment: str | None) -> tuple[str, str | None] | None:
+    def recreated(comment: str | None) -> tuple[str, str | None] | None:
         """Of a view upon many clinics: what they have now."""
         clinics = clinics_from(comment)
         query = union_views.definition(session, plan.name_postgres, clinics) if clinics else None
         return (query, said(clinics or {}, query)) if query else None
 
-    for statement in kept.creations(anew):
+    for statement in kept.creations(recreated):
         try:
             session.execute(statement)
         except DatabaseQueryError as error:

@@ -36,8 +36,8 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
     target = postgres_table(namespace, plan.name_postgres)
     # A key must be gone before the columns it stands on are altered.
     statements = [f"ALTER TABLE {target} {change}" for change in changes]
-    if drift.makes_anew:
-        statements.append(made_anew(namespace, plan.name_postgres, diff_name(plan.name_postgres, plan.run)))
+    if drift.recreates_table:
+        statements.append(recreate_table(namespace, plan.name_postgres, diff_name(plan.name_postgres, plan.run)))
     # Whoever lost the answer says it once more.
     changes = [
         f"ADD COLUMN IF NOT EXISTS {postgres_name(field.name_postgres)} {field.type_postgres}" for field in drift.added
@@ -48,7 +48,7 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
     return [*statements, *(f"ALTER TABLE {target} {change}" for change in changes)]
 
 
-def made_anew(namespace: str, table: str, meanwhile: str) -> str:
+def recreate_table(namespace: str, table: str, meanwhile: str) -> str:
     """
     The same table without the columns that were dropped, whose room PostgreSQL never gives back: rows, defaults,
     constraints, indexes, comments, privileges and owner as they were. One that has triggers, policies, heirs or keys

@@ -44,8 +44,8 @@ def unite(
     """
     if not session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(schema)}"):
         session.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.postgres_name(schema)}")
-    standing = session.rows(union_views_sql.standing(schema))
-    there = {name: (comment, json.loads(columns)) for name, comment, columns in standing}
+    existing = session.rows(union_views_sql.existing(schema))
+    there = {name: (comment, json.loads(columns)) for name, comment, columns in existing}
     made, wrong, known = [], [], set(known)
     for table in tables:
         comment, columns = there.get(table, (None, []))
@@ -55,14 +55,14 @@ def unite(
             continue
         wanted = {clinic: place for clinic, place in (before or {}).items() if clinic in known} | dict(clinics)
         try:
-            if _brought_up_to_date(session, schema, table, wanted, comment, columns):
+            if _updated(session, schema, table, wanted, comment, columns):
                 made.append(table)
         except DatabaseQueryError as error:
             wrong.append(f"{schema}.{table} cannot be made anew: {error.said or error.message}")
     return made, wrong
 
 
-def _brought_up_to_date(
+def _updated(
     session: drivers.Postgres, schema: str, table: str, clinics: Mapping[str, str], comment: str | None,
     columns: Sequence[str],
 ) -> bool:  # fmt: skip
@@ -142,7 +142,7 @@ class Kept:
         for view in reversed(self._views):
             self._session.execute(schema_changes_sql.drop_view(view.name, view.kind))
 
-    def creations(self, anew: Callable[[str | None], tuple[str, str | None] | None]) -> list[str]:
+    def creations(self, recreated: Callable[[str | None], tuple[str, str | None] | None]) -> list[str]:
         """
         The statements that make them again.
 
@@ -151,7 +151,7 @@ class Kept:
         """
         statements = []
         for view in self._views:
-            definition, comment = anew(view.comment) or (view.definition, view.comment)
+            definition, comment = recreated(view.comment) or (view.definition, view.comment)
             statements += schema_changes_sql.create_view(replace(view, definition=definition, comment=comment))
         return statements
 

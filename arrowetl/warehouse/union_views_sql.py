@@ -59,10 +59,10 @@ def definition(
     return " UNION ALL ".join(arms) if arms else None
 
 
-def _value(standing: Mapping[str, str], column: str, type_: str) -> str:
-    if column not in standing:
+def _value(existing: Mapping[str, str], column: str, type_: str) -> str:
+    if column not in existing:
         return f"NULL::{type_}"
-    return postgres_name(column) if standing[column] == type_ else f"{postgres_name(column)}::{type_}"
+    return postgres_name(column) if existing[column] == type_ else f"{postgres_name(column)}::{type_}"
 
 
 def _clinic_column(columns: Iterable[str]) -> str:
@@ -88,7 +88,7 @@ def clinics_from(comment_: str | None) -> dict[str, str] | None:
         return None
 
 
-def standing(schema: str) -> str:
+def existing(schema: str) -> str:
     """Name, comment and columns of the views there."""
     return (
         "SELECT c.relname::text, obj_description(c.oid, 'pg_class'), "

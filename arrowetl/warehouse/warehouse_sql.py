@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from arrowetl import limits
 from arrowetl.model.plan import Cutover, Field, Partition, TablePlan
 from arrowetl.sql import (
+    deleted_keys_name,
     diff_name,
-    gone_name,
     inside,
     is_ours,
     key_of,
@@ -33,15 +33,15 @@ def create_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     less of the server's core (`staging_key`).
     """
     name, key = staging_name(plan.name_postgres, plan.run), plan.key_postgres
-    if plan.cutover is Cutover.SWAP and plan.is_split:
+    if plan.cutover is Cutover.SWAP and plan.is_partitioned:
         return [_create("TABLE", namespace, name, plan.fields, (), not_null=key) + _UNWATCHED]
     if plan.cutover is Cutover.SWAP:
         return [_create("TABLE", namespace, name, plan.fields, key)]
     staging = _create("UNLOGGED TABLE", namespace, name, plan.fields, key) + _UNWATCHED
-    if not plan.is_delta:
+    if not plan.stages_changes_only:
         return [staging]
-    gone = gone_name(plan.name_postgres, plan.run)
-    return [staging, _create("UNLOGGED TABLE", namespace, gone, plan.key_fields, key)]
+    deleted_keys = deleted_keys_name(plan.name_postgres, plan.run)
+    return [staging, _create("UNLOGGED TABLE", namespace, deleted_keys, plan.key_fields, key)]
 
 
 _UNWATCHED = " WITH (autovacuum_enabled = false)"
@@ -88,7 +88,7 @@ def swap_warehouse(namespace: str, plan: TablePlan) -> list[str]:
     """Staging becomes the published table that there was none of."""
     rename = f"ALTER TABLE {_staging(namespace, plan)} RENAME TO {postgres_name(plan.name_postgres)}"
     watched = f"ALTER TABLE {_target(namespace, plan)} RESET (autovacuum_enabled)"
-    return [rename, watched] if plan.is_split else [rename]
+    return [rename, watched] if plan.is_partitioned else [rename]
 
 
 def key_name(namespace: str, table: str) -> str:
@@ -173,13 +173,13 @@ def merge(namespace: str, plan: TablePlan) -> Mapping[str, str]:
     insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {diff}"
     if plan.cutover is Cutover.MATCH:
         found = f"{_numbered(target, names)} WHERE NOT EXISTS ({_numbered(_staging(namespace, plan), names, 't')}"
-        gone = f"SELECT s.{own_names(names)[2]} FROM {found} WHERE {_same(names)})"
-        return {"deleted": f"DELETE FROM ONLY {target} WHERE ctid = ANY (ARRAY({gone}))", "written": insert}
+        deleted_keys = f"SELECT s.{own_names(names)[2]} FROM {found} WHERE {_same(names)})"
+        return {"deleted": f"DELETE FROM ONLY {target} WHERE ctid = ANY (ARRAY({deleted_keys}))", "written": insert}
     key = [postgres_name(name) for name in plan.key_postgres]
     updates = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
-    if plan.is_delta:
-        gone = postgres_table(namespace, gone_name(plan.name_postgres, plan.run))
-        deleted = f"DELETE FROM ONLY {target} t WHERE EXISTS (SELECT FROM {gone} g WHERE {_matching(key, 'g')})"
+    if plan.stages_changes_only:
+        deleted_keys = postgres_table(namespace, deleted_keys_name(plan.name_postgres, plan.run))
+        deleted = f"DELETE FROM ONLY {target} t WHERE EXISTS (SELECT FROM {deleted_keys} g WHERE {_matching(key, 'g')})"
     else:
         staging = _staging(namespace, plan)
         deleted = f"DELETE FROM ONLY {target} t WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {_matching(key, 's')})"
@@ -197,9 +197,9 @@ def count_new(namespace: str, plan: TablePlan) -> str:
 
 def unstage(namespace: str, plan: TablePlan) -> str:
     """Of what was staged, without the rows whose keys are gone."""
-    gone = postgres_table(namespace, gone_name(plan.name_postgres, plan.run))
+    deleted_keys = postgres_table(namespace, deleted_keys_name(plan.name_postgres, plan.run))
     matching = _matching([postgres_name(name) for name in plan.key_postgres], "g")
-    return f"DELETE FROM {_staging(namespace, plan)} t WHERE EXISTS (SELECT FROM {gone} g WHERE {matching})"
+    return f"DELETE FROM {_staging(namespace, plan)} t WHERE EXISTS (SELECT FROM {deleted_keys} g WHERE {matching})"
 
 
 def stage_again(namespace: str, plan: TablePlan, keys: Sequence[int]) -> str:

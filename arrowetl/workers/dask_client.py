@@ -46,7 +46,7 @@ MISSING = "dask.distributed is not installed", "pip install 'arrowetl[dask]', he
 class _Sent:
     """A job on its way, and who is told of its end."""
 
-    carry: Callable[[Job], PartitionOutcome]
+    load: Callable[[Job], PartitionOutcome]
     job: Job
     future: Future[PartitionOutcome] = field(default_factory=Future)
     tries: int = 0
@@ -95,8 +95,8 @@ class Cluster(Executor):
 
     def submit(self, function: Any, /, *arguments: Any, **_: Any) -> Future[Any]:
         """A job on its way to a worker; `function` is what is done with it there, as everywhere."""
-        carry, job = arguments
-        sent = _Sent(carry, job)
+        load, job = arguments
+        sent = _Sent(load, job)
         with self._lock:
             self._sent.add(sent)
             self._routes.add(job.route)
@@ -108,7 +108,7 @@ class Cluster(Executor):
         self._closed.set()
         for route in {route.without_secrets for route in self._routes}:
             with suppress(Exception):
-                left = self._threads.submit(self._client.run, dask_worker.leave, route, on_error="ignore")
+                left = self._threads.submit(self._client.run, dask_worker.close_sessions, route, on_error="ignore")
                 left.result(timeout=limits.cluster_seconds)
         with suppress(Exception):
             self._client.close(timeout=limits.cluster_seconds)
@@ -121,7 +121,7 @@ class Cluster(Executor):
         choice = {"workers": list(sent.allowed), "allow_other_workers": False} if sent.allowed else {}
         try:
             sent.dask = self._client.submit(
-                dask_worker.carried, sent.carry, job, self._terms(job.route, there),
+                dask_worker.run_job, sent.load, job, self._terms(job.route, there),
                 key=f"{job.plan.name}-{uuid4().hex}", pure=False, **choice,
             )  # fmt: skip
             sent.dask.add_done_callback(lambda dask: self._threads.submit(self._done, sent, dask))
@@ -151,7 +151,7 @@ class Cluster(Executor):
 
     def _terms(self, route: Route, there: dict[str, int]) -> Terms:
         contended = 0 < self._jobs < sum(there.values())
-        idle = limits.ways_idle_seconds_wanted if contended else limits.ways_idle_seconds
+        idle = limits.cluster_idle_connection_seconds_wanted if contended else limits.cluster_idle_connection_seconds
         mark = dask_worker.key_mark(route.run_id, self._mask_key)
         return Terms(tuple(self._versions.items()), self._jobs, idle, mark)
 
@@ -209,11 +209,11 @@ class Cluster(Executor):
             self._look()
             with self._lock:
                 waiting = list(self._sent)
-            if time.monotonic() - self._seen > limits.cluster_patience_seconds:
+            if time.monotonic() - self._seen > limits.cluster_wait_seconds_max:
                 for sent in waiting:
                     self._end(sent, error=DataExtractionError(
                         f"{_name(sent)}: no worker at {self.address} for "
-                        f"{limits.cluster_patience_seconds} seconds",
+                        f"{limits.cluster_wait_seconds_max} seconds",
                         "see that scheduler and workers run; then run again", transient=True,
                     ))  # fmt: skip
             elif self._workers:

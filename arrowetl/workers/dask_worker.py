@@ -49,7 +49,7 @@ class Terms:
 
 
 @dataclass(eq=False)
-class _Way:
+class _OpenRoute:
     """What a worker keeps of a run: the route with what it lacked, a directory, leases."""
 
     route: Route
@@ -62,13 +62,13 @@ class _Way:
     used: float = field(default_factory=time.monotonic)
 
 
-_WAYS: dict[Route, _Way] = {}
+_OPEN_ROUTES: dict[Route, _OpenRoute] = {}
 _LOCK, _OPENING = threading.Lock(), threading.Lock()
 _LOOKS = threading.Event()
 """Whether somebody looks after them."""
 
 
-def carried(carry: Callable[[Job], PartitionOutcome], job: Job, terms: Terms) -> PartitionOutcome:
+def run_job(load: Callable[[Job], PartitionOutcome], job: Job, terms: Terms) -> PartitionOutcome:
     """
     One job, in whatever worker it came to.
 
@@ -80,8 +80,8 @@ def carried(carry: Callable[[Job], PartitionOutcome], job: Job, terms: Terms) ->
         refuse_other_versions(dict(terms.versions))
         with _let_in(job.route, terms) as route:
             part = replace(job.part, execution=uuid4().hex)
-            outcome = jobs.carried(carry, replace(job, route=route, part=part))
-            return replace(outcome, part=part if part.token else None, process=_address())
+            outcome = jobs.run_job(load, replace(job, route=route, part=part))
+            return replace(outcome, part=part if part.resume_token else None, process=_address())
     except ArrowetlError as error:
         failure = error
     except Exception as error:
@@ -115,7 +115,7 @@ def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> str:
     )
 
 
-def leave(route: Route) -> None:
+def close_sessions(route: Route) -> None:
     """Close what this worker keeps of a run."""
     # Whoever asks is the worker's event loop, which is not to wait: leases are taken and given back through it.
     threading.Thread(target=_left, args=(route,), name="leave").start()
@@ -123,48 +123,48 @@ def leave(route: Route) -> None:
 
 def _left(route: Route) -> None:
     with _LOCK:
-        way = _WAYS.pop(route, None) if route in _WAYS and not _WAYS[route].at_work else None
-    if way:
-        _close(way)
+        opened = _OPEN_ROUTES.pop(route, None) if route in _OPEN_ROUTES and not _OPEN_ROUTES[route].at_work else None
+    if opened:
+        _close(opened)
 
 
 @contextmanager
 def _let_in(route: Route, terms: Terms) -> Iterator[Route]:
     """The route with what this worker knows, once there is a lease for the job."""
-    way = _way(route, terms)
+    opened = _open_route(route, terms)
     try:
         with _LOCK:
-            leased, way.free = way.free > 0, max(0, way.free - 1)
-        if not leased and way.leases and not way.leases.acquire(timeout=limits.lease_seconds):
+            leased, opened.free = opened.free > 0, max(0, opened.free - 1)
+        if not leased and opened.leases and not opened.leases.acquire(timeout=limits.lease_seconds):
             raise DataExtractionError(
                 f"worker {_address()}: no turn within {limits.lease_seconds:,} seconds: all connections are taken",
                 "run again; allow more connections in settings of tables.yml, or fewer workers",
                 transient=True,
             )
         try:
-            yield way.route
+            yield opened.route
         finally:
             with _LOCK:
-                way.free += 1
+                opened.free += 1
     finally:
         with _LOCK:
-            way.at_work -= 1
-            way.used = time.monotonic()
+            opened.at_work -= 1
+            opened.used = time.monotonic()
 
 
-def _way(route: Route, terms: Terms) -> _Way:
+def _open_route(route: Route, terms: Terms) -> _OpenRoute:
     """What is kept of a run, made for its first job; marked as used, so that nobody closes it."""
     # One is opened at a time, which asks servers and the scheduler; whoever has one already does not wait for that.
     with _LOCK:
-        way = _used(route, terms)
-    if way is None:
+        opened = _used(route, terms)
+    if opened is None:
         with _OPENING:
             with _LOCK:
-                way = _used(route, terms)
-            if way is None:
-                way = _opened(route, terms)
+                opened = _used(route, terms)
+            if opened is None:
+                opened = _opened(route, terms)
                 with _LOCK:
-                    _WAYS[route] = way
+                    _OPEN_ROUTES[route] = opened
                     _used(route, terms)
     with _LOCK:
         if not _LOOKS.is_set():
@@ -172,17 +172,17 @@ def _way(route: Route, terms: Terms) -> _Way:
             drivers.mute_panics()
             memory.share()
             threading.Thread(target=_look_after, daemon=True, name="ways").start()
-        return way
+        return opened
 
 
-def _used(route: Route, terms: Terms) -> _Way | None:
+def _used(route: Route, terms: Terms) -> _OpenRoute | None:
     """What is kept of a run, one more job of which is at work; None where nothing is."""
-    if way := _WAYS.get(route):
-        way.at_work, way.idle_seconds = way.at_work + 1, terms.idle_seconds
-    return way
+    if opened := _OPEN_ROUTES.get(route):
+        opened.at_work, opened.idle_seconds = opened.at_work + 1, terms.idle_seconds
+    return opened
 
 
-def _opened(route: Route, terms: Terms) -> _Way:
+def _opened(route: Route, terms: Terms) -> _OpenRoute:
     found = route.credentials or Credentials("")
     values = env.at_a_worker(found, os.environ)
     key = values.get(MASK_KEY_VARIABLE, "").encode()
@@ -194,9 +194,9 @@ def _opened(route: Route, terms: Terms) -> _Way:
     missing = [name for one in route.endpoints if (name := f"{VARIABLES[one.name]}_PASSWORD") not in values]
     if missing:
         test = "TEST_" if found.environment == "test" else ""
-        told = ", ".join(f"{test}{found.prefix}{name}" for name in missing)
+        names = ", ".join(f"{test}{found.prefix}{name}" for name in missing)
         raise EnvironmentError(
-            f"worker {_address()}: not set there, and passwords do not travel: {told}",
+            f"worker {_address()}: not set there, and passwords do not travel: {names}",
             f"set them in the worker's environment, or in {found.file or 'a file'} in {env.SECRETS_VARIABLE} there",
         )
     complete = route.with_endpoints(lambda endpoint: _with_secrets(endpoint, values))
@@ -211,9 +211,9 @@ def _opened(route: Route, terms: Terms) -> _Way:
             spills = held.enter_context(run_directory(parent))
         mask_key = route.mask_key if route.mask_key is None else key
         complete = replace(complete, spill_directory=spills, choices=choices, mask_key=mask_key)
-        held.callback(jobs.leave, complete)
+        held.callback(jobs.close_sessions, complete)
         leases = _leases(route.run_id, terms.jobs) if terms.jobs else None
-        return _Way(complete, held.pop_all(), leases, terms.idle_seconds)
+        return _OpenRoute(complete, held.pop_all(), leases, terms.idle_seconds)
 
 
 def _leases(run_id: str, jobs: int) -> Any:
@@ -240,25 +240,29 @@ def key_mark(run_id: str, key: bytes) -> str:
 def _look_after() -> None:
     """Close what nobody has used for as long as its run would have it kept."""
     while True:
-        time.sleep(limits.ways_look_seconds)
+        time.sleep(limits.cluster_poll_seconds)
         now = time.monotonic()
         with _LOCK:
-            idle = [route for route, way in _WAYS.items() if not way.at_work and now - way.used >= way.idle_seconds]
-            closing = [_WAYS.pop(route) for route in idle]
-        for way in closing:
-            _close(way)
+            idle = [
+                route
+                for route, opened in _OPEN_ROUTES.items()
+                if not opened.at_work and now - opened.used >= opened.idle_seconds
+            ]
+            closing = [_OPEN_ROUTES.pop(route) for route in idle]
+        for opened in closing:
+            _close(opened)
 
 
-def _close(way: _Way) -> None:
+def _close(opened: _OpenRoute) -> None:
     with suppress(Exception):
-        way.held.close()
-    if way.leases is None:
+        opened.held.close()
+    if opened.leases is None:
         return
-    for _ in range(way.free):
+    for _ in range(opened.free):
         with suppress(Exception):
-            way.leases.release()
+            opened.leases.release()
     with suppress(Exception):
-        way.leases.loop.add_callback(way.leases.refresh_callback.stop)
+        opened.leases.loop.add_callback(opened.leases.refresh_callback.stop)
 
 
 def _address() -> str:

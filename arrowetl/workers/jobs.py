@@ -20,18 +20,26 @@ import pyarrow as pa
 from arrowetl import drivers, limits
 from arrowetl.model.connection import Route
 from arrowetl.model.plan import Partition, TablePlan
-from arrowetl.model.result import Changes, Coercion, ConnectionCount, PartitionOutcome, Recorded, Staged, Taken
+from arrowetl.model.result import (
+    Coercion,
+    ConnectionCount,
+    LoadResult,
+    PartitionOutcome,
+    RowCounts,
+    StagedCounts,
+    StateStatement,
+)
 from arrowetl.replica.loader import Replica
 from arrowetl.replica.spill import spilled
 from arrowetl.source.reader import Source
 from arrowetl.warehouse.loader import Warehouse
 from arrowetl.workers import memory
 
-Pieces = Sequence[tuple[TablePlan, pa.Table]]
+RowBatches = Sequence[tuple[TablePlan, pa.Table]]
 """Rows of a partition, each lot with the plan by which it was read."""
 
 
-class End(Protocol):
+class Target(Protocol):
     """A place that rows go to: the replica, the warehouse."""
 
     name: str
@@ -41,16 +49,20 @@ class End(Protocol):
     @property
     def version(self) -> str: ...
     def open(self, kept: Collection[str] = ()) -> None: ...
-    def look_again(self) -> None: ...
-    def done(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]: ...
+    def refresh(self) -> None: ...
+    def resumable_partitions(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]: ...
     def prepare(
         self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None
     ) -> tuple[str, ...]: ...
-    def take(self, plan: TablePlan, part: Partition, pieces: Pieces, gone: pa.Table | None = None) -> Taken: ...
-    def seal(self, plan: TablePlan, attempt: str) -> dict[str, str | None]: ...
-    def finish(self, plan: TablePlan) -> None: ...
+    def load(
+        self, plan: TablePlan, part: Partition, row_batches: RowBatches, deleted_keys: pa.Table | None = None
+    ) -> LoadResult: ...
+    def close_attempt(self, plan: TablePlan, attempt: str) -> dict[str, str | None]: ...
+    def build_indexes(self, plan: TablePlan) -> None: ...
     def count(self, plan: TablePlan) -> int: ...
-    def cutover(self, plan: TablePlan, staged: Staged, comments: Mapping[str, str], recorded: Recorded) -> Changes: ...
+    def cutover(
+        self, plan: TablePlan, staged: StagedCounts, comments: Mapping[str, str], recorded: StateStatement
+    ) -> RowCounts: ...
     def discard(self, plan: TablePlan) -> None: ...
 
 
@@ -65,9 +77,9 @@ class Servers:
     """Of the servers that are written."""
 
     @property
-    def ends(self) -> tuple[End, ...]:
-        there: tuple[End, ...] = (self.replica, self.warehouse) if self.replica else (self.warehouse,)
-        return tuple(end for end in there if end.name in self.names)
+    def targets(self) -> tuple[Target, ...]:
+        there: tuple[Target, ...] = (self.replica, self.warehouse) if self.replica else (self.warehouse,)
+        return tuple(target for target in there if target.name in self.names)
 
     def close(self) -> None:
         for pool in self.pools():
@@ -95,17 +107,17 @@ def servers_of(route: Route) -> Servers:
                 replica = Replica(route.replica, spills, partial(spilled, spills), route.choices.replica_connections)
             source = Source(route.source, route.choices, route.run_id, route.mask_key)
             # The way from the replica ends at the same warehouse.
-            ways = (servers for other, servers in _SERVERS.items() if other.from_replica == route)
-            there = next(ways, None)
+            found = (servers for other, servers in _SERVERS.items() if other.from_replica == route)
+            there = next(found, None)
             warehouse = there.warehouse if there else Warehouse(route.warehouse, route.choices.warehouse_connections)
-            _SERVERS[route] = Servers(source, replica, warehouse, route.ends)
+            _SERVERS[route] = Servers(source, replica, warehouse, route.targets)
         return _SERVERS[route]
 
 
-def leave(route: Route) -> None:
+def close_sessions(route: Route) -> None:
     """Close this process's sessions on a route's servers, and on the way from its replica."""
     with _LOCK:
-        left = [_SERVERS.pop(way, None) for way in (route.from_replica, route)]
+        left = [_SERVERS.pop(one, None) for one in (route.from_replica, route)]
     for servers in left:
         if servers:
             servers.close()
@@ -114,8 +126,8 @@ def leave(route: Route) -> None:
 def connections_of(route: Route) -> tuple[ConnectionCount, ...]:
     """Those of this process on a route's servers, on the way from its replica as well."""
     with _LOCK:
-        ways = [servers for way in (route, route.from_replica) if (servers := _SERVERS.get(way))]
-    pools = dict.fromkeys(pool for servers in ways for pool in servers.pools())
+        found = [servers for one in (route, route.from_replica) if (servers := _SERVERS.get(one))]
+    pools = dict.fromkeys(pool for servers in found for pool in servers.pools())
     return tuple(pool.count for pool in pools)
 
 
@@ -136,13 +148,13 @@ class Job:
         checksums are.
         """
         # By a watermark it may be all of them, where a statement touched every row.
-        copies = 1 if self.part.since is not None else self.plan.kind.copies
+        copies = 1 if self.part.incremental_from is not None else self.plan.kind.copies
         return copies * max(self.part.rows * self.plan.table.row_bytes, limits.long_copies * self.part.bytes)
 
 
-def carried(carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
+def run_job(load: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
     """One job, after which its memory is the system's again, in whatever process it was."""
     try:
-        return carry(job)
+        return load(job)
     finally:
         memory.give_back()

@@ -24,11 +24,11 @@ from arrowetl.model.connection import Route
 from arrowetl.model.events import Event
 from arrowetl.model.plan import TablePlan
 from arrowetl.model.result import Coercion, ConnectionCount, PartitionOutcome
-from arrowetl.model.state import Compared, Standing
+from arrowetl.model.state import RangesToRepair, TableState
 from arrowetl.planning.pacing import Pace, Pacer
 from arrowetl.state.ledger import Ledger
 from arrowetl.workers import executors
-from arrowetl.workers.jobs import Job, Servers, carried
+from arrowetl.workers.jobs import Job, Servers, run_job
 
 
 class Workers:
@@ -49,7 +49,7 @@ class Workers:
         learns: bool = True,
         jobs: int = 0,
         mask_key: bytes = b"",
-        share: Share | None = None,
+        share: WorkerShare | None = None,
     ) -> None:
         """
         Args:
@@ -62,23 +62,27 @@ class Workers:
         cores = os.cpu_count() or 1
         begin = pace or Pace(limits.partition_bytes, max(limits.partitions_at_a_time_min, cores))
         self._executor = executors.executor(executor, count, jobs, mask_key)
-        self._anew = partial(executors.executor, executor, count, jobs, mask_key)
+        self._new_executor = partial(executors.executor, executor, count, jobs, mask_key)
         self._lock = threading.Lock()
         self.may_be_lost = getattr(self._executor, "may_be_lost", False)
         """Whether a job can be given up that goes on unseen, and is done once more elsewhere."""
-        room = share.room if share else Room(limits.bytes_in_flight_max)
+        budget = share.budget if share else ByteBudget(limits.bytes_in_flight_max)
         if self.may_be_lost:
             # How busy other machines are is not seen from here.
-            begin, learns, room = Pace(begin.partition_bytes, count), False, Room(limits.cluster_bytes_in_flight_max)
+            begin, learns, budget = (
+                Pace(begin.partition_bytes, count),
+                False,
+                ByteBudget(limits.cluster_bytes_in_flight_max),
+            )
             # Who waits for a lease has a worker to itself.
             count = min(count, jobs or count)
         # Nor is what this one does for other runs told from what it does for this.
         learns = learns and share is None
-        self._slots = share.partitions if share else Turns(count)
-        self.tables = share.tables if share else Turns(count)
+        self._slots = share.partitions if share else ResizableSemaphore(count)
+        self.tables = share.tables if share else ResizableSemaphore(count)
         """One for each table that is walked."""
         self._pacer, self._learns = Pacer(begin, cores, count), learns
-        self._turns, self._room = Turns(self.pace.at_a_time), room
+        self._turns, self._budget = ResizableSemaphore(self.pace.at_a_time), budget
         self._idle, self._looked = 0.0, time.monotonic()
         psutil.cpu_percent()  # the first answer is about no time at all
         self.stopping = share.stopping if share else threading.Event()
@@ -86,7 +90,7 @@ class Workers:
         """Process → its connections, for processes other than this one."""
 
     @classmethod
-    def of(cls, route: Route, count: int, pace: Pace | None, share: Share | None) -> Workers:
+    def of(cls, route: Route, count: int, pace: Pace | None, share: WorkerShare | None) -> Workers:
         """Those of a run, as tables.yml or a person chose them."""
         return cls(route.choices.executor, count, pace, True, route.jobs_elsewhere, route.mask_key or b"", share)
 
@@ -106,7 +110,7 @@ class Workers:
         return self.pace if self._pacer.partitions >= limits.pace_partitions else None
 
     def each(
-        self, carry: Callable[[Job], PartitionOutcome], plan: TablePlan, jobs: Iterable[Job]
+        self, load: Callable[[Job], PartitionOutcome], plan: TablePlan, jobs: Iterable[Job]
     ) -> Generator[PartitionOutcome, None, None]:
         """
         Carry a table's partitions, each of which is asked for when it is its turn; their outcomes as they come.
@@ -114,9 +118,9 @@ class Workers:
         After a failure no other partition is begun, and those that were have
         ended when it is raised: their staging can be dropped.
         """
-        if not plan.is_split and not self.may_be_lost:
+        if not plan.is_partitioned and not self.may_be_lost:
             for job in jobs:
-                yield self._here(carry, job)
+                yield self._here(load, job)
             return
         pending: set[Future[PartitionOutcome]] = set()
         try:
@@ -126,7 +130,7 @@ class Workers:
                 done = {future for future in pending if future.done()}
                 pending -= done
                 yield from (self._result(plan, future) for future in done)
-                pending.add(self._submit(carry, job))
+                pending.add(self._submit(load, job))
             yield from (self._result(plan, future) for future in as_completed(pending))
         except BrokenExecutor as error:
             raise DataExtractionError(
@@ -140,32 +144,32 @@ class Workers:
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _here(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
+    def _here(self, load: Callable[[Job], PartitionOutcome], job: Job) -> PartitionOutcome:
         self._enter(job)
         try:
-            with self._told_if_stopped():
-                return carried(carry, job)
+            with self._interrupted_if_stopping():
+                return run_job(load, job)
         finally:
             self._leave(job)
 
-    def _submit(self, carry: Callable[[Job], PartitionOutcome], job: Job) -> Future[PartitionOutcome]:
+    def _submit(self, load: Callable[[Job], PartitionOutcome], job: Job) -> Future[PartitionOutcome]:
         self._enter(job, self._turns)
         try:
             with self._lock:
                 try:
-                    future = self._executor.submit(carried, carry, job)
+                    future = self._executor.submit(run_job, load, job)
                 except BrokenExecutor:
-                    self._executor = self._anew()
-                    future = self._executor.submit(carried, carry, job)
+                    self._executor = self._new_executor()
+                    future = self._executor.submit(run_job, load, job)
         except BaseException:
             self._leave(job, self._turns)
             raise
         future.add_done_callback(lambda _: self._leave(job, self._turns))
         return future
 
-    def _enter(self, job: Job, *turns: Turns) -> None:
+    def _enter(self, job: Job, *turns: ResizableSemaphore) -> None:
         """Room for its bytes, its turn, and one of the workers; whoever has the one waits for those who have all."""
-        self._room.take(job.bytes)
+        self._budget.acquire(job.bytes)
         for turn in turns:
             turn.acquire()
         self._slots.acquire()
@@ -173,14 +177,14 @@ class Workers:
             self._leave(job, *turns)
             raise Interrupted(f"{job.plan.name}: the run was stopped", "run again")
 
-    def _leave(self, job: Job, *turns: Turns) -> None:
+    def _leave(self, job: Job, *turns: ResizableSemaphore) -> None:
         self._slots.release()
         for turn in turns:
             turn.release()
-        self._room.leave(job.bytes)
+        self._budget.release(job.bytes)
 
     @contextmanager
-    def _told_if_stopped(self) -> Iterator[None]:
+    def _interrupted_if_stopping(self) -> Iterator[None]:
         """A read that was ended because the run is to stop is no failure of the source."""
         try:
             yield
@@ -190,7 +194,7 @@ class Workers:
             raise
 
     def _result(self, plan: TablePlan, future: Future[PartitionOutcome]) -> PartitionOutcome:
-        with self._told_if_stopped():
+        with self._interrupted_if_stopping():
             outcome = future.result()
         if outcome.process != os.getpid():
             self.connections[outcome.process] = outcome.connections
@@ -206,19 +210,19 @@ class Workers:
                 self._idle, self._looked = 1 - psutil.cpu_percent() / 100, now
             # By what partitions are cut: bytes as the source stores them.
             stored = outcome.rows * plan.table.row_bytes
-            pace = self._pacer.carried(stored, outcome.seconds, now, self._idle)
+            pace = self._pacer.loaded(stored, outcome.seconds, now, self._idle)
         self._turns.allow(pace.at_a_time)
 
 
-class Share:
+class WorkerShare:
     """Of the workers of many runs at once, those of one: so many tables walked at a time, and partitions carried."""
 
-    def __init__(self, count: int, room: Room) -> None:
+    def __init__(self, count: int, budget: ByteBudget) -> None:
         """
         Args:
             room: for the bytes of all of them.
         """
-        self.tables, self.partitions, self.room = Turns(count), Turns(count), room
+        self.tables, self.partitions, self.budget = ResizableSemaphore(count), ResizableSemaphore(count), budget
         self.stopping = threading.Event()
 
     def allow(self, count: int) -> None:
@@ -226,7 +230,7 @@ class Share:
             turns.allow(count)
 
 
-class Turns:
+class ResizableSemaphore:
     """So many at a time, of which the number may change meanwhile."""
 
     def __init__(self, count: int) -> None:
@@ -254,14 +258,14 @@ class Turns:
             self._changed.notify_all()
 
 
-class Room:
+class ByteBudget:
     """So many bytes at a time, in the order in which they came; more than that go alone."""
 
     def __init__(self, most: int) -> None:
         self._most, self._taken, self._changed = most, 0, threading.Condition()
         self._came = self._admitted = 0
 
-    def take(self, bytes_: int) -> None:
+    def acquire(self, bytes_: int) -> None:
         with self._changed:
             number, self._came = self._came, self._came + 1
             # Else small tables would pass by a large partition for as long as there are some.
@@ -270,7 +274,7 @@ class Room:
             self._taken += bytes_
             self._changed.notify_all()
 
-    def leave(self, bytes_: int) -> None:
+    def release(self, bytes_: int) -> None:
         with self._changed:
             self._taken -= bytes_
             self._changed.notify_all()
@@ -280,16 +284,16 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Shared:
+class RunContext:
     """What a run's tables share."""
 
     route: Route
     servers: Servers
     ledger: Ledger
-    standings: Mapping[str, Standing]
-    remembered: Mapping[str, tuple[Coercion, ...]]
+    states: Mapping[str, TableState]
+    known_coercions: Mapping[str, tuple[Coercion, ...]]
     """Table → what the last run of it that succeeded had to coerce."""
     workers: Workers
-    tell: Callable[[Event], None]
-    compared: Mapping[str, Compared] = field(default_factory=dict)
+    on_event: Callable[[Event], None]
+    compared: Mapping[str, RangesToRepair] = field(default_factory=dict)
     """Table → what a comparison found of it just now."""

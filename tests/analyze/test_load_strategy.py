@@ -14,7 +14,7 @@ from support.clinic import Clinic
 
 from arrowetl.analyze import load_strategy
 from arrowetl.model.plan import Index, Table
-from arrowetl.source.sample_sql import Probed, Stamps, probe, probed
+from arrowetl.source.sample_sql import ColumnSample, Sample, probe, probed
 
 STAMP = column("DateTStamp", "timestamp", extra="on update current_timestamp()")
 EDIT = column("SecDateTEdit", "timestamp", extra="DEFAULT_GENERATED on update CURRENT_TIMESTAMP")
@@ -80,17 +80,17 @@ def test_no_more_is_read_than_may_be_read_in_no_time(type_: str, row_bytes: int,
 
 
 @pytest.mark.parametrize(
-    ("answer", "stamps"),
+    ("answer", "sample"),
     [
-        ("- 4 1 4 90 0 0 0 4 10 10 30 30 30", Stamps("AptDateTime", 0.0, 0.0, 0.0, 1.0)),
-        ("- 4 1 4 90 1 2 1 1 10 10 30 30 30", Stamps("AptDateTime", 0.25, 0.5, 0.25, None)),
-        ("- 4 1 4 90 0 0 0 4 10 10 20 30 30", Stamps("AptDateTime", 0.0, 0.0, 0.0, -1.0)),
-        ("7 0 - - 0 - - - 0 - - - - -", Stamps("AptDateTime", 0.0, 0.0, 0.0, None)),
+        ("- 4 1 4 90 0 0 0 4 10 10 30 30 30", ColumnSample("AptDateTime", 0.0, 0.0, 0.0, 1.0)),
+        ("- 4 1 4 90 1 2 1 1 10 10 30 30 30", ColumnSample("AptDateTime", 0.25, 0.5, 0.25, None)),
+        ("- 4 1 4 90 0 0 0 4 10 10 20 30 30", ColumnSample("AptDateTime", 0.0, 0.0, 0.0, -1.0)),
+        ("7 0 - - 0 - - - 0 - - - - -", ColumnSample("AptDateTime", 0.0, 0.0, 0.0, None)),
     ],
 )
-def test_what_an_answer_says(answer: str, stamps: Stamps) -> None:
+def test_what_an_answer_says(answer: str, sample: ColumnSample) -> None:
     """Shares of the sample; and whether the times follow the key."""
-    assert probed(visits(APPOINTED), frozenset(), answer).stamps == (stamps,)
+    assert probed(visits(APPOINTED), frozenset(), answer).columns == (sample,)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_an_answer_says(answer: str, stamps: Stamps) -> None:
      (None, None, 10, "not looked at")],
 )  # fmt: skip
 def test_how_keys_lie(lowest: int | None, highest: int | None, rows: int, words: str) -> None:
-    assert load_strategy.key_words(visits(rows=rows), Probed(None, 10, lowest, highest, 0, ())) == words
+    assert load_strategy.key_words(visits(rows=rows), Sample(None, 10, lowest, highest, 0, ())) == words
 
 
 # --- on a real server ---------------------------------------------------------------------------

@@ -48,14 +48,14 @@ def test_the_replica_with_what_it_lacks_is_the_source(
     source: dict[int, tuple[object, ...]], replica: dict[int, tuple[object, ...]]
 ) -> None:
     """And no more than that is said to differ: zeros of either sign do, whatever the order."""
-    changed, gone = arrow_diff.lacking(arrow(listed(source)), arrow(listed(replica)[::-1]), ["k"])
-    after = {key: values for key, values in replica.items() if key not in gone.column("k").to_pylist()}
+    changed, deleted = arrow_diff.diff_by_key(arrow(listed(source)), arrow(listed(replica)[::-1]), ["k"])
+    after = {key: values for key, values in replica.items() if key not in deleted.column("k").to_pylist()}
     after |= {row["k"]: tuple(row.values())[1:] for row in changed.to_pylist()}
 
     assert {key: bits(values) for key, values in after.items()} == {k: bits(v) for k, v in source.items()}
     differing = {k for k, v in source.items() if k not in replica or bits(v) != bits(replica[k])}
     assert set(changed.column("k").to_pylist()) == differing
-    assert set(gone.column("k").to_pylist()) == replica.keys() - source.keys()
+    assert set(deleted.column("k").to_pylist()) == replica.keys() - source.keys()
 
 
 @settings(deadline=None)
@@ -75,9 +75,9 @@ def test_rows_without_a_key(rows: list[tuple[object, ...]], data: st.DataObject)
 def test_a_key_of_texts(key: list[str]) -> None:
     """Letters of another case are another key."""
     source, replica = arrow([(1, "a", None, None, None)]), arrow([(1, "A", None, None, None)])
-    changed, gone = arrow_diff.lacking(source, replica, key)
+    changed, deleted = arrow_diff.diff_by_key(source, replica, key)
 
-    assert (changed.column("t").to_pylist(), gone.column("t").to_pylist()) == (["a"], ["A"])
+    assert (changed.column("t").to_pylist(), deleted.column("t").to_pylist()) == (["a"], ["A"])
 
 
 def keyed(*rows: tuple[int, str]) -> pa.Table:
@@ -91,7 +91,7 @@ def keyed(*rows: tuple[int, str]) -> pa.Table:
 def test_rows_that_one_of_two_tables_has(rows: list[tuple[object, ...]], others: list[int]) -> None:
     """Each as often as the other has it not; where they stand."""
     right = [rows[number % len(rows)] for number in others] if rows else []
-    ours, theirs = arrow_diff.apart(arrow(rows), arrow(right))
+    ours, theirs = arrow_diff.diff_counting(arrow(rows), arrow(right))
     left = Counter(map(bits, rows)) - Counter(map(bits, right))
 
     assert Counter(bits(rows[at]) for at in ours.to_pylist()) == left
@@ -102,7 +102,7 @@ def test_rows_that_one_of_two_tables_has(rows: list[tuple[object, ...]], others:
 
 def test_nothing_is_apart() -> None:
     same = keyed((1, "a"), (2, "b"))
-    ours, theirs = arrow_diff.apart(same, same)
+    ours, theirs = arrow_diff.diff_counting(same, same)
 
     assert (ours.type, theirs.type) == (pa.uint32(), pa.uint32())
     assert len(ours) == len(theirs) == 0
@@ -148,20 +148,20 @@ def test_the_same_rows(source: list[tuple[int, str]], replica: list[tuple[int, s
 
 def test_what_is_lacking_is_told_in_order() -> None:
     source = keyed((5, "e"), (1, "a"), (3, "c"), (2, "b"))
-    changed, gone = arrow_diff.lacking(source, keyed((9, "x"), (2, "b"), (7, "y"), (3, "other")), ["k"])
+    changed, deleted = arrow_diff.diff_by_key(source, keyed((9, "x"), (2, "b"), (7, "y"), (3, "other")), ["k"])
 
     assert changed.column("k").to_pylist() == [5, 1, 3]
-    assert gone.column("k").to_pylist() == [9, 7]
-    assert gone.column_names == ["k"]
+    assert deleted.column("k").to_pylist() == [9, 7]
+    assert deleted.column_names == ["k"]
 
 
 def test_nothing_is_lacking() -> None:
     """Two that are the same, bit for bit, are not looked at row by row."""
     source = keyed((1, "a"), (2, "b"))
-    changed, gone = arrow_diff.lacking(source, source, ["k"])
+    changed, deleted = arrow_diff.diff_by_key(source, source, ["k"])
 
     assert (changed.num_rows, changed.schema) == (0, source.schema)
-    assert (gone.num_rows, gone.column_names) == (0, ["k"])
+    assert (deleted.num_rows, deleted.column_names) == (0, ["k"])
 
 
 def test_zeros_of_either_sign_are_two_values() -> None:
@@ -170,8 +170,8 @@ def test_zeros_of_either_sign_are_two_values() -> None:
     assert arrow_diff.as_bits(left).column(2).type == pa.int64()
     assert arrow_diff.as_bits(pa.table({"f": pa.array([1.5], pa.float32())})).column(0).type == pa.int32()
     assert not arrow_diff.same_rows(left, right)
-    assert [len(one) for one in arrow_diff.apart(left, right)] == [1, 1]
-    assert [len(one) for one in arrow_diff.apart(left, left)] == [0, 0]
+    assert [len(one) for one in arrow_diff.diff_counting(left, right)] == [1, 1]
+    assert [len(one) for one in arrow_diff.diff_counting(left, left)] == [0, 0]
 
 
 KEYED = st.dictionaries(st.integers(-40, 40), st.integers(0, 2**60 - 1), max_size=30)
@@ -197,7 +197,7 @@ def test_checksums_of_groups_find_every_key_that_differs(
     differing = groups_differing(groups(source), together(groups(left_alone), groups(staged)))
     after = left_alone | staged
     named = [{k: c for k, c in rows.items() if k % count in differing} for rows in (source, after)]
-    changed, gone = keys_differing(*named)
+    changed, deleted = keys_differing(*named)
 
     assert changed == sorted(key for key, checksum in source.items() if after.get(key) != checksum)
-    assert gone == sorted(after.keys() - source.keys())
+    assert deleted == sorted(after.keys() - source.keys())

@@ -24,7 +24,7 @@ def told(document: str, keys: set[str]) -> dict[str, set[str]]:
         part, rest = document, key
         for place, name in PARTS.items():
             if match := re.search(rf"{place}\.", key):
-                part, rest = name, key[match.end() :]
+                part, rest = name, key[match.target() :]
         found.setdefault(part, set()).add(rest)
     return found
 

@@ -24,7 +24,7 @@ from arrowetl.config import env
 from arrowetl.errors import UsageError
 from arrowetl.export import where_clause
 from arrowetl.export.dbt_sources import _quote
-from arrowetl.model.connection import reserved_place
+from arrowetl.model.connection import reserved_name
 from arrowetl.monitoring import webhook
 from arrowetl.pages.printable import printable, printable_document, printable_name
 
@@ -131,7 +131,7 @@ def test_names_are_made_printable(name: str, shown: str) -> None:
     ],
 )  # fmt: skip
 def test_places_that_are_a_servers_own(server: str, place: str, is_ours: bool) -> None:
-    assert (reserved_place(server, place) == "") == is_ours
+    assert (reserved_name(server, place) == "") == is_ours
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from support.outcomes import BAD, GOOD, RUN
 
 from arrowetl import limits
 from arrowetl.cli import progress, render_run
-from arrowetl.model.events import PartitionCarried, RunPlanned, TableEnded, TableStarted
+from arrowetl.model.events import PartitionLoaded, RunPlanned, TableEnded, TableStarted
 from arrowetl.model.result import Failure
 from arrowetl.types import rules
 
@@ -51,7 +51,7 @@ def test_a_summary_ends_with_what_failed_and_what_to_do() -> None:
 def test_a_tally_adds_up() -> None:
     """Tables, rows, bytes, the tables at work with their partitions, the time left."""
     tally = progress.Tally()
-    for event in (RunPlanned((PLAN,)), TableStarted("patient", 2), PartitionCarried("patient", 2, 100)):
+    for event in (RunPlanned((PLAN,)), TableStarted("patient", 2), PartitionLoaded("patient", 2, 100)):
         tally.add(event)
 
     assert (tally.tables, tally.rows, tally.bytes, tally.busy_words()) == (1, 2, 100, "patient 1/2")
@@ -88,7 +88,7 @@ def test_bars_on_a_terminal() -> None:
     """Tables done of all, the rate, and the table at work with its partitions."""
     console = Console(file=io.StringIO(), width=150, force_terminal=True, color_system=None)
     watch = progress.Bars(console)
-    for event in (RunPlanned((PLAN,)), TableStarted("patient", 7), PartitionCarried("patient", 3, 100)):
+    for event in (RunPlanned((PLAN,)), TableStarted("patient", 7), PartitionLoaded("patient", 3, 100)):
         watch(event)
     watch._progress.refresh()
     watch.close()
@@ -145,6 +145,6 @@ def test_what_says_nothing_of_a_table_is_told_once() -> None:
         Failure("DataError", "c: too long", "widen"), Failure("WithheldError", "d: withheld", "mend"),
     ]  # fmt: skip
 
-    assert [one.message for one in render_run.worth_telling(failures)] == [
+    assert [one.message for one in render_run.root_failures(failures)] == [
         "c: too long", "a: withheld; and so 1 more", "b: stopped",
     ]  # fmt: skip

@@ -241,11 +241,11 @@ ANYTHING = st.recursive(
 )
 
 
-def rewritten(seen: dict[str, tables_yml_entry.Seen], path: Path) -> str:
+def rewritten(seen: dict[str, tables_yml_entry.ReplicaFacts], path: Path) -> str:
     """The file as the next analysis would write it."""
     was = analyze_tables.before(path)
     waiting = {name: was.chosen.quarantined(one.table) for name, one in seen.items()}
-    return analyze_tables.written_anew(seen, was, "test", "opendental", waiting)[1]
+    return analyze_tables.rewritten(seen, was, "test", "opendental", waiting)[1]
 
 
 def survives(path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_session_that_is_not_as_it_was_set() -> None:
 
 def test_what_a_server_would_have_done() -> None:
     settings = [Setting("a", "1", "why"), Setting("b", "2", "why")]
-    assert sessions.otherwise(settings, {"a": "9", "b": "2"}) == [("a", "9", "1", "why")]
+    assert sessions.differing_settings(settings, {"a": "9", "b": "2"}) == [("a", "9", "1", "why")]
 
 
 def test_every_setting_says_why() -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from arrowetl import drivers
-from arrowetl.drivers.watchdog import patience
+from arrowetl.drivers.watchdog import time_limit
 from arrowetl.errors import DatabaseConnectionError
 from arrowetl.model.connection import Endpoint
 from arrowetl.sandbox import servers
@@ -35,7 +35,7 @@ def connected(endpoint: Endpoint) -> socket.socket:
 def test_a_wait_for_a_known_connection_ends(silent: Endpoint) -> None:
     """The connection is cut, and the error says how long was waited."""
     refused = pytest.raises(DatabaseConnectionError, match="no answer within 1 seconds")
-    with connected(silent) as one, refused, patience(silent, 1, one.fileno()):
+    with connected(silent) as one, refused, time_limit(silent, 1, one.fileno()):
         if not one.recv(1):
             raise OSError
 
@@ -44,7 +44,7 @@ def test_a_wait_for_a_connection_that_a_library_hides_ends(silent: Endpoint, mon
     """It is the one that was opened meanwhile; those that stood before are somebody else's, and stay."""
     monkeypatch.setattr("arrowetl.limits.silence_again_seconds", 0.5)
     with connected(silent) as others:
-        with pytest.raises(DatabaseConnectionError), patience(silent, 1), connected(silent) as one:
+        with pytest.raises(DatabaseConnectionError), time_limit(silent, 1), connected(silent) as one:
             if not one.recv(1):
                 raise OSError
         others.settimeout(1)
@@ -59,7 +59,7 @@ def test_a_descriptors_number_that_is_used_again(silent: Endpoint) -> None:
     ended = threading.Event()
 
     def wait() -> None:
-        with patience(silent, 1, number):
+        with time_limit(silent, 1, number):
             ended.wait(4)
 
     waiting = threading.Thread(target=wait)

@@ -60,10 +60,10 @@ def test_case(clinic: Clinic, case: Path) -> None:
     assert clinic.arrowetl("verify", "--all").returncode == 0
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
         assert [found for found in etl.verify(deep=True).tables if found.verdict != "equal"] == []
-        for end in ("source", "replica", "warehouse"):
-            there = {name: mapping.postgres_name(name) if end == "warehouse" else name for name in _tables(clinic)}
-            etl.snapshot(list(there.values()), clinic.directory / end, read_from=end)
-            assert [problem for name, place in there.items() for problem in copied(clinic, name, end, place)] == []
+        for target in ("source", "replica", "warehouse"):
+            there = {name: mapping.postgres_name(name) if target == "warehouse" else name for name in _tables(clinic)}
+            etl.snapshot(list(there.values()), clinic.directory / target, read_from=target)
+            assert [problem for name, place in there.items() for problem in copied(clinic, name, target, place)] == []
 
 
 def compare(clinic: Clinic, table: Mapping[str, Any]) -> tuple[list[str], dict[str, int]]:
@@ -78,11 +78,13 @@ def compare(clinic: Clinic, table: Mapping[str, Any]) -> tuple[list[str], dict[s
     return differences(clinic.sandbox, table["table"], there, renamed, _asked(clinic, table["table"]))
 
 
-def copied(clinic: Clinic, table: str, end: str, place: str) -> list[str]:
+def copied(clinic: Clinic, table: str, target: str, place: str) -> list[str]:
     """In what a table's Parquet files are not what the source has; and whether some reader cannot open them."""
     asked = _asked(clinic, table)
-    found = parquet_files.differences(clinic, table, clinic.directory / end / place, asked, end == "warehouse")
-    return found + ([] if parquet_files.opens_everywhere(clinic.directory / end / place) else [f"{table}: not opened"])
+    found = parquet_files.differences(clinic, table, clinic.directory / target / place, asked, target == "warehouse")
+    return found + (
+        [] if parquet_files.opens_everywhere(clinic.directory / target / place) else [f"{table}: not opened"]
+    )
 
 
 def _asked(clinic: Clinic, table: str) -> dict[str, str]:

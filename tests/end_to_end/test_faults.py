@@ -80,12 +80,12 @@ def seen(clinic: Clinic) -> dict[str, str]:
                 f"SELECT count(*), count(*) FILTER (WHERE \"Note\" = 'old') FROM raw.{name}"
             ),
         }
-        for end, question in questions.items():
+        for target, question in questions.items():
             try:
                 ((rows, old),) = question()
-                found[f"{end} {name}"] = states.get((int(rows), int(old)), f"neither: {rows} rows, {old} old")
+                found[f"{target} {name}"] = states.get((int(rows), int(old)), f"neither: {rows} rows, {old} old")
             except arrowetl.errors.DatabaseQueryError:
-                found[f"{end} {name}"] = "nothing"
+                found[f"{target} {name}"] = "nothing"
     replica.close()
     return found
 

@@ -121,11 +121,11 @@ def test_a_snapshot_of_every_table_is_what_the_source_has(carried: tuple[Clinic,
     names = [table["table"] for table in run["tables"]]
     found = []
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
-        for number, end in enumerate(("source", "replica", "warehouse")):
+        for number, target in enumerate(("source", "replica", "warehouse")):
             some = names[number::3]
-            etl.snapshot(some, clinic.directory / end, read_from=end)
+            etl.snapshot(some, clinic.directory / target, read_from=target)
             for name in some:
-                found += snapshot_differences(clinic, name, clinic.directory / end / name, {}, False)
+                found += snapshot_differences(clinic, name, clinic.directory / target / name, {}, False)
 
     assert found == []
 

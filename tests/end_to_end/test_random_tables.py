@@ -255,20 +255,20 @@ def tables(draw: Any) -> Drawn:
 
 
 @pytest.fixture
-def carry(clinic: Clinic) -> Callable[[Drawn], dict[str, Any]]:
+def load(clinic: Clinic) -> Callable[[Drawn], dict[str, Any]]:
     """Make a table alone at the source, and carry it in this very process."""
     admin = drivers.MySQL(clinic.sandbox.admin("source"))
-    ends = [drivers.MySQL(clinic.sandbox.admin("replica")), drivers.Postgres(clinic.sandbox.warehouse)]
-    clinic.undo += [admin.close, *(end.close for end in ends)]
+    targets = [drivers.MySQL(clinic.sandbox.admin("replica")), drivers.Postgres(clinic.sandbox.warehouse)]
+    clinic.undo += [admin.close, *(target.close for target in targets)]
     admin.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")
 
-    def carry(drawn: Drawn) -> dict[str, Any]:
+    def load(drawn: Drawn) -> dict[str, Any]:
         for (name,) in admin.rows("SHOW TABLES"):
             admin.execute(f"DROP TABLE {mysql_name(name)}")
-            ends[0].execute(f"DROP TABLE IF EXISTS {mysql_name(name)}")
-            ends[1].execute(f"DROP TABLE IF EXISTS raw.{schema_name(name)}")
-            if ends[1].rows("SELECT to_regclass('raw.etl_load_status')::text")[0][0]:
-                ends[1].execute("DELETE FROM raw.etl_load_status")
+            targets[0].execute(f"DROP TABLE IF EXISTS {mysql_name(name)}")
+            targets[1].execute(f"DROP TABLE IF EXISTS raw.{schema_name(name)}")
+            if targets[1].rows("SELECT to_regclass('raw.etl_load_status')::text")[0][0]:
+                targets[1].execute("DELETE FROM raw.etl_load_status")
         admin.execute(drawn.create)
         if drawn.insert:
             admin.execute(drawn.insert)
@@ -278,7 +278,7 @@ def carry(clinic: Clinic) -> Callable[[Drawn], dict[str, Any]]:
         with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
             return etl.run(all=True).as_json()
 
-    return carry
+    return load
 
 
 @pytest.fixture
@@ -312,13 +312,13 @@ SYSTEM = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 @given(drawn=tables())
 def test_any_table_arrives(
     clinic: Clinic,
-    carry: Callable[[Drawn], dict[str, Any]],
+    load: Callable[[Drawn], dict[str, Any]],
     another_night: Callable[[str, str], dict[str, Any]],
     drawn: Drawn,
 ) -> None:
     """Exactly at the replica, at the warehouse but for what is counted; and so again when rows go, and come back."""
     note(f"{drawn.create}\n{drawn.insert}")
-    run = carry(drawn)
+    run = load(drawn)
 
     assert [table["error"] for table in run["tables"] if table["error"]] == []
     renamed = {name: mapping.postgres_name(name, SYSTEM) for name in drawn.columns}

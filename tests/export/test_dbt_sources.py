@@ -38,7 +38,7 @@ def brought(text: str, *tables: SourceTable, namespace: str = "raw") -> tuple[st
     editor = YAML()
     editor.preserve_quotes = True
     document = editor.load(text) or {}
-    told = dbt_document.brought_up_to_date(document, namespace, tables)
+    told = dbt_document.updated(document, namespace, tables)
     said = io.StringIO()
     editor.dump(document, said)
     return said.getvalue(), told

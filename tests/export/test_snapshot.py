@@ -17,7 +17,7 @@ from support.parquet_files import rows_of
 import arrowetl
 from arrowetl.types import mapping
 
-ENDS = ("source", "replica", "warehouse")
+SERVERS = ("source", "replica", "warehouse")
 
 
 PATIENTS = """
@@ -52,10 +52,10 @@ def taken(clinic: Clinic, *arguments: str) -> dict[str, Any]:
     return dict(document["tables"]["patient"])
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_the_policy_holds(patients: Clinic, end: str) -> None:
+@pytest.mark.parametrize("target", SERVERS)
+def test_the_policy_holds(patients: Clinic, target: str) -> None:
     """What is excluded is in no file, what is masked is masked in the same way at every end."""
-    taken(patients, "--from", end)
+    taken(patients, "--from", target)
     rows = rows_of(patients.directory / "out" / "patient")
     (masked,) = patients.warehouse('SELECT "LName" FROM raw.patient WHERE "PatNum" = 7')
 
@@ -65,11 +65,11 @@ def test_the_policy_holds(patients: Clinic, end: str) -> None:
     assert b"Name 7" not in everything and b"SSN-7" not in everything
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_what_is_asked_for_and_no_more(patients: Clinic, end: str) -> None:
+@pytest.mark.parametrize("target", SERVERS)
+def test_what_is_asked_for_and_no_more(patients: Clinic, target: str) -> None:
     """Columns, a condition, and what is stamped later; the manifest says so, and how each file can be checked."""
     entry = taken(
-        patients, "--from", end, "--columns", "PatNum,Fee", "--where", "PatNum BETWEEN 5 and 20 AND NOT Fee = 2.5",
+        patients, "--from", target, "--columns", "PatNum,Fee", "--where", "PatNum BETWEEN 5 and 20 AND NOT Fee = 2.5",
         "--since", "2024-01-01T10:00:00+00:00",
     )  # fmt: skip
     manifest = json.loads((patients.directory / "out" / "manifest.json").read_text())["tables"]["patient"]
@@ -146,11 +146,11 @@ def test_names_and_values_are_quoted(clinic: Clinic) -> None:
     clinic.create("""CREATE TABLE odd (`x"; DROP TABLE odd` int PRIMARY KEY, v varchar(50));
 INSERT INTO odd VALUES (1, 'it''s \\\\ "quoted"'), (2, 'no')""")
     clinic.run()
-    for end in ENDS:
-        done = clinic.arrowetl("snapshot", "odd", "--to", str(clinic.directory / end), "--from", end,
+    for target in SERVERS:
+        done = clinic.arrowetl("snapshot", "odd", "--to", str(clinic.directory / target), "--from", target,
                                "--where", """v = 'it''s \\\\ "quoted"' AND `x"; DROP TABLE odd` < 9""")  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert [row['x"; DROP TABLE odd'] for row in rows_of(clinic.directory / end / "odd")] == [1]
+        assert [row['x"; DROP TABLE odd'] for row in rows_of(clinic.directory / target / "odd")] == [1]
 
 
 def test_many_files_and_none_half_written(patients: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_other_namespaces_of_the_warehouse(clinic: Clinic) -> None:
     assert (schema.field("t").type, schema.field("d").type) == (pa.timestamp("us", "UTC"), pa.decimal128(5, 2))
 
 
-@pytest.mark.parametrize("end", ["replica", "warehouse"])
+@pytest.mark.parametrize("target", ["replica", "warehouse"])
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
@@ -196,13 +196,15 @@ def test_other_namespaces_of_the_warehouse(clinic: Clinic) -> None:
         ("{exclude: true}", ""),
     ],
 )  # fmt: skip
-def test_a_policy_that_is_newer_than_the_load(clinic: Clinic, end: str, choice: str, told: str) -> None:
+def test_a_policy_that_is_newer_than_the_load(clinic: Clinic, target: str, choice: str, told: str) -> None:
     """What an end holds in clear is left out where it is excluded, and refused where it is to be masked."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY, SSN varchar(20));\nINSERT INTO t VALUES (1, 'ssn-in-clear')")
     clinic.run()
     clinic.tables_file.write_text(f"tables: {{t: {{overrides: {{columns: {{SSN: {choice}}}}}}}}}\n")
-    done = clinic.arrowetl("snapshot", "t", "--to", str(clinic.directory / "s"), "--from", end)
-    asked = clinic.arrowetl("snapshot", "t", "--to", str(clinic.directory / "s"), "--from", end, "--where", "SSN = 'a'")
+    done = clinic.arrowetl("snapshot", "t", "--to", str(clinic.directory / "s"), "--from", target)
+    asked = clinic.arrowetl(
+        "snapshot", "t", "--to", str(clinic.directory / "s"), "--from", target, "--where", "SSN = 'a'"
+    )
 
     assert (done.returncode, told in done.stderr) == (1 if told else 0, True)
     assert asked.returncode in (1, 2)

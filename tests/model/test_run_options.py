@@ -38,7 +38,7 @@ def test_what_cannot_be_asked(asked: dict[str, Any], told: str) -> None:
 
 @pytest.mark.parametrize("asked", [{"tables": ["a"]}, {"category": "large"}, {"all": True, "executor": "process"}])
 def test_what_can(asked: dict[str, Any]) -> None:
-    assert RunOptions(**asked).way == "source to both"
+    assert RunOptions(**asked).route_label == "source to both"
 
 
 def test_an_option_that_there_is_not() -> None:

@@ -20,7 +20,7 @@ from arrowetl.config import env
 from arrowetl.model.connection import TableSettings
 from arrowetl.model.plan import Mode
 from arrowetl.model.result import Coercion, Flag, Outcome, Status, Summary
-from arrowetl.model.state import Record
+from arrowetl.model.state import TargetState
 from arrowetl.monitoring import flags, webhook
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
@@ -59,7 +59,7 @@ def outcome(**more: Any) -> Outcome:
 def test_what_is_flagged(
     more: dict[str, Any], settings: dict[str, Any], rows_before: int | None, kinds: list[str]
 ) -> None:
-    before = Record(rows=rows_before, checked_at=NOW - timedelta(days=7))
+    before = TargetState(rows=rows_before, checked_at=NOW - timedelta(days=7))
     found = flags.flags(outcome(**more), TableSettings(settings), before, NOW)
 
     assert [flag.kind for flag in found] == kinds

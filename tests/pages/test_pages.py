@@ -50,8 +50,8 @@ def night() -> dict[str, Any]:
     tables[0] |= {"status": "failed", "error": error, "attempts": 5, "verdict": None}
     tables[1] |= {"status": "skipped", "mode": "skipped", "worker": None, "legs": {}, "rows_inserted": 0,
                   "rows_updated": 0, "rows_deleted": 0, "seconds": 0.0}  # fmt: skip
-    news = {"column": "D", "from": "zero date", "to": "NULL", "count": 12, "example_keys": [4, 5], "news": True}
-    tables[2] |= {"coerced": {"D": 12}, "coercions": [news], "flags": [{"kind": "grew", "message": "it grew"}]}
+    is_new = {"column": "D", "from": "zero date", "to": "NULL", "count": 12, "example_keys": [4, 5], "news": True}
+    tables[2] |= {"coerced": {"D": 12}, "coercions": [is_new], "flags": [{"kind": "grew", "message": "it grew"}]}
     return {
         "run_id": "20261126T020000-abcdef", "environment": "production", "started_at": "2026-11-26T02:00:00+00:00",
         "ended_at": "2026-11-26T03:00:00+00:00", "seconds": 3600.0, "exit_code": 1, "published": None, "planned":
@@ -155,9 +155,12 @@ def test_what_charts_show_is_what_the_document_says(shown: Shown, report: str) -
     for words in timeline:
         name, seconds, worker = re.fullmatch(r"(.*): ([\d.]+) s, from .*, worker (\d), .*", words).groups()  # type: ignore[union-attr]
         assert (round(by_name[name]["seconds"], 2), by_name[name]["worker"]) == (float(seconds), int(worker) - 1)
-    legs = {leg: float(s) for leg, s in (re.match(r"(\w+): ([\d.]+) s", w).groups() for w in marks(page, "chart-legs"))}  # type: ignore[union-attr]
-    assert legs == pytest.approx(
-        {leg: sum(one["legs"].get(leg, 0) for one in run["tables"]) for leg in ("extract", "load", "finish")}, abs=0.01
+    phases = {
+        phase: float(s) for phase, s in (re.match(r"(\w+): ([\d.]+) s", w).groups() for w in marks(page, "chart-legs"))
+    }  # type: ignore[union-attr]
+    assert phases == pytest.approx(
+        {phase: sum(one["legs"].get(phase, 0) for one in run["tables"]) for phase in ("extract", "load", "finish")},
+        abs=0.01,
     )
     told = dict(one.rsplit(": ", 1) for one in marks(page, "chart-changes"))
     assert told

@@ -87,8 +87,8 @@ def test_indexes_that_a_stopped_run_has_built(indexed: Clinic) -> None:
     source = Source(indexed.sandbox.source)
     plan = plan_of(source.catalog()["indexed"], TableSettings({"batch_size": 2000}), None)
     replica = Replica(indexed.sandbox.replica, indexed.directory, partial(spilled_to, indexed.directory))
-    with closing(Ledger(indexed.sandbox.replica, indexed.sandbox.warehouse)) as book:
-        book.open()
+    with closing(Ledger(indexed.sandbox.replica, indexed.sandbox.warehouse)) as ledger:
+        ledger.open()
     replica.open()
     replica.prepare(plan)
     session = drivers.MySQL(indexed.sandbox.replica)
@@ -106,11 +106,11 @@ def test_indexes_that_a_stopped_run_has_built(indexed: Clinic) -> None:
 
 def test_no_more_waits_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all tables of a run together, by the bytes that lie there."""
-    monkeypatch.setattr(limits, "waiting_bytes_max", 10_000)
+    monkeypatch.setattr(limits, "deferred_bytes_max", 10_000)
     rows = pa.table({"a": pa.array(range(1000), pa.int64())})
 
-    assert spill.has_room(tmp_path, rows.nbytes)
+    assert spill.has_disk_space(tmp_path, rows.nbytes)
     spill.keep(tmp_path, "one", rows)
-    assert not spill.has_room(tmp_path, rows.nbytes)
+    assert not spill.has_disk_space(tmp_path, rows.nbytes)
     spill.drop(tmp_path, "one")
-    assert spill.has_room(tmp_path, rows.nbytes)
+    assert spill.has_disk_space(tmp_path, rows.nbytes)

@@ -27,13 +27,22 @@ from arrowetl.errors import (
     VerificationError,
 )
 from arrowetl.model.connection import Endpoint, Route
-from arrowetl.model.events import PartitionCarried, TableStarted
+from arrowetl.model.events import PartitionLoaded, TableStarted
 from arrowetl.model.plan import Index, LoadKind, Mode, Partition, TablePlan
-from arrowetl.model.result import Changes, ConnectionCount, Outcome, PartitionOutcome, Staged, Status, Taken, Waiting
-from arrowetl.model.state import Compared, Reading, Standing
+from arrowetl.model.result import (
+    ConnectionCount,
+    DeferredIngest,
+    LoadResult,
+    Outcome,
+    PartitionOutcome,
+    RowCounts,
+    StagedCounts,
+    Status,
+)
+from arrowetl.model.state import RangesToRepair, SourceStats, TableState
 from arrowetl.pipeline import load_table, strategies
-from arrowetl.pipeline.load_table import Shared, stage, switch_or_discard
-from arrowetl.pipeline.strategies import rows_of_the_next
+from arrowetl.pipeline.load_table import RunContext, stage, switch_or_discard
+from arrowetl.pipeline.strategies import next_partition_rows
 from arrowetl.state.state_sql import Entry
 from arrowetl.workers import jobs
 from arrowetl.workers.jobs import Job, Servers
@@ -94,21 +103,21 @@ class FakeEnd:
         self.world.note(f"{self.name} prepare")
         return ()
 
-    def take(self, plan: Any, part: Any, pieces: Any, gone: Any) -> Taken:
+    def load(self, plan: Any, part: Any, changed_rows: Any, deleted_keys: Any) -> LoadResult:
         self.world.note(f"{self.name} take")
-        return Taken()
+        return LoadResult()
 
-    def finish(self, plan: Any) -> None:
+    def build_indexes(self, plan: Any) -> None:
         self.world.note(f"{self.name} finish")
 
     def count(self, plan: Any) -> int:
         self.world.note(f"{self.name} count")
         return self.world.counts[self.name]
 
-    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> Changes:
+    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> RowCounts:
         self.world.note(f"{self.name} cutover")
-        recorded(Changes(inserted=staged.rows))
-        return Changes(inserted=staged.rows)
+        recorded(RowCounts(inserted=staged.rows))
+        return RowCounts(inserted=staged.rows)
 
     def discard(self, plan: Any) -> None:
         self.world.note(f"{self.name} discard")
@@ -118,18 +127,18 @@ class FakeSource:
     def __init__(self, world: World) -> None:
         self.world, self.readings = world, 0
 
-    place = "h:1/d"
+    identity = "h:1/d"
 
-    def high(self, plan: Any, before: Reading) -> None:
+    def max_watermark(self, plan: Any, before: SourceStats) -> None:
         return None
 
-    def reading(self, plan: Any) -> Reading:
+    def reading(self, plan: Any) -> SourceStats:
         self.world.note("source reading")
         self.readings += 1
         moved = timedelta(minutes=self.readings if self.world.changes_while_read else 0)
         each = self.world.server_changes_each
         changes = None if each is None else 100 + each * self.readings
-        return Reading(
+        return SourceStats(
             self.world.counts["source"], NOON + moved, NOON + timedelta(hours=1), None, self.world.made, True, changes
         )
 
@@ -144,7 +153,7 @@ class FakeSource:
 
 class FakeServers(Servers):
     @property
-    def ends(self) -> tuple[Any, ...]:
+    def targets(self) -> tuple[Any, ...]:
         return (self.replica, self.warehouse)
 
     def pools(self) -> list[Any]:
@@ -155,26 +164,26 @@ class FakeLedger:
     def __init__(self, world: World) -> None:
         self.world, self.locks = world, self
 
-    def require_lock(self, believed_seconds: float = 0.0) -> None:
+    def require_lock(self, trusted_seconds: float = 0.0) -> None:
         self.world.locks += 1
         if self.world.lock_is_lost:
             raise LockLostError("the run's lock was lost")
 
-    def recording(self, end: str, entry: Any) -> Callable[[Changes], str]:
-        return lambda changes: self.world.recorded.append((end, entry)) or ""
+    def recording(self, target: str, entry: Any) -> Callable[[RowCounts], str]:
+        return lambda changes: self.world.recorded.append((target, entry)) or ""
 
 
 def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     servers = FakeServers(FakeSource(world), FakeEnd("replica", world), FakeEnd("warehouse", world))  # type: ignore[arg-type]
     monkeypatch.setitem(jobs._SERVERS, ROUTE, servers)
-    hands = Workers("thread", 1)
-    monkeypatch.setattr(load_table.replica_state, "shape_at_replica", lambda plan, ends: "")
+    workers = Workers("thread", 1)
+    monkeypatch.setattr(load_table.replica_state, "shape_at_replica", lambda plan, targets: "")
     try:
-        standings = {PLAN.name: Standing()}
-        shared = Shared(ROUTE, servers, FakeLedger(world), standings, {}, hands, lambda event: None)  # type: ignore[arg-type]
-        return switch_or_discard(stage(PLAN, shared))
+        states = {PLAN.name: TableState()}
+        context = RunContext(ROUTE, servers, FakeLedger(world), states, {}, workers, lambda event: None)  # type: ignore[arg-type]
+        return switch_or_discard(stage(PLAN, context))
     finally:
-        hands.close()
+        workers.close()
 
 
 def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +195,7 @@ def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None
     assert world.said == ORDER
     assert (outcome.status, outcome.rows_extracted, outcome.partitions) == (Status.SUCCEEDED, 4, 2)
     assert (outcome.verdict, outcome.settled) == ("equal", True)
-    assert [end for end, _ in world.recorded] == ["warehouse", "replica"]
+    assert [target for target, _ in world.recorded] == ["warehouse", "replica"]
     assert {
         (version.partition("-")[0], rows)
         for version, rows in {(entry.version, entry.rows) for _, entry in world.recorded}
@@ -205,7 +214,7 @@ def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if "cutover" not in step:
         assert [said for said in world.said if "cutover" in said] == []
     # What one end holds is recorded there, where the other one refuses.
-    assert [end for end, _ in world.recorded] == (["warehouse"] if step == "replica cutover" else [])
+    assert [target for target, _ in world.recorded] == (["warehouse"] if step == "replica cutover" else [])
 
 
 @pytest.mark.parametrize("step", ["replica take", "warehouse finish", "source reading"])
@@ -272,16 +281,16 @@ def test_as_many_rows_come_as_go(
     ("more", "bytes_"),
     [
         ({}, 4 * limits.MIB),
-        ({"scans": True, "rows_per_partition": 10_240}, 10 * limits.MIB),
-        ({"scans": True, "rows_per_partition": 10_240, "kind": LoadKind.BY_READING}, 5 * limits.MIB),
-        ({"scans": True, "rows_per_partition": 10_240, "kind": LoadKind.PROOF}, 5 * limits.MIB),
+        ({"full_scan_per_partition": True, "rows_per_partition": 10_240}, 10 * limits.MIB),
+        ({"full_scan_per_partition": True, "rows_per_partition": 10_240, "kind": LoadKind.BY_READING}, 5 * limits.MIB),
+        ({"full_scan_per_partition": True, "rows_per_partition": 10_240, "kind": LoadKind.PROOF}, 5 * limits.MIB),
         ({"kind": LoadKind.BY_READING}, 4 * limits.MIB),
         ({"kind": LoadKind.BY_CHECKSUMS}, limits.compared_bytes),
         ({"kind": LoadKind.INCREMENTAL}, limits.compared_bytes),
         ({"kind": LoadKind.INCREMENTAL, "partition_bytes": limits.MIB}, limits.MIB),
         ({"kind": LoadKind.INCREMENTAL, "batch_size": 1_000}, 1_000 * 1024),
         ({"batch_size": 1_000}, 1_000 * 1024),
-        ({"scans": True, "rows_per_partition": 10_241, "kind": LoadKind.BY_READING}, 5_121 * 1024),
+        ({"full_scan_per_partition": True, "rows_per_partition": 10_241, "kind": LoadKind.BY_READING}, 5_121 * 1024),
     ],
     ids=[
         "as the run has learned", "scanned", "scanned at two ends", "proven", "read at two ends", "by checksums",
@@ -293,7 +302,7 @@ def test_how_much_the_next_partition_holds(more: dict[str, Any], bytes_: int) ->
     learned: Any = SimpleNamespace(workers=SimpleNamespace(pace=SimpleNamespace(partition_bytes=4 * limits.MIB)))
     plan = replace(planned(replace(PATIENT, row_bytes=1024, rows=10**6)), **more)
 
-    assert rows_of_the_next(plan, learned) * 1024 == bytes_ // 1024 * 1024
+    assert next_partition_rows(plan, learned) * 1024 == bytes_ // 1024 * 1024
 
 
 # --- which end is given what, and from where ------------------------------------------------------
@@ -307,16 +316,16 @@ class Staging:
     """Stands for staging and switching: what is staged when, and what of it is switched."""
 
     said: list[str] = field(default_factory=list)
-    ends: tuple[Any, ...] = (REPLICA, WAREHOUSE)
+    targets: tuple[Any, ...] = (REPLICA, WAREHOUSE)
     rows_warehouse: int | None = 4
 
-    def stage(self, plan: TablePlan, shared: Any, known: Any = None) -> Any:
-        assert shared is not None
+    def stage(self, plan: TablePlan, context: Any, known: Any = None) -> Any:
+        assert context is not None
         of = "replica" if plan.reads_replica else "source"
         self.said.append(f"stage from {of}")
-        self.plan, self.shared, self.known = plan, shared, known
+        self.plan, self.context, self.known = plan, context, known
         outcome = replace(OUTCOME, rows_warehouse=9 if plan.reads_replica else self.rows_warehouse)
-        return load_table.Ready(plan, shared, Staged(1, 0, 0), known or ENTRY, {}, self.ends, outcome)
+        return load_table.StagedTable(plan, context, StagedCounts(1, 0, 0), known or ENTRY, {}, self.targets, outcome)
 
     def switch_or_discard(self, ready: Any) -> Outcome:
         self.said.append("switch")
@@ -333,7 +342,7 @@ def staging(monkeypatch: pytest.MonkeyPatch) -> Staging:
     monkeypatch.setattr(load_table, "stage", there.stage)
     monkeypatch.setattr(load_table, "switch_or_discard", there.switch_or_discard)
     monkeypatch.setattr(load_table, "servers_of", lambda route: f"servers of {route.source.name}")
-    monkeypatch.setattr(load_table, "recorded_entry", lambda plan, shared: plan and shared and ENTRY)
+    monkeypatch.setattr(load_table, "recorded_entry", lambda plan, context: plan and context and ENTRY)
     return there
 
 
@@ -348,7 +357,7 @@ ALONE = AnyShared(replace(ROUTE, spill_directory=Path("spills"), to="replica"))
 
 
 @pytest.mark.parametrize(
-    ("plan", "ends", "shared", "rows_warehouse", "said"),
+    ("plan", "targets", "context", "rows_warehouse", "said"),
     [
         (PLAN, (REPLICA, WAREHOUSE), BOTH, 4, ["stage from source", "switch"]),
         # The warehouse is to catch up: with the replica, as soon as that is switched.
@@ -356,7 +365,7 @@ ALONE = AnyShared(replace(ROUTE, spill_directory=Path("spills"), to="replica"))
         (PLAN, (REPLICA,), ALONE, None, ["stage from source", "switch"]),
         (replace(PLAN, only="replica"), (REPLICA,), BOTH, None, ["stage from source", "switch"]),
         (replace(PLAN, kind=LoadKind.FROM_REPLICA), (WAREHOUSE,), BOTH, 4, ["stage from replica", "switch"]),
-        (replace(PLAN, kind=LoadKind.CATCHING_UP, catches_up=True), (WAREHOUSE,), BOTH, 4,
+        (replace(PLAN, kind=LoadKind.CATCHING_UP, reload_warehouse_from_replica=True), (WAREHOUSE,), BOTH, 4,
          ["stage from replica", "switch"]),
         # It turned out only at the switch that the warehouse needs all of it.
         (PLAN, (REPLICA, WAREHOUSE), BOTH, None,
@@ -364,10 +373,15 @@ ALONE = AnyShared(replace(ROUTE, spill_directory=Path("spills"), to="replica"))
     ],
 )  # fmt: skip
 def test_the_journeys_of_a_table(
-    plan: TablePlan, ends: tuple[Any, ...], shared: Any, rows_warehouse: int | None, said: list[str], staging: Staging
+    plan: TablePlan,
+    targets: tuple[Any, ...],
+    context: Any,
+    rows_warehouse: int | None,
+    said: list[str],
+    staging: Staging,
 ) -> None:
-    staging.ends, staging.rows_warehouse = ends, rows_warehouse
-    outcome = load_table.carry_table(plan, shared)
+    staging.targets, staging.rows_warehouse = targets, rows_warehouse
+    outcome = load_table.load_table(plan, context)
 
     assert staging.said == said
     assert outcome.rows_warehouse == (9 if said[-2] == "stage from replica" else rows_warehouse)
@@ -379,16 +393,22 @@ def test_the_journeys_of_a_table(
 
 def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
     """All of it, whatever was to be read of the source; and what came of both is told as one."""
-    plan = replace(PLAN, kind=LoadKind.INCREMENTAL, since="x", scans=True, catches_up=True)
+    plan = replace(
+        PLAN,
+        kind=LoadKind.INCREMENTAL,
+        incremental_from="x",
+        full_scan_per_partition=True,
+        reload_warehouse_from_replica=True,
+    )
     first = replace(OUTCOME, rows_replica=3, notes=("first",))
     ready = load_table.staged_from_replica(plan, BOTH, ENTRY, first)  # type: ignore[arg-type]
 
     later = staging.plan
-    assert (later.mode, later.kind, later.catches_up) == (Mode.FULL, LoadKind.FROM_REPLICA, False)
-    assert (later.since, later.scans) == (None, False)
+    assert (later.mode, later.kind, later.reload_warehouse_from_replica) == (Mode.FULL, LoadKind.FROM_REPLICA, False)
+    assert (later.incremental_from, later.full_scan_per_partition) == (None, False)
     assert staging.known is ENTRY
-    assert staging.shared.route == ROUTE.from_replica
-    assert staging.shared.servers == f"servers of {ROUTE.from_replica.source.name}"
+    assert staging.context.route == ROUTE.from_replica
+    assert staging.context.servers == f"servers of {ROUTE.from_replica.source.name}"
     assert (ready.outcome.rows_replica, ready.outcome.rows_warehouse, ready.outcome.seconds) == (3, 9, 2.0)
     assert ready.outcome.notes == ("first",)
     alone = load_table.staged_from_replica(plan, BOTH, ENTRY)  # type: ignore[arg-type]
@@ -421,13 +441,13 @@ def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, kind: L
 
     def partitions(of: TablePlan, left: Any, each: Any) -> list[str]:
         asked.append((of, left))
-        assert (each.func, each.args) == (strategies.rows_of_the_next, (plan, shared))
+        assert (each.func, each.args) == (strategies.next_partition_rows, (plan, context))
         return ["asked"]
 
-    shared: Any = SimpleNamespace(servers=SimpleNamespace(source=SimpleNamespace(partitions=partitions)))
+    context: Any = SimpleNamespace(servers=SimpleNamespace(source=SimpleNamespace(partitions=partitions)))
     left = [(1, None)]
 
-    assert list(load_table.partitions_of(plan, shared, left, rows, attempt)) == parts
+    assert list(load_table.partitions_of(plan, context, left, rows, attempt)) == parts
     assert asked == ([(plan, left)] if parts == ["asked"] else [])
 
 
@@ -441,21 +461,29 @@ class Hands:
 
     pace = SimpleNamespace(partition_bytes=4 * limits.MIB)
 
-    def each(self, carry: Any, plan: TablePlan, jobs: Any) -> Any:
+    def each(self, load: Any, plan: TablePlan, jobs: Any) -> Any:
         self.plans.append(plan)
-        self.acts.append(carry)
+        self.acts.append(load)
         for job in jobs:
             self.jobs.append(job)
             yield brought(rows=len(self.jobs), bytes=10, part=job.part)
 
 
 def brought(**more: Any) -> PartitionOutcome:
-    given = {"rows": 0, "bytes": 0, "staged": 0, "gone": 0, "standing": 0, "coercions": (), "process": 1} | more
+    given = {
+        "rows": 0,
+        "bytes": 0,
+        "staged": 0,
+        "rows_deleted": 0,
+        "rows_in_source": 0,
+        "coercions": (),
+        "process": 1,
+    } | more
     return PartitionOutcome(connections=(), **given)
 
 
 @pytest.mark.parametrize(
-    ("split", "kind", "attempt", "token"),
+    ("split", "kind", "attempt", "resume_token"),
     [
         (True, LoadKind.FULL, None, True),
         (False, LoadKind.FULL, None, False),
@@ -464,57 +492,59 @@ def brought(**more: Any) -> PartitionOutcome:
         (False, LoadKind.FULL, "a1", True),
     ],
 )
-def test_partitions_that_are_to_be_found_again(split: bool, kind: LoadKind, attempt: str | None, token: bool) -> None:
+def test_partitions_that_are_to_be_found_again(
+    split: bool, kind: LoadKind, attempt: str | None, resume_token: bool
+) -> None:
     """Have a token each, by which both ends note that they have it."""
-    hands, told = Hands(), list[Any]()
-    shared: Any = SimpleNamespace(
-        workers=hands, route=ROUTE, tell=told.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
+    workers, told = Hands(), list[Any]()
+    context: Any = SimpleNamespace(
+        workers=workers, route=ROUTE, on_event=told.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
     )  # fmt: skip
     rows = 10**6 if split else 3
     plan = replace(planned(replace(PATIENT, rows=rows)), kind=kind)
     parts = [Partition(0, None, 5), Partition(1, 5, None)]
-    carried_ = load_table.carry_all(plan, parts, shared, attempt)
+    carried_ = load_table.load_partitions(plan, parts, context, attempt)
 
-    tokens = [job.part.token for job in hands.jobs]
-    assert [bool(one) for one in tokens] == [token, token]
-    assert len(set(tokens)) == (2 if token else 1)
-    assert [job.part.attempt for job in hands.jobs] == [attempt, attempt]
-    assert [(job.part.lower, job.part.upper) for job in hands.jobs] == [(None, 5), (5, None)]
-    assert {job.part.waits for job in hands.jobs} == {False}
-    assert all((job.route, job.plan) == (ROUTE, plan) for job in hands.jobs)
+    tokens = [job.part.resume_token for job in workers.jobs]
+    assert [bool(one) for one in tokens] == [resume_token, resume_token]
+    assert len(set(tokens)) == (2 if resume_token else 1)
+    assert [job.part.attempt for job in workers.jobs] == [attempt, attempt]
+    assert [(job.part.lower, job.part.upper) for job in workers.jobs] == [(None, 5), (5, None)]
+    assert {job.part.may_defer_ingest for job in workers.jobs} == {False}
+    assert all((job.route, job.plan) == (ROUTE, plan) for job in workers.jobs)
     assert [one.rows for one in carried_] == [1, 2]
-    each = strategies.rows_of_the_next(plan, shared)
+    each = strategies.next_partition_rows(plan, context)
     assert told[0] == TableStarted("patient", max(1, -(-rows // each)))
-    assert told[1:] == [PartitionCarried("patient", 1, 10), PartitionCarried("patient", 2, 10)]
+    assert told[1:] == [PartitionLoaded("patient", 1, 10), PartitionLoaded("patient", 2, 10)]
 
 
 INDEXED = replace(PATIENT, rows=10**6, indexes=(Index("i", (("LName", None),), False),))
 
 
 @pytest.mark.parametrize(
-    ("of", "more", "ends", "attempt", "waits"),
+    ("of", "more", "targets", "attempt", "may_defer_ingest"),
     [
         (INDEXED, {}, ("replica", "warehouse"), None, True),
         (INDEXED, {}, ("replica", "warehouse"), "a1", False),
         (INDEXED, {}, ("warehouse",), None, False),
         (INDEXED, {"kind": LoadKind.BY_READING}, ("replica", "warehouse"), None, False),
-        (INDEXED, {"catches_up": True}, ("replica", "warehouse"), None, False),
+        (INDEXED, {"reload_warehouse_from_replica": True}, ("replica", "warehouse"), None, False),
         (replace(INDEXED, rows=3), {}, ("replica", "warehouse"), None, False),
         (replace(INDEXED, indexes=()), {}, ("replica", "warehouse"), None, False),
     ],
 )
 def test_rows_that_may_wait_for_the_warehouse(
-    of: Any, more: dict[str, Any], ends: tuple[str, ...], attempt: str | None, waits: bool
+    of: Any, more: dict[str, Any], targets: tuple[str, ...], attempt: str | None, may_defer_ingest: bool
 ) -> None:
     """While the replica builds its indexes: only where it builds some, and both are given all of the table."""
-    hands = Hands()
+    workers = Hands()
     servers = FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
-    there = [end for end in (REPLICA, WAREHOUSE) if end.name in ends]
-    servers = SimpleNamespace(ends=tuple(there)) if len(there) < 2 else servers  # type: ignore[assignment]
-    shared: Any = SimpleNamespace(workers=hands, route=ROUTE, tell=lambda _: None, servers=servers)
-    load_table.carry_all(replace(planned(of), **more), [Partition(0, None, None)], shared, attempt)
+    there = [target for target in (REPLICA, WAREHOUSE) if target.name in targets]
+    servers = SimpleNamespace(targets=tuple(there)) if len(there) < 2 else servers  # type: ignore[assignment]
+    context: Any = SimpleNamespace(workers=workers, route=ROUTE, on_event=lambda _: None, servers=servers)
+    load_table.load_partitions(replace(planned(of), **more), [Partition(0, None, None)], context, attempt)
 
-    assert [job.part.waits for job in hands.jobs] == [waits]
+    assert [job.part.may_defer_ingest for job in workers.jobs] == [may_defer_ingest]
 
 
 @pytest.mark.parametrize(
@@ -529,22 +559,22 @@ def test_rows_that_may_wait_for_the_warehouse(
 def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], others: int) -> None:
     """Where jobs can be lost and go on unseen, what is there is what those brought that are known of."""
     sealed: list[Any] = []
-    end: Any = SimpleNamespace(
-        name="warehouse", seal=lambda plan, attempt: sealed.append((plan.name, attempt)) or there
+    target: Any = SimpleNamespace(
+        name="warehouse", close_attempt=lambda plan, attempt: sealed.append((plan.name, attempt)) or there
     )
     known = [
-        brought(part=Partition(0, None, 5, token="a", execution="1")),
-        brought(part=Partition(1, 5, None, token="b", execution="2")),
+        brought(part=Partition(0, None, 5, resume_token="a", execution="1")),
+        brought(part=Partition(1, 5, None, resume_token="b", execution="2")),
         brought(part=None),
     ]
 
-    load_table.seal(PLAN, [end], known, None)
+    load_table.close_attempt(PLAN, [target], known, None)
     assert sealed == []
     if not others:
-        load_table.seal(PLAN, [end], known, "a1")
+        load_table.close_attempt(PLAN, [target], known, "a1")
     else:
         with pytest.raises(DataLoadingError) as refusal:
-            load_table.seal(PLAN, [end], known, "a1")
+            load_table.close_attempt(PLAN, [target], known, "a1")
         assert refusal.value.message == (
             f"patient: {others} partitions were brought to the warehouse by a job that had been given up; "
             "nothing was cut over"
@@ -557,46 +587,53 @@ def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every end at the same time; the warehouse last, once it has the rows that waited for it."""
     said: list[str] = []
 
-    def end(name: str, rows: int) -> Any:
+    def target(name: str, rows: int) -> Any:
         return SimpleNamespace(
-            name=name, finish=lambda plan: said.append(f"{plan.name} {name} finish"),
+            name=name, build_indexes=lambda plan: said.append(f"{plan.name} {name} finish"),
             count=lambda plan: rows * plan.workers,
         )  # fmt: skip
 
-    hands = Hands()
-    shared: Any = SimpleNamespace(workers=hands, route=ROUTE)
+    workers = Hands()
+    context: Any = SimpleNamespace(workers=workers, route=ROUTE)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     plan = replace(PLAN, workers=9)
-    waiting = Waiting(plan, Partition(3, 5, None), Path("rows"))
-    known = [brought(rows=2), brought(rows=3, waiting=waiting)]
-    carried_, counts, seconds = load_table.finish(plan, (end("replica", 5), end("warehouse", 6)), known, shared)
+    deferred = DeferredIngest(plan, Partition(3, 5, None), Path("rows"))
+    known = [brought(rows=2), brought(rows=3, deferred=deferred)]
+    carried_, counts, seconds = load_table.complete_staging(
+        plan, (target("replica", 5), target("warehouse", 6)), known, context
+    )
 
     assert counts == {"replica": 45, "warehouse": 54}
     assert sorted(said) == ["patient replica finish", "patient warehouse finish"]
-    assert hands.jobs == [Job(ROUTE, plan, Partition(3, 5, None), Path("rows"))]
-    assert hands.acts == [load_table.ingest]
+    assert workers.jobs == [Job(ROUTE, plan, Partition(3, 5, None), Path("rows"))]
+    assert workers.acts == [load_table.ingest]
     assert [one.rows for one in carried_] == [2, 3, 1]
-    assert [one.waiting for one in carried_] == [None, None, None]
+    assert [one.deferred for one in carried_] == [None, None, None]
     # One core is left to the indexes, however many the table may have.
-    assert hands.plans[0].workers == 3
+    assert workers.plans[0].workers == 3
     assert 0 <= seconds < 60
-    for cores, workers in ((None, 1), (1, 1), (2, 1), (12, 9)):
+    for cores, most in ((None, 1), (1, 1), (2, 1), (12, 9)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        load_table.finish(plan, (end("replica", 5),), [], shared)
-        assert hands.plans[-1].workers == workers
-    load_table.finish(replace(plan, kind=LoadKind.BY_READING, workers=None), (end("replica", 5),), [], shared)
-    assert hands.plans[-1].workers == 11
+        load_table.complete_staging(plan, (target("replica", 5),), [], context)
+        assert workers.plans[-1].workers == most
+    load_table.complete_staging(
+        replace(plan, kind=LoadKind.BY_READING, workers=None), (target("replica", 5),), [], context
+    )
+    assert workers.plans[-1].workers == 11
 
     # Of what changed alone nobody knows how many rows there are to be.
-    assert load_table.finish(replace(plan, kind=LoadKind.BY_READING), (end("replica", 5),), [], shared)[1] == {}
+    assert (
+        load_table.complete_staging(replace(plan, kind=LoadKind.BY_READING), (target("replica", 5),), [], context)[1]
+        == {}
+    )
 
 
 def test_what_all_partitions_staged() -> None:
-    known = [brought(staged=2, gone=1, standing=5), brought(staged=3, gone=0, standing=7)]
+    known = [brought(staged=2, rows_deleted=1, rows_in_source=5), brought(staged=3, rows_deleted=0, rows_in_source=7)]
 
-    assert load_table.together(known, 0) == Staged(5, 1, 12)
-    assert load_table.together(known, 100) == Staged(5, 1, 112)
-    assert load_table.together([], 0) == Staged(0, 0, 0)
+    assert load_table.sum_partitions(known, 0) == StagedCounts(5, 1, 12)
+    assert load_table.sum_partitions(known, 100) == StagedCounts(5, 1, 112)
+    assert load_table.sum_partitions([], 0) == StagedCounts(0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -621,12 +658,12 @@ def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept
         return SimpleNamespace(name=name, discard=act)
 
     spilled = tmp_path / "spills"
-    shared: Any = SimpleNamespace(
-        servers=SimpleNamespace(ends=(discard("replica"), discard("warehouse"))),
+    context: Any = SimpleNamespace(
+        servers=SimpleNamespace(targets=(discard("replica"), discard("warehouse"))),
         route=SimpleNamespace(spill_directory=spilled),
         ledger=SimpleNamespace(locks=SimpleNamespace(require_lock=lambda: locks.append(1))),
     )
-    with pytest.raises(type(error)), load_table._staging_discarded_on_failure(planned(of), shared):
+    with pytest.raises(type(error)), load_table._staging_discarded_on_failure(planned(of), context):
         raise error
 
     assert said == ([] if kept else ["patient replica", "patient warehouse"])
@@ -641,12 +678,17 @@ class Switched:
     said: list[str]
     refuses: bool = False
 
-    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> Changes:
+    def cutover(self, plan: Any, staged: Any, comments: Any, recorded: Any) -> RowCounts:
         self.said.append(f"{self.name} cutover")
-        assert (plan.name, staged, comments, recorded(Changes())) == ("patient", Staged(2, 0, 9), {"c": "said"}, "")
+        assert (plan.name, staged, comments, recorded(RowCounts())) == (
+            "patient",
+            StagedCounts(2, 0, 9),
+            {"c": "said"},
+            "",
+        )
         if self.refuses:
             raise OutOfStepError("the warehouse would have other rows")
-        return Changes(inserted=1 if self.name == "warehouse" else 5)
+        return RowCounts(inserted=1 if self.name == "warehouse" else 5)
 
     def discard(self, plan: Any) -> None:
         assert plan.name == "patient"
@@ -654,11 +696,11 @@ class Switched:
 
 
 def ready(plan: TablePlan, said: list[str], refuses: bool = False) -> Any:
-    ends = (Switched("replica", said), Switched("warehouse", said, refuses))
-    recording = lambda end, entry: said.append(f"{end} recording") or (lambda changes: "")  # noqa: E731
-    locks = SimpleNamespace(require_lock=lambda believed_seconds: said.append("lock"))
-    shared: Any = SimpleNamespace(ledger=SimpleNamespace(recording=recording, locks=locks))
-    return load_table.Ready(plan, shared, Staged(2, 0, 9), ENTRY, {"c": "said"}, ends, OUTCOME)
+    targets = (Switched("replica", said), Switched("warehouse", said, refuses))
+    recording = lambda target, entry: said.append(f"{target} recording") or (lambda changes: "")  # noqa: E731
+    locks = SimpleNamespace(require_lock=lambda trusted_seconds: said.append("lock"))
+    context: Any = SimpleNamespace(ledger=SimpleNamespace(recording=recording, locks=locks))
+    return load_table.StagedTable(plan, context, StagedCounts(2, 0, 9), ENTRY, {"c": "said"}, targets, OUTCOME)
 
 
 def test_a_switch() -> None:
@@ -669,10 +711,10 @@ def test_a_switch() -> None:
     assert said == [
         "warehouse recording", "lock", "warehouse cutover", "replica recording", "lock", "replica cutover",
     ]  # fmt: skip
-    assert (outcome.rows_replica, outcome.rows_warehouse, outcome.changes) == (9, 9, Changes(inserted=1))
+    assert (outcome.rows_replica, outcome.rows_warehouse, outcome.changes) == (9, 9, RowCounts(inserted=1))
     assert 1.0 <= outcome.seconds < 60
     said.clear()
-    assert load_table.switch(ready(PLAN, said), ends=()).rows_warehouse is None
+    assert load_table.switch(ready(PLAN, said), targets=()).rows_warehouse is None
     assert said == []
 
 
@@ -691,24 +733,26 @@ def test_a_warehouse_that_is_out_of_step(kind: LoadKind) -> None:
     assert (outcome.rows_replica, outcome.rows_warehouse) == (9, None)
 
 
-MOVED_ON = Reading(4, NOON + timedelta(minutes=1), NOON + timedelta(hours=1))
-STOOD = Reading(4, NOON, NOON + timedelta(hours=1))
+MOVED_ON = SourceStats(4, NOON + timedelta(minutes=1), NOON + timedelta(hours=1))
+STOOD = SourceStats(4, NOON, NOON + timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
     ("staged", "counts", "after", "found"),
     [
-        (Staged(4, 0, 4), {"replica": 4, "warehouse": 4}, STOOD, True),
-        (Staged(2, 1, 4), {}, STOOD, True),
-        (Staged(9, 0, 9), {"replica": 9}, MOVED_ON, False),
-        (Staged(4, 0, 4), {}, replace(STOOD, rows=5), False),
-        (Staged(4, 0, 5), {"replica": 4}, STOOD,
+        (StagedCounts(4, 0, 4), {"replica": 4, "warehouse": 4}, STOOD, True),
+        (StagedCounts(2, 1, 4), {}, STOOD, True),
+        (StagedCounts(9, 0, 9), {"replica": 9}, MOVED_ON, False),
+        (StagedCounts(4, 0, 4), {}, replace(STOOD, rows=5), False),
+        (StagedCounts(4, 0, 5), {"replica": 4}, STOOD,
          "patient: the source counts 4 rows, 5 were found; nothing was cut over"),
-        (Staged(4, 0, 4), {"replica": 3}, MOVED_ON,
+        (StagedCounts(4, 0, 4), {"replica": 3}, MOVED_ON,
          "patient: 4 rows were read, staged were: replica 3; nothing was cut over"),
     ],
 )  # fmt: skip
-def test_rows_read_and_rows_staged(staged: Staged, counts: dict[str, int], after: Reading, found: bool | str) -> None:
+def test_rows_read_and_rows_staged(
+    staged: StagedCounts, counts: dict[str, int], after: SourceStats, found: bool | str
+) -> None:
     if isinstance(found, bool):
         assert load_table.compare(PLAN, staged, counts, STOOD, after) is found
         return
@@ -723,9 +767,9 @@ def test_a_replica_that_is_changed_while_it_is_read() -> None:
     """What the warehouse would be told to have is not what was read."""
     plan = replace(PLAN, kind=LoadKind.FROM_REPLICA)
 
-    assert load_table.compare(plan, Staged(4, 0, 4), {}, STOOD, STOOD) is True
+    assert load_table.compare(plan, StagedCounts(4, 0, 4), {}, STOOD, STOOD) is True
     with pytest.raises(VerificationError, match="patient: somebody changed the replica's table while it was read"):
-        load_table.compare(plan, Staged(4, 0, 4), {}, STOOD, MOVED_ON)
+        load_table.compare(plan, StagedCounts(4, 0, 4), {}, STOOD, MOVED_ON)
 
 
 @pytest.mark.parametrize(
@@ -760,18 +804,18 @@ def test_a_table_that_cannot_tell() -> None:
     """Read within the stamp's own second: nobody knows whether it moved."""
     now = replace(STOOD, now=NOON)
 
-    assert load_table.compare(PLAN, Staged(4, 0, 4), {}, now, now) is None
+    assert load_table.compare(PLAN, StagedCounts(4, 0, 4), {}, now, now) is None
 
 
 # --- what is asked of whom, when a table is staged --------------------------------------------------
 
 BEFORE, AFTER = replace(STOOD, rows=40), replace(STOOD, rows=41)
-HELD = Partition(7, 10, 20, token="held")
+HELD = Partition(7, 10, 20, resume_token="held")
 DIFFERS = Partition(8, 20, 30)
-COMPARED = Compared((DIFFERS,), 12, replace(STOOD, rows=50), NOON.replace(tzinfo=UTC), "compared high")
+COMPARED = RangesToRepair((DIFFERS,), 12, replace(STOOD, rows=50), NOON.replace(tzinfo=UTC), "compared high")
 
 
-STAGED = Staged(3, 1, 40)
+STAGED = StagedCounts(3, 1, 40)
 
 
 @dataclass
@@ -782,9 +826,9 @@ class Asked:
     adjusted: TablePlan
     carried: list[Any] = field(default_factory=list)
     settled: bool | None = True
-    staged: Staged = STAGED
+    staged: StagedCounts = STAGED
     may_be_lost: bool = False
-    compared: Compared | None = None
+    compared: RangesToRepair | None = None
     of: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
     def answering(self, name: str, *answers: Any) -> Any:
@@ -797,20 +841,20 @@ class Asked:
         return ask
 
     def stage(self, plan: TablePlan, known: Any = None) -> Any:
-        ends = tuple(
+        targets = tuple(
             SimpleNamespace(name=name, prepare=self.answering(f"{name} prepare", (f"{name} notes",)))
             for name in ("replica", "warehouse")
         )
         source = SimpleNamespace(
             reading=self.answering("reading", *([] if self.compared else [BEFORE]), AFTER),
-            high=self.answering("high", "source's high"),
+            max_watermark=self.answering("high", "source's high"),
             ranges=self.answering("ranges", "ranges"),
         )
-        self.ends, self.source = ends, source
+        self.targets, self.source = targets, source
         # Of another end nothing is staged; it is told all the same.
-        self.all_ends = (*ends, SimpleNamespace(name="elsewhere"))
-        self.shared: Any = SimpleNamespace(
-            servers=SimpleNamespace(source=source, ends=self.all_ends),
+        self.all_ends = (*targets, SimpleNamespace(name="elsewhere"))
+        self.context: Any = SimpleNamespace(
+            servers=SimpleNamespace(source=source, targets=self.all_ends),
             workers=SimpleNamespace(may_be_lost=self.may_be_lost),
             compared={plan.name: self.compared} if self.compared else {"another": COMPARED},
             route=replace(ROUTE, spill_directory=None),
@@ -820,23 +864,23 @@ class Asked:
             "adjusted": (load_table.adjust_plan, (self.adjusted, self.carried)),
             "held": (load_table.resume, [(HELD, ())]),
             "outcomes": (load_table.resume, ["held"]),
-            "ends_of": (load_table, ends),
+            "targets_of": (load_table, targets),
             "servers_of": (load_table, SimpleNamespace(source="replica's source")),
             "partitions_of": (load_table, "partitions"),
-            "carry_all": (load_table, ["carried"]),
-            "seal": (load_table, None),
+            "load_partitions": (load_table, ["carried"]),
+            "close_attempt": (load_table, None),
             "shape_at_replica": (load_table.replica_state, "as it was made"),
-            "finish": (load_table, (["finished"], {"replica": 3}, 2.5)),
-            "together": (load_table, self.staged),
+            "complete_staging": (load_table, (["finished"], {"replica": 3}, 2.5)),
+            "sum_partitions": (load_table, self.staged),
             "compare": (load_table, self.settled),
             "coerced": (load_table, (("coercions",), {"c": "comment"})),
             "entry_of": (load_table, ENTRY_OF),
-            "remembered_with": (load_table, ("remembered",)),
+            "all_coercions": (load_table, ("remembered",)),
             "staged_outcome": (load_table, OUTCOME),
         }
         for name, (place, answer) in answers.items():
             self.monkeypatch.setattr(place, name, self.answering(name, answer))
-        return stage(plan, self.shared, known)
+        return stage(plan, self.context, known)
 
 
 ENTRY_OF = Entry("patient", "run", 0, "run-1", None)
@@ -851,36 +895,36 @@ def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch, ADJUSTED)
     began = datetime.now(UTC)
     found = asked.stage(FIRST)
-    shared, ends = asked.shared, asked.ends
+    context, targets = asked.context, asked.targets
 
     assert asked.of["reading"] == [(FIRST,), (DONE,)]
-    assert asked.of["shape_at_replica"] == [(NOTED, ends)]
+    assert asked.of["shape_at_replica"] == [(NOTED, targets)]
     assert asked.of["refuse_another"] == [(FIRST, BEFORE, None)]
     assert asked.of["high"] == [(FIRST, BEFORE)]
-    assert asked.of["adjusted"] == [(FIRST, shared, BEFORE, "source's high")]
-    assert asked.of["ends_of"] == [(ADJUSTED, shared.servers)]
-    assert asked.of["held"] == [(ADJUSTED, ends, asked.source, "replica's source")]
-    assert asked.of["servers_of"] == [(shared.route.from_replica,)]
+    assert asked.of["adjusted"] == [(FIRST, context, BEFORE, "source's high")]
+    assert asked.of["targets_of"] == [(ADJUSTED, context.servers)]
+    assert asked.of["held"] == [(ADJUSTED, targets, asked.source, "replica's source")]
+    assert asked.of["servers_of"] == [(context.route.from_replica,)]
     assert asked.of["replica prepare"] == [(ADJUSTED, [HELD], None)]
     assert asked.of["warehouse prepare"] == [(replace(ADJUSTED, notes=("replica notes",)), [HELD], None)]
-    assert asked.of["partitions_of"] == [(NOTED, shared, ((None, 10), (20, None)), 40, None)]
-    assert asked.of["carry_all"] == [(NOTED, "partitions", shared, None)]
+    assert asked.of["partitions_of"] == [(NOTED, context, ((None, 10), (20, None)), 40, None)]
+    assert asked.of["load_partitions"] == [(NOTED, "partitions", context, None)]
     assert "ranges" not in asked.of
-    assert asked.of["seal"] == [(NOTED, ends, ["held", "carried"], None)]
-    assert asked.of["finish"] == [(NOTED, ends, ["held", "carried"], shared)]
-    assert asked.of["together"] == [(["finished"], 0)]
+    assert asked.of["close_attempt"] == [(NOTED, targets, ["held", "carried"], None)]
+    assert asked.of["complete_staging"] == [(NOTED, targets, ["held", "carried"], context)]
+    assert asked.of["sum_partitions"] == [(["finished"], 0)]
     assert asked.of["compare"] == [(DONE, asked.staged, {"replica": 3}, BEFORE, AFTER)]
-    assert asked.of["coerced"] == [(DONE, ["finished"], shared)]
-    assert asked.of["remembered_with"] == [(DONE, ("coercions",), shared)]
+    assert asked.of["coerced"] == [(DONE, ["finished"], context)]
+    assert asked.of["all_coercions"] == [(DONE, ("coercions",), context)]
     ((*entry, when),) = asked.of["entry_of"]
-    assert entry == [DONE, asked.staged, shared, "source's high", BEFORE]
+    assert entry == [DONE, asked.staged, context, "source's high", BEFORE]
     assert began <= when <= datetime.now(UTC)
     ((*told, started_at, seconds, finishing),) = asked.of["staged_outcome"]
     assert told == [DONE, ["finished"], ("coercions",), True]
     assert (started_at, finishing) == (when, 2.5)
     assert 0 <= seconds < 60
     recorded = replace(ENTRY_OF, rows=40, coerced=("remembered",))
-    assert found == load_table.Ready(DONE, shared, asked.staged, recorded, {"c": "comment"}, ends, OUTCOME)
+    assert found == load_table.StagedTable(DONE, context, asked.staged, recorded, {"c": "comment"}, targets, OUTCOME)
 
 
 @pytest.mark.parametrize("settled", [None, False])
@@ -900,9 +944,9 @@ def test_staging_what_a_comparison_left(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert asked.of["reading"] == [(DONE,)]
     assert "high" not in asked.of
-    assert asked.of["adjusted"] == [(plan, asked.shared, COMPARED.reading, "compared high")]
-    assert asked.of["partitions_of"] == [(NOTED, asked.shared, [(20, 30)], 50, None)]
-    assert asked.of["together"] == [(["finished"], 12)]
+    assert asked.of["adjusted"] == [(plan, asked.context, COMPARED.reading, "compared high")]
+    assert asked.of["partitions_of"] == [(NOTED, asked.context, [(20, 30)], 50, None)]
+    assert asked.of["sum_partitions"] == [(["finished"], 12)]
     assert asked.of["entry_of"][0][3:] == ("compared high", COMPARED.reading, COMPARED.began)
 
 
@@ -912,7 +956,7 @@ def test_a_comparison_counts_for_a_table_alone_that_is_proven(monkeypatch: pytes
 
     # The one answer there is: it was asked twice.
     assert asked.of["reading"] == [(FIRST,), (DONE,)]
-    assert asked.of["together"] == [(["finished"], 0)]
+    assert asked.of["sum_partitions"] == [(["finished"], 0)]
 
 
 def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -921,19 +965,24 @@ def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) ->
     asked.stage(FIRST)
     noted = replace(NOTED, kind=LoadKind.INCREMENTAL)
 
-    assert asked.of["carry_all"] == [(noted, "partitions", asked.shared, None), (noted, "ranges", asked.shared, None)]
+    assert asked.of["load_partitions"] == [
+        (noted, "partitions", asked.context, None),
+        (noted, "ranges", asked.context, None),
+    ]
     ((plan, rows),) = asked.of["ranges"]
     assert plan == noted
-    assert (rows.func, rows.args) == (strategies.rows_of_the_next, (noted, asked.shared))
-    assert asked.of["seal"][0][2] == ["held", "carried", "carried"]
+    assert (rows.func, rows.args) == (strategies.next_partition_rows, (noted, asked.context))
+    assert asked.of["close_attempt"][0][2] == ["held", "carried", "carried"]
 
 
 def test_staging_where_jobs_can_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """One attempt, by which partitions are brought; whoever asks is told the same."""
     asked = Asked(monkeypatch, replace(ADJUSTED, kind=LoadKind.INCREMENTAL), may_be_lost=True)
     asked.stage(FIRST)
-    attempts = {asked.of[name][0][-1] for name in ("replica prepare", "warehouse prepare", "partitions_of", "seal")}
-    attempts |= {one[-1] for one in asked.of["carry_all"]}
+    attempts = {
+        asked.of[name][0][-1] for name in ("replica prepare", "warehouse prepare", "partitions_of", "close_attempt")
+    }
+    attempts |= {one[-1] for one in asked.of["load_partitions"]}
 
     assert len(attempts) == 1
     assert len(attempts.pop()) == 32
@@ -941,34 +990,41 @@ def test_staging_where_jobs_can_be_lost(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_table_that_is_equal_is_not_staged(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read of it to see that is told; nothing is prepared, sealed or finished."""
-    asked = Asked(monkeypatch, ADJUSTED, carried=["read"], staged=Staged(0, 0, 40))
+    asked = Asked(monkeypatch, ADJUSTED, carried=["read"], staged=StagedCounts(0, 0, 40))
     found = asked.stage(FIRST)
 
-    assert not asked.of.keys() & {"held", "replica prepare", "partitions_of", "carry_all", "seal", "finish"}
-    assert asked.of["together"] == [(["read"], 0)]
+    assert not asked.of.keys() & {
+        "held",
+        "replica prepare",
+        "partitions_of",
+        "load_partitions",
+        "close_attempt",
+        "complete_staging",
+    }
+    assert asked.of["sum_partitions"] == [(["read"], 0)]
     done = replace(ADJUSTED, at_replica="as it was made")
     assert asked.of["compare"] == [(done, asked.staged, {}, BEFORE, AFTER)]
     assert asked.of["staged_outcome"][0][-1] == 0.0
     # Every end has what it is to have, and is told so.
-    assert found.ends == asked.all_ends
+    assert found.targets == asked.all_ends
 
 
 @pytest.mark.parametrize(
-    ("more", "staged", "ends"),
+    ("more", "staged", "targets"),
     [
-        ({}, Staged(0, 0, 40), ("replica", "warehouse", "elsewhere")),
-        ({"only": "warehouse"}, Staged(0, 0, 40), ("warehouse",)),
-        ({"catches_up": True}, Staged(0, 0, 40), ("replica", "warehouse")),
-        ({}, Staged(1, 0, 40), ("replica", "warehouse")),
-        ({}, Staged(0, 1, 40), ("replica", "warehouse")),
+        ({}, StagedCounts(0, 0, 40), ("replica", "warehouse", "elsewhere")),
+        ({"only": "warehouse"}, StagedCounts(0, 0, 40), ("warehouse",)),
+        ({"reload_warehouse_from_replica": True}, StagedCounts(0, 0, 40), ("replica", "warehouse")),
+        ({}, StagedCounts(1, 0, 40), ("replica", "warehouse")),
+        ({}, StagedCounts(0, 1, 40), ("replica", "warehouse")),
     ],
 )
 def test_which_ends_are_told(
-    more: dict[str, Any], staged: Staged, ends: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    more: dict[str, Any], staged: StagedCounts, targets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Asked(monkeypatch, replace(ADJUSTED, **more), staged=staged)
 
-    assert tuple(end.name for end in asked.stage(FIRST).ends) == ends
+    assert tuple(target.name for target in asked.stage(FIRST).targets) == targets
 
 
 def test_what_is_known_of_the_replica_is_recorded_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -982,10 +1038,10 @@ def test_what_is_known_of_the_replica_is_recorded_again(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("what", ["prepare", "finish", "cutover"])
-@pytest.mark.parametrize("end", ["replica", "warehouse"])
-def test_the_end_at_which_it_failed_is_told(what: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(refuses=f"{end} {what}")
+@pytest.mark.parametrize("target", ["replica", "warehouse"])
+def test_the_end_at_which_it_failed_is_told(what: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(refuses=f"{target} {what}")
     with pytest.raises(DataLoadingError) as refusal:
         carried(world, monkeypatch)
 
-    assert refusal.value.end == end
+    assert refusal.value.target == target

@@ -231,15 +231,15 @@ def test_nights_in_which_things_go_wrong(ward: Clinic) -> None:
     rng = random.Random(SEED)
     kinds = ["arrowetl", "warehouse", "refused", "stopped", "replica", "arrowetl", "nothing"]
     with Reader(ward) as reader:
-        for night in range(1, NIGHTS + 1):
-            work(ward, night, rng)
-            trouble(ward, kinds[night % len(kinds)], rng.uniform(0.4, 1.4))
-            if night % 3 == 0:
+        for runner in range(1, NIGHTS + 1):
+            work(ward, runner, rng)
+            trouble(ward, kinds[runner % len(kinds)], rng.uniform(0.4, 1.4))
+            if runner % 3 == 0:
                 # The next night has what this one had not.
                 continue
             run = ward.run(*TOGETHER[1:], "--strict")
-            assert [table["error"] for table in run["tables"] if table["error"]] == [], night
-            assert different(ward) == [], night
+            assert [table["error"] for table in run["tables"] if table["error"]] == [], runner
+            assert different(ward) == [], runner
             assert ward.leftovers() == []
     assert ward.run(*TOGETHER[1:], "--strict")["exit_code"] == 0
     assert different(ward) == []

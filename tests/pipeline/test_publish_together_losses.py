@@ -39,12 +39,12 @@ def at_publish(act: Callable[[], Any]) -> Callable[[Event], None]:
     """What is done when all is staged, once."""
     done: list[bool] = []
 
-    def tell(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, StepBegan) and event.step is Step.PUBLISH and not done:
             done.append(True)
             act()
 
-    return tell
+    return on_event
 
 
 def crash(clinic: Clinic) -> None:
@@ -73,7 +73,7 @@ def test_staged_rows_that_a_crash_emptied(hospital: Clinic, strict: bool) -> Non
     hospital.create("UPDATE procedurelog SET Fee = Fee + 1000 WHERE ProcNum MOD 50 = 0")
     hospital.create(SETTLE)
     with opened(hospital, ARROWETL_RETRY_SECONDS="1") as etl:
-        summary = etl.run(all=True, publish="together", strict=strict, tell=at_publish(lambda: crash(hospital)))
+        summary = etl.run(all=True, publish="together", strict=strict, on_event=at_publish(lambda: crash(hospital)))
 
     assert {one.failure.kind for one in summary.outcomes if one.failure} == {"LockLostError"}
     assert hospital.run("--all")["exit_code"] == 0
@@ -102,7 +102,7 @@ def test_a_version_that_was_there_before_is_no_proof(practice: Clinic) -> None:
         )
 
     with opened(practice, ARROWETL_RETRY_SECONDS="0.1") as etl:
-        etl.run(all=True, read_from="replica", force_full=True, publish="together", tell=at_publish(cut))
+        etl.run(all=True, read_from="replica", force_full=True, publish="together", on_event=at_publish(cut))
 
     assert different(practice) == []
 

@@ -94,7 +94,7 @@ def test_what_is_new_stays_at_the_source_and_is_told(careful: Clinic) -> None:
     assert written["visit"]["quarantined_columns"] == ["Scan"]
     assert written["news"]["quarantined_columns"] == ["Num", "Text"]
     assert careful.arrowetl("verify", "--all").returncode == 0
-    places = [careful.directory, *(careful.sandbox.directory / end for end in ("replica", "warehouse"))]
+    places = [careful.directory, *(careful.sandbox.directory / target for target in ("replica", "warehouse"))]
     files = [path for place in places for path in place.rglob("*") if path.is_file()]
     assert len(files) > 100
     assert [str(path) for path in files if SECRET.encode() in contents(path)] == []

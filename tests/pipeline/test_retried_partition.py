@@ -18,7 +18,7 @@ from arrowetl.pipeline import load_tables
 PLAN = planned(PATIENT)
 
 
-def shared(said: list[str], ends: tuple[str, ...] = ("replica", "warehouse"), lost: bool = False) -> Any:
+def context(said: list[str], targets: tuple[str, ...] = ("replica", "warehouse"), lost: bool = False) -> Any:
     def require_lock() -> None:
         said.append("lock")
         if lost:
@@ -27,8 +27,8 @@ def shared(said: list[str], ends: tuple[str, ...] = ("replica", "warehouse"), lo
     return SimpleNamespace(
         ledger=SimpleNamespace(locks=SimpleNamespace(require_lock=require_lock)),
         servers=SimpleNamespace(
-            ends=[
-                SimpleNamespace(name=name, look_again=lambda name=name: said.append(f"{name} looks")) for name in ends
+            targets=[
+                SimpleNamespace(name=name, refresh=lambda name=name: said.append(f"{name} looks")) for name in targets
             ]
         ),
     )
@@ -37,38 +37,46 @@ def shared(said: list[str], ends: tuple[str, ...] = ("replica", "warehouse"), lo
 def test_nothing_is_looked_for_again_by_a_run_that_lost_its_lock() -> None:
     """What it would find staged is another run's by now, and to be swept up by nobody."""
     said: list[str] = []
-    there: Any = SimpleNamespace(shared=shared(said, lost=True))
+    there: Any = SimpleNamespace(context=context(said, lost=True))
     with pytest.raises(LockLostError):
-        load_tables.again(PLAN, there)
+        load_tables.replan_and_retry(PLAN, there)
 
     assert said == ["lock"]
 
 
 @pytest.mark.parametrize(
-    ("plan", "end", "rest"),
+    ("plan", "target", "rest"),
     [
         # What the replica refuses, the warehouse is given whole: nobody can tell what it lacks.
-        (replace(PLAN, kind=LoadKind.INCREMENTAL, since="x"), "replica", {"only": "warehouse", "mode": Mode.FULL}),
+        (
+            replace(PLAN, kind=LoadKind.INCREMENTAL, incremental_from="x"),
+            "replica",
+            {"only": "warehouse", "mode": Mode.FULL},
+        ),
         (replace(PLAN, kind=LoadKind.PROOF), "replica", {"only": "warehouse", "kind": LoadKind.FIRST_LOAD}),
-        (replace(PLAN, catches_up=True), "replica", {"only": "warehouse", "catches_up": False}),
+        (
+            replace(PLAN, reload_warehouse_from_replica=True),
+            "replica",
+            {"only": "warehouse", "reload_warehouse_from_replica": False},
+        ),
         (replace(PLAN, kind=LoadKind.BY_READING), "warehouse", {"only": "replica", "kind": LoadKind.BY_READING}),
-        (replace(PLAN, catches_up=True), "warehouse", None),
+        (replace(PLAN, reload_warehouse_from_replica=True), "warehouse", None),
         (replace(PLAN, kind=LoadKind.FROM_REPLICA), "warehouse", None),
     ],
 )
 def test_what_one_end_cannot_take(
-    plan: TablePlan, end: str, rest: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+    plan: TablePlan, target: str, rest: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other has it all the same, and the failure says so."""
     carried: list[TablePlan] = []
-    monkeypatch.setattr(load_tables, "carry_table", lambda one, shared: carried.append(one))
+    monkeypatch.setattr(load_tables, "load_table", lambda one, context: carried.append(one))
 
     def refuse(one: TablePlan) -> Any:
         error = DataLoadingError("patient: refused")
-        error.end = end
+        error.target = target
         raise error
 
-    there: Any = SimpleNamespace(shared=shared([]), carry=load_tables.carry_table)
+    there: Any = SimpleNamespace(context=context([]), load=load_tables.load_table)
     with pytest.raises(ArrowetlError) as refusal:
         load_tables.where_it_can_be(refuse, plan, there)
 

@@ -18,7 +18,7 @@ from support.patients import FULL, INCREMENTAL, PATIENT
 import arrowetl
 from arrowetl import drivers, limits
 from arrowetl.errors import DatabaseQueryError
-from arrowetl.model.connection import Choices
+from arrowetl.model.connection import RunSettings
 from arrowetl.source.reader import Source
 from arrowetl.state import state_sql
 from arrowetl.state.ledger import Ledger
@@ -42,12 +42,12 @@ def history(clinic: Clinic, what: str) -> list[Any]:
 # --- modes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stamped", "mode"), [(10, "incremental"), (1500, "reconcile")])
+@pytest.mark.parametrize(("changed", "mode"), [(10, "incremental"), (1500, "reconcile")])
 def test_a_watermark_is_no_use_where_most_is_past_it(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, stamped: int, mode: str
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, changed: int, mode: str
 ) -> None:
     """Of a large table of which a third and more was stamped: all is compared, which takes a tenth of the time."""
-    monkeypatch.setattr(limits, "whole_rows_checksum_max", 1000)
+    monkeypatch.setattr(limits, "full_row_checksum_rows_max", 1000)
     configure(clinic, patient=INCREMENTAL)
     clinic.create(PATIENT.replace("KEY (LName)", "KEY (DateTStamp)"))
     clinic.create("UPDATE patient SET LName = 'the last before' WHERE PatNum = 2998")
@@ -55,11 +55,11 @@ def test_a_watermark_is_no_use_where_most_is_past_it(
         etl.run(all=True)
         settle()
         clinic.create(
-            f"UPDATE patient SET LName = 'other' WHERE PatNum <= {stamped};\nDELETE FROM patient WHERE PatNum = 2999"
+            f"UPDATE patient SET LName = 'other' WHERE PatNum <= {changed};\nDELETE FROM patient WHERE PatNum = 2999"
         )
         (outcome,) = etl.run(all=True).outcomes
 
-    assert (outcome.mode, outcome.changes.updated, outcome.changes.deleted) == (mode, stamped, 1)
+    assert (outcome.mode, outcome.changes.updated, outcome.changes.deleted) == (mode, changed, 1)
     assert ("a third of its rows and more are stamped since" in outcome.reason) == (mode == "reconcile")
     assert differences(clinic.sandbox, "patient") == ([], {})
 
@@ -506,10 +506,10 @@ def test_an_incremental_table_is_compared_whole_on_schedule(patients: Clinic) ->
 
 def test_two_runs_at_once(patients: Clinic) -> None:
     """The second says who holds the lock, and exits."""
-    book = Ledger(patients.sandbox.replica, patients.sandbox.warehouse)
-    with book.locks.lock("20260102T030405-abcdef"):
+    ledger = Ledger(patients.sandbox.replica, patients.sandbox.warehouse)
+    with ledger.locks.lock("20260102T030405-abcdef"):
         done = patients.arrowetl("run", "--all")
-    book.close()
+    ledger.close()
 
     assert done.returncode == 6
     assert "another run is at work there: arrowetl run 20260102T030405-abcdef on " in done.stderr
@@ -543,7 +543,7 @@ def test_a_statement_that_takes_too_long(clinic: Clinic) -> None:
     """The server ends it."""
     configure(clinic, {"statement_seconds": 1}, patient=FULL)
     clinic.create(PATIENT)
-    source = Source(clinic.sandbox.source, Choices(statement_seconds=1))
+    source = Source(clinic.sandbox.source, RunSettings(statement_seconds=1))
     try:
         with pytest.raises(DatabaseQueryError, match=r"\((1969|3024)\)"), source.pool.session() as session:
             session.rows("SELECT SUM(a.PatNum * b.PatNum * c.PatNum) FROM patient a, patient b, patient c")

@@ -33,28 +33,28 @@ def test_what_is_known_of_a_kind_agrees(kind: LoadKind) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "asked"),
-    [(LoadKind.BY_READING, "partitions"), (LoadKind.INCREMENTAL, "partitions"), (LoadKind.COMPARE_THEN_FULL, "pieces")],
+    [(LoadKind.BY_READING, "partitions"), (LoadKind.INCREMENTAL, "partitions"), (LoadKind.COMPARE_THEN_FULL, "slices")],
 )
 def test_in_what_a_table_is_read(kind: LoadKind, asked: str) -> None:
     source: Any = SimpleNamespace(
-        partitions=lambda plan, left, rows: ["partitions", left], pieces=lambda plan: ["pieces", plan]
+        partitions=lambda plan, left, rows: ["partitions", left], slices=lambda plan: ["slices", plan]
     )
-    shared: Any = SimpleNamespace(servers=SimpleNamespace(source=source))
+    context: Any = SimpleNamespace(servers=SimpleNamespace(source=source))
     plan = replace(PLAN, kind=kind)
 
-    assert next(iter(STRATEGIES[kind].partitions(plan, shared, [(1, 2)]))) == asked
+    assert next(iter(STRATEGIES[kind].partitions(plan, context, [(1, 2)]))) == asked
 
 
 def test_only_an_incremental_table_is_read_in_two_passes() -> None:
     """What was stamped, and then what differs in the rest."""
     assert [kind for kind, strategy in STRATEGIES.items() if strategy.then] == [LoadKind.INCREMENTAL]
     source: Any = SimpleNamespace(ranges=lambda plan, rows: [plan, rows.func, rows.args])
-    shared: Any = SimpleNamespace(servers=SimpleNamespace(source=source))
+    context: Any = SimpleNamespace(servers=SimpleNamespace(source=source))
     plan = replace(PLAN, kind=LoadKind.INCREMENTAL)
     then = STRATEGIES[LoadKind.INCREMENTAL].then
 
     assert then is not None
-    assert list(then(plan, shared)) == [plan, strategies.rows_of_the_next, (plan, shared)]
+    assert list(then(plan, context)) == [plan, strategies.next_partition_rows, (plan, context)]
 
 
 def test_workers_can_be_sent_what_loads_a_partition() -> None:

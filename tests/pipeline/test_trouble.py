@@ -249,9 +249,9 @@ def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def server_on(disk: Path, clinic: Clinic, end: str) -> Iterator[Callable[[], None]]:
+def server_on(disk: Path, clinic: Clinic, target: str) -> Iterator[Callable[[], None]]:
     """A replica or warehouse whose data lies there, in the place of the clinic's; and what starts it anew."""
-    endpoint = replace(getattr(clinic.sandbox, end), port=servers.free_port())
+    endpoint = replace(getattr(clinic.sandbox, target), port=servers.free_port())
     launched: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
@@ -263,16 +263,16 @@ def server_on(disk: Path, clinic: Clinic, end: str) -> Iterator[Callable[[], Non
             one.wait(20)
             psutil.wait_procs(family[1:], timeout=20)
         launched.clear()
-        if end == "warehouse":
-            launched.append(launch.postgres(disk / end, endpoint))
+        if target == "warehouse":
+            launched.append(launch.postgres(disk / target, endpoint))
         else:
-            launched.append(launch.mariadb(disk / end, endpoint, "--innodb-use-native-aio=0"))
-        launch.wait_until_up(endpoint, disk / end, lambda: launched[0].poll() is None)
+            launched.append(launch.mariadb(disk / target, endpoint, "--innodb-use-native-aio=0"))
+        launch.wait_until_up(endpoint, disk / target, lambda: launched[0].poll() is None)
 
     try:
         start()
-        clinic.environment[f"TEST_{VARIABLES[end]}_PORT"] = str(endpoint.port)
-        clinic.sandbox = replace(clinic.sandbox, **{end: endpoint})
+        clinic.environment[f"TEST_{VARIABLES[target]}_PORT"] = str(endpoint.port)
+        clinic.sandbox = replace(clinic.sandbox, **{target: endpoint})
         yield start
     finally:
         for one in launched:
@@ -280,11 +280,11 @@ def server_on(disk: Path, clinic: Clinic, end: str) -> Iterator[Callable[[], Non
             one.wait(20)
 
 
-@pytest.mark.parametrize("end", ["replica", "warehouse"])
-def test_a_full_disk_at_an_end(clinic: Clinic, end: str) -> None:
+@pytest.mark.parametrize("target", ["replica", "warehouse"])
+def test_a_full_disk_at_an_end(clinic: Clinic, target: str) -> None:
     """The table fails and says what to do; what stood there stands, whole; with room again, the next run completes."""
     clinic.create(f"CREATE TABLE notes {KEYED};\nINSERT INTO notes SELECT seq, 'old' FROM seq_1_to_2000")
-    with small_disk(clinic.sandbox.directory / "disk", 420) as disk, server_on(disk, clinic, end) as start_anew:
+    with small_disk(clinic.sandbox.directory / "disk", 420) as disk, server_on(disk, clinic, target) as start_anew:
         assert clinic.run()["exit_code"] == 0
         clinic.create(
             "UPDATE notes SET Note = CONCAT('new ', Num);\nSET SESSION group_concat_max_len = 1000000;\n"

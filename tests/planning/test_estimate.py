@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.catalog_values import PATIENT, planned
 from support.clinic import Clinic
 
-from arrowetl.model.plan import Expected, LoadKind, TablePlan
+from arrowetl.model.plan import LoadKind, TableEstimate, TablePlan
 from arrowetl.planning import estimate
 from arrowetl.planning.estimate import History, Past, PastRun
 
@@ -29,13 +29,13 @@ FIRST = LoadKind.FIRST_LOAD
 @pytest.mark.parametrize(
     ("past", "expected"),
     [
-        ([Past(2.0, 20_000)], Expected(20_000, 2.0, 0.0, 1)),
-        ([Past(2.0, 20_000), Past(4.0, 20_000), Past(3.0, 20_000)], Expected(20_000, 3.0, 1.0, 3)),
-        ([Past(1.0, 10_000)], Expected(20_000, 2.0, 0.0, 1)),
-        ([Past(1.0, 0)], Expected(20_000, 1.0, 0.0, 1)),
+        ([Past(2.0, 20_000)], TableEstimate(20_000, 2.0, 0.0, 1)),
+        ([Past(2.0, 20_000), Past(4.0, 20_000), Past(3.0, 20_000)], TableEstimate(20_000, 3.0, 1.0, 3)),
+        ([Past(1.0, 10_000)], TableEstimate(20_000, 2.0, 0.0, 1)),
+        ([Past(1.0, 0)], TableEstimate(20_000, 1.0, 0.0, 1)),
     ],
 )
-def test_a_table_takes_what_it_took(past: list[Past], expected: Expected) -> None:
+def test_a_table_takes_what_it_took(past: list[Past], expected: TableEstimate) -> None:
     """The median, by rows where all of them are read."""
     assert estimate.of_tables([plan()], History({("patient", FIRST): past})) == [expected]
 
@@ -69,7 +69,7 @@ def test_another_journey_says_nothing() -> None:
         ({"kind": LoadKind.BY_READING}, "compared by reading"),
         ({"kind": LoadKind.BY_CHECKSUMS}, "compared by checksums"),
         ({"kind": LoadKind.SKIPPED}, "skipped"),
-        ({"kind": LoadKind.CATCHING_UP, "catches_up": True}, "catching up"),
+        ({"kind": LoadKind.CATCHING_UP, "reload_warehouse_from_replica": True}, "catching up"),
     ],
 )
 def test_journeys_are_told_apart(more: dict[str, Any], journey: str) -> None:
@@ -79,7 +79,7 @@ def test_journeys_are_told_apart(more: dict[str, Any], journey: str) -> None:
 @given(st.lists(st.floats(0, 100), max_size=30), st.integers(1, 8))
 def test_workers_share_the_tables(seconds: list[float], workers: int) -> None:
     """No sooner than the longest table or an even share, no later than one after another; the chain is its worker's."""
-    makespan, chain = estimate.shared(seconds, workers)
+    makespan, chain = estimate.schedule(seconds, workers)
 
     assert makespan <= sum(seconds) + 1e-6
     assert makespan + 1e-6 >= max([*seconds, sum(seconds) / workers])
@@ -87,7 +87,7 @@ def test_workers_share_the_tables(seconds: list[float], workers: int) -> None:
 
 
 def with_seconds(seconds: float, runs: int, spread: float = 0.0) -> TablePlan:
-    return plan(expected=Expected(1, seconds, spread, runs))
+    return plan(expected=TableEstimate(1, seconds, spread, runs))
 
 
 @pytest.mark.parametrize(

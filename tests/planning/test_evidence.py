@@ -12,7 +12,7 @@ from support.catalog_values import column, planned, table
 
 from arrowetl import limits
 from arrowetl.model.plan import Column
-from arrowetl.model.state import AsOf, Reading, Record
+from arrowetl.model.state import SourceStats, SyncPoint, TargetState
 from arrowetl.planning import evidence
 
 NOON = datetime(2026, 1, 2, 12)
@@ -22,14 +22,14 @@ MYISAM = replace(
     table("visit", column("N", "bigint(20)", nullable=False), key=("N",), rows=500), update_time=NOON, create_time=MADE
 )
 INNODB = replace(MYISAM, engine="InnoDB", update_time=None, checksum=17)
-READ = Reading(500, NOON, LATER, None, MADE)
-SUMMED = Reading(500, None, LATER, 17, MADE)
-WINDOWS = evidence.doubts_of_stamps("Win64", False)
+READ = SourceStats(500, NOON, LATER, None, MADE)
+SUMMED = SourceStats(500, None, LATER, 17, MADE)
+WINDOWS = evidence.update_time_doubts("Win64", False)
 
 
-def record(reading: Reading | None, **more: object) -> Record:
-    as_of = AsOf("clinic", "s", LATER.replace(tzinfo=UTC), reading)
-    return replace(Record("run1", 500, LATER.replace(tzinfo=UTC), as_of=as_of), **more)  # type: ignore[arg-type]
+def record(reading: SourceStats | None, **more: object) -> TargetState:
+    as_of = SyncPoint("clinic", "s", LATER.replace(tzinfo=UTC), reading)
+    return replace(TargetState("run1", 500, LATER.replace(tzinfo=UTC), as_of=as_of), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -43,23 +43,23 @@ def record(reading: Reading | None, **more: object) -> Record:
         ("what an earlier version recorded", MYISAM, replace(READ, create_time=None), "stamp"),
         ("read within the stamp's own second", MYISAM, replace(READ, now=NOON + timedelta(seconds=1)), None),
         ("and a moment later", MYISAM, replace(READ, now=NOON + timedelta(seconds=1, microseconds=1)), "stamp"),
-        ("a server on Windows", replace(MYISAM, stamps_doubted=WINDOWS), READ, None),
+        ("a server on Windows", replace(MYISAM, update_time_doubted=WINDOWS), READ, None),
         ("one that another may have replaced", replace(MYISAM, exchangeable="copy has the same"), READ, None),
-        ("one that was read while stamps stood still", MYISAM, replace(READ, stamped=False), None),
+        ("one that was read while stamps stood still", MYISAM, replace(READ, update_time_reliable=False), None),
         ("no stamp at all", replace(MYISAM, update_time=None), replace(READ, update_time=None), None),
         ("another engine's stamp", replace(MYISAM, engine="InnoDB"), READ, None),
         ("nothing recorded", MYISAM, None, None),
-        ("empty as it was, on Windows", replace(MYISAM, rows=0, stamps_doubted=WINDOWS), replace(READ, rows=0),
+        ("empty as it was, on Windows", replace(MYISAM, rows=0, update_time_doubted=WINDOWS), replace(READ, rows=0),
          "nothing"),
         ("empty, and not before", replace(MYISAM, rows=0), READ, None),
         ("an estimate of no rows", replace(INNODB, rows=0, checksum=None), replace(SUMMED, rows=0), None),
         ("a checksum that is the same", INNODB, SUMMED, "checksum"),
         ("another one", replace(INNODB, checksum=18), SUMMED, None),
         ("one that could not be said", replace(INNODB, checksum=None), replace(SUMMED, checksum=None), None),
-        ("a checksum instead of a stamp", replace(MYISAM, stamps_doubted=WINDOWS, checksum=17), SUMMED, "checksum"),
+        ("a checksum instead", replace(MYISAM, update_time_doubted=WINDOWS, checksum=17), SUMMED, "checksum"),
     ],
 )  # fmt: skip
-def test_unchanged(case: str, now: object, before: Reading | None, kind: str | None) -> None:
+def test_unchanged(case: str, now: object, before: SourceStats | None, kind: str | None) -> None:
     """Only where there is no room for a change; when in doubt, not."""
     proof = evidence.unchanged(now, record(before))  # type: ignore[arg-type]
     assert (proof and proof.kind) == kind, case
@@ -72,7 +72,7 @@ def test_the_words_of_a_proof() -> None:
 
 
 def test_a_record_of_nothing_proves_nothing() -> None:
-    assert evidence.unchanged(MYISAM, Record()) is None
+    assert evidence.unchanged(MYISAM, TargetState()) is None
 
 
 def test_a_checksum_that_the_replica_has_not() -> None:
@@ -101,7 +101,7 @@ def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted
         "mmap": "the source writes MyISAM through mmap (myisam_use_mmap), which moves no table's time",
     }
 
-    assert evidence.doubts_of_stamps(compiled_for, mmap) == words[doubted]
+    assert evidence.update_time_doubts(compiled_for, mmap) == words[doubted]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted
     [
         (MYISAM, False),
         (replace(MYISAM, update_time=None), True),
-        (replace(MYISAM, stamps_doubted=WINDOWS), True),
+        (replace(MYISAM, update_time_doubted=WINDOWS), True),
         (replace(MYISAM, exchangeable="copy has the same"), True),
         (replace(MYISAM, exchanges_partitions="a partition"), True),
         (INNODB, True),
@@ -119,7 +119,7 @@ def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted
 )
 def test_whether_a_checksum_is_to_tell(what: object, tells: bool) -> None:
     """Of small tables of which nothing else does."""
-    assert evidence.checksum_tells(planned(what)) is tells  # type: ignore[arg-type]
+    assert evidence.is_checked_by_checksum(planned(what)) is tells  # type: ignore[arg-type]
 
 
 def test_columns_of_the_clock_are_in_no_checksum() -> None:
@@ -127,8 +127,8 @@ def test_columns_of_the_clock_are_in_no_checksum() -> None:
     plan = planned(replace(INNODB, columns=(*INNODB.columns, of_the_clock)))
 
     assert plan.left_out == ("Age",)
-    assert not evidence.checksum_tells(plan)
-    assert not evidence.rest_is_compared_whole(plan)
+    assert not evidence.is_checked_by_checksum(plan)
+    assert not evidence.rest_is_fully_compared(plan)
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ def test_rows_that_come_and_go_while_a_table_is_read(
     """Another number than it ever had is explained by what the server wrote meanwhile, or by nothing."""
     before, after = (replace(READ, server_changes=number) for number in changes)
 
-    assert evidence.moved_unseen(before, after, found) is moved
+    assert evidence.may_have_changed_unnoticed(before, after, found) is moved
 
 
 def test_what_cannot_be_told() -> None:
     """A stamp of this second, or one that stands still: the table may have moved under it."""
     fresh, doubted, unstamped = (
-        replace(READ, now=NOON), replace(READ, stamped=False), replace(READ, update_time=None),
+        replace(READ, now=NOON), replace(READ, update_time_reliable=False), replace(READ, update_time=None),
     )  # fmt: skip
     assert [evidence.settled(one, one) for one in (fresh, doubted, unstamped)] == [None, None, None]
     assert evidence.settled(SUMMED, SUMMED) is True
@@ -184,7 +184,7 @@ def test_nothing_is_trusted_for_ever(days: timedelta, trusted: bool) -> None:
     """Whatever its stamp says, a table is looked at once in a while."""
     now = LATER.replace(tzinfo=UTC) + days
     assert (evidence.trusted_long_enough(record(READ), now, 7) is None) is trusted
-    assert evidence.trusted_long_enough(Record(), now, 7) is not None
+    assert evidence.trusted_long_enough(TargetState(), now, 7) is not None
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_nothing_is_trusted_for_ever(days: timedelta, trusted: bool) -> None:
 )
 def test_the_rows_of_an_end(counted: int | None, more: dict[str, object], believed: bool) -> None:
     """What is recorded of a certain version is held against the table; without either there is nothing to hold."""
-    assert (evidence.miscounted_end(record(READ, **more), counted) is None) is believed
+    assert (evidence.miscounted_target(record(READ, **more), counted) is None) is believed
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_by_how_much_a_stamp_may_come_late(type_: str, hours: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "extra", "stamped"),
+    ("type_", "extra", "update_time_reliable"),
     [
         ("timestamp", "on update current_timestamp()", True),
         ("datetime", "DEFAULT_GENERATED on update CURRENT_TIMESTAMP", True),
@@ -261,8 +261,8 @@ def test_by_how_much_a_stamp_may_come_late(type_: str, hours: int) -> None:
         ("bigint", "on update current_timestamp()", False),
     ],
 )
-def test_columns_that_the_server_stamps(type_: str, extra: str, stamped: bool) -> None:
-    assert evidence.is_stamped(Column("c", type_, type_, extra=extra)) is stamped
+def test_columns_that_the_server_stamps(type_: str, extra: str, update_time_reliable: bool) -> None:
+    assert evidence.is_auto_updated(Column("c", type_, type_, extra=extra)) is update_time_reliable
 
 
 def test_foreign_keys_that_change_rows() -> None:
@@ -281,7 +281,7 @@ def test_the_shape_of_the_replicas_table(recorded: str, now: str, another: bool)
     known = replace(known, as_of=replace(known.as_of, at_replica=recorded))
 
     assert evidence.another_shape(known, now) is another
-    assert not evidence.another_shape(Record(), "18")
+    assert not evidence.another_shape(TargetState(), "18")
 
 
 def test_what_is_missing() -> None:

@@ -22,7 +22,7 @@ def after(pacer: Pacer, partitions: int, rate: Callable[[int], float], idle: flo
     now = 0.0
     for _ in range(partitions):
         now += bytes_ / rate(pacer.pace.at_a_time)
-        pacer.carried(bytes_, {"extract": 0.01, "load": bytes_ / (64 * MIB)}, now, idle)
+        pacer.loaded(bytes_, {"extract": 0.01, "load": bytes_ / (64 * MIB)}, now, idle)
     return pacer.pace
 
 
@@ -39,7 +39,7 @@ def test_a_partition_is_what_the_slowest_leg_moves_in_a_moment(rate: float, size
     """Within its bounds; the quicker legs do not count."""
     pacer = Pacer(BEGIN, 2, 5)
     for number in range(10):
-        pacer.carried(6 * MIB, {"extract": 6 * MIB / rate, "load": 0.001}, float(number), 0.0)
+        pacer.loaded(6 * MIB, {"extract": 6 * MIB / rate, "load": 0.001}, float(number), 0.0)
 
     assert pacer.pace.partition_bytes == pytest.approx(size, rel=0.01)
 
@@ -75,6 +75,6 @@ def test_the_bounds_hold_whatever_is_told(
     pacer, now = Pacer(Pace(limits.partition_bytes, begin), cores, most), 0.0
     for bytes_, seconds, passed, idle in told:
         now += passed
-        pace = pacer.carried(bytes_, {"load": seconds}, now, idle)
+        pace = pacer.loaded(bytes_, {"load": seconds}, now, idle)
         assert 1 <= pace.at_a_time <= most
         assert limits.partition_bytes_min <= pace.partition_bytes <= limits.partition_bytes_max

@@ -118,8 +118,8 @@ def test_how_many_rows_fit() -> None:
     ("more", "cap", "each"),
     [
         # Sixteen partitions are the most; more than one partition's bytes the least.
-        ({"data_bytes": limits.scans_max * limits.scan_bytes_max}, None, -(-400_000 // limits.scans_max)),
-        ({"data_bytes": limits.scans_max * limits.scan_bytes_max + 1}, None, None),
+        ({"data_bytes": limits.full_scans_max * limits.scan_bytes_max}, None, -(-400_000 // limits.full_scans_max)),
+        ({"data_bytes": limits.full_scans_max * limits.scan_bytes_max + 1}, None, None),
         ({"data_bytes": limits.partition_bytes}, None, None),
         ({"data_bytes": limits.partition_bytes + 1}, None, 200_000),
         ({"data_bytes": limits.partition_bytes + 1}, 200_000, 200_000),
@@ -210,11 +210,11 @@ def test_fewer_rows_of_what_is_wide() -> None:
 
 def test_how_many_pieces() -> None:
     """As many as its bytes fill, one at least, and no more than so many."""
-    assert partitioning.pieces(0) == 1
-    assert partitioning.pieces(limits.piece_bytes_max) == 1
-    assert partitioning.pieces(limits.piece_bytes_max + 1) == 2
-    assert partitioning.pieces(3 * limits.piece_bytes_max) == 3
-    assert partitioning.pieces(10**15) == limits.pieces_max
+    assert partitioning.slices(0) == 1
+    assert partitioning.slices(limits.slice_bytes_max) == 1
+    assert partitioning.slices(limits.slice_bytes_max + 1) == 2
+    assert partitioning.slices(3 * limits.slice_bytes_max) == 3
+    assert partitioning.slices(10**15) == limits.slices_max
 
 
 @pytest.mark.parametrize(

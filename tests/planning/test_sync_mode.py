@@ -13,11 +13,11 @@ from support.catalog_values import column, fields, planned, table
 
 from arrowetl import limits
 from arrowetl.errors import DataError
-from arrowetl.model.connection import Choices, Link, TableSettings
-from arrowetl.model.plan import Column, Drift, Index, LoadKind, Mode, PublishedTable, TablePlan
-from arrowetl.model.state import AsOf, Reading, Record, Standing
+from arrowetl.model.connection import Link, RunSettings, TableSettings
+from arrowetl.model.plan import Column, Index, LoadKind, Mode, PublishedTable, SchemaChange, TablePlan
+from arrowetl.model.state import SourceStats, SyncPoint, TableState, TargetState
 from arrowetl.planning import sync_mode
-from arrowetl.planning.sync_mode import Circumstances, Seen
+from arrowetl.planning.sync_mode import ReplicaFacts, RunConditions
 
 NOON = datetime(2026, 1, 2, 12)
 TONIGHT = datetime(2026, 1, 3, 21, tzinfo=UTC)
@@ -30,75 +30,75 @@ VISIT = replace(
 )
 THERE = PublishedTable((("N", "bigint"), ("Note", "text"), ("DateTStamp", "timestamp with time zone")), ("N",))
 STRUCTURE = sync_mode.structure(planned(VISIT, THERE))
-READ = Reading(500_000, NOON, NOON + timedelta(hours=9))
-AS_OF = AsOf("clinic:3306/opendental", STRUCTURE, TONIGHT - timedelta(days=1), READ)
-RECORD = Record("run1", 500_000, TONIGHT - timedelta(days=1), "2026-01-02T21:00:00", "DateTStamp", AS_OF)
-STANDING = Standing(RECORD, RECORD, True, THERE)
+READ = SourceStats(500_000, NOON, NOON + timedelta(hours=9))
+AS_OF = SyncPoint("clinic:3306/opendental", STRUCTURE, TONIGHT - timedelta(days=1), READ)
+RECORD = TargetState("run1", 500_000, TONIGHT - timedelta(days=1), "2026-01-02T21:00:00", "DateTStamp", AS_OF)
+STANDING = TableState(RECORD, RECORD, True, THERE)
 INCREMENTAL = {"extraction_strategy": "incremental", "primary_incremental_column": "DateTStamp"}
 MOVED = replace(VISIT, update_time=NOON + timedelta(hours=20))
 
 
 def decided(
-    of: Any = MOVED, standing: Standing = STANDING, settings: dict[str, Any] | None = None, **around: Any
+    of: Any = MOVED, state: TableState = STANDING, settings: dict[str, Any] | None = None, **around: Any
 ) -> tuple[str, str]:
     """Mode and reason."""
     chosen = INCREMENTAL if settings is None else settings
-    plan = planned(of, standing.published, **chosen)
-    circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
-    found = sync_mode.with_kind(plan, TableSettings(chosen), standing, circumstances)
+    plan = planned(of, state.published, **chosen)
+    circumstances = RunConditions(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
+    found = sync_mode.with_kind(plan, TableSettings(chosen), state, circumstances)
     return found.mode.value, found.reason
 
 
-def recorded(**more: Any) -> Standing:
+def recorded(**more: Any) -> TableState:
     """The replica's record, and the warehouse's, with something else in them."""
     return replace(STANDING, replica=replace(RECORD, **more), warehouse=replace(RECORD, **more))
 
 
-def read(**more: Any) -> Standing:
+def read(**more: Any) -> TableState:
     return recorded(as_of=replace(AS_OF, **more))
 
 
 @pytest.mark.parametrize(
     ("case", "mode", "reason"),
     [
-        ({"standing": Standing()}, "full", "first load"),
-        ({"standing": Standing(published=THERE)}, "full", "the replica has no such table"),
-        ({"standing": replace(STANDING, replica=Record())}, "full", "the replica's rows are of unknown origin"),
-        ({"standing": recorded(version=None)}, "full", "of a run that was killed"),
-        ({"standing": read(structure="other")}, "full", "its columns or its key changed"),
-        ({"standing": read(source="another:3306/opendental")}, "full", "read from another server or database"),
+        ({"state": TableState()}, "full", "first load"),
+        ({"state": TableState(published=THERE)}, "full", "the replica has no such table"),
+        ({"state": replace(STANDING, replica=TargetState())}, "full", "the replica's rows are of unknown origin"),
+        ({"state": recorded(version=None)}, "full", "of a run that was killed"),
+        ({"state": read(structure="other")}, "full", "its columns or its key changed"),
+        ({"state": read(source="another:3306/opendental")}, "full", "read from another server or database"),
         ({"force_full": True}, "full", "--force-full"),
         ({"of": VISIT}, "skipped", "unchanged since 2026-01-02 12:00:00"),
         ({"of": replace(VISIT, rows=499_999)}, "incremental", ""),
         ({"of": replace(VISIT, update_time=None)}, "incremental", ""),
-        ({"of": VISIT, "standing": read(reading=None)}, "incremental", ""),
-        ({"of": VISIT, "standing": read(reading=replace(READ, now=NOON + timedelta(seconds=1)))}, "incremental", ""),
+        ({"of": VISIT, "state": read(reading=None)}, "incremental", ""),
+        ({"of": VISIT, "state": read(reading=replace(READ, now=NOON + timedelta(seconds=1)))}, "incremental", ""),
         ({"of": replace(VISIT, engine="InnoDB")}, "incremental", ""),
-        ({"of": replace(VISIT, engine="InnoDB", checksum=7), "standing": read(reading=replace(READ, checksum=7))},
+        ({"of": replace(VISIT, engine="InnoDB", checksum=7), "state": read(reading=replace(READ, checksum=7))},
          "skipped", "its checksum is what it was"),
-        ({"of": replace(VISIT, engine="InnoDB", checksum=8), "standing": read(reading=replace(READ, checksum=7))},
+        ({"of": replace(VISIT, engine="InnoDB", checksum=8), "state": read(reading=replace(READ, checksum=7))},
          "incremental", ""),
         ({}, "incremental", "DateTStamp from 2026-01-02 19:00:00 on; the rest by checksums"),
         ({"settings": {"extraction_strategy": "full_table"}}, "reconcile", "full_table in tables.yml; compared by"),
         ({"settings": {**INCREMENTAL, "primary_incremental_column": "N"}}, "reconcile",
          "N is no watermark: the server does not stamp it"),
         ({"settings": {**INCREMENTAL, "primary_incremental_column": "none"}}, "reconcile", "none is no watermark"),
-        ({"standing": recorded(watermark="2026-01-02T03:00:00+00:00|17")}, "reconcile", "no watermark of DateTStamp"),
-        ({"standing": recorded(watermark_column="hybrid")}, "reconcile", "no watermark of DateTStamp is recorded"),
-        ({"standing": recorded(watermark=None)}, "reconcile", "no watermark of DateTStamp is recorded"),
-        ({"standing": read(compared_at=TONIGHT - timedelta(days=8))}, "reconcile", "is compared whole every 7 days"),
-        ({"standing": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
+        ({"state": recorded(watermark="2026-01-02T03:00:00+00:00|17")}, "reconcile", "no watermark of DateTStamp"),
+        ({"state": recorded(watermark_column="hybrid")}, "reconcile", "no watermark of DateTStamp is recorded"),
+        ({"state": recorded(watermark=None)}, "reconcile", "no watermark of DateTStamp is recorded"),
+        ({"state": read(compared_at=TONIGHT - timedelta(days=8))}, "reconcile", "is compared whole every 7 days"),
+        ({"state": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
          "its last success is 31 days old, more than 30"),
-        ({"of": VISIT, "standing": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
+        ({"of": VISIT, "state": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
          "its last success is 31 days old"),
-        ({"of": VISIT, "standing": recorded(checked_at=TONIGHT + timedelta(days=1))}, "reconcile", "by the clock"),
-        ({"of": VISIT, "standing": replace(STANDING, warehouse=replace(RECORD, version="run0"))}, "skipped",
+        ({"of": VISIT, "state": recorded(checked_at=TONIGHT + timedelta(days=1))}, "reconcile", "by the clock"),
+        ({"of": VISIT, "state": replace(STANDING, warehouse=replace(RECORD, version="run0"))}, "skipped",
          "unchanged since 2026-01-02 12:00:00; the warehouse is behind, and takes all from the replica"),
-        ({"standing": replace(STANDING, published=None)}, "incremental", "takes all from the replica"),
+        ({"state": replace(STANDING, published=None)}, "incremental", "takes all from the replica"),
         ({"read_from": "replica"}, "skipped", "the warehouse has what the replica has"),
-        ({"read_from": "replica", "standing": replace(STANDING, published=None)}, "full",
+        ({"read_from": "replica", "state": replace(STANDING, published=None)}, "full",
          "first load, from the replica"),
-        ({"read_from": "replica", "standing": replace(STANDING, warehouse=Record())}, "full",
+        ({"read_from": "replica", "state": replace(STANDING, warehouse=TargetState())}, "full",
          "the warehouse has another version than the replica"),
         ({"read_from": "replica", "force_full": True}, "full", "--force-full, from the replica"),
     ],
@@ -125,13 +125,13 @@ def test_a_mode_and_its_reason(case: dict[str, Any], mode: str, reason: str) -> 
 def test_how_source_and_replica_are_compared(rows: int, bytes_: int, link: Link, chosen: str, kind: LoadKind) -> None:
     """A quick link reads what is large; a slow one never, nor where checksums cost next to nothing."""
     plan = planned(replace(MOVED, rows=rows, data_bytes=bytes_), THERE)
-    around = Circumstances("clinic:3306/opendental", TONIGHT, choices=Choices(reconcile_by=chosen), link=link)
+    around = RunConditions("clinic:3306/opendental", TONIGHT, choices=RunSettings(reconcile_by=chosen), link=link)
 
     assert sync_mode.with_kind(plan, TableSettings(), STANDING, around).kind is kind
 
 
 @pytest.mark.parametrize(
-    ("watermark", "type_", "since"),
+    ("watermark", "type_", "incremental_from"),
     [
         ("2026-01-02T03:04:05", "timestamp", "2026-01-02 01:04:05"),
         ("2026-01-02T03:04:05+02:00", "timestamp", "2026-01-01 23:04:05"),
@@ -150,10 +150,10 @@ def test_how_source_and_replica_are_compared(rows: int, bytes_: int, link: Link,
     ],
 )
 def test_what_a_recorded_watermark_means(
-    watermark: str | None, type_: str, since: str | None, far_from_utc: None
+    watermark: str | None, type_: str, incremental_from: str | None, far_from_utc: None
 ) -> None:
     """Less the overlap; nothing where it is not certain."""
-    assert sync_mode.since_of(watermark, Column("c", type_, type_)) == since
+    assert sync_mode.watermark_less_overlap(watermark, Column("c", type_, type_)) == incremental_from
 
 
 @pytest.mark.parametrize(
@@ -200,17 +200,17 @@ BY_TEXT = replace(MOVED, primary_key=("Note",))
 
 
 def plan_of(
-    of: Any = MOVED, standing: Standing = STANDING, settings: dict[str, Any] | None = None, **around: Any
+    of: Any = MOVED, state: TableState = STANDING, settings: dict[str, Any] | None = None, **around: Any
 ) -> TablePlan:
     chosen = INCREMENTAL if settings is None else settings
     # Whatever was thought of it before.
-    plan = replace(planned(of, standing.published, **chosen), kind=LoadKind.SKIPPED, since="of another night")
-    circumstances = Circumstances(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
-    return sync_mode.with_kind(plan, TableSettings(chosen), standing, circumstances)
+    plan = replace(planned(of, state.published, **chosen), kind=LoadKind.SKIPPED, incremental_from="of another night")
+    circumstances = RunConditions(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
+    return sync_mode.with_kind(plan, TableSettings(chosen), state, circumstances)
 
 
-def seen(**more: Any) -> dict[str, Seen]:
-    return {"visit": Seen(**more), "another": Seen(replica_rows=1, in_transactions=False)}
+def seen(**more: Any) -> dict[str, ReplicaFacts]:
+    return {"visit": ReplicaFacts(**more), "another": ReplicaFacts(replica_rows=1, in_transactions=False)}
 
 
 def forced(there: Any = VISIT, engine: str = "InnoDB", **more: Any) -> dict[str, Any]:
@@ -228,11 +228,11 @@ def ago(**much: float) -> datetime:
         ({"of": replace(MOVED, rows=200_000)}, "incremental", FROM),
         ({"of": replace(MOVED, rows=200_001)}, "incremental", LATE),
         ({"of": VISIT}, "skipped", STILL),
-        ({"standing": UNPUBLISHED}, "incremental", LATE + CATCHES_UP),
-        ({"of": VISIT, "standing": BEHIND}, "skipped", STILL + CATCHES_UP),
-        ({"of": VISIT, "standing": ALTERED}, "skipped", STILL + CATCHES_UP),
-        ({"of": VISIT, "standing": EMPTIED}, "skipped", STILL + CATCHES_UP),
-        ({"of": VISIT, "to": "replica", "standing": BEHIND}, "skipped", STILL),
+        ({"state": UNPUBLISHED}, "incremental", LATE + CATCHES_UP),
+        ({"of": VISIT, "state": BEHIND}, "skipped", STILL + CATCHES_UP),
+        ({"of": VISIT, "state": ALTERED}, "skipped", STILL + CATCHES_UP),
+        ({"of": VISIT, "state": EMPTIED}, "skipped", STILL + CATCHES_UP),
+        ({"of": VISIT, "to": "replica", "state": BEHIND}, "skipped", STILL),
         ({"to": "replica"}, "incremental", LATE),
         # What else is known of the replica.
         ({"of": VISIT, "seen": seen(replica_rows=500_000)}, "skipped", STILL),
@@ -240,13 +240,13 @@ def ago(**much: float) -> datetime:
          f"somebody changed the replica's table: it has 499,999 rows, and 500,000 are recorded; {BOTH}"),
         ({"of": VISIT, "seen": seen(in_transactions=False)}, "skipped", STILL),
         # Of another shape than a run gave it, its rows may be bent.
-        ({"of": VISIT, "standing": read(at_replica="17"), "seen": seen(shape="17")}, "skipped", STILL),
-        ({"of": VISIT, "standing": read(at_replica="17"), "seen": seen(shape="18")}, "full",
+        ({"of": VISIT, "state": read(at_replica="17"), "seen": seen(shape="17")}, "skipped", STILL),
+        ({"of": VISIT, "state": read(at_replica="17"), "seen": seen(shape="18")}, "full",
          "somebody altered the replica's table, which is made anew"),
-        ({"of": VISIT, "standing": read(at_replica=""), "seen": seen(shape="18")}, "skipped", STILL),
-        ({"of": VISIT, "standing": read(at_replica="17")}, "skipped", STILL),
-        (forced(standing=read(at_replica="17"), seen=seen(shape="17")), "full", PROOF),
-        (forced(standing=read(at_replica="17"), seen=seen(shape="18")), "full", "--force-full"),
+        ({"of": VISIT, "state": read(at_replica=""), "seen": seen(shape="18")}, "skipped", STILL),
+        ({"of": VISIT, "state": read(at_replica="17")}, "skipped", STILL),
+        (forced(state=read(at_replica="17"), seen=seen(shape="17")), "full", PROOF),
+        (forced(state=read(at_replica="17"), seen=seen(shape="18")), "full", "--force-full"),
         # What a verification found to differ is read at every end, and not only when it is due.
         ({"of": VISIT, "differing": VISITS, "replica_catalog": {"visit": replace(VISIT, engine="InnoDB")}}, "full",
          PROOF_OF_FOUND),
@@ -256,61 +256,61 @@ def ago(**much: float) -> datetime:
         ({"of": VISIT, "differing": frozenset({"another"})}, "skipped", STILL),
         # A replica that cannot tell how many rows it has may have none.
         ({"of": VISIT, "seen": seen(unanswered=True)}, "incremental", LATE),
-        ({"standing": BEHIND, "seen": seen(in_transactions=False)}, "full",
+        ({"state": BEHIND, "seen": seen(in_transactions=False)}, "full",
          "the replica's table, which InnoDB has no room for, cannot be changed in place"),
         ({"of": replace(VISIT, exchanges_partitions="a twin")}, "reconcile",
          "a twin; compared by reading both (0.6 s; checksums 1.2 s)"),
         ({"of": replace(VISIT, exchangeable="a twin")}, "reconcile",
          "a twin; compared by reading both (0.6 s; checksums 1.2 s)"),
-        ({"of": INNODB, "standing": read(reading=SUMMED), "seen": seen(replica_checksum=7)}, "skipped",
+        ({"of": INNODB, "state": read(reading=SUMMED), "seen": seen(replica_checksum=7)}, "skipped",
          "its checksum is what it was"),
-        ({"of": INNODB, "standing": read(reading=SUMMED), "seen": seen(replica_checksum=8)}, "incremental", LATE),
+        ({"of": INNODB, "state": read(reading=SUMMED), "seen": seen(replica_checksum=8)}, "incremental", LATE),
         # Why stamps are no use.
-        ({"mostly_stamped": frozenset({"visit"})}, "reconcile",
+        ({"mostly_changed": frozenset({"visit"})}, "reconcile",
          f"a third of its rows and more are stamped since 2026-01-02 19:00:00; {BOTH}"),
-        ({"mostly_stamped": frozenset({"another"})}, "incremental", LATE),
+        ({"mostly_changed": frozenset({"another"})}, "incremental", LATE),
         ({"of": replace(MOVED, cascades=("a", "b"))}, "reconcile",
          f"foreign keys change rows without a stamp (a, b); {BOTH}"),
         ({"of": replace(MOVED, create_time=NOON + timedelta(days=1)),
-          "standing": read(reading=replace(READ, create_time=NOON))}, "reconcile",
+          "state": read(reading=replace(READ, create_time=NOON))}, "reconcile",
          f"it was made anew at the source since: its stamps may be of an earlier day; {BOTH}"),
-        ({"of": replace(MOVED, create_time=NOON), "standing": read(reading=replace(READ, create_time=NOON))},
+        ({"of": replace(MOVED, create_time=NOON), "state": read(reading=replace(READ, create_time=NOON))},
          "incremental", LATE),
-        ({"of": BY_TEXT, "standing": read(structure=sync_mode.structure(planned(BY_TEXT)))}, "reconcile",
+        ({"of": BY_TEXT, "state": read(structure=sync_mode.structure(planned(BY_TEXT)))}, "reconcile",
          f"its primary key is not one integer; {NO_KEY}{CATCHES_UP}"),
-        ({"standing": recorded(watermark="17")}, "reconcile", f"no watermark of DateTStamp is recorded; {BOTH}"),
+        ({"state": recorded(watermark="17")}, "reconcile", f"no watermark of DateTStamp is recorded; {BOTH}"),
         ({"settings": {}}, "reconcile", f"full_table in tables.yml; {BOTH}"),
         ({"settings": {**INCREMENTAL, "primary_incremental_column": "N"}}, "reconcile",
          f"N is no watermark: the server does not stamp it at every change; {BOTH}"),
         # When it was last seen, and compared.
-        ({"standing": recorded(checked_at=ago(days=30))}, "incremental", LATE),
-        ({"standing": recorded(checked_at=ago(days=30, seconds=1))}, "reconcile",
+        ({"state": recorded(checked_at=ago(days=30))}, "incremental", LATE),
+        ({"state": recorded(checked_at=ago(days=30, seconds=1))}, "reconcile",
          f"its last success is 30 days old, more than 30; {BOTH}"),
-        ({"standing": recorded(checked_at=ago(minutes=-5))}, "incremental", LATE),
-        ({"standing": recorded(checked_at=ago(minutes=-5, seconds=-1))}, "reconcile",
+        ({"state": recorded(checked_at=ago(minutes=-5))}, "incremental", LATE),
+        ({"state": recorded(checked_at=ago(minutes=-5, seconds=-1))}, "reconcile",
          f"by the clock, its last success is yet to come; {BOTH}"),
-        ({"standing": recorded(checked_at=None)}, "reconcile", f"when it was last current is not recorded; {BOTH}"),
-        ({"settings": {**INCREMENTAL, "time_gap_threshold_days": 3}, "standing": recorded(checked_at=ago(days=4))},
+        ({"state": recorded(checked_at=None)}, "reconcile", f"when it was last current is not recorded; {BOTH}"),
+        ({"settings": {**INCREMENTAL, "time_gap_threshold_days": 3}, "state": recorded(checked_at=ago(days=4))},
          "reconcile", f"its last success is 4 days old, more than 3; {BOTH}"),
-        ({"of": VISIT, "standing": read(compared_at=ago(days=7))}, "reconcile",
+        ({"of": VISIT, "state": read(compared_at=ago(days=7))}, "reconcile",
          f"is compared whole every 7 days; {BOTH}"),
-        ({"of": VISIT, "standing": read(compared_at=ago(days=6, hours=23))}, "skipped", STILL),
-        ({"of": VISIT, "standing": read(compared_at=ago(days=3)), "choices": Choices(reconcile_days=3)}, "reconcile",
+        ({"of": VISIT, "state": read(compared_at=ago(days=6, hours=23))}, "skipped", STILL),
+        ({"of": VISIT, "state": read(compared_at=ago(days=3)), "choices": RunSettings(reconcile_days=3)}, "reconcile",
          f"is compared whole every 3 days; {BOTH}"),
-        ({"choices": Choices(reconcile_days=9)}, "incremental", LATE.replace("every 7", "every 9")),
+        ({"choices": RunSettings(reconcile_days=9)}, "incremental", LATE.replace("every 7", "every 9")),
         # Nothing to compare with.
-        ({"standing": Standing()}, "full", "first load"),
-        ({"standing": replace(STANDING, at_replica=False)}, "full", "the replica has no such table"),
-        ({"standing": replace(STANDING, replica=replace(RECORD, as_of=None))}, "full", UNKNOWN),
-        ({"standing": replace(STANDING, replica=replace(RECORD, version=None))}, "full", UNKNOWN),
-        ({"standing": read(structure="other")}, "full",
+        ({"state": TableState()}, "full", "first load"),
+        ({"state": replace(STANDING, at_replica=False)}, "full", "the replica has no such table"),
+        ({"state": replace(STANDING, replica=replace(RECORD, as_of=None))}, "full", UNKNOWN),
+        ({"state": replace(STANDING, replica=replace(RECORD, version=None))}, "full", UNKNOWN),
+        ({"state": read(structure="other")}, "full",
          "its columns or its key changed, at the source or in tables.yml"),
-        ({"standing": read(structure="other", masks="other")}, "full",
+        ({"state": read(structure="other", masks="other")}, "full",
          "tables.yml masks other columns, or masks them otherwise"),
-        ({"standing": read(keys="other")}, "full",
+        ({"state": read(keys="other")}, "full",
          "its unique keys changed at the source: the replica's are to follow"),
-        ({"standing": read(keys=sync_mode.keys_of(planned(VISIT)))}, "incremental", LATE),
-        ({"standing": read(source="another")}, "full", "read from another server or database than the last time"),
+        ({"state": read(keys=sync_mode.keys_of(planned(VISIT)))}, "incremental", LATE),
+        ({"state": read(source="another")}, "full", "read from another server or database than the last time"),
         # Every row, of a table that both ends have as it is to be.
         (forced(), "full", PROOF),
         # It could not be given what it lacks in a transaction.
@@ -320,38 +320,38 @@ def ago(**much: float) -> datetime:
         (forced(replace(VISIT, columns=VISIT.columns[:2])), "full", "--force-full"),
         (forced(replace(VISIT, columns=(VISIT.columns[0], replace(VISIT.columns[1], nullable=False), STAMPED))),
          "full", "--force-full"),
-        (forced(standing=BEHIND), "full", "--force-full"),
-        (forced(standing=UNPUBLISHED), "full", "--force-full"),
-        (forced(standing=EMPTIED), "full", "--force-full"),
-        (forced(standing=read(structure="other")), "full", "--force-full"),
-        (forced(standing=read(source="another")), "full", "--force-full"),
-        (forced(standing=replace(STANDING, replica=replace(RECORD, as_of=None))), "full", "--force-full"),
+        (forced(state=BEHIND), "full", "--force-full"),
+        (forced(state=UNPUBLISHED), "full", "--force-full"),
+        (forced(state=EMPTIED), "full", "--force-full"),
+        (forced(state=read(structure="other")), "full", "--force-full"),
+        (forced(state=read(source="another")), "full", "--force-full"),
+        (forced(state=replace(STANDING, replica=replace(RECORD, as_of=None))), "full", "--force-full"),
         ({"force_full": True}, "full", "--force-full"),
         # Without a replica.
         ({"to": "warehouse"}, "full", "changed; without a replica, all rows are read"),
         ({"to": "warehouse", "of": VISIT}, "skipped", STILL),
         ({"to": "warehouse", "of": VISIT, "force_full": True}, "full", "--force-full"),
-        ({"to": "warehouse", "of": VISIT, "standing": UNPUBLISHED}, "full", "first load"),
-        ({"to": "warehouse", "of": VISIT, "standing": replace(STANDING, replica=Record())}, "skipped", STILL),
-        ({"to": "warehouse", "of": VISIT, "standing": replace(STANDING, warehouse=replace(RECORD, version=None))},
+        ({"to": "warehouse", "of": VISIT, "state": UNPUBLISHED}, "full", "first load"),
+        ({"to": "warehouse", "of": VISIT, "state": replace(STANDING, replica=TargetState())}, "skipped", STILL),
+        ({"to": "warehouse", "of": VISIT, "state": replace(STANDING, warehouse=replace(RECORD, version=None))},
          "full", "the warehouse's rows are of unknown origin"),
-        ({"to": "warehouse", "of": VISIT, "standing": replace(STANDING, warehouse=replace(RECORD, as_of=None))},
+        ({"to": "warehouse", "of": VISIT, "state": replace(STANDING, warehouse=replace(RECORD, as_of=None))},
          "full", "the warehouse's rows are of unknown origin"),
-        ({"to": "warehouse", "of": VISIT, "standing": read(structure="other")}, "full",
+        ({"to": "warehouse", "of": VISIT, "state": read(structure="other")}, "full",
          "its columns or its key changed, at the source or in tables.yml"),
-        ({"to": "warehouse", "of": VISIT, "standing": EMPTIED}, "full", "the warehouse's table changed"),
-        ({"to": "warehouse", "of": VISIT, "standing": ALTERED}, "full", "the warehouse's table changed"),
-        ({"to": "warehouse", "of": VISIT, "standing": recorded(checked_at=ago(days=31))}, "full",
+        ({"to": "warehouse", "of": VISIT, "state": EMPTIED}, "full", "the warehouse's table changed"),
+        ({"to": "warehouse", "of": VISIT, "state": ALTERED}, "full", "the warehouse's table changed"),
+        ({"to": "warehouse", "of": VISIT, "state": recorded(checked_at=ago(days=31))}, "full",
          "its last success is 31 days old, more than 30"),
-        ({"to": "warehouse", "of": VISIT, "standing": read(compared_at=ago(days=7))}, "full",
+        ({"to": "warehouse", "of": VISIT, "state": read(compared_at=ago(days=7))}, "full",
          "is compared whole every 7 days"),
         ({"to": "warehouse", "of": replace(VISIT, exchangeable="a twin")}, "full",
          "changed; without a replica, all rows are read"),
         # From the replica.
         ({"read_from": "replica"}, "skipped", "the warehouse has what the replica has"),
-        ({"read_from": "replica", "standing": BEHIND}, "full", "the warehouse has another version than the replica"),
-        ({"read_from": "replica", "standing": EMPTIED}, "full", "the warehouse has another version than the replica"),
-        ({"read_from": "replica", "standing": UNPUBLISHED}, "full", "first load, from the replica"),
+        ({"read_from": "replica", "state": BEHIND}, "full", "the warehouse has another version than the replica"),
+        ({"read_from": "replica", "state": EMPTIED}, "full", "the warehouse has another version than the replica"),
+        ({"read_from": "replica", "state": UNPUBLISHED}, "full", "first load, from the replica"),
         ({"read_from": "replica", "force_full": True}, "full", "--force-full, from the replica"),
     ],
 )  # fmt: skip
@@ -360,9 +360,9 @@ def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: s
     plan = plan_of(**case)
 
     assert (plan.mode.value, plan.reason) == (mode, reason)
-    assert plan.since == ("2026-01-02 19:00:00" if mode == "incremental" else None)
+    assert plan.incremental_from == ("2026-01-02 19:00:00" if mode == "incremental" else None)
     assert not plan.kind.goes_by_checksums or mode == "incremental"
-    assert plan.catches_up is reason.endswith(CATCHES_UP)
+    assert plan.reload_warehouse_from_replica is reason.endswith(CATCHES_UP)
     assert (plan.kind is LoadKind.PROOF) is (reason in (PROOF, PROOF_OF_FOUND))
     assert plan.reads_replica is (case.get("read_from") == "replica" and mode != "skipped")
     assert plan.structure == sync_mode.structure(plan)
@@ -371,20 +371,20 @@ def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: s
 @pytest.mark.parametrize(
     ("drift", "words"),
     [
-        (Drift(), ""),
-        (Drift(added=fields(column("A", "int(11)"), column("B", "int(11)"))), ": added A, B"),
-        (Drift(retyped=fields(column("A", "int(11)"))), ": retyped A"),
-        (Drift(dropped=("A", "B")), ": dropped A, B"),
-        (Drift(adds_key=True), ": another primary key"),
-        (Drift(drops_key=True), ": another primary key"),
-        (Drift(adds_key=True, drops_key=True, dropped=("A",), added=fields(column("B", "int(11)"))),
+        (SchemaChange(), ""),
+        (SchemaChange(added=fields(column("A", "int(11)"), column("B", "int(11)"))), ": added A, B"),
+        (SchemaChange(retyped=fields(column("A", "int(11)"))), ": retyped A"),
+        (SchemaChange(dropped=("A", "B")), ": dropped A, B"),
+        (SchemaChange(adds_key=True), ": another primary key"),
+        (SchemaChange(drops_key=True), ": another primary key"),
+        (SchemaChange(adds_key=True, drops_key=True, dropped=("A",), added=fields(column("B", "int(11)"))),
          ": added B; dropped A; another primary key"),
     ],
 )  # fmt: skip
-def test_what_changed_is_told(drift: Drift, words: str) -> None:
+def test_what_changed_is_told(drift: SchemaChange, words: str) -> None:
     plan = replace(planned(MOVED, THERE), drift=drift)
     found = sync_mode.with_kind(
-        plan, TableSettings(), read(structure="other"), Circumstances("clinic:3306/opendental", TONIGHT)
+        plan, TableSettings(), read(structure="other"), RunConditions("clinic:3306/opendental", TONIGHT)
     )
 
     assert found.reason == f"its columns or its key changed, at the source or in tables.yml{words}"
@@ -413,7 +413,7 @@ def test_tables_that_can_be_proven_at_all_ends(columns: tuple[Column, ...], key:
     fresh = planned(of)
     there = PublishedTable(tuple((f.name_postgres, f.type_postgres) for f in fresh.fields), fresh.key_postgres)
     record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
-    plan = plan_of(of, Standing(record, record, True, there), {}, **forced(of))
+    plan = plan_of(of, TableState(record, record, True, there), {}, **forced(of))
 
     assert (plan.kind is LoadKind.PROOF) is proves
 
@@ -433,9 +433,13 @@ def test_places_are_read_whole() -> None:
     of = replace(MOVED, columns=(*MOVED.columns, PLACE))
     there = replace(THERE, columns=(*THERE.columns, ("Place", "bytea")))
     record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
-    plan = plan_of(of, Standing(record, replace(record, version="run0"), True, there))
+    plan = plan_of(of, TableState(record, replace(record, version="run0"), True, there))
 
-    assert (plan.mode, plan.reason, plan.catches_up) == (Mode.FULL, "has places, which are read whole", False)
+    assert (plan.mode, plan.reason, plan.reload_warehouse_from_replica) == (
+        Mode.FULL,
+        "has places, which are read whole",
+        False,
+    )
 
 
 def test_a_key_that_is_left_out() -> None:
@@ -443,7 +447,7 @@ def test_a_key_that_is_left_out() -> None:
     settings = {**INCREMENTAL, "columns": {"N": {"exclude": True}}}
     there = PublishedTable(THERE.columns[1:], ())
     record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(MOVED, there, **settings))))
-    plan = plan_of(MOVED, Standing(record, record, True, there), settings)
+    plan = plan_of(MOVED, TableState(record, record, True, there), settings)
 
     assert plan.reason == (
         "its primary key is left out, by which changed rows would be known; "
@@ -457,9 +461,9 @@ MASKED_TWICE = {**INCREMENTAL, "columns": {"Note": {"mask": "null"}, "DateTStamp
 
 def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
     """Its rows are carried to nobody."""
-    for standing in (STANDING, replace(STANDING, replica=replace(RECORD, as_of=None))):
+    for state in (STANDING, replace(STANDING, replica=replace(RECORD, as_of=None))):
         with pytest.raises(DataError) as refusal:
-            plan_of(MOVED, standing, MASKED, read_from="replica")
+            plan_of(MOVED, state, MASKED, read_from="replica")
 
         assert refusal.value.message == (
             "visit: the replica's rows are not known to be masked as tables.yml has it (Note); nothing was carried"
@@ -492,15 +496,15 @@ def test_a_replica_that_is_masked() -> None:
 def test_what_is_masked_is_compared_by_reading() -> None:
     settings = {"columns": {"Note": {"mask": "null"}}}
     fresh = planned(MOVED, THERE, **settings)
-    standing = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
-    plan = plan_of(MOVED, standing, settings)
+    state = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
+    plan = plan_of(MOVED, state, settings)
 
     assert plan.reason == "full_table in tables.yml; compared by reading both, for the sake of Note"
 
     settings = {"columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
     fresh = planned(MOVED, THERE, **settings)
-    standing = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
-    assert plan_of(MOVED, standing, settings).reason.endswith("for the sake of Note, DateTStamp")
+    state = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
+    assert plan_of(MOVED, state, settings).reason.endswith("for the sake of Note, DateTStamp")
 
 
 @pytest.mark.parametrize(
@@ -517,7 +521,7 @@ def test_what_is_masked_is_compared_by_reading() -> None:
 )
 def test_how_they_are_compared_and_why(rows: int, bytes_: int, link: Link | None, chosen: str, words: str) -> None:
     of = replace(MOVED, rows=rows, data_bytes=bytes_)
-    plan = plan_of(of, settings={}, link=link, choices=Choices(reconcile_by=chosen))
+    plan = plan_of(of, settings={}, link=link, choices=RunSettings(reconcile_by=chosen))
 
     assert plan.reason == f"full_table in tables.yml; {words}"
     assert plan.kind.goes_by_checksums is ("by checksum" in words)
@@ -558,7 +562,7 @@ def test_digests_that_records_are_compared_with() -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "in_step"),
+    ("state", "warehouse_is_current"),
     [
         (STANDING, True),
         (BEHIND, False),
@@ -569,19 +573,19 @@ def test_digests_that_records_are_compared_with() -> None:
         (replace(EMPTIED, warehouse=replace(RECORD, rows=0)), True),
     ],
 )
-def test_ends_that_hold_the_same(standing: Standing, in_step: bool) -> None:
-    assert sync_mode.in_step(planned(MOVED, standing.published), standing) is in_step
+def test_ends_that_hold_the_same(state: TableState, warehouse_is_current: bool) -> None:
+    assert sync_mode.warehouse_is_current(planned(MOVED, state.published), state) is warehouse_is_current
 
 
 def test_what_the_source_is_compared_with() -> None:
-    standing = replace(STANDING, warehouse=replace(RECORD, version="other"))
+    state = replace(STANDING, warehouse=replace(RECORD, version="other"))
 
     for to, version in (("both", "run1"), ("replica", "run1"), ("warehouse", "other")):
-        assert sync_mode.base(standing, Circumstances("s", TONIGHT, to=to)).version == version
+        assert sync_mode.base(state, RunConditions("s", TONIGHT, to=to)).version == version
 
 
 @pytest.mark.parametrize(
-    ("of", "now", "since"),
+    ("of", "now", "incremental_from"),
     [
         # Where whole rows are compared beside it: from when it was last read.
         (replace(MOVED, rows=1_000), NOON + timedelta(hours=9), "2026-01-02 19:00:00"),
@@ -591,5 +595,5 @@ def test_what_the_source_is_compared_with() -> None:
         (MOVED, NOON + timedelta(hours=11), "2026-01-02 19:00:00"),
     ],
 )
-def test_from_where_on(of: Any, now: datetime, since: str) -> None:
-    assert plan_of(of, read(reading=replace(READ, now=now))).since == since
+def test_from_where_on(of: Any, now: datetime, incremental_from: str) -> None:
+    assert plan_of(of, read(reading=replace(READ, now=now))).incremental_from == incremental_from

@@ -49,7 +49,7 @@ def test_a_category_is_a_number_of_rows(rows: int, category: str) -> None:
 )
 def test_how_the_published_table_follows(published: PublishedTable | None, cutover: Cutover, follows: str) -> None:
     """A first load swaps; afterwards the table stays the one it is, whatever becomes of its columns."""
-    decided = table_plan.table_plan(PATIENT, TableSettings(), published, remembered=())
+    decided = table_plan.table_plan(PATIENT, TableSettings(), published, known_coercions=())
     drift = decided.drift
     words = [f"added {f.name_postgres}" for f in drift.added] + [f"dropped {name}" for name in drift.dropped]
     words += [f"retyped {f.name_postgres}" + ", widened" * (f in drift.widened) for f in drift.retyped]
@@ -79,7 +79,7 @@ def test_what_stands_there_can_be_kept_by_a_person() -> None:
     """A table of our own whose override was lost: the refusal says which one would keep the views."""
     there = used(PublishedTable((("PatNum", "boolean"), COLUMNS[1]), ("PatNum",)))
     with pytest.raises(DataError) as refusal:
-        table_plan.table_plan(PATIENT, TableSettings(), there, remembered=())
+        table_plan.table_plan(PATIENT, TableSettings(), there, known_coercions=())
 
     assert "keep what stands there with tables.patient.overrides.columns: PatNum: {type: boolean}" in str(refusal.value)
 
@@ -113,7 +113,7 @@ def test_what_a_view_does_not_forbid() -> None:
     wider = used(PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)))
 
     assert planned(PATIENT, gone).drift.dropped == ("Gone",)
-    assert table_plan.table_plan(PATIENT, TableSettings(), wider, remembered=()).drift.views == ("dbt.v",)
+    assert table_plan.table_plan(PATIENT, TableSettings(), wider, known_coercions=()).drift.views == ("dbt.v",)
 
 
 VISIT = table("visit", column("N", "bigint(20)", nullable=False), column("Seen", "tinyint(1)"), column("At", "time"),
@@ -126,7 +126,7 @@ PREDECESSORS = PublishedTable(
 
 def test_a_warehouse_that_somebody_else_filled() -> None:
     """Types that can hold every value are kept; the source is asked of those that might not; a missing key is added."""
-    assert table_plan.doubts(VISIT, TableSettings(), PREDECESSORS) == {
+    assert table_plan.values_to_check(VISIT, TableSettings(), PREDECESSORS) == {
         "Seen": "{c} NOT IN (0, 1)", "At": "{c} < '00:00:00' OR {c} >= '24:00:00'"
     }  # fmt: skip
     decided = table_plan.table_plan(VISIT, TableSettings(), PREDECESSORS)
@@ -139,18 +139,18 @@ def test_a_warehouse_that_somebody_else_filled() -> None:
 def test_what_a_type_there_cannot_hold() -> None:
     """Refused with number and views where views depend on it; otherwise it becomes ours."""
     with pytest.raises(DataError, match="Seen becomes smallint instead of boolean, which cannot hold 3 values") as no:
-        table_plan.table_plan(VISIT, TableSettings(), PREDECESSORS, misfits={"Seen": 3, "At": 0})
+        table_plan.table_plan(VISIT, TableSettings(), PREDECESSORS, unrepresentable={"Seen": 3, "At": 0})
     assert "dbt.v" in no.value.message
 
     alone = replace(PREDECESSORS, dependents=(), used={})
-    decided = table_plan.table_plan(VISIT, TableSettings(), alone, misfits={"Seen": 3, "At": 0})
+    decided = table_plan.table_plan(VISIT, TableSettings(), alone, unrepresentable={"Seen": 3, "At": 0})
     assert decided.fields[1].type_postgres == "smallint"
 
 
 def test_a_table_of_our_own_is_followed_and_not_adopted() -> None:
     """Once a run has carried it, another type at the warehouse is the source's change."""
     decided = table_plan.table_plan(
-        VISIT, TableSettings(), replace(PREDECESSORS, dependents=(), used={}), remembered=()
+        VISIT, TableSettings(), replace(PREDECESSORS, dependents=(), used={}), known_coercions=()
     )
 
     assert (decided.adopted, len(decided.drift.retyped)) == ({}, 4)
@@ -167,7 +167,7 @@ def test_what_is_never_adopted() -> None:
 def test_a_key_that_cannot_be_held_is_taken_from_the_table_as_it_stands() -> None:
     """With the views upon it, and the comments."""
     there = PublishedTable(COLUMNS, ("PatNum",), ("dbt.v",))
-    decided = table_plan.without_key(planned(PATIENT, there))
+    decided = table_plan.warehouse_key_dropped(planned(PATIENT, there))
 
     assert (decided.cutover, decided.drift.drops_key, decided.key_postgres) == (Cutover.MATCH, True, ())
 
@@ -188,9 +188,11 @@ def test_what_was_learned_of_a_table() -> None:
     """A text with bytes that are no character is told by its bytes at once; a key that became NULL is no key."""
     odd, zero = Coercion("LName", "no character", "?", 1), Coercion("d", "zero date", "NULL", 1)
     day = table("day", column("d", "date", nullable=False), key=("d",))
-    told = table_plan.table_plan(PATIENT, TableSettings(), None, remembered=(odd,))
-    keyless = table_plan.table_plan(day, TableSettings(), None, remembered=(zero,))
-    as_text = table_plan.table_plan(day, TableSettings({"columns": {"d": {"type": "text"}}}), None, remembered=(zero,))
+    told = table_plan.table_plan(PATIENT, TableSettings(), None, known_coercions=(odd,))
+    keyless = table_plan.table_plan(day, TableSettings(), None, known_coercions=(zero,))
+    as_text = table_plan.table_plan(
+        day, TableSettings({"columns": {"d": {"type": "text"}}}), None, known_coercions=(zero,)
+    )
 
     assert [f.rule for f in told.fields] == ["bigint", "text told by its bytes"]
     assert (told.key_postgres, keyless.key_postgres) == (("PatNum",), ())

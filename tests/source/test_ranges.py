@@ -63,7 +63,7 @@ def walked(
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ranges and rows that are large at some bytes."""
     monkeypatch.setattr(limits, "range_bytes_max", 1_000)
-    monkeypatch.setattr(limits, "piece_bytes_max", 1_000)
+    monkeypatch.setattr(limits, "slice_bytes_max", 1_000)
     monkeypatch.setattr(limits, "wide_row_bytes", 50)
     monkeypatch.setattr(limits, "partition_bytes", 100)
     yield
@@ -221,14 +221,14 @@ def test_a_table_without_a_key_in_pieces(
         questions.append(question)
         return [(counted,)]
 
-    parts = list(ranges.pieces(server, "d", planned(found)))
+    parts = list(ranges.slices(server, "d", planned(found)))
 
     assert len(questions) == asked
     assert all(question.endswith("FROM `d`.`t`") for question in questions)
     assert [(part.index, part.lower, part.upper) for part in parts] == [(n, None, None) for n in range(count)]
     assert {part.rows for part in parts} == {-(-found.rows // count)}
     assert {part.bytes for part in parts} == {-(-bytes_ // count)}
-    assert partitioning.pieces(bytes_) == count
+    assert partitioning.slices(bytes_) == count
     if count == 1:
         assert parts[0].condition == ""
 
@@ -239,7 +239,7 @@ def test_what_pieces_are_told_by(small: None) -> None:
     keyless = replace(keyed, primary_key=())
 
     def conditions(found: Table) -> list[str]:
-        return [part.condition for part in ranges.pieces(lambda _: [], "d", planned(found))]
+        return [part.condition for part in ranges.slices(lambda _: [], "d", planned(found))]
 
     one = "COALESCE(CAST(`Code` AS BINARY), '')"
     assert conditions(keyed) == [f"CRC32(CONCAT_WS('#', {one})) MOD 2 = {number}" for number in range(2)]

@@ -25,7 +25,7 @@ class Way:
     def __init__(self, rate: float, latency: float) -> None:
         self.rate, self.latency, self.free = rate, latency, 0.0
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def load(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         arriving = asyncio.create_task(self._arrive(under_way, writer))
@@ -43,8 +43,8 @@ class Way:
         loop = asyncio.get_running_loop()
         with suppress(OSError):
             while True:
-                moment, data = await under_way.get()
-                await asyncio.sleep(max(0.0, moment - loop.time()))
+                timestamp, data = await under_way.get()
+                await asyncio.sleep(max(0.0, timestamp - loop.time()))
                 if not data:
                     break
                 writer.write(data)
@@ -67,7 +67,7 @@ async def _serve(links: list[dict[str, Any]]) -> None:
             except OSError:
                 writer.close()
                 return
-            await asyncio.gather(there.carry(reader, up_writer), back.carry(up_reader, writer))
+            await asyncio.gather(there.load(reader, up_writer), back.load(up_reader, writer))
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=2 * CHUNK)
         servers.append(server)

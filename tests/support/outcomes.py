@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from arrowetl.errors import DataError
 from arrowetl.model.plan import Mode
-from arrowetl.model.result import Changes, Coercion, Failure, Outcome, Status, Summary
+from arrowetl.model.result import Coercion, Failure, Outcome, RowCounts, Status, Summary
 
 START = datetime(2026, 1, 2, 21, 0, tzinfo=UTC)
 GOOD = Outcome(
     "patient", "small", Mode.FULL, "first load", Status.SUCCEEDED, partitions=2, rows_extracted=10, rows_replica=10,
-    rows_warehouse=10, changes=Changes(8, 1, 3), bytes_extracted=1000, seconds=2.0,
+    rows_warehouse=10, changes=RowCounts(8, 1, 3), bytes_extracted=1000, seconds=2.0,
     coercions=(Coercion("Birthdate", "zero date", "NULL", 2, (5,)), Coercion("Birthdate", "partial date", "NULL", 1)),
     settled=True, verdict="equal",
 )  # fmt: skip

@@ -35,7 +35,7 @@ def _micros(text: str) -> int:
     return sign * ((int(hours) * 3600 + int(minutes) * 60 + int(whole)) * 1_000_000 + int(fraction.ljust(6, "0") or 0))
 
 
-def _moment(text: str) -> datetime:
+def _timestamp(text: str) -> datetime:
     zone = "+00:00" if text.endswith("+00") else ""
     return datetime.fromisoformat(text.removesuffix("+00") + zone)
 
@@ -56,7 +56,7 @@ def wanted(text: str | None, column: Column, asked: str) -> object:
     if asked in ("text",) or asked.startswith(("varchar", "char")):
         return text.rstrip(" ") if asked.startswith("char") else text
     if column.is_("timestamp", "datetime"):
-        return _moment(text)
+        return _timestamp(text)
     if column.is_("date"):
         return date.fromisoformat(text)
     if column.is_("time"):

@@ -72,7 +72,7 @@ QUESTIONS: dict[str, Any] = {
     "shown": checksum_text.shown_text,
     "long": checksum_text.is_long,
     "read back": from_postgres.read_back,
-    "in a file": lambda field: to_parquet.stands(field.type_postgres),
+    "in a file": lambda field: to_parquet.parquet_type(field.type_postgres),
     "in no file": lambda field: to_parquet.beyond(field.type_postgres),
     "masked": lambda field: [masking.refused(field.column, mask, ()) for mask in masking.MASKS],
     "widened": lambda field: postgres_types.widens(field.type_postgres, "text"),
@@ -107,8 +107,8 @@ def test_nothing_becomes_nothing(field: Field) -> None:
     found, coercions = conversion.to_warehouse("t", read, [field], None)
 
     assert (found.column(0).null_count, found.column(0).type, coercions) == (2, field.arrow, ())
-    stands, _, _ = to_parquet.stands(field.type_postgres)
-    assert to_parquet.from_arrow(found.column(0), field.type_postgres, stands).null_count == 2
+    parquet_type, _, _ = to_parquet.parquet_type(field.type_postgres)
+    assert to_parquet.from_arrow(found.column(0), field.type_postgres, parquet_type).null_count == 2
 
 
 def test_a_type_that_nobody_knows_is_not_guessed_at() -> None:

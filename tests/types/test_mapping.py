@@ -135,7 +135,7 @@ def test_what_a_type_asked_for_cannot_hold(mysql: str, asked: str, refused: str 
 
 
 @pytest.mark.parametrize(
-    ("standing", "wanted", "kept"),
+    ("existing", "wanted", "kept"),
     [
         ("smallint", "integer", True), ("smallint", "bigint", True), ("smallint", "real", True),
         ("smallint", "double precision", True), ("integer", "bigint", True), ("integer", "double precision", True),
@@ -157,9 +157,9 @@ def test_what_a_type_asked_for_cannot_hold(mysql: str, asked: str, refused: str 
         ("something", "numeric(1000,0)", False), ("timestamp", "something", False),
     ],
 )  # fmt: skip
-def test_a_column_that_becomes_another_type(standing: str, wanted: str, kept: bool) -> None:
+def test_a_column_that_becomes_another_type(existing: str, wanted: str, kept: bool) -> None:
     """Whether PostgreSQL keeps each of its values when the column is altered."""
-    assert postgres_types.widens(standing, wanted) is kept
+    assert postgres_types.widens(existing, wanted) is kept
 
 
 @pytest.mark.parametrize(
@@ -255,13 +255,13 @@ def test_a_text_that_came_as_bytes(mysql: str, charset: str | None, asked: dict[
     """Is read again by the rule that tells its bytes; another column stays as it is."""
     other, field = fields(column("other", "text", charset="utf8"), column("c", mysql, charset=charset), **asked)
 
-    assert mapping.told_by_bytes("t", (other, field), {"c"}) == (other, replace(field, rule=rule))
-    assert mapping.told_by_bytes("t", (other, field), set()) == (other, field)
+    assert mapping.fields_read_as_hex("t", (other, field), {"c"}) == (other, replace(field, rule=rule))
+    assert mapping.fields_read_as_hex("t", (other, field), set()) == (other, field)
 
 
 def test_a_text_that_came_as_bytes_and_cannot_be_told_by_them() -> None:
     with pytest.raises(DataExtractionError) as refusal:
-        mapping.told_by_bytes("t", fields(column("c", "text", charset="utf8"), c="jsonb"), {"c"})
+        mapping.fields_read_as_hex("t", fields(column("c", "text", charset="utf8"), c="jsonb"), {"c"})
 
     assert refusal.value.message == "t.c (text): holds bytes that are no character, which jsonb cannot"
     assert refusal.value.remedy == (

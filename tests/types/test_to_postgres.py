@@ -117,10 +117,10 @@ def test_coercions_of_several_partitions_are_one() -> None:
 @given(st.lists(st.datetimes(min_value=datetime(1, 1, 1)), max_size=5))
 def test_every_day_and_moment_of_the_calendar(moments: list[datetime]) -> None:
     """As numbers of eight, fourteen and twenty digits; leap years and all."""
-    days = [int(f"{moment:%Y%m%d}") for moment in moments]
-    stamps = [Decimal(f"{moment:%Y%m%d%H%M%S.%f}") for moment in moments]
+    days = [int(f"{timestamp:%Y%m%d}") for timestamp in moments]
+    stamps = [Decimal(f"{timestamp:%Y%m%d%H%M%S.%f}") for timestamp in moments]
 
-    assert converted("date", days, pa.int64()) == ([moment.date() for moment in moments], {})
+    assert converted("date", days, pa.int64()) == ([timestamp.date() for timestamp in moments], {})
     assert converted("datetime(6)", stamps, STAMPS) == (moments, {})
 
 
@@ -137,8 +137,8 @@ def test_what_is_news() -> None:
     """A kind that the last run had not; nothing where there was no last run."""
     old, new = Coercion("d", "zero date", "NULL", 2), Coercion("t", "NUL character", "removed", 1)
 
-    assert [one.news for one in conversion.merged([old, new], remembered=[old])] == [False, True]
-    assert [one.news for one in conversion.merged([old, new], remembered=None)] == [False, False]
+    assert [one.is_new for one in conversion.merged([old, new], known_coercions=[old])] == [False, True]
+    assert [one.is_new for one in conversion.merged([old, new], known_coercions=None)] == [False, False]
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,11 @@ ASKED = {
     "is of letters": checksum_text.needs_its_length,
     "is long": checksum_text.is_long,
     "may hold a mark": checksum_text.may_hold_a_mark,
-    "is a document": mapping.is_a_document,
+    "is a document": mapping.is_json,
     "is read as text": mapping.is_read_as_text,
     "is a date": mapping.is_a_date,
     "goes by bytes": mapping.goes_by_bytes,
-    "is a place": mapping.is_a_place,
+    "is a place": mapping.is_geometry,
 }
 
 

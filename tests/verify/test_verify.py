@@ -16,7 +16,7 @@ from support.independent import differences
 
 import arrowetl
 from arrowetl import drivers
-from arrowetl.model.connection import ENDS
+from arrowetl.model.connection import SERVERS
 from arrowetl.model.verdict import Verdict
 from arrowetl.state.receipt import digest as receipt_digest
 
@@ -102,9 +102,9 @@ def planted(clinic: Clinic, at: dict[int, tuple[str, str]]) -> None:
     """Change one value of each row: row → end and column."""
     changes = {name: change for name, _, _, change in EVERY} | {name: (c, c) for name, _, _, c in AT_REPLICA}
     replica, warehouse = drivers.MySQL(clinic.sandbox.admin("replica")), drivers.Postgres(clinic.sandbox.warehouse)
-    for row, (end, column) in at.items():
+    for row, (target, column) in at.items():
         by_mysql, by_postgres = changes[column]
-        if end == "replica":
+        if target == "replica":
             assert replica.execute(f"UPDATE every SET `{column}` = {by_mysql.format(c=column)} WHERE Num = {row}") == 1
         else:
             warehouse.execute(f'UPDATE raw.every SET "{column}" = {by_postgres.format(c=column)} WHERE "Num" = {row}')
@@ -113,7 +113,7 @@ def planted(clinic: Clinic, at: dict[int, tuple[str, str]]) -> None:
 
 
 def told(verdict: Verdict) -> set[tuple[str, str, Any, tuple[str, ...]]]:
-    return {(one.end, one.kind, one.key["Num"], one.columns) for one in verdict.differing}
+    return {(one.target, one.kind, one.key["Num"], one.columns) for one in verdict.differing}
 
 
 @pytest.fixture
@@ -137,26 +137,26 @@ def test_a_thousand_planted_values_are_found_and_repaired(every: Clinic, monkeyp
         for turn in range(9):
             at = {row - 3: places[(row + turn * ROWS) % len(places)] for row in range(1, ROWS + 1)}
             planted(every, at)
-            ways = {"deep": bool(turn % 3 == 2)}
-            (verdict,) = etl.verify(["every"], **ways).tables
+            methods = {"deep": bool(turn % 3 == 2)}
+            (verdict,) = etl.verify(["every"], **methods).tables
             assert verdict.differences == ROWS
-            assert told(verdict) == {(end, "changed", row, (column,)) for row, (end, column) in at.items()}
+            assert told(verdict) == {(target, "changed", row, (column,)) for row, (target, column) in at.items()}
             number += verdict.differences
-            (repaired,) = etl.verify(["every"], repairs=True, **ways).tables
+            (repaired,) = etl.verify(["every"], repairs=True, **methods).tables
             assert (repaired.verdict, repaired.repaired) == ("equal", ROWS)
     assert number >= 1_000
     assert differences(every.sandbox, "every")[0] == []
 
 
-@pytest.mark.parametrize("way", [[], ["--deep"]])
+@pytest.mark.parametrize("method", [[], ["--deep"]])
 def test_only_the_ranges_that_differ_are_read_again(
-    every: Clinic, monkeypatch: pytest.MonkeyPatch, way: list[str]
+    every: Clinic, monkeypatch: pytest.MonkeyPatch, method: list[str]
 ) -> None:
     """Of 120 rows in ranges of 40, one differs: 40 are read to repair it."""
     monkeypatch.setattr("arrowetl.limits.verified_rows", 40)
     planted(every, {50: ("warehouse", "d12")})
     with arrowetl.open(every.environment, every.tables_file) as etl:
-        etl.verify(["every"], deep=bool(way), repairs=True)
+        etl.verify(["every"], deep=bool(method), repairs=True)
     (read,) = every.warehouse(
         "SELECT rows_extracted, rows_updated FROM raw.etl_table_history ORDER BY started_at DESC LIMIT 1"
     )
@@ -172,9 +172,9 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("way", [[], ["--deep"]], ids=["by checksums", "deep"])
+@pytest.mark.parametrize("method", [[], ["--deep"]], ids=["by checksums", "deep"])
 @pytest.mark.parametrize("key", KEYS)
-def test_rows_that_went_and_rows_that_came(clinic: Clinic, key: str, way: list[str]) -> None:
+def test_rows_that_went_and_rows_that_came(clinic: Clinic, key: str, method: list[str]) -> None:
     """Are told by their key, where there is one; of a table without, each copy counts."""
     clinic.create(f"CREATE TABLE t ({KEYS[key]});\nINSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')")
     assert clinic.run()["exit_code"] == 0
@@ -182,13 +182,13 @@ def test_rows_that_went_and_rows_that_came(clinic: Clinic, key: str, way: list[s
     clinic.warehouse_execute("""INSERT INTO raw.t ("Num", v) VALUES (4, 'four')""")
     if key == "none":
         clinic.warehouse_execute("""INSERT INTO raw.t ("Num", v) VALUES (1, 'one')""")
-    found = clinic.arrowetl("verify", "--all", "--json", *way)
+    found = clinic.arrowetl("verify", "--all", "--json", *method)
     (table,) = json.loads(found.stdout)["tables"]
 
     assert found.returncode == 5
     assert (table["rows_source"], table["rows_replica"], table["rows_warehouse"]) == (3, 2, 5 if key == "none" else 4)
     kinds = {"replica": ["missing"], "warehouse": ["extra", "extra"] if key == "none" else ["extra"]}
-    assert {end: [d["kind"] for d in table["differing"] if d["end"] == end] for end in kinds} == kinds
+    assert {target: [d["kind"] for d in table["differing"] if d["end"] == target] for target in kinds} == kinds
     assert {tuple(d["key"]) for d in table["differing"]} == {
         {"an integer": ("Num",), "two columns": ("v", "Num"), "a text": ("v",), "none": ()}[key]
     }
@@ -287,7 +287,10 @@ def test_only_what_changed_is_read(clinic: Clinic, monkeypatch: pytest.MonkeyPat
     # The edit of the night before lies within what is looked at twice.
     assert deleted["s"].rows_read == 300 + 297
     assert [found["still"].rows_read for found in (first, quiet, edited)] == [6, 0, 0]
-    assert [found["s"].rows for found in (edited, deleted)] == [dict.fromkeys(ENDS, 1_000), dict.fromkeys(ENDS, 999)]
+    assert [found["s"].rows for found in (edited, deleted)] == [
+        dict.fromkeys(SERVERS, 1_000),
+        dict.fromkeys(SERVERS, 999),
+    ]
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
         (whole,) = etl.verify(["s"]).tables
     assert whole.sums == deleted["s"].sums, "what is remembered adds up to what is there"
@@ -307,7 +310,7 @@ def test_a_run_and_a_verification_sign_for_what_is_there(clinic: Clinic) -> None
     assert [said["previous"] for said in receipts] == [None, *(digest for _, digest in kept[:-1])]
     assert all(said["signed_off"] for said in receipts)
     first, verified, second = (said["tables"][0] for said in receipts)
-    assert (first["rows"], first["checksums"]) == (dict.fromkeys(ENDS, 2), None)
+    assert (first["rows"], first["checksums"]) == (dict.fromkeys(SERVERS, 2), None)
     assert [(one["column"], one["count"]) for one in first["coercions"]] == [("D", 1)]
     assert verified["checksums"]["source"]["stored"] == verified["checksums"]["replica"]["stored"] is not None
     assert verified["checksums"]["replica"]["canonical"] == verified["checksums"]["warehouse"]["canonical"] is not None

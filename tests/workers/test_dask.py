@@ -46,26 +46,26 @@ def test_a_warehouse_catches_up(clinic: Clinic) -> None:
     assert (run["exit_code"], differences(clinic.sandbox, "t")[0]) == (0, []), run["tables"]
 
 
-@pytest.mark.parametrize("end", ["replica", "warehouse"])
-def test_a_job_that_is_done_twice(clinic: Clinic, end: str) -> None:
+@pytest.mark.parametrize("target", ["replica", "warehouse"])
+def test_a_job_that_is_done_twice(clinic: Clinic, target: str) -> None:
     """What the second brought stands, and of the first nothing; once the attempt is over, nobody brings anything."""
     clinic.run()
     spills = clinic.directory / "spills"
-    place = getattr(clinic.sandbox, end)
-    there: Any = Warehouse(place) if end == "warehouse" else Replica(place, spills, partial(spilled, spills))
+    place = getattr(clinic.sandbox, target)
+    there: Any = Warehouse(place) if target == "warehouse" else Replica(place, spills, partial(spilled, spills))
     there.open()
     plan, attempt = planned(PATIENT), "attempt-1"
-    first, second = (Partition(0, 1, 100, token="token", attempt=attempt, execution=name) for name in ("a", "b"))
-    other = Partition(1, 100, None, token="other", attempt=attempt, execution="c")
+    first, second = (Partition(0, 1, 100, resume_token="token", attempt=attempt, execution=name) for name in ("a", "b"))
+    other = Partition(1, 100, None, resume_token="other", attempt=attempt, execution="c")
     rows = [pa.table({"PatNum": keys, "LName": names}) for keys, names in (([1, 2], ["a", "b"]), ([1, 3], ["c", "d"]))]
     there.prepare(plan, (), attempt)
     there.take(plan, other, [(plan, pa.table({"PatNum": [200], "LName": ["z"]}))])
     there.take(plan, first, [(plan, rows[0])])
     there.take(plan, second, [(plan, rows[1])])
     count = there.count(plan)
-    brought = there.seal(plan, attempt)
+    brought = there.close_attempt(plan, attempt)
     with pytest.raises(DataLoadingError, match="the attempt that it belongs to is over"):
-        there.take(plan, replace(other, token="late"), [(plan, rows[0])])
+        there.take(plan, replace(other, resume_token="late"), [(plan, rows[0])])
 
     assert (count, brought) == (3, {"token": "b", "other": "c"})
     assert there.count(plan) == 3
@@ -103,10 +103,10 @@ def _memory(pid: int) -> bytes:
         for line in maps:
             addresses, rights, *_ = line.split()
             if rights.startswith("rw"):
-                begin, end = (int(number, 16) for number in addresses.split("-"))
+                begin, target = (int(number, 16) for number in addresses.split("-"))
                 with suppress(OSError, ValueError):
                     memory.seek(begin)
-                    found.append(memory.read(end - begin))
+                    found.append(memory.read(target - begin))
     return b"".join(found)
 
 

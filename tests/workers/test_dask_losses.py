@@ -64,7 +64,7 @@ def practice(opendental: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
         process.wait()
 
 
-def carried(clinic: Clinic, there: Cluster, meanwhile: Callable[[], None], seconds: float = 2.0) -> dict[str, Any]:
+def run_job(clinic: Clinic, there: Cluster, meanwhile: Callable[[], None], seconds: float = 2.0) -> dict[str, Any]:
     """A run on a cluster, to which something happens every so often, from its middle on."""
     process = clinic.start("run", "--all", "--json", "--executor", there.executor, "--max-workers", "4")
     ended = threading.Event()
@@ -97,7 +97,7 @@ def all_is_there(clinic: Clinic) -> list[str]:
 def test_a_run_on_a_cluster(practice: Clinic) -> None:
     """Four workers, each with sessions and spills of its own; all tables, and every worker had some."""
     with cluster(practice.environment, 4) as there:
-        run = carried(practice, there, lambda: None)
+        run = run_job(practice, there, lambda: None)
         deadline = time.monotonic() + 10
         while (spills := list((practice.directory / "spills").iterdir())) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -114,7 +114,7 @@ def test_a_run_on_a_cluster(practice: Clinic) -> None:
 def test_a_worker_is_killed_every_few_seconds(practice: Clinic) -> None:
     with cluster(practice.environment, 4) as there:
         killed = iter(range(1_000))
-        run = carried(practice, there, lambda: there.kill(f"worker{next(killed) % 4}"), 3)
+        run = run_job(practice, there, lambda: there.kill(f"worker{next(killed) % 4}"), 3)
         kills = next(killed)
     again = practice.run("--all") if run["exit_code"] else run
 
@@ -133,7 +133,7 @@ def test_the_scheduler_is_started_anew(practice: Clinic) -> None:
                 there.kill("scheduler")
                 there.start_scheduler()
 
-        run = carried(practice, there, restart, 0.5)
+        run = run_job(practice, there, restart, 0.5)
 
     assert next(times) > 1, "it was over before"
     assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
@@ -157,7 +157,7 @@ def test_a_worker_is_cut_off_from_the_warehouse(practice: Clinic) -> None:
             return False
 
         way.refuses = of_the_first
-        run = carried(practice, there, lambda: None)
+        run = run_job(practice, there, lambda: None)
     practice.environment[port_variable] = str(warehouse.port)
 
     assert refused, "it never tried"
@@ -183,7 +183,7 @@ def test_connections_are_never_exceeded(practice: Clinic) -> None:
         held.callback(admin.close)
         question = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{practice.sandbox.warehouse.user}'"
         held.callback(_sampled(lambda: admin.rows(question)[0][0], seen["warehouse"]))
-        run = carried(practice, there, lambda: None)
+        run = run_job(practice, there, lambda: None)
 
     assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
     # One that was closed is on its way out for a moment.

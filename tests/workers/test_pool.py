@@ -118,8 +118,8 @@ DONE = PartitionOutcome(1, 1, 1, 0, 1, (), 0, ())
 class _Plan:
     name, workers, table, kind = "t", None, replace(PATIENT, row_bytes=1), LoadKind.FULL
 
-    def __init__(self, is_split: bool = True, workers: int | None = None) -> None:
-        self.is_split, self.workers = is_split, workers
+    def __init__(self, is_partitioned: bool = True, workers: int | None = None) -> None:
+        self.is_partitioned, self.workers = is_partitioned, workers
 
 
 PLAN: Any = _Plan()
@@ -130,7 +130,7 @@ def _jobs(count: int) -> list[Job]:
 
 
 @pytest.mark.parametrize(
-    ("more", "since", "bytes_"),
+    ("more", "incremental_from", "bytes_"),
     [
         ({}, None, 1000),
         ({"kind": LoadKind.BY_READING}, None, 2000),
@@ -140,43 +140,43 @@ def _jobs(count: int) -> list[Job]:
     ],
     ids=["whole", "two ends read", "proven", "by checksums", "by a watermark"],
 )
-def test_room_is_taken_for_what_is_held(more: dict[str, Any], since: str | None, bytes_: int) -> None:
+def test_room_is_taken_for_what_is_held(more: dict[str, Any], incremental_from: str | None, bytes_: int) -> None:
     """Twice where two ends are read and compared; none where checksums are."""
     plan = replace(planned(replace(PATIENT, row_bytes=10)), **more)
 
-    assert Job(JOB.route, plan, Partition(0, None, None, since=since, rows=100)).bytes == bytes_
+    assert Job(JOB.route, plan, Partition(0, None, None, incremental_from=incremental_from, rows=100)).bytes == bytes_
 
 
 def test_no_partition_is_begun_after_a_failure() -> None:
     """Those at work end first, so that their staging can be dropped; at most one more was on its way."""
     begun: list[int] = []
 
-    def carry(job: Job) -> PartitionOutcome:
+    def load(job: Job) -> PartitionOutcome:
         begun.append(job.part.index)
         if job.part.index == 3:
             raise ValueError("three")
         time.sleep(0.02)
         return DONE
 
-    hands = Workers("thread", 2)
+    workers = Workers("thread", 2)
     with pytest.raises(ValueError, match="three"):
-        list(hands.each(carry, PLAN, _jobs(50)))
+        list(workers.each(load, PLAN, _jobs(50)))
     seen = list(begun)
     time.sleep(0.1)
-    hands.close()
+    workers.close()
 
     assert begun == seen
     assert len(begun) <= 7
 
 
-@pytest.mark.parametrize(("count", "is_split"), [(1, False), (5, True)])
-def test_a_run_that_is_stopped_begins_nothing_more(count: int, is_split: bool) -> None:
+@pytest.mark.parametrize(("count", "is_partitioned"), [(1, False), (5, True)])
+def test_a_run_that_is_stopped_begins_nothing_more(count: int, is_partitioned: bool) -> None:
     """Whether the table has one partition or several."""
-    hands = Workers("thread", 2)
-    hands.stopping.set()
+    workers = Workers("thread", 2)
+    workers.stopping.set()
     with pytest.raises(Interrupted):
-        list(hands.each(lambda job: DONE, cast(Any, _Plan(is_split)), _jobs(count)))
-    hands.close()
+        list(workers.each(lambda job: DONE, cast(Any, _Plan(is_partitioned)), _jobs(count)))
+    workers.close()
 
 
 def test_so_many_bytes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_so_many_bytes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "bytes_in_flight_max", 100)
     at_work, seen, order = list[int](), list[int](), list[int]()
 
-    def carry(job: Job) -> PartitionOutcome:
+    def load(job: Job) -> PartitionOutcome:
         at_work.append(job.bytes)
         seen.append(sum(at_work) if len(at_work) > 1 else 0)
         order.append(job.part.index)
@@ -192,11 +192,11 @@ def test_so_many_bytes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         at_work.remove(job.bytes)
         return DONE
 
-    hands = Workers("thread", 4)
+    workers = Workers("thread", 4)
     sizes = [40, 40, 40, 500, 1, 60, 0, 40]
     jobs = [Job(JOB.route, PLAN, Partition(i, None, None, rows=rows)) for i, rows in enumerate(sizes)]
-    assert len(list(hands.each(carry, PLAN, jobs))) == len(sizes)
-    hands.close()
+    assert len(list(workers.each(load, PLAN, jobs))) == len(sizes)
+    workers.close()
 
     assert max(seen) <= 100
     assert order.index(3) < order.index(5)
@@ -207,15 +207,15 @@ def test_so_many_at_a_time(plan: Any, at_once: int) -> None:
     """Never more partitions at work than workers, nor of one table than tables.yml chooses for it."""
     at_work, most = [0], [0]
 
-    def carry(job: Job) -> PartitionOutcome:
+    def load(job: Job) -> PartitionOutcome:
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
         time.sleep(0.005)
         at_work[0] -= 1
         return DONE
 
-    hands = Workers("thread", 3)
-    assert len(list(hands.each(carry, plan, _jobs(40)))) == 40
-    hands.close()
+    workers = Workers("thread", 3)
+    assert len(list(workers.each(load, plan, _jobs(40)))) == 40
+    workers.close()
 
     assert most[0] <= at_once
