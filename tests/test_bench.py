@@ -127,13 +127,12 @@ def test_an_unknown_table(tables: Clinic) -> None:
 def test_what_is_better_is_kept_as_an_override(tables: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--save` writes what differs from the default, and the next plan follows it."""
     import arrowetl
-    from arrowetl.api import benching
 
     default, best = (
         Trial(w, size, 9, ROWS, 1, 1.0, {"extract": s}) for w, size, s in ((2, 6, 2.0), (1, 8 * 2**20, 1.0))
     )
     found = bench.Benched("large", "both", ROWS, (default, best), default, best, 0.0, ())
-    monkeypatch.setattr(benching, "bench", lambda *_: found)
+    monkeypatch.setattr("arrowetl.bench.bench", lambda *_: found)
     with arrowetl.open(tables.environment, tables.tables_file) as etl:
         etl.bench("large", save=True)
     kept = yaml.safe_load(tables.tables_file.read_text())["tables"]["large"]["overrides"]

@@ -165,8 +165,8 @@ def schedule(seconds: Sequence[float], workers: int) -> tuple[float, list[int]]:
     taken: dict[int, list[int]] = {worker: [] for _, worker in free}
     for number, one in enumerate(seconds):
         if one:
-            timestamp, worker = heapq.heappop(free)
-            heapq.heappush(free, (timestamp + one, worker))
+            free_at, worker = heapq.heappop(free)
+            heapq.heappush(free, (free_at + one, worker))
             taken[worker].append(number)
     last, worker = max(free)
     return last, taken[worker]

@@ -5,6 +5,7 @@ How long a run will take: what is remembered, what is guessed, and that the inte
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -109,6 +110,31 @@ def test_how_sure_it_is(one: TablePlan, runs: list[PastRun], interval: tuple[flo
     assert found.critical == ("patient",)
 
 
+def test_the_interval_holds_three_runs_of_four() -> None:
+    """Of runs whose tables take a quarter more or less by chance, as they do on a machine that others use as well."""
+    noise = random.Random(7)
+    usual = {"patient": 9.0, "procedurelog": 6.0, "claim": 4.0, "adjustment": 0.8, "provider": 0.1}
+
+    def run_once() -> tuple[dict[str, float], PastRun]:
+        took = {name: seconds * noise.lognormvariate(0, 0.12) for name, seconds in usual.items()}
+        makespan, _ = estimate.schedule(list(took.values()), 2)
+        return took, PastRun(makespan + 1.5 * noise.lognormvariate(0, 0.2), makespan)
+
+    runs = [run_once() for _ in range(400)]
+    held = []
+    for number in range(3, len(runs)):
+        past = runs[max(0, number - 5) : number]
+        history = History(
+            {(name, FIRST): [Past(took[name], 20_000) for took, _ in past] for name in usual}, [run for _, run in past]
+        )
+        plans = [plan(name) for name in usual]
+        known = zip(plans, estimate.of_tables(plans, history), strict=True)
+        found = estimate.of_run([replace(one, expected=expected) for one, expected in known], 2, history)
+        held.append(found.low <= runs[number][1].seconds <= found.high)
+
+    assert sum(held) / len(held) >= 0.75
+
+
 # --- on real servers ----------------------------------------------------------------------------
 
 VISITS = """
@@ -119,26 +145,23 @@ INSERT INTO bill SELECT seq, seq / 7 FROM seq_1_to_100000
 """
 
 
-def test_after_three_runs_the_interval_holds_what_the_next_ones_take(clinic: Clinic) -> None:
-    """Three times of four, and no wider than half to either side; what was planned is told with what became of it."""
+def test_after_three_runs_the_interval_is_narrow(clinic: Clinic) -> None:
+    """No wider than half to either side; a run's document has what was planned beside what it took."""
     clinic.create(VISITS)
     first = json.loads(clinic.arrowetl("run", "--all", "--dry-run", "--json").stdout)
     clinic.run()
     for _ in range(3):
         clinic.run("--all", "--force-full")
 
-    held = []
-    for _ in range(4):
+    for number in range(3, 7):
         before = json.loads(clinic.arrowetl("run", "--all", "--force-full", "--dry-run", "--json").stdout)["planned"]
         run = clinic.run("--all", "--force-full")
-        assert run["planned"]["basis"] == before["basis"] == f"by {min(3 + len(held), 5)} runs like it"
+        assert run["planned"]["basis"] == before["basis"] == f"by {min(number, 5)} runs like it"
         # As they are told, in milliseconds.
         assert before["low"] >= before["seconds"] * 0.5 - 0.001
         assert before["high"] <= before["seconds"] * 1.5 + 0.001
-        held.append(before["low"] <= run["seconds"] <= before["high"])
 
     assert first["planned"]["basis"] == "a guess: nothing like it is remembered"
-    assert sum(held) >= 3
     assert all(table["seconds_expected"] > 0 for table in run["tables"])
 
 
