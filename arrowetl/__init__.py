@@ -1,13 +1,13 @@
 """
-arrowetl carries a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse.
+arrowetl copies a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse.
 
     import arrowetl
 
     with arrowetl.open() as etl:
         summary = etl.run(all=True)
 
-Settings come from the environment (README, Configure). Errors are one tree,
-`arrowetl.ArrowetlError`, drawn in `arrowetl.errors`.
+Settings come from the environment (docs/settings.md). `arrowetl.errors` has the tree of errors, whose root is
+`arrowetl.ArrowetlError`.
 """
 
 import os

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """The program; a Ctrl-C while it is still being read in ends it without a word."""
+    """The program; a Ctrl-C while it is still being imported ends it silently."""
     try:
         from arrowetl.cli.main import main as program
     except KeyboardInterrupt:

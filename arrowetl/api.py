@@ -1,7 +1,7 @@
 """
 arrowetl from Python: one object whose methods are the commands.
 
-The command line has no other way in.
+The command line calls nothing else.
 
     with arrowetl.open() as etl:
         summary = etl.run(all=True)
@@ -30,7 +30,7 @@ from arrowetl.pipeline import plan_run
 from arrowetl.pipeline import run as running
 from arrowetl.workers.pool import WorkerShare
 
-# What is done now and then is read in when it is done: a night of nothing takes half a second.
+# What few runs need is imported where it is used: a run that finds nothing changed takes half a second.
 if TYPE_CHECKING:
     from arrowetl import bench as benching
     from arrowetl.analyze import analyze_tables
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 class Etl:
     """
-    What `open` gives: the journeys, with settings already read.
+    What `open` returns: a method for each command, with settings already read.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,11 +49,11 @@ class Etl:
         self, tell: Callable[[Event], None] = lambda event: None, share: WorkerShare | None = None, **options: Any
     ) -> Summary:
         """
-        Carry tables from the source to the replica and the warehouse.
+        Load tables from the source into the replica and the warehouse.
 
         Args:
-            tell: is called, from several threads, with what happens meanwhile.
-            share: of the workers, where other runs are at work at the same time.
+            on_event: is called, from several threads, with each event of the run.
+            share: of the workers, where other runs are active at the same time.
             options: as `RunOptions` has them: `all=True`, `tables=["patient"]`, `publish="together"` …
 
         Returns:
@@ -69,7 +69,7 @@ class Etl:
             running.notify_not_started(self.settings, error)
             raise
         if self.settings.metrics_file:
-            # A warehouse that was lost is told by the run's tables.
+            # If the warehouse was lost, the run's tables say so.
             with suppress(ArrowetlError):
                 if wrong := monitoring_status.measured(self.settings, monitoring_status.status(self.settings)):
                     summary = replace(summary, warnings=(*summary.warnings, wrong))
@@ -105,20 +105,20 @@ class Etl:
         tell: Callable[[Verdict], None] = lambda verdict: None,
     ) -> VerifyResult:
         """
-        Compare the three ends, table by table.
+        Compare the three servers, table by table.
 
         Args:
             tables: their names; all, where none is named.
             deep: compare every value, instead of checksums.
-            show_values: tell the values that differ, and not their digests alone.
-            repairs: carry what differs anew, and compare it again.
-            changed: read only what changed since the last verification, and believe the checksums of the rest.
+            show_values: show the values that differ, and not their digests alone.
+            repairs: reload what differs, and compare it again.
+            changed: read only what changed since the last verification; trust its checksums for the rest.
         """
         from arrowetl.verify import repair, verify_tables
         from arrowetl.verify.verify_table import VerifyOptions
 
         if deep and changed:
-            raise UsageError("--changed believes checksums, and --deep asks for values", "leave out one of them")
+            raise UsageError("--changed trusts checksums, and --deep asks for values", "leave out one of them")
         options = VerifyOptions(tuple(tables), deep, show_values, changed)
         found = verify_tables.verify(self.settings, options, max_workers, tell)
         return repair.repair(self.settings, options, found, max_workers, lambda event: None) if repairs else found
@@ -140,7 +140,7 @@ class Etl:
             directory: gets a directory for each table; what an earlier snapshot wrote of it is replaced.
             columns: all, where none is named.
             where: a condition in SQL, of comparisons alone.
-            since: a watermark, as the manifest before has it under `until`; only what is stamped later is written.
+            since: a watermark, as the last manifest has it under `until`; only later changes are written.
             read_from: `source`, `replica` or `warehouse`.
             namespace: of the warehouse, instead of the one that is loaded.
 
@@ -199,10 +199,10 @@ class Etl:
 
     def validate(self, offline: bool = False) -> tuple[list[str], list[str]]:
         """
-        Every problem of tables.yml, the servers, and the tables as a run would find them.
+        Every problem of tables.yml, of the servers, and of the tables as a run would find them.
 
         Returns:
-            The problems, of which none is good; and what a run would keep of tables that somebody else made.
+            The problems, of which none is good; and what a run would keep of tables that arrowetl did not make.
         """
         file, problems = preflight.validate_tables(self.settings)
         if offline:
@@ -210,12 +210,12 @@ class Etl:
         problems += preflight.validate_servers(self.settings)
         if file is None:
             return problems, []
-        # That there is no key of masks was told above; what else is wrong is to be told with it.
+        # A missing key of masks was reported above; this finds what else is wrong.
         settings = replace(self.settings, mask_key=self.settings.mask_key or b"nobody's")
         try:
             planned = running.dry_run(settings, RunOptions(all=True), file)
         except ArrowetlError as error:
-            # Where nothing can be planned, that was told above, or is the one thing to tell.
+            # What prevents planning was reported above, or is the one problem to report.
             return problems or [str(error)], []
         failures = [outcome.failure for outcome in planned.failed if outcome.failure]
         problems += [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
@@ -224,14 +224,14 @@ class Etl:
 
     def status(self, alert: bool = False, tables: Sequence[str] = ()) -> Status:
         """
-        What is in the warehouse, as of when, from which run; metrics are written where they are wanted.
+        What is in the warehouse, as of when, from which run; also writes metrics, where a file for them is set.
 
         Args:
-            alert: tell the webhook of what failed or is overdue.
+            alert: notify the webhook of what failed or is overdue.
             tables: their names; all, where none is named.
 
         Raises:
-            UsageError: a table that was named was never carried there.
+            UsageError: a table that was named was never loaded there.
         """
         found = monitoring_status.status(self.settings, tables)
         wrong = [
@@ -242,7 +242,7 @@ class Etl:
 
     def run_report(self, run_id: str = "") -> run_history.RunReport:
         """
-        What a run told, the runs before it, and its receipt; as `pages.run_page` is given them.
+        A run's document, the runs before it, and its receipt; as `pages.run_page` takes them.
 
         Args:
             run_id: or what it begins with; the last run, where it is empty.
@@ -256,10 +256,10 @@ class Etl:
 
     def dbt_sources(self, path: Path | None = None) -> tuple[str, list[str]]:
         """
-        dbt's sources.yml of the warehouse's tables, as text; written where there is a path, upon what stands there.
+        dbt's sources.yml of the warehouse's tables, as text; where there is a path, the file there is updated.
 
         Returns:
-            The text; and what is gone from the warehouse and stays in it, since somebody wrote something about it.
+            The text; and notes on entries of tables that no longer exist, which are kept.
         """
         from arrowetl.export import dbt_sources
 
@@ -284,7 +284,7 @@ def open(
     arrowetl with its settings read.
 
     Args:
-        settings: default from the environment; or a mapping of the same names; or settings at hand.
+        settings: default from the environment; or a mapping of the same names; or a `Settings`.
         tables_file: default conf/tables.yml.
         env_file: default `.env_<environment>` beside it.
         needs: the servers that will be used; the others need no settings.

@@ -1,10 +1,10 @@
 """
-The journey of finding out how fast a table can be carried, and by how many partitions of which size.
+Finds out how fast a table can be loaded, and by how many workers in partitions of which size.
 
 Real servers, real rows, the same `load_partition` as a run's; staging is filled and
-dropped again, and nothing that is published is touched. Sizes are tried
-first, then numbers of workers at the best size, and what came out best is
-measured against the default, in turn. `report` shows it; `tables_yml_edit` keeps it.
+dropped again, and no published table is touched. Sizes are tried first, then numbers of
+workers at the best size. The best is then measured against the default, in turn.
+`render_run` shows the result; `tables_yml_edit` keeps it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from arrowetl.workers.pool import Workers
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Some of a table, carried by so many workers in partitions of one size."""
+    """Part of a table, loaded by so many workers in partitions of one size."""
 
     workers: int
     partition_bytes: int
@@ -50,7 +50,7 @@ class Trial:
     seconds: float
     """From the first statement to the last."""
     phases: Mapping[str, float]
-    """Leg → seconds of all partitions together."""
+    """Phase → seconds of all partitions together."""
 
     @property
     def rows_per_second(self) -> float:
@@ -102,10 +102,10 @@ class Benched:
 
 def bench(settings: Settings, table: str, to: str, seconds: float, on_trial: Callable[[Trial], None]) -> Benched:
     """
-    Try a table's ways on the real servers, for about so many seconds.
+    Try sizes and numbers of workers on the real servers, for about so many seconds.
 
     Raises:
-        UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
+        UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; staging is dropped.
     """
     with trials(settings, table, to, time.monotonic() + seconds, on_trial) as at:
         return _tried(at, to)
@@ -116,7 +116,7 @@ def trials(
     settings: Settings, table: str, to: str, deadline: float, on_trial: Callable[[Trial], None]
 ) -> Iterator[Trials]:
     """
-    Where a table's ways can be tried.
+    Where trials of a table can run.
 
     Args:
         deadline: of `time.monotonic`; trials share the time until then.
@@ -148,7 +148,7 @@ def _tried(at: Trials, to: str) -> Benched:
     first = at.trial(begin, indexes=True)
     notes = []
     if not partitioning.can_be_split(at.plan.table):
-        notes.append("its primary key is no integer: it is carried in one partition, whatever is chosen")
+        notes.append("its primary key is no integer: it is loaded in one partition, whatever is chosen")
     sizes = [size for size in at.sizes() if size != begin.partition_bytes]
     if at.plan.full_scan_per_partition:
         notes.append(f"in partitions of {first.partition_bytes / 2**20:.1f} MiB the source scans it for each of them")
@@ -191,7 +191,7 @@ class Trials:
         return min(limits.bench_workers_max, self._route.choices.source_connections or limits.bench_workers_max)
 
     def sizes(self) -> list[int]:
-        """Sizes of partitions worth trying: those of which the table has several, and that tables.yml allows."""
+        """Sizes worth trying: those that give the table several partitions, and that tables.yml allows."""
         table = self.plan.table
         if not partitioning.can_be_split(table):
             return []
@@ -203,7 +203,7 @@ class Trials:
         return list(range(1, 1 + min(self._most, max(1, limits.bytes_in_flight_max // partition_bytes))))
 
     def trial_in_time(self, pace: Pace, left: int) -> list[Trial]:
-        """One more trial, if there is time for it; so many are to come."""
+        """One more trial, if there is time for it; `left` are still to run."""
         return [self.trial(pace, left)] if time.monotonic() < self.deadline - limits.bench_trial_seconds else []
 
     def compared(self, begin: Pace, found: Pace, first: Trial) -> tuple[Trial, Trial]:
@@ -220,7 +220,7 @@ class Trials:
         return default, other if better else default
 
     def trial(self, pace: Pace, left: int = 8, indexes: bool = False) -> Trial:
-        """Stage what can be carried in a share of the time that is left."""
+        """Stage what can be loaded in a share of the remaining time."""
         share = max((self.deadline - time.monotonic()) / left, limits.bench_trial_seconds)
         until, targets = time.monotonic() + share, targets_of(self.plan, servers_of(self._route))
         rows = partitioning.rows_per_partition(self.plan.table, self.plan.batch_size, pace.partition_bytes)
@@ -248,7 +248,7 @@ class Trials:
         finally:
             workers.close()
             for target in targets:
-                # The first error is the one to tell.
+                # The first error is the one to report.
                 with suppress(ArrowetlError):
                     target.discard(plan)
         self.trials.append(_trial(pace, results, seconds))
@@ -260,7 +260,7 @@ class Trials:
 
 
 def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, ledger: Ledger) -> TablePlan:
-    """As if it had never been loaded: what the ends have is left alone."""
+    """As if the table had never been loaded: the targets' tables are left alone."""
     planned = plan_run.planned(options, tables_file, route, ledger)
     for outcome in planned.failed:
         raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
@@ -291,7 +291,7 @@ def _refuse_business_hours(choices: RunSettings) -> None:
 
 
 def _until(deadline: float, parts: Iterator[Partition], least: int) -> Iterator[Partition]:
-    """Partitions until the time has come, but so many at least."""
+    """Partitions until the deadline, but at least so many."""
     for number, part in enumerate(parts):
         if number >= least and time.monotonic() >= deadline:
             return

@@ -1,5 +1,5 @@
 """
-Every way arrowetl can fail, as one tree with an exit code on each branch.
+Every kind of failure, as one tree with an exit code on each branch.
 
     ArrowetlError                       1   all of them
     ├── UsageError                      2   a name that is not there, a choice that makes no sense
@@ -16,7 +16,7 @@ Every way arrowetl can fail, as one tree with an exit code on each branch.
     └── DataError                       1   rows
         ├── DataExtractionError         1   could not be read exactly
         ├── DataLoadingError            1   could not be written exactly
-        └── VerificationError           5   the ends differ
+    │   └── VerificationError           5   the servers' rows differ
 
 A message says what happened, to what, what was found; `remedy` says what to
 do about it. Neither holds a password or a value of a row. A driver's own
@@ -40,7 +40,7 @@ class ArrowetlError(Exception):
     worker: str | None = None
     """Of a cluster, that it happened to."""
     target: str | None = None
-    """The end that could not take what it was given, where it was one of them."""
+    """The target that failed, where it was one of them."""
     transient = False
     """Whether it may well go by itself: the same again may succeed."""
 
@@ -123,7 +123,7 @@ class LockedError(DatabaseTransactionError):
 
 class LockLostError(DatabaseTransactionError):
     """
-    The run's lock is its own no more: nothing may be switched or recorded by it
+    The run no longer holds its lock: it may switch or record nothing
     from then on.
     """
 
@@ -146,8 +146,8 @@ class DataLoadingError(DataError):
 
 class KeyNotHeldError(DataLoadingError):
     """
-    The primary key's values cannot be kept apart, or cannot be kept, at the
-    warehouse. The caller carries the table without the key.
+    The primary key's values cannot be kept distinct, or cannot be kept, at the
+    warehouse. The caller loads the table without the key.
     """
 
 
@@ -160,16 +160,16 @@ class OutOfStepError(DataLoadingError):
 
 class ReplicaBehindError(DataLoadingError):
     """
-    What changed cannot be made at the replica row by row: its table is not what
-    was recorded, or has keys that the source has no more. The caller has it
-    made anew.
+    The changed rows cannot be written to the replica row by row: its table is
+    not as recorded, or has keys that the source no longer has. The caller
+    recreates it.
     """
 
 
 class StagingLostError(DataLoadingError):
     """
-    The warehouse crashed since rows were staged, and has them no more. The
-    caller has the table planned and staged anew.
+    The warehouse crashed after rows were staged, and lost them. The caller
+    plans and stages the table again.
     """
 
     transient = True
@@ -189,7 +189,7 @@ class VerificationError(DataError):
 
 @contextmanager
 def at(target: str) -> Iterator[None]:
-    """What goes wrong in the block is that end's."""
+    """Errors in the block name that target."""
     try:
         yield
     except ArrowetlError as error:
@@ -206,14 +206,14 @@ def together(problems: Sequence[DataError]) -> DataError:
 
 
 def unexpected(table: str, error: Exception) -> DataError:
-    """A fault of ours: what was raised, and the line that did; not its text, which might hold a row's values."""
+    """A bug: what was raised, and the line that raised it; not its text, which might hold a row's values."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} at {frame.filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.lineno}"
     return DataError(f"{table}: unexpected {place}", "this is a fault in arrowetl; please report it")
 
 
 def as_arrowetl_error(name: str, error: Exception) -> ArrowetlError:
-    """What went wrong with a table, or a clinic: a fault of the program is its failure too, and not the night's."""
+    """Any exception as the failure of a table, or of a clinic: a bug fails one table, and not the run."""
     return error if isinstance(error, ArrowetlError) else unexpected(name, error)
 
 

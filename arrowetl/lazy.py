@@ -1,5 +1,5 @@
 """
-Libraries that take a tenth of a second to import, and that a run of nothing needs nothing of.
+Libraries that take a tenth of a second to import, and that a run without changes does not need.
 
 A module that cannot do without one at its top names it here, and for mypy as usual:
 
@@ -8,7 +8,7 @@ A module that cannot do without one at its top names it here, and for mypy as us
     else:
         pl = lazy.module("polars")
 
-Whoever needs one in one function imports it there.
+A function that is the only user of a library imports it itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 
-class module:  # noqa: N801 - it stands for one
+class module:  # noqa: N801 - used like a module
     """
     A module that is imported when something of it is first asked for, by whichever thread.
 

@@ -1,5 +1,5 @@
 """
-Every bound arrowetl puts on itself, with its unit in its name and its reason beside it.
+Every bound arrowetl sets itself, with its unit in its name and its reason next to it.
 
 No other module holds a bare number that somebody might want to change. What a
 person may choose per run or per table (tables.yml, the command line) has its
@@ -11,7 +11,7 @@ from __future__ import annotations
 MIB = 1024 * 1024
 
 # One partition's rows, as the source stores them: the first ones of a first run, and what a run finds out of it
-# (`pace`): what the slowest leg moves in so many seconds, within bounds that keep a worker under 400 MB.
+# (`pacing`): what the slowest phase moves in so many seconds, within bounds that keep a worker under 400 MB.
 # procedurelog, 1 million rows on 2 cores: to both ends 28.5 s by 4 MiB, 30.0 by 8, 31.0 by 16, 31.8 by 2 (a call of
 # connectorx and 67 columns' conversions cost 24 ms of a core each time); to the warehouse alone 7.7, 6.9, 6.9 and
 # 10.4; memory 350, 380, 430 and 300 MB.
@@ -20,9 +20,9 @@ partition_bytes_min = 2 * MIB
 partition_bytes_max = 8 * MIB
 partition_seconds = 0.5
 
-# Of all partitions at work together, as the source stores them: two that are scanned. Arrow and what three libraries
+# Of all partitions in flight together, as the source stores them: two that are scanned. Arrow and what three libraries
 # keep for later are some three times as much; text is printed by so many bytes of a partition at a time, so that it is
-# never all in memory. 0.3 of a clinic by 8 workers, in turn: 442, 390, 440 and 448 MB by 80 MiB and whole texts, 351
+# never all in memory. 0.3 of a clinic by 8 workers, in turn: 442, 390, 440 and 448 MB by 80 MiB and full texts, 351
 # and 377 MB so, in the same time (67.0 and 68.0 s; 66.1 and 70.9).
 bytes_in_flight_max = 72 * MIB
 infile_bytes = 8 * MIB
@@ -33,8 +33,8 @@ malloc_arenas = 2
 resident_bytes_calm = 200 * MIB
 resident_bytes_grown = 6 * MIB
 
-# The last so many partitions say how large the next one is; so many rounds of all workers, whether their number is
-# right: one more must be worth 5%, and is tried only while a quarter of this machine has nothing to do.
+# The last so many partitions determine the next one's size; after so many rounds of all workers their number is
+# reviewed: one more must gain 5%, and is tried only while a quarter of this machine is idle.
 pace_partitions = 5
 pace_rounds = 2
 pace_gain_min = 1.05
@@ -43,8 +43,8 @@ pace_busy_max = 0.05
 pace_look_seconds = 0.5
 
 # MyISAM reads a row that it finds by its key with a call of its own, which costs 1.5 seconds of a core per million
-# rows; a scan past rows that are not asked for costs 0.1 (securitylog, 12 columns) to 0.4 (procedurelog, 67). A table
-# of so many partitions at the most is scanned for each of them. (securitylog, 1 million rows: 0.7 seconds of the
+# rows; a scan past other rows costs 0.1 (securitylog, 12 columns) to 0.4 (procedurelog, 67). A table of at most so
+# many partitions is scanned in full for each of them. (securitylog, 1 million rows: 0.7 seconds of the
 # source's core instead of 1.8; procedurelog would need 7 and go from 3.6 to 4.4.)
 full_scans_max = 4
 scan_bytes_max = 40 * MIB
@@ -58,35 +58,35 @@ bench_workers_max = 6
 bench_pairs = 3
 bench_gain_min = 1.03
 
-# Tables of wider rows than this are split by the lengths of what is in them, and not by their number. Where some rows
-# may be far wider than the average (`partition.varies`), what a range has in them is added up first, by the source: no
+# Tables of wider rows than this are partitioned by the lengths of their values, and not by their number. Where some
+# rows may be far wider than the average (`partitioning.varies`), the source first adds up what a range holds: no
 # range has more than this. 200,000 rows of which 256 have a megabyte each: 1,752 MiB at the peak without, 330 with it.
-# Long texts take twice the room of others, of all that is in flight (`benchmarks/memory.py`, 100 MB: a table whose long
+# Long texts count twice against the bytes in flight (`benchmarks/memory.py`, 100 MB: a table whose long
 # texts stand together took 439 MB by 24 MiB and once, 333 by 16 and twice, in 9 and 13 s; 2 GB, 401 by 16, 306 by 12).
 wide_row_bytes = 16 * 1024
 varying_row_bytes = 1024
 range_bytes_max = 12 * MIB
 long_copies = 2
 
-# An engine's estimate of its rows is believed until so many more are counted, and twice as many.
+# An engine's estimate of its rows is trusted until so many more are counted, and twice as many.
 estimate_off_rows = 10_000
 
-# A table without an integer to cut it by is read in so many pieces, by a hash of its key or of its rows, that none has
-# more bytes than this: each piece is a look through the whole table.
+# A table without an integer key is read in slices, by a hash of its key or of its rows, so many that none has
+# more bytes than this: each slice is a scan of the full table.
 slice_bytes_max = 40 * MIB
 slices_max = 64
 
 # Caps a partition of narrow rows; past this the bookkeeping per partition no longer shows.
 partition_rows_max = 250_000
 
-# Indexes are built by one thread of the replica, for longer than all else takes: rows of a table that has some wait
+# The replica builds indexes on one thread, for longer than all else takes: rows of a table that has some wait
 # on disk for the warehouse, and are ingested meanwhile. No more of a run's rows than this, nor than an eighth of what
 # is free there; the rest is ingested as it is read. (procedurelog, 1 million rows, 21 indexes, 2
 # workers: 34 s instead of 40 s.)
 deferred_bytes_max = 2 * 1024 * MIB
 waiting_share_of_free = 1 / 8
 
-# A batch is encoded whole before it is sent: batches of 8 Ki rows overlap encoding and sending (2.3 s instead
+# A batch is encoded completely before it is sent: batches of 8 Ki rows overlap encoding and sending (2.3 s instead
 # of 3.2 s per million rows of 38 columns, where ADBC does it).
 copy_batch_rows = 8_192
 
@@ -101,11 +101,11 @@ workers_default = 5
 workers_max = 64
 connections_max = 1_000
 
-# A cluster: a scheduler must answer within so many seconds, and one that has no worker left is waited for so long; a
-# job that found a server out of its worker's reach is done elsewhere, so often, and that worker is given none for a
-# while. What a worker keeps of a run (sessions, leases) it gives back when it had no job of it for so long: sooner
+# A cluster: a scheduler must answer within so many seconds; a run waits so long for one that has no worker left. A
+# job that found a server out of its worker's reach is moved elsewhere, so often, and that worker gets none for a
+# while. What a worker keeps of a run (sessions, leases) it gives back after so long without a job of it: sooner
 # where others wait for the leases. Those of a worker that died are free again after so long, and Dask's next look,
-# ten seconds later at the most. Jobs at work at once, together, have no more bytes than this.
+# ten seconds later at the most. Active jobs together have no more bytes than this.
 cluster_seconds = 10
 cluster_wait_seconds_max = 60
 cluster_tries = 3
@@ -117,21 +117,21 @@ cluster_idle_connection_seconds = 60.0
 cluster_idle_connection_seconds_wanted = 1.0
 cluster_bytes_in_flight_max = 512 * MIB
 
-# What a run needs of each end for its records: one holds the lock, as long as it lasts.
+# Connections that a run's records need at each target: one holds the lock, for the length of the run.
 records_connections = 2
 
-# The first connection must answer within this, so that a server that is down is told within 5 seconds.
+# The first connection must answer within this, so that a server that is down is reported within 5 seconds.
 connect_seconds = 4
 
-# A statement that is not answered within this is given up: a stalled way looks like a server at work. The longest is
-# the building of a large table's indexes: 21 of procedurelog's take 15 s a million rows. Of the source, statements have
-# a limit at the server (`statement_seconds`), after which this much more is waited. A connection in a library's hands
-# is cut only after so much silence, and again each time.
+# A statement that is not answered within this is given up: a stalled connection looks like a busy server. The longest
+# is the building of a large table's indexes: 21 of procedurelog's take 15 s a million rows. At the source, statements
+# have a limit at the server (`statement_seconds`), after which this much more is waited. A library's connection
+# is cut only after this much silence, and again each time.
 silence_seconds = 3_600
 silence_grace_seconds = 15
 silence_again_seconds = 5
 
-# connectorx takes half a minute to find out that a server is gone: one that has been silent for so long is asked first.
+# connectorx takes half a minute to notice that a server was lost: one silent for this long is asked first.
 answered_seconds = 0.2
 
 # What was sent, and not acknowledged within this, is taken for lost.
@@ -140,7 +140,7 @@ unacknowledged_seconds = 120
 # Who waits for another's lock gives up after this, and is tried again; the switch of a published table far sooner.
 lock_seconds = 60
 
-# Before a switch, a run that has its locks is believed to have them for so long: the switch proves in its transaction
+# Before a switch, a run that holds its locks trusts them for this long: the switch proves in its transaction
 # that no other run has begun, and hundreds of small tables would ask twice each, 3 ms of a table's 50.
 lock_trusted_seconds = 0.2
 

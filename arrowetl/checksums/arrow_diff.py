@@ -27,13 +27,13 @@ _BITS = {pa.float32(): pa.int32(), pa.float64(): pa.int64()}
 
 def diff_by_key(source: pa.Table, replica: pa.Table, key: Sequence[str]) -> tuple[pa.Table, pa.Table]:
     """
-    What the replica lacks of the source.
+    The rows that the replica is missing.
 
     Args:
-        key: names of the columns that tell rows apart.
+        key: names of the columns that identify rows.
 
     Returns:
-        The source's rows that are new or other ones, as they were read; and the keys, in the key's columns, that the
+        The source's rows that are new or changed, as they were read; and the keys, in the key's columns, that the
         source no longer has.
     """
     places, deleted = differing(source, replica, key)

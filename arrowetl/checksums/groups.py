@@ -1,11 +1,11 @@
 """
-What each end says of a table's contents, and what to conclude from it.
+What each server says of a table's contents, and what to conclude from it.
 
 A checksum is the number of rows and an order-free sum of 60 bits of each
-row's SHA-256, here over its stored images (`schema.image`), by which source
+row's SHA-256, here over its stored images (`checksum_text`), by which source
 and replica are compared, group by group. The servers compute it; this module
 phrases a run's questions and compares the answers. What `verify` asks is in
-`sql.sums`.
+`row_checksums`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def table_checksums(database: str, tables: Sequence[tuple[str, Sequence[Field]]]
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """A range of a table whose rows are told apart by their key's remainder: so many groups, each with a checksum."""
+    """A range of a table whose rows are grouped by their key's remainder: so many groups, each with a checksum."""
 
     key: str
     fields: tuple[Field, ...]
-    """What is added up of each row; the key alone tells only which rows there are."""
+    """What is added up of each row; the key alone shows only which rows there are."""
     part: Partition
     groups: int
 
@@ -103,7 +103,7 @@ def groups_differing(left: Groups, right: Groups) -> tuple[int, ...]:
 
 def keys_differing(source: Mapping[int, int], replica: Mapping[int, int]) -> tuple[list[int], list[int]]:
     """
-    Keys whose row is new or another at the source, and keys that are gone from it.
+    Keys whose row is new or changed at the source, and keys that were deleted there.
 
     >>> keys_differing({1: 10, 2: 20, 3: 30}, {2: 21, 3: 30, 4: 40})
     ([1, 2], [4])

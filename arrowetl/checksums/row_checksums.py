@@ -1,5 +1,5 @@
 """
-What `verify` asks of a table at one end: sums of its rows' checksums, and the rows behind them.
+What `verify` asks one server about a table: sums of its rows' checksums, and the rows behind them.
 
 Pure, in both languages. A row's checksum is 60 bits of SHA-256: over its
 stored images, which MySQL and MariaDB have in common, or over the canonical
@@ -25,31 +25,31 @@ from arrowetl.types.checksum_text import (
 from arrowetl.types.mapping import is_a_date
 
 IMAGES, TEXTS = "images", "texts"
-"""The two ways in which a row is told: as MySQL and MariaDB store it, and as every server can say it."""
+"""The two methods of comparing a row: as MySQL and MariaDB store it, and as text that every server can produce."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A table at one end, as its server is asked about it."""
+    """A table at one server, as its server is asked about it."""
 
     table: str
     """Quoted."""
     key: str | None
     """The quoted integer column by which it is cut into ranges."""
     named: tuple[str, ...]
-    """The texts of the columns that tell its rows apart."""
+    """The texts of the columns that identify its rows."""
     bits: dict[str, str]
     """`IMAGES` or `TEXTS` → a row's checksum."""
     may_be_unsaid: bool
-    """Whether the server may have no room to say a row."""
+    """Whether the server may be unable to produce a row's text."""
     modulo: str = "MOD"
 
     def sums(self, part: Partition, methods: Sequence[str], unsaid: int) -> str:
         """
-        Rows, and for each way the sum of their checksums.
+        Rows, and for each method the sum of their checksums.
 
         Args:
-            unsaid: what a row counts that cannot be said; another one each time, so that no such sum equals another.
+            unsaid: what an unreadable row counts; another value each time, so that no such sum equals another.
         """
         bits = (
             f"COALESCE({self.bits[method]}, {unsaid})" if self.may_be_unsaid else self.bits[method]
@@ -58,7 +58,7 @@ class Side:
         return f"SELECT COUNT(*){''.join(f', {self._sum(one)}' for one in bits)} FROM {self.table} t{self._where(part)}"
 
     def groups(self, part: Partition, method: str, count: int) -> str:
-        """Group, rows, sum: the rows told apart by their checksum's remainder; those that cannot be said are one."""
+        """Group, rows, sum: the rows grouped by their checksum's remainder; unreadable ones are one group."""
         return (
             f"SELECT {self._text(f'b {self.modulo} {count}')}, COUNT(*), {self._sum('b')} "
             f"FROM {self._rows(part, method)} GROUP BY 1"
@@ -103,7 +103,7 @@ _BITS = {
 
 
 def row_checksum(fields: Sequence[Field], alias: str = "t") -> str:
-    """60 bits of a row's images, in MySQL's SQL; NULL where the server has no room to say them."""
+    """60 bits of a row's images, in MySQL's SQL; NULL where the server cannot produce them."""
     columns = [f"{alias}.{mysql_name(field.column.name)}" for field in fields]
     if not columns:
         return _BITS["MOD"].format(row="''")
@@ -123,11 +123,11 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
     Args:
         fields: those that are compared.
         key: the integer column by which ranges go.
-        named: those that tell rows apart.
+        named: those that identify rows.
     """
     told = [field for field in fields if canonical_text(field)]
     texts = [_mysql_text(field) for field in told]
-    # CONCAT_WS leaves NULLs out: which they were is said behind; and how long a text is, where the separator is in it.
+    # CONCAT_WS leaves NULLs out: which they were follows; and how long a text is, where the separator is in it.
     # A date may become one.
     nulls = [f"ISNULL({_mysql(field)})" for field in told if field.column.nullable and not is_a_date(field)]
     texts = [f"COALESCE({text}, '')" if is_a_date(f) else text for f, text in zip(told, texts, strict=True)]
@@ -158,7 +158,7 @@ def postgres_side(namespace: str, table: str, fields: Sequence[Field], key: str 
     ]  # fmt: skip
     row = _row("concat_ws", [*texts, *lengths], "concat", nulls)
     return Side(
-        # Rows of a table that inherits from it are somebody else's.
+        # Rows of a table that inherits from it belong to another table.
         table=f"ONLY {postgres_table(namespace, table)}",
         key=key and f"t.{postgres_name(key)}",
         named=tuple(_postgres_text(field) for field in named),
@@ -185,15 +185,15 @@ def _chunks(parts: Sequence[str]) -> list[Sequence[str]]:
 
 def columns_of(fields: Sequence[Field], method: str, at_warehouse: bool, shows: bool) -> list[str]:
     """
-    What each field of a row is told by, to say which of them differ.
+    The text by which each field of a row is compared, to find which of them differ.
 
     Args:
-        shows: whether the values are to be read by a person, too.
+        shows: whether a person reads the values, too.
     """
     if at_warehouse:
         texts = [_postgres_text(field) for field in fields]
     else:
-        # As text: the driver would make spans and days of some, and say them in its own way.
+        # As text: the driver would convert spans and days, and print them in its own format.
         told = [_mysql_text(f) if method == TEXTS else stored_text(f).replace("{c}", _mysql(f)) for f in fields]
         texts = [f"CAST({text} AS CHAR)" for text in told]
     if not shows:

@@ -1,5 +1,5 @@
 """
-The nouns of a run's way: the servers, what tables.yml chooses for all tables, from where to where.
+The nouns of a run's route: the servers, tables.yml's settings for all tables, from where to where.
 
 Frozen values, as in `model`, which has the nouns of tables. `config` and
 `tables_yml` make them; a worker needs no more than a route to reach the
@@ -37,7 +37,7 @@ class Endpoint:
     ssl_mode: str = "preferred"
     ssl_ca: str | None = None
     connect_seconds: int = limits.connect_seconds
-    """In which a connection must stand."""
+    """The mode a connection must use."""
     silence_seconds: int = limits.silence_seconds
     """In which a statement must be answered, where the server knows no limit of its own; 0 is never."""
     is_made_later: bool = False
@@ -98,7 +98,7 @@ class RunSettings:
     """What tables.yml chooses for all tables: its `settings`."""
 
     reconcile_days: int = limits.reconcile_days
-    """Every so often an incremental table is compared whole."""
+    """How often an incremental table is compared in full, in days."""
     reconcile_by: str = "auto"
     """One of `COMPARISONS`."""
     statement_seconds: int = limits.statement_seconds
@@ -115,7 +115,7 @@ class RunSettings:
     time_zone: str | None = None
     """Whose clock they go by, such as America/Chicago; None is this machine's."""
     executor: str = "thread"
-    """One of `EXECUTORS`: who carries partitions."""
+    """One of `EXECUTORS`: who loads partitions."""
     new_columns: str = "carry"
     """One of `NEW_COLUMNS`: what becomes of columns that the last analysis did not know."""
 
@@ -125,7 +125,7 @@ DEFAULT_CHOICES = RunSettings()
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How quick the way to the source was found to be."""
+    """The measured speed of the connection to the source."""
 
     latency_seconds: float
     bytes_per_second: float
@@ -133,7 +133,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where whoever carries a job elsewhere finds its passwords: they do not travel with it."""
+    """Where a worker on another machine finds its passwords: they do not travel with the job."""
 
     environment: str
     """`production` or `test`."""
@@ -166,14 +166,14 @@ class Route:
     jobs_elsewhere: int = 0
     """At once, at a cluster's workers."""
     credentials: Credentials | None = None
-    """None where nobody else is to find them."""
+    """None where no other machine needs them."""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         return tuple(one for one in (self.source, self.replica, self.warehouse) if one)
 
     def with_endpoints(self, change: Callable[[Endpoint], Endpoint]) -> Route:
-        """The same way, to servers that are told otherwise."""
+        """The same route, to servers with other passwords."""
         replica = self.replica and change(self.replica)
         return replace(self, source=change(self.source), replica=replica, warehouse=change(self.warehouse))
 
@@ -191,7 +191,7 @@ class Route:
 
     @property
     def from_replica(self) -> Route:
-        """The way from the replica to the warehouse, on which the source is left alone."""
+        """The route from the replica to the warehouse, which leaves the source alone."""
         if self.replica is None:
             return self
         choices = replace(DEFAULT_CHOICES, source_connections=self.choices.replica_connections)
@@ -210,7 +210,7 @@ class Route:
 
 def reserved_name(server: str, place: str) -> str:
     """
-    Why nothing of ours may be written into a schema of the warehouse, or a database of the replica; empty where it may.
+    Why arrowetl writes nothing into a schema of the warehouse, or a database of the replica; empty where it does.
 
     >>> reserved_name("warehouse", "pg_catalog"), reserved_name("replica", "replica")
     ("'pg_catalog' is the server's own", '')

@@ -1,5 +1,5 @@
 """
-What the MySQL family calls things: which of the two a server is, its integers, its places, its indexes.
+What the MySQL family calls things: which of the two a server is, its integers, its geometry types, its indexes.
 
 Constants, and a noun as in `model`; `drivers` asks the server which it is.
 """
@@ -15,7 +15,7 @@ GEOMETRIES = (
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
     "geometrycollection", "geomcollection",
 )  # fmt: skip
-"""MySQL's bare types of places."""
+"""MySQL's bare geometry types."""
 
 REPLICATED_INDEXES = ("BTREE", "HASH", "FULLTEXT")
 """Kinds of indexes that a replica gets: a spatial one needs what its column does not promise."""

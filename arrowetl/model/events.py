@@ -1,7 +1,7 @@
 """
-What is told of a run while it happens, as frozen values, and the steps of a run by their numbers.
+The events of a run, as frozen values, and the steps of a run by their numbers.
 
-Whoever is told shows it (`progress`), or does not care. What came of it all is
+A listener shows them (`progress`), or ignores them. The result of a run is
 in `result`.
 """
 
@@ -33,15 +33,15 @@ class Step(IntEnum):
 
 
 _STEPS = {
-    Step.REACH: "reach the servers, and refuse a replica that is the source",
-    Step.LOCK: "keep other runs away from both ends",
+    Step.REACH: "connect to the servers, and refuse a replica that is the source",
+    Step.LOCK: "lock out other runs at both targets",
     Step.PLAN: "decide what each table needs",
-    Step.PREPARE: "sweep up what a stopped run left",
-    Step.LOAD: "carry the tables",
+    Step.PREPARE: "remove leftovers of an interrupted run",
+    Step.LOAD: "load the tables",
     Step.PUBLISH: "switch all tables together",
-    Step.RECORD: "write down what was done",
+    Step.RECORD: "record the results",
     Step.SIGN: "keep a receipt",
-    Step.NOTIFY: "tell whoever is to be told",
+    Step.NOTIFY: "send notifications",
 }
 
 

@@ -1,8 +1,8 @@
 """
-What all of it amounts to: one table of rules, by which a run, `status`, a report and `verify` judge alike.
+The overall verdict: one table of rules, by which a run, `status`, a report and `verify` judge alike.
 
-Pure. Each fills in what it knows; none has a word of its own for good. What is
-to be believed of a single table is `evidence`'s business.
+Pure. Each fills in what it knows; none has a word of its own for good. What to
+trust about a single table is `evidence`'s business.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from arrowetl.errors import Interrupted, VerificationError
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of many tables, as far as somebody was asked."""
+    """What is known of many tables."""
 
     has_run: bool = True
     ended: bool = True
@@ -37,7 +37,7 @@ class Facts:
     shows_nothing: bool = False
     """Whether the source has no table that could be seen."""
     exit_code: int = 0
-    """Of a run of which no more is known."""
+    """Of a run of which nothing more is known."""
 
 
 @dataclass(frozen=True, slots=True)

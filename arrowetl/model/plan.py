@@ -2,8 +2,8 @@
 The nouns of arrowetl, as frozen values: what the catalog found, what was
 asked for, what was planned.
 
-Nothing here does anything; whoever needs a new word for a thing that moves
-between modules adds it here first. Catalog values come from `catalog`, plans
+Nothing here acts. A new noun for something that moves between modules is
+added here first. Catalog values come from `catalog`, plans
 from `table_plan`; what came of a plan is in `result`.
 """
 
@@ -32,7 +32,7 @@ class Column:
     data_type: str
     """The bare type, lower case: `bigint`."""
     column_type: str
-    """The whole type: `bigint(20) unsigned`."""
+    """The full type: `bigint(20) unsigned`."""
     nullable: bool = True
     charset: str | None = None
     collation: str | None = None
@@ -46,7 +46,7 @@ class Column:
 
     @property
     def labels_lost(self) -> bool:
-        """Whether the catalog may not have the labels of an enum or set: it has no room for letters of four bytes."""
+        """Whether the catalog may lack the labels of an enum or set: it cannot store characters of four bytes."""
         return self.data_type in ("enum", "set") and self.charset == "utf8mb4" and "?" in self.column_type
 
     @property
@@ -70,7 +70,7 @@ class Table:
 
     name: str
     flavour: Flavour
-    """Of the server it stands on."""
+    """Of the table's server."""
     engine: str
     charset: str | None
     collation: str | None
@@ -87,12 +87,12 @@ class Table:
     checksum: int | None = None
     """Of all rows, where it was asked."""
     create_time: datetime | None = None
-    """When it was made, or made anew (UTC)."""
+    """When it was created, or recreated (UTC)."""
     update_time_doubted: str = ""
     """Why `update_time` proves nothing, in words; empty where it does."""
     partitioned: bool = False
     exchangeable: str = ""
-    """Why other rows may be in its place although its times have not moved: it has a twin; empty where it has none."""
+    """Why another table may have taken its place without moving its times: there is one like it; empty where not."""
     exchanges_partitions: str = ""
     """The same where a partition may be exchanged, now or any time."""
     hides_columns: bool = False
@@ -105,14 +105,14 @@ class Table:
 
     @property
     def integer_key(self) -> str | None:
-        """The primary key, where it is one integer column: by it examples are told."""
+        """The primary key, where it is one integer column: examples are named by it."""
         key = self.primary_key[0] if len(self.primary_key) == 1 else None
         return key if key and self.column(key).data_type in INTEGERS else None
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """What stands at the warehouse by a table's name: its columns with their types, in order, and who looks at it."""
+    """The warehouse's table of a table's name: its columns with their types, in order, and who looks at it."""
 
     columns: tuple[tuple[str, str], ...]
     primary_key: tuple[str, ...]
@@ -124,11 +124,11 @@ class PublishedTable:
     used: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Column → the views that name it."""
     united: frozenset[str] = frozenset()
-    """Views upon the tables of many clinics, which are made anew from whatever the tables have then."""
+    """Views over the tables of many clinics, which are recreated from whatever the tables then have."""
     is_empty: bool = False
-    """Whether it has no page of rows at all, as after TRUNCATE."""
+    """Whether it has no page of rows, as after TRUNCATE."""
     columns_ever: int = 0
-    """How many it has had: those that were dropped take up room, too."""
+    """How many it has had: dropped columns count against PostgreSQL's limit."""
 
 
 # --- what was asked for -------------------------------------------------------------------------
@@ -157,9 +157,9 @@ class Partition:
     bytes: int = 0
     """Of what may be long in them, where that was added up; 0 where it was not."""
     resume_token: str | None = None
-    """By which both ends record that they have it, where a run that is killed is to find it again."""
+    """By which both targets record that they have it, where an interrupted run's successor is to find it."""
     attempt: str | None = None
-    """Of the table's being carried, without which nobody may bring it any more; None where no job can be lost."""
+    """Of this load of the table; a job of another attempt may load nothing. None where no job can be lost."""
     execution: str | None = None
     """Which of the times that it was begun, where a job that was lost may be done twice."""
     may_defer_ingest: bool = False
@@ -170,7 +170,7 @@ class Mode(StrEnum):
     """How a table was loaded, as documents and tracking tables have it."""
 
     FULL = "full"
-    """Every row is read; and staged, but where the ends are proven to have it."""
+    """Every row is read; and staged, unless the targets are proven to have it."""
     SKIPPED = "skipped"
     """Nothing is read: the source is proven unchanged."""
     INCREMENTAL = "incremental"
@@ -205,19 +205,19 @@ class LoadKind(StrEnum):
     FIRST_LOAD = "first load", Mode.FULL, Stages.ALL, 1
     FULL = "full", Mode.FULL, Stages.ALL, 1
     PROOF = "proof", Mode.FULL, Stages.CHANGES, 2
-    """All three ends are read, and each is given only what it lacks."""
+    """All three servers are read, and each target is given only the rows it is missing."""
     FROM_REPLICA = "from replica", Mode.FULL, Stages.ALL, 1
     """The replica is read, and only the warehouse written."""
     INCREMENTAL = "incremental", Mode.INCREMENTAL, Stages.CHANGES, 0
-    """What was stamped since is read, and the rest compared by checksums."""
+    """Rows past the watermark are read, and the rest is compared by checksums."""
     BY_READING = "compared by reading", Mode.RECONCILE, Stages.CHANGES, 2
     """Source and replica are read, and compared here."""
     BY_CHECKSUMS = "compared by checksums", Mode.RECONCILE, Stages.CHANGES, 0
     """Both servers add up checksums of their rows; rows are read where these differ."""
     COMPARE_THEN_FULL = "compared whole", Mode.RECONCILE, Stages.CHANGES, 2
-    """Without a key to tell rows by: both are read, and where they differ, all of it is loaded."""
+    """Without a key to identify rows: both are read, and where they differ, the full table is loaded."""
     CATCHING_UP = "catching up", Mode.SKIPPED, Stages.NOTHING, 0
-    """The source is proven unchanged, and the warehouse behind the replica: it takes everything from there."""
+    """The source is proven unchanged, and the warehouse lags behind the replica: it is reloaded from there."""
     SKIPPED = "skipped", Mode.SKIPPED, Stages.NOTHING, 0
 
     @property
@@ -232,7 +232,7 @@ class LoadKind(StrEnum):
 
     @property
     def is_full_load(self) -> bool:
-        """Whether its time is what is meant by reading a table whole."""
+        """Whether its duration is what is meant by reading a full table."""
         return self in (LoadKind.FIRST_LOAD, LoadKind.FULL, LoadKind.PROOF)
 
 
@@ -249,7 +249,7 @@ class Cutover(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column on its way: where it comes from, what it is called and typed at the warehouse, by which rule."""
+    """A column in transit: where it comes from, its name and type at the warehouse, by which rule."""
 
     column: Column
     rule: str
@@ -258,11 +258,11 @@ class Field:
     type_postgres: str
     arrow: pa.DataType
     mask: str | None = None
-    """One of `mask.MASKS`: what both ends get is not what the source has."""
+    """One of `masking.MASKS`: the targets get a mask instead of the source's values."""
 
     @property
     def is_compared(self) -> bool:
-        """Whether an end is to have what the source has at any other moment."""
+        """Whether the targets are to have what the source has at any other time."""
         return not self.mask and not self.column.depends_on
 
 
@@ -280,9 +280,9 @@ class SchemaChange:
     drops_key: bool = False
     """Whether it loses the primary key it has, be it for another."""
     views: tuple[str, ...] = ()
-    """Views that stand in the way, to be saved and made anew in the same transaction."""
+    """Views that block a change of type, to be saved and recreated in the same transaction."""
     recreates_table: bool = False
-    """Whether the table itself is, so that columns that were dropped make room for others."""
+    """Whether the table itself is recreated, so that dropped columns no longer count."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.retyped or self.dropped or self.adds_key or self.drops_key)
@@ -322,7 +322,7 @@ class TablePlan:
     """Primary key at the warehouse; empty where there is none."""
     cutover: Cutover
     full_scan_per_partition: bool = False
-    """Whether the source is to look through the whole table for each partition."""
+    """Whether the source scans the full table for each partition."""
     batch_size: int | None = None
     """Rows of a partition at most, as tables.yml has it."""
     partition_bytes: int | None = None
@@ -330,7 +330,7 @@ class TablePlan:
     workers: int | None = None
     """Partitions at a time at most, where tables.yml chooses."""
     published: PublishedTable | None = None
-    """The table as it stands at the warehouse, where there is one."""
+    """The warehouse's table, where there is one."""
     drift: SchemaChange = SchemaChange()
     """How the warehouse's table is to follow before the rows do."""
     watermark: str | None = None
@@ -348,13 +348,13 @@ class TablePlan:
     mask_mark: str = ""
     """By which another key of its masks is noticed."""
     adopted: Mapping[str, str] = field(default_factory=dict)
-    """Columns → types of a table somebody else made, kept as they are; to be recorded as overrides."""
+    """Columns → types of a table that arrowetl did not make, kept as they are; to be recorded as overrides."""
     notes: tuple[str, ...] = ()
     expected: TableEstimate = NO_ESTIMATE
     only: str = ""
-    """The one end that is given anything, where the other cannot take it; empty where all are."""
+    """The only target that is written, where the other cannot take it; empty where all are."""
     run: str = ""
-    """The mark of the run whose it is, by which its staging is known."""
+    """The mark of its run, which names its staging."""
 
     @property
     def mode(self) -> Mode:
@@ -373,7 +373,7 @@ class TablePlan:
 
     @property
     def key_fields(self) -> tuple[Field, ...]:
-        """The fields of the primary key, in the key's order; none where a column of it is not carried."""
+        """The fields of the primary key, in the key's order; none where a column of it is left out."""
         fields = {field.column.name: field for field in self.fields}
         key = self.table.primary_key
         return tuple(fields[name] for name in key) if fields.keys() >= set(key) else ()
@@ -390,7 +390,7 @@ class TablePlan:
 
     @property
     def is_partitioned(self) -> bool:
-        """Whether it may be carried in several partitions."""
+        """Whether it may be loaded in several partitions."""
         return self.table.rows > self.rows_per_partition
 
     @property

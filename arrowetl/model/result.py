@@ -1,8 +1,7 @@
 """
-What came of it, as frozen values: of a partition, a table, a run; and what is
-told while it happens.
+Results, as frozen values: of a partition, a table, a run.
 
-The partner of `model`, which says what was planned. Outcomes are made by
+The partner of `plan`, which says what was planned. Outcomes are made by
 `load_table`, a summary by `run`; nothing here does anything but show itself as
 the document that `run --json` prints.
 """
@@ -68,23 +67,23 @@ indexed in staging; switched.
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What became of the rows that an end was given."""
+    """What came of the rows that a target was given."""
 
     coercions: tuple[Coercion, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Leg → how long it took."""
+    """Phase → seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionOutcome:
-    """What one worker carried, or found to be different."""
+    """What one worker loaded, or found to differ."""
 
     rows: int
     """Rows read from the source."""
     bytes: int
     """Arrow bytes of them."""
     staged: int
-    """Rows that were staged at the ends."""
+    """Rows that were staged at the targets."""
     rows_deleted: int
     """Rows that the source no longer has."""
     rows_in_source: int
@@ -98,9 +97,9 @@ class PartitionOutcome:
     completes: bool = False
     """Whether it is the rest of a partition whose rows had waited."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Leg → how long it took."""
+    """Phase → seconds."""
     part: Partition | None = None
-    """As it was brought, where it may have been brought more than once."""
+    """As it was loaded, where it may have been loaded more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ class RowCounts:
     updated: int = 0
     deleted: int = 0
     how: str = ""
-    """By which way they were written, where there was a choice."""
+    """The method by which they were written, where there was a choice."""
 
     def __bool__(self) -> bool:
         return bool(self.inserted or self.updated or self.deleted)
@@ -216,7 +215,7 @@ class Outcome:
     worker: int | None = None
     """Which of the threads walked it, from 0."""
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Leg → seconds, of all its partitions together."""
+    """Phase → seconds, of all its partitions together."""
 
     def followed_by(self, second: Outcome) -> Outcome:
         """The outcome of a table that the warehouse took from the replica afterwards."""
@@ -301,18 +300,18 @@ class Summary:
     estimate: Mapping[str, Any] = field(default_factory=dict)
     """How long it was expected to take; nothing where it was not."""
     overdue: Mapping[str, Flag] = field(default_factory=dict)
-    """Tables that the run was not asked for, and that none has carried for too long."""
+    """Tables that the run was not asked for, and that no run has loaded for too long."""
     published: Published | None = None
     """Where all tables were switched together, what that was."""
     read_from: str = "source"
     to: str = "both"
-    """Which ends were written."""
+    """Which targets were written."""
     vanished: tuple[str, ...] = ()
     """Tables that tables.yml or a record names, and the source has not, or does not show to this account."""
     missing: tuple[str, ...] = ()
     """Those of them that were there."""
     shows_nothing: bool = False
-    """Whether the source shows no table at all."""
+    """Whether the source shows no table."""
 
     @property
     def seconds(self) -> float:

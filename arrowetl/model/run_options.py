@@ -1,7 +1,7 @@
 """
 What a person asks of a run: from the command line, from Python, of one clinic or of many, to the planner.
 
-Whoever makes one has it checked; nothing between here and there spells the options again.
+`RunOptions` checks itself when it is made; nothing between here and there spells the options again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RunOptions:
     read_from: str = "source"
     """`replica` fills the warehouse without touching the source."""
     to: str = "both"
-    """`both`, `replica` or `warehouse`: which ends are written."""
+    """`both`, `replica` or `warehouse`: which targets are written."""
     max_workers: int = limits.workers_default
     executor: str | None = None
     """`thread`, `process` or `dask:ADDRESS` of a scheduler; None is as tables.yml chooses."""
@@ -76,7 +76,7 @@ class RunOptions:
 
 
 def route_label(read_from: str = "source", to: str = "both") -> str:
-    """From where to where a run goes: what was learned on one way says nothing of another."""
+    """The route as text: what was learned on one route is not used on another."""
     return f"{read_from} to {to}"
 
 

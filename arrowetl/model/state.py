@@ -1,8 +1,8 @@
 """
-The nouns of what is recorded: what the source said of a table when it was read, and what the ends say they hold.
+The nouns of recorded state: what the source said of a table when it was read, and what the targets say they store.
 
 Frozen values, as in `model`, which has what is found and planned. `ledger` and
-the ends write and read them; `sync_mode` goes by them.
+the loaders write and read them; `sync_mode` decides by them.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from arrowetl.model.plan import Partition, PublishedTable
 
 @dataclass(frozen=True, slots=True)
 class SourceStats:
-    """What the source says of a table at one moment, to tell whether it moved while it was read, or since."""
+    """What the source says of a table at one time, to see whether it changed while it was read, or since."""
 
     rows: int
     update_time: datetime | None
     now: datetime
     """The server's own clock."""
     checksum: int | None = None
-    """Of all rows, of small tables whose engine cannot tell when they changed."""
+    """Of all rows, of small tables whose engine does not say when they changed."""
     create_time: datetime | None = None
     """When the table was made; None of what an earlier version recorded."""
     update_time_reliable: bool = True
     """Whether `update_time` would have moved at any change."""
     server_changes: int | None = None
-    """How many rows of any table its server has written and removed so far; None where the table's stamp tells more."""
+    """How many rows of any table its server has written and removed so far; None where `update_time` says more."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPoint:
-    """What was known of the source when an end was last brought level with it."""
+    """What was known of the source when a target was last in sync with it."""
 
     source: str
     """Which server and database was read."""
     structure: str
-    """A digest of the columns and the key that were carried."""
+    """A digest of the columns and the key that were loaded."""
     compared_at: datetime
     """When every row was last read, or compared."""
     reading: SourceStats | None = None
@@ -55,10 +55,10 @@ class SyncPoint:
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """What the ledger of one end says of a table."""
+    """What the ledger of one target says of a table."""
 
     version: str | None = None
-    """The run that last changed the end's rows: two ends of one version hold the same. None is in doubt."""
+    """The run that last changed the target's rows: targets of one version store the same. None is in doubt."""
     rows: int | None = None
     checked_at: datetime | None = None
     """When it was last proven current."""
@@ -66,7 +66,7 @@ class TargetState:
     watermark_column: str | None = None
     as_of: SyncPoint | None = None
     changed_at: datetime | None = None
-    """When its rows were last changed, by the end's own clock."""
+    """When its rows were last changed, by the target's own clock."""
 
 
 NO_STATE = TargetState()
@@ -74,7 +74,7 @@ NO_STATE = TargetState()
 
 @dataclass(frozen=True, slots=True)
 class RangesToRepair:
-    """What a comparison found of a table a moment ago: only some ranges differ, the others need not be read again."""
+    """What a comparison has just found in a table: only some ranges differ, the others need not be read again."""
 
     differing: tuple[Partition, ...]
     rows_equal: int
@@ -89,7 +89,7 @@ class RangesToRepair:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedRange:
-    """A range that was the same at all three ends, and its sums there."""
+    """A range that was equal at all three servers, and its sums there."""
 
     part: Partition
     rows: int
@@ -105,7 +105,7 @@ class LastVerification:
     """Of the verification."""
     verified_at: datetime
     version: str | None
-    """That both ends held."""
+    """That both targets had."""
     structure: str
     """A digest of the columns that were compared, and of the key."""
     reading: SourceStats
@@ -120,10 +120,10 @@ class LastVerification:
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """What stands at the ends by a table's name, and what is recorded of it there."""
+    """What exists at the targets under a table's name, and what is recorded of it there."""
 
     replica: TargetState = NO_STATE
     warehouse: TargetState = NO_STATE
     at_replica: bool = False
-    """Whether the replica has the table at all."""
+    """Whether the replica has the table."""
     published: PublishedTable | None = None

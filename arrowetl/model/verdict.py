@@ -21,7 +21,7 @@ from arrowetl.model.state import SourceStats
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What one end says of a range: its rows, and the order-free sums of their checksums."""
+    """What one server says of a range: its rows, and the order-free sums of their checksums."""
 
     rows: int
     images: int | None = None
@@ -55,16 +55,16 @@ def _hex(number: int | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class RowDifference:
-    """A row that an end has otherwise than the source, lacks, or has alone."""
+    """A row that differs at a target, is missing there, or exists only there."""
 
     target: str
     kind: str
-    """missing, extra or changed; changed only where a key tells rows apart."""
+    """missing, extra or changed; changed only where a key identifies rows."""
     key: Mapping[str, Any]
     """Column → value where it is an integer or values may be shown, else its digest."""
     columns: tuple[str, ...] = ()
     digests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Column → a digest of the source's value, and of the end's; of this verification alone."""
+    """Column → a digest of the source's value, and of the target's; valid within this verification."""
     values: Mapping[str, tuple[Any, Any]] | None = None
     """The values themselves, where they were asked for; None where not."""
 
@@ -82,7 +82,7 @@ def _pairs(each: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Ranged:
-    """A range of a table with what each end said of it."""
+    """A range of a table with what each server said of it."""
 
     part: Partition
     sums: Mapping[str, Sum]
@@ -102,15 +102,15 @@ class Verdict:
     """The first of them."""
     ranges_differing: tuple[Partition, ...] = ()
     left_out: tuple[str, ...] = ()
-    """Columns that are not compared, since both ends have them masked, or not at all."""
+    """Columns that are not compared, since both targets have them masked, or do not have them."""
     note: str = ""
-    """What is to be known of the verdict: how little was read for it, or what stands in the way of more."""
+    """Remarks on the verdict: how little was read for it, or what prevents more."""
     seconds: float = 0.0
     rows_read: int = 0
-    """Rows that were read, or added up, at all ends together."""
+    """Rows that were read, or added up, at all servers together."""
     failure: Failure | None = None
     repaired: int = 0
-    """Rows that differed before they were carried anew."""
+    """Rows that differed before they were reloaded."""
     repaired_rows: tuple[RowDifference, ...] = ()
     """The first of them."""
     reading: SourceStats | None = None
@@ -120,7 +120,7 @@ class Verdict:
     watermark: str | None = None
     """That had been reached then."""
     recalled: datetime | None = None
-    """When what was believed of it was read; None where nothing was."""
+    """When the trusted part of it was read; None where all was read."""
     structure: str = ""
     """A digest of what was compared."""
 
@@ -165,7 +165,7 @@ class VerifyResult:
     """Digest of the receipt; None where none could be kept."""
     warnings: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    """Tables that the ends have, and the source does not show."""
+    """Tables that the targets have, and the source does not show."""
 
     @property
     def exit_code(self) -> int:
