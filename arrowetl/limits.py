@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 
 # One partition's rows, as the source stores them: the first ones of a first run, and what a run finds out of it
 # (`pacing`): what the slowest phase moves in so many seconds, within bounds that keep a worker under 400 MB.
-# procedurelog, 1 million rows on 2 cores: to both ends 28.5 s by 4 MiB, 30.0 by 8, 31.0 by 16, 31.8 by 2 (a call of
+# procedurelog, 1 million rows on 2 cores: to both targets 28.5 s by 4 MiB, 30.0 by 8, 31.0 by 16, 31.8 by 2 (a call of
 # connectorx and 67 columns' conversions cost 24 ms of a core each time); to the warehouse alone 7.7, 6.9, 6.9 and
 # 10.4; memory 350, 380, 430 and 300 MB.
 partition_bytes = 6 * MIB
@@ -62,7 +62,7 @@ bench_gain_min = 1.03
 # rows may be far wider than the average (`partitioning.varies`), the source first adds up what a range holds: no
 # range has more than this. 200,000 rows of which 256 have a megabyte each: 1,752 MiB at the peak without, 330 with it.
 # Long texts count twice against the bytes in flight (`benchmarks/memory.py`, 100 MB: a table whose long
-# texts stand together took 439 MB by 24 MiB and once, 333 by 16 and twice, in 9 and 13 s; 2 GB, 401 by 16, 306 by 12).
+# texts lie together took 439 MB by 24 MiB and once, 333 by 16 and twice, in 9 and 13 s; 2 GB, 401 by 16, 306 by 12).
 wide_row_bytes = 16 * 1024
 varying_row_bytes = 1024
 range_bytes_max = 12 * MIB
@@ -94,7 +94,7 @@ copy_batch_rows = 8_192
 indexes_first_rows_max = 1_000
 
 # Partitions of large tables at a time, where more workers are allowed than there are cores: procedurelog, 1 million
-# rows to both ends on 2 cores, took 34 s by 2, 37 s by 3 and 45 s by 5; small tables gain from waiting together.
+# rows to both targets on 2 cores, took 34 s by 2, 37 s by 3 and 45 s by 5; small tables gain from waiting together.
 partitions_at_a_time_min = 2
 
 workers_default = 5
@@ -144,8 +144,8 @@ lock_seconds = 60
 # that no other run has begun, and hundreds of small tables would ask twice each, 3 ms of a table's 50.
 lock_trusted_seconds = 0.2
 
-# Who plans a night does not wait for one of hundreds of tables that somebody has locked: what was to be asked about it
-# is not known then, and it waits its turn when it is carried.
+# Planning does not wait for one of hundreds of tables that is locked: what was to be asked about it
+# is not known then, and the wait happens when it is loaded.
 question_lock_seconds = 1
 
 # What our sessions ask of their servers: to keep one that is silent for longer than any index takes to build, and to
@@ -159,14 +159,14 @@ retries = 4
 retry_seconds = 1.0
 retry_seconds_max = 30.0
 
-# A server whose machine is gone answers nothing, not even that: asked after 30 seconds of silence, given up
+# A server whose machine was lost answers nothing, not even that: asked after 30 seconds of silence, given up
 # after two minutes. By the names of the socket options.
 tcp_keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 6}
 
-# The same asked by the warehouse of whoever holds locks there: it knows before others have waited for these too long.
+# The same asked by the warehouse of a client that holds locks there: it notices before others wait too long for them.
 server_keepalive = {"tcp_keepalives_idle": 20, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 
-# What happened to so many tables is written down at once: a run that is killed leaves their records, not their history.
+# What happened to so many tables is recorded at once: a run that is killed leaves their records, not their history.
 history_rows = 50
 
 # Idle connections older than this are asked whether they still live before they are reused.
@@ -180,16 +180,16 @@ mysql_name_characters = 64
 # The longest varchar(n) that PostgreSQL makes.
 postgres_characters_max = 10_485_760
 
-# A password of so many characters is looked for in a server's message, though none should be there.
+# A password of so many characters is searched for in a server's message, though none should be there.
 password_characters_cut = 8
 
 # An error message of a server is shown up to here; beyond it is usually the statement again.
 server_message_characters = 400
 
-# A replica's table that was written later than this after a run noted that it had changed it, somebody else wrote.
+# A replica's table that was written later than this after a run recorded its own change was written by someone else.
 own_commit_seconds = 5
 
-# What MyISAM's UPDATE_TIME cannot tell apart: changes within the same second.
+# What MyISAM's UPDATE_TIME cannot distinguish: changes within the same second.
 update_time_grain_seconds = 1
 
 # Readers of a published table wait at most this long for the switch; then we give way and fail.
@@ -199,14 +199,14 @@ cutover_lock_seconds = 10
 alter_lock_milliseconds = 300
 alter_pause_seconds = 0.3
 
-# A table that is read whole is called slow, by its threshold, only where it took this long for so many rows; it is said
-# to have grown or shrunk by this factor, where it has, or had, so many rows.
+# A table that is read in full is called slow, by its threshold, only where it took this long for so many rows; it is
+# said to have grown or shrunk by this factor, where it has, or had, so many rows.
 slow_seconds_min = 1.0
 slow_rows_min = 1_000
 growth_max = 1.5
 growth_rows_min = 1_000
 
-# Ten thousand tables with a hundred values each; a few aliases of aliases can stand for more than any machine holds.
+# Ten thousand tables with a hundred values each; a few aliases of aliases can expand to more than any machine stores.
 yaml_values_max = 1_000_000
 
 # `verify` looks whether so many of the last receipts are as they were written: a fifth of a second.
@@ -217,7 +217,7 @@ receipts_checked = 30
 snapshot_file_bytes = 256 * MIB
 snapshot_batch_rows = 65_536
 
-# Whoever is told of failures must answer within this.
+# A webhook must answer within this.
 webhook_seconds = 10
 
 # `status --watch` looks again so often.
@@ -226,7 +226,7 @@ watch_seconds = 5
 # Lines of progress where there is no terminal: one every so often.
 progress_line_seconds = 10
 
-# Rows a second to both ends, where no history knows better; `small` of the synthetic clinic did 60
+# Rows a second to both targets, where no history knows better; `small` of the synthetic clinic did 60
 # thousand on two cores shared with the servers.
 rows_per_second_expected = 60_000
 
@@ -238,18 +238,18 @@ reading_bytes_per_second = 100 * MIB
 table_seconds_expected = 0.05
 run_seconds_expected = 1.5
 
-# What runs took: remembered for so many days, of a table on one journey the last few; a table of fewer rows takes as
+# What runs took: remembered for so many days, per table and load kind the last few; a table of fewer rows takes as
 # long as before, a larger one longer as it grows.
 estimate_days = 90
 estimate_runs = 5
 estimate_rows_min = 10_000
 
-# So many nights a report looks back: a month, of which a bar is still as wide as a finger on a telephone.
+# A report looks back over so many runs: a month, of which a bar is still as wide as a finger on a telephone.
 report_runs = 30
 
 # An estimate is one where most of it is remembered, and a guess otherwise; what is guessed may be a third of that, or
-# thrice. By so many runs it is as sure as they were alike, within these bounds. Of the tables it will end with those
-# are told that are so much of it. `analyze` writes another time of a table only where it is another by so much.
+# three times that. By so many runs it is as sure as they were alike, within these bounds. Of the tables it will end
+# with it names those that are so much of it. `analyze` writes a table's time again only where it changed by so much.
 estimate_share_min = 0.5
 estimate_share_full = 0.95
 estimate_near = 0.3
@@ -259,28 +259,28 @@ estimate_width_min = 0.25
 estimate_width_max = 0.5
 guess_factor = 3
 
-# How far below the recorded watermark an incremental read begins again. A stamp is the time at which a statement
-# began: one that runs for an hour, or commits so late, has rows with stamps older than what was read meanwhile.
-# Stamps in local time repeat an hour in autumn. Rows read twice are equal and cost only their reading.
+# How far below the recorded watermark an incremental read begins again. A timestamp is when a statement
+# began: one that runs for an hour, or commits so late, has rows with timestamps older than what was read meanwhile.
+# Local times repeat an hour in autumn. Rows read twice are equal and cost only their reading.
 watermark_overlap_seconds = 2 * 3600
-# A DATETIME is stamped in the zone of the session that writes: from UTC-12 to UTC+14.
+# A DATETIME is set in the zone of the session that writes: from UTC-12 to UTC+14.
 time_zones_span_hours = 26
 
-# An incremental table is compared whole so often: edits that moved no stamp are found then at the latest.
+# How often an incremental table is compared in full: edits that moved no timestamp are found then at the latest.
 reconcile_days = 7
 
-# A table whose engine cannot tell when it changed is told by the checksum of all its rows up to here, in a quarter of
-# a second at the source; so many tables are asked about in one statement.
+# A table whose engine does not say when it changed is checked by the checksum of all its rows up to here, in a quarter
+# of a second at the source; so many tables are asked about in one statement.
 checksum_table_rows_max = 100_000
 checksums_per_statement = 20
 
-# Up to here an incremental night adds up checksums of whole rows, beyond it of keys alone: half a million whole
+# Up to here an incremental load adds up checksums of full rows, beyond it of keys alone: half a million full
 # rows a second, at the source as well.
 full_row_checksum_rows_max = 200_000
 
-# Of a larger one of which a third was stamped since, all is compared: rows that stand already would be staged and
-# merged all the same, and keys be added up besides. 1.2 million rows of 4 columns, all stamped, one of them changed:
-# 40.8 s by their stamps, 4.3 s by reading both ends.
+# Of a larger one of which a third changed since, all is compared: rows that exist already would be staged and
+# merged all the same, and keys be added up besides. 1.2 million rows of 4 columns, all changed, one of them really:
+# 40.8 s by their timestamps, 4.3 s by reading both servers.
 changed_share_max = 1 / 3
 
 # Rows of one group of the checksums that source and replica compare. With 0.5% of rows changed at random, groups of
@@ -288,12 +288,12 @@ changed_share_max = 1 / 3
 checksum_group_rows = 16
 
 # What is compared by checksums, or read by a watermark, is cut into ranges of so many bytes as the source stores them,
-# of which few travel: each range costs 0.1 s whatever is found in it.
+# of which few are sent: each range costs 0.1 s whatever is found in it.
 compared_bytes = 16 * MIB
 
 # `verify` asks for the sums of ranges of so many rows, which hold no lock at the source for longer than a third of a
-# second; of those that differ, for groups of so many rows; and tells of so many rows which columns differ, and with
-# --show-values of so many characters what is in them.
+# second; of those that differ, for groups of so many rows; and shows of so many rows which columns differ, and with
+# --show-values so many characters of their values.
 verified_rows = 100_000
 verified_group_rows = 64
 differences_shown = 100
@@ -343,8 +343,8 @@ late_share = 0.2
 # Runs by hand, minutes apart, promise no other.
 late_interval_min = 3600
 
-# A night that did not come is told by dbt before the next one: a day, and the half of one for late ones.
+# dbt notices a run that did not come before the next one: a day, and half of one for late ones.
 fresh_hours = 36
 
-# A table last proven current longer ago than this is compared whole, where tables.yml says nothing else.
+# A table last verified up to date longer ago than this is compared in full, where tables.yml says nothing else.
 time_gap_days = 30

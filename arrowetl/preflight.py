@@ -36,7 +36,7 @@ class Examined:
     advice: tuple[str, ...] = ()
     """What an administrator of the server could do for more speed."""
     differing_settings: tuple[tuple[str, str, str, str], ...] = ()
-    """Setting, what the server would have done, what a session of ours does, and why."""
+    """Setting, what the server would have done, what arrowetl's session does, and why."""
     error: ArrowetlError | None = None
 
     @property
@@ -46,10 +46,10 @@ class Examined:
 
 def reach(*endpoints: Endpoint) -> None:
     """
-    Connect to every server at the same moment.
+    Connect to every server at the same time.
 
     Raises:
-        DatabaseConnectionError: some cannot be reached, or refuse; tells of all of them.
+        DatabaseConnectionError: some cannot be reached, or refuse; names all of them.
     """
     with ThreadPoolExecutor(len(endpoints)) as pool:
         errors = [error for error in pool.map(_reach_one, endpoints) if error]
@@ -110,7 +110,7 @@ def _passes_read_only(session: drivers.MySQL) -> bool:
 def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
     """
     Raises:
-        ConfigurationError: the replica is the source's own database. Told by
+            ConfigurationError: the replica is the source's own database. Recognised by
             the servers' identities, and by a lock taken at the one and looked
             for at the other, which costs no write at either.
     """
@@ -138,11 +138,11 @@ def server_name(session: drivers.MySQL) -> str | None:
 
 
 def _identity(session: drivers.MySQL) -> Any:
-    # Servers that have no name of their own are told by the lock alone.
+    # Servers that have no name of their own are recognised by the lock alone.
     return server_name(session) or object()
 
 
-# Server, a setting of it, where it is to be otherwise, and what that would bring.
+# Server, a setting of it, when another value would be better, and what that would bring.
 _ADVICE: tuple[tuple[str, str, Callable[[int], bool], str], ...] = (
     (
         "replica", "innodb_buffer_pool_size", lambda bytes_: bytes_ < limits.buffer_pool_bytes_wanted,
@@ -152,7 +152,7 @@ _ADVICE: tuple[tuple[str, str, Callable[[int], bool], str], ...] = (
     (
         "replica", "innodb_flush_log_at_trx_commit", lambda mode: mode == 1,
         "innodb_flush_log_at_trx_commit = 2 would spare a flush at each commit; what a crash of the machine then "
-        "loses, the next run brings again",
+        "loses, the next run loads again",
     ),
     (
         "warehouse", "max_wal_size", lambda mib: mib < limits.wal_mib_wanted,
@@ -184,7 +184,7 @@ def _number(text: str) -> int:
 
 
 def examine(endpoint: Endpoint) -> Examined:
-    """Everything `test-connections` tells of one server; a failure is part of it."""
+    """Everything `test-connections` shows of one server; a failure is part of it."""
     try:
         session = _connect(endpoint, compares=True)
     except ArrowetlError as error:
@@ -237,7 +237,7 @@ def _examine_mysql(session: drivers.MySQL, endpoint: Endpoint) -> tuple[str, lis
         tables = session.rows(count)[0][0]
         facts.append(("tables", str(tables)))
         if doubts := catalog.update_time_doubts(session.rows(source_sql.habits())):
-            facts.append(("stamps of MyISAM", f"not believed: {doubts}; tables are compared instead"))
+            facts.append(("UPDATE_TIME of MyISAM", f"not trusted: {doubts}; tables are compared instead"))
         if not tables:
             problems.append(f"no table of {endpoint.database} can be seen: grant SELECT on it")
     else:
@@ -275,13 +275,13 @@ _EXAMINATIONS: dict[str, Examination] = {
 
 
 def test_connections(settings: Settings) -> list[Examined]:
-    """The three servers, examined at the same moment."""
+    """The three servers, examined at the same time."""
     with ThreadPoolExecutor(3) as pool:
         return list(pool.map(examine, settings.endpoints.values()))
 
 
 def validate_tables(settings: Settings) -> tuple[TablesFile | None, list[str]]:
-    """What of tables.yml can be gone by, and every problem of it; None where nothing can."""
+    """What of tables.yml can be used, and every problem of it; None where nothing can."""
     try:
         found, problem = examined_tables(settings.tables_file, settings.chosen)
     except ConfigurationError as error:
@@ -307,5 +307,5 @@ def validate_servers(settings: Settings) -> list[str]:
     except ConfigurationError as error:
         problems.append(str(error))
     except ArrowetlError:
-        pass  # it was told above which of the two cannot be reached
+        pass  # which of the two cannot be reached was reported above
     return problems

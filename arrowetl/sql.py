@@ -12,8 +12,8 @@ from arrowetl.model.plan import Partition
 from arrowetl.types.mapping import shortened
 
 STAGING = "arrowetl_staging_"
-"""What the names of staging tables begin with, at both ends."""
-DELETED_KEYS = "arrowetl_gone_"
+"""What the names of staging tables begin with, at both targets."""
+DELETED_KEYS = "arrowetl_deleted_"
 """What the names of staging tables for keys to be deleted begin with."""
 RETIRED = "arrowetl_retired_"
 """What a table is called between being swapped out and being dropped."""
@@ -21,7 +21,7 @@ RETIRED = "arrowetl_retired_"
 DIFF = "arrowetl_diff_"
 """What the names of tables of differing rows begin with, which no transaction but their own sees."""
 OURS = (STAGING, DELETED_KEYS, RETIRED, DIFF)
-KEY_OF = {STAGING: "arrowetl_key_", DELETED_KEYS: "arrowetl_gone_key_"}
+KEY_OF = {STAGING: "arrowetl_key_", DELETED_KEYS: "arrowetl_deleted_key_"}
 """What the names of staging tables' keys begin with: PostgreSQL would call them as some other table may be called."""
 
 
@@ -87,7 +87,7 @@ def staging_name(table: str, run: str) -> str:
 
 
 def staged_names(table: str, run: str, stages_changes_only: bool) -> tuple[str, ...]:
-    """The tables in which a run's rows, and keys that are gone, land."""
+    """The tables in which a run stages rows, and keys that were deleted."""
     return (staging_name(table, run), *([deleted_keys_name(table, run)] if stages_changes_only else []))
 
 
@@ -104,8 +104,8 @@ def key_of(name: str) -> str:
     """
     What the key of a staging table is called.
 
-    >>> key_of("arrowetl_gone_0123abcd_patient")
-    'arrowetl_gone_key_0123abcd_patient'
+    >>> key_of("arrowetl_deleted_0123abcd_patient")
+    'arrowetl_deleted_key_0123abcd_patient'
     """
     prefix = next(one for one in KEY_OF if name.startswith(one))
     return KEY_OF[prefix] + name.removeprefix(prefix)
@@ -121,7 +121,7 @@ def is_staging_of(name: str, table: str) -> bool:
 
 
 def _short(table: str) -> str:
-    """The table's name, as far as there is room behind the longest of our own words and a mark."""
+    """The table's name, cut to fit behind the longest of our own words and a mark."""
     bytes_max = limits.postgres_name_bytes - _LONGEST - _MARK_CHARACTERS - 1
     return table if len(table.encode()) <= bytes_max else shortened(table, bytes_max)
 
@@ -130,7 +130,7 @@ _LONGEST = max(map(len, (*OURS, *KEY_OF.values())))
 
 
 def is_ours(name: str) -> str:
-    """A condition upon names, in either language: tables that a run makes for itself."""
+    """A condition on names, in either language: tables that a run makes for itself."""
     return "(" + " OR ".join(f"left({name}, {len(prefix)}) = '{prefix}'" for prefix in OURS) + ")"
 
 

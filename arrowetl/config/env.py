@@ -44,7 +44,7 @@ ARROWETL_VARIABLES = {
     ),
     "ARROWETL_LOG_DIR": ("logs", "analyze writes what changed at the source below it, and the tables.yml there was"),
     "ARROWETL_METRICS_FILE": ("not set", "gets metrics for Prometheus' textfile collector, from `run` and `status`"),
-    MASK_KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can tell which name was hashed"),
+    MASK_KEY_VARIABLE: ("not set", "the key of `mask: hash`; who has it can find out which name was hashed"),
 }
 # Name → (default, what it is for, whether it may have a fraction): how long is waited, and how often tried again.
 TIMEOUTS = {
@@ -73,7 +73,7 @@ class Settings:
     """Of columns that are hashed; empty where there is none."""
     log_directory: Path = Path("logs")
     webhook: str = field(default="", repr=False)
-    """Where failures are told; empty where nowhere."""
+    """Where failures are reported; empty where nowhere."""
     retries: int = limits.retries
     """How often a table is tried again after what may go by itself."""
     retry_seconds: float = limits.retry_seconds
@@ -106,15 +106,15 @@ def settings_from_environment(
     file_wins: bool = False,
 ) -> Settings:
     """
-    Settings from variables and the file `.env_<environment>` beside tables.yml.
+    Settings from variables and the file `.env_<environment>` next to tables.yml.
 
     Args:
         environment: default the operating system's. It wins over the file; a
             blank value is unset.
-        env_file: instead of the file beside tables.yml; must exist.
+        env_file: instead of the file next to tables.yml; must exist.
         needs: the servers that are going to be used.
         wants: those that are used where there are settings of them.
-        prefix: variables whose names begin with it stand for those without it: those of one clinic of many.
+        prefix: variables whose names begin with it replace those without it: those of one clinic of many.
         file_wins: the file over the environment: it is one clinic's, and the environment is of all.
 
     Raises:
@@ -191,7 +191,7 @@ def known_variables() -> set[str]:
 
 def unknown_variables(values: Mapping[str, str]) -> list[str]:
     """
-    Names that begin like ours and are none: what was meant by them would not hold, and nobody would know.
+    Names that look like ours and are none: the setting that was meant would silently not hold.
 
     >>> unknown_variables({"MYSQL_REPLICATION_SSLMODE": "required", "PATH": "/bin"})
     ['MYSQL_REPLICATION_SSLMODE: no such setting (did you mean MYSQL_REPLICATION_SSL_MODE?)']
@@ -286,7 +286,7 @@ def at_a_worker(found: Credentials, environment: Mapping[str, str]) -> dict[str,
 
 def prefixed(values: Mapping[str, str], prefix: str) -> dict[str, str]:
     """
-    Values, of which those whose names have a prefix stand for those without it.
+    Values, in which those whose names have a prefix replace those without it.
 
     >>> prefixed({"PORT": "1", "NORTH_PORT": "2", "SOUTH_PORT": "3"}, "NORTH_")["PORT"]
     '2'
@@ -346,7 +346,7 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
         raise EnvironmentError(
             f"{MASK_KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {shown}",
             f"set it to {MASK_KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is "
-            "loaded anew and nothing old can be joined",
+            "loaded again and nothing old can be joined",
         )
 
 
@@ -363,7 +363,7 @@ def chosen_tables(names: Sequence[str], known: Any, remedy: str = _LISTED, what:
     The tables a person named.
 
     Raises:
-        UsageError: some are not there; tells the nearest names.
+        UsageError: some do not exist; the message has the nearest names.
     """
     unknown = [name for name in names if name not in set(known)]
     if unknown:

@@ -1,7 +1,7 @@
 """
-Files: where they lie, and that they are replaced whole or not at all, so that nobody ever reads half of one.
+Files: where they are, and that they are replaced atomically, so that no reader ever sees half of one.
 
-What is in one that a person wrote is read by `yaml_file`.
+`yaml_file` reads those that a person wrote.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from arrowetl.errors import ConfigurationError
 
-# Where they lie, unless somebody chose.
+# Where they are by default.
 DEFAULT_TABLES, DEFAULT_FLEET = Path("conf/tables.yml"), Path("conf/fleet.yml")
 
 

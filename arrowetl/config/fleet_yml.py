@@ -43,7 +43,7 @@ class Fleet:
     max_workers: int = limits.workers_default
     executor: str | None = None
     unite: str | None = None
-    """The schema of the views upon all clinics; None where there are none."""
+    """The schema of the union views of all clinics; None where there are none."""
 
 
 def _is_pattern(value: Any) -> bool:
@@ -165,7 +165,7 @@ def _clinic(name: str, entry: Mapping[str, Any], settings: Mapping[str, Any], pa
 
 
 def _twice(clinics: tuple[Clinic, ...]) -> list[str]:
-    """Places that would be two clinics'; those of other servers could, and need not."""
+    """Schemas and databases that two clinics would share; those of other servers could, and need not."""
     problems = []
     places: dict[str, Callable[[Clinic], str]] = {"schema": lambda one: one.schema, "replica": lambda one: one.replica}
     for what, place in places.items():

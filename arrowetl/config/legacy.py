@@ -1,5 +1,5 @@
 """
-A tables.yml as a predecessor wrote it → one as ours, and what of it is not gone by.
+A tables.yml of a previous pipeline → one as ours, and what of it is ignored.
 
 Pure. `tables_yml` reads every file through it.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from arrowetl.model.connection import PRIORITIES
 
-# What a predecessor's file has, and nothing here goes by: what it said of watermarks is not believed.
+# Keys of a previous pipeline's file that are ignored: its watermarks are not trusted.
 _OF_A_PREDECESSOR = {
     "metadata": {"configuration_version", "analysis_timestamp", "performance_optimizations_enabled",
                  "optimization_features"},
@@ -21,7 +21,7 @@ _OF_A_PREDECESSOR = {
 
 
 def modernized(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A predecessor's tables.yml as ours, and what is to be told of it; others stay as they are. Pure."""
+    """A previous pipeline's tables.yml as ours, and notes about it; others stay as they are. Pure."""
     left: set[str] = set()
     tables = document.get("tables")
     changed = dict(document)
@@ -31,7 +31,7 @@ def modernized(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         changed["tables"] = {name: _modern(entry, left) for name, entry in tables.items()}
     if not left:
         return document, []
-    note = f"{', '.join(sorted(left))}: a predecessor's, and not gone by; `arrowetl analyze` writes the file anew"
+    note = f"{', '.join(sorted(left))}: from a previous pipeline; ignored. `arrowetl analyze` rewrites the file"
     return changed, [note]
 
 

@@ -55,7 +55,7 @@ class TablesFile:
         return TableSettings({**settings.values, "columns": columns}) if waiting else settings
 
     def quarantined(self, table: Table) -> tuple[str, ...]:
-        """The columns that appeared after the last analysis, or are listed as such, and nobody has decided about."""
+        """The columns that appeared after the last analysis, or are listed as such, without a decision of a person."""
         return self._waiting(table.name, [column.name for column in table.columns])
 
     def _waiting(self, table: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class TablesFile:
         return {name for name, one in self.tables.items() if one.get("estimated_rows") is not None}
 
     def analyzed_since(self, timestamp: datetime | None) -> bool:
-        """Whether the file was written by an analysis after some moment."""
+        """Whether an analysis wrote the file after some time."""
         said = self.metadata.get("generated_at")
         try:
             written = said if isinstance(said, datetime) else datetime.fromisoformat(str(said))
@@ -111,7 +111,7 @@ def read_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> TablesFile:
 
 def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[TablesFile, ValidationError | None]:
     """
-    What of tables.yml can be gone by, and what is wrong with the rest: for who wants to know of all that is wrong.
+    What of tables.yml can be used, and what is wrong with the rest, all at once.
 
     Raises:
         ConfigurationError: there is none, or it is no YAML.
@@ -123,8 +123,8 @@ def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[Tabl
     if choices.new_columns == "quarantine":
         known = generated_facts(path) or None
         problems += [] if known else [unknown_columns(path)]
-    told = tuple(f"{path}: {note}" for note in notes)
-    found = TablesFile(metadata=kept.get("metadata") or {}, tables=tables, choices=choices, known=known, notes=told)
+    notes = tuple(f"{path}: {note}" for note in notes)
+    found = TablesFile(metadata=kept.get("metadata") or {}, tables=tables, choices=choices, known=known, notes=notes)
     remedy = "correct them; an `overrides:` that is wrong stays so until you do"
     return found, ValidationError(f"{path}: {join_problems(problems)}", remedy) if problems else None
 
@@ -181,7 +181,7 @@ def _chosen(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 SCHEMA_SUFFIX = ".schema.json"
-"""Of the file beside tables.yml that has the schema of the last analysis."""
+"""Of the file next to tables.yml that has the schema of the last analysis."""
 
 
 def generated_facts(path: Path) -> dict[str, Mapping[str, Any]]:
@@ -194,11 +194,11 @@ def generated_facts(path: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def unknown_columns(path: Path) -> str:
-    """What is wrong where nobody can tell which columns are new."""
+    """What is wrong where it is not known which columns are new."""
     name = path.with_suffix(SCHEMA_SUFFIX).name
     return (
-        f"settings.new_columns: quarantine needs {name} beside it, by which new columns are known; it is not there, or "
-        "broken: bring it back (from git, or a backup). Where all that the source has now may be carried, take "
+        f"settings.new_columns: quarantine needs {name} next to it, which lists the known columns; it is missing, or "
+        "broken: restore it (from git, or a backup). Where everything the source has now may be loaded, take "
         "`new_columns` out, run `arrowetl analyze`, and put it in again"
     )
 
@@ -213,7 +213,7 @@ def business_hours_now(choices: RunSettings) -> str:
 
 def is_within(hours: str | None, timestamp: datetime) -> bool:
     """
-    Whether a moment lies in some hours of the day, which may pass midnight.
+    Whether a time is within some hours of the day, which may pass midnight.
 
     >>> is_within("22:00-02:00", datetime(2026, 1, 2, 1, 0)), is_within("07:00-18:00", datetime(2026, 1, 2, 18, 0))
     (True, False)

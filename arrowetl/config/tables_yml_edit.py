@@ -1,9 +1,9 @@
 """
-Overrides written into tables.yml by arrowetl itself, where a person's own stand.
+Overrides written into tables.yml by arrowetl itself, next to a person's own.
 
 Everything else in the file, comments and order among it, stays as it is; the
-file is replaced whole or not at all. `tables_yml` reads it, `analyze` writes it
-anew around the overrides.
+file is replaced atomically. `tables_yml` reads it, `analyze` rewrites it
+around the overrides.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def record_types(path: Path, types: Mapping[str, Mapping[str, str]]) -> None:
 
 def record(path: Path, wanted: Mapping[str, Mapping[str, Any]], by_hand: str) -> None:
     """
-    Record overrides, beside those that are there.
+    Record overrides, in addition to those that exist.
 
     Args:
         wanted: table → override → its value; mappings are filled up, all else is replaced.
@@ -66,7 +66,7 @@ def record(path: Path, wanted: Mapping[str, Mapping[str, Any]], by_hand: str) ->
 
 
 def _with(text: str, wanted: Mapping[str, Mapping[str, Any]]) -> str:
-    # Its own style is PyYAML's, which `analyze` writes with; wide, so that no line is broken that was whole.
+    # The style is PyYAML's, which `analyze` writes with; wide, so that no line is broken.
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 10_000
@@ -92,7 +92,7 @@ def _expected(document: Any, wanted: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def _filled(place: Any, wanted: Mapping[str, Any]) -> Any:
-    # Copies: what an anchor stands for elsewhere is not meant.
+    # Copies: what an anchor refers to elsewhere is not meant.
     place = dict(place or {})
     for key, value in wanted.items():
         place[key] = _filled(place.get(key), value) if isinstance(value, Mapping) else value

@@ -1,7 +1,7 @@
 """
-What each key of tables.yml may hold, and what of a document does: the rest in words, all of it at once.
+What each key of tables.yml may hold, and what a document holds: the rest in words, all of it at once.
 
-Pure. `KEYS` and its like are the whole of what may stand in the file; `tables_yml`
+Pure. `KEYS` and its like are everything that the file may contain; `tables_yml`
 reads it.
 """
 
@@ -25,7 +25,7 @@ def _one_of(*words: str) -> tuple[Callable[[Any], bool], str]:
 def _integer(lower: int, upper: int) -> tuple[Callable[[Any], bool], str]:
     return (
         lambda value: isinstance(value, int) and not isinstance(value, bool) and lower <= value <= upper,
-        f"a whole number from {lower} to {upper}",
+        f"an integer from {lower} to {upper}",
     )
 
 
@@ -47,7 +47,7 @@ _MAPPING = (lambda v: isinstance(v, dict), "a mapping")
 
 Check = tuple[Callable[[Any], bool], str]
 
-# What each key of a table may hold. What a person may set stands under `overrides:` as well.
+# What each key of a table may hold. What a person may set goes under `overrides:` as well.
 KEYS: dict[str, Check] = {
     "table_name": _TEXT,
     "extraction_strategy": _one_of(*STRATEGIES),
@@ -117,7 +117,7 @@ def check_tables(document: Mapping[str, Any]) -> list[str]:
 
 
 def sound(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What of a tables.yml can be gone by, and every problem of it, in words; pure."""
+    """What of a tables.yml can be used, and every problem of it, in words; pure."""
     problems: list[str] = []
     kept = _sound(document, DOCUMENT, "", problems)
     for part, keys in (("metadata", METADATA), ("settings", SETTINGS)):
@@ -197,7 +197,7 @@ _SHOWN_CHARACTERS = 61
 
 
 def persons_part(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a tables.yml nobody but a person writes, and what only seems to be theirs for want of `overrides:`."""
+    """What of a tables.yml only a person writes, and what only seems to be theirs for want of `overrides:`."""
     own = {"overrides", "quarantined_columns", *OVERRIDES.keys() - KEYS.keys()}
     part: dict[str, Any] = {key: document[key] for key in ("settings", "tables") if key in document}
     if isinstance(part.get("tables"), dict):

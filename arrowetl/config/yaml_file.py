@@ -1,5 +1,5 @@
 """
-YAML that a person wrote, read with care: every slip is told with its line, and nothing is read twice as long as it is.
+YAML that a person wrote: every mistake is reported with its line, and aliases cannot make a file explode.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from arrowetl.errors import ConfigurationError
 
 # The same safe loader, in C where PyYAML was built with it: ten times as fast over 446 tables.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A key that stands twice would silently have its last value: the first may have been what keeps a column here."""
+    """A duplicate key would silently have its last value: the first may have been what keeps a column here."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -35,7 +35,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
-                    raise yaml.MarkedYAMLError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                    raise yaml.MarkedYAMLError(None, None, f"{key.value!r} is there twice", key.start_mark)
                 seen.add((key.tag, key.value))
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
@@ -66,12 +66,12 @@ def load_yaml(path: Path, missing: str) -> dict[str, Any]:
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(
             f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
-            "correct it; nothing of it is gone by until it can be read",
+            "correct it; the file is ignored until it can be read",
         ) from error
     document = {} if document is None else document
     if _values(document, {}) > limits.yaml_values_max:
         raise ConfigurationError(
-            f"{path}: its aliases (*name) stand for each other, or for more than "
+            f"{path}: its aliases (*name) refer to each other, or to more than "
             f"{limits.yaml_values_max:,} values", "write out what is meant",
         )  # fmt: skip
     if not isinstance(document, dict):
@@ -80,7 +80,7 @@ def load_yaml(path: Path, missing: str) -> dict[str, Any]:
 
 
 def _values(value: Any, known: dict[int, float]) -> float:
-    """How many values there are with every alias written out; infinitely many where one stands for itself."""
+    """How many values there are with every alias written out; infinitely many where one refers to itself."""
     if not isinstance(value, dict | list | set | tuple):
         return 1
     if id(value) not in known:

@@ -2,8 +2,8 @@
 The one door to connectorx, mysql.connector, ADBC, psycopg and pgpq.
 
 Nothing else imports them, and none of their exceptions pass: each becomes one of ours, without a password, a
-statement's values or a cell's content in its text. May import `sql` and below. Each library is read in when the first
-thing that needs it is asked for.
+statement's values or a cell's content in its text. May import `sql` and below. Each library is imported when the
+first name that needs it is used.
 """
 
 from importlib import import_module
@@ -39,7 +39,7 @@ _MODULES = {
 
 
 def versions() -> dict[str, str]:
-    """The versions of what arrowetl stands on, for `--version`."""
+    """The versions of the drivers, for `--version`."""
     from importlib import metadata
 
     packages = (

@@ -111,7 +111,7 @@ class PostgresArrow:
             cursor.adbc_ingest(table, reader, mode="append", db_schema_name=namespace)
 
     def alive(self) -> bool:
-        """Whether the session still stands; asks the server only after a while of silence."""
+        """Whether the session is alive; asks the server only after a period of silence."""
         if time.monotonic() - self._used < limits.idle_seconds_unchecked:
             return True
         try:

@@ -21,7 +21,7 @@ from arrowetl.model.connection import Endpoint
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Its pool prints every retry, host and all, on stderr unless it is told not to, before it is imported.
+# Its pool prints every retry, host and all, on stderr unless this is set before it is imported.
 os.environ.setdefault("RUST_LOG", "off")
 
 
@@ -42,7 +42,7 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     import connectorx
 
     mode = endpoint.ssl_mode.upper() if endpoint.ssl_mode not in ("preferred", "disabled") else "REQUIRED"
-    # prefer_socket: it would otherwise follow a loopback server's socket path to whoever has it on this machine.
+    # prefer_socket: it would otherwise follow a loopback server's socket path to another server on this machine.
     options = {
         "prefer_socket": "false",
         "tcp_connect_timeout_ms": str(endpoint.connect_seconds * 1000),
@@ -73,8 +73,8 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
         if reason and int(reason[1]) in remedies.MYSQL:
             remedy = remedy_for(remedies.mysql(int(reason[1]), said), endpoint) or remedy
         if reason and int(reason[1]) in _NOT_FOUND and not statement.isascii():
-            # What the query is made of is asked in a session that nobody can set up.
-            said += "; the name is not only of ASCII, and the server seems to overrule what character set we speak"
+            # connectorx asks for the query's columns in a session that cannot be set up.
+            said += "; the name is not only of ASCII, and the server seems to overrule the session's character set"
             remedy = (
                 "take SET NAMES out of the server's init_connect, and skip-character-set-client-handshake out of its "
                 "configuration; or leave the column, or the table, out in tables.yml"
@@ -86,8 +86,8 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
         ) from None
 
 
-# Lock timeouts and deadlocks, what somebody killed, a connection that was lost; a table or column that is not there any
-# more: planned anew, the table may be carried as it is now.
+# Lock timeouts and deadlocks, what an administrator killed, a connection that was lost; a table or column that no
+# longer exists: planned again, the table may be loaded as it is now.
 _CHANGED_MEANWHILE = {1205, 1213, 1317, 1927, 2006, 2013, 1054, 1146, 1412}
 
 
@@ -103,7 +103,7 @@ def _session(statement_seconds: int) -> list[str]:
 
 
 def _is_of_values(error: BaseException) -> bool:
-    """Whether it is what was read that the driver stumbled over, and not the way there."""
+    """Whether the driver failed on what was read, and not on the connection."""
     return any(words in str(error) for words in ("Couldn't convert", "packet"))
 
 
@@ -123,7 +123,7 @@ def mute_panics() -> TextIO:
     """
     os.environ["RUST_BACKTRACE"] = "0"
     if sys.stderr is None or not _is_open(2):
-        # Whoever closed it wants to hear nothing; its number must not become some file's.
+        # The file is closed; its descriptor must not become another file's.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         if nowhere != 2:
             os.dup2(nowhere, 2)

@@ -1,8 +1,8 @@
 """
-What a driver's exception is told as: shared words of the door's four halves.
+A driver's exception in our words: what the four drivers share.
 
 Nothing here lets a password or a value of a row through. Which of our errors
-an exception becomes is decided beside the driver (`mysql`, `postgres`,
+an exception becomes is decided next to the driver (`mysql`, `postgres`,
 `adbc`, `arrow`).
 """
 
@@ -23,8 +23,8 @@ def remedy_for(text: str | None, endpoint: Endpoint) -> str | None:
 def clean(text: str, endpoint: Endpoint) -> str:
     """A server's message on one line, shortened, without the password and without quoted values."""
     line = " ".join(text.split())
-    # No server repeats a password, and none is in what we say. A short one is in half of all words: to cut it out would
-    # tell it.
+    # No server repeats a password, and none is in what we send. A short one is in half of all words: cutting it out
+    # would reveal it.
     if len(endpoint.password) >= limits.password_characters_cut:
         line = line.replace(endpoint.password, "***")
     for value in _VALUES:
@@ -35,7 +35,7 @@ def clean(text: str, endpoint: Endpoint) -> str:
     return line[: limits.server_message_characters]
 
 
-# Names stay (they stand behind `for`, or in front of the value), values go: up to the last place where they can end, as
+# Names stay (they follow `for`, or precede the value), values go: up to the last place where they can end, as
 # servers escape no quote in them; or up to the message's end, where it was cut off.
 _BEFORE = r"(value:?|entry|[Dd]ata|string:?) "
 _VALUES = tuple(

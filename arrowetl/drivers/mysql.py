@@ -34,7 +34,7 @@ _CONNECTION_CODES = {
     -1, 4031, 1927,
 }  # fmt: skip
 
-# Of these the ones that will be no other in a moment.
+# Of these the ones that will be different in a moment.
 _REFUSED = {
     errorcode.ER_ACCESS_DENIED_ERROR, errorcode.ER_DBACCESS_DENIED_ERROR, errorcode.ER_BAD_DB_ERROR,
     errorcode.ER_HOST_NOT_PRIVILEGED, errorcode.ER_HOST_IS_BLOCKED, errorcode.CR_SSL_CONNECTION_ERROR,
@@ -44,7 +44,7 @@ _TRANSIENT = {errorcode.ER_LOCK_WAIT_TIMEOUT, errorcode.ER_LOCK_DEADLOCK, errorc
 # A MyISAM table that was open when its server was killed; the server mends it itself, where it may.
 _CRASHED = {126, 127, 144, 145, errorcode.ER_CRASHED_ON_USAGE, errorcode.ER_CRASHED_ON_REPAIR}
 _TRANSIENT |= _CRASHED
-# A table or column that is not there any more, or another one: planned anew, it may be carried as it is now.
+# A table or column that no longer exists, or another one: planned again, it may be loaded as it is now.
 _TRANSIENT |= {errorcode.ER_NO_SUCH_TABLE, errorcode.ER_BAD_FIELD_ERROR, errorcode.ER_TABLE_DEF_CHANGED}
 
 _WARNINGS_SHOWN = 3
@@ -70,7 +70,7 @@ class MySQL:
         Args:
             infile_directory: the only place LOAD DATA LOCAL may read from.
             statement_seconds: after which the server ends a query; 0 is never.
-            compares: whether what the server would have done otherwise is to be known (`differing_settings`).
+            compares: whether to learn what the server would have done differently (`differing_settings`).
 
         Raises:
             DatabaseConnectionError: the server is down or refuses, or the session is not what it was asked to be.
@@ -85,7 +85,7 @@ class MySQL:
             "user": endpoint.user,
             "password": endpoint.password,
             "database": None if endpoint.is_made_later else endpoint.database,
-            # The C extension loads only where nobody has loaded another OpenSSL before: always the same one, then.
+            # The C extension loads only where no other OpenSSL was loaded before: always the same one, then.
             "use_pure": True,
             "charset": "utf8mb4",
             # Otherwise it asks every server that says 8.0 or later for a collation that MariaDB may lack.
@@ -99,7 +99,7 @@ class MySQL:
         with self._translated("connect"):
             self._connection = _connect_mysql(arguments, endpoint)
         with suppress(AttributeError):
-            # From here on statements may take their time, until `time_limit` ends.
+            # From here on statements may take as long as `time_limit` lets them.
             connected = self._connection._socket.sock
             connected.settimeout(None)
             self._fd = connected.fileno()
@@ -148,7 +148,7 @@ class MySQL:
 
     @contextmanager
     def impatient(self) -> Iterator[None]:
-        """Who only wants to know something of many tables does not wait for one that somebody has locked."""
+        """A question about many tables does not wait for one that is locked."""
         self.execute(f"SET SESSION lock_wait_timeout = {limits.question_lock_seconds}")
         yield
         self.execute(f"SET SESSION lock_wait_timeout = {limits.lock_seconds}")
@@ -164,7 +164,7 @@ class MySQL:
         Run a LOAD DATA.
 
         Args:
-            lenient: let the server take with a warning what it would refuse; whoever asks for it counts them.
+            lenient: let the server accept with a warning what it would refuse; the caller counts them.
 
         Returns:
             The rows it changed, how many warnings it gave, and the words of the first of them.
@@ -185,7 +185,7 @@ class MySQL:
         return int(result.get("affected_rows", 0)), warnings, words
 
     def alive(self) -> bool:
-        """Whether the session still stands; asks the server only after a while of silence."""
+        """Whether the session is alive; asks the server only after a period of silence."""
         if time.monotonic() - self._used < limits.idle_seconds_unchecked:
             return True
         try:
@@ -236,14 +236,14 @@ def _connect_mysql(arguments: dict[str, Any], endpoint: Endpoint) -> Any:
 
 def _text(value: Any) -> Any:
     # Dictionary columns are text or bytes by the server's version.
-    # An enum's label may be no text at all: its table fails, not the catalog.
+    # An enum's label may be no valid text: its table fails, not the catalog.
     return bytes(value).decode(errors="replace") if isinstance(value, bytes | bytearray) else value
 
 
 def _mysql_error(error: mysql.connector.Error, endpoint: Endpoint, doing: str) -> DatabaseError:
     code = error.errno
-    # SIGNAL: whoever wrote the trigger chose the words, and a value may be among them.
-    said = clean(str(error.msg or error), endpoint) if code != _SIGNALLED else "by a trigger of its own"
+    # SIGNAL: the trigger's author chose the words, and a value may be among them.
+    said = clean(str(error.msg or error), endpoint) if code != _SIGNALLED else "by a trigger"
     if doing == "connect" or code in _CONNECTION_CODES:
         # While connecting there is no statement to be limited: the library calls its own wait so.
         # Nor is there a row that could be too large.

@@ -29,7 +29,7 @@ class Pool(Generic[S]):
     The sessions on one server: opened when needed, kept, used again, counted.
 
     Safe to share among threads. A session that was in use when something
-    failed is closed rather than kept: nobody knows what state it is in.
+    failed is closed rather than kept: its state is unknown.
     """
 
     def __init__(self, endpoint: Endpoint, connect: Callable[[], S], most: int | None = None) -> None:
@@ -71,7 +71,7 @@ class Pool(Generic[S]):
         """A connection that a library opens by itself, for as long as it lasts; never within a session's block."""
         with self._turn:
             if self._is_bounded:
-                # Sessions that nobody uses count as well.
+                # Idle sessions count as well.
                 self._close_one()
             self._opening()
             try:

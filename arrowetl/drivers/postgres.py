@@ -27,7 +27,7 @@ from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQuer
 from arrowetl.model.connection import VARIABLES, Endpoint
 from arrowetl.sql import postgres_name, postgres_table
 
-# It logs what it cannot raise, in its own words; where nobody listens, Python would print them.
+# It logs what it cannot raise, in its own words; without a handler, Python would print them.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 _SSL_POSTGRES = {
@@ -40,7 +40,7 @@ _SSL_POSTGRES = {
 
 
 def conninfo(endpoint: Endpoint) -> str:
-    """How libpq is told the way to a warehouse."""
+    """libpq's connection parameters for a warehouse."""
     settings = {
         "host": endpoint.host,
         "port": str(endpoint.port),
@@ -88,13 +88,13 @@ class Asks(Protocol):
 
 def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
     """
-    Say what the session is to be, and see that it is.
+    Set up the session, and check the result.
 
     Returns:
-        Name, what the server would have done, what the session does, and why; where that is another thing.
+        Name, what the server would have done, what the session does, and why; where they differ.
 
     Raises:
-        DatabaseConnectionError: it is not; whoever opened it closes it.
+        DatabaseConnectionError: it is not as asked; the caller closes it.
     """
     settings, endpoint = sessions.postgres(), session.endpoint
     answers = session.rows(sessions.said_to_postgres(settings))
@@ -105,7 +105,7 @@ def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
         raise sessions.not_as_set(endpoint, f"of its settings {len(found)} were answered, and not its encoding")
     if encoding != "UTF8":
         raise DatabaseConnectionError(
-            f"{endpoint}: its database is encoded in {encoding}, which has no room for the source's texts",
+            f"{endpoint}: its database is encoded in {encoding}, which cannot store all of the source's texts",
             f"make another: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8', and name it in "
             f"{VARIABLES[endpoint.name]}_DB",
             transient=False,
@@ -176,7 +176,7 @@ class Postgres:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All statements of the block, or none."""
-        # Its ends are waited for; what a block does in between is no one wait.
+        # BEGIN and COMMIT are waited for; a block's statements between them have waits of their own.
         transaction = self._connection.transaction()
         with self._translated("statement"):
             transaction.__enter__()
@@ -201,7 +201,7 @@ class Postgres:
             copy.write(encoder.finish())
 
     def alive(self) -> bool:
-        """Whether the session still stands; asks the server only after a while of silence."""
+        """Whether the session is alive; asks the server only after a period of silence."""
         if time.monotonic() - self._used < limits.idle_seconds_unchecked:
             return not self._connection.broken
         try:
@@ -227,9 +227,9 @@ class Postgres:
 
 
 def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) -> DatabaseError:
-    """Ours for libpq's words, whoever passed them on."""
+    """Our error for libpq's words, whichever library passed them on."""
     theirs = code == _RAISED or "PL/pgSQL function" in text
-    said = "by a trigger or a rule of its own" if theirs else _postgres_words(text, endpoint)
+    said = "by a trigger or a rule" if theirs else _postgres_words(text, endpoint)
     if (code or "").startswith("22"):
         # Data exceptions quote what they stumbled over.
         said = re.sub(r'"[^"]*"', '"…"', said)
@@ -254,11 +254,11 @@ def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) 
 
 
 _TLS = re.compile(r"\bSSL\b|certificate")
-# Connections that will be refused in a moment, too; and what others had the locks, or the memory for them.
+# Connections that will be refused in a moment, too; and what was locked by others, or needed memory they had.
 _REFUSED = ("28", "3D", "42")
 _TRANSIENT = {"40001", "40P01", "55P03", "53200"}
 
-# RAISE: whoever wrote the trigger chose the words, and a value may be among them.
+# RAISE: the trigger's author chose the words, and a value may be among them.
 _RAISED = "P0001"
 
 # libpq gives no SQLSTATE for a refused connection.
@@ -274,6 +274,6 @@ def _postgres_words(text: str, endpoint: Endpoint) -> str:
     # DETAIL and CONTEXT hold values of rows; the first ERROR or FATAL line does not.
     found = re.search(r"(?:ERROR|FATAL):\s*(.+)", text) or re.search(r"(?:failed|address): (.+)", text)
     said = found[1] if found else text.splitlines()[-1] if text else "no reason given"
-    # Of what depends on something it tells names.
+    # This DETAIL holds names only.
     dependents = re.search(r"DETAIL:\s*(\S.* depends on .+)", text)
     return clean(said + (f"; {dependents[1]}" if dependents else ""), endpoint)

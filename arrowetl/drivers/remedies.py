@@ -1,8 +1,8 @@
 """
-What to do about what a server says: a table for each language, by the server's own codes.
+What to do about a server's error: a table for each language, by the server's own codes.
 
-Every code that our statements can meet has a word of its own; what remains is
-told as what it is, an error that nobody expected. `mysql`, `arrow` and `postgres`
+Every code that our statements can meet has its own remedy; the rest gets the
+generic one, for an unexpected error. `mysql`, `connectorx` and `postgres`
 ask; `{variables}` and `{database}` are filled in there.
 """
 
@@ -24,28 +24,28 @@ _REPAIR = "have it repaired there, by an administrator: CHECK TABLE, REPAIR TABL
 _LOST = (
     "its rows cannot be read any more: restore it from a backup, or drop it, at the server; or exclude it in tables.yml"
 )
-_DISK_SPACE = "free space on the server's disk, or raise the limit upon its table space"
+_DISK_SPACE = "free space on the server's disk, or raise the limit on its table space"
 _ENGINE = "see the server's own log: its storage engine failed, and the message says by which error of its own"
 _FILES = "raise open_files_limit at the server, or table_open_cache with it"
 _MEMORY = "give the server more memory, or lower --max-workers"
 _CONNECTIONS = "lower --max-workers, or raise max_connections, or the account's own limit, at the server"
-_MEANWHILE = "run again: it was altered, or dropped, while it was carried"
-_AGAIN = "run again when whoever holds the lock has ended; SHOW PROCESSLIST there tells who is at work"
-_OTHER_SERVER = "see that the server can reach the one that the table stands for, or exclude the table in tables.yml"
+_MEANWHILE = "run again: the table was altered, or dropped, during the load"
+_AGAIN = "run again when the lock is free; SHOW PROCESSLIST at the server shows who holds it"
+_OTHER_SERVER = "check that the server can reach the server of the remote table, or exclude the table in tables.yml"
 _KEY_NEEDED = (
     "give the table a primary key at the source; or turn off innodb_force_primary_key, or sql_require_primary_key, at "
-    "the replica; --to warehouse carries it without one"
+    "the replica; --to warehouse loads it without one"
 )
 _WIDE = (
-    "exclude in tables.yml the columns, or the index, that the replica's engine has no room for, or that have names of "
-    "its own (DB_ROW_ID, FTS_DOC_ID, …); or carry the table with --to warehouse"
+    "exclude in tables.yml the columns, or the index, that are too wide for the replica's engine, or that use names of "
+    "its own (DB_ROW_ID, FTS_DOC_ID, …); or load the table with --to warehouse"
 )
 _LIMIT = "raise settings.statement_seconds in tables.yml, or see what keeps the server busy"
 _UNSUITED = "use a replica that knows what the source does: the same flavour, and no older a version"
 _VALUE = (
     "compare the table's definition at both servers: collations, the labels of an enum (one that is empty, or of no "
     "character set), the digits of a number; where they are alike, leave the column out with "
-    "overrides.columns: {{exclude: true}} until it is mended"
+    "overrides.columns: {{exclude: true}} until the difference is gone"
 )
 
 MYSQL: dict[int, str] = {
@@ -77,7 +77,7 @@ MYSQL: dict[int, str] = {
     **dict.fromkeys((1036, 1223, 1792, 1836), READ_ONLY),
     1290: _OPTION,
     **dict.fromkeys(
-        (1216, 1217, 1451, 1452), "somebody's foreign key there forbids what the source has: drop it at the replica"
+        (1216, 1217, 1451, 1452), "a foreign key at the replica forbids the source's rows: drop it at the replica"
     ),
     1168: "see that all tables that it is made of are there, are MyISAM's and have its columns; or exclude it",
     **dict.fromkeys((1050, 1061), "run again: something of that name was left there; if it stays, drop it"),
@@ -94,15 +94,15 @@ MYSQL: dict[int, str] = {
     1644: "see the trigger at the server, and take it off the table",
 }  # fmt: skip
 
-_EXISTS = "something of that name stands in the way at the warehouse: rename or drop it there, and run again"
+_EXISTS = "another object at the warehouse has that name: rename or drop it there, and run again"
 _PRIVILEGE = (
-    "grant the account that privilege; where the message tells of row-level security, ALTER TABLE … NO FORCE ROW LEVEL "
+    "grant the account that privilege; where the message mentions row-level security, ALTER TABLE … NO FORCE ROW LEVEL "
     "SECURITY"
 )
-_HELD = "run again when whoever holds the lock has ended; pg_stat_activity there tells who is at work"
+_HELD = "run again when the lock is free; pg_stat_activity at the warehouse shows who holds it"
 _DAMAGED = "see the warehouse's log: an index or a table of its own is damaged (REINDEX, or a backup)"
 _VIEWS_BLOCK = (
-    "somebody gave the table at the warehouse what does not go with the source's columns as they are now: an index, a "
+    "the table at the warehouse has something that does not fit the source's columns as they are now: an index, a "
     "check, a default, an identity, a rule or a policy; psql's \\d shows it: drop it, and run again"
 )
 _DIFFERENT = "use PostgreSQL 13 or later as the warehouse"
@@ -114,22 +114,22 @@ POSTGRES: dict[str, str] = {
     "3F000": "check {variables}_SCHEMA; the schema must exist, or the account may create it",
     "42501": _PRIVILEGE,
     "53300": "lower --max-workers, or raise max_connections at the server",
-    "23": "a constraint of the warehouse's own forbids what the source has: drop it there",
-    "2BP01": "drop what depends on it, which the message names, run again, and make that anew; a key's dates can be "
+    "23": "a constraint at the warehouse forbids the source's rows: drop it there",
+    "2BP01": "drop what depends on it, which the message names, run again, and recreate that; a key's dates can be "
              "kept as type: text",
     "53100": "free space on the server's disk",
-    "53200": "give the server more memory, or lower --max-workers; a limit upon locks is max_locks_per_transaction",
+    "53200": "give the server more memory, or lower --max-workers; the limit on locks is max_locks_per_transaction",
     "53400": "raise the limit at the server that its message names (temp_file_limit, …)",
-    "54000": "carry its widest columns as texts, which are stored outside of the row: overrides.columns: "
+    "54000": "load its widest columns as texts, which are stored outside of the row: overrides.columns: "
              "{{name: {{type: text}}}}; or exclude some",
     "54001": "raise max_stack_depth at the server, or exclude some columns",
-    "54011": "columns that were dropped count as well, and PostgreSQL has room for 1,600: drop the table at the "
-             "warehouse, with the views upon it, and run again: it is made anew",
+    "54011": "dropped columns count as well, and PostgreSQL takes 1,600: drop the table at the "
+             "warehouse, with the views on it, and run again: it is recreated",
     "54023": "exclude some columns: PostgreSQL takes no more at once",
     "25006": "name a server that can be written, and no standby: {variables}_HOST",
     "55P03": _HELD,
     "55006": _HELD,
-    "40": "run again: somebody else changed the same rows",
+    "40": "run again: another session changed the same rows",
     "57014": "a limit at the server, or a person, ended the statement: see statement_timeout there, and run again",
     "57P": UNREACHABLE,
     "08": UNREACHABLE,
@@ -146,19 +146,19 @@ POSTGRES: dict[str, str] = {
     "42701": "two names become one at the warehouse: rename a column at the source, or leave it out with "
              "overrides.columns: {{name: {{exclude: true}}}}",
     "0A000": _VIEWS_BLOCK,
-    "42P16": "drop the table's views, run again, and make them anew; a table that inherits from another follows only "
+    "42P16": "drop the table's views, run again, and recreate them; a table that inherits from another follows only "
              "once it is detached from that",
-    "42809": "rename or drop what stands by that name at the warehouse: it is no table of its own; or detach it",
-    "42846": "drop the column at the warehouse, with the views upon it, and run again",
-    "22": "carry the column as it stands: overrides.columns: {{name: {{type: text}}}}, or bytea for texts",
+    "42809": "rename or drop the object of that name at the warehouse: it is no plain table; or detach it",
+    "42846": "drop the column at the warehouse, with the views on it, and run again",
+    "22": "load the column unchanged: overrides.columns: {{name: {{type: text}}}}, or bytea for texts",
     "0A": _DIFFERENT,
     "42": _DIFFERENT,
     "55": "see what else is done to the table at the warehouse, and run again",
-    "25": "run again: the transaction was ended by somebody else",
+    "25": "run again: another session ended the transaction",
     "44": "a check of a view at the warehouse forbids it: drop that",
     "58": "see the warehouse's log: its disk, or its system, failed",
     "F0": "see the warehouse's log: its configuration is damaged",
-    "P0001": "see the trigger at the warehouse, and take it off the table",
+    "P0001": "see the trigger at the warehouse, and remove it from the table",
     "XX": _DAMAGED,
 }  # fmt: skip
 
@@ -194,7 +194,7 @@ def mysql(code: int | None, said: str = "") -> str:
 
 
 def postgres(code: str | None) -> str:
-    """By the whole code, else by the longest beginning of it that has a word."""
+    """By the full code, else by the longest prefix of it that has a remedy."""
     for length in (5, 3, 2):
         if words := POSTGRES.get((code or "")[:length]):
             return words

@@ -1,11 +1,11 @@
 """
-What every session says of itself, so that no server decides it for us: one table per language, with reasons.
+What every session sets for itself, so that no server decides it for us: one table per language, with reasons.
 
-A setting is said after connecting: what is asked for while connecting can be
+A setting is sent after connecting: what is asked for while connecting can be
 overruled by the server (`init_connect`, a role's own defaults), and refused or
-left out by a pooler. It is read back once; a session that is not as it was
-asked to be is none. `mysql`, `arrow`, `postgres` and `adbc` say what is phrased
-here; `preflight` shows where a server would have done otherwise.
+left out by a pooler. It is read back once; a session that differs is not
+used. `mysql`, `connectorx`, `postgres` and `adbc` send what is phrased
+here; `preflight` shows where a server would have done something else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Setting:
     value: str
     """As SQL has it."""
     why: str
-    """What goes wrong where a server has it otherwise."""
+    """What goes wrong where a server does it differently."""
     shown: str = ""
     """As it is read back; as the value, where it is empty."""
     known_to: str = ""
@@ -50,7 +50,7 @@ _LIMITED = "a statement longer than the server's own limit fails, each time"
 
 def mysql(sql_mode: str, statement_seconds: int, writes: bool) -> tuple[Setting, ...]:
     """
-    What a session on a MySQL-speaking server says.
+    The settings of a session on a MySQL-speaking server.
 
     Args:
         statement_seconds: after which the server ends a query; 0 is never. MySQL before 5.7.8 and MariaDB before
@@ -59,7 +59,7 @@ def mysql(sql_mode: str, statement_seconds: int, writes: bool) -> tuple[Setting,
     """
     return (
         *_everywhere(),
-        Setting("sql_mode", f"'{sql_mode}'", "values are changed, or refused, on their way in"),
+        Setting("sql_mode", f"'{sql_mode}'", "values are changed, or refused, in transit"),
         Setting(
             name="max_statement_time",
             value=str(statement_seconds),
@@ -79,18 +79,18 @@ def _everywhere() -> tuple[Setting, ...]:
         Setting("character_set_results", "'utf8mb4'", "text arrives as ????", set_by=""),
         Setting("character_set_connection", "'utf8mb4'", "names beyond ASCII are not found", set_by=""),
         Setting("collation_connection", "'utf8mb4_general_ci'", "names beyond ASCII are not found", set_by=""),
-        Setting("character_set_filesystem", "'binary'", "the file of a LOAD DATA is called otherwise"),
+        Setting("character_set_filesystem", "'binary'", "the file of a LOAD DATA is not found"),
         Setting("time_zone", "'+00:00'", "TIMESTAMPs are of another zone"),
         Setting("autocommit", "1", "a read holds what it has seen until the session ends"),
         Setting("completion_type", "'NO_CHAIN'", "a COMMIT begins another transaction, or ends the session"),
-        Setting("sql_select_limit", _NO_LIMIT, "rows beyond the limit are left out, without a word"),
-        Setting("sql_big_selects", "1", "max_join_size refuses questions upon large tables"),
+        Setting("sql_select_limit", _NO_LIMIT, "rows beyond the limit are silently left out"),
+        Setting("sql_big_selects", "1", "max_join_size refuses questions about large tables"),
         Setting("sql_safe_updates", "0", "a merge without a key in its condition is refused"),
         Setting("sql_auto_is_null", "0", "IS NULL finds rows that are not"),
-        Setting("lc_time_names", "'en_US'", "names of days in columns that are reckoned are another language's"),
-        Setting("default_week_format", "0", "weeks in columns that are reckoned are counted otherwise"),
+        Setting("lc_time_names", "'en_US'", "names of days in generated columns are another language's"),
+        Setting("default_week_format", "0", "weeks in generated columns are counted differently"),
         Setting("sql_quote_show_create", "1", "foreign keys and grants are not understood"),
-        Setting("lock_wait_timeout", str(limits.lock_seconds), "a table that somebody locks is waited for without end"),
+        Setting("lock_wait_timeout", str(limits.lock_seconds), "a locked table is waited for without limit"),
         Setting("wait_timeout", str(limits.idle_session_seconds), _CUT),
         Setting("net_read_timeout", str(limits.server_network_seconds), _CUT),
         Setting("net_write_timeout", str(limits.server_network_seconds), _CUT),
@@ -98,19 +98,19 @@ def _everywhere() -> tuple[Setting, ...]:
         Setting("idle_readonly_transaction_timeout", "0", _CUT, known_to="M!100300"),
         Setting("idle_write_transaction_timeout", "0", _CUT, known_to="M!100300"),
         Setting("system_versioning_asof", "DEFAULT", "rows are those of another day", known_to="M!100304"),
-        # MySQL 8 and later tell of tables from a cache of up to a day.
-        Setting("information_schema_stats_expiry", "0", "when a table changed is told a day late", known_to="!80003"),
+        # MySQL 8 and later read table statistics from a cache of up to a day.
+        Setting("information_schema_stats_expiry", "0", "a table's change is seen a day late", known_to="!80003"),
     )  # fmt: skip
 
 
 def _of_a_writer() -> tuple[Setting, ...]:
     return (
-        # Somebody's keys at the replica: it has what the source has, whatever they would have.
+        # Foreign keys at the replica: it gets the source's rows, whatever they would do.
         Setting("foreign_key_checks", "0", "a foreign key at the replica changes, or refuses, rows"),
         Setting("unique_checks", "1", "a unique key may hold a value twice"),
-        Setting("sql_notes", "1", "what a LOAD DATA changed of a value is not told"),
-        Setting("max_error_count", "64", "why a row was refused is not told"),
-        Setting("innodb_lock_wait_timeout", str(limits.lock_seconds), "rows that somebody locks are given up at once"),
+        Setting("sql_notes", "1", "what a LOAD DATA changed of a value is not reported"),
+        Setting("max_error_count", "64", "why a row was refused is not reported"),
+        Setting("innodb_lock_wait_timeout", str(limits.lock_seconds), "locked rows are given up at once"),
     )
 
 
@@ -154,37 +154,37 @@ def _for(one: Setting, words: str) -> str:
 def postgres() -> tuple[Setting, ...]:
     """What a session on the warehouse says."""
     return (
-        Setting("client_encoding", "UTF8", "text is converted on its way"),
+        Setting("client_encoding", "UTF8", "text is converted in transit"),
         Setting("standard_conforming_strings", "on", "a backslash in a name ends a literal"),
-        Setting("search_path", "pg_catalog", "somebody's function is called in the place of the server's"),
+        Setting("search_path", "pg_catalog", "another schema's function is called instead of the server's"),
         Setting("TimeZone", "UTC", "timestamps are of another zone"),
-        Setting("DateStyle", "ISO, YMD", "dates are not told as they are compared"),
-        Setting("IntervalStyle", "postgres", "times are not told as they are compared"),
-        Setting("extra_float_digits", "1", "floats are not told to their last digit"),
-        Setting("bytea_output", "hex", "bytes are not told as they are compared"),
+        Setting("DateStyle", "ISO, YMD", "dates are not printed as they are compared"),
+        Setting("IntervalStyle", "postgres", "times are not printed as they are compared"),
+        Setting("extra_float_digits", "1", "floats are not printed to their last digit"),
+        Setting("bytea_output", "hex", "bytes are not printed as they are compared"),
         Setting("quote_all_identifiers", "off", "types seem to be others than they are"),
         Setting("statement_timeout", "0", _LIMITED),
         Setting("transaction_timeout", "0", _LIMITED),
         Setting("idle_in_transaction_session_timeout", "0", _CUT),
         Setting("idle_session_timeout", "0", _CUT),
-        Setting("lock_timeout", f"{limits.lock_seconds}s", "a table that somebody locks is waited for without end",
+        Setting("lock_timeout", f"{limits.lock_seconds}s", "a locked table is waited for without limit",
                 "1min" if limits.lock_seconds == 60 else f"{limits.lock_seconds}s"),
         Setting("default_transaction_read_only", "off", "nothing can be written"),
-        Setting("default_transaction_isolation", "read committed", "a merge fails where somebody else writes"),
+        Setting("default_transaction_isolation", "read committed", "a merge fails where another session writes"),
         Setting("default_transaction_deferrable", "off", "a read waits for others"),
         Setting("row_security", "on", "rows that a policy hides end a statement"),
         # Our long statements are joins and scans it only delays.
         Setting("jit", "off", "long statements are compiled for longer than they take"),
         # A unix socket has none of these.
         *(
-            Setting(name, str(value), "a client whose machine is gone holds its locks for hours", required=False)
+            Setting(name, str(value), "a client whose machine was lost holds its locks for hours", required=False)
             for name, value in limits.server_keepalive.items()
         ),
     )  # fmt: skip
 
 
 ENCODING = "server_encoding"
-"""Of the database: what nobody can set, and is answered all the same."""
+"""Of the database: it cannot be set, and is answered all the same."""
 
 
 def said_to_postgres(settings: Iterable[Setting]) -> str:
@@ -205,8 +205,8 @@ def said_to_postgres(settings: Iterable[Setting]) -> str:
 def require(endpoint: Endpoint, settings: Iterable[Setting], found: Mapping[str, str]) -> None:
     """
     Raises:
-        DatabaseConnectionError: a session is not as it was asked to be; whoever is at the other end does not pass on
-            what is said, or answers for somebody else.
+        DatabaseConnectionError: a session is not as it was asked to be; something between does not pass on
+            what is sent, or answers for another server.
     """
     for one in settings:
         if one.required and one.name in found and not is_so(one, found[one.name]):
@@ -216,8 +216,8 @@ def require(endpoint: Endpoint, settings: Iterable[Setting], found: Mapping[str,
 def not_as_set(endpoint: Endpoint, what: str) -> DatabaseConnectionError:
     return DatabaseConnectionError(
         f"{endpoint}: the session is not as it was asked to be: {what}",
-        "connect to the server itself, or to a pooler that keeps one session per client; what stands between takes "
-        "settings for its own",
+        "connect to the server itself, or to a pooler that keeps one session per client; whatever is between keeps "
+        "settings for itself",
         transient=False,
     )
 

@@ -1,9 +1,9 @@
 """
-Every wait for a server has an end: who waits longer than that has its connection cut from here.
+A limit for every wait for a server: past it, the connection is cut from here.
 
-A server that is gone is found out by its silence to probes (TCP's keepalive);
-one that is there, and says nothing, is not, and neither connectorx nor libpq
-can be told how long to wait. One thread looks after all waits of a process.
+A lost server is noticed by its silence to probes (TCP's keepalive);
+one that is up, and never answers, is not, and neither connectorx nor libpq
+takes a limit. One thread looks after all waits of a process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from arrowetl.errors import DatabaseConnectionError
 from arrowetl.model.connection import Endpoint
 
 _REMEDY = (
-    "see what the server, and whatever stands between, is at; ARROWETL_SILENCE_SECONDS, or of the source "
+    "see what the server, and whatever is between, is doing; ARROWETL_SILENCE_SECONDS, or for the source "
     "settings.statement_seconds of tables.yml, says how long a statement may take"
 )
 
@@ -35,9 +35,9 @@ class _Wait:
         self.endpoint, self.seconds, self.fd, self.cut = endpoint, seconds, fd, False
 
     def __enter__(self) -> None:
-        # A descriptor of our own: the number of another may be somebody else's by then.
+        # A descriptor of our own: the number may be another connection's by then.
         self.copy = None if self.fd is None else _copy(self.fd)
-        # Where the connection is a library's: what this process had open before, of which none is it.
+        # Where the connection is a library's: what this process had open before, which it is none of.
         self.others = sockets() if self.fd is None else frozenset()
         self.deadline = time.monotonic() + self.seconds
         with _CHANGED:
@@ -63,18 +63,18 @@ class _Wait:
 _WAITS: set[_Wait] = set()
 _CHANGED = threading.Condition()
 _LOOKS = threading.Event()
-"""Whether somebody looks after them."""
+"""Whether the thread is running."""
 
 
 def time_limit(endpoint: Endpoint, seconds: float, fd: int | None = None) -> AbstractContextManager[None]:
     """
-    A wait for a server, for as long as a block lasts, which is ended after so many seconds; 0 is never.
+    A limit for a wait for a server, for the length of a block; 0 is none.
 
     Args:
         fd: the descriptor of the connection, where it is known; else it is one that is opened meanwhile.
 
     Raises:
-        DatabaseConnectionError: it was.
+        DatabaseConnectionError: the limit was reached.
     """
     return _Wait(endpoint, seconds, fd) if seconds else nullcontext()
 
@@ -98,7 +98,7 @@ def sockets() -> frozenset[int]:
 
 
 def opened_since(before: frozenset[int], endpoint: Endpoint) -> int | None:
-    """The descriptor of the one connection to a server that was opened since; None where it cannot be told."""
+    """The descriptor of the one connection to a server that was opened since; None where it is not clear."""
     found = _connections(endpoint, before)
     return found[0] if len(found) == 1 else None
 
@@ -106,12 +106,12 @@ def opened_since(before: frozenset[int], endpoint: Endpoint) -> int | None:
 def _look_after() -> None:
     while True:
         with _CHANGED:
-            # A second late is early enough, and nobody need be told of each of thousands of waits.
+            # A second late is early enough, and the thread need not be woken for each of thousands of waits.
             _CHANGED.wait(1.0 if _WAITS else None)
             overdue = [wait for wait in _WAITS if wait.deadline <= time.monotonic()]
             for wait in overdue:
                 wait.cut = True
-                # Whoever opens another connection in its stead is cut off again.
+                # A connection that is opened in its place is cut off again.
                 wait.deadline = time.monotonic() + limits.silence_again_seconds
                 if wait.copy is not None:
                     _shut(wait.copy)
@@ -143,7 +143,7 @@ def _copy(fd: int) -> int | None:
 
 
 def _silent_seconds(fd: int) -> float:
-    """Since a connection last received something; for ever, where the system cannot tell."""
+    """Since a connection last received something; infinite, where the system does not say."""
     if not hasattr(socket, "TCP_INFO"):
         return float("inf")
     with suppress(OSError, struct.error), socket.socket(fileno=os.dup(fd)) as one:

@@ -1,9 +1,9 @@
 """
-How a run's connections are shared out: among the pools of this process, its worker processes, a cluster's jobs.
+How a run's connections are divided: among the pools of this process, its worker processes, a cluster's jobs.
 
-Pure. A process has one pool at the source and two at each end (the rows', and
-those of the way from the replica, or of Arrow); a run's records need two at
-either end for themselves. `run` asks, `drivers.Pool` and the cluster's leases
+Pure. A process has one pool at the source and two at each target (the rows', and
+those of the route from the replica, or of Arrow); a run's records need two at
+either target for themselves. `run` asks, `drivers.Pool` and the cluster's leases
 keep to it.
 """
 
@@ -34,7 +34,7 @@ def share_connections(choices: RunSettings, workers: int) -> ConnectionBudget:
     Connections as tables.yml and the command line allow them → as each process may have them.
 
     Raises:
-        UsageError: they do not suffice; tells how many do.
+        UsageError: they do not suffice; the message says how many do.
 
     >>> share_connections(RunSettings(source_connections=4, warehouse_connections=10), 8).choices.warehouse_connections
     4
@@ -72,7 +72,7 @@ def _with_a_cluster(choices: RunSettings, workers: int) -> ConnectionBudget:
     jobs = min([workers, *possible]) if possible else 0
     if possible and jobs < 1:
         raise UsageError(
-            f"a cluster's workers need 2 connections to the source and {_RECORDS + 2 * _POOLS} to each end, "
+            f"a cluster's workers need 2 connections to the source and {_RECORDS + 2 * _POOLS} to each target, "
             f"{source or 'any'}, {replica or 'any'} and {warehouse or 'any'} are allowed",
             "allow more in settings of tables.yml, or use --executor thread",
         )

@@ -28,7 +28,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What a whole run took."""
+    """How long a complete run took."""
 
     seconds: float
     makespan: float
@@ -41,7 +41,7 @@ class History:
 
     tables: Mapping[tuple[str, LoadKind], Sequence[Past]]
     runs: Sequence[PastRun] = ()
-    """Those that went the same way."""
+    """Those on the same route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ NO_HISTORY = History({})
 
 
 def full_load_seconds(table: Table) -> float:
-    """What it takes to bring a table to both ends, by what servers usually do."""
+    """The usual seconds of loading a table into both targets."""
     return max(table.rows / limits.rows_per_second_expected, table.data_bytes / limits.bytes_per_second_expected)
 
 
@@ -123,7 +123,7 @@ def _known(plan: TablePlan, guess: TableEstimate, history: History) -> TableEsti
 
 def of_run(plans: Sequence[TablePlan], workers: int, history: History) -> Estimate:
     """
-    What a run will take: its tables, shared among the workers in their order, and what runs took beside that.
+    How long a run will take: its tables, shared among the workers in their order, and what runs took besides.
     """
     seconds = [plan.expected.seconds for plan in plans]
     busy, chain = schedule(seconds, workers)
@@ -156,7 +156,7 @@ def _basis(share: float, runs: int) -> str:
 
 def schedule(seconds: Sequence[float], workers: int) -> tuple[float, list[int]]:
     """
-    How long workers take that each take the next one when they are free; and those of the one that ends last.
+    How long workers take, each taking the next item when it is free; and the items of the one that ends last.
 
     >>> schedule([5.0, 4.0, 3.0, 1.0], 2)
     (7.0, [1, 2])

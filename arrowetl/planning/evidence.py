@@ -1,23 +1,23 @@
 """
-What may be believed of a table without reading it, and why: one proof per kind of evidence.
+What may be trusted about a table without reading it, and why: one proof per kind of evidence.
 
-Pure, and the only place where something is called unchanged, stamped or as
+Pure, and the only place where something is called unchanged or as
 recorded. Each proof says what it needs, and what it cannot see; where it is in
 doubt there is none, and the table is read. `sync_mode` decides by them what a run
 does, `since_last` what `verify --changed` need not read, `load_table` whether what was
-read may be believed later; `judgement` says what all of it amounts to.
+read may be trusted later; `judgement` gives the overall verdict.
 
     kind      needs                                         cannot see
-    stamp     MyISAM, whose stamp moves at each write       a change within the stamp's own second: a stamp must be
-              (no Windows, no mmap); no table that it       older than that when it is read; a table of another
-              could have been exchanged with                database in its place, made and written in the same second
+    stamp     MyISAM, whose UPDATE_TIME moves at each       a change within the same second: UPDATE_TIME must be older
+              write (no Windows, no mmap); no table that    than that when it is read; a table of another database in
+              could have taken its place                    its place, made and written in the same second
     nothing   an engine that counts its rows exactly        (an empty table has nothing else to see)
     checksum  all rows added up at the source, and at       two rows whose 60 bits are the same; columns that are
               the replica now, or when they were read       left out (masked, or of the clock)
-    count     the rows of an end as recorded                rows that were changed, or exchanged, by somebody else
+    count     the rows of a target as recorded              rows that were changed, or exchanged, by somebody else
     identity  server, database, and when a table was made   a table that was emptied and filled again in its place
-    watermark stamps that the server sets at each change    changes that move no stamp, and stamps that come later
-                                                            than the overlap: found when all is compared
+    watermark timestamps that the server sets at each       changes that move no timestamp, and timestamps that come
+              change                                        later than the overlap: found when all is compared
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Proof:
 
 def update_time_doubts(compiled_for: str, through_mmap: bool) -> str:
     """
-    Why a server's MyISAM stamps prove nothing, in words; empty where they do.
+    Why a server's UPDATE_TIME of MyISAM tables proves nothing, in words; empty where it does.
 
     >>> update_time_doubts("debian-linux-gnu", False)
     ''
@@ -69,7 +69,7 @@ def unchanged(table: Table, record: TargetState, at_replica: int | None = None) 
 
 
 def _nothing(table: Table, before: SourceStats) -> Proof | None:
-    """An empty table is what it was, whoever made it when, and whatever its stamp is worth."""
+    """An empty table is what it was, whoever made it when, and whatever its UPDATE_TIME is worth."""
     if table.engine == "MyISAM" and table.rows == before.rows == 0:
         return Proof("nothing", "as empty as it was")
     return None
@@ -94,7 +94,7 @@ def _checksum(table: Table, before: SourceStats, at_replica: int | None) -> Proo
 
 
 def has_reliable_update_time(table: Table) -> bool:
-    """Whether each change of a table moves its stamp."""
+    """Whether each change of a table moves its UPDATE_TIME."""
     return table.engine == "MyISAM" and table.update_time is not None and update_time_is_usable(table)
 
 
@@ -104,7 +104,7 @@ def update_time_is_usable(table: Table) -> bool:
 
 
 def is_old_enough(reading: SourceStats) -> bool:
-    """Whether a change after the reading would have moved the table's stamp, which has no fractions of a second."""
+    """Whether a later change would have moved the table's UPDATE_TIME, which has no fractions of a second."""
     grain = timedelta(seconds=limits.update_time_grain_seconds)
     return (
         reading.update_time_reliable and reading.update_time is not None and reading.now - reading.update_time > grain
@@ -113,8 +113,8 @@ def is_old_enough(reading: SourceStats) -> bool:
 
 def is_checked_by_checksum(plan: TablePlan) -> bool:
     """
-    Whether the checksum of all rows is to say if the table changed: it is small, and nothing else tells. What is left
-    out of checksums would change unnoticed.
+    Whether the checksum of all rows decides if the table changed: it is small, and no other evidence exists. Columns
+    left out of checksums would change unnoticed.
     """
     return (
         not has_reliable_update_time(plan.table)
@@ -132,9 +132,9 @@ def stood_still(before: SourceStats, after: SourceStats) -> bool:
 
 def may_have_changed_unnoticed(before: SourceStats, after: SourceStats, found: int) -> bool:
     """
-    Whether a table that seems to have stood still may have been written to all the same, so that another number of rows
-    was found in it, range after range, than it ever had: as many went as came, no stamp says so, and the server wrote
-    and removed as many rows meanwhile.
+    Whether a table that seems unchanged may have been written to all the same, so that another number of rows
+    was found in it, range after range, than it ever had: as many came as were deleted, no UPDATE_TIME says so, and the
+    server wrote and removed as many rows meanwhile.
     """
     if before.server_changes is None or after.server_changes is None:
         return False
@@ -142,7 +142,7 @@ def may_have_changed_unnoticed(before: SourceStats, after: SourceStats, found: i
 
 
 def settled(before: SourceStats, after: SourceStats) -> bool | None:
-    """Whether a table stood still while it was read; None where it cannot tell."""
+    """Whether a table did not change while it was read; None where that cannot be known."""
     if not stood_still(before, after):
         return False
     return True if before.checksum is not None or is_old_enough(before) else None
@@ -156,16 +156,16 @@ def trusted_long_enough(record: TargetState, now: datetime, days: int) -> str | 
     """
     compared = record.as_of.compared_at if record.as_of else None
     if compared is None or now - compared >= timedelta(days=days):
-        return f"is compared whole every {days} days"
+        return f"full comparison every {days} days"
     return None
 
 
-# --- ends ---------------------------------------------------------------------------------------
+# --- targets ------------------------------------------------------------------------------------
 
 
 def miscounted_target(record: TargetState, counted: int | None) -> str | None:
     """
-    Why what is recorded of an end is not to be believed: it has another number of rows. None where it was not counted.
+    Why a target's record is not trusted: the table has another number of rows. None where it was not counted.
     """
     if counted is None or record.rows is None or record.version is None or counted == record.rows:
         return None
@@ -174,9 +174,9 @@ def miscounted_target(record: TargetState, counted: int | None) -> str | None:
 
 def untouched(record: TargetState, update_time: datetime | None, estimated_rows: int) -> bool:
     """
-    Whether nobody but a run has written a table of an end, by the engine's own word for when it was last written: of
-    InnoDB one that is forgotten when the server restarts, and then tells nothing; nor does TRUNCATE move it, which only
-    the estimate of its rows shows.
+    Whether only runs have written a target's table, by the engine's own word for when it was last written: of
+    InnoDB one that is forgotten when the server restarts, and then proves nothing; nor does TRUNCATE move it, which
+    only the estimate of its rows shows.
     """
     if update_time is None or record.changed_at is None or (record.rows and not estimated_rows):
         return False
@@ -200,29 +200,29 @@ def another_source(recorded: str, now: str) -> bool:
 
 
 def is_auto_updated(column: Column) -> bool:
-    """Whether the server itself stamps changes in the column."""
+    """Whether the server itself updates the column at every change."""
     return column.data_type in ("timestamp", "datetime") and "on update current_timestamp" in column.extra.lower()
 
 
 def unstamped_changes(table: Table) -> str | None:
-    """Why rows of a table may change and move no stamp, in words."""
+    """Why rows of a table may change without moving a timestamp, in words."""
     if table.exchanges_partitions:
         return table.exchanges_partitions
     if table.cascades:
-        return f"foreign keys change rows without a stamp ({', '.join(table.cascades)})"
+        return f"foreign keys change rows without a timestamp ({', '.join(table.cascades)})"
     return None
 
 
 def rest_is_fully_compared(plan: TablePlan) -> bool:
-    """Whether an incremental read adds up whole rows of all that it does not read, and not their keys alone."""
+    """Whether an incremental load adds up full rows of all that it does not read, and not their keys alone."""
     return plan.table.rows <= limits.full_row_checksum_rows_max and not plan.left_out
 
 
 def overlap(column: Column) -> timedelta:
     """
-    How far below the recorded watermark an incremental read begins again: by how much a stamp may come late.
+    How far below the recorded watermark an incremental read begins again: how late a timestamp may become visible.
 
-    A DATETIME is stamped in the zone of the session that writes, and zones are 26 hours apart.
+    A DATETIME is set in the zone of the session that writes, and zones are 26 hours apart.
     """
     hours = {"date": 24 + limits.time_zones_span_hours, "datetime": limits.time_zones_span_hours}.get(
         column.data_type, 0
@@ -232,8 +232,8 @@ def overlap(column: Column) -> timedelta:
 
 def went_back(watermark: str | None, highest: str | None) -> bool:
     """
-    Whether the highest stamp is lower than the one that was reached before: rows, or all of the table, are those of
-    an earlier day.
+    Whether the highest timestamp is lower than the one that was reached before: rows, or all of the table, were
+    restored from an earlier state.
 
     >>> went_back("2026-01-02T03:04:05", "2026-01-01 23:00:00"), went_back(None, "2026-01-01"), went_back("7", "9")
     (True, False, False)
@@ -261,5 +261,5 @@ def _as_integer(text: str) -> int:
 
 
 def missing(known: Iterable[str], seen: Collection[str]) -> list[str]:
-    """Tables that were there, and that the source has no more, or does not show to this account."""
+    """Tables that existed, and that the source no longer has, or does not show to this account."""
     return sorted(set(known) - set(seen))

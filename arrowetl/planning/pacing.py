@@ -1,7 +1,7 @@
 """
-What the partitions before took → how large the next ones are, and how many are carried at a time.
+What past partitions took → how large the next ones are, and how many are loaded at a time.
 
-Pure: it is told what was carried, how long each leg took, and how idle this
+Pure: it gets what was loaded, how long each phase took, and how idle this
 machine is; it has no clock and knows no server. `workers` asks it before each
 partition; what was learned is recorded by `ledger`, and begins the next run.
 """
@@ -18,7 +18,7 @@ from arrowetl import limits
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How large partitions are, and how many are carried at a time."""
+    """How large partitions are, and how many are loaded at a time."""
 
     partition_bytes: int
     at_a_time: int
@@ -28,7 +28,7 @@ class Pacer:
     """
     One run's pace, as it is found.
 
-    Size: what the slowest leg moves in `limits.partition_seconds`. Number: one
+    Size: what the slowest phase moves in `limits.partition_seconds`. Number: one
     more while this machine is idle and the last one more was worth it, one
     fewer while it is busy and there are more than it has cores.
     """
@@ -51,12 +51,12 @@ class Pacer:
 
     def loaded(self, bytes_: int, seconds: Mapping[str, float], now: float, idle: float) -> Pace:
         """
-        Learn from a partition that was carried.
+        Learn from a partition that was loaded.
 
         Args:
-            seconds: leg → how long it took.
-            now: of some clock that never goes back.
-            idle: share of this machine's cores that had nothing to do of late, 0 to 1.
+            seconds: phase → how long it took.
+            now: of a monotonic clock.
+            idle: recent idle share of this machine's cores, 0 to 1.
         """
         slowest = max(seconds.values(), default=0.0)
         if bytes_ and slowest:
@@ -70,7 +70,7 @@ class Pacer:
         return int(max(limits.partition_bytes_min, min(limits.partition_bytes_max, median(self._sizes))))
 
     def _count(self, bytes_: int, now: float, idle: float) -> None:
-        """At the end of a window, look whether another number of partitions at a time is better."""
+        """When a window closes, decide whether another number of partitions at a time is better."""
         if self._window_began is None:
             self._window_began = now
             return

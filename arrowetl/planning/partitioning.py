@@ -34,9 +34,9 @@ def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: in
 
 def scanned(table: Table, batch_size: int | None) -> int | None:
     """
-    How many rows each partition of a table has that is best scanned for each of them; None of others.
+    How many rows each partition of a table has that is best scanned in full for each of them; None of others.
 
-    As many partitions as come in even numbers: the last one is not to be carried alone.
+    As many partitions as come in even numbers: the last one is not to be loaded alone.
     """
     if not can_be_split(table):
         return None
@@ -56,8 +56,8 @@ def can_be_split(table: Table) -> bool:
 
 def counted(table: Table, rows: int) -> Table:
     """
-    The table by what was counted, where the engine's estimate is far from it: of one that was filled a moment ago, or
-    never looked at, it may be nothing at all.
+    The table by what was counted, where the engine's estimate is far from it: of one that was just filled, or
+    never analyzed, it may be nothing.
     """
     if rows <= 2 * table.rows + limits.estimate_off_rows:
         return table
@@ -87,7 +87,7 @@ def varies(table: Table) -> bool:
     if compressed or not table.row_bytes:
         return True
     if table.data_bytes <= limits.partition_bytes:
-        # 100 MB were estimated to be 352 KB: what stands beside the rows' pages is not in it, nor what came since.
+        # 100 MB were estimated to be 352 KB: what is stored outside the rows' pages is not in it, nor what came since.
         return table.engine not in _COUNTS_BYTES
     is_huge = any(bytes_max(column) > BYTES_OF_TEXT for column in table.columns)
     return is_huge or table.row_bytes >= limits.varying_row_bytes
@@ -106,12 +106,12 @@ def fewer(rows: int, bytes_: int) -> int:
     >>> fewer(1, 2**30)
     1
     """
-    # Half of its share: the wide ones may stand together.
+    # Half of its share: the wide ones may lie together.
     return max(1, rows * limits.range_bytes_max // max(bytes_, 1) // 2)
 
 
 def slices(bytes_: int) -> int:
-    """How many pieces a table of so many bytes is read in, that cannot be cut into ranges."""
+    """How many slices a table of so many bytes is read in, that cannot be cut into ranges."""
     return min(limits.slices_max, max(1, -(-bytes_ // limits.slice_bytes_max)))
 
 

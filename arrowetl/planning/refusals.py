@@ -1,7 +1,7 @@
 """
 What is refused, in words: a table for its name, before anything is planned of it; a value that a server refused.
 
-Pure. What else cannot be carried is refused by `table_plan`.
+Pure. `table_plan` refuses what else cannot be loaded.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def refuse_folded(table: str, tables: Iterable[str]) -> None:
     same = sorted(name for name in tables if name.lower() == table.lower())
     if len(same) > 1:
         raise DataError(
-            f"{table}: the replica takes {' and '.join(same)} for one name: neither was carried",
+            f"{table}: the replica takes {' and '.join(same)} for one name: neither was loaded",
             f"leave one of them out with tables.{table}.overrides: {{exclude: true}}, or have a replica that was "
-            "initialised with lower_case_table_names = 0; --to warehouse carries both",
+            "initialised with lower_case_table_names = 0; --to warehouse loads both",
         )
 
 
 def refuse_other_spelling(table: str, held_back: Iterable[str]) -> None:
     """
-    What was meant to stay at the source is not carried for want of a capital letter.
+    What was meant to stay at the source is not loaded for want of a capital letter.
 
     Args:
         held_back: tables that are not there, and of which tables.yml leaves something out or masks it.
@@ -51,7 +51,7 @@ def refuse_other_spelling(table: str, held_back: Iterable[str]) -> None:
 
 
 def refused_value(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError) -> DataLoadingError | None:
-    """A value that the server refused, told by its column and key; None where it was not one value."""
+    """A value that the server refused, named by its column and key; None where it was not one value."""
     row, name = error.refused or (0, None)
     field = next((field for field in plan.fields if field.name_postgres == name), None)
     if field is None:

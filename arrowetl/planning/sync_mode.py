@@ -2,7 +2,7 @@
 What is recorded of a table, and what the source says of it now → the kind of load, and the reason in words.
 
 Pure, and the only place where a kind is chosen, once everything was measured; what `adjust_plan` and `load_tables` find
-while a table is under way becomes another kind by the functions at the end of here. `table_plan` has decided what its
+during the load becomes another kind by the functions at the end of this module. `table_plan` has decided what its
 columns become; `plan_run` asks both. When in doubt, a table is read.
 """
 
@@ -26,7 +26,7 @@ from arrowetl.types import mapping
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFacts:
-    """What else is known of a table, by which what is recorded of it is believed or not."""
+    """What else is known of a replica's table, by which its record is trusted or not."""
 
     replica_rows: int | None = None
     """That the replica counts; None where it was not asked."""
@@ -35,9 +35,9 @@ class ReplicaFacts:
     replica_checksum: int | None = None
     """What the replica's rows add up to; None where it was not asked."""
     shape: str = ""
-    """Of the replica's table, as its server tells it; empty where it was not asked."""
+    """Of the replica's table, as its server describes it; empty where it was not asked."""
     unanswered: bool = False
-    """Whether the replica was asked about its table, and could not tell."""
+    """Whether the replica was asked about its table, and could not answer."""
 
 
 NO_FACTS = ReplicaFacts()
@@ -58,11 +58,11 @@ class RunConditions:
     to: str = "both"
     """One of `route.DESTINATIONS`."""
     mostly_changed: frozenset[str] = frozenset()
-    """Tables of which so much was stamped since their watermark that it is no use."""
+    """Tables of which so much changed since their watermark that it is no use."""
     replica_catalog: Mapping[str, Table] = field(default_factory=dict)
-    """What stands at the replica; asked for where every row is to be read."""
+    """The replica's tables; asked for where every row is to be read."""
     differing: frozenset[str] = frozenset()
-    """Tables of which a verification found that they differ, as they still stand at the warehouse."""
+    """Tables that a verification found to differ, with the warehouse's tables still as they were."""
     seen: Mapping[str, ReplicaFacts] = field(default_factory=dict)
     """Table → what was asked about it besides."""
     folds_names: bool = False
@@ -102,10 +102,10 @@ def with_kind(plan: TablePlan, settings: TableSettings, state: TableState, aroun
         return replace(plan, kind=LoadKind.PROOF, reload_warehouse_from_replica=False, reason=reason)
     if reason:
         return _full(plan, reason)
-    # That the source stands still says nothing of a replica that cannot be read.
+    # An unchanged source proves nothing of a replica that cannot be read.
     proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.replica_checksum)
     if not seen.in_transactions and not proof:
-        reason = "the replica's table, which InnoDB has no room for, cannot be changed in place"
+        reason = "the replica's table, whose rows are too wide for InnoDB, cannot be changed in place"
         return _full(plan, reason)
     if lost := evidence.miscounted_target(record, seen.replica_rows):
         # What changed at the source is not all that it lacks.
@@ -114,14 +114,14 @@ def with_kind(plan: TablePlan, settings: TableSettings, state: TableState, aroun
     overdue = _overdue(record, settings, around.now)
     incremental_from, why_not = _incremental_from(plan, settings, record, around)
     if incremental_from and plan.name in around.mostly_changed:
-        incremental_from, why_not = None, f"a third of its rows and more are stamped since {incremental_from}"
+        incremental_from, why_not = None, f"a third of its rows or more changed since {incremental_from}"
     stale = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
     if proof and not overdue and not stale:
         kind = LoadKind.CATCHING_UP if plan.reload_warehouse_from_replica else LoadKind.SKIPPED
         plan = replace(plan, kind=kind, reason=proof.words)
     elif any(mapping.is_geometry(field) for field in plan.fields):
-        # Their comments tell the reference system of all values, of which a part knows nothing.
-        plan = _full(plan, "has places, which are read whole")
+        # Column comments name the reference system of all values, which a part of the rows cannot decide.
+        plan = _full(plan, "has geometry columns; always a full load")
     elif not overdue and incremental_from:
         words = _incremental_words(plan, incremental_from, around)
         plan = replace(plan, kind=LoadKind.INCREMENTAL, incremental_from=incremental_from, reason=words)
@@ -144,13 +144,13 @@ def _incremental_words(plan: TablePlan, incremental_from: str, around: RunCondit
         return words
     late = evidence.overlap(plan.table.column(plan.watermark)) // timedelta(hours=1)
     return (
-        f"{words} of its keys: what moved no stamp, or is stamped more than {late} hours late, is found when all is "
-        f"compared, every {around.choices.reconcile_days} days"
+        f"{words} of its keys: changes that move no timestamp, or more than {late} hours late, are found by the full "
+        f"comparison every {around.choices.reconcile_days} days"
     )
 
 
 def structure(plan: TablePlan) -> str:
-    """A digest of the columns that are carried, of their masks, and of the key."""
+    """A digest of the columns that are loaded, of their masks, and of the key."""
     columns = [[c.name, c.column_type, c.nullable, c.charset, c.collation] for c in (f.column for f in plan.fields)]
     masks = [masks_of(plan), plan.mask_mark] if plan.masked else []
     return hashlib.sha256(json.dumps([columns, plan.table.primary_key, *masks]).encode()).hexdigest()[:16]
@@ -173,18 +173,18 @@ def digest_of_masks(masks: Mapping[str, str]) -> str:
 
 
 def warehouse_is_current(plan: TablePlan, state: TableState) -> bool:
-    """Whether both ends hold the same, so that what will have changed at the one is all that the other lacks."""
+    """Whether both targets store the same, so that what changed at the one is all that the other is missing."""
     same = state.replica.version is not None and state.replica.version == state.warehouse.version
     return same and plan.published is not None and _as_recorded(plan, state)
 
 
 def _as_recorded(plan: TablePlan, state: TableState) -> bool:
-    """Whether nobody emptied the warehouse's table, or altered it."""
+    """Whether nobody truncated the warehouse's table, or altered it."""
     return not (plan.published and plan.published.is_empty and state.warehouse.rows) and not plan.drift
 
 
 def _forced(plan: TablePlan, around: RunConditions) -> str | None:
-    """Why nothing that is recorded of a table is believed."""
+    """Why nothing that is recorded of a table is trusted."""
     found = "a verification found that it differs" if plan.name in around.differing else None
     return "--force-full" if around.force_full else found
 
@@ -197,14 +197,14 @@ def _why_full(plan: TablePlan, state: TableState, around: RunConditions) -> str 
         (not state.at_replica and state.published is None, "first load"),
         (not state.at_replica, "the replica has no such table"),
         (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
-        (evidence.another_shape(record, plan.at_replica), "somebody altered the replica's table, which is made anew"),
+        (evidence.another_shape(record, plan.at_replica), "somebody altered the replica's table; it is recreated"),
     )
     reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
     return reason or _read_otherwise(plan, as_of, around)
 
 
 def _can_be_proven(plan: TablePlan, state: TableState, around: RunConditions) -> bool:
-    """Whether both ends have the table as it is to be, so that reading them spares writing them."""
+    """Whether both targets' tables have the planned shape, so that reading them spares writing them."""
     record, there = state.replica, around.replica_catalog.get(plan.name)
     if there is None or record.as_of is None or _read_otherwise(plan, record.as_of, around):
         return False
@@ -238,7 +238,7 @@ def _read_otherwise(plan: TablePlan, as_of: SyncPoint | None, around: RunConditi
     """Why what was read last is no measure of what is read now."""
     if as_of and as_of.structure != plan.structure:
         if as_of.masks != masks_of(plan):
-            return "tables.yml masks other columns, or masks them otherwise"
+            return "tables.yml masks other columns, or masks them differently"
         return f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
     if as_of and as_of.keys not in ("", keys_of(plan)):
         return "its unique keys changed at the source: the replica's are to follow"
@@ -263,13 +263,13 @@ def _from_replica(plan: TablePlan, state: TableState, around: RunConditions) -> 
     if plan.masked and (as_of is None or as_of.masks != masks_of(plan)):
         raise DataError(
             f"{plan.name}: the replica's rows are not known to be masked as tables.yml has it "
-            f"({', '.join(plan.masked)}); nothing was carried",
-            "carry the table from the source first: without --from replica",
+            f"({', '.join(plan.masked)}); nothing was loaded",
+            "load the table from the source first: without --from replica",
         )
     if evidence.another_shape(state.replica, plan.at_replica):
         raise DataError(
-            f"{plan.name}: somebody altered the replica's table; nothing was carried",
-            "carry the table from the source first: without --from replica",
+            f"{plan.name}: somebody altered the replica's table; nothing was loaded",
+            "load the table from the source first: without --from replica",
         )
     why = _forced(plan, around)
     if not why and warehouse_is_current(plan, state):
@@ -289,7 +289,7 @@ def base(state: TableState, around: RunConditions) -> TargetState:
 
 
 def _without_replica(plan: TablePlan, settings: TableSettings, state: TableState, around: RunConditions) -> TablePlan:
-    """Skipped, or read whole: what changed in between cannot be told by comparing with a replica that is not there."""
+    """Skipped, or read in full: without a replica there is nothing to compare with."""
     record = state.warehouse
     reasons = (
         (plan.published is None, "first load"),
@@ -307,7 +307,7 @@ def _without_replica(plan: TablePlan, settings: TableSettings, state: TableState
 
 
 def _overdue(record: TargetState, settings: TableSettings, now: datetime) -> str | None:
-    """Why the last success is no ground to stand on: too long ago, or by the clock not yet."""
+    """Why the last success is not trusted: too long ago, or by the clock in the future."""
     days = settings.get("time_gap_threshold_days", limits.time_gap_days)
     if record.checked_at is None:
         return "when it was last current is not recorded"
@@ -321,7 +321,7 @@ def _overdue(record: TargetState, settings: TableSettings, now: datetime) -> str
 
 def watermark_column(table: Table, settings: TableSettings) -> str | None:
     """
-    The column by which the table's changes are known: one that the server stamps at every change, or that a person
+    The column that shows the table's changes: one that the server updates at every change, or that a person
     named under `overrides:`.
     """
     name = settings.get("primary_incremental_column")
@@ -344,7 +344,7 @@ def _incremental_from(
         return None, "full_table in tables.yml"
     if plan.watermark is None:
         named = settings.get("primary_incremental_column")
-        return None, f"{named} is no watermark: the server does not stamp it at every change"
+        return None, f"{named} is no watermark: the server does not update it at every change"
     if plan.table.integer_key is None:
         return None, "its primary key is not one integer"
     if not plan.key_fields:
@@ -353,7 +353,7 @@ def _incremental_from(
         return None, why
     before = record.as_of.reading if record.as_of else None
     if before and before.create_time and before.create_time != plan.table.create_time:
-        return None, "it was made anew at the source since: its stamps may be of an earlier day"
+        return None, "it was recreated at the source since: its timestamps may be older"
     incremental_from = watermark_less_overlap(_reached(plan, record), plan.table.column(plan.watermark))
     if incremental_from is None or record.watermark_column != plan.watermark:
         return None, f"no watermark of {plan.watermark} is recorded"
@@ -364,8 +364,8 @@ def _incremental_from(
 
 def _reached(plan: TablePlan, record: TargetState) -> str | None:
     """
-    Up to where stamps need not be read again. Where the rest is compared by whole rows, stamps that come late are found
-    by that: there it is when the table was last read; elsewhere the highest stamp that it had.
+    Where timestamps need not be read again. Where the rest is compared by full rows, late timestamps are found
+    by that: there it is when the table was last read; elsewhere the highest timestamp that it had.
     """
     before = record.as_of.reading if record.as_of else None
     is_clock = plan.watermark is not None and plan.table.column(plan.watermark).data_type == "timestamp"
@@ -422,7 +422,7 @@ def _comparison(plan: TablePlan, around: RunConditions) -> tuple[LoadKind, str]:
 _COMPARISONS = {"reading": LoadKind.BY_READING, "checksum": LoadKind.BY_CHECKSUMS}
 
 
-# --- what becomes of a plan while its table is under way ----------------------------------------
+# --- what becomes of a plan during its load -----------------------------------------------------
 
 
 def with_reload_from_replica(plan: TablePlan) -> TablePlan:
@@ -437,7 +437,7 @@ def with_reload_from_replica(plan: TablePlan) -> TablePlan:
 
 
 def with_full_comparison(plan: TablePlan, reason: str) -> TablePlan:
-    """For an incremental table whose stamps tell nothing after all."""
+    """For an incremental table whose timestamps prove nothing after all."""
     return replace(plan, kind=LoadKind.BY_CHECKSUMS, incremental_from=None, reason=reason)
 
 
@@ -450,5 +450,5 @@ def with_full_load(plan: TablePlan, reason: str) -> TablePlan:
 def with_recreated_replica(plan: TablePlan) -> TablePlan:
     """For a table that the replica cannot follow row by row: all of it is read, and takes its place."""
     return replace(
-        _full(plan, f"{plan.reason}; the replica could not follow row by row, and is made anew"), incremental_from=None
+        _full(plan, f"{plan.reason}; the replica could not follow row by row, and is recreated"), incremental_from=None
     )

@@ -1,8 +1,8 @@
 """
-Catalog, tables.yml and what stands at the warehouse → one plan per table.
+Catalog, tables.yml and the warehouse's tables → one plan per table.
 
-Pure: every choice about a table is made here, with its reason in words, and
-nowhere later. What cannot be carried is said here, before any data moves.
+Pure: what a table's columns become is decided here, with reasons in words. What cannot be loaded is
+refused here, before any data moves. How a table is loaded is decided by `sync_mode`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def table_plan(
     if masked_names := [f"{field.column.name} by {field.mask}" for field in fields if field.mask]:
         notes += (f"masked, and left out of checksums: {', '.join(masked_names)}",)
     if moving := [f"{f.column.name} (by {f.column.depends_on})" for f in fields if f.column.depends_on]:
-        notes += (f"as of the run, and not compared, since their values are of the moment: {', '.join(moving)}",)
+        notes += (f"as of the run, and not compared, since their values depend on the time: {', '.join(moving)}",)
     plan = TablePlan(
         table=table,
         kind=LoadKind.FULL,
@@ -124,9 +124,9 @@ def not_shown(plan: TablePlan, settings: TableSettings) -> DataError | None:
     named = ", ".join(missing)
     place = f"tables.{plan.name}.overrides.columns"
     return DataError(
-        f"{plan.name}: the source does not show {named} any more, to an account that does not see all columns of the "
-        "table: dropped, or no longer granted? nothing was carried",
-        f"GRANT SELECT on the table, or on {named}, to the account that reads; or where they are to go at the ends as "
+        f"{plan.name}: the source no longer shows {named}, to an account that does not see all columns of the "
+        "table: dropped, or no longer granted? nothing was loaded",
+        f"GRANT SELECT on the table, or on {named}, to the account that reads; or to remove them from the targets as "
         f"well: {place}: {', '.join(f'{name}: {{exclude: true}}' for name in missing)}",
     )
 
@@ -150,7 +150,7 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
         )
     if published and published.kind != "table":
         raise DataError(
-            f"{table.name}: a {published.kind} of that name stands at the warehouse, and cannot be written into",
+            f"{table.name}: a {published.kind} of that name exists at the warehouse, and cannot be written to",
             "rename or drop it there, or exclude the table: overrides: {exclude: true}",
         )
 
@@ -187,7 +187,7 @@ def warehouse_key_dropped(plan: TablePlan) -> TablePlan:
 
 def values_to_check(table: Table, settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
     """
-    What the source is to be asked before a table that somebody else made is adopted.
+    What the source is asked before a table that arrowetl did not make is adopted.
 
     Returns:
         column → SQL (`{c}` is its quoted name) true of the values that its type at the warehouse cannot hold.
@@ -229,7 +229,7 @@ def _existing_types(published: PublishedTable) -> dict[str, str]:
 
 
 def _adoptable(columns: Iterable[Column], settings: TableSettings, published: PublishedTable | None) -> dict[str, str]:
-    """Columns that stand at the warehouse as another type than ours, which some rule can give: and that type."""
+    """Columns that have another type at the warehouse than ours, which some rule can give: and that type."""
     if published is None:
         return {}
     existing, found = _existing_types(published), {}
@@ -281,7 +281,7 @@ def _with_cutover(plan: TablePlan, unrepresentable: Mapping[str, int], rebuild_v
         else _views_on(published, [*(f.name_postgres for f in retyped), *dropped]),
         recreates_table=recreates_table,
     )
-    # A view that names a column which is gone cannot be made anew.
+    # A view that names a dropped column cannot be recreated.
     blocking = _views_on(published, [*(f.name_postgres for f in bent if not rebuild_views), *dropped])
     blocking = tuple(view for view in blocking if view not in published.united)
     if blocking:
@@ -292,21 +292,27 @@ def _with_cutover(plan: TablePlan, unrepresentable: Mapping[str, int], rebuild_v
         }
         keep = ", ".join(f"{column}: {{type: {type_}}}" for column, type_ in keepable.items())
         raise DataError(
-            f"{name}: cannot follow the source ({'; '.join(changes)}) while views depend on it: {', '.join(blocking)}",
-            "drop those views, run again, and make them anew"
-            + (f"; of changed types alone, tables.{name}.overrides: {{views: rebuild}} does that" if bent else "")
-            + (f"; or keep what stands there with tables.{name}.overrides.columns: {keep}" if keep else ""),
+            f"{name}: the source's columns changed ({'; '.join(changes)}), and views on the warehouse's table block "
+            f"the same change there: {', '.join(blocking)}",
+            "drop the views, run again, and recreate them"
+            + (
+                f". If only types changed, set tables.{name}.overrides: {{views: rebuild}}: arrowetl then does this in "
+                "the cutover's transaction, and readers of the views wait for it"
+                if bent
+                else ""
+            )
+            + (f". Or keep the warehouse's types with tables.{name}.overrides.columns: {keep}" if keep else ""),
         )
     cutover = Cutover.MERGE if plan.key_postgres and not drift.adds_key else Cutover.MATCH
     notes = [_retyping(field, existing[field.name_postgres], unrepresentable) for field in retyped]
     notes += [f"column {field.name_postgres} is added at the warehouse" for field in drift.added]
     notes += [f"column {column} is dropped at the warehouse" for column in dropped]
     notes += [_RECREATED] if recreates_table else []
-    notes += [f"views are made anew: {', '.join(drift.views)}"] if drift.views else []
+    notes += [f"views are recreated: {', '.join(drift.views)}"] if drift.views else []
     return replace(plan, cutover=cutover, drift=drift, notes=(*plan.notes, *notes))
 
 
-_RECREATED = "made anew at the warehouse: there is no room for more columns beside those that were dropped"
+_RECREATED = "recreated at the warehouse: dropped columns count against PostgreSQL's limit, and no more fit"
 
 
 def _views_on(published: PublishedTable, columns: Iterable[str]) -> tuple[str, ...]:
@@ -337,6 +343,6 @@ def ordered(plans: Iterable[TablePlan]) -> list[TablePlan]:
 
 
 def unlisted(catalog: Mapping[str, Table], known: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The source's tables that tables.yml does not have, and those of tables.yml that the source has no more."""
+    """The source's tables that tables.yml does not have, and those of tables.yml that the source no longer has."""
     listed = set(known)
     return sorted(catalog.keys() - listed), sorted(listed - catalog.keys())

@@ -33,7 +33,7 @@ def problems_of_types(table: str, fields: Iterable[Field], masks: Mapping[str, s
 
 
 def unknown_columns(table: Table, settings: TableSettings) -> list[str]:
-    """The columns of which tables.yml says something, and that the source does not show."""
+    """The columns that tables.yml mentions, and that the source does not show."""
     names = {column.name for column in table.columns}
     return [str(name) for name in settings.get("columns", {}) if name not in names]
 
@@ -52,7 +52,7 @@ def _unknown(table: Table, settings: TableSettings) -> Iterator[DataError]:
 
 
 def _no_watermark(table: Table, settings: TableSettings) -> Iterator[DataError]:
-    """One that a person named; what `analyze` found may have gone since."""
+    """One that a person named; what `analyze` found may have been dropped since."""
     name = (settings.get("overrides") or {}).get("primary_incremental_column")
     if name is None:
         return
@@ -60,7 +60,7 @@ def _no_watermark(table: Table, settings: TableSettings) -> Iterator[DataError]:
     column = next((column for column in table.columns if column.name == name), None)
     if column and column.data_type not in (*INTEGERS, "timestamp", "datetime", "date"):
         yield DataError(
-            f"{table.name}: tables.yml has a primary_incremental_column that is neither a number nor a moment: "
+            f"{table.name}: tables.yml has a primary_incremental_column that is neither a number nor a timestamp: "
             f"{name} ({column.column_type})",
             f"correct {_place(table.name)}.primary_incremental_column",
         )
@@ -80,7 +80,7 @@ def _masks(table: Table, settings: TableSettings) -> Iterator[DataError]:
             place = f"{_place(table.name)}.columns.{column.name}"
             yield DataError(
                 f"{table.name}.{column.name} ({column.column_type}): cannot be masked by {masks[column.name]}: {why}",
-                f"take {place}.mask out; leave the whole table out where its key is personal"
+                f"take {place}.mask out; leave the table out where its key is personal"
                 if column.name in table.primary_key
                 else f"correct {place}.mask, or leave the column out with {place}: {{exclude: true}}",
             )

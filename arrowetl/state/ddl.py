@@ -83,7 +83,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
     execution varchar(64),
     UNIQUE (token)
 )""",
-    # Unlogged, as what it tells of: a server that crashed has emptied both.
+    # Unlogged, as the staging it describes: a server that crashed has emptied both.
     """
 CREATE UNLOGGED TABLE IF NOT EXISTS {namespace}.etl_staging_status (
     table_name varchar(255) PRIMARY KEY,
@@ -161,7 +161,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_verified (
 )""",
 )
 
-# Holds nothing that outlives a load: one of another form is made anew.
+# Holds nothing that outlives a load: one of another form is recreated.
 REMADE = ("etl_partition_status", "execution")
 
 # Columns that the tables of a predecessor, or of an earlier version, may lack: they are adopted, not replaced.

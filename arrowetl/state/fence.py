@@ -32,21 +32,21 @@ def require_own(session: Session, namespace: str | None, plan: TablePlan) -> Non
 
 def begin_switch(replica: Session, database: str, plan: TablePlan) -> int:
     """
-    The same at the replica, where a RENAME is no part of a transaction: whoever would let another run switch waits for
-    a lock that this session has from now on.
+    The same at the replica, where a RENAME is no part of a transaction: a run that would take over the switching waits
+    for a lock that this session has from now on.
 
     Returns:
         How many rows are staged.
 
     Raises:
         LockLostError: another run has begun; nothing is switched.
-        DatabaseQueryError: somebody else is switching, and does not come to an end.
+        DatabaseQueryError: another run is switching, and does not come to an end.
     """
     replica.execute(fence_sql.waits_to_switch(database))
     try:
         found = replica.rows(fence_sql.may_switch(database, staging_name(plan.name, plan.run)))
     except DatabaseQueryError:
-        # What was staged is gone: by a run that has begun since?
+        # The staged rows no longer exist: by a run that has begun since?
         require_own(replica, None, plan)
         raise
     _require_mark(found, "replica", plan)
@@ -61,12 +61,12 @@ def _require_mark(found: Sequence[tuple[Any, ...]], target: str, plan: TablePlan
         other = f"run {found[0][1]} has begun since" if found else "who may switch there is not recorded any more"
         raise LockLostError(
             f"{plan.name}: not switched at the {target}: the run's lock was lost, and {other}",
-            "run again; what the other run has done stands",
+            "run again; what the other run has done is kept",
         )
 
 
 def miscounted(plan: TablePlan, target: str, rows: int, expected: int) -> VerificationError:
-    """That an end would not have the rows that were staged for it; nothing is switched."""
+    """That a target would not have the rows that were staged for it; nothing is switched."""
     return VerificationError(
         f"{plan.name}: the {target} would have {rows:,} rows, and must have {expected:,}; nothing was changed there",
         "run again; if it stays, run it with --force-full",

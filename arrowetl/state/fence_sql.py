@@ -1,12 +1,12 @@
 """
-Which run may switch tables: one row at each end, in both languages.
+Which run may switch tables: one row at each target, in both languages.
 
-The lock that keeps a second run out lies in a session, and a session can be
+The lock that keeps a second run out is held by a session, and a session can be
 ended while its run goes on. So a run also writes its mark here, once it has
 the lock; whatever switches a table holds the row, and finds its own mark in
-it. Whoever would write another mark waits for that. `namespace` is None at the
+it. A run that would write another mark waits for that. `namespace` is None at the
 replica, where RENAME ends a transaction: there a lock of the switching session
-is held in the row's stead.
+is held instead of the row.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def holder(namespace: str | None) -> str:
 
 def waits_to_switch(database: str) -> str:
     """
-    At the replica: wait for the lock of whoever switches there, and for readers of a table no longer than they may wait
-    for us; the server's own patience with them is a day, in which every other reader would queue behind.
+    At the replica: wait for the lock of a run that switches there, and for readers of a table no longer than they may
+    wait for us; the server's own default is a day, in which every other reader would queue behind.
     """
     got = f"GET_LOCK({switching(database)}, {limits.lock_seconds})"
     return f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}, {_GOT} = {got}"

@@ -26,7 +26,7 @@ _HISTORY = (
 
 
 def history(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
-    """What happened to tables in a run, and what had been planned; with the document that tells it."""
+    """What happened to tables in a run, and what had been planned; with the table's document."""
     rows = [f"({_history_values(run_id, outcome)})" for outcome in outcomes]
     return (
         f"INSERT INTO {postgres_name(namespace)}.etl_table_history ({_HISTORY}) VALUES {', '.join(rows)} "
@@ -63,7 +63,7 @@ def ended(namespace: str, summary: Summary, pace: str | None, route_label: str, 
 
 
 def flagged(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
-    """What a person should look at, beside what happened; some outcome must have a flag."""
+    """What a person should look at, in addition to what happened; some outcome must have a flag."""
     rows = ", ".join(
         f"({postgres_values(one.table, json.dumps([flag.as_json() for flag in one.flags]))})"
         for one in outcomes if one.flags
@@ -76,10 +76,10 @@ def flagged(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
 
 def past_tables(namespace: str, route_label: str) -> str:
     """
-    Table, journey, seconds and rows that were to be read, of the last few runs of each that went one way and succeeded;
-    the latest first.
+    Table, load kind, seconds and rows that were to be read, of the last few successful runs of each on one route; the
+    latest first.
     """
-    # The key begins with the moment at which a run began.
+    # The key begins with the time at which a run began.
     since = f"to_char(now() - interval '{limits.estimate_days} days', 'YYYYMMDD')"
     return (
         "SELECT table_name, journey, seconds, rows_planned FROM ("
@@ -94,7 +94,7 @@ def past_tables(namespace: str, route_label: str) -> str:
 
 
 def past_runs(namespace: str, route_label: str) -> str:
-    """Seconds of the last few runs that went one way, and of their tables by themselves; the latest first."""
+    """Seconds of the last few runs on one route, and of their tables by themselves; the latest first."""
     return (
         "SELECT extract(epoch FROM ended_at - started_at)::double precision, (planned->>'makespan')::double precision "
         f"FROM {postgres_name(namespace)}.etl_run_history WHERE way = {postgres_literal(route_label)} "
@@ -107,7 +107,7 @@ LAST = (
     "table", "load_status", "rows", "loaded_at", "checked_at", "run_id", "mode", "seconds", "verdict", "settled",
     "error", "flags", "rows_changed", "seconds_usual", "interval_seconds", "verified_at", "differed_at",
 )  # fmt: skip
-"""What `last` tells of each table."""
+"""The columns of `last`."""
 
 
 def last(namespace: str) -> str:
@@ -148,7 +148,7 @@ def published(namespace: str, run_id: str) -> str:
     """The token of the transaction in which a run published its tables; NULL where it did not."""
     return (
         f"SELECT published::text FROM {postgres_name(namespace)}.etl_run_history "
-        # One whose COMMIT is under way holds the row: then it is waited for.
+        # One that is being committed holds the row: then it is waited for.
         f"WHERE run_id = {postgres_literal(run_id)} FOR SHARE"
     )
 
@@ -164,7 +164,7 @@ def run_ids(namespace: str) -> str:
 
 
 def run_document(namespace: str, run_id: str) -> str:
-    """What a run told when it ended, without its tables; of one that never did, what is known of it."""
+    """A run's document as it ended, without its tables; of one that never did, what is known of it."""
     return (
         # As JSON the row may lack a column that an earlier version had not.
         "SELECT coalesce(nullif(to_jsonb(h)->'document', 'null'), jsonb_build_object('run_id', run_id, 'environment', "
@@ -176,10 +176,10 @@ def run_document(namespace: str, run_id: str) -> str:
 
 def table_documents(namespace: str, run_id: str) -> str:
     """
-    What a run told of each of its tables.
+    A run's document of each of its tables.
 
-    Of an earlier version's what its columns have; of tables of which a run that was killed had written down no more
-    than that they are done, that.
+    Of an earlier version's run what its columns have; of tables of which a killed run had recorded only
+    that they are done, that.
     """
     place, run = postgres_name(namespace), postgres_literal(run_id)
     known = ", ".join(
@@ -187,15 +187,15 @@ def table_documents(namespace: str, run_id: str) -> str:
         for name, column in {"table": "table_name", "coerced_": "coerced", **{name: name for name in _REPORTED}}.items()
     )
     return (
-        "SELECT told FROM (SELECT table_name::text, "
+        "SELECT document FROM (SELECT table_name::text, "
         "(CASE WHEN jsonb_typeof(to_jsonb(h)->'outcome') = 'object' THEN to_jsonb(h)->'outcome' "
         f"ELSE jsonb_build_object({known}, 'error', CASE WHEN status = 'failed' THEN jsonb_build_object('kind', "
         "split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END) END "
-        "|| jsonb_build_object('flags', coalesce(nullif(to_jsonb(h)->'flags', 'null'), '[]')))::text AS told "
+        "|| jsonb_build_object('flags', coalesce(nullif(to_jsonb(h)->'flags', 'null'), '[]')))::text AS document "
         f"FROM {place}.etl_table_history h WHERE run_id = {run} "
         "UNION ALL SELECT table_name::text, jsonb_build_object('table', table_name, 'mode', '', 'status', "
         "CASE load_status WHEN 'success' THEN 'succeeded' ELSE 'failed' END, 'rows_warehouse', "
-        "to_jsonb(s)->'rows_total', 'reason', 'the run ended before it wrote down more')::text "
+        "to_jsonb(s)->'rows_total', 'reason', 'the run ended before it recorded more')::text "
         f"FROM {place}.etl_load_status s WHERE to_jsonb(s)->>'run_id' = {run} AND NOT EXISTS (SELECT FROM "
         f"{place}.etl_table_history h WHERE h.run_id = {run} AND h.table_name = s.table_name)) each_table "
         "ORDER BY table_name"
@@ -209,11 +209,11 @@ _REPORTED = (
 
 
 RUN_COLUMNS = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
-"""What `recent_runs` tells."""
+"""The columns of `recent_runs`."""
 
 
 def recent_runs(namespace: str, run_id: str) -> str:
-    """A run and those before it that went the same way; the latest first."""
+    """A run and those before it on the same route; the latest first."""
     table = f"{postgres_name(namespace)}.etl_run_history"
     return (
         "SELECT h.run_id::text, h.started_at, extract(epoch FROM h.ended_at - h.started_at)::double precision, "
@@ -225,7 +225,7 @@ def recent_runs(namespace: str, run_id: str) -> str:
 
 
 RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "missing", "shows_nothing")
-"""What `last_run` tells."""
+"""The columns of `last_run`."""
 
 
 def last_run(namespace: str) -> str:

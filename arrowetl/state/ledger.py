@@ -48,7 +48,7 @@ OURS = frozenset(
 TRACKING = (
     OURS
     | {"etl_copy_status"}
-    # A predecessor's, which may lie beside the tables of a replica.
+    # A previous pipeline's, which may be among the tables of a replica.
     | {"etl_copy_status_snapshot", "etl_load_status_snapshot", "etl_pipeline_metrics", "etl_table_metrics"}
 )
 """Names that are the ledger's; a source table of such a name is refused."""
@@ -56,11 +56,11 @@ TRACKING = (
 
 class Ledger:
     """
-    The tracking tables at both ends, and the lock.
+    The tracking tables at both targets, and the lock.
 
     Args:
-        replica: None where nobody asks about it.
-        ends: those that the run writes, and records.
+        replica: None where the run does not use it.
+        targets: those that the run writes, and records.
         bounded: whether it may have no more connections to each than the lock and one more.
     """
 
@@ -91,7 +91,7 @@ class Ledger:
         return (*([self._replica] if self._replica else []), self.warehouse)
 
     def open(self) -> None:
-        """Make the tracking tables and their namespace, or bring a predecessor's up to date; their rows stay."""
+        """Make the tracking tables and their namespace, or upgrade a previous pipeline's; their rows stay."""
         with self.warehouse.session() as session:
             existing = _warehouse_columns(session)
             remade, column = ddl.REMADE
@@ -99,7 +99,7 @@ class Ledger:
                 session.execute(f"DROP TABLE {self._quoted}.{remade}")
                 del existing[remade]
             if not existing.keys() >= OURS:
-                # Whoever may not make one can still use the one that is there.
+                # An account that may not make one can still use the one that exists.
                 if not session.rows(
                     f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(self.namespace)}"
                 ):
@@ -136,26 +136,26 @@ class Ledger:
                     replica.execute(f"ALTER TABLE etl_copy_status {', '.join(changes)}")
 
     def begin(self, run_id: str, environment: str, started_at: datetime, tables: int) -> None:
-        """Write down that a run has begun, with so many tables: one that was killed is told from one that never was."""
+        """Record that a run has begun, with so many tables: a killed run differs from one that never began."""
         self._warehouse_execute(
             f"INSERT INTO {self._quoted}.etl_run_history (run_id, environment, started_at, tables) "
             f"VALUES ({state_sql.postgres_values(run_id, environment, started_at, tables)})"
         )
 
     def recording(self, end: str, entry: Entry) -> StateStatement:
-        """What was changed at an end → the statement that records it there, for the same transaction."""
+        """What was changed at a target → the statement that records it there, for the same transaction."""
         if end == "replica":
             return partial(state_sql.recorded_copy, entry)
         return partial(state_sql.recorded_load, self.namespace, entry)
 
     def failed(self, run_id: str, outcome: Outcome) -> None:
         """
-        Write down at both ends that a table failed; what was recorded of it before stays.
+        Record at both targets that a table failed; what was recorded of it before stays.
 
         Raises:
-            DatabaseError: one end could not be told; the other was.
+            DatabaseError: one target could not be written; the other was.
         """
-        # Who has lost the lock knows no more what the table is by now.
+        # A run that lost the lock no longer knows what the table is by now.
         try:
             if self._replica and self._writes_replica and not self.locks.lost:
                 with self._replica.session() as replica:
@@ -168,7 +168,7 @@ class Ledger:
             self._recorded.add(outcome.table)
 
     def history(self, run_id: str, outcome: Outcome) -> None:
-        """Write down what happened to a table whose ends have been recorded; of many tables at once."""
+        """Record what happened to a table whose targets have been recorded; of many tables at once."""
         with self._lock:
             self._happened.append(outcome)
             if len(self._happened) < limits.history_rows:
@@ -184,10 +184,10 @@ class Ledger:
 
     def skipped(self, run_id: str, outcomes: Sequence[Outcome], from_source: bool = True) -> None:
         """
-        Write down at both ends which tables were proven current, all at once.
+        Record at both targets which tables were verified up to date, all at once.
 
         Args:
-            from_source: whether that is by the source, and not by a replica that may be behind it.
+            from_source: whether that is by the source, and not by a replica that may lag behind it.
         """
         names = [outcome.table for outcome in outcomes]
         if not names:
@@ -203,12 +203,12 @@ class Ledger:
 
     def finish(self, summary: Summary, pace: Pace | None, route_label: str, makespan: float) -> None:
         """
-        Write down what a run did, and the pace it found on its way.
+        Record what a run did, and the pace it found.
 
         Args:
             makespan: what its tables took by themselves, as its workers shared them.
         """
-        # Those too of which nothing could be written when they ended, and those that were not begun.
+        # Those too of which nothing could be recorded when they ended, and those that were not begun.
         if left := [outcome for outcome in summary.outcomes if outcome.table not in self._recorded]:
             self._warehouse_execute(history_sql.history(self.namespace, summary.run_id, left))
         learned = json.dumps(asdict(pace)) if pace else None
@@ -218,7 +218,7 @@ class Ledger:
             self._warehouse_execute(history_sql.flagged(self.namespace, summary.run_id, summary.outcomes))
 
     def has_published(self, run_id: str, token: str) -> bool:
-        """Whether a transaction was committed of which nobody heard."""
+        """Whether a transaction was committed although its answer was lost."""
         # What broke that one may have broken those that wait for their next use.
         self.warehouse.close()
         with self.warehouse.session() as session:
@@ -234,7 +234,7 @@ class Ledger:
         return found[0][0] if found else None
 
     def past(self, route_label: str) -> History:
-        """What tables took in the last runs that went a way, and what these took themselves."""
+        """What tables took in the last runs on a route, and what these took themselves."""
         with self.warehouse.session() as session:
             there = _warehouse_columns(session)
             if "journey" not in there.get("etl_table_history", ()):
@@ -262,7 +262,7 @@ class Ledger:
             )
 
     def known_coercions(self) -> dict[str, tuple[Coercion, ...]]:
-        """Table → what the last run of it that succeeded had to coerce; nothing of tables that none carried."""
+        """Table → what the last run of it that succeeded had to coerce; nothing of tables that none loaded."""
         with self.warehouse.session() as session:
             if "coerced" not in _warehouse_columns(session).get("etl_load_status", ()):
                 return {}
@@ -272,7 +272,7 @@ class Ledger:
         return {name: tuple(map(Coercion.from_json, json.loads(coerced))) for name, coerced in rows}
 
     def pace(self, route_label: str) -> Pace | None:
-        """What the last run learned that went the same way, and carried enough to learn something."""
+        """What the last run on the same route learned, if it loaded enough to learn something."""
         with self.warehouse.session() as session:
             if "pace" not in _warehouse_columns(session).get("etl_run_history", ()):
                 return None
@@ -284,7 +284,7 @@ class Ledger:
         return Pace(*rows[0]) if rows else None
 
     def full_load_seconds(self, route_label: str) -> dict[str, float]:
-        """Table → the median of what the last runs that went a way took to read it whole."""
+        """Table → the median of what the last runs on a route took to read it in full."""
         took: dict[str, list[float]] = defaultdict(list)
         for (table, kind), past in self.past(route_label).tables.items():
             if kind.is_full_load:
@@ -295,7 +295,7 @@ class Ledger:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
         with self.warehouse.session() as session:
             there = _warehouse_columns(session)
-            # Until its next run, a warehouse of an earlier version lacks what nobody asks for here.
+            # Until its next run, a warehouse of an earlier version lacks what is not asked for here.
             asked = {"etl_load_status", "etl_table_history", "etl_verified"}
             if not there.keys() >= asked or "flags" not in there["etl_table_history"]:
                 return []

@@ -1,8 +1,8 @@
 """
-A partition that a job brings, and another may have brought before: what that one left goes out, if any may come at all.
+A partition that a retried job loads a second time: rows of the first attempt are deleted, unless the attempt is closed.
 
-In the transaction that brings it, at either end alike. The sentences are in
-`sql.partitions`; which rows go out, the ends say.
+In the transaction that loads it, at either target alike. The SQL is in
+`load_journal_sql`; the loaders delete the rows.
 """
 
 from __future__ import annotations

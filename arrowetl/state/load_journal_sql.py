@@ -1,10 +1,10 @@
 """
-What is written down of a load under way: `etl_partition_status`, at both ends, in both languages.
+What is recorded during a load: `etl_partition_status`, at both targets, in both languages.
 
-A partition is noted in the transaction that brings it, under its token: a run
-that was killed is gone on with, and a job that was done twice counts once.
-Where jobs can be lost, and go on unseen, each attempt to carry a table has a
-row of its own: who brings rows holds it, and once it is gone nobody can.
+A partition is recorded in the transaction that loads it, under its token: a killed
+run is resumed, and a job that was done twice counts once.
+Where jobs can be lost, and go on unnoticed, each attempt to load a table has a
+row of its own: a session that loads rows holds it, and once it is deleted none can.
 `namespace` is None at the replica.
 """
 
@@ -26,10 +26,10 @@ def note(
     namespace: str | None, table: str, plan: str, part: Partition, rows: int, coercions: Iterable[Coercion] = ()
 ) -> str:
     """
-    A partition is whole in staging. Changes nothing where it is there already, or the attempt is over.
+    A partition is complete in staging. Changes nothing where it is recorded already, or the attempt is closed.
 
     Args:
-        plan: by which staging is of one form.
+        plan: identifies one form of staging.
     """
     keys = (None if key is None else str(key) for key in (part.lower, part.upper))
     coerced = json.dumps([coercion.as_json() for coercion in coercions])
@@ -48,7 +48,7 @@ def note(
 
 
 def note_again(namespace: str | None, part: Partition, rows: int, coercions: Iterable[Coercion] = ()) -> str:
-    """The same of one that was brought before, and is brought anew."""
+    """The same of one that was loaded before, and is loaded again."""
     coerced = json.dumps([coercion.as_json() for coercion in coercions])
     rows_, said, execution = (_literal(namespace, value) for value in (rows, coerced, part.execution))
     return (
@@ -58,7 +58,7 @@ def note_again(namespace: str | None, part: Partition, rows: int, coercions: Ite
 
 
 def is_noted(namespace: str | None, part: Partition) -> str:
-    """A row where a partition was brought before, which is this transaction's to change from then on."""
+    """A row where a partition was loaded before, which is this transaction's to change from then on."""
     return f"SELECT token FROM {_place(namespace)} WHERE token = {_literal(namespace, part.resume_token)} FOR UPDATE"
 
 
@@ -69,7 +69,7 @@ def is_open(namespace: str | None, part: Partition) -> str:
 
 
 def no_more(table: str, part: Partition) -> DataLoadingError:
-    """What is told to a job that was lost, and comes too late."""
+    """The error of a job that was lost, and comes too late."""
     return DataLoadingError(
         f"{table}[{part.index}]: the attempt that it belongs to is over; nothing of it was kept",
         "run again",
@@ -78,23 +78,23 @@ def no_more(table: str, part: Partition) -> DataLoadingError:
 
 
 def begin(namespace: str | None, table: str, attempt: str) -> str:
-    """From now on a table may be brought partitions by an attempt to carry it."""
+    """From now on an attempt may load partitions of a table."""
     values = _literals(namespace, (table, "", None, None, attempt, 0, None, None))
     return f"INSERT INTO {_place(namespace)} ({COLUMNS}) VALUES ({values})"
 
 
 def close_attempt(namespace: str | None, attempt: str) -> str:
-    """From now on it may not; waits for whoever is bringing one."""
+    """From now on it may not; waits for a session that is loading one."""
     return f"DELETE FROM {_place(namespace)} WHERE token = {_literal(namespace, attempt)}"
 
 
 def executions(namespace: str | None, table: str) -> str:
-    """Token and execution of the partitions that are whole in a table's staging."""
+    """Token and execution of the partitions that are complete in a table's staging."""
     return f"SELECT token, execution FROM {_place(namespace)} WHERE table_name = {_literal(namespace, table)}"
 
 
 def complete_partitions(namespace: str | None, table: str, plan: str) -> str:
-    """Lower and upper key, token, rows and coercions of the partitions that are whole in staging, by one plan."""
+    """Lower and upper key, token, rows and coercions of the partitions that are complete in staging, by one plan."""
     return (
         f"SELECT lower_key, upper_key, token, rows_staged, coerced FROM {_place(namespace)} "
         f"WHERE table_name = {_literal(namespace, table)} AND plan = {_literal(namespace, plan)}"
@@ -117,7 +117,7 @@ def forget(namespace: str | None, table: str, kept: Iterable[str] = ()) -> str:
     named = _literals(namespace, kept)
     place = f"FROM {_place(namespace)}"
     if namespace is None:
-        # By a scan, InnoDB would lock the rows of all tables, and wait for whoever brings some of theirs.
+        # By a scan, InnoDB would lock the rows of all tables, and wait for sessions that load some of theirs.
         place = "p FROM etl_partition_status p FORCE INDEX (table_name)"
     return f"DELETE {place} WHERE table_name = {_literal(namespace, table)}" + (
         f" AND token NOT IN ({named})" if named else ""

@@ -1,9 +1,9 @@
 """
-What keeps two runs apart: a lock at each end, held in a session of its own, and who may switch tables there.
+What keeps two runs apart: a lock at each target, held in a session of its own, and who may switch tables there.
 
 A lock whose session was lost is lost in silence: `require_lock` asks the
-sessions that hold it, and `take` writes down at both ends whose the switching
-is, which `fence` proves again in the transaction of every switch.
+sessions that hold it, and `take` records at both targets which run may
+switch, which `fence` proves again in the transaction of every switch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Locks:
     Those of one run.
 
     Args:
-        replica: None where nobody asks about it.
+        replica: None where the run does not use it.
         writes_replica: whether the run switches tables there; so `writes_warehouse`.
     """
 
@@ -49,11 +49,11 @@ class Locks:
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
         """
-        Keep other runs away from the ends this run writes, for as long as the block lasts.
+        Lock other runs out of the targets this run writes, for the length of the block.
 
         Raises:
-            LockedError: another run is at work, which is told.
-            DatabaseConnectionError: a pooler gives nobody a session of one's own.
+            LockedError: another run is active; the message names it.
+            DatabaseConnectionError: a pooler gives no client a session of its own.
         """
         with ExitStack() as held:
             warehouse = held.enter_context(self._warehouse.session())
@@ -63,7 +63,7 @@ class Locks:
             if not warehouse.rows(f"SELECT pg_try_advisory_lock({number})")[0][0]:
                 raise _locked(warehouse.endpoint, warehouse.rows(sql.holder_of(number)))
             held.callback(_quietly, warehouse.execute, f"SELECT pg_advisory_unlock({number})")
-            # Whoever finds the lock taken is shown this.
+            # Another run that finds the lock taken shows this.
             holder = f"arrowetl run {run_id} on {socket.gethostname()}"[: limits.postgres_name_bytes]
             warehouse.execute(f"SET application_name = {sql.postgres_literal(holder)}")
             self._held = [(warehouse, sql.holds(number))]
@@ -82,7 +82,7 @@ class Locks:
         The run still has its locks, as the sessions say that hold them.
 
         Args:
-            believed_seconds: how long ago they may have said so.
+            trusted_seconds: how long ago they may have said so.
 
         Raises:
             LockLostError: it has not; then, and ever after.
@@ -97,7 +97,7 @@ class Locks:
 
     def take(self, run_id: str) -> None:
         """
-        From now on this run alone may switch tables: whoever is at it is waited for.
+        From now on this run alone may switch tables: another run's switch is waited for.
 
         The mark is written by the sessions that hold the locks: one that was ended cannot write it, and take the
         switching from the run that has the lock now.
@@ -152,7 +152,7 @@ def _number(warehouse: Endpoint) -> int:
 
 
 def _quietly(say: Callable[[str], Any], statement: str) -> None:
-    # A lock whose session is gone is gone itself; that is no failure of the run.
+    # A lock whose session was lost no longer exists; that is no failure of the run.
     with suppress(ArrowetlError):
         say(statement)
 
@@ -176,8 +176,8 @@ def _switching(endpoint: Endpoint, seconds: int) -> LockedError:
 def _lost(endpoint: Endpoint, why: str) -> LockLostError:
     return LockLostError(
         f"{endpoint}: the run's lock there was lost ({why}); from then on it has switched and recorded nothing",
-        "see what ended the session (an administrator, a restart, a limit upon idle sessions, the network, a machine "
-        "that slept), and run again: what was switched before is recorded, and stands",
+        "see what ended the session (an administrator, a restart, a limit on idle sessions, the network, a machine "
+        "that slept), and run again: what was switched before is recorded, and kept",
     )
 
 

@@ -1,8 +1,8 @@
 """
-What a run, or a verification, signs for: of each table its rows, its checksums at the three ends, and as of when.
+What a run, or a verification, signs for: of each table its rows, its checksums at the three servers, and as of when.
 
 Pure. A receipt is JSON with a digest of all it says and of the receipt before:
-none can be altered, or left out, without the next one showing it. `archive`
+none can be altered, or left out, without the next one showing it. `receipt_store`
 keeps them.
 """
 
@@ -19,7 +19,7 @@ from arrowetl.model.state import NO_STATE, LastVerification, TargetState
 from arrowetl.model.verdict import Sum, Verdict, VerifyResult, equal_sums
 
 FORM = 1
-"""Of what a receipt looks like; another number where it looks otherwise."""
+"""The version of a receipt's form."""
 
 
 def of_run(

@@ -19,7 +19,7 @@ from arrowetl.state.state_sql import postgres_values, reading_of, reading_said
 
 
 def kept(namespace: str, run_id: str, receipt: Mapping[str, Any], digest: str, now: datetime) -> str:
-    """A receipt, beside the others."""
+    """Add a receipt."""
     values = postgres_values(run_id, now, json.dumps(receipt), digest)
     place = f"{postgres_name(namespace)}.etl_receipts"
     return f"INSERT INTO {place} (run_id, written_at, receipt, digest) VALUES ({values})"
@@ -31,7 +31,7 @@ def last_digest(namespace: str) -> str:
 
 
 def one_at_a_time(namespace: str) -> str:
-    """Nobody else adds a receipt until the transaction has ended."""
+    """No other session adds a receipt until the transaction has ended."""
     return f"LOCK TABLE {postgres_name(namespace)}.etl_receipts IN SHARE ROW EXCLUSIVE MODE"
 
 
@@ -55,7 +55,7 @@ def differing(namespace: str, run_id: str, versions: Mapping[str, str | None], n
 
 
 def still_differing(namespace: str) -> str:
-    """Tables that were found to differ, of which the warehouse holds what it held then."""
+    """Tables that were found to differ, of which the warehouse stores what it stored then."""
     place = postgres_name(namespace)
     return (
         f"SELECT v.table_name::text FROM {place}.etl_verified v JOIN {place}.etl_load_status s USING (table_name) "

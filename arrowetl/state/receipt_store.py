@@ -1,7 +1,7 @@
 """
 Receipts of runs and verifications, and what was verified, kept at the warehouse.
 
-Beside the ledger, whose tables tell what is there: here is what proves it.
+The partner of `ledger`, whose tables say what is there: these prove it.
 What a receipt says is `receipt`'s business.
 """
 
@@ -23,7 +23,7 @@ from arrowetl.state.receipt import digest
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Of the program and of what it stands on."""
+    """Of the program and of its drivers."""
     return {"arrowetl": __version__, "python": platform.python_version(), **drivers.versions()}
 
 
@@ -35,7 +35,7 @@ class Archive:
     def __init__(self, pool: drivers.Pool[drivers.Postgres]) -> None:
         """
         Args:
-            pool: sessions on the warehouse; somebody else's, who closes it.
+            pool: sessions on the warehouse; the caller closes it.
         """
         self._pool = pool
         self.namespace = pool.endpoint.namespace
@@ -48,7 +48,7 @@ class Archive:
             return receipt_sql.known_from(session.rows(receipt_sql.verified(self.namespace)))
 
     def differing(self) -> frozenset[str]:
-        """Tables of which a verification found that they differ, as they still stand at the warehouse."""
+        """Tables that a verification found to differ, with the warehouse's tables still as they were."""
         with self._pool.session() as session:
             if not self._is_there(session):
                 return frozenset()
@@ -56,7 +56,7 @@ class Archive:
 
     def broken(self) -> str | None:
         """
-        Of the last receipts the first that is not as it was written, or whose one before is gone; None where all are.
+        The first of the last receipts that was altered, or whose predecessor is missing; None where there is none.
         """
         with self._pool.session() as session:
             if not self._is_there(session):
@@ -79,13 +79,13 @@ class Archive:
         repaired_rows: Collection[str] = (),
     ) -> str:
         """
-        Write a receipt down, and what was verified.
+        Record a receipt, and what was verified.
 
         Args:
             receipt: digest of the receipt before → what this one says.
             known: table → what is to be remembered of it.
             differing: tables that were found to differ → the version of them.
-            mended: tables that were found so before, and are no more.
+            repaired_rows: tables that differed before, and no longer do.
 
         Returns:
             Its digest.

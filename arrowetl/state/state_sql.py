@@ -1,10 +1,10 @@
 """
-What is written into the tracking tables, and read of them.
+What is written into the tracking tables, and read from them.
 
 Pure, and in both languages: `etl_copy_status` at the replica and
 `etl_load_status` at the warehouse hold one row per table; what the history
-tables are told is in `history`. `ledger` says it, or an end in the transaction
-in which it changes the rows that are told of.
+tables get is in `history_sql`. `ledger` executes it, or a loader in the transaction
+in which it changes the rows that are recorded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from arrowetl.sql import mysql_literal, postgres_literal, postgres_name
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is to be recorded of a table that is current at an end."""
+    """What is to be recorded of a table that is up to date at a target."""
 
     table: str
     run_id: str
@@ -60,7 +60,7 @@ def recorded_copy(entry: Entry, changes: RowCounts) -> str:
 
 
 def _watermark(entry: Entry) -> dict[str, Any]:
-    """What stands there stays where a table has none; but nothing of a column that is not to be known any more."""
+    """What is recorded stays where a table has none; but nothing of a column that is no longer to be known."""
     if entry.watermark_column is None:
         return {"last_primary_value": None, "primary_column_name": None} if entry.forgets_watermark else {}
     return {"last_primary_value": entry.watermark, "primary_column_name": entry.watermark_column}
@@ -131,10 +131,10 @@ def checked_load(namespace: str, tables: Iterable[str], run_id: str, from_source
 
 
 def in_doubt(table: str) -> str:
-    """From now on nobody knows what the replica holds, until it is recorded."""
+    """From now on the replica's rows are in doubt, until they are recorded."""
     return (
         f"UPDATE etl_copy_status SET version = CONCAT('{_DOUBT}', version) "
-        # One that is in doubt already stays so: a column has an end.
+        # One that is in doubt already stays so: a column has a maximum length.
         f"WHERE table_name = {mysql_literal(table)} AND LEFT(version, {len(_DOUBT)}) <> '{_DOUBT}'"
     )
 
@@ -172,7 +172,7 @@ def prepared(namespace: str, table: str) -> str:
 
 
 def is_prepared(namespace: str, table: str) -> str:
-    """Whether that still stands: the server has not crashed since."""
+    """Whether staging still exists: the server has not crashed since."""
     place = f"{postgres_name(namespace)}.etl_staging_status"
     return f"SELECT EXISTS (SELECT FROM {place} WHERE table_name = {postgres_literal(table)})"
 
@@ -182,7 +182,7 @@ def postgres_values(*values: Any) -> str:
 
 
 def as_of_question(namespace: str | None, table: str) -> str:
-    """What was known of the source when a table was last brought level: at the warehouse, or the replica."""
+    """What was known of the source when a table was last in sync: at the warehouse, or the replica."""
     if namespace is None:
         return f"SELECT as_of FROM etl_copy_status WHERE table_name = {mysql_literal(table)}"
     place = f"{postgres_name(namespace)}.etl_load_status"

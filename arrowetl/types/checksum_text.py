@@ -25,14 +25,14 @@ def stored_text(field: Field) -> str:
 
 
 def needs_its_length(field: Field) -> bool:
-    """Whether its stored text could be mistaken for two values, or part of one, were its length not told."""
+    """Whether its stored text could be mistaken for two values, or part of one, without its length."""
     return type_of(field.column).is_sized
 
 
 def canonical_text(field: Field) -> tuple[str, str] | None:
     """
-    Its canonical text in MySQL's SQL and in PostgreSQL's; of long texts and of bytes their SHA-256. None of what is
-    masked, and of documents, of which PostgreSQL keeps the meaning alone.
+    Its canonical text in MySQL's SQL and in PostgreSQL's; of long texts and of bytes their SHA-256. None of masked
+    columns, and of JSON, of which PostgreSQL keeps the meaning alone.
     """
     if field.mask:
         return None
@@ -52,7 +52,7 @@ def canonical_text(field: Field) -> tuple[str, str] | None:
 
 
 def is_long(field: Field) -> bool:
-    """Whether its values may be longer than what is compared as it stands."""
+    """Whether its values may be longer than what is compared unchanged."""
     return mysql_types.is_long(field.column)
 
 

@@ -32,13 +32,13 @@ EXAMPLES = 3
 
 def as_read(name: str, table: pa.Table, fields: Sequence[Field], key: str | None) -> tuple[pa.Table, frozenset[str]]:
     """
-    What the source gave, seen to be whole, and texts that came as bytes as text.
+    What the source returned, checked to be complete, and texts that came as bytes as text.
 
     Returns:
         The table, and the columns in which some bytes are no character, as they were.
 
     Raises:
-        DataExtractionError: the source had no room to say a value, and said nothing in its stead.
+        DataExtractionError: a value was too large for the source to send, and came empty.
     """
     odd = set()
     for index, field in enumerate(fields):
@@ -83,10 +83,10 @@ def to_warehouse(
     Args:
         name: the table's.
         table: the columns of `fields`, in order, as the source's select gave them.
-        key: the primary key, where it is one integer column: examples are told by it.
+        key: the primary key, where it is one integer column: examples are named by it.
 
     Returns:
-        The table with the schema of `schema.to_arrow`, and what was coerced.
+        The table with the warehouse's Arrow types, and what was coerced.
 
     Raises:
         DataExtractionError: a value fits neither the rule nor a coercion.

@@ -1,5 +1,5 @@
 """
-A column's rule, and what it becomes by it: its names and types at both ends, and how it is selected.
+A column's rule, and what it becomes by it: its names and types at both targets, and how it is selected.
 
 The table itself is in `rules`. This module decides; it converts nothing (`conversion` does) and speaks to no server.
 What of a value is compared is in `checksum_text`.
@@ -60,13 +60,13 @@ def goes_by_bytes(field: Field) -> bool:
 
 
 def is_geometry(field: Field) -> bool:
-    """Whether its values have a spatial reference system, of which the warehouse's bytes tell nothing."""
+    """Whether its values have a spatial reference system, which the warehouse's bytes do not hold."""
     return rule_of(field).to_postgres is to_postgres.wkb
 
 
 def fields_read_as_hex(table: str, fields: Iterable[Field], columns: Collection[str]) -> tuple[Field, ...]:
     """
-    The fields, of which those of some columns are by their rules' fallbacks.
+    The fields, of which those of some columns use their rules' fallbacks.
 
     Raises:
         DataExtractionError: the type asked for has none.
@@ -152,7 +152,7 @@ def refused_values(column: Column, asked: str) -> str | None:
 
 
 def remedy_of(table: str, field: Field) -> str:
-    """The override that would carry whatever the column holds, in words."""
+    """The override that would load whatever the column holds, in words."""
     place, column = f"tables.{table}.overrides.columns.{field.column.name}", field.column
     default = rule_for(column)
     if default and _type_postgres(default, column) != field.type_postgres:
@@ -161,7 +161,7 @@ def remedy_of(table: str, field: Field) -> str:
         (type_ for type_ in ("text", "bytea") if (rule := rule_for(column, type_)) and rule.only_on_request), None
     )
     if carrier:
-        return f"carry it as it stands with {place}: {{type: {carrier}}}"
+        return f"load it unchanged with {place}: {{type: {carrier}}}"
     return f"leave the column out with {place}: {{exclude: true}}"
 
 
@@ -178,7 +178,7 @@ def _no_rule(table: str, column: Column, asked: str | None) -> DataError:
     default = rule_for(column)
     choices = dict.fromkeys([*([_type_postgres(default, column)] if default else []), *able])
     return DataError(
-        f"{table}.{column.name}: {column.column_type} cannot be carried as {asked}",
+        f"{table}.{column.name}: {column.column_type} cannot be loaded as {asked}",
         f"correct {place}.type; {column.column_type} can be: {', '.join(choices)}",
     )
 
@@ -200,7 +200,7 @@ def postgres_name(name: str, taken: Iterable[str] = ()) -> str:
 
 
 def shortened(name: str, length_bytes: int) -> str:
-    """A name cut to so many bytes, told apart from others by eight hexadecimal digits of itself."""
+    """A name cut to so many bytes, made distinct by eight hexadecimal digits of its hash."""
     digits = hashlib.sha256(name.encode()).hexdigest()[:8]
     return name.encode()[: length_bytes - 9].decode(errors="ignore") + "_" + digits
 

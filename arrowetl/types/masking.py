@@ -1,5 +1,5 @@
 """
-Personal values → what stands for them at both ends.
+Personal values → what replaces them at both targets.
 
 A masked column is read as usual and changed here, before its first byte is
 written anywhere: pure, arrays in and arrays out. Which column is masked, and
@@ -32,7 +32,7 @@ else:
 
 MASKS = ("hash", "nullify", "partial")
 
-# 128 bits in hexadecimal where there is room, and no fewer than 64.
+# 128 bits in hexadecimal where they fit, and no fewer than 64.
 _HASH_CHARACTERS, _HASH_CHARACTERS_MIN = 32, 16
 _STARS = "***"
 
@@ -45,10 +45,10 @@ def refused(column: Column, mask: str, key: Sequence[str]) -> str | None:
         key: the columns of the primary key.
 
     >>> refused(Column("SSN", "varchar", "varchar(9)"), "hash", ())
-    'a hash has 16 characters at least, and there is room for 9'
+    'a hash has 16 characters at least, and 9 fit'
     """
     if column.name in key:
-        return "it is of the primary key, by which rows are told apart"
+        return "it is part of the primary key, which identifies rows"
     kind, length_max = _masked_as(column), characters(column)
     if mask == "hash":
         if kind == "number":
@@ -56,7 +56,7 @@ def refused(column: Column, mask: str, key: Sequence[str]) -> str | None:
         if kind != "text":
             return "only texts and bigint can be hashed"
         if length_max is not None and length_max < _HASH_CHARACTERS_MIN:
-            return f"a hash has {_HASH_CHARACTERS_MIN} characters at least, and there is room for {length_max}"
+            return f"a hash has {_HASH_CHARACTERS_MIN} characters at least, and {length_max} fit"
     if mask == "partial":
         if kind == "date":
             return None
@@ -73,7 +73,7 @@ def _masked_as(column: Column) -> str:
 
 
 def refused_type(field: Field, mask: str) -> str | None:
-    """Why a column that is carried as a type somebody asked for cannot be masked so; None where it can."""
+    """Why a column that is loaded as a type somebody asked for cannot be masked so; None where it can."""
     rule, kind = rule_of(field), field.type_postgres.partition("(")[0]
     stays_text = _masked_as(field.column) == "text" and kind in ("text", "varchar", "char")
     if mask == "nullify" or not rule.only_on_request or stays_text or rule.to_postgres is to_postgres.date_and_time:
@@ -82,7 +82,7 @@ def refused_type(field: Field, mask: str) -> str | None:
 
 
 def masked(field: Field, mask: str) -> Field:
-    """The field as both ends get it; its SQL and type at the warehouse stay, where the mask is of the same kind."""
+    """The field as both targets get it; its SQL and type at the warehouse stay, where the mask is of the same kind."""
     if mask == "nullify":
         # The replica's column has to take a NULL.
         return replace(field, column=replace(field.column, nullable=True, extra=""), rule=NULLIFIED.name, mask=mask)
@@ -126,7 +126,7 @@ def _as_loaded(column: pa.ChunkedArray, field: Field, key: bytes | None) -> pa.C
 
 
 def mark(key: bytes) -> str:
-    """By which another key is noticed, and which tells nothing of it."""
+    """A mark by which another key is noticed, and which reveals nothing of it."""
     return hmac.digest(key, b"arrowetl", "sha256").hex()[:16] if key else ""
 
 

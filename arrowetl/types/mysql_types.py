@@ -1,8 +1,8 @@
 """
-MySQL's types: what is to be known of a value as it is stored, whatever it becomes.
+MySQL's types: facts about a value as it is stored, whatever it becomes.
 
-One row a type; what one becomes at either end is a rule's business (`rules`). Pure, and asked by whoever looks at a
-table before it is read: `ranges`, `partitioning`, `masking`, the SQL of checksums.
+One row a type; what one becomes at the targets is a rule's business (`rules`). Pure; used wherever a table is
+examined before it is read: `ranges`, `partitioning`, `masking`, the SQL of checksums.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class MySQLType:
     checksum_text: str
     """The stored value as a text of bytes (`{c}` is its quoted name): equal at two servers exactly where it is."""
     is_sized: bool = False
-    """Whether its values are as long as they are: how long is said beside that text, in which anything may be."""
+    """Whether its values vary in length: the length precedes a text that may contain anything."""
     bytes_max: int = 0
-    """Of a value that is kept beside its row; 0 of others."""
+    """Of a value that is stored outside its row; 0 of others."""
     masked_as: str = ""
     """`text`, `number` or `date`: what a mask can make of it; of others it makes NULL alone."""
 
@@ -63,13 +63,13 @@ _UNKNOWN = MySQLType(_DIGEST_OF_BYTES, bytes_max=_BYTES_MAX["long"])
 def type_of(column: Column) -> MySQLType:
     """
     Raises:
-        KeyError: nobody knows it; it has no rule either, and is carried nowhere.
+        KeyError: the type is unknown; it has no rule either, and cannot be loaded.
     """
     return _LABEL_AS_TEXT if column.labels_lost else TYPES[column.data_type]
 
 
 def bytes_max(column: Column) -> int:
-    """Of a value that is kept beside its row; 0 of others. Of a type that nobody knows, there may be that many."""
+    """Of a value that is stored outside its row; 0 of others. Of an unknown type, there may be that many."""
     return TYPES.get(column.data_type, _UNKNOWN).bytes_max
 
 
@@ -97,6 +97,6 @@ SHORT_MAX = 255
 
 
 def is_long(column: Column) -> bool:
-    """Whether its values may be longer than what is compared as it stands."""
+    """Whether its values may be longer than what is compared unchanged."""
     declared = characters(column)
     return bytes_max(column) > SHORT_MAX or (declared is not None and declared > SHORT_MAX)

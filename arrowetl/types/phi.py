@@ -3,7 +3,7 @@ OpenDental's columns that name a person → a policy to begin with.
 
 A table of what is known, and one pure function; `analyze --suggest-phi` prints
 what it gives, and a person decides. What is in free text nobody can know:
-notes, messages and scanned documents are left out altogether.
+notes, messages and scanned documents are left out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from arrowetl.model.plan import Table
 from arrowetl.types import masking
 from arrowetl.types.rules import LETTERS
 
-# Table → what is to become of which columns: a mask, or `exclude`. Names are hashed, so that they can still be told
-# apart and joined; days of birth keep their year.
+# Table → what becomes of which columns: a mask, or `exclude`. Names are hashed, so that they remain distinct
+# and can be joined; dates of birth keep their year.
 PERSONAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "patient": {
         "hash": ("LName", "FName", "ChartNumber", "MedicaidID", "Email"),
@@ -90,7 +90,7 @@ def suggested(tables: Iterable[Table], settings: Mapping[str, TableSettings]) ->
     """
     Table → `overrides.columns` for the personal columns that are there and that nobody has decided about.
 
-    Where a mask does not fit, as for a hash without room, the column is left out instead.
+    Where a mask does not fit, as for a hash in a short column, the column is left out instead.
     """
     found = {}
     for table in sorted(tables, key=lambda table: table.name):

@@ -1,7 +1,7 @@
 """
 PostgreSQL's types: how each is spelled, read back and written to a file, and what holds its values as well.
 
-One row a type that a rule gives. A view of somebody else's may have any other: that is a text in a file.
+One row for each type that a rule gives. Another view may have any other: that is a text in a file.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class PostgresType:
     back: str = "{c}"
     """How it is selected then (`{c}` is its quoted name)."""
     file: pa.DataType | None = None
-    """What stands for it in a Parquet file; None is the same."""
+    """Its type in a Parquet file; None is the same."""
     file_select: str = ""
     """How it is selected for one; empty is as it is read back."""
     file_lacks: str = ""
     """SQL that is true of values that no file has."""
     unit: str = ""
-    """Of what stands there."""
+    """Of that type."""
     digits: int = 0
     """Of the largest integer."""
     widens_to: tuple[str, ...] = ()

@@ -1,9 +1,9 @@
 """
 The table of type rules: MySQL column → how it is read → Arrow → what the replica's LOAD DATA reads → PostgreSQL column.
 
-One row a pair of types. What is to be known of MySQL's type alone is in `mysql_types`, of PostgreSQL's in
-`postgres_types`; whoever needs to know about a column asks `mapping`, which finds its rule here. The SQL in the rules
-is proven by the tests' cases. Nothing here does anything.
+One row a pair of types. Facts about MySQL's type alone are in `mysql_types`, about PostgreSQL's in
+`postgres_types`; questions about a column go to `mapping`, which finds its rule here. The SQL in the rules
+is proven by the tests' cases. Nothing here acts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Texts:
     shown: tuple[str, str] = ("CAST({c} AS CHAR)", "{c}::text")
     """For a person's eyes; of long ones the beginning."""
     may_hold_anything: bool = False
-    """Whether it is a text that somebody wrote: it may be long, and have whatever separates texts from each other."""
+    """Whether it is a text that somebody wrote: it may be long, and contain any separator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class Rule:
     refuses: Callable[[Column, Digits], str | None] = lambda *_: None
     """Of a request: the SQL that is true of values it cannot hold; None where it holds all."""
     can_adopt: bool = True
-    """Of a request: whether a column that stands at the warehouse as that type may be kept."""
+    """Of a request: whether a column that has that type at the warehouse may be kept."""
     empty_means_truncated: bool = False
-    """What is read is empty only where the source had no room to say the value."""
+    """What is read is empty only where the value was too large for the source to send."""
     note: str = ""
 
 
@@ -96,7 +96,7 @@ def _decimal(column: Column) -> pa.DataType:
 
 
 def _decimal_is_native(column: Column) -> bool:
-    # connectorx carries every DECIMAL as decimal128(38, 10) through 96 bits: exact only in this window.
+    # connectorx reads every DECIMAL as decimal128(38, 10) through 96 bits: exact only in this window.
     precision, scale = column.precision or 10, column.scale or 0
     return scale <= 10 and precision - scale <= 18
 
@@ -113,7 +113,7 @@ def _has_ascii(column: Column) -> bool:
 
 def _as_text(column: Column) -> str:
     """
-    A text as UTF-8: its bytes, which nobody looks at before we do, as fast as the text itself.
+    A text as UTF-8: its bytes, which are first decoded here, as fast as the text itself.
 
     MySQL's utf8 lets halves of surrogate pairs in, over which the driver panics. In latin1 there is nothing to fear.
     """
@@ -152,10 +152,10 @@ def _longer(column: Column, asked: Digits) -> str | None:
 
 # TIME_TO_SEC loses the fraction and the sign on MySQL; this is exact on every server, over the whole range.
 _TIME = "TIMESTAMPDIFF(MICROSECOND, '2000-01-01 00:00:00', ADDTIME('2000-01-01 00:00:00', {c}))"
-# By way of UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
+# Through UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
 _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"
 # Both cost a third of a checksum's time: only where one of the bytes is there of which they could be.
-# What no CAST has room for, beyond max_allowed_packet, may have them.
+# What no CAST can hold, beyond max_allowed_packet, may have them.
 _SUSPECT = "IFNULL(LOCATE(X'ED', CAST({c} AS BINARY)) + LOCATE(X'00', CAST({c} AS BINARY)), 1)"
 _MOST = limits.shown_characters
 
@@ -172,7 +172,7 @@ _HEX_TEXT = _text(f"REPLACE({_VALID}, CHAR(0), '')")
 _NO_TEXT = Texts(None)
 # A server makes NULL of what grows past its max_allowed_packet. None of these is ever empty: then it was that.
 _NEVER_NULL = "COALESCE({x}, IF({c} IS NULL, NULL, ''))"
-# The column's own bytes, whether the text tells all of them, and the text.
+# The column's own bytes, whether the text holds all of them, and the text.
 _HEX = _NEVER_NULL.replace(
     "{x}",
     "CONCAT(HEX(CAST({c} AS BINARY)), "
@@ -182,7 +182,7 @@ _WRITTEN = _NEVER_NULL.replace("{x}", "CAST({c} AS CHAR)")
 _STORED = _NEVER_NULL.replace("{x}", "CAST({c} AS BINARY)")
 # A byte that is in no text.
 _LONG_BYTES = _STORED.replace("''", "X'FF'")
-READ_AS_HEX = "text told by its bytes"
+READ_AS_HEX = "text read as hex"
 # Of bytes their digest is text enough: no server's max_allowed_packet is outgrown.
 _BYTES = Texts(
     ("SHA2({c}, 256)", "encode(sha256({c}), 'hex')"),
@@ -270,7 +270,7 @@ _RULES_BY_DEFAULT = (
          texts=_ADDRESS),
 )  # fmt: skip
 
-# What can be asked for. A value that does not fit fails the table, and is told; none is bent.
+# What can be asked for. A value that does not fit fails the table, with a message; none is changed.
 _RULES_ON_REQUEST = (
     Rule("boolean on request", INTEGERS, "boolean", pa.bool_(), to_postgres=pg.boolean, texts=_BOOLEAN,
          refuses=lambda *_: "{c} NOT IN (0, 1)", note="of 0 and 1"),
@@ -285,7 +285,7 @@ _RULES_ON_REQUEST = (
     *(Rule(f"{type_}(n) on request", mysql, type_, pa.string(), select=_as_text, fallback=READ_AS_HEX,
            to_postgres=pg.text, texts=_TEXT, when=_is_unicode, refuses=_longer, note=note)
       for type_, mysql, note in _SIZED),
-    *(Rule(f"{type_}(n) on request, told by its bytes", mysql, type_, pa.string(), select=_HEX,
+    *(Rule(f"{type_}(n) on request, read as hex", mysql, type_, pa.string(), select=_HEX,
            empty_means_truncated=True, to_postgres=pg.text_from_hex, to_infile=infile.from_hex, load="UNHEX({v})",
            texts=_HEX_TEXT, refuses=_longer, note=note) for type_, mysql, note in _SIZED),
     Rule("enum as varchar(n) on request", ("enum", "set"), "varchar", pa.string(), to_postgres=pg.text, texts=_TEXT,
@@ -309,9 +309,9 @@ _RULES_ON_REQUEST = (
 RULES = (*_RULES_BY_DEFAULT, *(replace(rule, only_on_request=True) for rule in _RULES_ON_REQUEST))
 """The first that fits is a column's."""
 
-# What `mask` makes of columns that tables.yml wants masked; no column has these otherwise.
+# What `masking` makes of columns that tables.yml wants masked; only these have it.
 UNSAID = b"\xff"
-"""What stands for a text that the server had no room to say; a byte that is in none."""
+"""Replaces a text that was too large for the server to send; a byte that is in none."""
 MASKED_TEXT = Rule(
     "masked text", (), "text", pa.string(), to_postgres=pg.text,
     select="COALESCE(CAST(CONVERT({c} USING utf8mb4) AS BINARY), IF({c} IS NULL, NULL, X'FF'))",

@@ -1,7 +1,7 @@
 """
-Texts as bytes: whether a column of text has certain ones anywhere, which it seldom has; and texts told by theirs.
+Texts as bytes: whether a column of text has certain ones anywhere, which it seldom has; and texts read as hex.
 
-Pure. All of a column's texts lie behind one another in one buffer: the C
+Pure. A column's texts lie one after another in one buffer: the C
 library looks through it at memory's speed, where a look at each text costs 20
 to 50 ns. `to_postgres` asks for NUL, `to_infile` for what is to be escaped.
 """
@@ -20,7 +20,7 @@ else:
     pl = lazy.module("polars")
 
 HEX_AND_TEXT = r"(?s)^([0-9A-F]*)([=!])(.*)$"
-"""A text that was told by its bytes: these in hexadecimal, `=` or `!`, the text."""
+"""A text that was read as hex: its bytes in hexadecimal, `=` or `!`, the text."""
 
 
 def series(column: pa.Array | pa.ChunkedArray) -> pl.Series:

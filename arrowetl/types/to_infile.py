@@ -1,5 +1,5 @@
 """
-What was read → the text LOAD DATA reads, with nothing bent on the way: one function a form.
+What was read → the text LOAD DATA reads, without changing a value: one function a form.
 
 The dialect is MySQL's own: tabs between fields, a backslash before a tab, a line's end or a backslash within them, \\N
 for NULL. The server reads it in 0.85 of the time of quoted fields, and nothing need be quoted that has none of the
@@ -66,7 +66,7 @@ def decimal(column: pa.ChunkedArray, field: Field) -> pl.Series:
 
 
 def floating(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    # The shortest text of a float's own is read by way of a double, and the largest of all is then out of range.
+    # The shortest text of a float's own is read through a double, and the largest of all is then out of range.
     numbers = series(column).cast(pl.Float64)
     precision, scale = field.column.precision, field.column.scale
     if precision is None or scale is None:
@@ -87,15 +87,15 @@ def timestamp(column: pa.ChunkedArray, field: Field) -> pl.Series:
         return series(column.cast(pa.decimal128(20, 6))).cast(pl.String).str.zfill(digits + 7)
     timestamps = series(column)
     lowest = timestamps.min()
-    whole = lowest is None or int(lowest) >= 10 ** (digits - 1)  # type: ignore[arg-type]
+    four_digits = lowest is None or int(lowest) >= 10 ** (digits - 1)  # type: ignore[arg-type]
     # Making every row a text would cost three times as much.
-    return timestamps if whole else timestamps.cast(pl.String).str.zfill(digits)
+    return timestamps if four_digits else timestamps.cast(pl.String).str.zfill(digits)
 
 
 def integer(column: pa.ChunkedArray, field: Field) -> pl.Series:
-    whole = series(column)
+    numbers = series(column)
     # As a text, 0 is the year 2000.
-    return whole.cast(pl.String).str.zfill(4) if field.column.data_type == "year" else whole
+    return numbers.cast(pl.String).str.zfill(4) if field.column.data_type == "year" else numbers
 
 
 def from_hex(column: pa.ChunkedArray, field: Field) -> pl.Series:

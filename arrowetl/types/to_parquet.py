@@ -1,8 +1,8 @@
 """
-What stands in a Parquet file for a value of the warehouse, and what is told of it there.
+The Parquet form of a value of the warehouse, and the metadata that describes it.
 
-Pure Arrow. A file opens in DuckDB, polars and pandas with the types of here: where Parquet, or one of these, has no
-type for a value, `postgres_types` says what stands for it. `snapshot` writes the files.
+Pure Arrow. A file opens in DuckDB, polars and pandas with these types: where Parquet, or one of these, has no
+type for a value, `postgres_types` names a substitute. `snapshot` writes the files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DIGITS_MAX = 38
 
 def parquet_type(type_postgres: str) -> tuple[pa.DataType, str, str]:
     """
-    What stands for a type of the warehouse: Arrow's type, how it is selected there, its unit.
+    A warehouse type in a file: Arrow's type, how it is selected there, its unit.
 
     >>> parquet_type("numeric(10,2)")[0], parquet_type("numeric(65,30)")[0], parquet_type("jsonb")[0]
     (Decimal128Type(decimal128(10, 2)), DataType(string), DataType(string))
@@ -41,13 +41,13 @@ def parquet_type(type_postgres: str) -> tuple[pa.DataType, str, str]:
     return type_.file or type_.arrow, type_.file_select or type_.back, type_.unit
 
 
-# Of a view that is nobody's but somebody else's.
+# Of a view that arrowetl did not make.
 _ANOTHER = TYPES["text"]
 
 
 def type_in_words(type_postgres: str) -> str:
     """
-    What stands in a file for a rule's type, in words.
+    The file's type of a rule's type, in words.
 
     >>> type_in_words("numeric({p},{s})"), type_in_words("interval"), type_in_words("jsonb")
     ('decimal128(p, s); string past 38 digits', 'int64, microseconds', 'string')

@@ -29,7 +29,7 @@ else:
     pl, pc = lazy.module("polars"), lazy.module("pyarrow.compute")
 
 NO_CHARACTER = "no character"
-"""What is found where bytes of a text are none in their character set; such a column is told by its bytes."""
+"""Found where bytes of a text are no character in their character set; such a column is read as hex."""
 SRID_LEFT, NO_SRID = "left out", "SRID 0"
 
 # What values were found to be, what they became, and where they are (NULL is nowhere), of one column.
@@ -146,7 +146,7 @@ def _without_nul(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Found]:
 
 
 def _parts(column: pa.ChunkedArray) -> tuple[pl.Series, pa.ChunkedArray]:
-    """Of texts told by their bytes: whether each is all of them, and the texts."""
+    """Of texts read as hex: whether each is all of its bytes, and the texts."""
     parts = series(column).str.extract_groups(HEX_AND_TEXT)
     return parts.struct.field("2"), pa.chunked_array([parts.struct.field("3").to_arrow()]).cast(pa.string())
 
@@ -161,7 +161,7 @@ def text_from_hex(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Foun
 
 def label(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
     mark, said = _parts(column)
-    # The replica's labels are the texts that the catalog told, and would be others.
+    # The replica's labels are the texts that the catalog showed, and would differ.
     _refuse(mark == "!", f"whose label is no text in {field.column.charset}")
     return text(said, field)
 
