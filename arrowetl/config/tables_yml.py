@@ -123,8 +123,8 @@ def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[Tabl
     if choices.new_columns == "quarantine":
         known = generated_facts(path) or None
         problems += [] if known else [unknown_columns(path)]
-    notes = tuple(f"{path}: {note}" for note in notes)
-    found = TablesFile(metadata=kept.get("metadata") or {}, tables=tables, choices=choices, known=known, notes=notes)
+    named = tuple(f"{path}: {note}" for note in notes)
+    found = TablesFile(metadata=kept.get("metadata") or {}, tables=tables, choices=choices, known=known, notes=named)
     remedy = "correct them; an `overrides:` that is wrong stays so until you do"
     return found, ValidationError(f"{path}: {join_problems(problems)}", remedy) if problems else None
 

@@ -28,10 +28,10 @@ def adjusted(
 ) -> tuple[TablePlan, list[PartitionOutcome]]:
     """
     Args:
-        before: what the source says of the table now; `max_watermark` is the highest stamp there.
+        before: what the source says of the table now; `max_watermark` is the highest timestamp there.
 
     Returns:
-        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
+        The plan, and what was read of a table that is equal; nothing where it is still to be loaded.
     """
     plan = _by_its_rows(_compared_if_timestamps_went_back(plan, context, max_watermark), before.rows)
     return _full_load_if_changed(plan, context)
@@ -49,13 +49,13 @@ def refuse_another(plan: TablePlan, now: SourceStats, known: Entry | None) -> No
     # A replica's table was made when it was.
     if not plan.reads_replica and planned and there and planned != there:
         raise DataExtractionError(
-            f"{plan.name}: was altered, or made anew, at the source since it was planned", "run again", transient=True
+            f"{plan.name}: was altered, or recreated, at the source since it was planned", "run again", transient=True
         )
-    # The warehouse would be told to have what is recorded.
+    # The warehouse's record would say what is recorded of the replica.
     if plan.reads_replica and known and known.version is not None and known.rows != now.rows:
         raise DataExtractionError(
             f"{plan.name}: the replica has {now.rows:,} rows, and {known.rows:,} are recorded: somebody changed it "
-            "there; nothing was carried",
+            "there; nothing was loaded",
             "run again from the source, without --from replica",
         )
 
@@ -70,21 +70,21 @@ def _by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
 
 
 def _compared_if_timestamps_went_back(plan: TablePlan, context: RunContext, max_watermark: str | None) -> TablePlan:
-    """An incremental table whose highest stamp is lower than it was is of an earlier day, or some of its rows are."""
+    """Where the highest timestamp is lower than before, the table, or some of its rows, was restored."""
     if plan.kind is not LoadKind.INCREMENTAL or not evidence.went_back(
         recorded(plan, context).watermark, max_watermark
     ):
         return plan
-    reason = f"its stamps went back beneath {recorded(plan, context).watermark}: compared whole, by checksums"
+    reason = f"its timestamps went back beneath {recorded(plan, context).watermark}: full comparison by checksums"
     return sync_mode.with_full_comparison(plan, reason)
 
 
 def _full_load_if_changed(plan: TablePlan, context: RunContext) -> tuple[TablePlan, list[PartitionOutcome]]:
     """
-    A table without a key cannot be told row by row: it is compared first, and carried whole where it differs.
+    Rows of a table without a key cannot be identified: it is compared first, and loaded in full where it differs.
 
     Returns:
-        The plan, and what was read of a table that is equal; nothing where it is still to be carried.
+        The plan, and what was read of a table that is equal; nothing where it is still to be loaded.
     """
     if plan.kind is not LoadKind.COMPARE_THEN_FULL:
         return plan, []
@@ -97,5 +97,5 @@ def _full_load_if_changed(plan: TablePlan, context: RunContext) -> tuple[TablePl
             equal.append(found)
         else:
             return plan, equal
-    reason = f"{plan.reason}; its rows differ, and there is no primary key to tell which"
+    reason = f"{plan.reason}; its rows differ, and there is no primary key to identify them"
     return sync_mode.with_full_load(plan, reason), []

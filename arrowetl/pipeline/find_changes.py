@@ -1,10 +1,10 @@
 """
-What a range of the source has that the replica has not: found by reading both, or by checksums of both.
+The changed rows and deleted keys of a range: found by reading source and replica, or by checksums of both.
 
-Nothing is written here; `load_partition` stages what is found. The two ways find
+Nothing is written here; `load_partition` stages what is found. The two methods find
 the same, and which is taken was decided by `sync_mode`: where the link is quick,
 reading is quicker than any checksum a server can add up; where it is not,
-checksums let only the rows travel that differ.
+checksums let only the differing rows be sent.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def changes_for_both(source: Source, replica: Source, warehouse: Warehouse, job:
             bytes_read=rows.nbytes,
         )
     }
-    del at_replica  # one end at a time: so large a part of the table is held twice, not three times
+    del at_replica  # one server at a time: so large a part of the table is held twice, not three times
     wanted, coercions = conversion.to_warehouse(plan.name, rows, read.fields, key)
     there = arrow_diff.ordered(warehouse.rows(read, part), plan.key_postgres[0])
     places, deleted_keys = arrow_diff.differing(
@@ -115,9 +115,9 @@ def same_without_key(source: Source, replica: Source, plan: TablePlan, part: Par
 def read_both(
     source: Source, replica: Source, plan: TablePlan, part: Partition
 ) -> tuple[TablePlan, pa.Table, pa.Table]:
-    """The range as both have it, read by the same expressions: texts may have to be told by their bytes at either."""
+    """The range at both servers, read by the same expressions: either may need texts read as hex."""
     read, rows = source.extract(plan, part)
-    # The replica's tables are told by their key in any case.
+    # The replica's tables are read by their key in any case.
     again, at_replica = replica.extract(replace(read, full_scan_per_partition=False), part)
     again = replace(again, full_scan_per_partition=plan.full_scan_per_partition)
     if again.fields != read.fields:
@@ -139,7 +139,7 @@ def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partitio
 
 
 def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partition) -> ChangeSet | None:
-    """None where reading is the better way after all: too much differs, or a row cannot be said."""
+    """None where reading is better after all: too much differs, or a row's text cannot be produced."""
     key = plan.table.integer_key
     assert key is not None, "checksums go by one integer key"
     staged = sql.staging_name(plan.name, plan.run) if plan.kind is LoadKind.INCREMENTAL else None
@@ -194,7 +194,7 @@ def _by_checksum(source: Source, replica: Source, plan: TablePlan, part: Partiti
     )
 
 
-# What an answer about a group, or a row, is on its way: numbers of eight bytes, as Arrow would have them.
+# The size of an answer about a group, or a row: numbers of eight bytes, as Arrow would have them.
 _GROUP_BYTES = 24
 _ROW_BYTES = 16
 

@@ -1,9 +1,9 @@
 """
-The way of one partition, in whatever thread or process it is carried.
+How one partition is extracted and loaded, in whatever thread or process.
 
-Each function here is given a job, a plain value, finds the servers by its route, and gives
-back what came of it. Which of them a kind of load goes by is in `strategies`; what becomes of a table's partitions
-together, in `load_table`; who carries them, in `workers`.
+Each function here gets a job, a plain value, finds the servers by its route, and returns a
+`PartitionOutcome`. `strategies` says which function a kind of load uses; `load_table` adds up
+the outcomes of a table; `workers` run the functions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Read:
     rows_in_source: int
     """Rows of it that the source has; of those beneath a watermark nothing is known."""
     step: str
-    """The leg that it is: `extract`, or `compare`."""
+    """The phase that it is: `extract`, or `compare`."""
 
 
 def load_rows(job: Job) -> PartitionOutcome:
@@ -113,7 +113,7 @@ def _load(job: Job, read_by: Callable[[Job, Servers], Read]) -> PartitionOutcome
 
 
 def prove(job: Job) -> PartitionOutcome:
-    """Read one partition of all three ends, and give each of the two what it lacks."""
+    """Read one partition of all three servers, and load into each target only the rows it is missing."""
     servers, part, began = servers_of(job.route), job.part, time.monotonic()
     lacks = find_changes.changes_for_both(
         servers.source, servers_of(job.route.from_replica).source, servers.warehouse, job
@@ -140,7 +140,7 @@ def prove(job: Job) -> PartitionOutcome:
 
 
 def compare_keyless(job: Job) -> PartitionOutcome:
-    """Source and replica, read whole: nothing is staged or gone where they are equal."""
+    """Source and replica, read in full: nothing is staged or deleted where they are equal."""
     source, replica, began = servers_of(job.route).source, servers_of(job.route.from_replica).source, time.monotonic()
     equal, rows, bytes_ = find_changes.same_without_key(source, replica, job.plan, job.part)
     staged, deleted = (0, 0) if equal else (rows, 1)

@@ -1,11 +1,11 @@
 """
-The journey of one table, in the order it is made: `load_table` is the whole of it.
+How one table is loaded, in the order of the steps: `load_table` is all of it.
 
-`stage` brings its rows to staging at the ends and compares them: read it first.
-`switch` cuts over, at each end in one transaction with its record: nothing a
+`stage` loads its rows into staging at the targets and compares them: read it first.
+`switch` cuts over, at each target in one transaction with its record: nothing a
 reader can see changes before, and a run killed at any instant is repaired by
 running again. `publish_together` switches many tables at once; `load_tables` walks them
-through here, `workers` lends hands, `find_changes` finds what differs.
+through here, `workers` run the partitions, `find_changes` finds what differs.
 """
 
 from __future__ import annotations
@@ -64,24 +64,24 @@ class StagedTable:
     targets: tuple[Target, ...]
     """Where it is to be switched."""
     outcome: Outcome
-    """What is to be told of it then."""
+    """Its outcome, once it is switched."""
 
     @property
     def others(self) -> tuple[Target, ...]:
-        """Those of its ends that are not the warehouse."""
+        """Those of its targets that are not the warehouse."""
         return tuple(target for target in self.targets if target.name != "warehouse")
 
 
 def load_table(plan: TablePlan, context: RunContext) -> Outcome:
     """
-    One table's whole night: from the source, and where the warehouse was behind, or turns out to be, from the replica.
+    Load one table: from the source, and where the warehouse lags behind, or turns out to, from the replica.
 
-    A failure before the cutovers leaves both ends as they were. A failure
-    between them leaves one end a version ahead of the other; two servers
+    A failure before the cutovers leaves both targets as they were. A failure
+    between them leaves one target a version ahead of the other; two servers
     share no transaction, so the next run closes the gap.
 
     Raises:
-        ArrowetlError: what went wrong; staging is gone, the published tables stand.
+        ArrowetlError: what went wrong; staging is dropped, the published tables are unchanged.
     """
     ready = stage_table(plan, context)
     outcome = switch_or_discard(ready)
@@ -92,7 +92,7 @@ def load_table(plan: TablePlan, context: RunContext) -> Outcome:
 
 def stage_table(plan: TablePlan, context: RunContext) -> StagedTable:
     """
-    All of it but the moment that the warehouse's readers see: a replica that the warehouse is to catch up with is
+    All of it but what the warehouse's readers see: a replica that the warehouse is to catch up with is
     switched before.
     """
     if plan.kind in (LoadKind.FROM_REPLICA, LoadKind.CATCHING_UP):
@@ -121,13 +121,13 @@ def staged_from_replica(
 
 def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> StagedTable:
     """
-    Bring one table to staging at the ends, all of it or what changed, and compare it.
+    Load one table into staging at the targets, all of it or what changed, and compare it.
 
     Args:
         known: what is recorded of the replica, where that is read.
 
     Raises:
-        ArrowetlError: what went wrong; staging is gone, the published tables stand.
+        ArrowetlError: what went wrong; staging is dropped, the published tables are unchanged.
     """
     source, started_at, clock = context.servers.source, datetime.now(UTC), time.monotonic()
 
@@ -135,7 +135,7 @@ def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> S
         compared = context.compared.get(plan.name) if plan.kind is LoadKind.PROOF else None
         before = compared.reading if compared else source.reading(plan)
         adjust_plan.refuse_another(plan, before, known)
-        # What was read since the comparison began may have stamps that lie beyond what it found.
+        # What was read since the comparison began may have timestamps beyond what it found.
         max_watermark = compared.watermark if compared else source.max_watermark(plan, before)
         plan, results = adjust_plan.adjusted(plan, context, before, max_watermark)
         targets, counts, finishing = targets_of(plan, context.servers), dict[str, int](), 0.0
@@ -150,7 +150,7 @@ def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> S
         entry = replace(entry, rows=staged.expected, coerced=all_coercions(plan, coercions, context))
 
     if not staged and not plan.reload_warehouse_from_replica:
-        # They have what they are to have, and are told so.
+        # They are up to date already, and their records say so from now on.
         targets = tuple(target for target in context.servers.targets if plan.only in ("", target.name))
     outcome = staged_outcome(plan, results, coercions, settled, started_at, time.monotonic() - clock, finishing)
     return StagedTable(
@@ -166,7 +166,7 @@ def fill_staging(
 
     Args:
         rows: of the table at the source.
-        compared: what a comparison found a moment ago: only that is read.
+        compared: what a comparison has just found: only that is read.
 
     Returns:
         The plan with the targets' notes; what came of the partitions; the rows that each target counts in a staging
@@ -194,12 +194,12 @@ def partitions_of(
     What is to be read of a table of so many rows, between the bounds that are left.
 
     Args:
-        attempt: of the table's being carried, where jobs can be lost and go on unseen.
+        attempt: of this load of the table, where jobs can be lost and go on unnoticed.
     """
-    # Nothing is asked of a table without rows: what came meanwhile is seen by the second reading.
+    # A table without rows is not read: what came meanwhile is seen by the second look.
     if not rows and not plan.stages_changes_only:
         return ()
-    # What may be brought a second time is taken out by its range, and a piece has none.
+    # What may be loaded a second time is deleted by its range, and a slice has none.
     if attempt and not partitioning.can_be_split(plan.table):
         return (Partition(0, None, None, rows=rows),)
     return strategy_of(plan).partitions(plan, context, left)
@@ -209,10 +209,10 @@ def load_partitions(
     plan: TablePlan, partitions: Iterable[Partition], context: RunContext, attempt: str | None = None
 ) -> list[PartitionOutcome]:
     """
-    Every partition of a table, several at a time.
+    Load every partition of a table, several at a time.
 
     Args:
-        attempt: of the table's being carried, where jobs can be lost and go on unseen.
+        attempt: of this load of the table, where jobs can be lost and go on unnoticed.
     """
     results = []
     if attempt or (plan.is_partitioned and plan.stages_all_rows):
@@ -228,7 +228,7 @@ def load_partitions(
 
 
 def can_defer_ingest(plan: TablePlan, context: RunContext) -> bool:
-    """Whether the warehouse may be given rows while the replica builds the table's indexes, where there is room."""
+    """Whether the warehouse may be given rows while the replica builds the table's indexes, if disk space allows."""
     builds_indexes = replica_sql.add_indexes("", plan.name, plan) is not None
     both = len(targets_of(plan, context.servers)) > 1
     return plan.stages_all_rows and plan.is_partitioned and builds_indexes and both
@@ -238,18 +238,18 @@ def close_attempt(
     plan: TablePlan, targets: Sequence[Target], results: Sequence[PartitionOutcome], attempt: str | None
 ) -> None:
     """
-    Where jobs can be lost: let none of them bring anything any more, and see that what is there was brought by those
-    that are known of.
+    Where jobs can be lost: let none of them load anything any more, and check that only known jobs loaded what is
+    there.
 
     Raises:
-        DataLoadingError: some was brought by others.
+        DataLoadingError: other jobs loaded some.
     """
     loaded = {part.resume_token: part.execution for one in results if (part := one.part)}
     for target in targets if attempt else ():
         there = target.close_attempt(plan, attempt or "")
         if others := sum(there.get(resume_token or "") != execution for resume_token, execution in loaded.items()):
             raise DataLoadingError(
-                f"{plan.name}: {others} partitions were brought to the {target.name} by a job that had been given up; "
+                f"{plan.name}: a job that had been given up loaded {others} partitions at the {target.name}; "
                 "nothing was cut over",
                 "run again",
                 transient=True,
@@ -260,11 +260,11 @@ def complete_staging(
     plan: TablePlan, targets: Sequence[Target], results: Sequence[PartitionOutcome], context: RunContext
 ) -> tuple[list[PartitionOutcome], dict[str, int], float]:
     """
-    What is done once all rows are staged, at all ends at once; the last one is first given those that waited for it.
+    What is done once all rows are staged, at all targets at once; the last one is first given the deferred rows.
 
     Returns:
-        What was carried; the rows that each end counts in a staging table that is to have all of them; and the seconds
-        in which the ends were finished, added up.
+        What was loaded; the rows that each target counts in a staging table that is to have all of them; and the
+        seconds in which staging was completed, added up.
     """
     waited = [part.deferred for part in results if part.deferred]
     jobs = [Job(context.route, one.plan, one.part, one.path) for one in waited]
@@ -281,7 +281,7 @@ def complete_staging(
 
 
 def complete_target(plan: TablePlan, target: Target) -> tuple[dict[str, int], float]:
-    """One end's part of it, and how long it took."""
+    """One target's part of it, and how long it took."""
     began = time.monotonic()
     with at(target.name):
         target.build_indexes(plan)
@@ -293,7 +293,7 @@ def sum_partitions(results: Sequence[PartitionOutcome], equal: int) -> StagedCou
     What all partitions staged, and how many rows the published tables are to have.
 
     Args:
-        equal: rows that stand in no partition, since they were found equal before.
+        equal: rows in no partition, since they were found equal before.
     """
     rows, rows_deleted, rows_in_source = (
         sum(getattr(part, what) for part in results) for what in ("staged", "rows_deleted", "rows_in_source")
@@ -305,10 +305,10 @@ def compare(
     plan: TablePlan, staged: StagedCounts, counts: Mapping[str, int], before: SourceStats, after: SourceStats
 ) -> bool | None:
     """
-    The rows read against the rows staged, as the ends count them, and the rows the source has.
+    The rows read against the rows staged, as the targets count them, and the rows the source has.
 
     Returns:
-        Whether the source stood still meanwhile: True, False, or None where it cannot tell.
+        Whether the source did not change meanwhile: True, False, or None where that cannot be known.
 
     Raises:
         VerificationError: rows are missing or too many.
@@ -338,13 +338,13 @@ def switch(ready: StagedTable, targets: Sequence[Target] | None = None) -> Outco
     Cut over, recorded in the same transaction.
 
     Args:
-        ends: by default all that it is to be switched at.
+        targets: by default all that it is to be switched at.
 
     Returns:
-        What came of it; without the warehouse's rows, where that has to take everything from the replica.
+        What came of it; without the warehouse's rows, where that has to be reloaded from the replica.
 
     Raises:
-        ArrowetlError: some end refused; what is staged is still there.
+        ArrowetlError: some target refused; what is staged is still there.
     """
     plan, began = ready.plan, time.monotonic()
     changes = {}
@@ -386,11 +386,11 @@ def discard(plan: TablePlan, context: RunContext, keeps: bool) -> None:
     Leave nothing staged of a table.
 
     Args:
-        keeps: but what the next run will find and go on with: somebody stopped this one, or a server was lost.
+        keeps: except what the next run will resume: this one was stopped, or a server was lost.
     """
     if not (keeps and plan.stages_all_rows and plan.is_partitioned):
         for target in context.servers.targets:
-            # The first error is the one to tell; what cannot be dropped now, the next run drops.
+            # The first error is the one to report; what cannot be dropped now, the next run drops.
             with suppress(ArrowetlError):
                 target.discard(plan)
     if context.route.spill_directory:

@@ -74,7 +74,7 @@ def load_tables(plans: Iterable[TablePlan], runner: TableRunner, max_workers: in
         try:
             while pending:
                 if context.workers.stopping.is_set():
-                    # Somebody stopped all runs of this process.
+                    # All runs of this process were stopped.
                     raise KeyboardInterrupt
                 # A wait without end would not let a Ctrl-C through everywhere.
                 with suppress(Empty):
@@ -141,8 +141,8 @@ def _worker() -> int | None:
 
 
 def recorded_failure(outcome: Outcome, context: RunContext) -> Outcome:
-    """A table's failure, once it was written down where that can be done."""
-    # The end that cannot be told of it is most likely the cause of it.
+    """A table's failure, once it was recorded where that can be done."""
+    # The target that cannot be written is most likely its cause.
     with suppress(ArrowetlError):
         context.ledger.failed(context.route.run_id, outcome)
     return outcome
@@ -150,7 +150,7 @@ def recorded_failure(outcome: Outcome, context: RunContext) -> Outcome:
 
 def _load(one: TablePlan, runner: TableRunner) -> TableResult:
     with runner.context.workers.tables:
-        # Whoever waited for a turn may have waited for long.
+        # The wait for a turn may have been long.
         if runner.context.ledger.locks.lost:
             raise runner.context.ledger.locks.lost
         if runner.context.workers.stopping.is_set():
@@ -168,11 +168,11 @@ def _load(one: TablePlan, runner: TableRunner) -> TableResult:
 
 def where_it_can_be(act: Callable[[TablePlan], TableResult], one: TablePlan, runner: TableRunner) -> TableResult:
     """
-    What is done with a table; where one end cannot take it, and trying again is of no use, the other has it all the
-    same.
+    Load a table; where one target cannot take it, and trying again is of no use, the other is loaded
+    alone.
 
     Raises:
-        ArrowetlError: what went wrong; one end may have the table.
+        ArrowetlError: what went wrong; one target may have the table.
     """
     try:
         return act(one)
@@ -190,7 +190,7 @@ def where_it_can_be(act: Callable[[TablePlan], TableResult], one: TablePlan, run
             or (one.reload_warehouse_from_replica and others == ["replica"])
         ):
             raise
-        # A replica that takes nothing cannot tell what changed, nor have what the warehouse lacks.
+        # A replica that takes nothing cannot show what changed, nor have what the warehouse is missing.
         rest = sync_mode.with_recreated_replica(one) if others == ["warehouse"] else one
         with suppress(ArrowetlError):
             with_keyless_fallback(lambda one: load_table(one, runner.context), replace(rest, only=others[0]))
@@ -200,7 +200,7 @@ def where_it_can_be(act: Callable[[TablePlan], TableResult], one: TablePlan, run
 
 def with_keyless_fallback(act: Callable[[TablePlan], T], one: TablePlan) -> T:
     """
-    What is done with a table; without its key, where the warehouse turns out not to hold that; whole, where the replica
+    Load a table; without its key, where the warehouse turns out not to hold that; in full, where the replica
     cannot follow row by row.
     """
     try:
@@ -213,12 +213,12 @@ def with_keyless_fallback(act: Callable[[TablePlan], T], one: TablePlan) -> T:
 
 def replan_and_retry(one: TablePlan, runner: TableRunner) -> TableResult:
     """
-    A table once more, planned anew: what the attempt before may have brought about is known only now.
+    Plan and load a table again: what the attempt before may have done is known only now.
 
     Raises:
         ArrowetlError: what went wrong this time.
     """
-    # What stands staged by now may be another run's, if the lock went with a session.
+    # The staging by now may be another run's, if the lock was lost with a session.
     runner.context.ledger.locks.require_lock()
     for target in runner.context.servers.targets:
         target.refresh()
@@ -226,8 +226,8 @@ def replan_and_retry(one: TablePlan, runner: TableRunner) -> TableResult:
         planned = runner.planned_again(one.name)
     except UsageError as error:
         raise DataExtractionError(
-            f"{one.name}: no more at the source: it was dropped, or renamed, while it was carried",
-            "run `arrowetl analyze`, which tells what changed",
+            f"{one.name}: dropped or renamed at the source during the load",
+            "run `arrowetl analyze`, which reports what changed",
         ) from error
     for outcome in planned.failed:
         assert outcome.failure is not None
@@ -264,7 +264,7 @@ def skipped(plan: TablePlan, planned: Planned, started_at: datetime) -> Outcome:
 
 
 def failed(one: TablePlan, error: ArrowetlError, seconds: float = 0.0) -> Outcome:
-    """The outcome of a table of which something went wrong."""
+    """The outcome of a table that failed."""
     return replace(
         failure_of(one.name, one.category, error),
         mode=one.mode,

@@ -1,8 +1,8 @@
 """
-Which tables a run is about, and a plan for each: catalog, tables.yml, what stands at the ends, what is recorded.
+Which tables a run is about, and a plan for each: catalog, tables.yml, the targets' tables, what is recorded.
 
 It asks the servers and writes nothing; what is decided about a table is
-decided by `table_plan` and `sync_mode`, which are pure. `run` carries what is planned
+decided by `table_plan` and `sync_mode`, which are pure. `run` loads what is planned
 here, and `run --dry-run` shows it.
 """
 
@@ -46,11 +46,11 @@ class Planned:
     known_coercions: Mapping[str, tuple[Coercion, ...]] = field(default_factory=dict)
     """Table → what the last run of it that succeeded had to coerce."""
     pace: Pace | None = None
-    """What the last run on the same way learned."""
+    """What the last run on the same route learned."""
     estimate: Estimate | None = None
     """How long it will take."""
     shows_nothing: bool = False
-    """Whether what is read shows no table at all."""
+    """Whether the source shows no table."""
     vanished: tuple[str, ...] = ()
     """Tables that tables.yml or a record names, and what is read has not, or does not show to this account."""
     missing: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ def planned(options: RunOptions, tables_file: TablesFile, route: Route, ledger: 
     """
     servers, from_replica = jobs.servers_of(route), options.read_from == "replica"
     with ThreadPoolExecutor(1) as background:
-        # 40 ms of 400 tables' second, in which the others have as much to tell.
+        # 40 ms of 400 tables' second, in which the other servers answer as well.
         asked = background.submit(replica_state.shapes_at_replica, servers, from_replica, options.to)
         catalog = servers.source.catalog()
         at_replica = servers.replica.published() if servers.replica else frozenset(catalog)
@@ -112,7 +112,7 @@ def planned(options: RunOptions, tables_file: TablesFile, route: Route, ledger: 
         now_missing = missing(records, tables_file, catalog, route.source.namespace)
         found = replace(found, missing=tuple(now_missing), vanished=tuple(sorted({*now_missing, *found.vanished})))
         if partly := replica_state.partly_shown(servers.source, [one.name for one in found.plans]):
-            words = f"of {', '.join(partly)} this account is shown some columns alone: the others are carried nowhere"
+            words = f"of {', '.join(partly)} this account is shown some columns alone: the others are not loaded"
             found = replace(found, warnings=(*found.warnings, words))
     if found.vanished:
         words = missing_words(options.read_from, found.vanished, len(catalog))
@@ -130,9 +130,9 @@ def missing(
     database: str,
 ) -> list[str]:
     """
-    Tables that were there, and that the source has no more, or does not show: those that an analysis of it has listed,
+    Tables that existed, and that the source no longer has, or does not show: those that an analysis of it has listed,
     and those of which something is recorded, until a person has excluded them, or an analysis since has left them out.
-    What somebody has only written into tables.yml, for this source or another, was not seen by anybody.
+    What somebody has only written into tables.yml, for this source or another, was never seen.
     """
     recorded = {**records[1], **records[0]}
     known = {
@@ -153,7 +153,7 @@ def _estimated(found: Planned, run: str, workers: int, history: History) -> Plan
 
 
 def _may_prove(options: RunOptions, differing: Collection[str]) -> bool:
-    """Whether every row of tables is to be read that may be equal at all ends."""
+    """Whether every row of tables is to be read that may be equal at all servers."""
     return (options.force_full or bool(differing)) and options.read_from == "source" and options.to == "both"
 
 
@@ -166,7 +166,7 @@ def states_of(
     folds_names: bool = False,
 ) -> dict[str, TableState]:
     """
-    Table → what stands at the ends, and what is recorded there.
+    Table → what exists at the targets, and what is recorded there.
 
     Args:
         folds_names: whether the replica takes two names for one that differ in capitals alone.
@@ -184,14 +184,14 @@ def states_of(
 
 
 def _has_geometry(one: TablePlan) -> bool:
-    """Whether it is read whole where it is read at all."""
+    """Whether it is read in full where it is read."""
     return one.mode is Mode.FULL and any(mapping.is_geometry(field) for field in one.fields)
 
 
 def _decided_with_measurements(
     found: Planned, tables_file: TablesFile, source: Source, replica: Source | None, around: RunConditions
 ) -> Planned:
-    """The plans, once the ends were asked for the checksums of some tables, and how quick the link is."""
+    """The plans, once the servers were asked for the checksums of some tables, and the link was measured."""
     alone = around.to == "warehouse"
     asked = [
         one for one in found.plans
@@ -242,7 +242,7 @@ def _with_kinds(
 
 
 def _is_large(one: TablePlan) -> bool:
-    """Whether what its watermark does not tell would be looked for by its keys alone."""
+    """Whether what its watermark does not show would be looked for by its keys alone."""
     return one.table.rows > limits.full_row_checksum_rows_max
 
 
@@ -252,7 +252,7 @@ def _recorded_checksum(record: TargetState) -> int | None:
 
 
 def _would_rather_know(one: TablePlan, around: RunConditions) -> bool:
-    """Whether the plan depends on how quick the way to the source is."""
+    """Whether the plan depends on the speed of the connection to the source."""
     is_large = one.table.data_bytes > limits.reading_bytes_min
     return one.mode is Mode.RECONCILE and is_large and around.choices.reconcile_by == "auto"
 
@@ -336,7 +336,7 @@ def _warnings(catalog: Mapping[str, Table], tables_file: TablesFile, unlisted: S
     unlisted_tables = [name for name in unlisted if not tables_file.of_table(catalog[name]).excluded]
     if unlisted_tables:
         warnings.append(
-            f"not in tables.yml, carried in full: {', '.join(unlisted_tables)}; `arrowetl analyze` adds them"
+            f"not in tables.yml, loaded in full: {', '.join(unlisted_tables)}; `arrowetl analyze` adds them"
         )
     return warnings
 
@@ -350,16 +350,16 @@ def _quarantined(catalog: Mapping[str, Table], tables_file: TablesFile) -> str |
     if not places:
         return None
     return (
-        f"in quarantine, and left out: {', '.join(places)}; choose of each under overrides.columns, or take it off "
+        f"in quarantine, and left out: {', '.join(places)}; choose of each under overrides.columns, or remove it from "
         "the table's quarantined_columns, which `arrowetl analyze` lists"
     )
 
 
 def missing_words(where: str, names: Sequence[str], seen: int) -> str:
     return (
-        f"no more at the {where}: {', '.join(names)}; {len(names)} of {seen + len(names)} tables were there, and are "
-        "dropped, or not shown to this account; left as they are at the ends. Where that is right, `arrowetl analyze` "
-        "takes them off tables.yml, or overrides: {exclude: true} does; else GRANT SELECT on them"
+        f"missing at the {where}: {', '.join(names)}; {len(names)} of {seen + len(names)} known tables were "
+        "dropped, or are not shown to this account; the targets keep theirs. Where that is right, `arrowetl analyze` "
+        "removes them from tables.yml, or overrides: {exclude: true} does; else GRANT SELECT on them"
     )
 
 

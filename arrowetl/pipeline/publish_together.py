@@ -1,8 +1,8 @@
 """
-All tables of a night switched together: at the warehouse in one transaction, then at the replica one by one.
+All tables of a run switched together: at the warehouse in one transaction, then at the replica one by one.
 
-Until then everything is staged and compared (`transfer.stage_table`), and no
-reader of the warehouse sees any of it; dbt finds the night before, or this
+Until then everything is staged and compared (`load_table.stage_table`), and no
+reader of the warehouse sees any of it; dbt finds the state of the last run, or of this
 one. How tables are switched in one transaction is `merge`'s business.
 """
 
@@ -48,7 +48,7 @@ def publish(
     Switch the tables that are ready.
 
     Args:
-        night: in which they were staged, and may be once more.
+        runner: which staged them, and may do so again.
         strict: whether nothing is published where a table failed.
         unplanned: tables that failed before anything was done with them.
 
@@ -67,7 +67,7 @@ def publish(
     found, wrong = joint.found, [*wrong, *joint.failed]
     ended += [*joint.ended, *(_failed(one, error) for one, error in joint.failed.values())]
     if given_up:
-        # Nobody waits for a server that is away once more for each of hundreds of tables; the next run sweeps up.
+        # A server that is down is not waited for again for each of hundreds of tables; the next run cleans up.
         away = isinstance(given_up, DatabaseConnectionError)
         return [*ended, *(_failed(one, given_up, keeps=True, unreachable=away) for one in waiting.values())], None
     if not found.published:
@@ -85,19 +85,19 @@ class _Joint:
     """
     One transaction at the warehouse, tried again where that may help.
 
-    A table that turns out to be behind, or whose staging is lost, is staged
-    anew before; those that fail are taken out of `waiting`.
+    A table that turns out to lag behind, or whose staging was lost, is staged
+    again before; those that fail are taken out of `waiting`.
     """
 
     def __init__(self, waiting: dict[str, StagedTable], runner: TableRunner, strict: bool) -> None:
         self.waiting, self.found = waiting, JointCutover(runner.context.route.run_id)
         self.ended: list[Outcome] = []
-        """Tables that had arrived in another way."""
+        """Tables that had arrived by another method."""
         self.failed: dict[str, tuple[StagedTable, ArrowetlError]] = {}
         self._runner, self._strict = runner, strict
         self._warehouse, self._followed = runner.context.servers.warehouse, set[str]()
         self._unstaged = set[str]()
-        """Tables whose staging was given up, and is to be made anew before they are switched."""
+        """Tables whose staging was given up, and is to be made again before they are switched."""
         # What staging has given up may have come back.
         self._retries = Retries(runner.retries.most, runner.retries.seconds)
 
@@ -115,7 +115,7 @@ class _Joint:
         except ArrowetlError as lost:
             error = lost
         if error:
-            # Where nobody can be asked, the next run finds out.
+            # Where no server can be asked, the next run finds out.
             with suppress(ArrowetlError):
                 self._ask()
             if not self.found.published:
@@ -207,10 +207,10 @@ class _Joint:
 
     def _ask(self) -> None:
         """
-        Whether the last transaction was committed, of which nobody may have heard.
+        Whether the last transaction was committed, whose answer may have been lost.
 
         Raises:
-            DatabaseError: nobody can be asked, and so nothing more be tried.
+            DatabaseError: the warehouse cannot be asked, and so nothing more be tried.
         """
         if not self.found.published and self.found.changes:
             self.found.published = self._runner.context.ledger.has_published(self.found.run_id, self.found.token)
@@ -221,7 +221,7 @@ class _Joint:
             # What broke this one may have broken those that wait for their next use.
             for pool in context.servers.pools():
                 pool.close()
-        # One is told for all.
+        # One report for all.
         if name := next(iter(self.found.errors or self.waiting), ""):
             context.on_event(TableRetried(name, 1, seconds, error.message))
         return not context.workers.stopping.wait(seconds)
@@ -252,7 +252,7 @@ def _published(ready: StagedTable, found: JointCutover) -> StagedTable:
 
 
 def _at_the_replica(published: Sequence[StagedTable], runner: TableRunner, max_workers: int) -> list[Outcome]:
-    """The other end of what is published, whoever asks to stop: it takes seconds, and they are one night."""
+    """Switch at the other target too, even if the run is asked to stop: it takes seconds, and completes the run."""
     outcomes = []
     with ThreadPoolExecutor(max_workers, "replica") as threads:
         for future in [threads.submit(_other_target, one, runner) for one in published]:
@@ -302,7 +302,7 @@ def _withheld(waiting: Mapping[str, StagedTable], wrong: Sequence[str]) -> list[
 
 
 _NAMED = 3
-"""Tables that are named for others; each is told of by itself."""
+"""Tables that are named for others; each is reported by itself."""
 
 
 def _failed(
@@ -313,7 +313,7 @@ def _failed(
 
     Args:
         keeps: what the next run can go on with.
-        untold: whether the ends are neither cleaned nor told: they cannot be reached.
+        unreachable: whether the targets can be neither cleaned nor written.
     """
     before = ready.outcome
     outcome = replace(

@@ -1,6 +1,6 @@
 """
-What else is known of the tables before their modes are chosen: of the replica, by which what is recorded of it is
-believed or not.
+What else is known of the replica's tables before load kinds are chosen, by which the replica's record is
+trusted or not.
 
 It asks, and concludes nothing: `evidence` says what an answer is worth, `sync_mode`
 what follows.
@@ -29,7 +29,7 @@ def seen(
 
     Args:
         shapes: as `shapes_at_replica` found them.
-        replica: as a source; None where nobody counts its rows.
+        replica: as a source; None where its rows are not counted.
         to: one of `route.DESTINATIONS`.
         counts: whether its rows are to be counted: not where all are read anyway.
     """
@@ -47,14 +47,14 @@ def seen(
 
 
 def shapes_at_replica(servers: jobs.Servers, from_replica: bool, to: str) -> dict[str, str]:
-    """Table → the shape that the replica's has; nothing where nobody looks at the replica."""
+    """Table → the shape of the replica's table; nothing where the replica is not used."""
     if from_replica:
         return _shapes(servers.source.pool)
     return _shapes(servers.replica.pool) if servers.replica and to != "warehouse" else {}
 
 
 def by_name(names: Iterable[str], shapes: Mapping[str, str], folds: bool) -> dict[str, str]:
-    """The same by the source's names, where the replica has its own way with capitals."""
+    """The same by the source's names, where the replica treats capitals in its own manner."""
     there = {(name.lower() if folds else name): shape for name, shape in shapes.items()}
     return {name: shape for name in names if (shape := there.get(name.lower() if folds else name))}
 
@@ -67,12 +67,12 @@ def partly_shown(source: Source, among: Iterable[str]) -> list[str]:
 
 
 def shape_at_replica(plan: TablePlan, targets: Iterable[jobs.Target]) -> str:
-    """Of the replica's table, once what is staged has taken its place, or gone into it."""
+    """Of the replica's table, once what is staged has replaced it, or was merged into it."""
     replica = next((target for target in targets if target.name == "replica"), None)
     if replica is None or not plan.stages_all_rows:
         return plan.at_replica
     name = sql.staging_name(plan.name, plan.run)
-    # Some servers tell names in small letters.
+    # Some servers show names in small letters.
     return {there.lower(): shape for there, shape in _shapes(replica.pool, name).items()}.get(name.lower(), "")
 
 

@@ -1,10 +1,10 @@
 """
-What a run that was stopped left whole in staging, and what of it still holds.
+What a stopped run left complete in staging, and what of it still holds.
 
-Both ends note each partition in the transaction that brings it, under one
-token. Here the notes of both are compared, and the rows with the source's, by
+Both targets record each partition in the transaction that loads it, under one
+token. Here the records of both are compared, and the rows with the source's, by
 checksums: what is as the source has it now need not be read again. `load_table`
-carries the rest.
+loads the rest.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Held = tuple[Partition, tuple[Coercion, ...]]
 
 
 def held(plan: TablePlan, targets: Sequence[Target], source: Source, replica: Source) -> list[Held]:
-    """The partitions of a table that both ends have in staging, and that are as the source has them now."""
+    """The partitions of a table that both targets have in staging, and that are as the source has them now."""
     possible = (
         plan.stages_all_rows and plan.is_partitioned and partitioning.can_be_split(plan.table) and bool(plan.key_fields)
     )
-    # What is left out cannot be told by a checksum.
+    # What is left out cannot be compared by a checksum.
     if not possible or plan.left_out or len(targets) < 2:
         return []
     at_first, *others = (target.resumable_partitions(plan) for target in targets)
@@ -48,7 +48,7 @@ def held(plan: TablePlan, targets: Sequence[Target], source: Source, replica: So
 
 
 def outcomes(found: Sequence[Held]) -> list[PartitionOutcome]:
-    """Partitions that need not be carried, as if they had been; nothing was read for them."""
+    """Partitions that need not be loaded, as if they had been; nothing was read for them."""
     return [
         PartitionOutcome(
             rows=0,

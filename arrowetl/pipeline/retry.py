@@ -46,10 +46,10 @@ class Retries:
 
     def call(self, act: Callable[[int], T], wait: Callable[[ArrowetlError, float], bool]) -> T:
         """
-        What `act` returns, which is told how often it was tried before.
+        What `act` returns, which gets the number of tries before.
 
         Args:
-            wait: is told what went wrong, and for how many seconds to wait; whether it is to go on then.
+            wait: gets the error, and how many seconds to wait; returns whether to go on then.
 
         Raises:
             ArrowetlError: what went wrong the last time.
@@ -66,4 +66,4 @@ class Retries:
                     raise
                 if not wait(error, delay(attempt + 1, self.seconds, random.random())):  # noqa: S311 - no secret
                     raise
-        raise AssertionError("range() had an end")
+        raise AssertionError("range() ended")

@@ -1,9 +1,9 @@
 """
-The journey of many tables: plan them, order them, carry them, gather what came of it.
+One run over many tables: plan them, order them, load them, gather the results.
 
 One table's failure is its own; the others go on. What happens to a table is
-in `load_table`; what a person sees of it is `report`'s business, which is told
-by events and by the summary returned here.
+in `load_table`; `cli` and `pages` show it, from
+events and from the summary returned here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run(
     settings: Settings, options: RunOptions, on_event: Callable[[Event], None], share: WorkerShare | None = None
 ) -> Summary:
     """
-    Carry the tables asked for.
+    Load the tables asked for.
 
     Args:
         share: of the workers, where others run at the same time.
@@ -103,7 +103,7 @@ def run(
         warnings = (*summary.warnings, *workers.warnings)
         summary = replace(summary, warnings=warnings, connections=_together(connections), published=published)
         on_event(StepBegan(Step.RECORD))
-        # A warehouse that was lost in the middle is told by its tables; the summary is worth more than this line of it.
+        # If the warehouse was lost in between, its tables report it; the summary is worth more than this line of it.
         with suppress(ArrowetlError):
             ledger.finish(summary, workers.learned, options.route_label, _makespan(work, outcomes, options.max_workers))
         on_event(StepBegan(Step.SIGN))
@@ -133,7 +133,7 @@ def _alone(options: RunOptions, servers: Servers, ledger: Ledger, run_id: str) -
 
 
 def _prepare(planned: Planned, servers: Servers, ledger: Ledger) -> None:
-    """The ends, so that what is planned can be brought there, without what a run that was killed has left there."""
+    """Open the targets for what is planned, without leftovers of a killed run."""
     # Else what is staged there may be the work of the run that has the lock now.
     ledger.locks.require_lock()
     full = [plan.name for plan in planned.plans if plan.stages_all_rows]
@@ -204,7 +204,7 @@ def _flagged(outcome: Outcome, planned: Planned, tables_file: TablesFile) -> Out
 
 
 def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: TablesFile) -> dict[str, Flag]:
-    """Tables that the run was not asked for, and that none has carried for too long."""
+    """Tables that the run was not asked for, and that no run has loaded for too long."""
     asked, now = {outcome.table for outcome in outcomes}, datetime.now(UTC)
     return {
         name: flag
@@ -215,18 +215,18 @@ def _left_behind(planned: Planned, outcomes: Iterable[Outcome], tables_file: Tab
 
 
 def _notified(settings: Settings, summary: Summary, tables_file: TablesFile) -> Summary:
-    """The summary, once whoever is to be told of failures was told."""
+    """The summary, once the webhook was notified of failures."""
     alerts = flags.alerts(summary, tables_file.tables) if settings.webhook else []
     if not alerts:
         return summary
     about = {"run_id": summary.run_id, "environment": summary.environment, "clinic": settings.clinic or None}
     wrong = webhook.post(settings.webhook, {**about, "exit_code": summary.exit_code, "alerts": alerts})
-    words = f"nobody could be told of {len(alerts)} alerts at {WEBHOOK_VARIABLE}: {wrong}"
+    words = f"{len(alerts)} alerts could not be sent to {WEBHOOK_VARIABLE}: {wrong}"
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
 
 def notify_not_started(settings: Settings, error: ArrowetlError) -> None:
-    """Whoever is to be told of failures is told that nothing was done; who cannot be told is not worse off."""
+    """Notify the webhook that nothing was done; a webhook that cannot be reached changes nothing."""
     if settings.webhook:
         about = {"run_id": None, "environment": settings.environment, "clinic": settings.clinic or None}
         alert = {"table": None, "kind": "not started", "message": error.message, "remedy": error.remedy}
@@ -238,7 +238,7 @@ def dry_run(settings: Settings, options: RunOptions, examined: TablesFile | None
     What `run` would do; nothing is written anywhere.
 
     Args:
-        examined: tables.yml, where it was examined, and the servers: what is wrong with them has been told.
+        examined: tables.yml, where it was examined, and the servers: their problems have been reported.
     """
     tables_file = examined or read_tables(settings.tables_file, settings.chosen)
     with (
@@ -249,7 +249,7 @@ def dry_run(settings: Settings, options: RunOptions, examined: TablesFile | None
 
 
 def ledger_of(route: Route) -> Ledger:
-    """The records at the ends of a route."""
+    """The records at the targets of a route."""
     reads_replica = route.source.name == "replica"
     bounded = route.choices.warehouse_connections is not None or route.choices.replica_connections is not None
     return Ledger(route.source if reads_replica else route.replica, route.warehouse, route.targets, bounded)
@@ -260,10 +260,10 @@ def opened_route(
     settings: Settings, options: RunOptions, tables_file: TablesFile, run_id: str, writes: bool = True
 ) -> Iterator[Route]:
     """
-    The way from server to server, for as long as it is used.
+    The servers of a run, for the length of the block.
 
     Args:
-        writes: whether the replica must take what it is to be sent.
+        writes: whether the replica must take what it is sent.
 
     Raises:
         ConfigurationError, DatabaseError: some server cannot be reached, or is not one to write to; nothing was done.
@@ -286,7 +286,7 @@ def opened_route(
             choices = replace(choices, source_connections=options.max_source_connections)
         choices = replace(choices, executor=options.executor or choices.executor)
         shares = share_connections(choices, options.max_workers)
-        # The replica's rows have been masked on their way there.
+        # The replica's rows are masked already.
         mask_key = settings.mask_key if options.read_from == "source" else None
         found = Route(
             run_id=run_id,
@@ -306,7 +306,7 @@ def opened_route(
 
 def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
     """
-    Record as overrides what is kept of tables that somebody else made.
+    Record as overrides what is kept of tables that arrowetl did not make.
 
     Raises:
         ConfigurationError: tables.yml cannot be written; nothing was done.
@@ -348,7 +348,7 @@ def _judged(
 
 
 def _together(counts: Iterable[ConnectionCount]) -> Mapping[str, Mapping[str, int]]:
-    """Server's name → connections of all pools and processes; their peaks may not have been at the same moment."""
+    """Server's name → connections of all pools and processes; their peaks may not have been simultaneous."""
     sums = {name: {"opened": 0, "peak": 0} for name in ("source", "replica", "warehouse")}
     for one in counts:
         sums[one.endpoint]["opened"] += one.opened

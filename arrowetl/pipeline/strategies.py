@@ -57,7 +57,7 @@ def _rows_at_the_runs_pace(plan: TablePlan, context: RunContext) -> int:
 
 def _rows_that_are_held_twice(plan: TablePlan, context: RunContext) -> int:
     rows = _rows_at_the_runs_pace(plan, context)
-    # The rows of two ends are held at once: 3.1 s and 350 MB for a million of securitylog, not 3.7 s and 480 MB.
+    # The rows of two servers are held at once: 3.1 s and 350 MB for a million of securitylog, not 3.7 s and 480 MB.
     return -(-rows // 2) if plan.full_scan_per_partition else rows
 
 
@@ -71,7 +71,7 @@ def _partitions(plan: TablePlan, context: RunContext, left: Bounds) -> Iterator[
 
 
 def _slices(plan: TablePlan, context: RunContext, left: Bounds) -> Iterator[Partition]:
-    """By whatever a table is loaded, it is compared in pieces that differ in nothing, or not at all."""
+    """However such a table is loaded, it is compared in slices, and not in the ranges that are left."""
     return context.servers.source.slices(plan)
 
 

@@ -1,8 +1,8 @@
 """
-The account of a table that was carried: what is recorded of it, and what is told.
+The record of a table that was loaded: what the ledger stores of it, and its outcome.
 
 Values from values: nothing is asked of a server here, nothing written.
-`load_table` gathered what came of the table; `ledger` writes down what is made
+`load_table` gathered what came of the table; `ledger` stores what is made
 of that here, `result` shows it.
 """
 
@@ -26,7 +26,7 @@ from arrowetl.workers.pool import RunContext
 def coerced(
     plan: TablePlan, results: Sequence[PartitionOutcome], context: RunContext
 ) -> tuple[tuple[Coercion, ...], dict[str, str]]:
-    """What had to be coerced in all partitions together, and the SRID that each column of places is to tell."""
+    """What had to be coerced in all partitions together, and the SRID to record in each geometry column's comment."""
     found = conversion.merged(
         (coercion for part in results for coercion in part.coercions), context.known_coercions.get(plan.name)
     )
@@ -54,11 +54,11 @@ def entry_of(
     reading: SourceStats | None,
     started_at: datetime,
 ) -> Entry:
-    """What is to be recorded of a table that was carried from the source."""
+    """What is to be recorded of a table that was loaded from the source."""
     before = recorded(plan, context)
     unmasked = {field.column.name for field in plan.fields if not field.mask}
     moved = not plan.stages_changes_only or bool(staged)
-    # Of a table that is tried twice in a run, the ends may hold what either attempt brought.
+    # Of a table that is tried twice in a run, the targets may have what either attempt loaded.
     version = f"{context.route.run_id}-{uuid4().hex[:8]}"
     with_full_comparison = plan.kind is not LoadKind.INCREMENTAL or evidence.rest_is_fully_compared(plan)
     compared_at = started_at if with_full_comparison or before.as_of is None else before.as_of.compared_at
@@ -114,10 +114,10 @@ def staged_outcome(
     finishing: float,
 ) -> Outcome:
     """
-    What is to be told of a table that is staged, once it is switched.
+    The outcome of a table that is staged, as it will be once it is switched.
 
     Args:
-        seconds, finishing: that it has taken until now; and those in which the ends were finished, once all rows were
+        seconds, finishing: that it has taken until now; and those in which staging was completed, once all rows were
             there.
     """
     phases = Counter({"finish": finishing} if finishing else {})
@@ -148,7 +148,7 @@ def staged_outcome(
 def switched_outcome(
     outcome: Outcome, plan: TablePlan, staged: StagedCounts, changes: Mapping[str, RowCounts], seconds: float
 ) -> Outcome:
-    """What is to be told of a table that arrived where it was changed."""
+    """The outcome of a table that arrived where it was changed."""
     at_warehouse = changes.get("warehouse", outcome.changes)
     how = [f"written at the warehouse: {at_warehouse.how}"] if at_warehouse.how and "warehouse" in changes else []
     return replace(

@@ -1,8 +1,8 @@
 """
-The replica's side of the journey: a staging table, LOAD DATA into it, RENAME or merge.
+The replica's loader: a staging table, LOAD DATA into it, RENAME or merge.
 
-It receives spills' text and gives back counts. Reading from the replica is
-`source`'s work; what its tables look like is phrased in `sql`.
+It receives spills' text and returns counts. Reading from the replica is
+`source`'s work; its SQL is in `replica_sql`.
 """
 
 from __future__ import annotations
@@ -67,21 +67,21 @@ class Replica:
 
     def open(self, kept: Collection[str] = ()) -> None:
         """
-        Learn what is there, and drop the staging tables of a run that was killed.
+        Learn what is there, and drop the staging tables of a killed run.
 
         Args:
-            kept: tables that are to be staged whole again: some of it may be there already.
+            kept: tables that are to be staged in full again: some of it may be there already.
         """
         with self.pool.session() as session:
             for (name,) in session.rows(replica_sql.leftovers_mysql(self.endpoint.database)):
                 if not any(sql.is_staging_of(name, table) for table in kept):
-                    # One that cannot be dropped now is in nobody's way: no other run has its name.
+                    # One that cannot be dropped now blocks nothing: no other run has its name.
                     with suppress(DatabaseQueryError):
                         session.execute(replica_sql.drop_mysql(self.endpoint.database, name))
         self.refresh()
 
     def refresh(self) -> None:
-        """Learn what stands there by now: a failed attempt may have left, or done, more than it knew."""
+        """Learn what exists by now: a failed attempt may have left, or done, more than it knew."""
         there = self.published()
         self._tables = frozenset(map(self._said, there))
         self._left = frozenset(name for name in there if name.startswith(sql.STAGING))
@@ -99,7 +99,7 @@ class Replica:
 
     @cached_property
     def _pointing(self) -> tuple[tuple[str, str, str], ...]:
-        """Somebody's foreign keys: the table that each points at, whose it is, and its name."""
+        """Foreign keys that arrowetl did not make: the table that each points at, its own table, and its name."""
         with self.pool.session() as session:
             # Once for all tables: the server opens every one of them to answer, in 28 ms where there are 381.
             return tuple(session.rows(replica_sql.pointing(self.endpoint.database)))
@@ -114,8 +114,8 @@ class Replica:
 
     def resumable_partitions(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
         """
-        Token → partition that a run which was stopped left whole in staging, with as many rows as it says; from now on
-        that staging is this run's, and whoever else would bring rows there does not find it.
+        Token → partition that a stopped run left complete in staging, with as many rows as it says; from now on
+        that staging is this run's, and another that would load rows there does not find it.
         """
         ours = sql.staging_name(plan.name, plan.run)
         left = [name for name in self._left if sql.is_staging_of(name, plan.name)]
@@ -133,14 +133,14 @@ class Replica:
 
     def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> tuple[str, ...]:
         """
-        Make the staging table, with its primary key and no other index; and one for keys that are gone.
+        Make the staging table, with its primary key and no other index; and one for deleted keys.
 
         Args:
-            keep: the partitions that stay in the staging table that is there; all else goes out of it.
-            attempt: by which partitions may be brought, where jobs can be lost and go on unseen.
+            keep: the partitions that stay in the existing staging table; all else is deleted from it.
+            attempt: by which partitions may be loaded, where jobs can be lost and go on unnoticed.
 
         Returns:
-            What a person should know of how the table is there.
+            Notes on how the table differs at the replica.
         """
         name, database = sql.staging_name(plan.name, plan.run), self.endpoint.database
         if keep:
@@ -200,14 +200,14 @@ class Replica:
         Load one partition: all of it, exactly, or none.
 
         Args:
-            pieces: its rows, each lot with the plan by which it was read.
-            gone: keys of rows that are gone from the source.
+            row_batches: its rows, each batch with the plan by which it was read.
+            deleted_keys: keys of rows that were deleted at the source.
 
         Returns:
             How long it took; nothing is ever coerced.
 
         Raises:
-            DataLoadingError: a row was refused, replaced another, or drew a warning; or the attempt is over.
+            DataLoadingError: a row was refused, replaced another, or drew a warning; or the attempt is closed.
         """
         loads = [
             (rows, read.fields, sql.staging_name(plan.name, plan.run)) for read, rows in row_batches if rows.num_rows
@@ -225,7 +225,7 @@ class Replica:
             session = held.enter_context(self.pool.session())
             spilled = time.monotonic()
             if part.attempt:
-                # Of a machine that is gone meanwhile the server would not know for hours, and keep its locks.
+                # If this machine is lost meanwhile, the server would not know for hours, and keep its locks.
                 session.execute(f"SET SESSION wait_timeout = {limits.lock_seconds}")
             session.execute("START TRANSACTION")
             if part.resume_token:
@@ -238,7 +238,7 @@ class Replica:
         return LoadResult(seconds={"spill": spilled - began, "load": time.monotonic() - spilled})
 
     def _note(self, session: drivers.MySQL, plan: TablePlan, part: Partition, rows: int) -> None:
-        """Write down that the partition is there; what a job that was lost brought of it goes out."""
+        """Record that the partition is there; what a lost job loaded of it is deleted."""
         if session.execute(load_journal_sql.note(None, plan.name, plan.staging_id, part, rows)):
             return
         key = sql.mysql_name(plan.table.primary_key[0]) if plan.table.primary_key else ""
@@ -271,12 +271,12 @@ class Replica:
             raise _refused(plan, part, rows.num_rows, changed, words)
 
     def close_attempt(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
-        """Let nobody bring any more partitions by an attempt; token → execution of those that are there."""
+        """Let no job of an attempt load any more partitions; token → execution of those that are there."""
         with self.pool.session() as session:
             session.execute(load_journal_sql.close_attempt(None, attempt))
             found = dict(session.rows(load_journal_sql.executions(None, plan.name)))
             if not (plan.is_partitioned and plan.stages_all_rows):
-                # Nobody would go on with it.
+                # No run would resume it.
                 session.execute(load_journal_sql.forget(None, plan.name))
             return found
 
@@ -287,7 +287,7 @@ class Replica:
             return int(session.rows(question)[0][0])
 
     def build_indexes(self, plan: TablePlan) -> None:
-        """Give staging its other indexes, while nobody looks at it."""
+        """Give staging its other indexes, while it has no readers."""
         if (
             plan.stages_changes_only
             or _is_indexed_first(plan)
@@ -327,7 +327,7 @@ class Replica:
             if exists:
                 # An attempt whose connection was lost may have come as far as its own RENAME.
                 session.execute(replica_sql.drop_mysql(database, sql.retired_name(plan.name, plan.run)))
-            # A RENAME is no part of a transaction: until it is recorded, what stands there is in doubt.
+            # A RENAME is no part of a transaction: until it is recorded, the table's rows are in doubt.
             session.execute(state_sql.in_doubt(plan.name))
             try:
                 session.execute(replica_sql.swap_replica(database, plan, exists))
@@ -344,7 +344,7 @@ class Replica:
         return changes
 
     def _merge(self, plan: TablePlan, staged: StagedCounts, recorded: StateStatement) -> RowCounts:
-        """Staged rows into the published table and gone ones out of it, in one transaction with the record."""
+        """Merge staged rows into the published table and delete deleted ones, in one transaction with the record."""
         checksums = (row_checksums.row_checksum(plan.fields, "t"), row_checksums.row_checksum(plan.fields, "s"))
         database = self.endpoint.database
         with self.pool.session() as session:
@@ -380,7 +380,7 @@ class Replica:
             raise
 
     def discard(self, plan: TablePlan) -> None:
-        """Drop what a failed journey left."""
+        """Drop what a failed load left."""
         with self.pool.session() as session:
             for name in sql.staged_names(plan.name, plan.run, plan.stages_changes_only):
                 session.execute(replica_sql.drop_mysql(self.endpoint.database, name))
@@ -393,16 +393,16 @@ class Replica:
 def _refuse_pointed_at(keys_there: Iterable[tuple[str, str, str]], plan: TablePlan, folds_names: bool) -> None:
     """
     Args:
-        keys_there: the replica's foreign keys: the table that each points at, whose it is, and its name.
+        keys_there: the replica's foreign keys: the table that each points at, its own table, and its name.
 
     Raises:
-        DataLoadingError: somebody's foreign keys at the replica point at a table that is to be made anew.
+        DataLoadingError: foreign keys at the replica point at a table that is to be recreated.
     """
     said = str.lower if folds_names else str
     if pointing := [(table, key) for to, table, key in keys_there if said(to) == said(plan.name)]:
         keys = ", ".join(f"{key} of {table}" for table, key in pointing)
         raise DataLoadingError(
-            f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be made anew; nothing was "
+            f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be recreated; nothing was "
             "changed there",
             "drop them there: the table that they point at would be another one",
         )
@@ -413,7 +413,7 @@ def folds_names(session: drivers.MySQL) -> bool:
     return bool(int(session.rows("SELECT @@lower_case_table_names")[0][0]))
 
 
-# Two rows that a unique key takes for one; columns, keys, types, checks and views of somebody else's.
+# Two rows that a unique key takes for one; columns, keys, types, checks and views that arrowetl did not make.
 _NOT_AS_MADE = {1062, 1048, 1054, 1176, 1264, 1288, 1348, 1364, 1366, 1406, 1471, 3819, 4025}
 # Too many columns, too wide a row, what MariaDB makes of either; and names that InnoDB has for columns of its own.
 _TOO_WIDE = {1117, 1118, 1005, 1713, 1166, 1280}

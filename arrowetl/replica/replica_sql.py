@@ -24,7 +24,7 @@ def create_replica(
     Args:
         collations: every collation the replica knows → its character set.
         indexed: whether it has the other indexes from the beginning.
-        engine: another one where InnoDB has no room for the table's columns.
+        engine: another one where the table's columns are too wide for InnoDB.
     """
     lines = [_column(field, plan, replica, collations) for field in plan.fields]
     if plan.key_fields:
@@ -35,7 +35,7 @@ def create_replica(
     return f"CREATE TABLE {mysql_table(database, name)} ({', '.join(lines)}) ENGINE={engine}{text}{rows}"
 
 
-# Whatever the server's default: others have room for 767 bytes of an index alone. Older servers do not know it.
+# Whatever the server's default: others take 767 bytes of an index alone. Older servers do not know it.
 _ROWS = " /*!50709 ROW_FORMAT=DYNAMIC */ /*M!100202 ROW_FORMAT=DYNAMIC */"
 
 
@@ -73,7 +73,7 @@ def _index_column(name: str, prefix: int | None) -> str:
 
 COLLATIONS = (
     "SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS "
-    # MariaDB's newest are of several character sets, and have a whole name with each.
+    # MariaDB's newest are of several character sets, and have a full name with each.
     "/*M!101001 UNION SELECT FULL_COLLATION_NAME, CHARACTER_SET_NAME "
     "FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY */"
 )
@@ -156,7 +156,7 @@ def _secondary(plan: TablePlan, present: Collection[str] = (), replica: Flavour 
         index for index in plan.table.indexes
         if index.name not in there
         and kept.issuperset(dict(index.columns))
-        # Of whole texts, only MariaDB has unique keys, by a hash of its own.
+        # Of full texts, only MariaDB has unique keys, by a hash of its own.
         and not (index.kind == "HASH" and index.unique and replica is Flavour.MYSQL)
         and not (index.unique and any(masks[n] == "partial" or (masks[n] and p) for n, p in index.columns))
     ]  # fmt: skip
@@ -178,11 +178,11 @@ def load_data(
     LOAD DATA of one spill.
 
     Without REPLACE a value that does not fit draws a warning and no error, whatever the SQL mode, and a row with a
-    key that is there already is left out with one: whoever loads rolls back what drew any. REPLACE looks for such a
+    key that is there already is left out with one: the caller rolls back what drew any. REPLACE looks for such a
     row before each: 12% more of the server's time.
 
     Args:
-        replaces: whether a row takes the place of one with its key.
+        replaces: whether a row replaces one with its key.
     """
     columns, assignments = [], []
     for index, field in enumerate(fields):
@@ -202,7 +202,7 @@ def load_data(
 
 def _file_charset(fields: Iterable[Field], replica: Flavour) -> str:
     """
-    What the file is told to be, which has no more in it than its columns can hold.
+    The character set of the file, which can express no more than its columns can hold.
 
     A text of the file's own character set is not converted: 5% of the server's time. MySQL 8 and later warn of utf8,
     whatever it is called. MySQL's json is of no character set, and holds what utf8mb4 does.
@@ -225,8 +225,8 @@ def merge_replica(
     """
     Make staged rows and keys those of the published table, for one transaction.
 
-    A row is changed where it stands, so that no index is touched but those of columns that changed. Where there is a
-    second unique key, which may have changed hands, all rows go out before they come in.
+    A row is changed in place, so that only indexes of changed columns are touched. Where there is a
+    second unique key, whose values rows may have exchanged, all changed rows are deleted before they are inserted.
 
     Args:
         row_checksums: of a published row `t` and a staged row `s`.
@@ -243,8 +243,8 @@ def merge_replica(
         return " AND ".join(f"t.{name} = {right}.{name}" for name in key)
 
     same = f"{row_checksums[0]} = {row_checksums[1]}"
-    # Rows that were staged by their stamp, and went while the rest was compared. Of other keys than integers, what is
-    # gone may be the same to a collation as what has come in its place.
+    # Rows that were staged by their timestamp, and deleted while the rest was compared. Of other keys than integers, a
+    # deleted key may be the same to a collation as the one that came in its place.
     unstaged = {"unstaged": f"DELETE t FROM {staged} t JOIN {deleted_keys} g ON {matching('g')}"}
     if not in_place:
         written = {
@@ -268,7 +268,7 @@ def merge_replica(
 
 
 def other_unique_keys(database: str, table: str) -> str:
-    """How many unique keys a table has beside its primary one."""
+    """How many unique keys a table has besides its primary one."""
     return (
         f"SELECT COUNT(DISTINCT INDEX_NAME) FROM information_schema.STATISTICS WHERE NON_UNIQUE = 0 "
         f"AND TABLE_SCHEMA = {mysql_literal(database)} AND TABLE_NAME = {mysql_literal(table)} "
@@ -278,8 +278,8 @@ def other_unique_keys(database: str, table: str) -> str:
 
 def shapes(database: str, staging: str | None = None) -> str:
     """
-    Tables, or a staging table alone, with a number that is another once a column, the primary key or a trigger is: as
-    this server tells them, so that it is to be compared with nothing but another answer of the same one.
+    Tables, or a staging table alone, with a number that changes when a column, the primary key or a trigger does: as
+    this server describes them, so that it is compared only with another answer of the same server.
     """
     column = "ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME, EXTRA, COLUMN_KEY = 'PRI'"
     there = mysql_literal(database)
@@ -290,14 +290,14 @@ def shapes(database: str, staging: str | None = None) -> str:
         f"WHERE EVENT_OBJECT_SCHEMA = {there}"
     )
     if staging:
-        # Nobody has given it a trigger, and the server takes as long to look for one as for all columns.
+        # Staging has no trigger, and the server takes as long to look for one as for all columns.
         triggers = ""
     return (
         f"SELECT MAX(name), CAST(SUM(CAST(CONV(LEFT(MD5(said), 12), 16, 10) AS UNSIGNED)) AS CHAR) FROM ("
         f"SELECT TABLE_NAME AS name, CONCAT_WS('#', {column}) AS said FROM information_schema.COLUMNS "
         f"WHERE TABLE_SCHEMA = {there}{alone}{triggers}"
         # Names may differ in capitals alone, and a catalog takes them for one.
-        ") told GROUP BY BINARY name"
+        ") described GROUP BY BINARY name"
     )
 
 
@@ -336,7 +336,7 @@ def drop_mysql(database: str, name: str) -> str:
 
 
 def drop_retired(database: str, name: str) -> tuple[str, str]:
-    """What stood in a table's place: a view, if somebody has put one there."""
+    """What was in a table's place: a view, if somebody has made one of that name."""
     return drop_mysql(database, name), f"DROP VIEW IF EXISTS {mysql_table(database, name)}"
 
 

@@ -34,7 +34,7 @@ _REMEDY = "free some space there, or choose another place in ARROWETL_SPILL_DIR"
 @contextmanager
 def run_directory(parent: Path, prefix: str = _PREFIX, remedy: str = _REMEDY) -> Iterator[Path]:
     """
-    A private directory below `parent` for as long as a run lasts; those of runs that are no more are removed.
+    A private directory below `parent` for the length of a run; those of runs that no longer exist are removed.
 
     Args:
         prefix: what its name begins with, and that of the others.
@@ -91,7 +91,7 @@ def keep(directory: Path, table: str, rows: pa.Table) -> Path:
 
 @contextmanager
 def taken(path: Path) -> Iterator[pa.Table]:
-    """Rows that were kept, for as long as the block lasts; they are gone with it."""
+    """Rows that were kept, for the length of the block; their file is removed with it."""
     try:
         with pa.memory_map(str(path)) as file:
             yield pa.ipc.open_file(file).read_all()
@@ -106,14 +106,14 @@ def drop(directory: Path, table: str) -> None:
 
 
 def has_disk_space(directory: Path, bytes_: int) -> bool:
-    """Whether so many bytes more may wait there; whoever keeps some meanwhile may exceed it by a partition."""
+    """Whether so many bytes more may wait there; concurrent writers may exceed it by a partition."""
     waiting = sum(map(_size, directory.glob("*.arrow")))
     most = min(limits.deferred_bytes_max, shutil.disk_usage(directory).free * limits.waiting_share_of_free)
     return waiting + bytes_ <= most
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; none of one that somebody has taken meanwhile."""
+    """Bytes of a file; 0 of one that was taken meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_size
     return 0

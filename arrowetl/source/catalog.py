@@ -18,7 +18,7 @@ from arrowetl.planning import evidence
 
 
 def update_time_doubts(habits: Iterable[tuple[Any, ...]]) -> str:
-    """Why the server's MyISAM stamps prove nothing, in words; empty where they do."""
+    """Why the server's UPDATE_TIME of MyISAM tables proves nothing, in words; empty where it does."""
     found = {str(name).lower(): str(value) for name, value in habits}
     return evidence.update_time_doubts(
         found.get("version_compile_os", ""), found.get("myisam_use_mmap", "OFF") in ("ON", "1")
@@ -65,7 +65,7 @@ def _depends_on(extra: str, expression: str | None, type_: str = "int", times: C
 
 # Texts and names in which the word is no function.
 _LITERALS = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
-# Of what is made of a TIME and of nothing else: the others may be told a day.
+# Of what a function makes of a TIME and of nothing else: the others may be read as days.
 _WANT_NO_DATE = {
     "hour", "minute", "second", "microsecond", "time_to_sec", "time_format", "addtime", "subtime", "timediff", "concat",
     "concat_ws",
@@ -104,7 +104,7 @@ def indexes_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Index, ...]]:
         before = indexes[table].get(name)
         columns = (*(before.columns if before else ()), (column, None if prefix is None else int(prefix)))
         indexes[table][name] = Index(name, columns, not int(non_unique), kind)
-    # An index upon an expression has no column to name; a replica can do without it.
+    # An index on an expression has no column to name; a replica can do without it.
     return defaultdict(
         tuple,
         {
@@ -135,7 +135,7 @@ def table_of(
         columns=columns,
         primary_key=tuple(column for column, _ in primary.columns) if primary else (),
         indexes=indexes,
-        # The parts of a partitioned table have stamps of their own.
+        # The parts of a partitioned table have an UPDATE_TIME of their own.
         update_time=None if partitioned else update_time,
         create_time=made,
         update_time_doubted=update_time_doubts if engine == "MyISAM" else "",
@@ -145,9 +145,9 @@ def table_of(
 
 def with_exchanges(tables: Mapping[str, Table]) -> dict[str, Table]:
     """
-    The tables, with a word where one of the same columns could have been put in the place of another unseen: by ALTER
+    The tables, with a reason where one of the same columns could have taken the place of another unnoticed: by ALTER
     TABLE … EXCHANGE PARTITION, which moves no time of either; or by RENAME, where both have the same times and rows.
-    Those that are carried nowhere are looked at as well.
+    Tables that are excluded are looked at as well.
     """
     groups: dict[tuple[tuple[object, ...], ...], list[Table]] = defaultdict(list)
     for table in tables.values():

@@ -22,7 +22,7 @@ Ask = Callable[[str], list[tuple[Any, ...]]]
 
 def slices(ask: Ask, database: str, plan: TablePlan) -> Iterator[Partition]:
     """
-    A table that cannot be cut into ranges, in pieces of which none is too large: one, where all of it is not.
+    A table that cannot be cut into ranges, in slices of which none is too large: one, where the table is not.
     """
     table, bytes_ = plan.table, plan.table.data_bytes
     if partitioning.varies(table) or (table.rows and not table.row_bytes):
@@ -72,7 +72,7 @@ class Walk:
         return iter([replace(part, bytes=bytes_)])
 
     def _edge_after(self, lower: int | None, rows: int) -> tuple[int | None, int]:
-        """Where the range that begins at a key ends; and how many rows it has, if its end is not the table's."""
+        """The end of the range that begins at a key, and its number of rows, if its end is not the table's."""
         table, key = self.table, self.table.primary_key[0]
         if table.row_bytes > limits.wide_row_bytes:
             # Many rows may be short: twice as many as would fit on average.

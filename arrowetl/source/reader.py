@@ -60,7 +60,7 @@ class Source:
         )
         self._lock = threading.Lock()
         self._tls: bool | None = None
-        """Why its MyISAM stamps prove nothing; known with the catalog."""
+        """Why UPDATE_TIME of its MyISAM tables proves nothing; known with the catalog."""
         self._answered = 0.0
         """When the server last did."""
         # Columns whose texts had bytes that are no character: the next partition need not try.
@@ -76,7 +76,7 @@ class Source:
 
     def catalog(self) -> dict[str, Table]:
         """
-        Every table, its columns and indexes, in three queries, and what their stamps are worth in a fourth.
+        Every table, its columns and indexes, in three queries, and what UPDATE_TIME is worth in a fourth.
         """
         questions = source_sql.catalog(self.endpoint.database)
         with self.pool.session() as session:
@@ -103,12 +103,12 @@ class Source:
 
     def probes(self, tables: Sequence[Table], left_out: Mapping[str, frozenset[str]]) -> dict[str, Sample]:
         """
-        Table → what one bounded look at it finds; nothing of one that cannot be read, which its run will tell.
+        Table → what one bounded look at it finds; nothing of one that cannot be read, which its run will report.
 
         One table in a statement: it would hold the locks of those it has while it waits for the next one.
 
         Args:
-            left_out: table → the columns that nobody is to look at.
+            left_out: table → the columns that are not looked at.
         """
         found = dict[str, Sample]()
         for table in tables:
@@ -127,10 +127,10 @@ class Source:
         return f"{self.endpoint.host}:{self.endpoint.port}/{self.endpoint.database}"
 
     def reading(self, plan: TablePlan) -> SourceStats:
-        """How many rows the table has at this moment, when it last changed, and its checksum where that must tell."""
+        """How many rows the table has now, when it last changed, and its checksum where that decides."""
         with self.pool.session() as session:
             rows, update_time, now, made = session.rows(source_sql.reading(self.endpoint.database, plan.name))[0]
-            # What a replica's server writes is what this run brings there.
+            # What a replica's server writes, this run writes there.
             unseen = not plan.reads_replica and not evidence.has_reliable_update_time(plan.table)
             question = source_sql.server_changes(session.flavour)
             changes = sum(int(number) for _, number in session.rows(question)) if unseen else None
@@ -156,11 +156,11 @@ class Source:
 
     def rows_of(self, records: Mapping[str, TargetState]) -> tuple[dict[str, int], frozenset[str], frozenset[str]]:
         """
-        Of a replica: what is to be known of its tables before what is recorded of them is believed.
+        Of a replica: what is needed of its tables before what is recorded of them is trusted.
 
         Returns:
-            Table → how many rows it has, of those of which something is recorded and that somebody else may have
-            written; the tables of an engine without transactions; and those that could not be counted.
+            Table → how many rows it has, of those of which something is recorded and that may have been written
+            otherwise; the tables of an engine without transactions; and those that could not be counted.
         """
         known = {name: one for name, one in records.items() if one.version is not None and one.rows is not None}
         with self.pool.session() as session:
@@ -177,7 +177,7 @@ class Source:
     def _of_each(self, names: Sequence[str], question: Callable[[Sequence[str]], str]) -> dict[str, int]:
         """
         Table → what a question about many of them answers, which has their numbers and one more; of each alone where
-        one of them cannot be asked: its failure is its own, and found when it is carried.
+        one of them cannot be asked: its failure is its own, and found when it is loaded.
         """
         found = dict[str, int]()
         for start in range(0, len(names), limits.checksums_per_statement):
@@ -197,7 +197,7 @@ class Source:
 
     def mostly_changed(self, plans: Iterable[TablePlan]) -> frozenset[str]:
         """
-        Tables of which more was stamped since their watermark than it is worth to go by it; of those whose watermark
+        Tables of which more changed since their watermark than makes it worth using; of those whose watermark
         an index begins with, by which that is counted quickly.
         """
         found = []
@@ -211,9 +211,9 @@ class Source:
 
     def max_watermark(self, plan: TablePlan, before: SourceStats) -> str | None:
         """
-        The watermark that will have been reached when the table has been read, fixed before it is: the highest that
-        is there, and not the time that it is. What a lagging replica, or a long transaction, brings later has an older
-        stamp than now.
+        The watermark that will have been reached when the table has been read, fixed before it is: the highest value
+        in the column, and not the current time. What a lagging replica, or a long transaction, adds later has an older
+        timestamp than now.
         """
         if plan.watermark is None:
             return None
@@ -248,14 +248,14 @@ class Source:
         return {name: keys for name, keys in found.items() if keys}
 
     def link(self) -> Link:
-        """How quick the way to the server is: of a few short answers the quickest, and of one long one the rest."""
+        """The connection's speed: of a few short answers the quickest latency, of one long one the bandwidth."""
         with self.pool.session() as session:
             latency = min(_seconds(lambda: session.rows("SELECT 1")) for _ in range(3))
             long = _seconds(lambda: session.rows(f"SELECT REPEAT('x', {limits.link_probe_bytes})"))
         return Link(latency, limits.link_probe_bytes / max(long - latency, 1e-6))
 
     def group_checksums(self, grouped: Grouped, table: str, staged: str | None = None) -> Groups | None:
-        """The checksums of a range's groups; None where the server has no room to say some row."""
+        """The checksums of a range's groups; None where the server could not produce some row's text."""
         with self.pool.session() as session:
             answers = session.rows(grouped.question(self.endpoint.database, table, staged) + self._mark)
         if any(int(unsaid) for *_, unsaid in answers):
@@ -309,11 +309,11 @@ class Source:
         return (replace(part, index=index, incremental_from=plan.incremental_from) for index, part in enumerate(found))
 
     def ranges(self, plan: TablePlan, rows: Callable[[], int]) -> Iterator[Partition]:
-        """The whole table as ranges of so many rows, to be compared."""
+        """The full table as ranges of so many rows, to be compared."""
         return self._ranges(plan.table, rows)
 
     def slices(self, plan: TablePlan) -> Iterator[Partition]:
-        """A table that cannot be cut into ranges, in pieces of which none is too large."""
+        """A table that cannot be cut into ranges, in slices of which none is too large."""
         return ranges.slices(self.answers, self.endpoint.database, plan)
 
     def _ranges(
@@ -329,8 +329,8 @@ class Source:
             The plan with its fields as they were read, and the rows, with their masks on.
 
         Raises:
-            DataExtractionError: the read ended before its end, or a text is none.
-            DatabaseConnectionError: the server is gone.
+            DataExtractionError: the read was cut short, or a text is none.
+            DatabaseConnectionError: the server was lost.
         """
         if part.index or time.monotonic() - self._answered > limits.answered_seconds:
             self._answers()
@@ -366,14 +366,14 @@ class Source:
         if table.num_columns != len(plan.fields):
             raise DataExtractionError(
                 f"{plan.name}: {len(plan.fields)} columns were asked for, {table.num_columns} came",
-                "the server, or something that stands between, answers what it was not asked; see what it is",
+                "something between arrowetl and the server answers what it was not asked; find out what it is",
             )
         # The server takes what cannot be printed off the beginning of an alias.
         return table.rename_columns([field.column.name for field in plan.fields])
 
     def interrupt(self) -> None:
-        """End what the run's statements are at, wherever they were sent from: a slow link may have minutes of it."""
-        # Beside the pool: those who wait for what is to be ended may have all of its connections.
+        """End the run's current statements, wherever they were sent from: a slow link may have minutes of it."""
+        # Outside the pool: all of its connections may be in use by those that are to be ended.
         session = drivers.MySQL(self.endpoint, read_only=True)
         try:
             for (number,) in session.rows(source_sql.statements_with(self._mark.strip())):
@@ -385,8 +385,8 @@ class Source:
     def _answers(self) -> None:
         """
         Raises:
-            DatabaseConnectionError: the server is gone, or lets nobody in any more; said at once, and why, where
-                connectorx takes half a minute over it and knows no reason.
+            DatabaseConnectionError: the server was lost, or lets no account in any more; raised at once, with a
+                reason, where connectorx takes half a minute over it and knows none.
         """
         with self.pool.session() as session:
             session.rows("SELECT 1")
@@ -406,7 +406,7 @@ class Source:
         self.pool.close()
 
 
-# A privilege upon the table, or one of its columns, that the account has not.
+# A privilege on the table, or one of its columns, that the account does not have.
 _DENIED = (1142, 1143)
 _UNKNOWN = "which there are, this account may not see"
 

@@ -1,5 +1,5 @@
 """
-What a table is asked before it is decided how to treat it: one bounded look at both ends of its key, as one line.
+What is asked of a table before its strategy is chosen: one bounded look at both ends of its key, as one line.
 
 Pure: the statement, and what its answer means. `source` asks it; `load_strategy`
 judges what is found. No value of a row is in an answer, but for the lowest and
@@ -16,7 +16,7 @@ from arrowetl.model.plan import Column, Table
 from arrowetl.sql import mysql_literal, mysql_name, mysql_table
 from arrowetl.types.mysql_types import varies_in_length
 
-# Before this no stamp was written by a computer: it stands for none, as 0001-01-01 does in OpenDental.
+# Before this no computer wrote a timestamp: it is a placeholder, as 0001-01-01 is in OpenDental.
 _FIRST_TIMESTAMP = "'1971-01-01'"
 _NUMBERS_PER_COLUMN = 9
 
@@ -29,7 +29,7 @@ class ColumnSample:
     missing: float
     """Share of the sample that is NULL."""
     unset: float
-    """Share that is a date which stands for none."""
+    """Share that is a placeholder date."""
     future: float
     """Share that is yet to come, by the server's clock and a day."""
     correlation: float | None
@@ -52,7 +52,7 @@ class Sample:
 
 
 def times(table: Table, left_out: frozenset[str] = frozenset()) -> list[Column]:
-    """The columns that hold moments, but for those that nobody is to look at."""
+    """The columns that hold timestamps, but for those that are not looked at."""
     return [c for c in table.columns if c.data_type in ("timestamp", "datetime") and c.name not in left_out]
 
 
@@ -90,7 +90,7 @@ def _sample(database: str, table: Table, left_out: frozenset[str]) -> str:
     parts = [f"{mysql_name(key)} AS k" if key else "0 AS k", f"{width} AS w"]
     for number, column in enumerate(times(table, left_out)):
         name = mysql_name(column.name)
-        # Seconds of some year nearby, so that their squares are still told apart.
+        # Seconds of some year nearby, so that their squares remain distinct.
         seconds = f"IF({name} >= {_FIRST_TIMESTAMP}, TO_SECONDS({name}) - 6.3e10, NULL)"
         parts += [f"{name} AS c{number}", f"{seconds} AS y{number}"]
     selected = f"SELECT {', '.join(parts)} FROM {mysql_table(database, table.name)}"

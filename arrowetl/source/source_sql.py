@@ -1,5 +1,5 @@
 """
-What is said to MySQL and MariaDB to read of them. What only a replica is told is in `replica`.
+The SQL that reads from MySQL and MariaDB. What only a replica is sent is in `replica_sql`.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ def server_changes(flavour: Flavour) -> str:
 
 
 def habits() -> str:
-    """Name and value of what tells how a server stamps its tables, of those that it knows."""
+    """Name and value of the variables that decide how a server sets UPDATE_TIME, of those that it knows."""
     names = "'version_compile_os', 'myisam_use_mmap'"
     return f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"
 
 
 def all_columns(database: str, table: str) -> str:
-    """A question that is refused where some column is shown to nobody who asks."""
+    """A question that is refused where some column is hidden from the account."""
     return f"SELECT * FROM {mysql_table(database, table)} LIMIT 0"
 
 
 def granted_by_column(database: str) -> str:
-    """Tables upon some columns of which the account has privileges, as often as it has one."""
+    """Tables on some columns of which the account has privileges, as often as it has one."""
     return f"SELECT TABLE_NAME FROM information_schema.COLUMN_PRIVILEGES WHERE TABLE_SCHEMA = {mysql_literal(database)}"
 
 
@@ -106,17 +106,17 @@ def statements_with(mark: str) -> str:
 def highest(database: str, table: str, column: Column) -> str:
     """The highest value of a watermark, by the server's own clock at the most: a workstation's may be ahead of it."""
     name = mysql_name(column.name)
-    believed = ""
+    not_ahead = ""
     if column.data_type == "timestamp":
-        believed = f" WHERE {name} <= NOW()"
+        not_ahead = f" WHERE {name} <= NOW()"
     elif column.data_type not in INTEGERS:
-        believed = f" WHERE {name} <= CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone)"
-    return f"SELECT CAST(MAX({name}) AS CHAR) FROM {mysql_table(database, table)}{believed}"
+        not_ahead = f" WHERE {name} <= CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone)"
+    return f"SELECT CAST(MAX({name}) AS CHAR) FROM {mysql_table(database, table)}{not_ahead}"
 
 
 def key_after(database: str, table: str, key: str, lower: int | None, rows: int) -> str:
     """
-    The key that stands `rows` rows above `lower` in the primary key's own order.
+    The key that is `rows` rows above `lower` in the primary key's own order.
 
     It walks the index alone, from where the last answer left off: a bounded
     read, and right for keys with gaps or at random.
@@ -139,8 +139,8 @@ def bytes_of(database: str, table: Table, key: str | None, part: Partition) -> s
 
 def slice_condition(fields: Sequence[Field], number: int, count: int) -> str:
     """
-    A condition that is true of every so many-th row, by what the fields hold: the same rows at source and replica,
-    whatever order either has them in.
+    A condition that is true of every so many-th row, by a hash of what the fields hold: the same rows at source and
+    replica, whatever order either has them in.
     """
     images = [stored_text(field).replace("{c}", mysql_name(field.column.name)) for field in fields]
     said = ", ".join(f"COALESCE({one}, '')" for one in images)
@@ -148,7 +148,7 @@ def slice_condition(fields: Sequence[Field], number: int, count: int) -> str:
 
 
 def widths_after(database: str, table: Table, key: str, lower: int | None, rows: int) -> str:
-    """Keys from `lower` on, and how many bytes each row has of what may be long; so many rows at the most."""
+    """Keys from `lower` on, and how many bytes each row has of what may be long; at most so many rows."""
     name = mysql_name(key)
     above = f"WHERE {name} >= {lower} " if lower is not None else ""
     place = mysql_table(database, table.name)
@@ -204,8 +204,8 @@ def mysql_counts(database: str, tables: Sequence[str]) -> str:
 
 
 def key_twice(database: str, table: Table) -> str:
-    """A row where a table that says that it has a primary key holds one twice."""
-    # Of its columns as they are, a server that believes in the key would not even look.
+    """A row where a table that claims a primary key holds one twice."""
+    # Of its columns unchanged, a server that trusts the key would not even look.
     key = ", ".join(f"CONCAT({mysql_name(name)}, '')" for name in table.primary_key)
     return f"SELECT 1 FROM {mysql_table(database, table.name)} GROUP BY {key} HAVING COUNT(*) > 1 LIMIT 1"
 

@@ -1,9 +1,9 @@
 """
-PostgreSQL's side of the journey: a staging table, COPY into it, cutover.
+The warehouse's loader: a staging table, COPY into it, cutover.
 
 It receives Arrow in exactly the warehouse's types (`to_postgres` made them) and
-gives back counts. How staged rows become published ones was decided by
-`table_plan` and is done by `merge`; the sentences are in `sql`.
+returns counts. How staged rows become published ones was decided by
+`table_plan` and is done by `merge`; the SQL is in `warehouse_sql`.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Warehouse:
 
     def open(self, kept: Collection[str] = ()) -> None:
         """
-        Learn what is there, and drop the staging tables of a run that was killed.
+        Learn what is there, and drop the staging tables of a killed run.
 
         Args:
-            kept: tables that are to be staged whole again: some of it may be there already.
+            kept: tables that are to be staged in full again: some of it may be there already.
         """
         staged = [mapping.postgres_name(name) for name in kept]
         with self.pool.session() as session:
@@ -64,7 +64,7 @@ class Warehouse:
             self._left = self._leftovers(session)
             for name in self._left:
                 if not any(sql.is_staging_of(name, table) for table in staged):
-                    # One that cannot be dropped now is in nobody's way: no other run has its name.
+                    # One that cannot be dropped now blocks nothing: no other run has its name.
                     with suppress(DatabaseQueryError):
                         session.execute(warehouse_sql.drop_postgres(self.namespace, name))
 
@@ -72,12 +72,12 @@ class Warehouse:
         return {name for (name,) in session.rows(warehouse_sql.leftovers_postgres(self.namespace))}
 
     def refresh(self) -> None:
-        """Learn what stands there by now: an attempt that failed may have left some of it."""
+        """Learn what exists by now: a failed attempt may have left some of it."""
         with self.pool.session() as session:
             self._left = self._leftovers(session)
 
     def published(self) -> dict[str, PublishedTable]:
-        """What stands in the namespace: columns and types, primary keys, the views upon them; in three queries."""
+        """The namespace's tables: columns and types, primary keys, the views on them; in three queries."""
         with self.pool.session() as session:
             answers = {
                 part: session.rows(question) for part, question in warehouse_sql.published(self.namespace).items()
@@ -102,7 +102,7 @@ class Warehouse:
                 united.add(view)
             if view not in dependents[table]:
                 dependents[table].append(view)
-            # A view upon whole rows stands upon each of their columns.
+            # A view on full rows depends on each of their columns.
             for name in [column] if column else [name for name, _ in columns[table]]:
                 used.setdefault(table, defaultdict(list))[name].append(view)
         return {
@@ -122,8 +122,8 @@ class Warehouse:
 
     def resumable_partitions(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
         """
-        Token → partition that a run which was stopped left whole in staging, with as many rows as it says; from now on
-        that staging is this run's, and whoever else would bring rows there does not find it.
+        Token → partition that a stopped run left complete in staging, with as many rows as it says; from now on
+        that staging is this run's, and another that would load rows there does not find it.
         """
         staged = sql.staging_name(plan.name_postgres, plan.run)
         left = [name for name in self._left if sql.is_staging_of(name, plan.name_postgres)]
@@ -156,11 +156,11 @@ class Warehouse:
 
     def prepare(self, plan: TablePlan, keep: Sequence[Partition] = (), attempt: str | None = None) -> tuple[str, ...]:
         """
-        Make the staging table, and one for keys that are gone.
+        Make the staging table, and one for deleted keys.
 
         Args:
-            keep: the partitions that stay in the staging table that is there; all else goes out of it.
-            attempt: by which partitions may be brought, where jobs can be lost and go on unseen.
+            keep: the partitions that stay in the existing staging table; all else is deleted from it.
+            attempt: by which partitions may be loaded, where jobs can be lost and go on unnoticed.
         """
         name = sql.staging_name(plan.name_postgres, plan.run)
         with self.pool.session() as session:
@@ -199,15 +199,15 @@ class Warehouse:
         Ingest one partition: all of it, or none.
 
         Args:
-            pieces: its rows, each lot with the plan by which it was read.
-            gone: keys of rows that are gone from the source.
+            row_batches: its rows, each batch with the plan by which it was read.
+            deleted_keys: keys of rows that were deleted at the source.
 
         Returns:
             What had to be coerced, and how long it took.
 
         Raises:
             DataExtractionError: a value fits neither its rule nor a coercion.
-            DataLoadingError: the server refused a value; or the attempt is over.
+            DataLoadingError: the server refused a value; or the attempt is closed.
             KeyNotHeldError: it refused a primary key, or would have.
         """
         began, coercions, loads = time.monotonic(), list[Coercion](), list[tuple[str, TablePlan, pa.Table]]()
@@ -245,7 +245,7 @@ class Warehouse:
         rows: int,
         coercions: Sequence[Coercion],
     ) -> None:
-        """Write down that the partition is there; what a job that was lost brought of it goes out."""
+        """Record that the partition is there; what a lost job loaded of it is deleted."""
         note = load_journal_sql.note(self.namespace, plan.name, plan.staging_id, part, rows, coercions)
         if part.attempt is None:
             session.execute(note)
@@ -279,12 +279,12 @@ class Warehouse:
         return self.pool if all(drivers.can_copy(rows.schema) for rows in tables) else self.arrow
 
     def close_attempt(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
-        """Let nobody bring any more partitions by an attempt; token → execution of those that are there."""
+        """Let no job of an attempt load any more partitions; token → execution of those that are there."""
         with self.pool.session() as session:
             session.execute(load_journal_sql.close_attempt(self.namespace, attempt))
             found = dict(session.rows(load_journal_sql.executions(self.namespace, plan.name)))
             if not (plan.is_partitioned and plan.stages_all_rows):
-                # Nobody would go on with it.
+                # No run would resume it.
                 session.execute(load_journal_sql.forget(self.namespace, plan.name))
             return found
 
@@ -342,7 +342,7 @@ class Warehouse:
         Make what was staged the published rows, in one transaction with the ledger's record.
 
         Args:
-            comments: column of places → its SRID; empty where it has none, or several.
+            comments: geometry column → its SRID; empty where it has none, or several.
             recorded: the ledger's statement about what was changed.
 
         Raises:
@@ -356,10 +356,10 @@ class Warehouse:
 
     def follow(self, plan: TablePlan) -> TablePlan:
         """
-        Have the published table follow before its rows do, where it can.
+        Change the published table's columns before its rows, where that is possible.
 
         Returns:
-            The plan, of which so much is done.
+            The plan, with what is done taken out of it.
 
         Raises:
             DatabaseError: a reader held the table for too long, or the server was lost.
@@ -387,7 +387,7 @@ class Warehouse:
             self._drop_staging(session, plan)
 
     def discard(self, plan: TablePlan) -> None:
-        """Drop what a failed journey left."""
+        """Drop what a failed load left."""
         with self.pool.session() as session:
             self._drop_staging(session, plan)
 

@@ -1,9 +1,9 @@
 """
-How staged rows become the warehouse's published ones: the table follows, then its rows, and readers see it at once.
+How staged rows become the warehouse's published ones: columns follow, then rows, and readers see both at once.
 
-It is given a session and a plan, and decides nothing about the table but how
-many changes are too many to be made one by one. `warehouse` brought the rows
-here; the sentences are in `sql`.
+It gets a session and a plan, and decides nothing about the table but how
+many changes are too many to be made one by one. `loader` staged the rows;
+the SQL is in `warehouse_sql`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def cutover(
     recorded: StateStatement,
 ) -> RowCounts:
     """
-    One transaction, or two where the table can follow beforehand: a moment's lock, where the rows' would last.
+    One transaction, or two where the table can follow beforehand: a short lock, where the rows' would last.
 
     Raises:
         OutOfStepError: the published table would not have the rows it must.
@@ -57,11 +57,11 @@ def cutover(
 
 def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
     """
-    Give a table the columns and types that its rows will need, by a moment's lock; one whose values become others waits
+    Give a table the columns and types that its rows will need, under a short lock; a table whose values change waits
     for its rows.
 
     Returns:
-        The plan, with nothing left to be followed but the key.
+        The plan, with nothing left to follow but the key.
     """
     published = plan.published
     if _is_bent(plan) or not (plan.drift or (published and published.not_null)):
@@ -89,7 +89,7 @@ class TableCutover:
 
 @dataclass
 class JointCutover:
-    """What has come of many tables until now; whoever is interrupted still has it."""
+    """What has come of many tables until now; an interrupted caller still has it."""
 
     run_id: str
     token: str = field(default_factory=lambda: uuid4().hex)
@@ -104,7 +104,7 @@ class JointCutover:
 
 
 class _RefusedError(Exception):
-    """By whoever looked at the errors, before anything was committed."""
+    """The caller did not accept the errors; nothing was committed."""
 
 
 def cutover_together(
@@ -117,11 +117,11 @@ def cutover_together(
     Many tables in one transaction; each that fails stays as it was. They have followed before (`follow`).
 
     Args:
-        found: is told what comes of it.
+        found: is filled with the results.
         accepts: whether the others are to be switched without those that failed.
 
     Raises:
-        DatabaseError: the server was lost, or refused the whole; whether it was committed, its token tells.
+        DatabaseError: the server was lost, or refused the transaction; whether it was committed, its token shows.
     """
     began = time.monotonic()
     try:
@@ -141,7 +141,7 @@ def cutover_together(
 def _switch_or_explain(session: drivers.Postgres, one: TableCutover, found: JointCutover) -> None:
     name = one.plan.name
     try:
-        # A part of the transaction that is under way: all of it, or nothing.
+        # Part of the caller's transaction: all of it, or nothing.
         with session.transaction():
             found.changes[name] = _switch(session, one.plan, one.staged, one.comments, one.recorded)
     except DatabaseConnectionError:
@@ -151,7 +151,7 @@ def _switch_or_explain(session: drivers.Postgres, one: TableCutover, found: Join
 
 
 def _is_bent(plan: TablePlan) -> bool:
-    """Whether values become others of the same column: they are gone until the rows are there."""
+    """Whether values of a column change: they are missing until the rows are there."""
     return len(plan.drift.retyped) > len(plan.drift.widened)
 
 
@@ -169,7 +169,7 @@ def _switch(
         begins.append(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
     session.execute("; ".join(begins))
     if _is_bent(plan):
-        # Nobody may look in between.
+        # Readers may not look in between.
         with _views_recreated(session, plan):
             _follow(session, namespace, plan)
             changes = _write(session, namespace, plan, staged)
@@ -182,7 +182,7 @@ def _switch(
 
 
 def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
-    """The table follows before its rows do: until they have, nobody knows what it holds."""
+    """The table follows before its rows do: until they have, its content is in doubt."""
     with _views_recreated(session, plan):
         _follow(session, namespace, plan)
     session.execute(state_sql.load_in_doubt(namespace, plan.name))
@@ -193,7 +193,7 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         return _swap(session, namespace, plan, staged)
     if staged and not session.rows(is_prepared(namespace, plan.name))[0][0]:
         raise StagingLostError(
-            f"{plan.name}: the warehouse crashed after rows were staged, and has them no more; nothing was changed",
+            f"{plan.name}: the warehouse crashed after rows were staged, and lost them; nothing was changed",
             "run again",
         )
     changes = _merge(session, namespace, plan, staged) if staged or not plan.stages_changes_only else RowCounts()
@@ -227,16 +227,16 @@ def _free_names(
     Tables, indexes and types of a namespace share their names: an index that has the table's gets another.
 
     Args:
-        met: what has the table's name: its kind, and of an index the table that it is of.
+        met: what has the table's name: its kind, and of an index its table.
 
     Raises:
-        DataLoadingError: something else has it, which is not ours to rename.
+        DataLoadingError: something else has it, which arrowetl may not rename.
     """
     for kind, of in met:
         if kind not in ("i", "I"):
             what = _TAKEN.get(kind, f"something of kind {kind}")
             raise DataLoadingError(
-                f"{plan.name}: {what} of that name stands in {namespace} at the warehouse, and is in the table's way",
+                f"{plan.name}: {what} of that name exists in {namespace} at the warehouse, where the table is to be",
                 f"rename or drop it there, or exclude the table: tables.{plan.name}.overrides: {{exclude: true}}",
             )
         session.execute(
@@ -282,7 +282,7 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         delete, insert = warehouse_sql.replace_all(namespace, plan)
         before, _ = session.rows(warehouse_sql.counting(delete))[0]
         _require_written(plan, session.rows(warehouse_sql.counting(insert))[0][0], staged.rows)
-        how = f"all rows anew, since {differing:,} of {staged.rows:,} differ"
+        how = f"all rows again, since {differing:,} of {staged.rows:,} differ"
         changes = RowCounts(new, differing - new, before - (staged.rows - new), how)
     else:
         statements = warehouse_sql.merge(namespace, plan)
@@ -291,7 +291,7 @@ def _merge(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
         _require_written(plan, written, differing)
         changes = RowCounts(inserted, written - inserted, deleted)
         if plan.cutover is Cutover.MATCH:
-            # Without a key there is no telling an edit from a row that went and one that came.
+            # Without a key, an edit cannot be distinguished from a deleted and an inserted row.
             changes = replace(changes, inserted=written, updated=0)
     session.execute(warehouse_sql.drop_postgres(namespace, sql.diff_name(plan.name_postgres, plan.run)))
     return changes
@@ -307,7 +307,7 @@ def _refuse_acting_keys(warehouse: drivers.Postgres, namespace: str, plan: Table
         raise DataLoadingError(
             f"{plan.name}: foreign keys at the warehouse would remove or change rows of other tables with its own "
             f"({keys}); nothing was changed there",
-            "drop them there, or make them anew without ON DELETE and ON UPDATE: nothing would tell what they did",
+            "drop them there, or recreate them without ON DELETE and ON UPDATE: nothing would show what they did",
         )
 
 
@@ -333,7 +333,7 @@ def _follow(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
 
 @contextmanager
 def _views_recreated(session: drivers.Postgres, plan: TablePlan) -> Iterator[None]:
-    """Without the views that stand in the way; afterwards they are as they were, privileges and comments too."""
+    """Without the views that block the change; afterwards they are as they were, privileges and comments too."""
     if not plan.drift.views:
         yield
         return
@@ -341,15 +341,15 @@ def _views_recreated(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
     kept = union_views.Kept(session, plan.drift.views)
     if lost := kept.lost:
         raise DataLoadingError(
-            f"{plan.name}: views that stand in the way have what would be gone with them ({', '.join(lost)}); nothing "
+            f"{plan.name}: views that block the change have what would be lost with them ({', '.join(lost)}); nothing "
             "was changed",
-            "drop that, or the views, run again, and make it anew",
+            "drop that, or the views, run again, and recreate it",
         )
     kept.take_away()
     yield
 
     def recreated(comment: str | None) -> tuple[str, str | None] | None:
-        """Of a view upon many clinics: what they have now."""
+        """Of a view over many clinics: what they have now."""
         clinics = clinics_from(comment)
         query = union_views.definition(session, plan.name_postgres, clinics) if clinics else None
         return (query, said(clinics or {}, query)) if query else None
@@ -361,14 +361,14 @@ def _views_recreated(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
             if error.transient:
                 raise
             raise DataLoadingError(
-                f"{plan.name}: a view cannot be made anew upon what the source has now "
+                f"{plan.name}: a view cannot be recreated on what the source has now "
                 f"({error.said or error.message}), and nothing was changed: one of {', '.join(kept.names)}",
-                "drop it, run again, and make it anew by hand",
+                "drop it, run again, and recreate it by hand",
             ) from error
 
 
 def _comment(session: drivers.Postgres, namespace: str, table: str, column: str, text: str) -> None:
-    """Say the SRID of a column, or none, in its comment; what somebody else says there stays."""
+    """Put the SRID of a column, or none, into its comment; the rest of the comment stays."""
     said = session.rows(warehouse_sql.comment_of(namespace, table, column))[0][0] or ""
     others = re.sub(r"^SRID \d+$| \(SRID \d+\)$", "", said)
     wanted = f"{others} ({text})" if others and text else others or text

@@ -34,11 +34,11 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
         value = name if field in drift.widened else "NULL"
         changes.append(f"ALTER COLUMN {name} TYPE {type_} USING {value}::{type_}")
     target = postgres_table(namespace, plan.name_postgres)
-    # A key must be gone before the columns it stands on are altered.
+    # A key must be dropped before its columns are altered.
     statements = [f"ALTER TABLE {target} {change}" for change in changes]
     if drift.recreates_table:
         statements.append(recreate_table(namespace, plan.name_postgres, diff_name(plan.name_postgres, plan.run)))
-    # Whoever lost the answer says it once more.
+    # If the answer was lost, the statement is sent again.
     changes = [
         f"ADD COLUMN IF NOT EXISTS {postgres_name(field.name_postgres)} {field.type_postgres}" for field in drift.added
     ]
@@ -50,9 +50,9 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
 
 def recreate_table(namespace: str, table: str, meanwhile: str) -> str:
     """
-    The same table without the columns that were dropped, whose room PostgreSQL never gives back: rows, defaults,
+    The same table without dropped columns, whose space PostgreSQL never gives back: rows, defaults,
     constraints, indexes, comments, privileges and owner as they were. One that has triggers, policies, heirs or keys
-    that point at it stays: PostgreSQL then refuses the column that it has no room for.
+    that point at it stays: PostgreSQL then refuses the column that is too many.
 
     Args:
         meanwhile: a name that is free.
@@ -83,7 +83,7 @@ BEGIN
             FROM ({grants_of("old")}) AS granted(privilege, of_column, who, passes_on)
         UNION ALL SELECT 6, format('ALTER TABLE %s OWNER TO %I', {target}, pg_get_userbyid(relowner))
             FROM pg_class WHERE oid = old
-    ) AS anew(place, words);
+    ) AS again(place, words);
     CREATE TABLE {other} (LIKE {name} INCLUDING ALL EXCLUDING INDEXES);
     INSERT INTO {other} SELECT * FROM {name};
     DROP TABLE {name};
@@ -94,17 +94,17 @@ END $arrowetl$"""
 
 def dependents(views: Sequence[str]) -> str:
     """
-    The views that are in the way of a table's change, and those upon them, each after what it stands on: number, name,
+    The views that block a table's change, and those on them, each after what it depends on: number, name,
     kind, definition, options, owner, comment, and whether it has its rows.
     """
     named = ", ".join(map(postgres_literal, views))
     return f"""
-WITH RECURSIVE upon(oid, depth) AS (
+WITH RECURSIVE above(oid, depth) AS (
     SELECT v.oid, 1 FROM pg_class v JOIN pg_namespace n ON n.oid = v.relnamespace
     WHERE n.nspname || '.' || v.relname IN ({named})
     UNION
-    SELECT r.ev_class, upon.depth + 1 FROM upon
-    JOIN pg_depend d ON d.refobjid = upon.oid AND d.refclassid = 'pg_class'::regclass
+    SELECT r.ev_class, above.depth + 1 FROM above
+    JOIN pg_depend d ON d.refobjid = above.oid AND d.refclassid = 'pg_class'::regclass
         AND d.classid = 'pg_rewrite'::regclass
     JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> upon.oid
 )
@@ -112,7 +112,7 @@ SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c
     array_to_string(c.reloptions, ', '), quote_ident(pg_get_userbyid(c.relowner)), obj_description(c.oid, 'pg_class'),
     c.relispopulated
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN (SELECT oid, max(depth) AS depth FROM upon GROUP BY oid) u ON u.oid = c.oid
+JOIN (SELECT oid, max(depth) AS depth FROM above GROUP BY oid) u ON u.oid = c.oid
 ORDER BY u.depth, c.oid"""
 
 
@@ -128,7 +128,7 @@ FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = {view}"""
 
 
 def lost_with(view: int) -> str:
-    """What somebody gave a view, and would be gone with it: in words."""
+    """What was given to a view, and would be lost with it: in words."""
     return (
         f"SELECT 'trigger ' || quote_ident(tgname) FROM pg_trigger WHERE tgrelid = {view} AND NOT tgisinternal "
         "UNION ALL SELECT 'rule ' || quote_ident(rulename) FROM pg_rewrite "
@@ -187,7 +187,7 @@ def create_view(view: View) -> list[str]:
     """A view as it was: definition, options, indexes, comments, privileges, owner; with rows, where it had them."""
     name, kind = view.name, _KINDS[view.kind]
     with_options = f" WITH ({view.options})" if view.options else ""
-    # What PostgreSQL says of a view's query ends with a semicolon.
+    # PostgreSQL's text of a view's query ends with a semicolon.
     query = view.definition if view.has_rows else f"{view.definition.rstrip().rstrip(';')} WITH NO DATA"
     statements = [f"CREATE {kind} {name}{with_options} AS {query}", _without_defaults(name), *view.indexes]
     if view.comment is not None:

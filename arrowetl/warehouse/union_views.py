@@ -1,8 +1,8 @@
 """
-The views upon all clinics: made where they are wanted, made anew where a table beneath them changes.
+The union views of all clinics: made where they are wanted, recreated where a table beneath them changes.
 
-What such a view says is `sql.united`'s business; whose tables it stands upon
-is in its comment. `merge` asks when it must take one away, the fleet when
+`union_views_sql` phrases such a view; its tables are listed
+in its comment. `merge` asks when it must drop one, the fleet when
 its clinics have run.
 """
 
@@ -22,7 +22,7 @@ from arrowetl.warehouse.schema_changes_sql import View
 def definition(
     session: drivers.Postgres, table: str, clinics: Mapping[str, str], order: Sequence[str] = ()
 ) -> str | None:
-    """The query of a view upon a table of all clinics, as it is now; None where none has it."""
+    """The query of a view over a table of all clinics, as it is now; None where none has it."""
     columns: dict[str, dict[str, str]] = {}
     for schema, column, type_ in session.rows(union_views_sql.columns_of(clinics.values(), table)):
         columns.setdefault(schema, {})[column] = type_
@@ -51,14 +51,14 @@ def unite(
         comment, columns = there.get(table, (None, []))
         before = union_views_sql.clinics_from(comment)
         if columns and before is None:
-            wrong.append(f"{schema}.{table} is a view that somebody else made, and stays as it is")
+            wrong.append(f"{schema}.{table} is a view that arrowetl did not make, and stays as it is")
             continue
         wanted = {clinic: place for clinic, place in (before or {}).items() if clinic in known} | dict(clinics)
         try:
             if _updated(session, schema, table, wanted, comment, columns):
                 made.append(table)
         except DatabaseQueryError as error:
-            wrong.append(f"{schema}.{table} cannot be made anew: {error.said or error.message}")
+            wrong.append(f"{schema}.{table} cannot be recreated: {error.said or error.message}")
     return made, wrong
 
 
@@ -66,7 +66,7 @@ def _updated(
     session: drivers.Postgres, schema: str, table: str, clinics: Mapping[str, str], comment: str | None,
     columns: Sequence[str],
 ) -> bool:  # fmt: skip
-    # The first column tells whose a row is.
+    # The first column names the clinic of a row.
     query = definition(session, table, clinics, columns[1:])
     if query is None:
         return False
@@ -77,7 +77,7 @@ def _updated(
 
 
 def _replaced(session: drivers.Postgres, schema: str, table: str, query: str, comment: str) -> None:
-    """In the place of the one that stands, as long as its columns stay what they are; else anew, as it was."""
+    """In place of the existing one, as long as its columns stay what they are; else recreated, as it was."""
     lock(session)
     name = sql.postgres_table(schema, table)
     try:
@@ -89,7 +89,7 @@ def _replaced(session: drivers.Postgres, schema: str, table: str, query: str, co
             raise
         kept = Kept(session, [f"{schema}.{table}"])
         kept.take_away()
-        # No such view stands upon another.
+        # No such view depends on another.
         for statement in kept.creations(
             lambda said: (query, comment) if union_views_sql.clinics_from(said) is not None else None
         ):
@@ -100,13 +100,13 @@ _OTHER_COLUMNS = "42P16"
 
 
 def lock(session: drivers.Postgres) -> None:
-    """Until the transaction ends, nobody else takes views away that this one is about to."""
+    """Until the transaction ends, no other session drops views that this one is about to drop."""
     number = sql.lock_number("arrowetl views " + session.endpoint.database)
     session.execute(f"SELECT pg_advisory_xact_lock({number})")
 
 
 class Kept:
-    """Views, and those upon them, as they were before they were taken away: definition, privileges, comments, owner."""
+    """Views, and those on them, as they were before they were dropped: definition, privileges, comments, owner."""
 
     def __init__(self, session: drivers.Postgres, views: Sequence[str]) -> None:
         """
@@ -127,7 +127,7 @@ class Kept:
 
     @property
     def lost(self) -> list[str]:
-        """What somebody gave them, and would be gone with them, in words."""
+        """What was given to them, and would be lost with them, in words."""
         return [
             f"{what} of {view.name}"
             for view in self._views
@@ -147,7 +147,7 @@ class Kept:
         The statements that make them again.
 
         Args:
-            anew: comment of one → its definition and comment, where they are others now.
+            recreated: comment of one → its definition and comment, where they are different now.
         """
         statements = []
         for view in self._views:
@@ -158,7 +158,7 @@ class Kept:
 
 def patiently(session: drivers.Postgres, act: Callable[[], None]) -> None:
     """
-    In a transaction what waits for readers, and others for it: it gives way at once, and tries again.
+    In a transaction what waits for readers, and others for it: it gives up at once, and tries again.
     """
     deadline = time.monotonic() + limits.cutover_lock_seconds
     while True:

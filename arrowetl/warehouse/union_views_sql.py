@@ -1,8 +1,8 @@
 """
-Views that unite a table of many schemas, with a column that says whose each row is.
+Union views of a table of many schemas, with a column that names the clinic of each row.
 
 Pure. Such a view has a comment by which it is known, and by which it can be
-made anew: the clinics and their schemas. A column that some do not have is
+recreated: the clinics and their schemas. A column that some do not have is
 NULL there; one that has several types gets the one that holds them all.
 """
 
@@ -40,7 +40,7 @@ def definition(
     Args:
         clinics: clinic → schema.
         columns: schema → column → type.
-        order: of the columns as the view has them: new ones stand last.
+        order: of the columns as the view has them: new ones come last.
     """
     there = {clinic: schema for clinic, schema in clinics.items() if columns.get(schema)}
     types: dict[str, list[str]] = {name: [] for name in order}

@@ -1,5 +1,5 @@
 """
-What is said to PostgreSQL: staging, cutover, and questions about what stands there.
+The SQL for PostgreSQL: staging, cutover, and questions about what exists there.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def swap_warehouse(namespace: str, plan: TablePlan) -> list[str]:
 
 
 def key_name(namespace: str, table: str) -> str:
-    """What the primary key of a table is called: whoever made it had the choice."""
+    """The name of a table's primary key: whoever made it had the choice."""
     target = postgres_literal(postgres_table(namespace, table))
     return f"SELECT conname::text FROM pg_constraint WHERE contype = 'p' AND conrelid = {target}::regclass"
 
@@ -103,8 +103,8 @@ def rename_key(namespace: str, plan: TablePlan, key: str, wanted: str) -> str:
 
 def taken_by(namespace: str, names: Iterable[str]) -> str:
     """
-    What stands by names that a table, an index or a type is to have: the name, its kind, as pg_class has it, or `type`;
-    and of an index the table that it is of.
+    What exists by names that a table, an index or a type is to have: the name, its kind, as pg_class has it, or `type`;
+    and of an index its table.
     """
     schema, among = postgres_literal(namespace), ", ".join(map(postgres_literal, names))
     return (
@@ -142,7 +142,8 @@ def shortened_key(table: str) -> str:
 
 def differing(namespace: str, plan: TablePlan) -> str:
     """
-    The table of staged rows that the published table lacks, or has otherwise: for one transaction, to be dropped in it.
+    The table of staged rows that the published table is missing, or that differ there: for one transaction, to be
+    dropped in it.
 
     Logged, as it is made in a transaction that may be rolled back: where PostgreSQL crashes in the fifth of a second
     before that is written, it finds an unlogged table's remains and does not start any more (18.4: "could not create
@@ -196,21 +197,21 @@ def count_new(namespace: str, plan: TablePlan) -> str:
 
 
 def unstage(namespace: str, plan: TablePlan) -> str:
-    """Of what was staged, without the rows whose keys are gone."""
+    """Of what was staged, without the rows whose keys were deleted."""
     deleted_keys = postgres_table(namespace, deleted_keys_name(plan.name_postgres, plan.run))
     matching = _matching([postgres_name(name) for name in plan.key_postgres], "g")
     return f"DELETE FROM {_staging(namespace, plan)} t WHERE EXISTS (SELECT FROM {deleted_keys} g WHERE {matching})"
 
 
 def stage_again(namespace: str, plan: TablePlan, keys: Sequence[int]) -> str:
-    """Room for rows of these keys, which may have been staged before."""
+    """Delete rows of these keys, which may have been staged before."""
     (key,) = plan.key_postgres
     named = ", ".join(map(str, keys))
     return f"DELETE FROM {_staging(namespace, plan)} WHERE {postgres_name(key)} IN ({named})"
 
 
 def replace_all(namespace: str, plan: TablePlan) -> tuple[str, str]:
-    """Everything out, everything in: readers see the old rows until the transaction ends."""
+    """Delete everything, insert everything: readers see the old rows until the transaction ends."""
     target, columns = _target(namespace, plan), ", ".join(_names(plan))
     return (
         f"DELETE FROM ONLY {target}",
@@ -248,7 +249,7 @@ def own_names(names: Collection[str]) -> tuple[str, str, str]:
 
 
 def _same(names: Sequence[str]) -> str:
-    """Equal rows are told apart by their number among themselves."""
+    """Equal rows are distinguished by their number among themselves."""
     image, number, _ = own_names(names)
     return f"t.{image} = s.{image} AND t.{number} = s.{number}"
 
@@ -300,7 +301,7 @@ def comment(namespace: str, table: str, column: str, text: str | None) -> str:
 
 
 def published(namespace: str) -> Mapping[str, str]:
-    """What stands in the warehouse's namespace: columns, primary keys, and the views upon its tables."""
+    """The warehouse's namespace: columns, primary keys, and the views on its tables."""
     schema = postgres_literal(namespace)
     return {
         "columns": (

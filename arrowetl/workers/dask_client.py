@@ -5,8 +5,8 @@ All that is known of Dask's client is here; what a job does at a worker is in
 `dask_worker`. A job whose worker died is done again by Dask itself, a bounded
 number of times; one that found a server out of its worker's reach is sent to
 another here; when scheduler or workers stay away, its future says so. A job
-may therefore be done twice, which its ends take as once
-(`sql.partitions`).
+may therefore be done twice, which its targets count once
+(`load_journal_sql`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MISSING = "dask.distributed is not installed", "pip install 'arrowetl[dask]', he
 
 @dataclass(eq=False)
 class _Sent:
-    """A job on its way, and who is told of its end."""
+    """A job in flight, and the future that gets its result."""
 
     load: Callable[[Job], PartitionOutcome]
     job: Job
@@ -94,7 +94,7 @@ class Cluster(Executor):
         threading.Thread(target=self._look_after, name="cluster", daemon=True).start()
 
     def submit(self, function: Any, /, *arguments: Any, **_: Any) -> Future[Any]:
-        """A job on its way to a worker; `function` is what is done with it there, as everywhere."""
+        """Send a job to a worker; `function` is what is done with it there, as everywhere."""
         load, job = arguments
         sent = _Sent(load, job)
         with self._lock:
@@ -189,7 +189,7 @@ class Cluster(Executor):
                 sent.dask.cancel()
 
     def _lost(self, sent: _Sent, error: BaseException) -> ArrowetlError:
-        """In words: a job whose workers died one after another, or whose scheduler is gone."""
+        """In words: a job whose workers died one after another, or whose scheduler was lost."""
         name = type(error).__name__
         if name == "KilledWorker":
             words = "was lost with each of the workers that had it"
@@ -222,7 +222,7 @@ class Cluster(Executor):
                         self._send(sent)
 
     def _look(self) -> None:
-        """Ask the scheduler which workers there are; connect to it anew, where Dask has given that up."""
+        """Ask the scheduler which workers there are; reconnect to it, where Dask has given that up."""
         there = {}
         with suppress(Exception):
             if self._client.status == "closed":
@@ -264,7 +264,7 @@ def _name(sent: _Sent) -> str:
 
 
 def _others(there: Any) -> str:
-    """What a worker has otherwise than this process; nothing of one that went meanwhile."""
+    """How a worker differs from this process; nothing of one that left meanwhile."""
     if isinstance(there, OSError):
         return ""
     if isinstance(there, BaseException):
@@ -282,7 +282,7 @@ def _connected(address: str) -> Any:
             f"{address} speaks TLS, and Dask has no settings of it here",
             "set DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its like, as for scheduler and workers",
         )
-    # What it tells of connections that were lost, with tracebacks, is told by the tables.
+    # What it logs of lost connections, with tracebacks, the tables report.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return distributed.Client(address, timeout=limits.cluster_seconds, set_as_default=False, name="arrowetl")

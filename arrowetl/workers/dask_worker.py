@@ -57,7 +57,7 @@ class _OpenRoute:
     leases: Any
     idle_seconds: float
     free: int = 0
-    """Leases that nobody uses."""
+    """Unused leases."""
     at_work: int = 0
     used: float = field(default_factory=time.monotonic)
 
@@ -65,7 +65,7 @@ class _OpenRoute:
 _OPEN_ROUTES: dict[Route, _OpenRoute] = {}
 _LOCK, _OPENING = threading.Lock(), threading.Lock()
 _LOOKS = threading.Event()
-"""Whether somebody looks after them."""
+"""Whether the thread is running."""
 
 
 def run_job(load: Callable[[Job], PartitionOutcome], job: Job, terms: Terms) -> PartitionOutcome:
@@ -109,7 +109,7 @@ def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> str:
     'pyarrow 22.0 instead of 23.0'
     """
     return ", ".join(
-        f"{name} {there.get(name, 'not at all')} instead of {version}"
+        f"{name} {there.get(name, 'missing')} instead of {version}"
         for name, version in wanted.items()
         if there.get(name) != version
     )
@@ -117,7 +117,7 @@ def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> str:
 
 def close_sessions(route: Route) -> None:
     """Close what this worker keeps of a run."""
-    # Whoever asks is the worker's event loop, which is not to wait: leases are taken and given back through it.
+    # The caller is the worker's event loop, which must not wait: leases are taken and given back through it.
     threading.Thread(target=_left, args=(route,), name="leave").start()
 
 
@@ -153,8 +153,8 @@ def _let_in(route: Route, terms: Terms) -> Iterator[Route]:
 
 
 def _open_route(route: Route, terms: Terms) -> _OpenRoute:
-    """What is kept of a run, made for its first job; marked as used, so that nobody closes it."""
-    # One is opened at a time, which asks servers and the scheduler; whoever has one already does not wait for that.
+    """What is kept of a run, made for its first job; marked as used, so that it is not closed."""
+    # One is opened at a time, which asks servers and the scheduler; jobs of a route that is open do not wait for that.
     with _LOCK:
         opened = _used(route, terms)
     if opened is None:
@@ -176,7 +176,7 @@ def _open_route(route: Route, terms: Terms) -> _OpenRoute:
 
 
 def _used(route: Route, terms: Terms) -> _OpenRoute | None:
-    """What is kept of a run, one more job of which is at work; None where nothing is."""
+    """What is kept of a run, with one more active job; None where nothing is."""
     if opened := _OPEN_ROUTES.get(route):
         opened.at_work, opened.idle_seconds = opened.at_work + 1, terms.idle_seconds
     return opened
@@ -238,7 +238,7 @@ def key_mark(run_id: str, key: bytes) -> str:
 
 
 def _look_after() -> None:
-    """Close what nobody has used for as long as its run would have it kept."""
+    """Close what was not used for as long as its run would have it kept."""
     while True:
         time.sleep(limits.cluster_poll_seconds)
         now = time.monotonic()

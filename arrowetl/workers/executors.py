@@ -1,5 +1,5 @@
 """
-Who carries partitions: threads of this process, processes of their own, or a cluster's workers; by name.
+Who loads partitions: threads of this process, processes of their own, or a cluster's workers; by name.
 
 Each is an `Executor` of `concurrent.futures`. What it is given, and how much
 of it at a time, is `workers`' business.
@@ -31,7 +31,7 @@ def executor(name: str, count: int, jobs: int = 0, mask_key: bytes = b"") -> Exe
     """
     kind, _, address = name.partition(":")
     if kind == "dask":
-        # It takes half a second to import, and nobody else needs it.
+        # It takes half a second to import, and only a cluster needs it.
         from arrowetl.workers.dask_client import Cluster
 
         return Cluster(address, jobs, mask_key)

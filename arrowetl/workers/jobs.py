@@ -1,9 +1,9 @@
 """
-What is carried, and whereto: a partition as a plain value, and this process's sessions on the servers of its way.
+A job: a partition as a plain value; and this process's sessions on the servers of its route.
 
-A job can be sent anywhere; whoever receives it finds the servers by its
-route, and keeps the sessions for the next one. How a partition is carried is
-`load_partition`'s story; who does it, and how many at a time, `workers`'.
+A job can be sent anywhere; its receiver finds the servers by its
+route, and keeps the sessions for the next one. `load_partition` loads a partition;
+`pool` decides who does it, and how many at a time.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def servers_of(route: Route) -> Servers:
             if route.replica and spills:
                 replica = Replica(route.replica, spills, partial(spilled, spills), route.choices.replica_connections)
             source = Source(route.source, route.choices, route.run_id, route.mask_key)
-            # The way from the replica ends at the same warehouse.
+            # The route from the replica has the same warehouse.
             found = (servers for other, servers in _SERVERS.items() if other.from_replica == route)
             there = next(found, None)
             warehouse = there.warehouse if there else Warehouse(route.warehouse, route.choices.warehouse_connections)
@@ -115,7 +115,7 @@ def servers_of(route: Route) -> Servers:
 
 
 def close_sessions(route: Route) -> None:
-    """Close this process's sessions on a route's servers, and on the way from its replica."""
+    """Close this process's sessions on a route's servers, and on the route from its replica."""
     with _LOCK:
         left = [_SERVERS.pop(one, None) for one in (route.from_replica, route)]
     for servers in left:
@@ -124,7 +124,7 @@ def close_sessions(route: Route) -> None:
 
 
 def connections_of(route: Route) -> tuple[ConnectionCount, ...]:
-    """Those of this process on a route's servers, on the way from its replica as well."""
+    """Those of this process on a route's servers, on the route from its replica as well."""
     with _LOCK:
         found = [servers for one in (route, route.from_replica) if (servers := _SERVERS.get(one))]
     pools = dict.fromkeys(pool for servers in found for pool in servers.pools())
@@ -133,7 +133,7 @@ def connections_of(route: Route) -> tuple[ConnectionCount, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One partition to be carried."""
+    """One partition to be loaded."""
 
     route: Route
     plan: TablePlan
@@ -144,8 +144,8 @@ class Job:
     @property
     def bytes(self) -> int:
         """
-        About how many its rows have, as the source stores them: twice where two ends are read and compared, none where
-        checksums are.
+        About how many its rows have, as the source stores them: twice where two servers are read and compared, none
+        where checksums are.
         """
         # By a watermark it may be all of them, where a statement touched every row.
         copies = 1 if self.part.incremental_from is not None else self.plan.kind.copies

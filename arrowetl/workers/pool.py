@@ -1,7 +1,7 @@
 """
-Partitions through an executor: so many at a time, and what happens to them in the end.
+Partitions through an executor: so many at a time, and their results.
 
-How a partition is carried is `load_partition`'s story; who does it was chosen by name
+`load_partition` loads a partition; who runs it was chosen by name
 (`executors`).
 """
 
@@ -35,7 +35,7 @@ class Workers:
     """
     So many partitions at a time, of all tables of a run together, and so many bytes.
 
-    A table of one partition is carried by the thread that walks the table,
+    A table of one partition is loaded by the thread that walks the table,
     where the executor is of this machine; the others by the executor, as many
     at a time as the run's pace has it. A worker process that was killed fails
     the tables whose partitions it had; the next one gets new processes.
@@ -76,7 +76,7 @@ class Workers:
             )
             # Who waits for a lease has a worker to itself.
             count = min(count, jobs or count)
-        # Nor is what this one does for other runs told from what it does for this.
+        # Nor can the speed of this run be told from that of others in this process.
         learns = learns and share is None
         self._slots = share.partitions if share else ResizableSemaphore(count)
         self.tables = share.tables if share else ResizableSemaphore(count)
@@ -84,7 +84,7 @@ class Workers:
         self._pacer, self._learns = Pacer(begin, cores, count), learns
         self._turns, self._budget = ResizableSemaphore(self.pace.at_a_time), budget
         self._idle, self._looked = 0.0, time.monotonic()
-        psutil.cpu_percent()  # the first answer is about no time at all
+        psutil.cpu_percent()  # the first answer is meaningless
         self.stopping = share.stopping if share else threading.Event()
         self.connections: dict[int | str, tuple[ConnectionCount, ...]] = {}
         """Process → its connections, for processes other than this one."""
@@ -96,24 +96,24 @@ class Workers:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know of those who carried partitions."""
+        """What a person should know of the workers."""
         return tuple(getattr(self._executor, "warnings", {}).values())
 
     @property
     def pace(self) -> Pace:
-        """As it is at this moment."""
+        """The current pace."""
         return self._pacer.pace
 
     @property
     def learned(self) -> Pace | None:
-        """The pace, where enough was carried to tell."""
+        """The pace, where enough was loaded to know."""
         return self.pace if self._pacer.partitions >= limits.pace_partitions else None
 
     def each(
         self, load: Callable[[Job], PartitionOutcome], plan: TablePlan, jobs: Iterable[Job]
     ) -> Generator[PartitionOutcome, None, None]:
         """
-        Carry a table's partitions, each of which is asked for when it is its turn; their outcomes as they come.
+        Load a table's partitions, each of which is made when it is its turn; their outcomes as they come.
 
         After a failure no other partition is begun, and those that were have
         ended when it is raised: their staging can be dropped.
@@ -168,7 +168,7 @@ class Workers:
         return future
 
     def _enter(self, job: Job, *turns: ResizableSemaphore) -> None:
-        """Room for its bytes, its turn, and one of the workers; whoever has the one waits for those who have all."""
+        """Acquire its bytes, its turn, and one of the workers; in this order, so that no two wait for each other."""
         self._budget.acquire(job.bytes)
         for turn in turns:
             turn.acquire()
@@ -198,7 +198,7 @@ class Workers:
             outcome = future.result()
         if outcome.process != os.getpid():
             self.connections[outcome.process] = outcome.connections
-        # Of what was compared first, little may have been carried: that tells nothing of the legs.
+        # After a comparison little may have been loaded: that says nothing about the phases.
         if self._learns and outcome.rows and outcome.rows == outcome.staged:
             self._learn(plan, outcome)
         return outcome
@@ -215,12 +215,12 @@ class Workers:
 
 
 class WorkerShare:
-    """Of the workers of many runs at once, those of one: so many tables walked at a time, and partitions carried."""
+    """Of the workers of many runs at once, those of one: so many tables walked at a time, and partitions loaded."""
 
     def __init__(self, count: int, budget: ByteBudget) -> None:
         """
         Args:
-            room: for the bytes of all of them.
+            budget: for the bytes of all of them.
         """
         self.tables, self.partitions, self.budget = ResizableSemaphore(count), ResizableSemaphore(count), budget
         self.stopping = threading.Event()
@@ -231,7 +231,7 @@ class WorkerShare:
 
 
 class ResizableSemaphore:
-    """So many at a time, of which the number may change meanwhile."""
+    """A semaphore whose number may change meanwhile."""
 
     def __init__(self, count: int) -> None:
         self._count, self._taken, self._changed = count, 0, threading.Condition()
@@ -259,7 +259,7 @@ class ResizableSemaphore:
 
 
 class ByteBudget:
-    """So many bytes at a time, in the order in which they came; more than that go alone."""
+    """So many bytes at a time, first come, first served; a request for more than that waits until it is alone."""
 
     def __init__(self, most: int) -> None:
         self._most, self._taken, self._changed = most, 0, threading.Condition()
