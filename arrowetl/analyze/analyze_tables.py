@@ -1,9 +1,9 @@
 """
 The source's catalog, and a short look at each table → tables.yml: how each table is to be treated, and why.
 
-It needs nothing but SELECT, and writes tables.yml, what the schema was beside
-it, what it found, and what changed since (`changes`). What a person wrote is
-carried over as it is (`comments`); `tables_yml` reads what is written here.
+It needs nothing but SELECT, and writes tables.yml, the schema next to
+it, what it found, and what changed since (`schema_changelog`). What a person wrote is
+kept as it is (`yaml_comments`); `tables_yml` reads what is written here.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
 
 
 def _page(changelog: Mapping[str, Any]) -> str:
-    # Jinja takes a tenth of a second to begin, and most nights nothing changed.
+    # Jinja takes a tenth of a second to import, and most runs change nothing.
     from arrowetl.pages import render
 
     return render.changelog_page(changelog)
@@ -193,7 +193,7 @@ def _in_quarantine(tables: Mapping[str, TableProfile], was: ExistingTablesYml) -
 def _left_out_now(
     tables: Mapping[str, TableProfile], was: ExistingTablesYml, waiting: Waiting
 ) -> schema_changelog.LeftOut:
-    """What the next run will not carry, and why, in words."""
+    """What the next run will not load, and why, in words."""
     found = dict[tuple[str, str | None], str]()
     for name, one in tables.items():
         chosen = was.chosen.of(name)
@@ -212,7 +212,7 @@ def _strategies(tables: Mapping[str, TableProfile]) -> dict[str, str]:
 
 
 def _looked_at(settings: Settings, was: ExistingTablesYml) -> tuple[dict[str, TableProfile], list[str]]:
-    """The source's tables, each looked at, none of our own records; and what is to be told of it."""
+    """The source's tables, each looked at, without our own records; and notes."""
     endpoint = settings.endpoint("source")
     preflight.reach(endpoint)
     with closing(Source(endpoint)) as source:
@@ -229,12 +229,12 @@ def _looked_at(settings: Settings, was: ExistingTablesYml) -> tuple[dict[str, Ta
 
 
 def _personal(chosen: TableSettings) -> set[str]:
-    """The columns of a table whose values are nobody's business."""
+    """The columns of a table whose values are not looked at."""
     return {*chosen.excluded_columns(), *chosen.masks()}
 
 
 def _took(settings: Settings) -> tuple[Mapping[str, float] | None, list[str]]:
-    """Table → seconds of reading it whole, as the warehouse remembers; None where it does not answer, which is told."""
+    """Table → seconds of reading it in full, as the warehouse remembers; None, with a note, if it is down."""
     warehouse = settings.endpoints.get("warehouse")
     if warehouse is None:
         return None, []
@@ -243,7 +243,7 @@ def _took(settings: Settings) -> tuple[Mapping[str, float] | None, list[str]]:
         with closing(Ledger(None, warehouse)) as ledger:
             return ledger.full_load_seconds(route_label()), []
     except ArrowetlError as error:
-        return None, [f"how long tables take is told as before: {error.message}"]
+        return None, [f"estimated times are kept as before: {error.message}"]
 
 
 def _catalog(source: Source) -> dict[str, Table]:

@@ -1,8 +1,8 @@
 """
-What is known of a table's columns → whether one of them tells every change, the strategy, and why.
+What is known of a table's columns → whether one of them shows every change, the strategy, and why.
 
 Pure. `analyze` writes it down; whether a run reads by a watermark is decided
-by `sync_mode`, which believes nothing but what the server stamps itself.
+by `sync_mode`, which trusts only columns that the server updates itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Candidate:
     column: str
     type: str
     auto_updated: bool
-    """Whether the server stamps every change in it."""
+    """Whether the server updates it at every change."""
     indexed: bool
     sample: ColumnSample | None
     """None where the table was not looked at."""
@@ -39,10 +39,10 @@ class Candidate:
         """In words."""
         if self.auto_updated:
             ahead = ", by a clock that was ahead" if self.sample and self.sample.future else ""
-            return f"the server stamps every change in it{ahead}"
+            return f"the server updates it at every change{ahead}"
         if self.sample and self.sample.future:
-            return "no watermark: it holds times that are yet to come"
-        return "no watermark: clients write it, or nobody does when the row changes"
+            return "no watermark: it holds times in the future"
+        return "no watermark: clients write it, or nothing does when the row changes"
 
     def as_json(self) -> dict[str, Any]:
         found = self.sample
@@ -62,13 +62,13 @@ class Strategy:
     name: str
     """One of `model.STRATEGIES`."""
     columns: tuple[str, ...]
-    """Those that tell every change, the best first."""
+    """Those that show every change, the best first."""
     reason: str
 
 
 def candidates(table: Table, left_out: frozenset[str], found: Sample | None) -> list[Candidate]:
     """
-    Every column that holds moments, but for those that nobody is to look at; those first that tell every change, of
+    Every column that holds timestamps, but for those that are not looked at; those first that show every change, of
     them those first that an index finds.
     """
     columns = times(table, left_out)
@@ -89,7 +89,7 @@ def candidates(table: Table, left_out: frozenset[str], found: Sample | None) -> 
 
 def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strategy:
     """
-    Incremental only where the server itself stamps every change, and rows are told apart by one integer.
+    Incremental only where the server itself updates a column at every change, and one integer identifies rows.
     """
     auto_updated = tuple(one.column for one in those if one.auto_updated)
     if not table.primary_key:
@@ -99,16 +99,16 @@ def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strateg
             "full_table", auto_updated, "its primary key is not one integer, by which changed rows are merged"
         )
     if not auto_updated:
-        return Strategy("full_table", (), f"no column tells every change{_others(those)}")
+        return Strategy("full_table", (), f"no column shows every change{_others(those)}")
     if why := evidence.unstamped_changes(table):
         return Strategy("full_table", (), why)
     best = those[0]
-    words = f"the server stamps every change in {best.column}"
-    words += ", which is indexed" if best.indexed else "; no index finds them, so a night looks through the table"
+    words = f"the server updates {best.column} at every change"
+    words += ", which is indexed" if best.indexed else "; it is not indexed, so each run scans the table"
     if best.sample and best.sample.unset + best.sample.missing:
-        words += "; rows without a stamp are found by checksums"
+        words += "; rows without a value are found by checksums"
     if best.sample and best.sample.future:
-        words += "; some are stamped by a clock ahead of the server's, and read every night"
+        words += "; some are set by a clock ahead of the server's, and read by every run"
     return Strategy("incremental_chunked" if category == "large" else "incremental", auto_updated, words)
 
 
@@ -117,12 +117,12 @@ def _others(those: Sequence[Candidate]) -> str:
         return ": it has none with a time"
     names = [one.column for one in those[:_NAMES_SHOWN]]
     more = f" and {len(those) - _NAMES_SHOWN} more" if len(those) > _NAMES_SHOWN else ""
-    return f": {', '.join(names)}{more} are not stamped by the server"
+    return f": {', '.join(names)}{more} are not updated by the server"
 
 
 def key_words(table: Table, found: Sample | None) -> str:
     """
-    How the keys of a table lie: what `analyze` tells of them.
+    How the keys of a table are distributed, in words.
     """
     if not table.primary_key:
         return "none"

@@ -1,7 +1,7 @@
 """
 The schema at the last analysis and now → what changed, and what that means for the next run and for readers of `raw`.
 
-Pure: `analyze` keeps what `facts` gives beside tables.yml, and writes what is found here as Markdown and JSON.
+Pure: `analyze_tables` keeps what `facts` gives next to tables.yml, and writes what is found here as Markdown and JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Facts = Mapping[str, Mapping[str, Any]]
 """Table → engine, key, strategy, and column → its type at the source and at the warehouse."""
 
 LeftOut = Mapping[tuple[str, str | None], str]
-"""Table and column, or the table whole → in words, why the next run will not carry it."""
+"""Table and column, or the full table → in words, why the next run will not load it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ def facts(tables: Iterable[Table], strategies: Mapping[str, str]) -> Facts:
 def _at_warehouse(table: str, column: Column) -> str | None:
     try:
         (field,) = mapping.translate(table, [column], {})
-    except DataError:  # no rule, which the run will tell
+    except DataError:  # no rule, which the run will report
         return None
     return field.type_postgres
 
 
 def found(before: Facts, after: Facts, left_out: LeftOut | None = None) -> list[Change]:
-    """Everything that changed, the gravest first; of what is left out it is told that nothing will come of it."""
+    """Everything that changed, the gravest first; what is left out is marked as having no effect."""
     changes = [*_tables(before, after)]
     for table in sorted(before.keys() & after.keys()):
         changes += _table(table, before[table], after[table])
@@ -109,15 +109,15 @@ def _tables(before: Facts, after: Facts) -> Iterator[Change]:
                 column=None,
                 before=name,
                 after=same[0],
-                next_run=f"carried whole as {same[0]}; {name} stays at both ends as it was",
-                readers=f"raw.{name} is not filled any more: read raw.{same[0]}",
+                next_run=f"loaded in full as {same[0]}; {name} stays at both targets as it was",
+                readers=f"raw.{name} is no longer filled: read raw.{same[0]}",
             )
     for name in added:
-        yield Change("table_added", "info", name, next_run="carried whole", readers=f"raw.{name} is new")
+        yield Change("table_added", "info", name, next_run="loaded in full", readers=f"raw.{name} is new")
     for name in removed:
         yield Change(
-            "table_removed", "breaking", name, next_run="left at both ends as it was",
-            readers=f"raw.{name} is not filled any more, and keeps its last rows",
+            "table_removed", "breaking", name, next_run="left at both targets as it was",
+            readers=f"raw.{name} is no longer filled, and keeps its last rows",
         )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def _table(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> I
             column=name,
             before=None,
             after=new[name][0],
-            next_run="added at both ends, as the last one",
+            next_run="added at both targets, as the last one",
             readers=f"a new column, {new[name][1] or 'of no known type'}; NULL nowhere that the source has a value",
         )
     for name in old.keys() - new.keys():
@@ -142,7 +142,7 @@ def _table(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> I
             column=name,
             before=old[name][0],
             after=None,
-            next_run="dropped at both ends; refused, and nothing of the table carried, while a view names it",
+            next_run="dropped at both targets; refused, and nothing of the table loaded, while a view names it",
             readers="views and models that name it must go without it first",
         )
     for name in old.keys() & new.keys():
@@ -157,8 +157,8 @@ def _table(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> I
             column=None,
             before=was,
             after=is_,
-            next_run="all rows are read; the key follows at both ends",
-            readers="rows may be told apart otherwise than before",
+            next_run="all rows are read; the key follows at both targets",
+            readers="rows may be identified by other columns than before",
         )
     if before["engine"] != after["engine"]:
         yield Change(
@@ -168,7 +168,7 @@ def _table(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> I
             column=None,
             before=before["engine"],
             after=after["engine"],
-            next_run="whether it changed is told in another way from then on",
+            next_run="whether it changed is found by another method from then on",
             readers="nothing",
         )
     if before["strategy"] != after["strategy"]:
@@ -188,13 +188,13 @@ def _retyped(table: str, column: str, before: Sequence[str | None], after: Seque
     (was, raw_was), (is_, raw) = before, after
     if raw == raw_was:
         severity, readers = "info", f"nothing: it stays {raw}"
-        next_run = "the replica's table is loaded anew with the new type"
+        next_run = "the replica's table is reloaded with the new type"
     elif raw and raw_was and postgres_types.widens(raw_was, raw):
         severity, readers = "warning", f"it becomes {raw} instead of {raw_was}; every value is kept"
-        next_run = "altered at both ends; views in the way are saved and made anew"
+        next_run = "altered at both targets; views that block it are saved and recreated"
     else:
         severity, readers = "breaking", f"it becomes {raw or 'of no known type'} instead of {raw_was}"
-        next_run = "altered at both ends; refused while a view names it, unless `views: rebuild`"
+        next_run = "altered at both targets; refused while a view names it, unless `views: rebuild`"
     return Change(
         kind="column_retyped",
         severity=severity,

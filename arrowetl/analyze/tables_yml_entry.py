@@ -32,23 +32,23 @@ MEANINGS = {
     "table_name": "as the source spells it",
     "extraction_strategy": "full_table; incremental, incremental_chunked if large: every change can be known",
     "strategy_reason": "why",
-    "incremental_columns": "the server stamps every change in them",
+    "incremental_columns": "the server updates them at every change",
     "primary_incremental_column": "the one by which changed rows are found",
     "batch_size": "rows of a partition at most",
     "performance_category": "large from a million rows, medium from 100,000, small from 10,000, or tiny",
     "processing_priority": "high before medium before low, the largest first within",
-    "time_gap_threshold_days": "compared whole, and called overdue, when its last success is older",
+    "time_gap_threshold_days": "full comparison, and called overdue, when its last success is older",
     "estimated_rows": "exact where the engine counts them, or they are few",
     "estimated_size_mb": "as the source stores it",
-    "estimated_processing_time_minutes": "of reading it whole: what the last runs took, or a guess before the first",
-    "memory_requirements_mb": "of one partition at work",
-    "monitoring": "whom to tell: of failures, of slow reads, and what is slow",
+    "estimated_processing_time_minutes": "of reading it in full: what the last runs took, or a guess before the first",
+    "memory_requirements_mb": "of one partition in flight",
+    "monitoring": "what to report: failures, slow reads, and what is slow",
     "primary_key": "a name, several, or null",
-    "quarantined_columns": "left out until you choose of them under overrides.columns, or take them off this list",
+    "quarantined_columns": "left out until you choose of them under overrides.columns, or remove them from this list",
 }
 """What each key of a table is for, as tables.yml explains it."""
 
-FIRST_LINE = "# How arrowetl treats each table of the source. Written by `arrowetl analyze`, which writes it anew;"
+FIRST_LINE = "# How arrowetl treats each table of the source. Written by `arrowetl analyze`, which rewrites it;"
 _HEADING = """\
 {first_line}
 # your comments stay, and so does what you choose yourself, which goes under a table's `overrides:`
@@ -63,13 +63,13 @@ _HEADING = """\
 #       columns:
 #         SSN: {exclude: true}            # leave a column out
 #         LName: {mask: hash}             # or nullify, or partial; hashes need ARROWETL_MASK_KEY
-#         HasIns: {type: boolean}         # carry it as another type; `arrowetl types` lists them
-#       views: rebuild                    # save the views in the way of a changed type, and make them anew
+#         HasIns: {type: boolean}         # load it as another type; `arrowetl types` lists them
+#       views: rebuild                    # save the views that block a change of type, and recreate them
 #
 # What you choose for all tables goes under `settings:`, and stays as well:
 #
 #   settings:
-#     reconcile_days: 7                   # every table is compared whole so often
+#     reconcile_days: 7                   # full comparison of every table, every so many days
 #     reconcile_by: auto                  # or reading, or checksum
 #     statement_seconds: 600              # no statement at the source takes longer
 #     source_connections: 4               # at most so many at once
@@ -81,7 +81,7 @@ _HEADING = """\
 #     time_zone: America/Chicago          # by that of a zone
 #     new_columns: carry                  # or quarantine: what appears later is left out until you choose
 #
-# What stands under each table:
+# The keys of each table:
 #
 {meanings}
 """
@@ -104,9 +104,9 @@ class TableProfile:
     """None where it was not looked at: it is empty, or cannot be read."""
     candidates: tuple[Candidate, ...]
     seconds: float | None = None
-    """What a run took to read it whole, where one did."""
+    """What a run took to read it in full, where one did."""
     remembers: bool = True
-    """Whether what runs took could be asked at all."""
+    """Whether the warehouse could be asked what runs took."""
 
     @property
     def category(self) -> str:
@@ -140,7 +140,7 @@ def seen(
 ) -> TableProfile:
     """
     Args:
-        left_out: columns that nobody is to look at.
+        left_out: columns that are not looked at.
     """
     if probed and probed.rows is not None:
         table = replace(table, rows=probed.rows)
@@ -163,7 +163,7 @@ def document(
     waiting: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, Any]:
     """
-    The whole of tables.yml.
+    The text of tables.yml.
 
     Args:
         before: the tables of the file that is there, for their overrides.
@@ -194,7 +194,7 @@ def document(
 
 
 def schema_hash(tables: Iterable[Table]) -> str:
-    """A digest of all tables, columns, types and keys; the same for the same schema, whoever asks."""
+    """A digest of all tables, columns, types and keys; the same for the same schema, with any account."""
     facts = [
         [table.name, [[c.name, c.column_type, c.nullable] for c in table.columns], table.primary_key]
         for table in tables
@@ -240,7 +240,7 @@ def _entry(seen: TableProfile, before: Any, waiting: tuple[str, ...]) -> dict[st
 
 
 def _minutes(seen: TableProfile, before: Any) -> float:
-    """How long a table takes to be read whole; what the file says, while that is near, or nothing better is known."""
+    """How long reading a table in full takes; what the file says, while that is near, or nothing better is known."""
     seconds = estimate.full_load_seconds(seen.table) if seen.seconds is None else seen.seconds
     minutes = round(seconds / 60, 1)
     said = before.get("estimated_processing_time_minutes") if isinstance(before, dict) else None

@@ -1,9 +1,9 @@
 """
-What a person wrote into tables.yml, carried over into the text that `analyze` writes anew: comments, and the very
+What a person wrote into tables.yml, kept in the text that `analyze` rewrites: comments, and the very
 lines of `settings:` and of each table's `overrides:`.
 
-Pure text. What comes out is read as what was meant, or the new text is left as it is; a comment that found no place
-is told.
+Pure text. The result must parse to what was meant, or the new text is left as it is; a comment without a place
+is reported.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def kept(before: str, after: str, heading: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _has_aliases(text: str) -> bool:
-    """What stands for something elsewhere has no lines of its own."""
+    """An alias has no lines of its own."""
     return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER))
 
 
@@ -110,7 +110,7 @@ def _end(line: int, column: int, value: yaml.Node, lines: Sequence[str]) -> int:
     end = min(value.end_mark.line + 1, len(lines))
     if not isinstance(value, yaml.CollectionNode) or value.flow_style:
         return max(end, line + 1)
-    # A block ends where the next thing begins: blank lines, and comments no deeper than its key, are not its own.
+    # A block ends where the next key begins: blank lines, and comments no deeper than its key, are not its own.
     while end > line + 1:
         last = lines[end - 1]
         deeper = len(last) - len(last.lstrip()) > column
@@ -132,7 +132,7 @@ def _own_lines(lines: Sequence[str], heading: str) -> set[int]:
 def _comments(
     lines: Sequence[str], places: Sequence[_Place], left_out: set[int]
 ) -> tuple[Mapping[Path, list[str]], Mapping[Path, str]]:
-    """Comments that stand above a key, and those that stand behind its value, by where they belong."""
+    """Comments above a key, and those after its value, by the key they belong to."""
     whole: dict[Path, list[str]] = {}
     trailing: dict[Path, str] = {}
     starts = {place.line: place for place in places}

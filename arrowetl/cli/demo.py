@@ -1,8 +1,8 @@
 """
 The demo and the sandbox's commands, in words for a terminal.
 
-Everything it does a user could do with the commands it names; it has no way
-of its own into arrowetl.
+Everything it does a user could do with the commands it names; it uses only
+their API.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
                     summary = etl.run(all=True, report=watching)
                 finally:
                     watching.close()
-                report(f"{count(sum(o.rows_extracted for o in summary.outcomes))} rows to both ends")
+                report(f"{count(sum(o.rows_extracted for o in summary.outcomes))} rows to both targets")
             with _phase("arrowetl verify --all: source, replica and warehouse") as report:
                 verdicts = etl.verify()
                 report(f"{sum(v.verdict == 'equal' for v in verdicts.tables)} of {len(verdicts.tables)} tables equal")

@@ -44,7 +44,7 @@ else:
 )
 @click.option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these.")
 @click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")
-@click.option("--since", default="", metavar="WATERMARK", help="Only rows stamped then or later.")
+@click.option("--since", default="", metavar="WATERMARK", help="Only rows changed then or later.")
 @click.option(
     "--from", "read_from", type=click.Choice(SERVERS), default="warehouse", show_default=True, help="What is read."
 )
@@ -70,7 +70,7 @@ def snapshot(as_json: bool, **asked: Any) -> None:
 @with_global_options
 def report(run_id: str, output: Path | None, opens: bool) -> None:
     """One page of the last run, or of RUN (its name begins so): was it good, what changed, what took long."""
-    # Jinja and Vega take a second to begin, and nobody else needs them.
+    # Jinja and Vega take a second to import, and only this command needs them.
     from arrowetl.pages import render
 
     if opens and str(output) == "-":
@@ -88,7 +88,7 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
 @click.command("dbt-sources")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("sources.yml"), show_default=True,
-    help="Brought up to date, where it is there: what you added stays. - prints a new one.",
+    help="Updated, where it exists: what you added stays. - prints a new one.",
 )  # fmt: skip
 @clinic_option
 @with_global_options
@@ -103,7 +103,7 @@ def dbt_sources(output: Path) -> None:
 
 
 def write_report(path: Path, etl: Any, summary: Summary) -> None:
-    """The run's page; a warehouse that was lost can tell of no nights before."""
+    """The run's page; without the runs before it, if the warehouse was lost."""
     from arrowetl.pages import render
 
     runs: tuple[Any, ...] = ()

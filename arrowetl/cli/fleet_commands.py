@@ -62,7 +62,7 @@ def _of_fleet(command: F) -> F:
 
 
 _to_option = click.option(
-    "--to", type=click.Choice(DESTINATIONS), default="both", help="Which ends are written; default both."
+    "--to", type=click.Choice(DESTINATIONS), default="both", help="Which targets are written; default both."
 )
 
 
@@ -72,7 +72,7 @@ _report_option = click.option(
 
 
 def _open_fleet(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
-    # Nobody who has one clinic needs it.
+    # A single clinic does not need it.
     from arrowetl.config.fleet_yml import read_fleet
     from arrowetl.fleet.fleet_run import FleetRun
 
@@ -142,7 +142,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
         planned = one.answer
         reads = sum(plan.expected.rows for plan in planned.plans)
         seconds = duration(planned.estimate.seconds) if planned.estimate else ""
-        failed = f"{len(planned.failed)} cannot be carried" if planned.failed else ""
+        failed = f"{len(planned.failed)} cannot be loaded" if planned.failed else ""
         table.add_row(one.clinic, count(len(planned.plans)), count(reads), seconds, failed)
     show(table)
     sys.exit(code)
@@ -150,14 +150,14 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 
 @fleet.command()
 @click.option("--max-workers", type=int, help="Of all clinics together; default what fleet.yml says.")
-@click.option("--executor", metavar="|".join(EXECUTORS), help="Who carries partitions; default what fleet.yml says.")
+@click.option("--executor", metavar="|".join(EXECUTORS), help="Who loads partitions; default what fleet.yml says.")
 @_to_option
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
 @click.option("--strict", is_flag=True, help="Exit 1 for what is only flagged, too.")
 @publish_option
 @_report_option
 @click.option(
-    "--unite/--no-unite", default=True, help="Make the views upon all clinics, where fleet.yml names a schema."
+    "--unite/--no-unite", default=True, help="Make the union views of all clinics, where fleet.yml names a schema."
 )
 @_of_fleet
 @json_option
@@ -166,7 +166,7 @@ def run(
     fleet_file: Path, clinics: tuple[str, ...], report_directory: Path | None, unite: bool, as_json: bool,
     max_workers: int | None, **asked: Any,
 ) -> None:  # fmt: skip
-    """Carry all clinics, several at a time."""
+    """Load all clinics, several at a time."""
     from arrowetl.model.run_options import RunOptions
 
     opened_fleet = _open_fleet(fleet_file, clinics, *servers_used("source", asked["to"]))
@@ -189,7 +189,7 @@ def run(
 @json_option
 @with_global_options
 def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
-    """What the warehouse has of each clinic, as of when; and what some have otherwise than others."""
+    """Show what the warehouse has of each clinic, as of when; and how clinics differ."""
     from arrowetl.fleet.fleet_run import together
 
     opened_fleet = _open_fleet(fleet_file, clinics, "warehouse")
@@ -290,7 +290,7 @@ def _words(run: result.Summary) -> str:
 
 
 def _summary(summary: Any) -> RenderableType:
-    """What came of the night; what is not good last."""
+    """The result of the run; what is not good last."""
     table = render_run.grid("clinic", "tables", "failed", "rows read", "inserted", "updated", "deleted", "seconds",
                  right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
     parts: list[RenderableType] = [table]
@@ -304,7 +304,7 @@ def _summary(summary: Any) -> RenderableType:
         )  # fmt: skip
     parts += _differing(summary.differing)
     if summary.united:
-        parts.append(Text(f"{count(len(summary.united))} views upon all clinics"))
+        parts.append(Text(f"{count(len(summary.united))} union views of all clinics"))
     parts += [Text(f"note: {warning}") for warning in summary.warnings]
     totals = summary.as_json()["totals"]
     words = f"{count(totals['good'])} of {count(totals['clinics'])} clinics good, "
@@ -328,7 +328,7 @@ _DIFFERING_SHOWN = 20
 
 
 def _differing(found: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """Which clinics have a table or column otherwise than others."""
+    """Which clinics have a table or column that differs."""
     if not found:
         return []
     table = render_run.grid("table", "column", "as", "in")
@@ -337,4 +337,4 @@ def _differing(found: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
             place = (one["table"], one["column"] or "(the table)") if number == 0 else ("", "")
             table.add_row(*place, type_ or "not there", ", ".join(clinics))
     more = len(found) - _DIFFERING_SHOWN
-    return [Text(), table, *([Text(f"and {count(more)} more; --json tells of all")] if more > 0 else [])]
+    return [Text(), table, *([Text(f"and {count(more)} more; --json has all")] if more > 0 else [])]

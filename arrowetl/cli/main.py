@@ -1,8 +1,8 @@
 """
-The command line: words in, a choice made, the result shown.
+The command line: parse the words, call the API, show the result.
 
-It knows no SQL and no server; every command is a method of `etl.Etl`. What is
-shown is made by `report`. stdout carries the result, stderr everything else.
+It knows no SQL and no server; every command is a method of `api.Etl`. What is
+shown is made by `render_run` and `render_verify`. stdout has the result, stderr everything else.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Commands(click.Group):
             problem.show()
             if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
                 usage_error = UsageError(
-                    problem.format_message(), "--help, of a command as well, tells what may be asked"
+                    problem.format_message(), "--help, also after a command, lists the options"
                 )
                 show_json(render_run.error_json(usage_error))
             sys.exit(problem.exit_code)
@@ -133,7 +133,7 @@ def main() -> NoReturn:
         if error.filename is not None:
             _stderr.print(f"arrowetl: {error.filename}: {error.strerror or error}", highlight=False, soft_wrap=True)
             sys.exit(1)
-        # What is shown cannot be: a pipe that was closed, a disk that is full.
+        # Nothing can be printed: a pipe that was closed, a disk that is full.
         _stderr.print(f"arrowetl: stdout: {error.strerror or error}", highlight=False, soft_wrap=True)
         # Nor can what is still to be written when the program ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -151,7 +151,7 @@ _CANNOT_BE_SHOWN = 74
 @with_global_options
 def commands() -> None:
     """
-    Carry a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse, and prove it arrived.
+    Copy a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse, and prove that every row arrived.
     """
 
 
@@ -185,7 +185,7 @@ def validate(offline: bool) -> None:
     from arrowetl.config.tables_yml import problems_of, run_wide
 
     tables_file = global_options().get("tables_file") or DEFAULT_TABLES
-    with suppress(EnvironmentError):  # a file that cannot be read is told below
+    with suppress(EnvironmentError):  # a file that cannot be read is reported below
         for name, (value, origin) in env.shown_variables(
             os.environ, tables_file, global_options().get("env_file")
         ).items():
@@ -227,7 +227,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     words = ", ".join(f"{number} {category}" for category, number in by_category.items() if number)
     click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
     if analysis.vanished:
-        click.echo(printable(f"no more at the source: {', '.join(analysis.vanished)}"))
+        click.echo(printable(f"missing at the source: {', '.join(analysis.vanished)}"))
     show(render_run.changed(analysis.changes, analysis.changelog))
     sys.exit(int(fail_on is not None and analysis.is_breaking))
 
@@ -241,7 +241,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     type=int,
     default=limits.workers_default,
     show_default=True,
-    help="How many partitions are carried at a time.",
+    help="How many partitions are loaded at a time.",
 )
 @click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
 @click.option(
@@ -255,14 +255,14 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 @click.option(
     "--executor",
     metavar="|".join(EXECUTORS),
-    help="Who carries partitions; default what tables.yml chooses, or thread.",
+    help="Who loads partitions; default what tables.yml chooses, or thread.",
 )
 @click.option(
     "--to",
     type=click.Choice(DESTINATIONS),
     default="both",
     show_default=True,
-    help="Which ends are written; for the warehouse alone no replica is needed.",
+    help="Which targets are written; for the warehouse alone no replica is needed.",
 )
 @click.option("--max-source-connections", type=int, help="Connections to the source at once, at most.")
 @click.option(
@@ -275,7 +275,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
 @json_option
 @with_global_options
 def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Carry tables from the source to the replica and the warehouse."""
+    """Load tables from the source into the replica and the warehouse."""
     if dry_run and report_file:
         raise click.UsageError("--report is of a run: leave it out, or --dry-run")
     with open_etl(*servers_used(options["read_from"], options["to"])) as etl:
@@ -286,7 +286,7 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
             else:
                 show(render_run.plans(planned))
                 for outcome in planned.failed:
-                    words = f"cannot be carried: {outcome.failure.message}\n  {outcome.failure.remedy}"
+                    words = f"cannot be loaded: {outcome.failure.message}\n  {outcome.failure.remedy}"
                     click.echo(printable(words), err=True)
             sys.exit(int(bool(planned.failed)))
         watch = _watch()
@@ -298,7 +298,7 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
             show_json(summary.as_json())
         else:
             show(render_run.summary(summary))
-        # Last: whatever becomes of a page, the run has been told.
+        # Last: if the page fails, the run has been reported.
         if report_file:
             write_report(report_file, etl, summary)
     sys.exit(summary.exit_code)
@@ -307,7 +307,7 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
 @commands.command()
 @click.argument("table", shell_complete=names_of_tables)
 @click.option(
-    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Which ends rows are brought to."
+    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Which targets are loaded."
 )
 @click.option(
     "--seconds",
@@ -339,9 +339,9 @@ def bench(table: str, to: str, seconds: float, save: bool, report_file: Path | N
 @all_option
 @table_option
 @click.option("--deep", is_flag=True, help="Compare every value, and not checksums.")
-@click.option("--changed", is_flag=True, help="Read only what changed since the last verify, and believe the rest.")
-@click.option("--repair", is_flag=True, help="Carry anew what differs, and compare it again.")
-@click.option("--show-values", is_flag=True, help="Tell the values that differ; else only their digests.")
+@click.option("--changed", is_flag=True, help="Read only what changed since the last verify; trust it for the rest.")
+@click.option("--repair", is_flag=True, help="Reload what differs, then verify it again.")
+@click.option("--show-values", is_flag=True, help="Show the values that differ; else only their digests.")
 @clinic_option
 @json_option
 @with_global_options
@@ -362,9 +362,9 @@ def verify_(
 
 @commands.command()
 @table_option
-@click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
-@click.option("--alert", is_flag=True, help="Tell the webhook of tables that failed or are overdue, or of no run.")
-@click.option("--check", is_flag=True, help="Exit 1 where last night was not good: for a monitor.")
+@click.option("--watch", is_flag=True, help="Refresh every few seconds, until Ctrl-C.")
+@click.option("--alert", is_flag=True, help="Notify the webhook of tables that failed or are overdue, or of no run.")
+@click.option("--check", is_flag=True, help="Exit 1 where the last run was not good: for a monitor.")
 @clinic_option
 @json_option
 @with_global_options

@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def global_options() -> dict[str, Any]:
-    """The global options of this invocation, wherever on the line they stood."""
+    """The global options of this invocation, from anywhere on the line."""
     chosen: dict[str, Any] = click.get_current_context().ensure_object(dict)
     return chosen
 
@@ -35,7 +35,7 @@ def choose(context: click.Context, parameter: click.Parameter, value: Any) -> No
 
 
 def with_global_options(command: F) -> F:
-    """The global options, which may stand before or after the command."""
+    """Add the global options, which may come before or after the command."""
     for option in reversed(_GLOBALS):
         command = option(command)
     return command
@@ -45,7 +45,7 @@ _GLOBALS = (
     click.option("--config", "tables_file", type=click.Path(path_type=Path), callback=choose, expose_value=False,
                  help="tables.yml; default conf/tables.yml."),
     click.option("--env-file", type=click.Path(path_type=Path), callback=choose, expose_value=False,
-                 help="Settings; default .env_<environment> beside tables.yml."),
+                 help="Settings; default .env_<environment> next to tables.yml."),
     click.option("--log-format", type=click.Choice(["text", "json"]), callback=choose, expose_value=False,
                  help="How progress is written to stderr."),
     click.option("-v", "--verbose", is_flag=True, default=None, callback=choose, expose_value=False,
@@ -58,7 +58,7 @@ def split_names(context: click.Context, parameter: click.Parameter, values: tupl
 
 
 def json_too(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    # A failure is then told as JSON as well.
+    # A failure is then printed as JSON as well.
     context.ensure_object(dict)["json"] = value
     return value
 
@@ -125,7 +125,7 @@ def servers_used(read_from: str, to: str) -> tuple[str, ...]:
 
 
 def write_file(path: Path, text: str) -> Path:
-    """A page, where somebody wanted it; `-` is stdout."""
+    """Write a page, where one is wanted; `-` is stdout."""
     if str(path) == "-":
         click.echo(text, nl=False)
         return path
@@ -136,7 +136,7 @@ def write_file(path: Path, text: str) -> Path:
 
 @contextmanager
 def best_effort_report(place: Path) -> Iterator[None]:
-    """What is written when all is done: a failure is told, and the exit code tells of the work alone."""
+    """Write a page when all is done: a failure is reported, and the exit code is that of the work alone."""
     try:
         yield
     except Exception as error:

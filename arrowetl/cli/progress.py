@@ -1,9 +1,9 @@
 """
 A run as it goes: bars on a terminal, lines elsewhere, JSON for a collector.
 
-The partner of `report`, which shows what is there afterwards. A watch is told
+The partner of `render_run`, which shows the result. A listener gets
 a run's events, from several threads; what they add up to is computed once, in
-`Tally`, whoever shows it.
+`Tally`, for all of them.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _BUSY_SHOWN = 6
 
 
 class Watch(Protocol):
-    """Who is told what happens in a run; from several threads."""
+    """A listener to a run's events; called from several threads."""
 
     def __call__(self, event: Event) -> None: ...
     def close(self) -> None: ...
 
 
 class Tally:
-    """The state of a run, computed once per event, whoever shows it."""
+    """The state of a run, computed once per event, for all listeners."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()

@@ -86,8 +86,8 @@ def summary(run: Summary) -> RenderableType:
         if failed
         else "incomplete"
         if run.missing
-        # Of what is unchanged at the source, nothing was read at the ends.
-        else "nothing to carry"
+        # Of what is unchanged at the source, nothing was read at the targets.
+        else "nothing to load"
         if not run.outcomes
         else "all current"
         if not run.exit_code and not done
@@ -96,7 +96,7 @@ def summary(run: Summary) -> RenderableType:
     counted = failed if words == "failed" else skipped if words == "all current" else done
     head = f"{words}: {count(len(counted))} of {count(len(run.outcomes))} tables"
     head += f" ({count(len(skipped))} unchanged at the {run.read_from})" if skipped else ""
-    head += f", {count(len(run.missing))} no more at the {run.read_from}" if run.missing else ""
+    head += f", {count(len(run.missing))} missing at the {run.read_from}" if run.missing else ""
     facts = f"{count(rows)} rows, {size(bytes_)} in {duration(run.seconds)}{_expected(run)}"
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
@@ -113,7 +113,7 @@ def _expected(run: Summary) -> str:
 
 
 def root_failures(failures: Sequence[Failure]) -> list[Failure]:
-    """The failures, of which those of tables that were merely not carried, or withheld, are one of each kind."""
+    """The failures, of which those of tables that were merely not loaded, or withheld, are one of each kind."""
     type_in_words = [failure for failure in failures if not failure.is_collateral]
     others = [failure for failure in failures if failure.is_collateral]
     for kind in dict.fromkeys(failure.kind for failure in others):
@@ -210,7 +210,7 @@ def benched(found: Benched, save: bool = False) -> RenderableType:
         chosen = (workers, bytes_) == (found.best.workers, found.best.partition_bytes)
         bar = "█" * max(1, round(rate / most * _BAR_WIDTH)) if most else ""
         curve.add_row(str(workers), size(bytes_), count(rate), bar + (" ◄" if chosen else ""))
-    phases = grid("leg", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
+    phases = grid("phase", "seconds per million rows", "rows/s", "MiB/s", "share", right=(1, 2, 3, 4))
     total, rows = sum(found.best.phases.values()), max(found.best.rows, 1)
     for phase, seconds in found.best.phases.items():
         quick = max(seconds, 1e-9)
@@ -243,10 +243,10 @@ def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType
 
 def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) -> str:
     """
-    Overrides as they stand in tables.yml, and in comments what nothing is suggested for.
+    Overrides as tables.yml takes them, and in comments what nothing is suggested for.
 
     >>> print(policy({"tables": {"patient": {"overrides": {"columns": {"LName": {"mask": "hash"}}}}}}, {}), end="")
-    # What is known of OpenDental, and surely not all. Put what you want beside what stands in tables.yml.
+    # What is known of OpenDental, and surely not all. Add what you want to tables.yml.
     tables:
       patient:
         overrides:
@@ -255,7 +255,7 @@ def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) 
     """
     import yaml
 
-    head = "# What is known of OpenDental, and surely not all. Put what you want beside what stands in tables.yml.\n"
+    head = "# What is known of OpenDental, and surely not all. Add what you want to tables.yml.\n"
     text = yaml.safe_dump(suggested, sort_keys=False, default_flow_style=None, allow_unicode=True)
     lines = [f"#   {table}: {', '.join(columns)}\n" for table, columns in doubtful.items()]
     more = "\n# By their names these may be personal as well; nothing is suggested for them:\n" if lines else ""
@@ -276,7 +276,7 @@ def examined(found: Sequence[Examined]) -> RenderableType:
         parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
         ours = ", ".join(f"{name} {value or repr(value)} (there: {there or repr(there)})"
                          for name, there, value, _ in one.differing_settings)  # fmt: skip
-        parts += [Text(f"  set in each session of ours: {ours}")] if ours else []
+        parts += [Text(f"  set in each of arrowetl's sessions: {ours}")] if ours else []
     return Group(*parts)
 
 
@@ -323,7 +323,7 @@ def error_json(problem: ArrowetlError) -> dict[str, Any]:
 
 
 def error(problem: ArrowetlError) -> Text:
-    """An error as it stands on stderr: what happened, and beneath it what to do."""
+    """An error as stderr shows it: what happened, and beneath it what to do."""
     head, _, rest = problem.message.partition("\n")
     text = Text(f"arrowetl: {head}", style="red")
     for line in [*([rest] if rest else []), *([problem.remedy] if problem.remedy else [])]:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def verdicts(verified: VerifyResult) -> RenderableType:
-    """The comparison of the three ends; what is not equal last."""
+    """The comparison of the three servers; what is not equal last."""
     found = verified.tables
     equal = [verdict for verdict in found if verdict.verdict == "equal"]
     rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
-    words = f"{count(len(equal))} of {count(len(found))} tables equal at all three ends, {count(rows)} rows"
+    words = f"{count(len(equal))} of {count(len(found))} tables equal at all three servers, {count(rows)} rows"
     reused = [verdict for verdict in equal if verdict.recalled]
     if reused:
         unread = sum(not verdict.rows_read for verdict in reused)
@@ -82,7 +82,7 @@ def _rows(differing: Sequence[RowDifference], differences: int) -> list[Renderab
             said = (ours, theirs) if one.values is None else (_quoted(ours), _quoted(theirs))
             table.add_row(*place, column, *(Text(text) for text in said if column))
     more = differences - len(differing[:_DIFFERENCES_SHOWN])
-    remainder = Text(f"  and {count(more)} more; --json tells of the first {limits.differences_shown}")
+    remainder = Text(f"  and {count(more)} more; --json has the first {limits.differences_shown}")
     return [table, remainder] if more > 0 else [table]
 
 

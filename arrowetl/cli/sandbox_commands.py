@@ -1,8 +1,8 @@
 """
 The commands of the private servers: `arrowetl sandbox up|seed|down|status`.
 
-The partner of `cli`, which has all others. What they do is in `sandbox`, which
-is imported when it is asked for: nobody else needs it.
+The partner of `main`, which has all others. What they do is in `sandbox`, which
+is imported only here: no other command needs it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def up(ports: str | None, postgres: Path | None) -> None:
 @click.option("--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic.")
 @with_global_options
 def seed(scale: str) -> None:
-    """Fill the source with the synthetic OpenDental, anew."""
+    """Fill the source with the synthetic OpenDental, again."""
     click.echo(demo_of_sandbox().seed(scale), err=True)
 
 

@@ -15,7 +15,7 @@ from arrowetl.pages.printable import printable
 
 
 class Screen(Console):
-    """A console that obeys nobody but arrowetl."""
+    """A console that no control character can change."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

@@ -1,10 +1,10 @@
 """
-The warehouse's tables as dbt's sources: a sources.yml, made or brought up to date.
+The warehouse's tables as dbt's sources: a sources.yml, made or updated.
 
 Pure: a document in, the same one changed. What a person wrote into it stays:
 a description, a test, a tag, another threshold of freshness; and tables and
-columns that are gone, where somebody wrote something about them, which is
-told. `dbt_sources` reads the file and writes it.
+columns that no longer exist, where somebody wrote something about them, which are
+reported. `dbt_sources` reads the file and writes it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from arrowetl.types.rules import RULES
 
 Entry = MutableMapping[str, Any]
 HEADING = """\
-Made by `arrowetl dbt-sources`, which brings names, types, its own descriptions and loaded_at_query up to date; all else
-is written once, and what you add, change or take away stays so. For dbt 1.10 or later.
+Made by `arrowetl dbt-sources`, which updates names, types, its own descriptions and loaded_at_query; all else
+is written once, and what you add, change or remove stays so. For dbt 1.10 or later.
 """
 
 
 @dataclass(frozen=True)
 class SourceTable:
-    """A table as it stands at the warehouse, and what is known of where it comes from."""
+    """A table at the warehouse, and what is known of where it comes from."""
 
     name: str
     """At the source."""
@@ -41,7 +41,7 @@ class SourceTable:
     published: PublishedTable
     settings: TableSettings
     columns: Mapping[str, str]
-    """Column at the source → its whole type there; of those that the last analysis saw."""
+    """Column at the source → its full type there; of those that the last analysis saw."""
 
 
 def updated(
@@ -51,21 +51,21 @@ def updated(
     Change a sources.yml, or an empty document, so that it has the warehouse's tables.
 
     Args:
-        standing: other tables that the schema has, which are somebody else's.
+        existing: other tables in the schema, which arrowetl did not make.
 
     Returns:
-        What is gone from the warehouse and stays in it, since somebody wrote something about it; in words.
+        Notes on entries whose table or column no longer exists, which are kept.
     """
     document.setdefault("version", 2)
     sources = _filled(document, "sources", [])
-    # What most tables are allowed stands once, and only others at their tables.
+    # The usual threshold is written once, and others at their tables.
     days = Counter(_days(table) for table in tables)
     usual = days.most_common(1)[0][0] if days else limits.time_gap_days
     ours = [one for one in sources if _is_of(one, namespace)]
     if not ours:
         ours = [{
             "name": namespace, "schema": namespace, "loader": "arrowetl",
-            "description": "As the source has them, carried by arrowetl; zero dates and NUL characters aside.",
+            "description": "As the source has them, loaded by arrowetl; zero dates and NUL characters aside.",
         }]  # fmt: skip
         sources += ours
     if "freshness" not in ours[0]:
@@ -95,14 +95,14 @@ def _is_of(source: Mapping[str, Any], namespace: str) -> bool:
 
 
 def _filled(entry: Entry, key: str, empty: Any) -> Any:
-    """What stands under a key; nothing, where nobody wrote anything there."""
+    """The value of a key; nothing, where nothing was written there."""
     if entry.get(key) is None:
         entry[key] = empty
     return entry[key]
 
 
 def _freshness(days: int) -> dict[str, Any]:
-    """A night that did not come is worth a warning."""
+    """A run that did not come is worth a warning."""
     error = {"count": days, "period": "day"}
     return {"warn_after": {"count": limits.fresh_hours, "period": "hour"}, **({"error_after": error} if days else {})}
 
@@ -137,7 +137,7 @@ def _table(entry: Entry, namespace: str, table: SourceTable, usual: int) -> list
             columns.append({"name": name})
             column = columns[-1]
         tests = (["unique"] if len(key) == 1 else []) + ["not_null"] if name in key else []
-        # Whoever takes a test away has a reason.
+        # A test that was removed was removed for a reason.
         if tests and "data_type" not in column and not _has_tests(column):
             column["data_tests"] = tests
         column["data_type"] = type_
@@ -167,7 +167,7 @@ def _describe(entry: Entry, words: str) -> None:
 
 def _of_table(table: SourceTable) -> str:
     strategy, column = table.settings.get("extraction_strategy"), table.settings.get("primary_incremental_column")
-    by = f"what changed is known by {column}" if column and strategy != "full_table" else "compared whole"
+    by = f"changes are found by {column}" if column and strategy != "full_table" else "compared in full"
     return f"`{table.name}` at the source; {by}."
 
 
@@ -206,7 +206,7 @@ def _ours() -> re.Pattern[str]:
     """A description as it is made here."""
     notes = "|".join(sorted({re.escape(_sentence(rule.note)) for rule in RULES if rule.note}))
     column = rf"`[^`]+` at the source\.( ({notes}|Masked: \w+\.))?"
-    table = r"`[^`]+` at the source; (what changed is known by \S+|compared whole)\."
+    table = r"`[^`]+` at the source; (changes are found by \S+|compared in full)\."
     return re.compile(rf"{column}|{table}")
 
 
@@ -215,7 +215,7 @@ def _is_ours(description: str) -> bool:
 
 
 def _is_ours_alone(entry: Mapping[str, Any]) -> bool:
-    """Whether nobody but this program wrote something about a table, or a column."""
+    """Whether only this program wrote something about a table, or a column."""
     own = {"name", "data_type", "quote", "description", "data_tests", "config", "columns"}
     config = dict(entry.get("config") or {})
     config.pop("loaded_at_query", None)

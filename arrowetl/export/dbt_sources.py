@@ -1,8 +1,8 @@
 """
-dbt's sources.yml, read and written: what `dbt` makes of the warehouse's tables.
+dbt's sources.yml, read and written, from the warehouse's tables.
 
 It asks the warehouse alone, and tables.yml and the schema of the last analysis
-beside it; nothing of dbt is needed here.
+next to it; nothing of dbt is needed here.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from arrowetl.warehouse.loader import Warehouse
 
 def dbt_sources(settings: Settings, path: Path | None) -> tuple[str, list[str]]:
     """
-    A sources.yml, as text; written where there is a path, upon what stands there.
+    A sources.yml, as text; where there is a path, the file there is updated.
 
     Returns:
-        The text; and what is gone from the warehouse and stays in it, in words.
+        The text; and notes on entries of tables that no longer exist.
 
     Raises:
-        UsageError: nothing was carried yet.
-        ConfigurationError: the file is there, and no such one; it is as it was.
+        UsageError: nothing was loaded yet.
+        ConfigurationError: the file exists, and is no sources.yml; it is as it was.
         DatabaseError: the warehouse cannot be asked.
     """
     endpoint = settings.endpoint("warehouse")
@@ -48,7 +48,7 @@ def dbt_sources(settings: Settings, path: Path | None) -> tuple[str, list[str]]:
     with closing(Ledger(None, endpoint)) as ledger:
         loaded = [row["table"] for row in ledger.tables()]
     if not loaded:
-        raise UsageError(f"{endpoint}: nothing was carried yet", "run `arrowetl run --all` first")
+        raise UsageError(f"{endpoint}: nothing was loaded yet", "run `arrowetl run --all` first")
     with closing(Warehouse(endpoint)) as warehouse:
         published = warehouse.published()
     there = settings.tables_file.exists()
@@ -98,7 +98,7 @@ def _tables(
 
 
 def _read(editor: YAML, path: Path | None) -> Any:
-    """What stands there; a new one where nothing does."""
+    """The existing document; a new one where there is none."""
     try:
         document = editor.load(path.read_text(encoding="utf-8")) if path and path.exists() else None
         if document is None:

@@ -1,10 +1,10 @@
 """
-What is read of a table for a snapshot, piece by piece, from whichever end.
+The readers of a snapshot: a table's rows, batch by batch, from source, replica or warehouse.
 
-Each piece is Arrow as a file is to have it (`to_parquet` says how). The policy of
-tables.yml holds here: what is excluded, or in quarantine, is read by nobody,
+Each batch is Arrow as a file is to have it (`to_parquet` says how). The policy of
+tables.yml holds here: what is excluded, or in quarantine, is not read,
 and what is masked only where it is known to be masked as chosen. `snapshot`
-writes the pieces.
+writes the batches.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Read:
 
 
 class Reader(Protocol):
-    """An end to read from."""
+    """A server to read from."""
 
     def names(self) -> list[str]: ...
     def read(self, name: str, request: Request, tree: Any) -> Read: ...
@@ -114,7 +114,7 @@ class OfMySQL:
         self, planned: TablePlan, part: Partition, wanted: pa.Schema, found_so_far: list[Coercion]
     ) -> Iterator[pa.Table]:
         for one in self._source.partitions(planned):
-            # A table without a key to cut it by comes in pieces, each of which has a condition of its own.
+            # A table without a key to cut it by comes in slices, each of which has a condition of its own.
             both = " AND ".join(f"({words})" for words in (one.condition, part.condition) if words)
             bounded = replace(one, incremental_from=part.incremental_from, condition=both)
             read, rows = self._source.extract(planned, bounded)
@@ -134,7 +134,7 @@ class OfWarehouse:
     def __init__(self, warehouse: Warehouse, tables_file: TablesFile, is_loaded: bool) -> None:
         """
         Args:
-            is_loaded: whether it is the namespace of the source's tables, of which tables.yml says something.
+            is_loaded: whether it is the namespace that runs load, which tables.yml describes.
         """
         self._warehouse, self._tables_file = warehouse, tables_file if is_loaded else TablesFile({}, {})
         # What is made of raw's tables elsewhere may have columns that are to leave nowhere, under their own names.
@@ -237,7 +237,7 @@ def _withheld(tables_file: TablesFile) -> frozenset[str]:
 
 
 def _recorded(target: Source | Warehouse, question: str) -> str | None:
-    """What the tracking table of an end says of a table; None where there is no such table, or no word of it."""
+    """What the tracking table of a target says of a table; None where there is no such table, or no row of it."""
     with suppress(DatabaseQueryError):
         rows = target.answers(question)
         return rows[0][0] if rows else None
@@ -255,7 +255,8 @@ def _until(table: Table, watermark: str | None, max_watermark: str | None) -> st
 
 def _earlier(reached: str, overlap: timedelta) -> str:
     """
-    Where the next increment is to begin: by so much earlier as stamps may come late. A row that is in two is the same.
+    Where the next increment is to begin: by so much earlier as timestamps may come late. A row that is in two is the
+    same in both.
 
     >>> _earlier("2026-01-31T06:00:00+00:00", timedelta(hours=2)), _earlier("17", timedelta(hours=2))
     ('2026-01-31T04:00:00+00:00', '17')
@@ -270,7 +271,7 @@ def _require_masks(name: str, target: str, masks: Mapping[str, str | None], as_o
         raise DataError(
             f"{name}: the {target}'s rows are not known to be masked as tables.yml has it "
             f"({', '.join(wanted)}); nothing was written",
-            f"carry the table first: arrowetl run --table {name}",
+            f"load the table first: arrowetl run --table {name}",
         )
 
 
@@ -280,7 +281,7 @@ def _refuse_excluded(name: str, excluded: bool) -> None:
 
 
 def _watermark(table: Table, settings: TableSettings) -> str | None:
-    """The column by which changes are known; a replica's columns stamp nothing, and hold the source's stamps."""
+    """The column that shows changes; a replica's columns update nothing, and hold the source's values."""
     name = settings.get("primary_incremental_column")
     hidden = {*settings.excluded_columns(), *settings.masks()}
     there = {column.name for column in table.columns} - hidden
@@ -311,19 +312,19 @@ _TIMESTAMPS = {"timestamptz": "timestamp", "timestamp": "datetime", "date": "dat
 
 
 def _overlap(type_: str) -> timedelta:
-    """By how much stamps may have come late, of a watermark at the warehouse."""
+    """By how much timestamps may have come late, of a watermark at the warehouse."""
     kind = _TIMESTAMPS.get(type_.partition("(")[0])
     return evidence.overlap(Column("", kind, kind)) if kind else timedelta()
 
 
 def _timestamp(since: str) -> str:
-    """A moment in UTC as both languages read it; a number stays one."""
+    """A time in UTC as both languages read it; a number stays one."""
     if since.lstrip("-").isdigit():
         return since
     try:
         timestamp = datetime.fromisoformat(since)
     except ValueError as error:
-        raise UsageError(f"--since: no moment: {since}", "write it like 2026-01-31T06:00:00+00:00") from error
+        raise UsageError(f"--since: no time: {since}", "write it like 2026-01-31T06:00:00+00:00") from error
     return (timestamp.astimezone(UTC).replace(tzinfo=None) if timestamp.tzinfo else timestamp).isoformat(" ")
 
 

@@ -1,10 +1,10 @@
 """
-Tables as Parquet files, from any of the three ends, for whoever wants to look at them elsewhere.
+Tables as Parquet files, from any of the three servers, for other programs to read.
 
-Files are written under a temporary name beside their place, and moved there
-when all of them are whole; a manifest tells what there is. What is read, and
+Files are written under a temporary name in the target directory, and moved into place
+when all of them are complete; a manifest lists them. What is read, and
 that masks and exclusions of tables.yml hold, is the business of `readers`, what
-may stand after --where `where_clause`'s; no server is written.
+may follow --where `where_clause`'s; no server is written.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
             names = [*sorted(there)[:_NAMES_SHOWN], *(["…"] if len(there) > _NAMES_SHOWN else [])]
             remedy = f"those of {endpoint}: {', '.join(names)}"
         else:
-            remedy = f"there is none in {endpoint} yet: `arrowetl run` carries them there, dbt makes its own"
+            remedy = f"there is none in {endpoint} yet: `arrowetl run` loads them there, dbt makes its own"
         tables = env.chosen_tables(request.tables, there, remedy)
         reads = {name: reader.read(name, request, tree) for name in tables}
         places = {name: _place(name) for name in tables}
@@ -213,7 +213,7 @@ def _explain_condition_errors(request: Request) -> Iterator[None]:
 def _refuse_others(directory: Path, place: str, before: Mapping[str, Any]) -> None:
     """
     Raises:
-        ConfigurationError: what stands in a table's place is no snapshot of ours.
+        ConfigurationError: the directory of a table holds something that is no snapshot.
     """
     there = directory / place
     if not there.exists():

@@ -1,10 +1,10 @@
 """
-What a person writes after --where → the same condition in a server's words, or why it is none.
+What a person writes after --where → the same condition in a server's words, or why it is refused.
 
 Pure. Nothing of the text itself is passed on: it is read into a tree, of which
 only comparisons of columns with values, and what joins them, are let through;
-names and values are written anew, quoted. What it is asked of is `snapshot`'s
-business.
+names and values are written again, quoted. `snapshot` decides what it is applied
+to.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KNOWN: dict[type[exp.Expression], frozenset[str]] = {
 }
 _MEANT = (
     "compare columns with values by =, <>, <, <=, >, >=, LIKE, IN (…), BETWEEN … AND … and IS NULL, joined by AND, OR "
-    "and NOT; texts stand in single quotes"
+    "and NOT; texts are in single quotes"
 )
 
 

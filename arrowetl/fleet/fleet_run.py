@@ -79,16 +79,16 @@ def together(codes: Iterable[int]) -> int:
 
 @dataclass(frozen=True)
 class FleetSummary:
-    """The night of all clinics."""
+    """The result of a run of all clinics."""
 
     environment: str
     started_at: datetime
     ended_at: datetime
     clinics: tuple[OfClinic[Summary], ...]
     differing: tuple[Mapping[str, Any], ...] = ()
-    """Tables and columns that some clinics have otherwise than others."""
+    """Tables and columns that differ between clinics."""
     united: tuple[str, ...] = ()
-    """The views upon all clinics that there are."""
+    """The union views that exist."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -171,12 +171,12 @@ class FleetRun:
         ended: Callable[[OfClinic[Summary]], None] = lambda one: None,
     ) -> FleetSummary:
         """
-        Carry all clinics, so many partitions at a time as there are workers, of which each clinic has its share.
+        Load all clinics, so many partitions at a time as there are workers, of which each clinic has its share.
 
         Args:
             options: of each clinic's run; its workers are of all together.
-            unite: make the views upon all clinics, or bring them up to date.
-            tell, ended: are called, from several threads, with what happens in a clinic, and when it has ended.
+            unite: make the union views of all clinics, or update them.
+            on_event, ended: are called, from several threads, with a clinic's events, and when it has ended.
         """
         started_at, shares = datetime.now(UTC), _WorkerShares(options.max_workers)
         options = replace(options, executor=options.executor or self.fleet.executor)
@@ -219,7 +219,7 @@ class FleetRun:
         return self._each(lambda clinic: Etl(self.settings[clinic]).status(), limits.workers_default)
 
     def run_reports(self) -> list[OfClinic[RunReport]]:
-        """What the last run of each clinic told."""
+        """The document of each clinic's last run."""
         return self._each(lambda clinic: Etl(self.settings[clinic]).run_report(), limits.workers_default)
 
     def validate(self, offline: bool, max_workers: int) -> list[OfClinic[tuple[list[str], list[str]]]]:
@@ -235,7 +235,7 @@ class FleetRun:
         return self._each(validate, max_workers)
 
     def differing(self) -> list[dict[str, Any]]:
-        """Tables and columns that some clinics have otherwise than others, in the warehouse."""
+        """Tables and columns that differ between clinics, in the warehouse."""
         return schema_diff.differing(self._schemas(list(self.settings))[0])
 
     def _each(
@@ -251,7 +251,7 @@ class FleetRun:
             began = time.monotonic()
             try:
                 if stopped.is_set():
-                    raise Interrupted("the night was stopped before it began with this clinic", "run again")
+                    raise Interrupted("the run was stopped before it began with this clinic", "run again")
                 found = OfClinic(clinic.name, 0.0, act(clinic.name))
             except Exception as error:
                 found = OfClinic(clinic.name, 0.0, error=as_arrowetl_error(clinic.name, error))
@@ -269,7 +269,7 @@ class FleetRun:
                     stop()
 
     def _schemas(self, clinics: Iterable[str]) -> tuple[dict[str, Columns], list[str]]:
-        """Clinic → what the warehouse has of it, and what stood in the way of others."""
+        """Clinic → what the warehouse has of it, and what prevented others."""
         schemas, warnings = dict[str, Columns](), list[str]()
         for clinic in clinics:
             try:

@@ -34,7 +34,7 @@ class Sources:
     def refuse_another(self, clinic: str, source: Endpoint) -> None:
         """
         Raises:
-            ValidationError: another clinic's run reads the same: one practice's patients would be told as another's.
+            ValidationError: another clinic's run reads the same: one practice's patients would be shown as another's.
         """
         with closing(drivers.MySQL(source, read_only=True)) as session:
             name = preflight.server_name(session)
@@ -103,7 +103,7 @@ def _of(clinic: Clinic, tables_file: Path | None, needs: tuple[str, ...]) -> Set
 
 
 def make_database(endpoint: Endpoint) -> None:
-    """The replica's database of a clinic, where it may be made; where not, its run tells that it is missing."""
+    """The replica's database of a clinic, where it may be made; where not, its run reports that it is missing."""
     with (
         suppress(ArrowetlError),
         closing(drivers.MySQL(replace(endpoint, database="information_schema"))) as session,
@@ -122,7 +122,7 @@ def with_what_is_made_later(settings: Settings) -> Settings:
             there = session.rows(f"SHOW DATABASES WHERE `Database` = {sql.mysql_literal(endpoint.database)}")
             grants = [str(grant) for (grant,) in session.rows("SHOW GRANTS")]
     except ArrowetlError:
-        # What is wrong with the server is told by whoever asks for more of it.
+        # What is wrong with the server is reported when more is asked of it.
         return settings
     if there or not may_make(endpoint.database, grants):
         return settings

@@ -1,5 +1,5 @@
 """
-The schemas of many clinics side by side: what some have otherwise than others.
+The schemas of many clinics side by side: in what they differ.
 
 Pure; the fleet asks what each has.
 """

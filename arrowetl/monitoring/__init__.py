@@ -1,5 +1,5 @@
 """
-What a person or a monitor is told of runs: status, history, flags, metrics, the webhook.
+What a person or a monitor learns of runs: status, history, flags, metrics, the webhook.
 
 May import `state` and the packages of the servers. Must not begin a run.
 """

@@ -1,7 +1,7 @@
 """
-What a person should look at although nothing failed, and whom it is told to: by tables.yml's `monitoring`.
+What a person should look at although nothing failed, and which of it is an alert: by tables.yml's `monitoring`.
 
-Pure. `run` asks it once all tables have ended; `webhook` carries what is worth
+Pure. `run` asks it once all tables have ended; `webhook` sends what is worth
 an alert.
 """
 
@@ -40,9 +40,9 @@ def flags(outcome: Outcome, settings: TableSettings, before: TargetState, now: d
 
 
 def overdue(table: str, checked_at: datetime | None, settings: TableSettings, now: datetime) -> tuple[Flag, ...]:
-    """Of a table that was proven current once: its last success is older than tables.yml allows."""
+    """Of a table that was verified up to date once: its last success is older than tables.yml allows."""
     days = settings.get("time_gap_threshold_days", limits.time_gap_days)
-    if checked_at is None or settings.excluded or not days:  # 0 asks for comparisons, and nobody for alarms
+    if checked_at is None or settings.excluded or not days:  # 0 asks for comparisons, and for no alarms
         return ()
     age = now - checked_at.replace(tzinfo=checked_at.tzinfo or UTC)
     if age <= timedelta(days=days):
@@ -51,7 +51,7 @@ def overdue(table: str, checked_at: datetime | None, settings: TableSettings, no
 
 
 def _slow(outcome: Outcome, settings: TableSettings) -> tuple[Flag, ...]:
-    """Of tables that were read whole, for so long that the rate says something."""
+    """Of tables that were read in full, for so long that the rate means something."""
     least = (settings.get("monitoring") or {}).get("performance_threshold_records_per_second")
     long = outcome.seconds >= limits.slow_seconds_min and outcome.rows_extracted >= limits.slow_rows_min
     if not least or outcome.mode is not Mode.FULL or not long:
@@ -73,14 +73,14 @@ def _grown(outcome: Outcome, before: TargetState) -> tuple[Flag, ...]:
 
 
 def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict[str, Any]]:
-    """What tables.yml wants to be told of: tables that failed or that nobody carries, and those that were slow."""
+    """What tables.yml wants alerts for: tables that failed or that no run loads, and those that were slow."""
     found: list[dict[str, Any]] = []
     for name, flag in summary.overdue.items():
         if _wanted(name, settings).get("alert_on_failure", True):
             found.append({"table": name, **flag.as_json()})
     for outcome in summary.outcomes:
         wanted = _wanted(outcome.table, settings)
-        # Of what was withheld the cause is told, once.
+        # Of what was withheld the cause is reported, once.
         is_cause = outcome.failure is not None and outcome.failure.kind != WITHHELD
         if outcome.failure and is_cause and wanted.get("alert_on_failure", True):
             found.append({"table": outcome.table, **outcome.failure.as_json(), "kind": "failed"})
@@ -90,16 +90,16 @@ def alerts(summary: Summary, settings: Mapping[str, TableSettings]) -> list[dict
 
 
 def late(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, TableSettings]) -> list[dict[str, Any]]:
-    """The same of what the warehouse says, where no run may have come to tell of it."""
+    """The same of what the warehouse says, where no run may have come to report it."""
     found: list[dict[str, Any]] = []
     for row in rows:
         if not _wanted(row["table"], settings).get("alert_on_failure", True):
             continue
-        # Of what was withheld the cause is told, once.
+        # Of what was withheld the cause is reported, once.
         if row["load_status"] == "failed" and not (row["error"] or "").startswith(WITHHELD):
             # The record has the error's class before its words.
             message = (row["error"] or "").partition(": ")[2]
-            remedy = f"arrowetl run --table {row['table']}, which tells what to do about it if it fails again"
+            remedy = f"arrowetl run --table {row['table']}; if it fails again, it says what to do about it"
             found.append({"table": row["table"], "kind": "failed", "message": message, "remedy": remedy})
         if row["overdue"]:
             days = (row["lag_seconds"] or 0) // 86_400

@@ -32,7 +32,7 @@ TABLE_METRICS = {
 
 
 def text(run: Mapping[str, Any] | None, tables: Sequence[Mapping[str, Any]], clinic: str = "") -> str:
-    """The file's content; with a label for whose it is, where there are many."""
+    """The file's content; with a label for the clinic, where there are many."""
     whose = {"clinic": clinic} if clinic else {}
     failed = sum(row["load_status"] == "failed" for row in tables)
     of_run = {

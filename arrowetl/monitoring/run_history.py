@@ -1,8 +1,8 @@
 """
-What a run told, as the warehouse keeps it: its document, the runs before it, its receipt.
+A run as the warehouse keeps it: its document, the runs before it, its receipt.
 
-It asks the warehouse alone, and writes nothing. What is made of it is `pages`'
-business.
+It asks the warehouse alone, and writes nothing. `pages` shows what it
+finds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RunReport:
     document: Mapping[str, Any]
     """As `run --json` has it; of one that was killed, or is at work, what is known."""
     runs: tuple[Mapping[str, Any], ...]
-    """It and those before it that went the same way, the latest first."""
+    """It and those before it on the same route, the latest first."""
     receipt: Mapping[str, Any] | None
     """`digest`, and what it says under `receipt`."""
 
@@ -37,7 +37,7 @@ def run_report(settings: Settings, run_id: str = "") -> RunReport:
         run_id: or what it begins with; the last run, where it is empty.
 
     Raises:
-        UsageError: there is no such run, or none at all.
+        UsageError: there is no such run, or none.
         DatabaseError: the warehouse cannot be asked.
     """
     endpoint = settings.endpoint("warehouse")

@@ -1,5 +1,5 @@
 """
-What is in the warehouse, as of when, from which run; and who is told of it: metrics, a webhook.
+What is in the warehouse, as of when, from which run; as metrics and alerts, too.
 
 It asks the warehouse alone, and writes nothing there. What is shown is
 `render_verify`'s business; what is worth an alert, `flags`'s.
@@ -34,7 +34,7 @@ class Status:
     tables: tuple[Mapping[str, Any], ...]
     """Those that failed first, then those that were found to differ, then those that are overdue."""
     warnings: tuple[str, ...] = ()
-    """Who could not be told of it."""
+    """Why the webhook could not be notified."""
     missed: str = ""
     """That a run did not come, in words."""
     at_work: bool = False
@@ -42,7 +42,7 @@ class Status:
 
     @property
     def good(self) -> bool:
-        """Whether last night worked: it came, ended well, nothing is failed, missing, overdue or found to differ."""
+        """Whether the last run came and ended well, and no table failed, is missing, overdue or found to differ."""
         return self.judgement.good
 
     @property
@@ -92,7 +92,7 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
         tables: of these alone; of all, where none is named.
 
     Raises:
-        UsageError: a table that was named was never carried there.
+        UsageError: a table that was named was never loaded there.
         DatabaseError: it cannot be asked.
     """
     endpoint = settings.endpoint("warehouse")
@@ -118,7 +118,7 @@ _NEVER = "`arrowetl status` lists those that a run was asked for"
 
 
 def _chosen(settings: Settings) -> TablesFile:
-    """What tables.yml says; nothing where there is none to go by: what is in the warehouse can be told without it."""
+    """What tables.yml says; nothing where there is none: what is in the warehouse can be shown without it."""
     try:
         return examined_tables(settings.tables_file, settings.chosen)[0]
     except ConfigurationError:
@@ -155,23 +155,23 @@ def measured(settings: Settings, found: Status) -> str | None:
 
 def alert(settings: Settings, found: Status) -> str | None:
     """
-    Tell the webhook of a run that did not come, and of tables that failed or are overdue, as tables.yml chooses; what
-    went wrong, in words.
+    Notify the webhook of a run that did not come, and of tables that failed or are overdue, as tables.yml chooses;
+    return what went wrong, in words.
 
     Raises:
         EnvironmentError: there is none.
     """
     if not settings.webhook:
         raise EnvironmentError(
-            f"{WEBHOOK_VARIABLE} is not set, and nobody can be alerted", f"set {WEBHOOK_VARIABLE}, or leave out --alert"
+            f"{WEBHOOK_VARIABLE} is not set: no alert can be sent", f"set {WEBHOOK_VARIABLE}, or leave out --alert"
         )
     alerts = flags.late(found.tables, _chosen(settings).tables)
     if found.missed:
-        remedy = "is the scheduler at work? `arrowetl run --all` tells what stands in its way"
+        remedy = "is the scheduler running? `arrowetl run --all` shows what prevents a run"
         alerts.insert(0, {"table": None, "kind": "missed", "message": found.missed, "remedy": remedy})
     if not alerts:
         return None
     run_id = found.run["run_id"] if found.run else None
     about = {"run_id": run_id, "environment": found.environment, "clinic": settings.clinic or None, "exit_code": None}
     wrong = webhook.post(settings.webhook, {**about, "alerts": alerts})
-    return f"nobody could be told of {len(alerts)} alerts at {WEBHOOK_VARIABLE}: {wrong}" if wrong else None
+    return f"{len(alerts)} alerts could not be sent to {WEBHOOK_VARIABLE}: {wrong}" if wrong else None

@@ -1,5 +1,5 @@
 """
-What is worth an alert → whoever listens at ARROWETL_WEBHOOK_URL: one POST of JSON.
+Alerts → ARROWETL_WEBHOOK_URL: one POST of JSON.
 
 A run is not worse for an alert that did not arrive; it says so.
 """
@@ -14,13 +14,13 @@ from arrowetl import limits
 
 
 def post(url: str, document: Mapping[str, Any]) -> str | None:
-    """Send a document; what went wrong, in words that do not tell the address, of which a part is a password."""
+    """Send a document; what went wrong, in words without the address, of which a part is a password."""
     import http.client
     import urllib.error
     import urllib.request
 
     class NoRedirects(urllib.request.HTTPRedirectHandler):
-        """A redirect would be followed without the body, to wherever somebody says: it is an answer that is none."""
+        """A redirect would be followed without the body, to any address: it counts as a failure."""
 
         def redirect_request(self, *_: Any) -> None:
             return None

@@ -31,7 +31,7 @@ _CHANGES = {"inserted": _GOOD, "updated": "var(--second)", "deleted": _BAD}
 _ROW = 22
 """Pixels of one bar and the space around it."""
 _NAMED = 0.1
-"""A bar of so much of the timeline has room for its name."""
+"""A bar of so much of the timeline has space for its name."""
 
 _CONFIG = {
     "background": None,
@@ -56,7 +56,7 @@ def svg(spec: Spec) -> str:
 
 
 def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
-    """When each table was carried, and by which of the workers."""
+    """When each table was loaded, and by which of the workers."""
     began = datetime.fromisoformat(run["started_at"])
     bars = []
     for table in run["tables"]:
@@ -183,7 +183,7 @@ def clinics(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
 
 
 def trials(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
-    """How many rows a second each way brought; the one that is recommended stands out."""
+    """How many rows a second each trial loaded; the recommended one is marked."""
     bars = [
         {"way": one["way"], "rate": one["rate"], "best": one["best"],
          "told": f"{one['way']}: {one['rate']:,.0f} rows/s"}
@@ -193,7 +193,7 @@ def trials(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
 
 
 def _by(field: str, is_so: str, otherwise: str) -> Spec:
-    """A colour for the marks of which something is true, and one for the others."""
+    """A colour for the marks of which something is true, and one for the rest."""
     return {"condition": {"test": f"datum.{field}", "value": is_so}, "value": otherwise}
 
 
@@ -220,7 +220,7 @@ def _columns(
     runs: Sequence[Mapping[str, Any]], values: Iterable[float], words: Iterable[str], title: str, width: int,
     colour: Spec,
 ) -> Spec:  # fmt: skip
-    """Standing bars, one for each night."""
+    """Vertical bars, one for each run."""
     bars = [
         {"night": _run_label(one, runs), "value": value, "good": one["exit_code"] == 0,
          "told": f"{facts.timestamp(one['started_at'])}: {said}"}

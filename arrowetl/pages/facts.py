@@ -1,5 +1,5 @@
 """
-What a page tells of a document: the verdict in a sentence, what changed, what it waited for.
+What a page says of a document: the verdict in a sentence, what changed, what it waited for.
 
 Pure: values from the documents that programs read (docs/documents.md), so that
 page and JSON cannot differ. How it looks is the templates' business.
@@ -24,24 +24,24 @@ SHOWN = 12
 
 PHASES = {
     "extract": "extract (read)",
-    "compare": "compare (both ends)",
+    "compare": "compare (source and targets)",
     "spill": "spill (write text)",
     "load": "load (LOAD DATA)",
-    "coerce": "coerce (make its own)",
+    "coerce": "coerce (convert)",
     "ingest": "ingest (COPY)",
     "finish": "finish (indexes)",
     "cutover": "cutover (switch)",
 }
-"""What a leg is, in a few words more."""
+"""A phase, in a few words more."""
 _WAITS_FOR = {
     "extract": "the source, from which rows are read",
-    "compare": "the comparison of what the source has with what is there",
+    "compare": "the comparison of the source's rows with the targets'",
     "spill": "this machine, which writes rows as text for the replica",
     "load": "the replica, which loads rows",
-    "coerce": "this machine, which makes values the warehouse's own",
+    "coerce": "this machine, which converts values to the warehouse's types",
     "ingest": "the warehouse, which takes rows in",
-    "finish": "the ends, which index what was staged",
-    "cutover": "the ends, where staged rows became the published ones",
+    "finish": "the targets, which index what was staged",
+    "cutover": "the targets, where staged rows became the published ones",
 }
 
 
@@ -100,7 +100,7 @@ def day(text: str | datetime) -> str:
 
 
 def verdict(run: Mapping[str, Any]) -> Verdict:
-    """Whether the night was good, in one sentence."""
+    """Whether the run was good, in one sentence."""
     tables, code = run["tables"], run["exit_code"]
     failed, withheld = causes(tables), sum(is_withheld(one) for one in tables)
     # Of a run that was killed, or lost its warehouse, not all of them are known.
@@ -116,10 +116,10 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
         )
     )  # fmt: skip
     if found.word == "not ended":
-        words = f"It began at {timestamp(run['started_at'])} and has not ended: it is at work, or was killed."
-        return Verdict(False, found.word, f"{words} At least {done} were done; run again, which carries the others.")
+        words = f"Started {timestamp(run['started_at'])}, no end recorded: still running, or killed."
+        return Verdict(False, found.word, f"{words} At least {done} were done; run again, which loads the others.")
     if found.word == "interrupted":
-        return Verdict(False, found.word, f"Somebody stopped it: {done} were done, the others stay as they were.")
+        return Verdict(False, found.word, f"It was stopped: {done} were done, the others stay as they were.")
     if withheld:
         words = (
             f"{count(len(failed))} tables failed, and so nothing was published: {count(withheld)} others are withheld."
@@ -133,9 +133,9 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
             f"{failures} of {count(number)} tables failed; the others are as the {run['from']} has them.",
         )
     names = count(len(run["missing"]))
-    missing_words = f" {names} tables are no more at the {run['from']}, or not shown to us." if run["missing"] else ""
+    missing_words = f" {names} tables are missing at the {run['from']}, or not shown to us." if run["missing"] else ""
     if found.word == "nothing" or not tables:
-        return Verdict(found.good, found.word, f"There was nothing to carry.{missing_words}")
+        return Verdict(found.good, found.word, f"There was nothing to load.{missing_words}")
     if found.word == "missing":
         return Verdict(False, found.word, f"{missing_words.strip()} What is seen arrived: {done} {took}.")
     if found.good:
@@ -148,7 +148,7 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
     )
 
 
-_END = {"both": "Both ends have", "warehouse": "The warehouse has", "replica": "The replica has"}
+_END = {"both": "Both targets have", "warehouse": "The warehouse has", "replica": "The replica has"}
 
 
 def is_withheld(table: Table) -> bool:
@@ -174,7 +174,7 @@ def totals(tables: Sequence[Table]) -> dict[str, int]:
 
 
 def rows(table: Table) -> int | None:
-    """That it has now: in the warehouse, or in a replica that is all that was written; None where nobody knows."""
+    """That it has now: in the warehouse, or in a replica that is all that was written; None where it is not known."""
     found: int | None = table["rows_replica"] if table["rows_warehouse"] is None else table["rows_warehouse"]
     return found
 
@@ -200,7 +200,7 @@ def largest(tables: Sequence[Table]) -> list[Table]:
 
 
 def phases(tables: Iterable[Table]) -> dict[str, float]:
-    """Leg → seconds, of all tables and their workers together."""
+    """Phase → seconds, of all tables and their workers together."""
     found: dict[str, float] = {}
     for one in tables:
         for phase, seconds in one["legs"].items():
@@ -209,7 +209,7 @@ def phases(tables: Iterable[Table]) -> dict[str, float]:
 
 
 def bottleneck(seconds: Mapping[str, float]) -> str:
-    """What most of the time was spent with, in words; nothing where nothing was carried."""
+    """What most of the time was spent with, in words; nothing where nothing was loaded."""
     if not (whole := sum(seconds.values())):
         return ""
     phase = max(seconds, key=lambda phase: seconds[phase])
@@ -238,7 +238,7 @@ def new_coercions(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 
 def notes(run: Mapping[str, Any]) -> list[str]:
-    """What is to be known, in words: of the run, of tables that no run carries, of what followed the source."""
+    """Notes, in words: on the run, on tables that no run loads, on what followed the source."""
     late = [one["message"] for one in run["overdue"]]
     return [
         *run["warnings"],
@@ -248,7 +248,7 @@ def notes(run: Mapping[str, Any]) -> list[str]:
 
 
 def flags(tables: Sequence[Table]) -> list[str]:
-    """What somebody should look at; coercions have a place of their own."""
+    """What a person should look at; coercions have a section of their own."""
     return [flag["message"] for one in tables for flag in one["flags"] if flag["kind"] != "coerced"]
 
 
@@ -287,7 +287,7 @@ def fleet_verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
 
 
 def trials(bench: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each way that was tried, by the median of its trials."""
+    """Each trial, by the median of its repetitions."""
     found: dict[tuple[int, int], list[float]] = {}
     for one in bench["trials"]:
         found.setdefault((one["workers"], one["partition_bytes"]), []).append(one["rows_per_second"])

@@ -17,7 +17,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029
 
 def printable(text: str) -> str:
     r"""
-    A text of which nothing is obeyed.
+    A text without control characters.
 
     >>> printable("a\x1b[31m"), printable("\u202eb")
     ('a\\x1b[31m', '\\u202eb')

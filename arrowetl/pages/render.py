@@ -2,9 +2,9 @@
 Pages for people who would rather look than read: of a run, a fleet, a bench, a changelog; each one file that needs no
 network.
 
-Pure: documents in, HTML out, as text. What is shown is told by `facts`, drawn
-by `charts` (Vega), laid out by the templates beside them (Jinja). Nothing here
-asks a server; `report` shows the same on a terminal.
+Pure: documents in, HTML out, as text. What is shown comes from `facts`, drawn
+by `charts` (Vega), laid out by the templates in this folder (Jinja). Nothing here
+asks a server; `cli` shows the same on a terminal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def run_page(document: Document, recent_runs: Sequence[Document] = (), receipt: 
 
     Args:
         document: as `run --json` has it; of a run that never ended, what is known of it.
-        nights: it and those before it that went the same way, the latest first, as `etl_run_history` has them.
+        runs: it and those before it on the same route, the latest first, as `etl_run_history` has them.
         receipt: its `digest`, and what it says under `receipt`; None where none was kept.
     """
     document, recent_runs = facts.complete(printable_document(document)), printable_document(recent_runs)
@@ -52,10 +52,10 @@ def run_page(document: Document, recent_runs: Sequence[Document] = (), receipt: 
         receipt=receipt,
         charts={
             "timeline": _drawn(charts.timeline, document),
-            "legs": _drawn(charts.phases, phases),
+            "phases": _drawn(charts.phases, phases),
             "changes": _drawn(charts.changes, facts.most_changed(tables)),
             "planned": _drawn(charts.planned, facts.slowest(tables)),
-            "nights": _drawn(charts.recent_runs, ended),
+            "recent_runs": _drawn(charts.recent_runs, ended),
             "throughput": _drawn(charts.throughput, ended),
         },
     )
@@ -63,18 +63,18 @@ def run_page(document: Document, recent_runs: Sequence[Document] = (), receipt: 
 
 def fleet_page(clinics: Sequence[Document], about: Document) -> str:
     """
-    The night of many clinics, above the pages of each.
+    The run of many clinics, above the pages of each.
 
     Args:
         clinics: of each its name (`clinic`), the address of its page (`page`) or None, its `error` or None, and its
             `run` as `run --json` has it, or None.
-        about: `started_at`, `warnings`, and what some clinics have otherwise than others (`differing`).
+        about: `started_at`, `warnings`, and how clinics differ (`differing`).
     """
     clinics, about = printable_document(list(clinics)), printable_document(about)
     rows = [facts.clinic(one) for one in clinics]
     return _page(
         "fleet.html",
-        title=f"arrowetl: the night of {facts.count(len(clinics))} clinics",
+        title=f"arrowetl: the run of {facts.count(len(clinics))} clinics",
         about=about,
         rows=rows,
         verdict=facts.fleet_verdict(rows),
@@ -87,12 +87,12 @@ def bench_page(document: Document) -> str:
     document = printable_document(document)
     return _page(
         "bench.html",
-        title=f"arrowetl: how {document['table']} is carried fastest",
+        title=f"arrowetl: how {document['table']} is loaded fastest",
         bench=document,
         bottleneck=facts.bottleneck(document["recommended"]["legs"]),
         charts={
             "trials": _drawn(charts.trials, facts.trials(document)),
-            "legs": _drawn(charts.phases, document["recommended"]["legs"]),
+            "phases": _drawn(charts.phases, document["recommended"]["legs"]),
         },
     )
 
@@ -125,7 +125,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": facts.count, "size": facts.size, "duration": facts.duration, "moment": facts.timestamp,
+        "count": facts.count, "size": facts.size, "duration": facts.duration, "timestamp": facts.timestamp,
         "rows": facts.rows,
     }  # fmt: skip
     return environment

@@ -1,7 +1,7 @@
 """
-One server of a sandbox: its data made, its process started, its accounts there.
+One server of a sandbox: its data made, its process started, its accounts created.
 
-Called by `servers`, which knows whose it is and when it ends; where the
+Called by `servers`, which knows its owner and when it stops; where the
 programs are is `programs`' business.
 """
 
@@ -29,10 +29,10 @@ PASSWORD = "p@ss:w/rd#1?&%"  # noqa: S105
 ADMIN = "sandbox_admin"
 
 _START_SECONDS = 60
-# Nobody's account, where PostgreSQL refuses to run as root.
+# The account of no login, where PostgreSQL refuses to run as root.
 _NOBODY = 65534
 
-# Those that this process started: it must take note of their ends, or they stay as zombies.
+# Those that this process started: it must wait for them, or they stay as zombies.
 CHILDREN: list[subprocess.Popen[bytes]] = []
 
 
@@ -220,7 +220,7 @@ def _answers(ask: Callable[[], None]) -> bool:
 
 
 def _last_words(text: str) -> str:
-    """Of what a server wrote lately: what tells why, where any of it does."""
+    """The end of a server's log: the lines that say why, where there are any."""
     lines = [line.strip() for line in text.splitlines() if line.strip()][-30:]
     why = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|terminated by|exited with", line)]
     return " | ".join((why or lines)[-3:])[-600:] or "it said nothing"

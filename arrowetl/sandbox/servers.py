@@ -29,7 +29,7 @@ from arrowetl.sandbox import launch
 from arrowetl.sandbox.launch import ADMIN, PASSWORD
 from arrowetl.sandbox.once import can_be_passed
 
-# Unusual, so that they collide with nobody's server, and below the range that systems hand out to clients;
+# Unusual, so that they collide with no other server, and below the range that systems hand out to clients;
 # conf/.env_test names the same.
 PORTS = {"source": 23306, "replica": 23307, "warehouse": 25432}
 DATABASES = {
@@ -88,7 +88,8 @@ def root() -> Path:
     place = Path(chosen) if chosen else _temporary() / f"arrowetl-sandbox-{user}"
     place.mkdir(parents=True, exist_ok=True)
     if hasattr(os, "getuid") and place.stat().st_uid != os.getuid():
-        raise ConfigurationError(f"sandbox: {place} belongs to somebody else", "choose a place in ARROWETL_SANDBOX_DIR")
+        remedy = "choose a place in ARROWETL_SANDBOX_DIR"
+        raise ConfigurationError(f"sandbox: {place} belongs to another account", remedy)
     # Others may pass through (PostgreSQL may run as another user) but not look around.
     place.chmod(0o711)
     if _as_another_user() and not can_be_passed(place):
@@ -108,7 +109,7 @@ def _temporary() -> Path:
 
 
 def _as_another_user() -> bool:
-    """Whether PostgreSQL runs as somebody else than this program."""
+    """Whether PostgreSQL runs as another user than this program."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
@@ -124,7 +125,7 @@ def start(
 
     Args:
         ports: server name → port; default free ones.
-        owned: the servers are stopped, and their data removed, once this process is gone.
+        owned: the servers are stopped, and their data removed, once this process ends.
         postgres: the directory of PostgreSQL's programs; default the wheel's.
 
     Raises:
@@ -177,7 +178,7 @@ def stop(name: str, delete: bool) -> list[str]:
     for server, mark in running.items():
         process = psutil.Process(mark["pid"])
         with suppress(psutil.NoSuchProcess):
-            # Data that nobody will read again need not be flushed. PostgreSQL: an orderly stop now is SIGINT.
+            # Data that is never read again need not be flushed. PostgreSQL: an orderly stop now is SIGINT.
             if delete:
                 process.kill()
             elif server == "warehouse" and hasattr(os, "getuid"):
@@ -254,7 +255,7 @@ def _write_state(directory: Path, state: dict[str, Any]) -> None:
 
 
 def _process_mark(pid: int) -> dict[str, Any]:
-    # A process number is used again; together with the moment of its start it is not.
+    # A process number is used again; together with the time of its start it is not.
     return {"pid": pid, "created": psutil.Process(pid).create_time()}
 
 
@@ -269,7 +270,7 @@ def _alive(mark: dict[str, Any] | None) -> bool:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listened on a moment ago."""
+    """A port of loopback that had no listener just now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,9 +1,9 @@
 """
-A range of a table at all three ends, value by value in Arrow.
+A range of a table at all three servers, value by value in Arrow.
 
-What checksums cannot say is found here: documents, of which the warehouse
-keeps the meaning and not the spelling, and rows that a server has no room to
-say. `verify` decides where it is asked; nothing is written.
+What checksums cannot compare is compared here: JSON, of which the warehouse
+keeps the meaning and not the spelling, and rows that are too large for a server's
+checksum. `verify_table` decides where it is used; nothing is written.
 """
 
 from __future__ import annotations

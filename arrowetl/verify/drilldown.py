@@ -1,10 +1,10 @@
 """
 From a range whose checksums differ to the rows that do, and the columns of these.
 
-Two ends are asked the same questions: groups of rows by their checksum's
+Two servers are asked the same questions: groups of rows by their checksum's
 remainder, then the rows of the groups that differ, then the columns of the
 first of those rows. Nothing is written, and no more leaves a server than what
-differs. `verify` decides which ranges; `sql.sums` has the questions.
+differs. `verify_table` decides which ranges; `row_checksums` has the questions.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Row = tuple[int, tuple[str | None, ...]]
 
 
 class Answering(Protocol):
-    """An end that can be asked."""
+    """A server that can be asked."""
 
     def answers(self, question: str) -> list[tuple[Any, ...]]: ...
 
 
 @dataclass(frozen=True)
 class TableSide:
-    """A table at one end."""
+    """A table at one server."""
 
     name: str
     target: Answering
@@ -48,22 +48,22 @@ class TableSide:
 
 @dataclass(frozen=True)
 class DifferenceFormat:
-    """How rows that differ are told."""
+    """How differing rows are shown."""
 
     fields: Sequence[Field]
     key: Sequence[Field]
-    """Those that tell rows apart."""
+    """Those that identify rows."""
     shows: bool
     """Whether values may be shown."""
     salt: bytes
 
     @classmethod
     def of(cls, fields: Sequence[Field], key: Sequence[Field], shows: bool) -> DifferenceFormat:
-        """With digests that say nothing outside of this verification: names could be guessed from a list otherwise."""
+        """With digests that mean nothing outside of this verification: names could be guessed from a list otherwise."""
         return cls(fields, key, shows, secrets.token_bytes(16))
 
     def fields_by(self, method: str) -> list[Field]:
-        """The fields that can be compared in a way."""
+        """The fields that can be compared by a method."""
         return [field for field in self.fields if method == row_checksums.IMAGES or canonical_text(field)]
 
     def named(self, texts: Sequence[str | None]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class DifferenceFormat:
 
     def digest(self, value: Any) -> str:
         """
-        Of a value as text; NULL is told as such.
+        Of a value as text; NULL is shown as such.
         """
         if value is None:
             return "NULL"
@@ -84,20 +84,20 @@ class DifferenceFormat:
 
 
 class UnsaidError(Exception):
-    """An end has no room to say some row: no checksum tells what is in the range."""
+    """A server could not produce some row's text: no checksum describes the range."""
 
 
 def differing_rows(
     left: TableSide, right: TableSide, method: str, part: Partition, rows: int
 ) -> tuple[list[Row], list[Row]]:
     """
-    The rows of a range that only the one, and only the other end has.
+    The rows of a range that exist only at the one, and only at the other server.
 
     Args:
         rows: about how many the range has.
 
     Raises:
-        UnsaidError: of some row there is no checksum.
+        UnsaidError: some row has no checksum.
     """
     count, among = max(1, rows // limits.verified_group_rows), None
     if count > 1:
@@ -140,7 +140,7 @@ def row_differences(
 
     Args:
         only: what `differing_rows` found.
-        room: how many are to be told.
+        limit: how many are to be shown.
     """
     pairs = paired(*only, keyed=bool(style.key))
     first = pairs[:limit]
@@ -185,7 +185,7 @@ def paired(ours: Sequence[Row], theirs: Sequence[Row], keyed: bool) -> list[tupl
 
 
 def _in_order(key: Sequence[str | None]) -> list[tuple[int, str]]:
-    """Numbers by their size, as far as texts tell it."""
+    """Numbers by their size, as far as texts show it."""
     return [(len(text or ""), text or "") for text in key]
 
 

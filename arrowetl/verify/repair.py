@@ -1,5 +1,5 @@
 """
-What `verify` found to differ is carried anew: of a table that can be told by its key, only the ranges that differ.
+What `verify` found to differ is reloaded: of a table with an integer key, only the ranges that differ.
 
 It is a run like any other, with its lock, its comparison and its records, and
 is verified once more. What differs is found by `verify`, and written by `run`.
@@ -25,7 +25,7 @@ def repair(
     settings: Settings, options: VerifyOptions, found: VerifyResult, max_workers: int, on_event: Callable[[Event], None]
 ) -> VerifyResult:
     """
-    Carry what differs, and compare it again.
+    Reload what differs, and compare it again.
 
     Args:
         options: how it was found.

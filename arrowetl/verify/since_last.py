@@ -1,9 +1,9 @@
 """
-What a verification remembers of the one before, and what of a table it therefore need not read.
+What the last verification found, and which parts of a table therefore need not be read.
 
 Asked for with `verify --changed`. A table that the source proves unchanged is
-as it was found; of one whose changes the server stamps, only the ranges with
-changes are added up anew. Anything else is verified whole, by `verify`.
+as it was found; of one whose changes the server timestamps, only the ranges with
+changes are added up again. Anything else is verified in full, by `verify_table`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class IncrementalVerification:
     kept: tuple[VerifiedRange, ...]
     note: str
     as_of: datetime
-    """When what is believed was read."""
+    """When the trusted part was read."""
 
 
 def structure(planned: TablePlan) -> str:
@@ -69,7 +69,7 @@ def recalled(
     before = TargetState(as_of=SyncPoint("", "", known.verified_at, known.reading))
     as_of_words = f"as it was found on {known.verified_at:%Y-%m-%d %H:%M} UTC"
     if version == known.version and (proof := evidence.unchanged(seen, before)):
-        # That nobody else emptied an end, or took rows out of it, is soon asked.
+        # That no one else emptied a target, or took rows out of it, is soon asked.
         if all(_counted(one, asked) for one in known.ranges):
             return IncrementalVerification((), known.ranges, f"{as_of_words}: {proof.words}", known.verified_at)
         return None
@@ -85,7 +85,7 @@ def recalled(
     bounds = [(known.ranges[number].part.lower, known.ranges[number].part.upper) for number in sorted(touched)]
     parts = tuple(source.partitions(planned, bounds, lambda: limits.verified_rows))
     kept = tuple(one for number, one in enumerate(known.ranges) if number not in touched)
-    words = f"{len(kept)} of {len(known.ranges)} ranges {as_of_words}: no row of them is stamped later"
+    words = f"{len(kept)} of {len(known.ranges)} ranges {as_of_words}: no row of them changed later"
     return IncrementalVerification(parts, kept, words, known.verified_at)
 
 
@@ -94,7 +94,7 @@ def _has(part: Partition, keys: Sequence[int]) -> bool:
 
 
 def _counted(one: VerifiedRange, asked: Sequence[TableSide]) -> bool:
-    """Whether all three ends still have as many rows in it: what was deleted has no stamp."""
+    """Whether all three servers still have as many rows in it: deletes have no timestamp."""
     return all(int(a.target.answers(a.side.sums(one.part, (), 0))[0][0]) == one.rows for a in asked)
 
 
@@ -107,7 +107,7 @@ def known_of(
     verdicts: Sequence[Verdict], states: Mapping[str, TableState], run_id: str, now: datetime
 ) -> dict[str, LastVerification]:
     """
-    Table → what is to be remembered of it: of those that are equal. What was believed stays as old as it was.
+    Table → what is to be remembered of it: of those that are equal. What was trusted stays as old as it was.
     """
     found = {}
     for verdict in verdicts:

@@ -1,7 +1,7 @@
 """
-One table at all three ends: equal, or which rows and columns are not.
+One table at all three servers: equal, or which rows and columns are not.
 
-Each end adds up checksums of its rows where they lie, range by range of the
+Each server adds up checksums of its own rows, range by range of the
 primary key: source and replica of their stored images, replica and warehouse
 of canonical texts. Of ranges that differ `drilldown` finds the rows; `by_value`
 compares values where checksums cannot; `since_last` knows what need not be read.
@@ -43,14 +43,14 @@ class VerifyOptions:
     deep: bool = False
     """Whether every value is to be compared, and not checksums."""
     shows: bool = False
-    """Whether values may be told."""
+    """Whether values may be shown."""
     changed: bool = False
-    """Whether only what changed since the last verification is to be read, and the rest believed."""
+    """Whether only what changed since the last verification is to be read, and the rest trusted."""
 
 
 @dataclass(frozen=True)
 class VerifyContext:
-    """The three servers, what stands at two of them, and what is recorded and remembered of it."""
+    """The three servers, the tables at two of them, and what is recorded and remembered of those."""
 
     source: Source
     replica: Source
@@ -83,7 +83,7 @@ def audit(table: Table, context: VerifyContext, options: VerifyOptions) -> Verdi
         for target, there in (("replica", table.name in context.at_replica), ("warehouse", published))
         if not there
     ]
-    wrong = [f"not at all at the {target}" for target in absent] or _altered(planned, context)
+    wrong = [f"missing at the {target}" for target in absent] or _altered(planned, context)
     if wrong:
         note = f"{'; '.join(wrong)} (arrowetl run --table {table.name})"
         return Verdict(table.name, "differs", rows={"source": reading.rows}, differences=reading.rows, note=note)
@@ -123,13 +123,13 @@ def _with_remembered(found: Verdict, recalled: IncrementalVerification) -> Verdi
 
 
 def _moved(planned: TablePlan, context: VerifyContext, reading: SourceStats, state: TableState) -> str:
-    """Whether the source has moved on, so that what differs may be what the next run will carry."""
+    """Whether the source has moved on, so that the next run may load what differs."""
     as_of = state.warehouse.as_of
     carried = as_of.reading if as_of else None
     if context.source.reading(planned).update_time != reading.update_time:
         return "the source was written to while it was compared"
     if carried and (carried.rows, carried.update_time) != (reading.rows, reading.update_time):
-        return "the source has changed since it was carried: run first, and verify then"
+        return "the source has changed since it was loaded: run first, and verify then"
     return ""
 
 
@@ -137,7 +137,7 @@ _ALL = Partition(0, None, None)
 
 
 def _altered(planned: TablePlan, context: VerifyContext) -> list[str]:
-    """In what the columns of an end's table are not those that the source's has now, in words."""
+    """How a target's columns differ from those that the source has now, in words."""
     planned_columns = {field.column.name for field in planned.fields}
     there = {column.name for column in context.at_replica[planned.name].columns}
     at_source = {column.name for column in planned.table.columns}
@@ -156,7 +156,7 @@ def _altered(planned: TablePlan, context: VerifyContext) -> list[str]:
 
 
 def _naming(planned: TablePlan) -> tuple[Field, ...]:
-    """The fields that tell rows apart; none where a part of the key is masked, or no server can say it."""
+    """The fields that identify rows; none where a part of the key is masked, or no server can print it."""
     key = planned.key_fields
     return key if all(checksum_text.canonical_text(field) for field in key) else ()
 
@@ -182,7 +182,7 @@ def _is_a_number(field: Field) -> bool:
 def _added_up(
     one: TableSide, parts: Sequence[Partition], methods: Sequence[str], pause_seconds: float = 0.0
 ) -> list[Sum]:
-    """What one end says of each range."""
+    """What one server says of each range."""
     found = []
     for part in parts:
         if part.index:
@@ -204,7 +204,7 @@ def _summed(
     style: DifferenceFormat,
     parts: Sequence[Partition],
 ) -> Verdict:
-    """By checksums; all three ends add up at the same time."""
+    """By checksums; all three servers add up at the same time."""
     pause = context.source.choices.pause_milliseconds / 1000
     adding = [
         context.asking.submit(_added_up, one, parts, _METHODS[one.name], pause if one.name == "source" else 0.0)
@@ -230,7 +230,7 @@ def _drill_down(
     style: DifferenceFormat,
     limit: int,
 ) -> tuple[int, list[RowDifference]]:
-    """How many rows of a range differ, at both ends together, and the first of them."""
+    """How many rows of a range differ, at both targets together, and the first of them."""
     source, replica, warehouse = asked
     alike = (sums["source"].rows, sums["source"].images) == (sums["replica"].rows, sums["replica"].images)
     number, found, reference, texts = 0, list[RowDifference](), replica, (sums["replica"].rows, sums["replica"].texts)
@@ -279,7 +279,7 @@ def _of_range(table: str, ranged: Ranged, differences: int, differing: Sequence[
 
 
 def _with(found: Verdict, more: Verdict) -> Verdict:
-    """The verdict upon one range more."""
+    """The verdict on one range more."""
     return replace(
         found,
         verdict="differs" if "differs" in (found.verdict, more.verdict) else "equal",

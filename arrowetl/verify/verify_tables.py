@@ -1,8 +1,8 @@
 """
 Source = replica = warehouse, or which rows and columns differ.
 
-The journey of many tables through `verify_table`, and the receipt of what was found.
-No table is changed; what differs is mended by `repair`.
+Many tables through `verify_table`, and the receipt of what was found.
+No table is changed; `repair` reloads what differs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def verify(
             on_verdict(verdict)
             return verdict
 
-        # The largest first, so that none is left to work alone in the end.
+        # The largest first, so that none is the last one alone.
         largest_first = sorted(chosen, key=lambda name: -catalog[name].data_bytes)
         found = {verdict.table: verdict for verdict in pool.map(one, largest_first)}
         verdicts = _still(tuple(found[name] for name in chosen), context)
@@ -94,7 +94,7 @@ def _versions(states: Mapping[str, TableState], table: str) -> tuple[str | None,
 
 
 def _states(ledger: Ledger) -> dict[str, TableState]:
-    """What is recorded of each table at both ends."""
+    """What is recorded of each table at both targets."""
     at_replica, at_warehouse = ledger.records()
     return {
         name: TableState(at_replica.get(name, NO_STATE), at_warehouse.get(name, NO_STATE))
@@ -110,7 +110,7 @@ def _missing(settings: Settings, context: VerifyContext, catalog: Mapping[str, T
 
 
 def _signed(settings: Settings, found: VerifyResult, context: VerifyContext, started_at: datetime) -> VerifyResult:
-    """With a receipt kept at the warehouse; where that cannot be, the verdicts stand all the same."""
+    """With a receipt kept at the warehouse; where that cannot be, the verdicts are returned all the same."""
     ended_at = datetime.now(UTC)
     records = {name: state.warehouse for name, state in context.states.items()}
     known = since_last.known_of(found.tables, context.states, found.run_id, ended_at)
@@ -124,7 +124,7 @@ def _signed(settings: Settings, found: VerifyResult, context: VerifyContext, sta
     archive = Archive(context.ledger.warehouse)
     try:
         if run_id := archive.broken():
-            words = f"receipt {run_id} was altered since it was written, or the one before it is gone"
+            words = f"receipt {run_id} was altered since it was written, or the one before it is missing"
             found = replace(found, warnings=(*found.warnings, words))
         versions_of = _versions_of(context)
         return replace(found, receipt=archive.keep(found.run_id, said, known, differing))
@@ -171,6 +171,6 @@ def _one(table: Table, context: VerifyContext, options: VerifyOptions) -> Verdic
         verdict = audit(table, context, options)
     except ArrowetlError as error:
         verdict = Verdict(table.name, "failed", failure=Failure.of(error, table.name))
-    except Exception as error:  # a fault of ours is this table's, not all of them
+    except Exception as error:  # a bug fails this table, not all of them
         verdict = Verdict(table.name, "failed", failure=Failure.of(unexpected(table.name, error)))
     return replace(verdict, seconds=time.monotonic() - began)
