@@ -71,9 +71,7 @@ class Commands(click.Group):
         except click.ClickException as problem:
             problem.show()
             if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
-                usage_error = UsageError(
-                    problem.format_message(), "--help, also after a command, lists the options"
-                )
+                usage_error = UsageError(problem.format_message(), "--help, also after a command, lists the options")
                 show_json(render_run.error_json(usage_error))
             sys.exit(problem.exit_code)
         except click.Abort:

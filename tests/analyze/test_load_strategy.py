@@ -28,8 +28,8 @@ def visits(*columns: object, **more: object) -> Table:
     return table("visit", KEY, *columns, **{"key": ("Num",), "rows": 10, **more})  # type: ignore[arg-type]
 
 
-NO_STAMP = "no column tells every change: AptDateTime, SecDateTEntry are not stamped by the server"
-LOOKED_FOR = "the server stamps every change in DateTStamp; no index finds them, so a night looks through the table"
+NO_STAMP = "no column shows every change: AptDateTime, SecDateTEntry are not updated by the server"
+LOOKED_FOR = "the server updates DateTStamp at every change; it is not indexed, so each run scans the table"
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ LOOKED_FOR = "the server stamps every change in DateTStamp; no index finds them,
         (visits(STAMP), "tiny", "incremental", ("DateTStamp",), LOOKED_FOR),
         (visits(STAMP), "large", "incremental_chunked", ("DateTStamp",), LOOKED_FOR),
         (visits(STAMP, EDIT, indexes=(BY_EDIT,)), "medium", "incremental", ("SecDateTEdit", "DateTStamp"),
-         "the server stamps every change in SecDateTEdit, which is indexed"),
+         "the server updates SecDateTEdit at every change, which is indexed"),
         (visits(APPOINTED, ENTERED), "large", "full_table", (), NO_STAMP),
-        (visits(), "medium", "full_table", (), "no column tells every change: it has none with a time"),
+        (visits(), "medium", "full_table", (), "no column shows every change: it has none with a time"),
         (visits(STAMP, key=()), "large", "full_table", ("DateTStamp",),
          "no primary key, by which a changed row would be known"),
         (visits(STAMP, key=("Num", "DateTStamp")), "small", "full_table", ("DateTStamp",),
@@ -128,17 +128,17 @@ INSERT INTO appointment VALUES (1, '2020-01-01', '2020-01-01'), (2, '0001-01-01'
   (3, '2099-01-01', '2020-01-03');
 INSERT INTO inno VALUES (1, REPEAT('x', 5000)), (2, NULL), (3, '')
 """
-BY_STAMP = "the server stamps every change in DateTStamp"
-WITHOUT_INDEX = "; no index finds them, so a night looks through the table"
+BY_STAMP = "the server updates DateTStamp at every change"
+WITHOUT_INDEX = "; it is not indexed, so each run scans the table"
 EXPECTED = {
     "stamped": ("incremental", f"{BY_STAMP}, which is indexed", "dense"),
     "unindexed": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}", "with gaps: 1% of its span"),
-    "unset": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}; rows without a stamp are found by checksums", "dense"),
+    "unset": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}; rows without a value are found by checksums", "dense"),
     "randomly": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}", "random"),
     "keyless": ("full_table", "no primary key, by which a changed row would be known", "none"),
     "appointment": ("full_table",
-                    "no column tells every change: AptDateTime, Entered are not stamped by the server", "dense"),
-    "inno": ("full_table", "no column tells every change: it has none with a time", "dense"),
+                    "no column shows every change: AptDateTime, Entered are not updated by the server", "dense"),
+    "inno": ("full_table", "no column shows every change: it has none with a time", "dense"),
     "untouched": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}", "not looked at"),
 }  # fmt: skip
 
@@ -159,7 +159,7 @@ def test_each_kind_of_table_has_its_strategy_and_its_reason(clinic: Clinic) -> N
     assert found == EXPECTED
     appointed, entered = analysis["appointment"]["candidates"]
     assert (appointed["future"], appointed["unset"]) == (0.333, 0.333)
-    assert appointed["verdict"] == "no watermark: it holds times that are yet to come"
+    assert appointed["verdict"] == "no watermark: it holds times in the future"
     assert (entered["future"], entered["follows_key"]) == (0.0, True)
     assert (analysis["inno"]["rows"], analysis["inno"]["rows_are"]) == (3, "exact")
     assert analysis["inno"]["widest_sampled_bytes"] == 5000

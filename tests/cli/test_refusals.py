@@ -266,7 +266,7 @@ def test_a_replica_that_is_the_source_itself(patients: Clinic) -> None:
 
 
 def test_one_table_that_fails_does_not_stop_the_others(patients: Clinic) -> None:
-    """A table that cannot be carried is told with its remedy, last; exit 1."""
+    """A table that cannot be loaded is told with its remedy, last; exit 1."""
     patients.create("CREATE TABLE etl_load_status (n int NOT NULL, PRIMARY KEY (n)) ENGINE=MyISAM")
     done = patients.arrowetl("run", "--all")
 

@@ -105,8 +105,8 @@ def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
     [
         ({"extraction_stratgy": "full_table"}, "unknown key (did you mean extraction_strategy?)"),
         ({"extraction_strategy": "sometimes"}, "must be one of full_table, incremental, incremental_chunked"),
-        ({"batch_size": 0}, "must be a whole number from 1"),
-        ({"batch_size": True}, "must be a whole number from 1"),
+        ({"batch_size": 0}, "must be an integer from 1"),
+        ({"batch_size": True}, "must be an integer from 1"),
         ({"estimated_rows": -1}, "must be a number from 0"),
         ({"primary_key": 7}, "must be a name, a list of names, or null"),
         ({"overrides": []}, "must be a mapping"),

@@ -112,7 +112,7 @@ def test_a_predecessors_file_is_read_and_what_is_not_gone_by_is_told(tmp_path: P
     assert "memory_alert_threshold_mb" not in found.of("visit").get("monitoring")
     (note,) = found.notes
     assert all(key in note for key in ("incremental_strategy", "optimization_features", "memory_alert_threshold_mb"))
-    assert note.endswith("`arrowetl analyze` writes the file anew")
+    assert note.endswith("`arrowetl analyze` rewrites the file")
 
 
 def test_an_earlier_versions_file_is_read(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_predecessors_file_carries_its_tables(clinic: Clinic) -> None:
     analyzed = clinic.arrowetl("analyze")
 
     assert (first["exit_code"], second["exit_code"], analyzed.returncode) == (0, 0, 0)
-    assert "a predecessor's, and not gone by" in first["warnings"][0]
+    assert "from a previous pipeline; ignored" in first["warnings"][0]
     assert clinic.warehouse("SELECT * FROM raw.visit ORDER BY 1") == [(1, "edited"), (2, "b")]
     assert read_tables(clinic.tables_file).notes == ()
 
@@ -145,24 +145,24 @@ BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("tables:\n  a: {}\n  b: {}\n  a: {}\n", "line 4: no YAML: 'a' stands twice"),
-        ("tables:\n  a:\n    overrides: {exclude: true, exclude: false}\n", "line 3: no YAML: 'exclude' stands twice"),
+        ("tables:\n  a: {}\n  b: {}\n  a: {}\n", "line 4: no YAML: 'a' is there twice"),
+        ("tables:\n  a:\n    overrides: {exclude: true, exclude: false}\n", "line 3: no YAML: 'exclude' is there twice"),
         ("[" * 5000, "no YAML"),
         ("tables: \x00", "no YAML"),
         ("tables: !!python/object/apply:os.system ['true']", "no YAML"),
         ("tables: {a: {batch_size: 2026-99-99}}", "no YAML: month must be in 1..12"),
-        ("tables: {a: {batch_size: 2026-09-09}}", "batch_size: must be a whole number"),
+        ("tables: {a: {batch_size: 2026-09-09}}", "batch_size: must be an integer"),
         ("tables: {a: {estimated_rows: .inf}}", "estimated_rows: must be a number from 0"),
         ("tables: {a: {overrides: {columns: {On: {exclude: true}}}}}", "True: the name must be a text; put it in"),
-        ("tables: &a {b: *a}", "its aliases (*name) stand for each other"),
-        (BOMB, "or for more than 1,000,000 values"),
+        ("tables: &a {b: *a}", "its aliases (*name) refer to each other"),
+        (BOMB, "or to more than 1,000,000 values"),
         ("tables: !!map [1]", "no YAML"),
         ("tables: !!timestamp foo", "no YAML"),
         ("tables: !!bool maybe", "no YAML"),
         ("tables: !!int ''", "no YAML"),
         ("tables: {a: {batch_size: 0x" + "f" * 5000 + "}}", "got a number without end"),
         ("settings: {business_hours: '07:00Z-18:00'}", "hours like 07:00-18:00"),
-        ("settings: {new_columns: quarantine}\ntables: {a: {batch_size: x}}", "tables.schema.json beside it"),
+        ("settings: {new_columns: quarantine}\ntables: {a: {batch_size: x}}", "tables.schema.json next to it"),
         ("settings: {new_columns: quarantine}\ntables: {a: {batch_size: x}}", "batch_size: must be"),
         ("tables: {a: {exclude: true}}", "tables.a.exclude: unknown key: it belongs under `overrides:`"),
         ("tables: {a: {overrides: {quarantined_columns: []}}}", "quarantined_columns: unknown key"),
@@ -344,7 +344,7 @@ def test_validate_tells_everything_at_once(clinic: Clinic) -> None:
 
     assert (done.returncode, offline.returncode) == (3, 3)
     of_the_file = ["settings.reconcile_dais: unknown key (did you mean reconcile_days?)",
-                   "tables.visit.batch_size: must be a whole number from 1 to 10000000, got 'many'",
+                   "tables.visit.batch_size: must be an integer from 1 to 10000000, got 'many'",
                    "ARROWETL_MASK_KEY is not set"]  # fmt: skip
     of_the_servers = ["note (did you mean Note?)", "visit.Fee (double): cannot be masked by hash",
                       "visit.Num (bigint(20)): cannot be masked by nullify", "local_infile",

@@ -184,7 +184,7 @@ def test_each_table_has_the_strategy_that_is_correct_for_it(carried: tuple[Clini
     assert {name for name, reason in reasons.items() if reason.startswith("no primary key")} == KEYLESS
     assert [name for name in expected if not reasons[name].startswith("the server stamps every change in ")] == []
     whole = tables.keys() - expected.keys() - KEYLESS
-    assert [name for name in whole if not reasons[name].startswith("no column tells every change: ")] == []
+    assert [name for name in whole if not reasons[name].startswith("no column shows every change: ")] == []
     analysis = json.loads((clinic.directory / "logs/schema_analysis/reports/schema_analysis.json").read_text())
     refused = {(name, one["column"]) for name, table in analysis.items() for one in table["candidates"]
                if not one["stamped_by_server"]}  # fmt: skip

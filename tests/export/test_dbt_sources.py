@@ -60,7 +60,7 @@ def test_a_new_one() -> None:
     assert told == []
     assert (source["name"], source["schema"]) == ("raw", "raw")
     assert source["config"]["freshness"]["error_after"] == {"count": 30, "period": "day"}
-    assert table(text)["description"] == "`patient` at the source; what changed is known by DateTStamp."
+    assert table(text)["description"] == "`patient` at the source; changes are found by DateTStamp."
     assert table(text)["config"]["loaded_at_query"] == (
         "SELECT _checked_at FROM \"raw\".etl_load_status WHERE table_name = 'patient'"
     )
@@ -71,7 +71,7 @@ def test_a_new_one() -> None:
     assert column(text, "LName")["description"] == "`varchar(100)` at the source. Masked: hash."
     assert column(text, "Birthdate")["description"].startswith("`date` at the source. Zero, partial and impossible")
     assert table(text, "Link")["data_tests"] == [{"unique": {"arguments": {"column_name": '("A""x", "B")'}}}]
-    assert table(text, "Link")["description"] == "`Link` at the source; compared whole."
+    assert table(text, "Link")["description"] == "`Link` at the source; compared in full."
 
 
 def test_it_is_the_same_the_next_time() -> None:
@@ -102,7 +102,7 @@ sources:
     schema: raw
     tables:
       - name: patient
-        description: "`patient` at the source; what changed is known by DateTStamp. One row per human; ask Ann."
+        description: "`patient` at the source; changes are found by DateTStamp. One row per human; ask Ann."
         tests:
           - dbt_utils.at_least_one
         columns:

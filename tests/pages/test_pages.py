@@ -139,7 +139,7 @@ def test_a_night_of_381_tables(shown: Shown, report: str) -> None:
     said = "✗ failed 1 of 381 tables failed; the others are as the source has them."
     assert page.inner_text(".verdict").split() == said.split()
     headings = page.eval_on_selector_all("h2", "all => all.map(one => one.id)")
-    assert headings == ["failures", "changed", "time", "nights", "largest", "tables", "receipt"]
+    assert headings == ["failures", "changed", "time", "runs", "largest", "tables", "receipt"]
     assert page.inner_text(".failure").splitlines()[0] == "account: no room"
     assert "make some\nand run again" in page.inner_text(".failure")
     assert "20261126T020000-abcdef" in page.inner_text("main")
@@ -156,7 +156,8 @@ def test_what_charts_show_is_what_the_document_says(shown: Shown, report: str) -
         name, seconds, worker = re.fullmatch(r"(.*): ([\d.]+) s, from .*, worker (\d), .*", words).groups()  # type: ignore[union-attr]
         assert (round(by_name[name]["seconds"], 2), by_name[name]["worker"]) == (float(seconds), int(worker) - 1)
     phases = {
-        phase: float(s) for phase, s in (re.match(r"(\w+): ([\d.]+) s", w).groups() for w in marks(page, "chart-legs"))
+        phase: float(s)
+        for phase, s in (re.match(r"(\w+): ([\d.]+) s", w).groups() for w in marks(page, "chart-phases"))
     }  # type: ignore[union-attr]
     assert phases == pytest.approx(
         {phase: sum(one["legs"].get(phase, 0) for one in run["tables"]) for phase in ("extract", "load", "finish")},
@@ -169,8 +170,8 @@ def test_what_charts_show_is_what_the_document_says(shown: Shown, report: str) -
         assert by_name[name][f"rows_{kind}"] == int(number.replace(",", ""))
     slow = [words.split(": ") for words in marks(page, "chart-planned")]
     assert [name for name, _ in slow] == [one["table"] for one in facts.slowest(run["tables"])]
-    assert len(marks(page, "chart-nights")) == len(marks(page, "chart-throughput")) == 20
-    assert "2026-11-23 02:00: 59 min 57 s, exit code 1" in marks(page, "chart-nights")
+    assert len(marks(page, "chart-runs")) == len(marks(page, "chart-throughput")) == 20
+    assert "2026-11-23 02:00: 59 min 57 s, exit code 1" in marks(page, "chart-runs")
     assert page.inner_text("#time ~ p").startswith("66% of the work waited for the source")
 
 
@@ -178,7 +179,7 @@ def test_bars_are_as_long_as_what_they_show(shown: Shown, report: str) -> None:
     """Not only their words: twice the seconds, twice the pixels."""
     page = shown(report)
     drawn: list[list[Any]] = page.eval_on_selector_all(
-        "#chart-legs .wide [aria-roledescription=bar]",
+        "#chart-phases .wide [aria-roledescription=bar]",
         "all => all.map(one => [one.getAttribute('aria-label'), one.getBBox().width])",
     )
     rates = {width / float(re.search(r": ([\d.]+) s", words)[1]) for words, width in drawn if width > 20}  # type: ignore[index]
@@ -225,8 +226,8 @@ def test_a_telephone(shown: Shown, report: str) -> None:
     photographed(page, "telephone")
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    assert page.is_visible("#chart-legs .narrow svg")
-    assert not page.is_visible("#chart-legs .wide svg")
+    assert page.is_visible("#chart-phases .narrow svg")
+    assert not page.is_visible("#chart-phases .wide svg")
     beyond = page.evaluate(
         "[...document.querySelectorAll('.narrow svg, .narrow svg text')].map(s => s.getBoundingClientRect())"
         ".filter(place => place.right > 400 || place.left < 0).length"
@@ -246,7 +247,7 @@ def test_paper(shown: Shown, report: str, tmp_path: Path) -> None:
     photographed(page, "paper")
 
     assert not page.is_visible(".find")
-    assert page.is_visible("#chart-legs .wide svg")
+    assert page.is_visible("#chart-phases .wide svg")
     page.pdf(path=str(tmp_path / "page.pdf"), format="A4")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
 
@@ -254,7 +255,7 @@ def test_paper(shown: Shown, report: str, tmp_path: Path) -> None:
 def test_light_and_dark(shown: Shown, report: str) -> None:
     """Charts as well: what is written can be read on what it is written upon."""
     colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color, " \
-              "getComputedStyle(document.querySelector('#chart-legs .wide text')).fill]"  # fmt: skip
+              "getComputedStyle(document.querySelector('#chart-phases .wide text')).fill]"  # fmt: skip
     light = shown(report, color_scheme="light").evaluate(colours)
     page = shown(report, color_scheme="dark")
     photographed(page, "dark")
@@ -313,15 +314,19 @@ def test_a_night_in_which_nothing_changed(shown: Shown) -> None:
     assert page.inner_text(".verdict").startswith("✓ good")
     assert "No row of the warehouse changed." in page.inner_text("main")
     assert page.locator("figure").count() == 0
-    assert "None was kept." in page.inner_text("main")
+    assert "There is none." in page.inner_text("main")
 
 
 @pytest.mark.parametrize(
     ("change", "word", "words"),
     [
-        ({"exit_code": 130}, "interrupted", "Somebody stopped it"),
-        ({"exit_code": None, "ended_at": None, "seconds": None}, "not ended", "has not ended: it is at work, or was"),
-        ({"exit_code": 0, "tables": night()["tables"][1:]}, "good", "Both ends have what the source has: 380 of 380"),
+        ({"exit_code": 130}, "interrupted", "It was stopped"),
+        ({"exit_code": None, "ended_at": None, "seconds": None}, "not ended", "no end recorded: still running, or"),
+        (
+            {"exit_code": 0, "tables": night()["tables"][1:]},
+            "good",
+            "Both targets have what the source has: 380 of 380",
+        ),
         ({"tables": night()["tables"][1:]}, "flagged", "some are to be looked at"),
         ({"tables": [night()["tables"][0]]}, "failed", "1 of 1 tables failed; the others are as the source has them."),
     ],
@@ -392,7 +397,7 @@ def test_the_report_of_a_real_run(clinic: Clinic, shown: Shown) -> None:
     default = clinic.directory / f"report-{second['run_id']}.html"
     assert done.stderr.strip() == default.name
     looked = shown(default.read_text())
-    assert len(marks(looked, "chart-nights")) == 3
+    assert len(marks(looked, "chart-runs")) == 3
     assert "Signed off." in looked.inner_text("main")
     done = clinic.arrowetl("report", first["run_id"][:-3], "--output", "-")
     looked = shown(done.stdout)

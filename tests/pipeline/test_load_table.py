@@ -256,7 +256,7 @@ def test_a_table_that_was_altered_since_it_was_planned(monkeypatch: pytest.Monke
     """Nothing is staged by a plan that is of another table; the run tries it again."""
     monkeypatch.setattr("test_load_table.PLAN", planned(replace(PATIENT, create_time=NOON)))
     world = World(made=NOON + timedelta(seconds=1))
-    with pytest.raises(DataExtractionError, match="was altered, or made anew, at the source") as refusal:
+    with pytest.raises(DataExtractionError, match="was altered, or recreated, at the source") as refusal:
         carried(world, monkeypatch)
 
     assert refusal.value.transient
@@ -576,7 +576,7 @@ def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], 
         with pytest.raises(DataLoadingError) as refusal:
             load_table.close_attempt(PLAN, [target], known, "a1")
         assert refusal.value.message == (
-            f"patient: {others} partitions were brought to the warehouse by a job that had been given up; "
+            f"patient: a job that had been given up loaded {others} partitions at the warehouse; "
             "nothing was cut over"
         )
         assert (refusal.value.remedy, refusal.value.transient) == ("run again", True)

@@ -209,7 +209,7 @@ def test_views_made_anew_on_request(watched: Clinic) -> None:
     table = next(table for table in run["tables"] if table["table"] == "visit0")
 
     assert (run["exit_code"], table["error"]) == (0, None)
-    assert any(note.startswith("views are made anew: dbt.stg_visit0") for note in table["notes"])
+    assert any(note.startswith("views are recreated: dbt.stg_visit0") for note in table["notes"])
     assert watched.warehouse(STANDS) == before
     assert watched.warehouse("SELECT n, units::bigint FROM dbt.mart_visit0") == [(500, 250_500)]
     assert differences(watched.sandbox, "visit0") == ([], {})
@@ -318,7 +318,7 @@ def test_a_table_that_is_added_and_one_that_is_renamed(clinic: Clinic) -> None:
         "visits": "first load",
         "added": "first load",
     }
-    assert any("no more at the source: visit;" in warning for warning in run["warnings"])
+    assert any("missing at the source: visit;" in warning for warning in run["warnings"])
     assert clinic.published()["warehouse"] == {"visit", "visits", "added"}
 
 

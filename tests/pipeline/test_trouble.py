@@ -166,8 +166,8 @@ def test_connections_are_as_many_as_were_allowed(notes: Clinic) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        ("DROP TABLE notes", "failed", "no more at the source"),
-        ("RENAME TABLE notes TO others", "failed", "no more at the source"),
+        ("DROP TABLE notes", "failed", "missing at the source"),
+        ("RENAME TABLE notes TO others", "failed", "missing at the source"),
         ("ALTER TABLE notes DROP COLUMN Note", "succeeded", None),
         ("ALTER TABLE notes ADD COLUMN Extra int NOT NULL DEFAULT 3 FIRST", "succeeded", None),
         ("ALTER TABLE notes MODIFY Note mediumtext", "succeeded", None),

@@ -81,12 +81,12 @@ def read(**more: Any) -> TableState:
         ({}, "incremental", "DateTStamp from 2026-01-02 19:00:00 on; the rest by checksums"),
         ({"settings": {"extraction_strategy": "full_table"}}, "reconcile", "full_table in tables.yml; compared by"),
         ({"settings": {**INCREMENTAL, "primary_incremental_column": "N"}}, "reconcile",
-         "N is no watermark: the server does not stamp it"),
+         "N is no watermark: the server does not update it"),
         ({"settings": {**INCREMENTAL, "primary_incremental_column": "none"}}, "reconcile", "none is no watermark"),
         ({"state": recorded(watermark="2026-01-02T03:00:00+00:00|17")}, "reconcile", "no watermark of DateTStamp"),
         ({"state": recorded(watermark_column="hybrid")}, "reconcile", "no watermark of DateTStamp is recorded"),
         ({"state": recorded(watermark=None)}, "reconcile", "no watermark of DateTStamp is recorded"),
-        ({"state": read(compared_at=TONIGHT - timedelta(days=8))}, "reconcile", "is compared whole every 7 days"),
+        ({"state": read(compared_at=TONIGHT - timedelta(days=8))}, "reconcile", "full comparison every 7 days"),
         ({"state": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
          "its last success is 31 days old, more than 30"),
         ({"of": VISIT, "state": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
@@ -184,8 +184,8 @@ EMPTIED = replace(STANDING, published=replace(THERE, is_empty=True))
 ALTERED = replace(STANDING, published=replace(THERE, columns=(*THERE.columns, ("Old", "integer"))))
 FROM = "DateTStamp from 2026-01-02 19:00:00 on; the rest by checksums"
 LATE = (
-    f"{FROM} of its keys: what moved no stamp, or is stamped more than 2 hours late, is found when all is compared, "
-    "every 7 days"
+    f"{FROM} of its keys: changes that move no timestamp, or more than 2 hours late, are found by the full "
+    "comparison every 7 days"
 )
 STILL = "unchanged since 2026-01-02 12:00:00"
 BOTH = "compared by reading both (0.6 s; checksums 1.2 s)"
@@ -242,7 +242,7 @@ def ago(**much: float) -> datetime:
         # Of another shape than a run gave it, its rows may be bent.
         ({"of": VISIT, "state": read(at_replica="17"), "seen": seen(shape="17")}, "skipped", STILL),
         ({"of": VISIT, "state": read(at_replica="17"), "seen": seen(shape="18")}, "full",
-         "somebody altered the replica's table, which is made anew"),
+         "somebody altered the replica's table; it is recreated"),
         ({"of": VISIT, "state": read(at_replica=""), "seen": seen(shape="18")}, "skipped", STILL),
         ({"of": VISIT, "state": read(at_replica="17")}, "skipped", STILL),
         (forced(state=read(at_replica="17"), seen=seen(shape="17")), "full", PROOF),
@@ -257,7 +257,7 @@ def ago(**much: float) -> datetime:
         # A replica that cannot tell how many rows it has may have none.
         ({"of": VISIT, "seen": seen(unanswered=True)}, "incremental", LATE),
         ({"state": BEHIND, "seen": seen(in_transactions=False)}, "full",
-         "the replica's table, which InnoDB has no room for, cannot be changed in place"),
+         "the replica's table, whose rows are too wide for InnoDB, cannot be changed in place"),
         ({"of": replace(VISIT, exchanges_partitions="a twin")}, "reconcile",
          "a twin; compared by reading both (0.6 s; checksums 1.2 s)"),
         ({"of": replace(VISIT, exchangeable="a twin")}, "reconcile",
@@ -267,13 +267,13 @@ def ago(**much: float) -> datetime:
         ({"of": INNODB, "state": read(reading=SUMMED), "seen": seen(replica_checksum=8)}, "incremental", LATE),
         # Why stamps are no use.
         ({"mostly_changed": frozenset({"visit"})}, "reconcile",
-         f"a third of its rows and more are stamped since 2026-01-02 19:00:00; {BOTH}"),
+         f"a third of its rows or more changed since 2026-01-02 19:00:00; {BOTH}"),
         ({"mostly_changed": frozenset({"another"})}, "incremental", LATE),
         ({"of": replace(MOVED, cascades=("a", "b"))}, "reconcile",
-         f"foreign keys change rows without a stamp (a, b); {BOTH}"),
+         f"foreign keys change rows without a timestamp (a, b); {BOTH}"),
         ({"of": replace(MOVED, create_time=NOON + timedelta(days=1)),
           "state": read(reading=replace(READ, create_time=NOON))}, "reconcile",
-         f"it was made anew at the source since: its stamps may be of an earlier day; {BOTH}"),
+         f"it was recreated at the source since: its timestamps may be older; {BOTH}"),
         ({"of": replace(MOVED, create_time=NOON), "state": read(reading=replace(READ, create_time=NOON))},
          "incremental", LATE),
         ({"of": BY_TEXT, "state": read(structure=sync_mode.structure(planned(BY_TEXT)))}, "reconcile",
@@ -281,7 +281,7 @@ def ago(**much: float) -> datetime:
         ({"state": recorded(watermark="17")}, "reconcile", f"no watermark of DateTStamp is recorded; {BOTH}"),
         ({"settings": {}}, "reconcile", f"full_table in tables.yml; {BOTH}"),
         ({"settings": {**INCREMENTAL, "primary_incremental_column": "N"}}, "reconcile",
-         f"N is no watermark: the server does not stamp it at every change; {BOTH}"),
+         f"N is no watermark: the server does not update it at every change; {BOTH}"),
         # When it was last seen, and compared.
         ({"state": recorded(checked_at=ago(days=30))}, "incremental", LATE),
         ({"state": recorded(checked_at=ago(days=30, seconds=1))}, "reconcile",
@@ -293,10 +293,10 @@ def ago(**much: float) -> datetime:
         ({"settings": {**INCREMENTAL, "time_gap_threshold_days": 3}, "state": recorded(checked_at=ago(days=4))},
          "reconcile", f"its last success is 4 days old, more than 3; {BOTH}"),
         ({"of": VISIT, "state": read(compared_at=ago(days=7))}, "reconcile",
-         f"is compared whole every 7 days; {BOTH}"),
+         f"full comparison every 7 days; {BOTH}"),
         ({"of": VISIT, "state": read(compared_at=ago(days=6, hours=23))}, "skipped", STILL),
         ({"of": VISIT, "state": read(compared_at=ago(days=3)), "choices": RunSettings(reconcile_days=3)}, "reconcile",
-         f"is compared whole every 3 days; {BOTH}"),
+         f"full comparison every 3 days; {BOTH}"),
         ({"choices": RunSettings(reconcile_days=9)}, "incremental", LATE.replace("every 7", "every 9")),
         # Nothing to compare with.
         ({"state": TableState()}, "full", "first load"),
@@ -306,7 +306,7 @@ def ago(**much: float) -> datetime:
         ({"state": read(structure="other")}, "full",
          "its columns or its key changed, at the source or in tables.yml"),
         ({"state": read(structure="other", masks="other")}, "full",
-         "tables.yml masks other columns, or masks them otherwise"),
+         "tables.yml masks other columns, or masks them differently"),
         ({"state": read(keys="other")}, "full",
          "its unique keys changed at the source: the replica's are to follow"),
         ({"state": read(keys=sync_mode.keys_of(planned(VISIT)))}, "incremental", LATE),
@@ -344,7 +344,7 @@ def ago(**much: float) -> datetime:
         ({"to": "warehouse", "of": VISIT, "state": recorded(checked_at=ago(days=31))}, "full",
          "its last success is 31 days old, more than 30"),
         ({"to": "warehouse", "of": VISIT, "state": read(compared_at=ago(days=7))}, "full",
-         "is compared whole every 7 days"),
+         "full comparison every 7 days"),
         ({"to": "warehouse", "of": replace(VISIT, exchangeable="a twin")}, "full",
          "changed; without a replica, all rows are read"),
         # From the replica.
@@ -437,7 +437,7 @@ def test_places_are_read_whole() -> None:
 
     assert (plan.mode, plan.reason, plan.reload_warehouse_from_replica) == (
         Mode.FULL,
-        "has places, which are read whole",
+        "has geometry columns; always a full load",
         False,
     )
 
@@ -466,17 +466,17 @@ def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
             plan_of(MOVED, state, MASKED, read_from="replica")
 
         assert refusal.value.message == (
-            "visit: the replica's rows are not known to be masked as tables.yml has it (Note); nothing was carried"
+            "visit: the replica's rows are not known to be masked as tables.yml has it (Note); nothing was loaded"
         )
-        assert refusal.value.remedy == "carry the table from the source first: without --from replica"
+        assert refusal.value.remedy == "load the table from the source first: without --from replica"
 
 
 def test_a_replica_that_was_altered_is_read_by_nobody() -> None:
     with pytest.raises(DataError) as refusal:
         plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="18"))
 
-    assert refusal.value.message == "visit: somebody altered the replica's table; nothing was carried"
-    assert refusal.value.remedy == "carry the table from the source first: without --from replica"
+    assert refusal.value.message == "visit: somebody altered the replica's table; nothing was loaded"
+    assert refusal.value.remedy == "load the table from the source first: without --from replica"
     assert plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="17")).at_replica == "17"
 
 

@@ -60,7 +60,7 @@ def test_how_the_published_table_follows(published: PublishedTable | None, cutov
 
 def test_what_is_no_table_cannot_be_written_into() -> None:
     """A view of somebody's by that name is refused before any row moves."""
-    with pytest.raises(DataError, match="a materialized view of that name stands at the warehouse"):
+    with pytest.raises(DataError, match="a materialized view of that name exists at the warehouse"):
         planned(PATIENT, PublishedTable(COLUMNS, (), kind="materialized view"))
 
 
@@ -81,7 +81,7 @@ def test_what_stands_there_can_be_kept_by_a_person() -> None:
     with pytest.raises(DataError) as refusal:
         table_plan.table_plan(PATIENT, TableSettings(), there, known_coercions=())
 
-    assert "keep what stands there with tables.patient.overrides.columns: PatNum: {type: boolean}" in str(refusal.value)
+    assert "keep the warehouse's types with tables.patient.overrides.columns: PatNum: {type: boolean}" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_what_was_learned_of_a_table() -> None:
         day, TableSettings({"columns": {"d": {"type": "text"}}}), None, known_coercions=(zero,)
     )
 
-    assert [f.rule for f in told.fields] == ["bigint", "text told by its bytes"]
+    assert [f.rule for f in told.fields] == ["bigint", "text read as hex"]
     assert (told.key_postgres, keyless.key_postgres) == (("PatNum",), ())
     assert "without its primary key" in keyless.notes[0]
     assert (as_text.key_postgres, as_text.notes) == (("d",), ())

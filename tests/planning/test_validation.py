@@ -33,7 +33,7 @@ def settings(columns: dict[str, Any] | None = None, **overrides: Any) -> TableSe
         (settings({"SSN": {"exclude": True}, "note": {}}),
          ["visit: tables.yml has overrides of columns that the source has not: SSN, note (did you mean Note?)"]),
         (settings({"Num": {"mask": "nullify"}, "Seen": {"mask": "hash"}}),
-         ["visit.Num (bigint(20)): cannot be masked by nullify: it is of the primary key, by which rows are told apart",
+         ["visit.Num (bigint(20)): cannot be masked by nullify: it is part of the primary key, which identifies rows",
           "visit.Seen (datetime): cannot be masked by hash: only texts and bigint can be hashed"]),
         (settings({"Seen": {"mask": "hash", "exclude": True}}), []),
         (settings(primary_incremental_column="Seen"), []),
@@ -42,7 +42,7 @@ def settings(columns: dict[str, Any] | None = None, **overrides: Any) -> TableSe
         (settings(primary_incremental_column="Stamp"),
          ["visit: tables.yml has a primary_incremental_column that the source has not: Stamp"]),
         (settings(primary_incremental_column="Note"),
-         ["visit: tables.yml has a primary_incremental_column that is neither a number nor a moment: "
+         ["visit: tables.yml has a primary_incremental_column that is neither a number nor a timestamp: "
           "Note (varchar(20))"]),
     ],
 )  # fmt: skip

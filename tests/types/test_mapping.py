@@ -93,12 +93,12 @@ def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> Non
 @pytest.mark.parametrize(
     ("mysql", "asked", "told"),
     [
-        ("varchar(5)", "boolean", "t.c: varchar(5) cannot be carried as boolean"),
-        ("datetime", "date", "t.c: datetime cannot be carried as date"),
-        ("blob", "text", "t.c: blob cannot be carried as text"),
-        ("varchar(5)", "varchar(0)", "t.c: varchar(5) cannot be carried as varchar(0)"),
-        ("varchar(5)", "varchar(99999999999)", "t.c: varchar(5) cannot be carried as varchar(99999999999)"),
-        ("int(11)", "smallint(3)", "t.c: int(11) cannot be carried as smallint(3)"),
+        ("varchar(5)", "boolean", "t.c: varchar(5) cannot be loaded as boolean"),
+        ("datetime", "date", "t.c: datetime cannot be loaded as date"),
+        ("blob", "text", "t.c: blob cannot be loaded as text"),
+        ("varchar(5)", "varchar(0)", "t.c: varchar(5) cannot be loaded as varchar(0)"),
+        ("varchar(5)", "varchar(99999999999)", "t.c: varchar(5) cannot be loaded as varchar(99999999999)"),
+        ("int(11)", "smallint(3)", "t.c: int(11) cannot be loaded as smallint(3)"),
         ("cursor", None, "t.c: no rule for the type cursor"),
     ],
 )
@@ -189,14 +189,14 @@ def test_the_digits_of_a_type(type_: str, digits: tuple[int, ...]) -> None:
     [
         (column("c", "cursor"), None, "t.c: no rule for the type cursor",
          "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
-        (column("c", "varchar(5)"), "boolean", "t.c: varchar(5) cannot be carried as boolean",
+        (column("c", "varchar(5)"), "boolean", "t.c: varchar(5) cannot be loaded as boolean",
          "correct tables.t.overrides.columns.c.type; varchar(5) can be: text, varchar, bytea, jsonb, json, uuid, inet"),
-        (column("c", "blob"), "text", "t.c: blob cannot be carried as text",
+        (column("c", "blob"), "text", "t.c: blob cannot be loaded as text",
          "correct tables.t.overrides.columns.c.type; blob can be: bytea"),
-        (column("c", "int(10) unsigned"), "bool(3)", "t.c: int(10) unsigned cannot be carried as bool(3)",
+        (column("c", "int(10) unsigned"), "bool(3)", "t.c: int(10) unsigned cannot be loaded as bool(3)",
          "correct tables.t.overrides.columns.c.type; int(10) unsigned can be: "
          "bigint, boolean, smallint, integer, text"),
-        (column("c", "char(5)", charset="cp1251"), "jsonb", "t.c: char(5) cannot be carried as jsonb",
+        (column("c", "char(5)", charset="cp1251"), "jsonb", "t.c: char(5) cannot be loaded as jsonb",
          "correct tables.t.overrides.columns.c.type; char(5) can be: text, varchar, char, bytea, uuid, inet"),
     ],
 )  # fmt: skip
@@ -211,7 +211,7 @@ def test_a_type_that_nobody_knows_as_another() -> None:
     with pytest.raises(DataError) as refusal:
         fields(column("c", "cursor"), c="text")
 
-    assert refusal.value.message == "t.c: cursor cannot be carried as text"
+    assert refusal.value.message == "t.c: cursor cannot be loaded as text"
 
 
 def test_every_column_that_cannot_be_is_told_at_once() -> None:
@@ -227,10 +227,10 @@ def test_every_column_that_cannot_be_is_told_at_once() -> None:
     [
         ("tinyint(1)", {"c": "boolean"},
          "let it be smallint: remove the type from tables.t.overrides.columns.c, or name that one"),
-        ("json", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: text}"),
-        ("varchar(5)", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: bytea}"),
+        ("json", {}, "load it unchanged with tables.t.overrides.columns.c: {type: text}"),
+        ("varchar(5)", {}, "load it unchanged with tables.t.overrides.columns.c: {type: bytea}"),
         ("double", {}, "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
-        ("uuid", {}, "carry it as it stands with tables.t.overrides.columns.c: {type: text}"),
+        ("uuid", {}, "load it unchanged with tables.t.overrides.columns.c: {type: text}"),
     ],
 )  # fmt: skip
 def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> None:
@@ -243,9 +243,9 @@ def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> 
 @pytest.mark.parametrize(
     ("mysql", "charset", "asked", "rule"),
     [
-        ("varchar(5)", "utf8", {}, "text told by its bytes"),
-        ("varchar(5)", "utf8", {"c": "varchar(9)"}, "text told by its bytes"),
-        ("char(5)", "utf8", {"c": "char(5)"}, "text told by its bytes"),
+        ("varchar(5)", "utf8", {}, "text read as hex"),
+        ("varchar(5)", "utf8", {"c": "varchar(9)"}, "text read as hex"),
+        ("char(5)", "utf8", {"c": "char(5)"}, "text read as hex"),
         # These tell no text that could come as bytes.
         ("int(11)", None, {}, "mediumint, int"),
         ("enum('a')", "utf8", {}, "enum, set"),

@@ -28,7 +28,7 @@ KEY = b"a key of sixteen characters and more"
     [
         ("varchar(255)", "hash", None),
         ("varchar(16)", "hash", None),
-        ("varchar(15)", "hash", "a hash has 16 characters at least, and there is room for 15"),
+        ("varchar(15)", "hash", "a hash has 16 characters at least, and 15 fit"),
         ("text", "hash", None),
         ("bigint(20)", "hash", None),
         ("int(11)", "hash", "only texts and bigint can be hashed"),

@@ -218,7 +218,7 @@ def test_values_are_shown_to_who_asks(clinic: Clinic) -> None:
     ("change", "server", "words"),
     [
         ("ALTER TABLE t ADD w int", "source", "the replica lacks w; the warehouse lacks w"),
-        ("DROP TABLE t", "replica", "not at all at the replica"),
+        ("DROP TABLE t", "replica", "missing at the replica"),
     ],
 )
 def test_a_table_that_is_another_one(clinic: Clinic, change: str, server: str, words: str) -> None:
@@ -389,5 +389,7 @@ def test_receipts_that_were_altered_or_are_gone(clinic: Clinic) -> None:
     altered = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
 
     assert sound["warnings"] == []
-    assert [f"receipt {runs[2]} was altered since it was written, or the one before it is gone"] == gone["warnings"]
-    assert [f"receipt {runs[0]} was altered since it was written, or the one before it is gone"] == altered["warnings"]
+    assert [f"receipt {runs[2]} was altered since it was written, or the one before it is missing"] == gone["warnings"]
+    assert [f"receipt {runs[0]} was altered since it was written, or the one before it is missing"] == altered[
+        "warnings"
+    ]
