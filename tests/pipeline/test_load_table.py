@@ -576,8 +576,7 @@ def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], 
         with pytest.raises(DataLoadingError) as refusal:
             load_table.close_attempt(PLAN, [target], known, "a1")
         assert refusal.value.message == (
-            f"patient: a job that had been given up loaded {others} partitions at the warehouse; "
-            "nothing was cut over"
+            f"patient: a job that had been given up loaded {others} partitions at the warehouse; nothing was cut over"
         )
         assert (refusal.value.remedy, refusal.value.transient) == ("run again", True)
     assert sealed == [("patient", "a1")]
