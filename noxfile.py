@@ -63,7 +63,7 @@ def _browsers_driver(session: nox.Session) -> None:
 
 
 def _from_the_system(session: nox.Session, package: str) -> None:
-    """A package of the system's, where we may; else the one command that installs it is told."""
+    """A package of the system's, where we may; else the one command that installs it is printed."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     may = not sudo or (shutil.which("sudo") and not subprocess.run([*sudo, "true"], check=False).returncode)
     if not may or not shutil.which("apt-get"):
@@ -158,7 +158,7 @@ _MUTANTS_KILLED = 0.95
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Each line that decides what is believed, changed in every small way: whether a test without a server notices."""
+    """Each line that decides what is trusted, changed in every small way: whether a test without a server notices."""
     _install(session, "dev", "mutants")
     session.run("mutmut", "run", "--max-children", str(os.cpu_count() or 1), *session.posargs)
     session.run("mutmut", "export-cicd-stats", silent=True)
@@ -173,7 +173,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def dbt(session: nox.Session) -> None:
-    """The project in examples/dbt, on a warehouse that arrowetl fills, over nights with drift."""
+    """The project in examples/dbt, on a warehouse that arrowetl fills, over runs with drift."""
     groups = nox.project.load_toml("pyproject.toml")
     session.install("-e", ".[sandbox]", "pytest", "pytest-xdist", *nox.project.dependency_groups(groups, "dbt"))
     _mariadb(session)
@@ -183,17 +183,17 @@ def dbt(session: nox.Session) -> None:
 @nox.session
 def airflow(session: nox.Session) -> None:
     """The DAG in examples/airflow, executed by Airflow, with the dbt project at its end."""
-    beside = Path(session.create_tmp()) / "dbt"
+    other = Path(session.create_tmp()) / "dbt"
     groups = nox.project.load_toml("pyproject.toml")
-    if not (beside / "bin" / "dbt").exists():
+    if not (other / "bin" / "dbt").exists():
         # dbt and Airflow do not agree on what both need.
-        session.run("python", "-m", "venv", str(beside))
-        session.run(str(beside / "bin" / "pip"), "install", "-q", *nox.project.dependency_groups(groups, "dbt"),
+        session.run("python", "-m", "venv", str(other))
+        session.run(str(other / "bin" / "pip"), "install", "-q", *nox.project.dependency_groups(groups, "dbt"),
                     external=True)  # fmt: skip
     session.install("-e", ".[sandbox]", "pytest", "pytest-xdist", *nox.project.dependency_groups(groups, "airflow"))
     _mariadb(session)
     session.run("pytest", "-n", "0", "-W", "default", "tests/ecosystem/test_airflow.py", *session.posargs,
-                env={"ARROWETL_TEST_DBT": str(beside.resolve())})  # fmt: skip
+                env={"ARROWETL_TEST_DBT": str(other.resolve())})  # fmt: skip
 
 
 @nox.session
@@ -231,7 +231,7 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """arrowetl beside its rivals, which are installed first; some 25 minutes, options as `benchmarks/bench.py` has."""
+    """arrowetl and other tools side by side, installed first; some 25 minutes, options as `benchmarks/bench.py` has."""
     _install(session)
     _mariadb(session)
     session.run("python", "benchmarks/bench.py", *session.posargs)

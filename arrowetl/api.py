@@ -46,7 +46,7 @@ class Etl:
         self.settings = settings
 
     def run(
-        self, tell: Callable[[Event], None] = lambda event: None, share: WorkerShare | None = None, **options: Any
+        self, on_event: Callable[[Event], None] = lambda event: None, share: WorkerShare | None = None, **options: Any
     ) -> Summary:
         """
         Load tables from the source into the replica and the warehouse.
@@ -64,7 +64,7 @@ class Etl:
         """
         asked = _options(options)
         try:
-            summary = running.run(self.settings, asked, tell, share)
+            summary = running.run(self.settings, asked, on_event, share)
         except ArrowetlError as error:
             running.notify_not_started(self.settings, error)
             raise
@@ -102,7 +102,7 @@ class Etl:
         repairs: bool = False,
         changed: bool = False,
         max_workers: int = limits.workers_default,
-        tell: Callable[[Verdict], None] = lambda verdict: None,
+        on_verdict: Callable[[Verdict], None] = lambda verdict: None,
     ) -> VerifyResult:
         """
         Compare the three servers, table by table.
@@ -120,7 +120,7 @@ class Etl:
         if deep and changed:
             raise UsageError("--changed trusts checksums, and --deep asks for values", "leave out one of them")
         options = VerifyOptions(tuple(tables), deep, show_values, changed)
-        found = verify_tables.verify(self.settings, options, max_workers, tell)
+        found = verify_tables.verify(self.settings, options, max_workers, on_verdict)
         return repair.repair(self.settings, options, found, max_workers, lambda event: None) if repairs else found
 
     def snapshot(
@@ -171,7 +171,7 @@ class Etl:
         to: str = "both",
         seconds: float = limits.bench_seconds,
         save: bool = False,
-        tell: Callable[[benching.Trial], None] = lambda trial: None,
+        on_trial: Callable[[benching.Trial], None] = lambda trial: None,
     ) -> benching.Benched:
         """
         Try a table's partition sizes and numbers of workers on the real servers; nothing that is published is touched.
@@ -187,7 +187,7 @@ class Etl:
         from arrowetl.config import tables_yml_edit
 
         refuse_unknown_destination(to)
-        found = benching.bench(self.settings, table, to, seconds, tell)
+        found = benching.bench(self.settings, table, to, seconds, on_trial)
         if save and found.chosen:
             by_hand = f"add to the overrides of {table}: {found.chosen}"
             tables_yml_edit.record(self.settings.tables_file, {table: found.chosen}, by_hand)
@@ -286,7 +286,7 @@ def open(
     Args:
         settings: default from the environment; or a mapping of the same names; or a `Settings`.
         tables_file: default conf/tables.yml.
-        env_file: default `.env_<environment>` beside it.
+        env_file: default `.env_<environment>` next to it.
         needs: the servers that will be used; the others need no settings.
         wants: those that will be used where there are settings of them.
 

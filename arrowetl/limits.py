@@ -105,7 +105,7 @@ connections_max = 1_000
 # job that found a server out of its worker's reach is moved elsewhere, so often, and that worker gets none for a
 # while. What a worker keeps of a run (sessions, leases) it gives back after so long without a job of it: sooner
 # where others wait for the leases. Those of a worker that died are free again after so long, and Dask's next look,
-# ten seconds later at the most. Active jobs together have no more bytes than this.
+# ten seconds later at the most. Active jobs together have at most so many bytes.
 cluster_seconds = 10
 cluster_wait_seconds_max = 60
 cluster_tries = 3

@@ -142,7 +142,7 @@ def _identity(session: drivers.MySQL) -> Any:
     return server_name(session) or object()
 
 
-# Server, a setting of it, when another value would be better, and what that would bring.
+# Server, a setting of it, when another value would be better, and what that would gain.
 _ADVICE: tuple[tuple[str, str, Callable[[int], bool], str], ...] = (
     (
         "replica", "innodb_buffer_pool_size", lambda bytes_: bytes_ < limits.buffer_pool_bytes_wanted,

@@ -125,15 +125,15 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
         key: the integer column by which ranges go.
         named: those that identify rows.
     """
-    told = [field for field in fields if canonical_text(field)]
-    texts = [_mysql_text(field) for field in told]
+    compared = [field for field in fields if canonical_text(field)]
+    texts = [_mysql_text(field) for field in compared]
     # CONCAT_WS leaves NULLs out: which they were follows; and how long a text is, where the separator is in it.
     # A date may become one.
-    nulls = [f"ISNULL({_mysql(field)})" for field in told if field.column.nullable and not is_a_date(field)]
-    texts = [f"COALESCE({text}, '')" if is_a_date(f) else text for f, text in zip(told, texts, strict=True)]
+    nulls = [f"ISNULL({_mysql(field)})" for field in compared if field.column.nullable and not is_a_date(field)]
+    texts = [f"COALESCE({text}, '')" if is_a_date(f) else text for f, text in zip(compared, texts, strict=True)]
     lengths = [
         f"IF(LOCATE('#', {_mysql(field)}), CHAR_LENGTH({text}), '')"
-        for field, text in zip(told, texts, strict=True)
+        for field, text in zip(compared, texts, strict=True)
         if may_hold_a_mark(field)
     ]  # fmt: skip
     row = _row("CONCAT_WS", [*texts, *lengths], "CONCAT", nulls)
@@ -148,13 +148,15 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
 
 def postgres_side(namespace: str, table: str, fields: Sequence[Field], key: str | None, named: Sequence[Field]) -> Side:
     """The same table at the warehouse; its columns have their names there."""
-    told = [field for field in fields if canonical_text(field)]
-    texts = [_postgres_text(field) for field in told]
-    nulls = [f"({_postgres(field)} IS NULL)::int" for field in told if field.column.nullable and not is_a_date(field)]
-    texts = [f"coalesce({text}, '')" if is_a_date(f) else text for f, text in zip(told, texts, strict=True)]
+    compared = [field for field in fields if canonical_text(field)]
+    texts = [_postgres_text(field) for field in compared]
+    nulls = [
+        f"({_postgres(field)} IS NULL)::int" for field in compared if field.column.nullable and not is_a_date(field)
+    ]
+    texts = [f"coalesce({text}, '')" if is_a_date(f) else text for f, text in zip(compared, texts, strict=True)]
     lengths = [
         f"CASE WHEN position('#' in {_postgres(field)}) > 0 THEN char_length({_postgres(field)})::text ELSE '' END"
-        for field in told if may_hold_a_mark(field)
+        for field in compared if may_hold_a_mark(field)
     ]  # fmt: skip
     row = _row("concat_ws", [*texts, *lengths], "concat", nulls)
     return Side(
@@ -194,8 +196,8 @@ def columns_of(fields: Sequence[Field], method: str, at_warehouse: bool, shows: 
         texts = [_postgres_text(field) for field in fields]
     else:
         # As text: the driver would convert spans and days, and print them in its own format.
-        told = [_mysql_text(f) if method == TEXTS else stored_text(f).replace("{c}", _mysql(f)) for f in fields]
-        texts = [f"CAST({text} AS CHAR)" for text in told]
+        compared = [_mysql_text(f) if method == TEXTS else stored_text(f).replace("{c}", _mysql(f)) for f in fields]
+        texts = [f"CAST({text} AS CHAR)" for text in compared]
     if not shows:
         return texts
     place = _postgres if at_warehouse else _mysql

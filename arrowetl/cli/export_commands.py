@@ -76,9 +76,9 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
     if opens and str(output) == "-":
         raise click.UsageError("a browser opens a file: leave out --open, or --output -")
     with open_etl("warehouse") as etl:
-        told = etl.told(run_id)
-    page = render.run_page(told.document, told.runs, told.receipt)
-    path = write_file(output or Path(f"report-{told.document['run_id']}.html"), page)
+        report = etl.run_report(run_id)
+    page = render.run_page(report.document, report.runs, report.receipt)
+    path = write_file(output or Path(f"report-{report.document['run_id']}.html"), page)
     if opens:
         import webbrowser
 
@@ -95,10 +95,10 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
 def dbt_sources(output: Path) -> None:
     """Write dbt's sources.yml of the warehouse's tables, with types, tests of keys, and freshness."""
     with open_etl("warehouse") as etl:
-        text, told = etl.dbt_sources(None if str(output) == "-" else output)
+        text, notes = etl.dbt_sources(None if str(output) == "-" else output)
     if str(output) == "-":
         click.echo(text, nl=False)
-    for note in told:
+    for note in notes:
         click.echo(f"note: {note}", err=True)
 
 
@@ -109,7 +109,7 @@ def write_report(path: Path, etl: Any, summary: Summary) -> None:
     runs: tuple[Any, ...] = ()
     receipt = None
     with suppress(ArrowetlError):
-        told = etl.told(summary.run_id)
-        runs, receipt = told.runs, told.receipt
+        report = etl.run_report(summary.run_id)
+        runs, receipt = report.runs, report.receipt
     with best_effort_report(path):
         write_file(path, render.run_page(summary.as_json(), runs, receipt))

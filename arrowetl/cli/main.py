@@ -289,7 +289,7 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
             sys.exit(int(bool(planned.failed)))
         watch = _watch()
         try:
-            summary = etl.run(tell=watch, **options)
+            summary = etl.run(on_event=watch, **options)
         finally:
             watch.close()
         if as_json:

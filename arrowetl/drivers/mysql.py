@@ -34,7 +34,7 @@ _CONNECTION_CODES = {
     -1, 4031, 1927,
 }  # fmt: skip
 
-# Of these the ones that will be different in a moment.
+# Of these the ones that will soon be different.
 _REFUSED = {
     errorcode.ER_ACCESS_DENIED_ERROR, errorcode.ER_DBACCESS_DENIED_ERROR, errorcode.ER_BAD_DB_ERROR,
     errorcode.ER_HOST_NOT_PRIVILEGED, errorcode.ER_HOST_IS_BLOCKED, errorcode.CR_SSL_CONNECTION_ERROR,

@@ -254,7 +254,7 @@ def postgres_error(text: str, code: str | None, endpoint: Endpoint, doing: str) 
 
 
 _TLS = re.compile(r"\bSSL\b|certificate")
-# Connections that will be refused in a moment, too; and what was locked by others, or needed memory they had.
+# Connections that are still being refused, too; and what was locked by others, or needed memory they had.
 _REFUSED = ("28", "3D", "42")
 _TRANSIENT = {"40001", "40P01", "55P03", "53200"}
 

@@ -45,7 +45,7 @@ _UNSUITED = "use a replica that knows what the source does: the same flavour, an
 _VALUE = (
     "compare the table's definition at both servers: collations, the labels of an enum (one that is empty, or of no "
     "character set), the digits of a number; where they are alike, leave the column out with "
-    "overrides.columns: {{exclude: true}} until the difference is gone"
+    "overrides.columns: {{exclude: true}} until they are alike"
 )
 
 MYSQL: dict[int, str] = {

@@ -44,7 +44,7 @@ class Setting:
 STRICT = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
 """A writer's: zero dates are data (no NO_ZERO_DATE), id 0 is an id, and a table that asks for InnoDB gets it."""
 _NO_LIMIT = "18446744073709551615"
-_CUT = "a session that is cut while the other end works fails the table, each time"
+_CUT = "a session that is cut while another server works fails the table, each time"
 _LIMITED = "a statement longer than the server's own limit fails, each time"
 
 

@@ -83,7 +83,7 @@ class Table:
     primary_key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
     update_time: datetime | None = None
-    """When it last changed (UTC), where the engine can tell."""
+    """When it last changed (UTC), where the engine records it."""
     checksum: int | None = None
     """Of all rows, where it was asked."""
     create_time: datetime | None = None

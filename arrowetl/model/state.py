@@ -50,7 +50,7 @@ class SyncPoint:
     keys: str = ""
     """A digest of the unique keys that the replica was given; empty of what an earlier version recorded."""
     at_replica: str = ""
-    """The shape of the replica's table, as its server told it; empty of what an earlier version recorded."""
+    """The shape of the replica's table, as its server described it; empty of what an earlier version recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
             f"{table['table']}: {table['seconds']:.2f} s, from {start:.2f} s, worker {table['worker'] + 1}, {what}"
         )
         bars.append({
-            "table": table["table"], "start": start, "end": start + table["seconds"], "what": what, "told": bar_label,
+            "table": table["table"], "start": start, "end": start + table["seconds"], "what": what, "label": bar_label,
             "worker": table["worker"] + 1,
         })  # fmt: skip
     if not bars:
@@ -90,7 +90,7 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
         "layer": [
             {
                 "mark": {"type": "bar", "stroke": "var(--page)", "strokeWidth": 0.5},
-                "encoding": {**encoding, "color": colour, "description": {"field": "told"}},
+                "encoding": {**encoding, "color": colour, "description": {"field": "label"}},
             },
             {
                 "transform": [{"filter": named}],
@@ -106,21 +106,23 @@ def phases(seconds: Mapping[str, float], width: int) -> Spec:
     whole, most = sum(seconds.values()) or 1.0, max(seconds, key=lambda phase: seconds[phase])
     bars = [
         {
-            "leg": facts.PHASES[phase] if width > 500 else phase,
+            "phase": facts.PHASES[phase] if width > 500 else phase,
             "seconds": s,
             "most": phase == most,
-            "told": f"{phase}: {s:.2f} s, {s / whole:.0%}",
+            "label": f"{phase}: {s:.2f} s, {s / whole:.0%}",
         }
         for phase, s in seconds.items()
     ]
-    return _bars(bars, "leg", "seconds", "seconds of all workers together", width, colour=_by("most", _ACCENT, _PLAIN))
+    return _bars(
+        bars, "phase", "seconds", "seconds of all workers together", width, colour=_by("most", _ACCENT, _PLAIN)
+    )
 
 
 def changes(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """What became of the warehouse's rows in the tables that changed most."""
     bars = [
         {"table": table["table"], "rows": rows, "kind": kind, "order": number,
-         "told": f"{table['table']}: {rows:,} {kind}"}
+         "label": f"{table['table']}: {rows:,} {kind}"}
         for table in tables
         for number, kind in enumerate(_CHANGES)
         if (rows := table[f"rows_{kind}"])
@@ -138,7 +140,7 @@ def planned(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """What the slowest tables took, and a mark for what was expected."""
     bars = [
         {"table": t["table"], "seconds": t["seconds"], "expected": t["seconds_expected"],
-         "told": f"{t['table']}: {t['seconds']:.2f} s, {t['seconds_expected']:.2f} s expected"}
+         "label": f"{t['table']}: {t['seconds']:.2f} s, {t['seconds_expected']:.2f} s expected"}
         for t in tables
     ]  # fmt: skip
     spec = _bars(bars, "table", "seconds", "seconds, and as expected ┃", width, colour={"value": _PLAIN})
@@ -176,7 +178,7 @@ def clinics(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """How long each clinic took."""
     bars = [
         {"clinic": one["clinic"], "seconds": one["seconds"], "good": one["good"],
-         "told": f"{one['clinic']}: {facts.duration(one['seconds'])}, {one['words']}"}
+         "label": f"{one['clinic']}: {facts.duration(one['seconds'])}, {one['words']}"}
         for one in rows
     ]  # fmt: skip
     return _bars(bars, "clinic", "seconds", "seconds", width, colour=_by("good", _PLAIN, _BAD))
@@ -185,11 +187,11 @@ def clinics(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
 def trials(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
     """How many rows a second each trial loaded; the recommended one is marked."""
     bars = [
-        {"way": one["way"], "rate": one["rate"], "best": one["best"],
-         "told": f"{one['way']}: {one['rate']:,.0f} rows/s"}
+        {"trial": one["trial"], "rate": one["rate"], "best": one["best"],
+         "label": f"{one['trial']}: {one['rate']:,.0f} rows/s"}
         for one in rows
     ]  # fmt: skip
-    return _bars(bars, "way", "rate", "rows per second", width, colour=_by("best", _ACCENT, _PLAIN))
+    return _bars(bars, "trial", "rate", "rows per second", width, colour=_by("best", _ACCENT, _PLAIN))
 
 
 def _by(field: str, is_so: str, otherwise: str) -> Spec:
@@ -211,7 +213,7 @@ def _bars(rows: Sequence[Mapping[str, Any]], name: str, field: str, title: str, 
                   "axis": {"labelLimit": labels, "ticks": False, "domain": False}},
             "x": {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5}},
             "color": colour,
-            "description": {"field": "told"},
+            "description": {"field": "label"},
         },
     }  # fmt: skip
 
@@ -222,22 +224,22 @@ def _columns(
 ) -> Spec:  # fmt: skip
     """Vertical bars, one for each run."""
     bars = [
-        {"night": _run_label(one, runs), "value": value, "good": one["exit_code"] == 0,
-         "told": f"{facts.timestamp(one['started_at'])}: {said}"}
+        {"run": _run_label(one, runs), "value": value, "good": one["exit_code"] == 0,
+         "label": f"{facts.timestamp(one['started_at'])}: {said}"}
         for one, value, said in zip(runs, values, words, strict=True)
     ]  # fmt: skip
     every = -(-len(bars) // (12 if width > 500 else 5))
-    shown = [bar["night"] for bar in bars][::-1][::every]
+    shown = [bar["run"] for bar in bars][::-1][::every]
     return {
         "data": {"values": bars},
         "width": width - 94,
         "height": 130,
         "mark": {"type": "bar"},
         "encoding": {
-            "x": {"field": "night", "type": "ordinal", "sort": None, "title": None,
+            "x": {"field": "run", "type": "ordinal", "sort": None, "title": None,
                   "axis": {"labelAngle": -35, "values": shown}},
             "y": {"field": "value", "type": "quantitative", "title": title, "axis": {"tickCount": 4}},
             "color": colour,
-            "description": {"field": "told"},
+            "description": {"field": "label"},
         },
     }  # fmt: skip

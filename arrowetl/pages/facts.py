@@ -267,10 +267,10 @@ def clinic(one: Mapping[str, Any]) -> dict[str, Any]:
             "failed": 0,
             "ended_at": None,
         }
-    told = verdict(run)
+    found = verdict(run)
     failed = sum(table["status"] == "failed" for table in run["tables"])
     return {
-        **head, "good": told.good, "words": told.word, "error": None, "totals": totals(run["tables"]),
+        **head, "good": found.good, "words": found.word, "error": None, "totals": totals(run["tables"]),
         "failed": failed, "ended_at": run["ended_at"],
     }  # fmt: skip
 
@@ -294,7 +294,7 @@ def trials(bench: Mapping[str, Any]) -> list[dict[str, Any]]:
     best = (bench["recommended"]["workers"], bench["recommended"]["partition_bytes"])
     return [
         {
-            "way": f"{workers} × {size(bytes_)}",
+            "trial": f"{workers} × {size(bytes_)}",
             "rate": sorted(rates)[len(rates) // 2],
             "best": (workers, bytes_) == best,
         }

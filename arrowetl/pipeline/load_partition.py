@@ -41,12 +41,12 @@ class Read:
 
 
 def load_rows(job: Job) -> PartitionOutcome:
-    """Read a partition, and give its rows to every end."""
+    """Read a partition, and load its rows into every target."""
     return _load(job, _rows)
 
 
 def load_changes(job: Job) -> PartitionOutcome:
-    """Find what differs between a partition at the source and at the replica, and give that to every end."""
+    """Find what differs between a partition at the source and at the replica, and load that into every target."""
     return _load(job, _changes)
 
 

@@ -315,7 +315,7 @@ def compare(
     """
     if wrong := groups.miscounted(staged.rows, counts):
         raise VerificationError(f"{plan.name}: {wrong}; nothing was cut over", "run again")
-    if not evidence.stood_still(before, after):
+    if not evidence.is_unchanged(before, after):
         if plan.reads_replica:
             raise VerificationError(
                 f"{plan.name}: somebody changed the replica's table while it was read; nothing was cut over",

@@ -8,7 +8,7 @@ does, `since_last` what `verify --changed` need not read, `load_table` whether w
 read may be trusted later; `judgement` gives the overall verdict.
 
     kind      needs                                         cannot see
-    stamp     MyISAM, whose UPDATE_TIME moves at each       a change within the same second: UPDATE_TIME must be older
+    time      MyISAM, whose UPDATE_TIME moves at each       a change within the same second: UPDATE_TIME must be older
               write (no Windows, no mmap); no table that    than that when it is read; a table of another database in
               could have taken its place                    its place, made and written in the same second
     nothing   an engine that counts its rows exactly        (an empty table has nothing else to see)
@@ -46,10 +46,10 @@ def update_time_doubts(compiled_for: str, through_mmap: bool) -> str:
     >>> update_time_doubts("debian-linux-gnu", False)
     ''
     >>> update_time_doubts("Win64", False)
-    "the source runs on Windows, where a MyISAM table's time stands still while it is open"
+    "the source runs on Windows, where a MyISAM table keeps its UPDATE_TIME while it is open"
     """
     if compiled_for.strip().lower().startswith("win"):
-        return "the source runs on Windows, where a MyISAM table's time stands still while it is open"
+        return "the source runs on Windows, where a MyISAM table keeps its UPDATE_TIME while it is open"
     if through_mmap:
         return "the source writes MyISAM through mmap (myisam_use_mmap), which moves no table's time"
     return ""
@@ -83,7 +83,7 @@ def _update_time_proof(table: Table, before: SourceStats) -> Proof | None:
     same = same and before.create_time in (None, table.create_time)
     if not same or not is_old_enough(before):
         return None
-    return Proof("stamp", f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}")
+    return Proof("update_time", f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}")
 
 
 def _checksum(table: Table, before: SourceStats, at_replica: int | None) -> Proof | None:
@@ -123,7 +123,7 @@ def is_checked_by_checksum(plan: TablePlan) -> bool:
     )
 
 
-def stood_still(before: SourceStats, after: SourceStats) -> bool:
+def is_unchanged(before: SourceStats, after: SourceStats) -> bool:
     """Whether nothing that can be seen of a table moved between two looks at it."""
     return all(
         getattr(before, what) == getattr(after, what) for what in ("rows", "update_time", "create_time", "checksum")
@@ -143,7 +143,7 @@ def may_have_changed_unnoticed(before: SourceStats, after: SourceStats, found: i
 
 def settled(before: SourceStats, after: SourceStats) -> bool | None:
     """Whether a table did not change while it was read; None where that cannot be known."""
-    if not stood_still(before, after):
+    if not is_unchanged(before, after):
         return False
     return True if before.checksum is not None or is_old_enough(before) else None
 

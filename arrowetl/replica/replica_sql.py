@@ -125,7 +125,7 @@ def nearest_collation(charset: str, collation: str, known: Collection[str]) -> s
     wanted = [
         f"uca1400{middle}{'' if pads else '_nopad'}{kind}",
         *([] if pads else [f"{language + '_' if language else ''}0900{kind}"]),
-        # To all of these two texts are the same only where they are so bit for bit, but for blanks at their ends.
+        # To all of these two texts are the same only where they are so bit for bit, but for trailing blanks.
         "nopad_bin",
         "0900_bin",
         "bin",
@@ -326,7 +326,7 @@ def mysql_count_changed(database: str, table: str) -> str:
     The same of a table that this transaction has changed: by its rows.
 
     By the smallest index, as the server would, each entry on a page with a change is looked up among the rows: 9 of
-    a night's 28 s, for two tables of 705,000 rows of which 0.5% were changed.
+    a run's 28 s, for two tables of 705,000 rows of which 0.5% were changed.
     """
     return f"{mysql_count(database, table)} FORCE INDEX (PRIMARY)"
 

@@ -266,8 +266,8 @@ def _date(random: np.random.Generator, rows: int, table: SyntheticTable, column:
 
 def _datetime(random: np.random.Generator, rows: int, table: SyntheticTable, column: SyntheticColumn) -> Values:
     seconds = random.integers(0, _DAYS * 86_400, rows).astype("timedelta64[s]")
-    moments = pl.Series((_FIRST_DAY.astype("datetime64[s]") + seconds).astype("datetime64[ms]"))
-    text = moments.dt.strftime("%Y-%m-%d %H:%M:%S")
+    times = pl.Series((_FIRST_DAY.astype("datetime64[s]") + seconds).astype("datetime64[ms]"))
+    text = times.dt.strftime("%Y-%m-%d %H:%M:%S")
     if column.bare == "timestamp":
         return text
     unset = _unset(column)

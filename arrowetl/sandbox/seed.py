@@ -27,7 +27,7 @@ def seed(
     admin: Endpoint,
     scale: str,
     seed: int = opendental.SEED,
-    tell: Callable[[str, int], None] = lambda table, rows: None,
+    on_table: Callable[[str, int], None] = lambda table, rows: None,
 ) -> int:
     """
     Recreate every table and fill it.
@@ -44,15 +44,15 @@ def seed(
     with tempfile.TemporaryDirectory(prefix="arrowetl-seed-") as directory:
         pool = drivers.Pool(admin, lambda: drivers.MySQL(admin, infile_directory=Path(directory)))
 
-        def fill_and_tell(table: SyntheticTable) -> int:
+        def fill_one(table: SyntheticTable) -> int:
             with pool.session() as session:
                 fill(session, table, factor, seed, Path(directory))
-            tell(table.name, table.rows)
+            on_table(table.name, table.rows)
             return table.rows
 
         largest_first = sorted(tables.values(), key=lambda table: -table.rows * max(table.row_bytes, 1))
         with ThreadPoolExecutor(_WORKERS) as workers:
-            rows = sum(workers.map(fill_and_tell, largest_first))
+            rows = sum(workers.map(fill_one, largest_first))
         pool.close()
     return rows
 

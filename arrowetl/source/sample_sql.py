@@ -1,5 +1,5 @@
 """
-What is asked of a table before its strategy is chosen: one bounded look at both ends of its key, as one line.
+What is asked of a table before its strategy is chosen: one bounded look at its first and last rows, as one line.
 
 Pure: the statement, and what its answer means. `source` asks it; `load_strategy`
 judges what is found. No value of a row is in an answer, but for the lowest and
@@ -79,7 +79,7 @@ def is_counted(table: Table) -> bool:
 
 
 def _sample(database: str, table: Table, left_out: frozenset[str]) -> str:
-    """Rows at both ends of the key, as many as are read in no time; of a table without one, some."""
+    """The first and last rows of the key, as many as are read in no time; of a table without one, some."""
     kinds = {column.data_type for column in table.columns}
     # A row is read with all that is in it, and the newest may be wider than the average.
     most = next((rows for kind, rows in limits.probe_rows if kinds & kind or not kind))

@@ -1,8 +1,7 @@
 """
-What a switch proves of itself, in the transaction that makes it: that it is the run's to make, and all there.
+The proofs of a switch, in the transaction that makes it: the run may still switch, and all rows are staged.
 
-At either end alike. The sentences are in `sql.fence`; who holds the lock of a
-run, and lets it switch, is the business of `locks`.
+At either target alike. The SQL is in `fence_sql`; `locks` holds the lock of a run.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def begin_switch(replica: Session, database: str, plan: TablePlan) -> int:
 
     Raises:
         LockLostError: another run has begun; nothing is switched.
-        DatabaseQueryError: another run is switching, and does not come to an end.
+        DatabaseQueryError: another run is switching, and does not end.
     """
     replica.execute(fence_sql.waits_to_switch(database))
     try:

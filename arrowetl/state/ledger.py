@@ -61,7 +61,7 @@ class Ledger:
     Args:
         replica: None where the run does not use it.
         targets: those that the run writes, and records.
-        bounded: whether it may have no more connections to each than the lock and one more.
+        bounded: whether each target allows only the lock's connection and one more.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from arrowetl.state import load_journal_sql
 
 
 class Session(Protocol):
-    """On either end."""
+    """A session on either target."""
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]: ...
     def execute(self, statement: str) -> Any: ...

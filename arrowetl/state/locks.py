@@ -167,7 +167,7 @@ def _locked(endpoint: Endpoint, holders: Sequence[tuple[Any, ...]]) -> LockedErr
 
 def _switching(endpoint: Endpoint, seconds: int) -> LockedError:
     return LockedError(
-        f"{endpoint}: a run that has lost its lock is switching a table there, and did not come to an end within "
+        f"{endpoint}: a run that has lost its lock is switching a table there, and did not end within "
         f"{seconds} seconds",
         "end that run, or its sessions at the server, and run again",
     )

@@ -64,7 +64,7 @@ def still_differing(namespace: str) -> str:
 
 
 def repaired_rows(namespace: str, tables: Iterable[str]) -> str:
-    """That a run has read all of these tables at every end since they were found to differ."""
+    """That a run has read all of these tables at every server since they were found to differ."""
     names = ", ".join(map(postgres_literal, tables))
     place = f"{postgres_name(namespace)}.etl_verified"
     return f"DELETE FROM {place} WHERE differed_at IS NOT NULL AND table_name IN ({names})"

@@ -150,7 +150,7 @@ def _longer(column: Column, asked: Digits) -> str | None:
     return f"CHAR_LENGTH({{c}}) > {asked[0]}"
 
 
-# TIME_TO_SEC loses the fraction and the sign on MySQL; this is exact on every server, over the whole range.
+# TIME_TO_SEC loses the fraction and the sign on MySQL; this is exact on every server, over the full range.
 _TIME = "TIMESTAMPDIFF(MICROSECOND, '2000-01-01 00:00:00', ADDTIME('2000-01-01 00:00:00', {c}))"
 # Through UTF-16, halves of surrogate pairs (which MySQL's utf8 lets in) become `?`, as the coercion makes them.
 _VALID = "CONVERT(CONVERT({c} USING utf16) USING utf8mb4)"

@@ -125,10 +125,10 @@ def _with_remembered(found: Verdict, recalled: IncrementalVerification) -> Verdi
 def _moved(planned: TablePlan, context: VerifyContext, reading: SourceStats, state: TableState) -> str:
     """Whether the source has moved on, so that the next run may load what differs."""
     as_of = state.warehouse.as_of
-    carried = as_of.reading if as_of else None
+    loaded = as_of.reading if as_of else None
     if context.source.reading(planned).update_time != reading.update_time:
         return "the source was written to while it was compared"
-    if carried and (carried.rows, carried.update_time) != (reading.rows, reading.update_time):
+    if loaded and (loaded.rows, loaded.update_time) != (reading.rows, reading.update_time):
         return "the source has changed since it was loaded: run first, and verify then"
     return ""
 

@@ -106,7 +106,7 @@ WITH RECURSIVE above(oid, depth) AS (
     SELECT r.ev_class, above.depth + 1 FROM above
     JOIN pg_depend d ON d.refobjid = above.oid AND d.refclassid = 'pg_class'::regclass
         AND d.classid = 'pg_rewrite'::regclass
-    JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> upon.oid
+    JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> above.oid
 )
 SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, pg_get_viewdef(c.oid),
     array_to_string(c.reloptions, ', '), quote_ident(pg_get_userbyid(c.relowner)), obj_description(c.oid, 'pg_class'),

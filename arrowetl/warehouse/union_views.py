@@ -33,14 +33,14 @@ def unite(
     session: drivers.Postgres, schema: str, tables: Iterable[str], clinics: Mapping[str, str], known: Iterable[str]
 ) -> tuple[list[str], list[str]]:
     """
-    Make a view of each table, or bring it up to date; one that says what it should is left alone.
+    Make a view of each table, or update it; one that is as it should be is left alone.
 
     Args:
         clinics: clinic → the schema that has its tables, of those that were run.
         known: all that the fleet has: a view keeps those of them that it has.
 
     Returns:
-        The views that stand then, and what stood in the way of others, in words.
+        The views that exist then, and what prevented others, in words.
     """
     if not session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(schema)}"):
         session.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.postgres_name(schema)}")

@@ -76,7 +76,7 @@ class Workers:
             )
             # Who waits for a lease has a worker to itself.
             count = min(count, jobs or count)
-        # Nor can the speed of this run be told from that of others in this process.
+        # Nor can the speed of this run be measured apart from that of others in this process.
         learns = learns and share is None
         self._slots = share.partitions if share else ResizableSemaphore(count)
         self.tables = share.tables if share else ResizableSemaphore(count)

@@ -35,14 +35,14 @@ def record(reading: SourceStats | None, **more: object) -> TargetState:
 @pytest.mark.parametrize(
     ("case", "now", "before", "kind"),
     [
-        ("a stamp that stands", MYISAM, READ, "stamp"),
+        ("a stamp that stands", MYISAM, READ, "update_time"),
         ("one that moved", replace(MYISAM, update_time=NOON + timedelta(seconds=1)), READ, None),
         ("one that went back", replace(MYISAM, update_time=NOON - timedelta(days=1)), READ, None),
         ("other rows under the same stamp", replace(MYISAM, rows=501), READ, None),
         ("a table that was made anew", replace(MYISAM, create_time=MADE + timedelta(days=9)), READ, None),
-        ("what an earlier version recorded", MYISAM, replace(READ, create_time=None), "stamp"),
+        ("what an earlier version recorded", MYISAM, replace(READ, create_time=None), "update_time"),
         ("read within the stamp's own second", MYISAM, replace(READ, now=NOON + timedelta(seconds=1)), None),
-        ("and a moment later", MYISAM, replace(READ, now=NOON + timedelta(seconds=1, microseconds=1)), "stamp"),
+        ("and a moment later", MYISAM, replace(READ, now=NOON + timedelta(seconds=1, microseconds=1)), "update_time"),
         ("a server on Windows", replace(MYISAM, update_time_doubted=WINDOWS), READ, None),
         ("one that another may have replaced", replace(MYISAM, exchangeable="copy has the same"), READ, None),
         ("one that was read while stamps stood still", MYISAM, replace(READ, update_time_reliable=False), None),
@@ -97,7 +97,7 @@ def test_a_checksum_that_the_replica_has_not() -> None:
 def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted: str) -> None:
     words = {
         "": "",
-        "Windows": "the source runs on Windows, where a MyISAM table's time stands still while it is open",
+        "Windows": "the source runs on Windows, where a MyISAM table keeps its UPDATE_TIME while it is open",
         "mmap": "the source writes MyISAM through mmap (myisam_use_mmap), which moves no table's time",
     }
 
