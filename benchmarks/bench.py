@@ -1,10 +1,10 @@
 """
-arrowetl beside its rivals: the same tables, the same servers, in turn, contents compared afterwards.
+arrowetl next to its rivals: the same tables, the same servers, in turn, contents compared afterwards.
 
     nox -s bench [-- --rounds 3 --scenarios wide,narrow,many --tools DIR]
 
 Each round runs every contender once, into empty ends, but none again that took twice the time of the best of its kind;
-medians are told, with processor seconds and peak memory, and which values came out wrong. Writes
+medians are reported, with processor seconds and peak memory, and which values came out wrong. Writes
 benchmarks/results.json, from which results.md, results.svg and the README's part are made (`results`). `floor` is what
 the servers themselves need for the same rows.
 """
@@ -54,7 +54,7 @@ class Scenario:
     """`*` is all of them."""
     key: str
     rows: int
-    told: str
+    reported: str
 
 
 SCENARIOS = {
@@ -100,8 +100,8 @@ def accounts(sandbox: Sandbox) -> None:
     contents.execute(sandbox, "CREATE ROLE bench LOGIN SUPERUSER PASSWORD 'bench'")
 
 
-def empty_ends(sandbox: Sandbox) -> None:
-    """Nothing at the ends, and nothing left to be written by the servers of what was."""
+def empty_targets(sandbox: Sandbox) -> None:
+    """Nothing at the targets, and nothing left to be written by the servers of what was."""
     replica = sandbox.admin("replica")
     with mysql(replica) as session:
         session.execute(f"DROP DATABASE IF EXISTS {replica.database}")
@@ -128,16 +128,16 @@ class Contest:
         chosen = ["--all"] if self.scenario.table == "*" else ["--table", self.scenario.table]
         return [sys.executable, "-m", "arrowetl", "--config", str(self.config), "run", *chosen, "--json", *options]
 
-    def round(self, tell: Callable[[str], None]) -> None:
+    def round(self, report: Callable[[str], None]) -> None:
         """Every contender once; ours first, since the contents of others are compared with its."""
-        empty_ends(self.sandbox)
-        self._one("arrowetl, both ends", self.arrowetl(), tell)
-        self._one("arrowetl, both ends again, all read", self.arrowetl("--force-full"), tell)
-        self._one("arrowetl, both ends again, nothing changed", self.arrowetl(), tell)
+        empty_targets(self.sandbox)
+        self._one("arrowetl, both ends", self.arrowetl(), report)
+        self._one("arrowetl, both ends again, all read", self.arrowetl("--force-full"), report)
+        self._one("arrowetl, both ends again, nothing changed", self.arrowetl(), report)
         if "arrowetl, both ends" not in self.wrong:
             self.wrong["arrowetl, both ends"] = contents.proven(self.sandbox, self.config, self.scenario.table)
-        empty_ends(self.sandbox)
-        self._one("arrowetl, warehouse alone", self.arrowetl("--to", "warehouse"), tell)
+        empty_targets(self.sandbox)
+        self._one("arrowetl, warehouse alone", self.arrowetl("--to", "warehouse"), report)
         for rival in RIVALS:
             if self.scenario.table == "*" and rival.name != "pgloader":
                 continue
@@ -148,7 +148,9 @@ class Contest:
             if self._is_out_of_it(rival):
                 continue
             self._clear(rival)
-            self._one(rival.name, rival.command(Job(self.sandbox, self.scenario.table, self.scenario.key, home)), tell)
+            self._one(
+                rival.name, rival.command(Job(self.sandbox, self.scenario.table, self.scenario.key, home)), report
+            )
             if rival.name not in self.wrong and self.scenario.table != "*":
                 compare = contents.at_warehouse if rival.to == "warehouse" else contents.at_replica
                 self.wrong[rival.name] = compare(self.sandbox, self.scenario.table, self.scenario.key)
@@ -173,15 +175,15 @@ class Contest:
             contents.execute(self.sandbox, f"ALTER TABLE {NAMESPACE}.{table} OWNER TO {self.sandbox.warehouse.user}")
         contents.execute(self.sandbox, "CHECKPOINT")
 
-    def _one(self, name: str, command: list[str], tell: Callable[[str], None]) -> None:
+    def _one(self, name: str, command: list[str], report: Callable[[str], None]) -> None:
         found = measure.run(command, self.sandbox, self.sandbox.environment())
         self.measured.setdefault(name, []).append(found)
-        tell(f"{name}: {found.seconds:.1f} s" + (f", failed: {found.said}" if found.exit_code else ""))
+        report(f"{name}: {found.seconds:.1f} s" + (f", failed: {found.said}" if found.exit_code else ""))
 
     def document(self, rows: int, floors: dict[str, Any]) -> dict[str, Any]:
         """What is kept of it."""
         return {
-            "told": self.scenario.told, "table": self.scenario.table, "rows": rows, "floor": floors,
+            "told": self.scenario.reported, "table": self.scenario.table, "rows": rows, "floor": floors,
             "missing": self.missing,
             "kinds": {rival.name: rival.to if rival.typed else "reference" for rival in RIVALS},
             "contenders": {name: _summed(found, rows, self.wrong.get(name)) for name, found in self.measured.items()},
@@ -223,7 +225,7 @@ def main() -> int:
         for name in chosen.scenarios.split(","):
             scenario = SCENARIOS[name]
             rows = fill(sandbox, scenario, chosen.share)
-            print(f"{scenario.told}: {rows:,} rows", flush=True)
+            print(f"{scenario.reported}: {rows:,} rows", flush=True)
             contest = Contest(sandbox, scenario, chosen.tools, Path(directory))
             for _ in range(chosen.rounds):
                 contest.round(lambda line: print(f"  {line}", flush=True))

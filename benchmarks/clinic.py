@@ -1,10 +1,10 @@
 """
-The whole clinic to both ends, by arrowetl alone: a first load, the nights after it, and how it grows.
+The whole clinic to both targets, by arrowetl alone: a first load, the runs after it, and how it grows.
 
     nox -s benchmark -- clinic [--scale clinic] [--workers 8] [--millions 8]
 
-All tables in one run, beside its large ones in a run of their own, by bytes per second; everything read and proven
-again; a night in which nothing changed, and one in which 0.5% did; then one table of a million rows, and of several.
+All tables in one run, next to its large ones in a run of their own, by bytes per second; everything read and proven
+again; a run in which nothing changed, and one in which 0.5% did; then one table of a million rows, and of several.
 Written into benchmarks/results.json, from which the README's part is made (`results`). The whole clinic has 20 million
 rows, which take some minutes to be made.
 """
@@ -46,9 +46,9 @@ class Clinic:
             etl.analyze()
 
     def run(self, what: str, *options: str, empty: bool = False) -> dict[str, Any]:
-        """One run, as it is told in the results."""
+        """One run, as it is reported in the results."""
         if empty:
-            bench.empty_ends(self.sandbox)
+            bench.empty_targets(self.sandbox)
         command = [sys.executable, "-m", "arrowetl", "--config", str(self.config), "run", "--json",
                    "--max-workers", str(self.workers), *options]  # fmt: skip
         found = measure.run(command, self.sandbox, self.sandbox.environment(), SECONDS_MAX)
@@ -69,7 +69,7 @@ def whole(clinic: Clinic, scale: str) -> tuple[list[dict[str, Any]], int]:
     admin = clinic.sandbox.admin("source")
     rows = seed.seed(admin, scale)
     clinic.analyze()
-    # A table is skipped where its stamp was older than a second when it was read.
+    # A table is skipped where its timestamp was older than a second when it was read.
     time.sleep(2)
     tables = list(opendental.tables(opendental.factor_of(scale)).values())
     largest = sorted(tables, key=lambda table: -table.rows * max(table.row_bytes, 1))[:LARGE]
@@ -91,7 +91,7 @@ def whole(clinic: Clinic, scale: str) -> tuple[list[dict[str, Any]], int]:
 
 
 def growing(clinic: Clinic, millions: int) -> list[dict[str, Any]]:
-    """One table of a million rows to both ends, and of several, which are the first ones again with other keys."""
+    """One table of a million rows to both targets, and of several, which are the first ones again with other keys."""
     scenario = bench.SCENARIOS["narrow"]
     rows, runs = bench.fill(clinic.sandbox, scenario, 1.0), []
     for number in (1, millions):

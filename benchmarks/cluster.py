@@ -1,9 +1,9 @@
 """
-What a cluster costs on one machine: a synthetic OpenDental carried by two worker processes of a pool, and of Dask.
+What a cluster costs on one machine: a synthetic OpenDental loaded by two worker processes of a pool, and of Dask.
 
     nox -s benchmark -- cluster [--scale 0.05] [--rounds 3]
 
-Each round carries it into empty ends by either, in turn, on the same servers; the figures are medians, and the median
+Each round loads it into empty ends by either, in turn, on the same servers; the figures are medians, and the median
 of the rounds' own ratios. The cluster is up before the clock starts, as a cluster is.
 """
 
@@ -32,7 +32,7 @@ DASK = str(Path(sys.executable).parent / "dask")
 
 
 def empty(sandbox: servers.Sandbox) -> None:
-    """The ends without a table, and without a memory of one."""
+    """The targets without a table, and without a memory of one."""
     replica = drivers.MySQL(sandbox.admin("replica"))
     for (name,) in replica.rows("SHOW TABLES"):
         replica.execute(f"DROP TABLE {mysql_name(name)}")

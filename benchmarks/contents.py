@@ -34,7 +34,7 @@ def untyped(sandbox: Sandbox, table: str) -> str:
 
 
 def proven(sandbox: Sandbox, config: Path, table: str) -> dict[str, Any]:
-    """Whether the three ends agree, by `arrowetl verify`."""
+    """Whether the three servers agree, by `arrowetl verify`."""
     chosen = ["--all"] if table == "*" else ["--table", table]
     command = [sys.executable, "-m", "arrowetl", "--config", str(config), "verify", *chosen]
     done = subprocess.run(command, env={**os.environ, **sandbox.environment()}, capture_output=True, check=False)

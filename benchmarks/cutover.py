@@ -1,11 +1,11 @@
 """
-What it costs that equal rows are not rewritten: a table merged by difference, written all anew, and swapped.
+What it costs that equal rows are not rewritten: a table merged by difference, written all again, and swapped.
 
     nox -s benchmark -- cutover [--factor 0.3]
 
 The synthetic procedurelog is staged and cut over with a share of its rows changed; seconds are of staging and of the
 cutover, bytes are those of the write-ahead log. `swap` drops the table and renames staging, and takes views, grants and
-comments along; `merge` and `all anew` keep them. Which of the two a table gets is the cutover's own choice, as told.
+comments along; `merge` and `all again` keep them. Which of the two a table gets is the cutover's choice.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What exactness costs: the synthetic procedurelog read as arrowetl reads it, and 
     nox -s benchmark -- exactness [--factor 0.6] [--pairs 7]
 
 Both reads are of the same rows, in turn, so that what else the machine does befalls both; the median of the pairs'
-ratios is told. The table has no odd values; dates, times and all are read as the rules say. Ends with 1 below 0.9.
+ratios is reported. The table has no odd values; dates, times and all are read as the rules say. Ends with 1 below 0.9.
 """
 
 from __future__ import annotations

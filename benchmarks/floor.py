@@ -31,7 +31,7 @@ _ENDED_SECONDS = 0.5
 
 
 def floor(sandbox: Sandbox, table: str, cores: int) -> dict[str, Any]:
-    """Step → seconds of a core, and the seconds of all together over the cores; both ends, and the warehouse alone."""
+    """Step → seconds of a core, and their sum over the cores; both targets, and the warehouse alone."""
     steps: dict[str, float] = {}
     # A process that ends while it is looked at would be counted nowhere.
     time.sleep(_ENDED_SECONDS)

@@ -68,7 +68,7 @@ def _surroundings() -> dict[str, str]:
 
 
 def _waited(process: subprocess.Popen[bytes], limit: int) -> tuple[int, Any, int]:
-    """Exit code, usage of all its processes, the largest resident set seen (what wait tells begins with our own)."""
+    """Exit code, usage of all its processes, the largest resident set seen (what wait shows begins with our own)."""
     deadline, peak, looks = time.monotonic() + limit, 0, 0
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)

@@ -1,9 +1,9 @@
 """
-The most memory that a process of a run takes, by the table it carries: keys, widths and statistics of every kind.
+The most memory that a process of a run takes, by the table it loads: keys, widths and statistics of every kind.
 
     nox -s benchmark -- memory [--megabytes 2000] [--table wide --table …]
 
-Each table is carried for the first time, and then compared once more after a tenth of its rows changed, by a process of
+Each table is loaded for the first time, and then compared once more after a tenth of its rows changed, by a process of
 its own; seconds, and the largest resident set that was seen, are printed of both. 400 MB are promised. What the servers
 take is theirs.
 """
@@ -30,7 +30,7 @@ TABLES: dict[str, tuple[str, str, int]] = {
         "Id int PRIMARY KEY, T longtext) ENGINE=MyISAM",
         "seq, REPEAT(MD5(seq), IF(seq % 100 = 0, 32768, 1))", 10_500,
     ),
-    # All that is large stands together, behind what is small.
+    # All that is large is together, behind what is small.
     "late": (
         "Id int PRIMARY KEY, T longtext) ENGINE=InnoDB STATS_PERSISTENT=0",
         "seq, REPEAT(MD5(seq), IF(seq * 2 > {rows}, 640, 1))", 10_250,
@@ -78,17 +78,17 @@ def main() -> int:
         print(f"{'table':14}{'rows':>12}{'first load':>22}{'a tenth changed':>24}")
         for name in chosen.table or TABLES:
             rows = make(source, name, chosen.megabytes)
-            told = f"{name:14}{rows:12,}"
+            reported = f"{name:14}{rows:12,}"
             for change in ("", f"UPDATE {name} SET T = CONCAT(T, 'x') WHERE LEFT(T, 1) IN ('0', '1')"):
                 if change and "T " in TABLES[name][0]:
                     source.execute(change)
                 found = measure.run([*command, name], sandbox, sandbox.environment(), 3_600)
                 if found.exit_code:
-                    print(f"{told}  failed: {found.said}")
+                    print(f"{reported}  failed: {found.said}")
                     return 1
                 worst = max(worst, found.memory_mb)
-                told += f"{found.seconds:10.0f} s {found.memory_mb:7.0f} MB"
-            print(told, flush=True)
+                reported += f"{found.seconds:10.0f} s {found.memory_mb:7.0f} MB"
+            print(reported, flush=True)
             _forget(sandbox, source, name)
         source.close()
     print(f"at most {worst:.0f} MB of {PROMISED_MB}")

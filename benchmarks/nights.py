@@ -1,11 +1,11 @@
 """
-What a night costs at the synthetic clinic: one in which nothing changed, and one in which 0.5% of all rows did.
+What a run costs at the synthetic clinic: one in which nothing changed, and one in which 0.5% of all rows did.
 
     nox -s benchmark -- nights [--scale small] [--nights 5] [--seconds 1.0] [--share 0.05]
 
 Prints the seconds from the first connection to the last commit, what the source's general log says was read of its
-tables, and the bytes of a night against those of the first load. The changed rows are spread over all tables that have
-200 rows or more, at random, with their stamps and without. Ends with 1 where a bound is not kept.
+tables, and the bytes of a run against those of the first load. The changed rows are spread over all tables that have
+200 rows or more, at random, with their timestamps and without. Ends with 1 where a bound is not kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def of_tables(statements: list[str], names: set[str]) -> list[str]:
     return [s for s in statements if re.search(r"\bFROM `|CHECKSUM TABLE", s) and any(f"`{n}`" in s for n in names)]
 
 
-def change(session: drivers.MySQL, tables: list[opendental.SyntheticTable], night: int) -> int:
+def change(session: drivers.MySQL, tables: list[opendental.SyntheticTable], day: int) -> int:
     """Edit one row in two hundred of every table that has so many; return the number of rows."""
     changed = 0
     for table in tables:
@@ -51,15 +51,15 @@ def change(session: drivers.MySQL, tables: list[opendental.SyntheticTable], nigh
             continue
         column = next(c for c in table.columns if c.name != table.key and "on update" not in c.extra.lower())
         name, key = mysql_name(column.name), mysql_name(table.key)
-        value = f"CONCAT(LEFT({name}, 3), '{night}')" if column.charset else f"{name} + 1"
+        value = f"CONCAT(LEFT({name}, 3), '{day}')" if column.charset else f"{name} + 1"
         changed += session.execute(
             f"UPDATE IGNORE {mysql_name(table.name)} SET {name} = {value} "
-            f"WHERE CRC32(CONCAT({key}, '-', {night})) % 200 = 0"
+            f"WHERE CRC32(CONCAT({key}, '-', {day})) % 200 = 0"
         )
     return changed
 
 
-def told(what: str, summary: Summary) -> None:
+def reported(what: str, summary: Summary) -> None:
     modes: dict[str, int] = {}
     for outcome in summary.outcomes:
         modes[outcome.mode.value] = modes.get(outcome.mode.value, 0) + 1
@@ -89,22 +89,22 @@ def main() -> int:
         with arrowetl.open(sandbox.environment(), Path(directory) / "tables.yml") as etl:
             etl.analyze()
             first = etl.run(all=True)
-            told("first load", first)
+            reported("first load", first)
             quiet, read = [], []
             for _ in range(asked.nights):
                 logged(session, begin=True)
-                night = etl.run(all=True)
+                day = etl.run(all=True)
                 statements = logged(session, begin=False)
-                quiet.append(night.seconds)
+                quiet.append(day.seconds)
                 read += of_tables(statements, names)
-                told(f"nothing changed, {len(statements)} statements at the source", night)
+                reported(f"nothing changed, {len(statements)} statements at the source", day)
             changed_bytes = []
             for number in range(asked.nights):
                 rows = change(session, tables, number)
                 time.sleep(2.5)
-                night = etl.run(all=True)
-                told(f"{rows:,} rows changed", night)
-                changed_bytes.append(night.totals()["bytes_extracted"] / first.totals()["bytes_extracted"])
+                day = etl.run(all=True)
+                reported(f"{rows:,} rows changed", day)
+                changed_bytes.append(day.totals()["bytes_extracted"] / first.totals()["bytes_extracted"])
                 assert all(verdict.verdict == "equal" for verdict in etl.verify().tables), "the ends are not equal"
     seconds, share = statistics.median(quiet), statistics.median(changed_bytes)
     print(f"nothing changed: median {seconds:.2f} s of {asked.nights}; statements that read a table: {len(read)}")

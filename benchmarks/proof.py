@@ -1,5 +1,5 @@
 """
-What proof costs: a table of a million rows copied to both ends, verified by checksums, and value by value.
+What proof costs: a table of a million rows copied to both targets, verified by checksums, and value by value.
 
     nox -s benchmark -- proof [--rows 1000000] [--rounds 3]
 
@@ -31,7 +31,7 @@ def took(act: Callable[[], object]) -> float:
 
 
 def empty(sandbox: servers.Sandbox, table: str) -> None:
-    """The ends without the table, and without a memory of it."""
+    """The targets without the table, and without a memory of it."""
     replica = drivers.MySQL(sandbox.admin("replica"))
     for name in (table, "etl_copy_status"):
         replica.execute(f"DROP TABLE IF EXISTS {mysql_name(name)}")

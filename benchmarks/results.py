@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def write(document: dict[str, Any], path: Path) -> None:
-    """The Markdown and the picture beside the JSON, and the parts of the pages."""
+    """The Markdown and the picture next to the JSON, and the parts of the pages."""
     path.with_suffix(".md").write_text(markdown(document))
     path.with_suffix(".svg").write_text(picture(document))
     for page, name, part in ((ROOT / "docs/numbers.md", "performance", markdown(document)),
@@ -21,14 +21,14 @@ def write(document: dict[str, Any], path: Path) -> None:
 
 
 def with_part(text: str, name: str, part: str) -> str:
-    """A page with what stands between the marks of a part."""
+    """A page with what is there between the marks of a part."""
     before, begin, rest = text.partition(f"<!-- {name} -->")
     _, end, after = rest.partition(f"<!-- /{name} -->")
     return f"{before}{begin}\n{part}{end}{after}"
 
 
 def brief(document: dict[str, Any]) -> str:
-    """What a page for five minutes has of it: how arrowetl stands to the others."""
+    """What a page for five minutes has of it: how arrowetl is to the others."""
     lines = [f"On {document['cores']} cores that client and servers share (`nox -s bench`):\n"]
     for scenario in document["scenarios"].values():
         lines.append(
@@ -36,12 +36,12 @@ def brief(document: dict[str, Any]) -> str:
         )
     if "clinic" in document:
         runs = {one["what"]: one for one in document["clinic"]["runs"]}
-        told = ", ".join(
+        reported = ", ".join(
             f"{what.removeprefix('all tables, ')} {one['seconds']:.0f} s"
             for what, one in runs.items()
             if what.startswith("all")
         )
-        lines.append(f"- A whole clinic, {document['clinic']['rows']:,} rows, to both ends: {told}.")
+        lines.append(f"- A whole clinic, {document['clinic']['rows']:,} rows, to both ends: {reported}.")
     return "\n".join(lines) + "\n"
 
 
@@ -57,8 +57,8 @@ def markdown(document: dict[str, Any]) -> str:
         parts.append("|---|---|---|---|---|---|")
         for name, one in _in_order(scenario):
             servers = sum(one["cpu_servers"].values())
-            carried = not one["failed"] and "nothing changed" not in name
-            rate = f"{one['rows_per_second']:,}" if carried else "-"
+            loaded = not one["failed"] and "nothing changed" not in name
+            rate = f"{one['rows_per_second']:,}" if loaded else "-"
             parts.append(
                 f"| {name} | {one['seconds']:.1f} | {rate} | "
                 f"{one['cpu_client']:.1f} + {servers:.1f} | {one['memory_mb']:,} | {_contents(one)} |"

@@ -1,12 +1,12 @@
 """
-How many clinics a night holds: what one takes is measured, what many take is computed.
+How many clinics a run holds: what one takes is measured, what many take is computed.
 
     nox -s benchmark -- scale [--measure]
 
-`--measure` carries the synthetic OpenDental at two sizes over a link of 20 Mbit/s and 40 ms, by one worker: a first
-load, and a night in which 0.5% of the rows changed; seconds, seconds of cores and bytes, into benchmarks/scale.json.
+`--measure` loads the synthetic OpenDental at two sizes over a link of 20 Mbit/s and 40 ms, by one worker: a first
+load, and a run in which 0.5% of the rows changed; seconds, seconds of cores and bytes, into benchmarks/scale.json.
 What a clinic takes is a part that goes with its number of tables and one that goes with its size, from the two sizes.
-Without it, docs/scale.md is written anew from that file.
+Without it, docs/scale.md is written again from that file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLUMNS = ("seconds", "client", "source", "replica", "warehouse", "wire_mib")
 
 
 def measured(scale: str) -> dict[str, Any]:
-    """One clinic's first load and night over the link, by one worker."""
+    """One clinic's first load and run over the link, by one worker."""
     sys.path.insert(0, str(HERE.parent / "tests"))
     from links import links
 
@@ -56,7 +56,7 @@ def measured(scale: str) -> dict[str, Any]:
         link = {"host": source.host, "port": source.port, "bytes_per_second": RATE, "latency_seconds": LATENCY}
         found: dict[str, Any] = {"rows": rows, "tables": len(tables)}
         with links([link]) as (port,):
-            bench.empty_ends(sandbox)
+            bench.empty_targets(sandbox)
             environment = {**sandbox.environment(), "TEST_OPENDENTAL_SOURCE_PORT": str(port)}
             for what in ("first", "night"):
                 if what == "night":
@@ -116,12 +116,12 @@ def of_clinics(number: int, one: dict[str, tuple[float, float]]) -> dict[str, fl
     return {column: number * (fixed + slope * CLINIC_MIB) for column, (fixed, slope) in one.items()}
 
 
-def breaks_first(number: int, night: dict[str, tuple[float, float]]) -> tuple[str, float]:
-    """What is busiest in a night of so many clinics, and how many cores of it that takes all the time."""
-    together = of_clinics(number, night)
+def breaks_first(number: int, day: dict[str, tuple[float, float]]) -> tuple[str, float]:
+    """What is busiest in a run of so many clinics, and how many cores of it that takes all the time."""
+    together = of_clinics(number, day)
     # On a cluster, what goes with the tables stays with the run; what goes with rows is the workers'.
     needs = {
-        "the run": number * night["client"][0] / WINDOW,
+        "the run": number * day["client"][0] / WINDOW,
         "a replica's server": together["replica"] / WINDOW,
         "a warehouse's server": together["warehouse"] / WINDOW,
     }
@@ -131,7 +131,7 @@ def breaks_first(number: int, night: dict[str, tuple[float, float]]) -> tuple[st
 
 def page_part(figures: list[dict[str, Any]]) -> str:
     """The part of docs/scale.md that is computed."""
-    first, night = clinic(figures, "first"), clinic(figures, "night")
+    first, day = clinic(figures, "first"), clinic(figures, "night")
     lines = ["| of a first load, as Arrow | |", "|---|---|"]
     for column, words in (
         ("client", "a worker moves, in a second of a core"), ("replica", "a replica takes, in a second of a core"),
@@ -141,23 +141,23 @@ def page_part(figures: list[dict[str, Any]]) -> str:
     lines += [
         "", "| one clinic | for its tables | for each GiB of it | a real one, 2.8 GiB |", "|---|---|---|---|",
     ]  # fmt: skip
-    for what, parts in (("first load", first), ("night", night)):
+    for what, parts in (("first load", first), ("night", day)):
         for column, name in _NAMES.items():
             fixed, slope = parts[column]
             unit = "MiB" if column == "wire_mib" else "s"
             lines.append(f"| {what}: {name} | {fixed:,.1f} {unit} | {slope * 1024:,.1f} {unit} | "
                          f"{fixed + slope * CLINIC_MIB:,.0f} {unit} |")  # fmt: skip
     lines += ["", "| clinics, each night | 1 | 10 | 100 | 500 |", "|---|---|---|---|---|"]
-    totals = [of_clinics(number, night) for number in CLINICS]
+    totals = [of_clinics(number, day) for number in CLINICS]
     rows = {
         "hours by one worker": [f"{one['seconds'] / 3600:,.1f}" for one in totals],
         "workers for a night of six hours": [f"{max(1, -(-one['seconds'] // WINDOW)):,.0f}" for one in totals],
         "cores of the workers' machines": [f"{one['client'] / WINDOW:,.1f}" for one in totals],
         "cores of the replicas' servers": [f"{one['replica'] / WINDOW:,.1f}" for one in totals],
         "cores of the warehouse's server": [f"{one['warehouse'] / WINDOW:,.1f}" for one in totals],
-        "cores of the process that runs": [f"{number * night['client'][0] / WINDOW:,.2f}" for number in CLINICS],
+        "cores of the process that runs": [f"{number * day['client'][0] / WINDOW:,.2f}" for number in CLINICS],
         "connections at the warehouse": [f"{6 * max(1, -(-one['seconds'] // WINDOW)):,.0f}" for one in totals],
-        "busiest": [breaks_first(number, night)[0] for number in CLINICS],
+        "busiest": [breaks_first(number, day)[0] for number in CLINICS],
         "first loads, hours by as many workers": [
             f"{of_clinics(number, first)['seconds'] / max(1, -(-one['seconds'] // WINDOW)) / 3600:,.1f}"
             for number, one in zip(CLINICS, totals, strict=True)
@@ -180,7 +180,7 @@ BEGIN, END = "<!-- scale -->\n", "\n<!-- /scale -->"
 
 
 def with_part(page: str, figures: list[dict[str, Any]]) -> str:
-    """The page with its computed part anew."""
+    """The page with its computed part again."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + page_part(figures) + END + after

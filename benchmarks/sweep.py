@@ -1,10 +1,10 @@
 """
-What `arrowetl bench` recommends beside the best of an exhaustive sweep, re-measured in turn.
+What `arrowetl bench` recommends next to the best of an exhaustive sweep, re-measured in turn.
 
     nox -s benchmark -- sweep [--share 0.4] [--seconds 60]
 
-For procedurelog and securitylog, to the warehouse alone and to both ends: `bench` first, then every size of partition
-with every number of workers, twice; at last the best two of those, the recommended one and the default, in turn. Tells
+For procedurelog and securitylog, to the warehouse alone and to both targets: `bench` first, then every size of
+partition with every number of workers, twice; then the best two, the recommended one and the default, in turn. Shows
 the recommended one's share of the best, by medians, and of the default, by the median of pairs.
 """
 
@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-import bench as beside
+import bench as next_to
 
 import arrowetl
 from arrowetl import bench
@@ -66,8 +66,8 @@ def swept(
     of_best = statistics.median(final[recommended]) / statistics.median(final[top])
     of_default = statistics.median(a / b for a, b in zip(final[recommended], final[default], strict=True))
     print(
-        f"{table} to {to}: recommended {_told(recommended)}, best {_told(top)} of {len(grid)}: {of_best:.2f} of it; "
-        f"{of_default:.2f} of the default, {_told(default)}", flush=True,
+        f"{table} to {to}: recommended {_reported(recommended)}, best {_reported(top)} of {len(grid)}: "
+        f"{of_best:.2f} of it; {of_default:.2f} of the default, {_reported(default)}", flush=True,
     )  # fmt: skip
     return of_best, of_default
 
@@ -76,7 +76,7 @@ def _pace(trial: Trial) -> Pace:
     return Pace(trial.partition_bytes, trial.workers)
 
 
-def _told(pace: Pace) -> str:
+def _reported(pace: Pace) -> str:
     return f"{pace.at_a_time} × {pace.partition_bytes / 2**20:.1f} MiB"
 
 
@@ -89,11 +89,11 @@ def main() -> None:
     with servers.sandbox("sweep") as sandbox, tempfile.TemporaryDirectory() as directory:
         environment, config_file = sandbox.environment(), Path(directory) / "tables.yml"
         for name in ("wide", "narrow"):
-            beside.fill(sandbox, beside.SCENARIOS[name], asked.share)
+            next_to.fill(sandbox, next_to.SCENARIOS[name], asked.share)
             with arrowetl.open(environment, config_file) as etl:
                 etl.analyze()
             for to in ("warehouse", "both"):
-                shares.append(swept(environment, config_file, beside.SCENARIOS[name].table, to, asked.seconds))
+                shares.append(swept(environment, config_file, next_to.SCENARIOS[name].table, to, asked.seconds))
     print(f"within 10% of the best: {sum(of_best >= 0.9 for of_best, _ in shares)} of {len(shares)}")
 
 

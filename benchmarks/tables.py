@@ -1,9 +1,9 @@
 """
-What tables cost by their number alone: a first load and a night of nothing of 500, 1,000 and 2,000 tables of ten rows.
+What tables cost by their number alone: a first load and a run of nothing of 500, 1,000 and 2,000 tables of ten rows.
 
-    nox -s benchmark -- tables [--tables 500,1000,2000] [--nights 3]
+    nox -s benchmark -- tables [--tables 500,1000,2000] [--runs 3]
 
-Prints for each number the seconds of the first load and the median of the nights, and both per hundred tables: what
+Prints for each number the seconds of the first load and the median of the runs, and both per hundred tables: what
 grows faster than the number of tables shows there. Ends with 1 where a hundred of the most cost half again what a
 hundred of the fewest do.
 """
@@ -46,18 +46,16 @@ def main() -> int:
         for number in map(int, asked.tables.split(",")):
             make(session, made, number)
             added, made = number - made, number
-            # A table that was written a moment ago is not believed to stand still.
+            # A table that was written just now is not trusted to not change.
             time.sleep(2.5)
             with arrowetl.open(sandbox.environment(), Path(directory) / "tables.yml") as etl:
                 etl.analyze()
                 first = etl.run(all=True).seconds
                 nights = [etl.run(all=True).seconds for _ in range(asked.nights)]
-            night = statistics.median(nights)
-            per_hundred.append(night / number)
+            day = statistics.median(nights)
+            per_hundred.append(day / number)
             loaded = f"{added:,} loaded for the first time: {first:.1f} s, {first / added * 100:.2f} s a hundred"
-            print(
-                f"{number:,} tables: {loaded}; nothing changed: {night:.2f} s, {night / number * 100:.3f} s a hundred"
-            )
+            print(f"{number:,} tables: {loaded}; nothing changed: {day:.2f} s, {day / number * 100:.3f} s a hundred")
     return int(per_hundred[-1] > 1.5 * per_hundred[0])
 
 

@@ -1,5 +1,5 @@
 """
-`arrowetl bench` on real servers: it tells something of any table, leaves nothing, and touches nothing.
+`arrowetl bench` on real servers: it shows something of any table, leaves nothing, and touches nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def benched(clinic: Clinic, table: str, *options: str) -> dict[str, Any]:
         ([100, 100, 60], [90, 104, 100], 100),
     ],
 )
-def test_what_is_recommended_was_better_by_pairs_and_by_medians(
+def test_recommendations_win_by_pairs_and_medians(
     monkeypatch: pytest.MonkeyPatch, default: list[int], other: list[int], recommended: int
 ) -> None:
     """By 3% at least in the median of the pairs, and no worse than the default by itself."""
@@ -68,8 +68,8 @@ def test_what_is_recommended_was_better_by_pairs_and_by_medians(
 
 
 @pytest.mark.parametrize("to", ["both", "warehouse", "replica"])
-def test_a_table_of_several_partitions(tables: Clinic, to: str) -> None:
-    """Sizes and workers are tried, each leg is timed, and nothing is left or published."""
+def test_a_large_table_tries_sizes_and_workers(tables: Clinic, to: str) -> None:
+    """Sizes and workers are tried, each phase is timed, and nothing is left or published."""
     # 6 seconds are enough on a quiet machine; on a busy one the same is tried in 24.
     for seconds in ("6", "24"):
         found = benched(tables, "large", "--seconds", seconds, "--to", to)
@@ -90,23 +90,23 @@ def test_a_table_of_several_partitions(tables: Clinic, to: str) -> None:
     assert tables.published() == {"replica": set(), "warehouse": set()}
 
 
-@pytest.mark.parametrize(("table", "told"), [("small", "one partition holds it all"), ("texts", "no integer")])
-def test_a_small_table(tables: Clinic, table: str, told: str) -> None:
+@pytest.mark.parametrize(("table", "reported"), [("small", "one partition holds it all"), ("texts", "no integer")])
+def test_a_small_table_has_nothing_to_choose(tables: Clinic, table: str, reported: str) -> None:
     """What people will type first: it is quick, and says why there is nothing to choose."""
     done = tables.arrowetl("bench", table)
 
     assert done.returncode == 0, done.stderr
-    assert told in done.stdout
+    assert reported in done.stdout
     assert "extract" in done.stdout
 
 
-def test_an_empty_table(tables: Clinic) -> None:
+def test_an_empty_table_is_no_error(tables: Clinic) -> None:
     """There is nothing to be fast with, and that is no error."""
     assert benched(tables, "empty")["rows"] == 0
 
 
-def test_published_tables_stand(tables: Clinic) -> None:
-    """With their rows and records, whatever is tried beside them."""
+def test_bench_leaves_published_tables_untouched(tables: Clinic) -> None:
+    """With their rows and records, whatever is tried next to them."""
     settle()
     assert tables.run()["exit_code"] == 0
     before = tables.warehouse("SELECT count(*), 'raw.large'::regclass::oid FROM raw.large")
@@ -116,7 +116,7 @@ def test_published_tables_stand(tables: Clinic) -> None:
     assert [table["mode"] for table in tables.run()["tables"]] == ["skipped"] * 4
 
 
-def test_an_unknown_table(tables: Clinic) -> None:
+def test_an_unknown_table_exits_2_with_the_nearest_name(tables: Clinic) -> None:
     """Exit 2, with the nearest name."""
     done = tables.arrowetl("bench", "larg")
 
@@ -124,7 +124,7 @@ def test_an_unknown_table(tables: Clinic) -> None:
     assert "did you mean large?" in done.stderr
 
 
-def test_what_is_better_is_kept_as_an_override(tables: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_writes_what_is_better_as_an_override(tables: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--save` writes what differs from the default, and the next plan follows it."""
     import arrowetl
 
@@ -141,7 +141,7 @@ def test_what_is_better_is_kept_as_an_override(tables: Clinic, monkeypatch: pyte
     assert tables.run()["exit_code"] == 0
 
 
-def test_what_a_run_learned_begins_the_next(tables: Clinic) -> None:
+def test_the_learned_pace_begins_the_next_run(tables: Clinic) -> None:
     """The pace is recorded with the run, for the way it went; a smaller table is then split as the larger one was."""
     tables.tables_file.write_text("tables: {large: {batch_size: 2000}}\n")
     assert tables.run()["exit_code"] == 0

@@ -30,7 +30,7 @@ COLLATIONS = {
         ('x"; DROP TABLE y', '`x"; DROP TABLE y`', '"x""; DROP TABLE y"'),
     ],
 )
-def test_names(name: str, mysql: str, postgres: str) -> None:
+def test_names_are_quoted(name: str, mysql: str, postgres: str) -> None:
     """Always quoted, quotes doubled."""
     assert (sql.mysql_name(name), sql.postgres_name(name)) == (mysql, postgres)
 
@@ -39,7 +39,7 @@ def test_names(name: str, mysql: str, postgres: str) -> None:
     ("value", "mysql", "postgres"),
     [(None, "NULL", "NULL"), (7, "7", "7"), ("it's", "'it''s'", "'it''s'"), ("a\\", "'a\\\\'", "'a\\'")],
 )
-def test_literals(value: object, mysql: str, postgres: str) -> None:
+def test_literals_are_escaped_per_language(value: object, mysql: str, postgres: str) -> None:
     """A backslash escapes at MySQL, and is a letter at PostgreSQL."""
     assert (sql.mysql_literal(value), sql.postgres_literal(value)) == (mysql, postgres)  # type: ignore[arg-type]
 
@@ -53,12 +53,12 @@ def test_literals(value: object, mysql: str, postgres: str) -> None:
         (Partition(2, -9, None), "FROM `d`.`t` WHERE `k` >= -9"),
     ],
 )
-def test_a_partition_is_a_half_open_range(part: Partition, ending: str) -> None:
+def test_partitions_are_half_open_ranges(part: Partition, ending: str) -> None:
     """Lower bound in, upper bound out."""
     assert source_sql.extract("d", "t", fields(column("k", "int(11)")), "k", part).endswith(ending)
 
 
-def test_each_column_is_read_as_its_rule_says() -> None:
+def test_columns_are_selected_by_their_rules() -> None:
     """A date as a number, so that a zero one can be read; a number as it is."""
     statement = source_sql.extract("d", "t", fields(column("d", "date"), column("n", "int(11)")), None,
                             Partition(0, None, None))  # fmt: skip
@@ -66,7 +66,7 @@ def test_each_column_is_read_as_its_rule_says() -> None:
     assert statement == "SELECT `d` + 0 AS `d`, `n` AS `n` FROM `d`.`t`"
 
 
-def test_a_load_converts() -> None:
+def test_load_data_converts_hex_and_bits() -> None:
     """Binary comes as hexadecimal, bits as numbers."""
     statement = replica_sql.load_data(
         "d", "s", fields(column("n", "int(11)"), column("b", "blob"), column("f", "bit(3)")), "/x", Flavour.MYSQL
@@ -77,7 +77,7 @@ def test_a_load_converts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("charsets", "replica", "told"),
+    ("charsets", "replica", "reported"),
     [
         (("utf8",), Flavour.MARIADB, "utf8"),
         (("utf8mb3", "utf8"), Flavour.MARIADB, "utf8"),
@@ -86,21 +86,21 @@ def test_a_load_converts() -> None:
         (("utf8",), Flavour.MYSQL, "utf8mb4"),
     ],
 )
-def test_what_a_file_is_told_to_be(charsets: tuple[str, ...], replica: Flavour, told: str) -> None:
+def test_the_spill_charset_follows_the_columns(charsets: tuple[str, ...], replica: Flavour, reported: str) -> None:
     """Of the columns' own character set, where MariaDB has nothing to convert then; MySQL 8 would warn of it."""
     texts = fields(*(column(f"c{i}", "text", charset=one) for i, one in enumerate(charsets)))
 
-    assert f" CHARACTER SET {told} " in replica_sql.load_data("d", "s", texts, "/x", replica)
+    assert f" CHARACTER SET {reported} " in replica_sql.load_data("d", "s", texts, "/x", replica)
 
 
-def test_a_file_with_mysqls_json_is_utf8mb4() -> None:
+def test_spills_with_json_are_utf8mb4() -> None:
     """Of no character set, the catalog says; and an emoji may be in it."""
     both = fields(column("n", "int(11)"), column("j", "json"))
 
     assert " CHARACTER SET utf8mb4 " in replica_sql.load_data("d", "s", both, "/x", Flavour.MARIADB)
 
 
-def test_a_replica_table() -> None:
+def test_the_replica_table_has_columns_and_primary_key_only() -> None:
     """Every column as it is at the source, no AUTO_INCREMENT, the primary key and no other index yet."""
     plan = planned(
         table(
@@ -133,14 +133,14 @@ def test_a_replica_table() -> None:
         ("klingon", "klingon_bin", "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
     ],
 )
-def test_a_collation_the_replica_lacks(charset: str, collation: str, there: str) -> None:
-    """The nearest it has; binary where the source tells more letters apart."""
+def test_missing_collations_get_the_nearest_that_separates_keys(charset: str, collation: str, there: str) -> None:
+    """The nearest it has; binary where the source shows more letters apart."""
     plan = planned(table("t", column("s", "varchar(9)", charset=charset, collation=collation)))
 
     assert f"`s` varchar(9) {there} NULL" in replica_sql.create_replica("d", "t", plan, Flavour.MARIADB, COLLATIONS)
 
 
-def test_a_merge_writes_only_what_differs() -> None:
+def test_a_merge_writes_only_differing_rows() -> None:
     """Rows are compared as they are stored; the key is never updated."""
     there = PublishedTable((("PatNum", "bigint"), ("LName", "text")), ("PatNum",))
     differing, statements = (
@@ -154,8 +154,8 @@ def test_a_merge_writes_only_what_differs() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 37, 38, 46, 64])
-def test_staging_has_a_name_that_both_ends_can_hold(length: int) -> None:
-    """At most 63 bytes, told apart by the whole name, and known as ours."""
+def test_staging_names_fit_both_targets(length: int) -> None:
+    """At most 63 bytes, reported apart by the whole name, and known as ours."""
     name, other = "t" * length, "t" * (length - 1) + "u"
     staging = sql.staging_name(name, "0123abcd")
 
@@ -181,8 +181,8 @@ def test_staging_has_a_name_that_both_ends_can_hold(length: int) -> None:
     ],
     ids=["in place", "all out before they come in"],
 )
-def test_a_row_is_changed_where_it_stands(other_key: Index, updated: str, inserted: str) -> None:
-    """At the replica, where no second unique key may have changed hands among the rows."""
+def test_replica_rows_are_updated_in_place(other_key: Index, updated: str, inserted: str) -> None:
+    """At the replica, where no second unique key may have changed workers among the rows."""
     plan = replace(planned(replace(PATIENT, indexes=(other_key,))), run="0123abcd")
     statements = replica_sql.merge_replica("d", plan, ("a", "b"), in_place=not other_key.unique)
 
@@ -191,7 +191,7 @@ def test_a_row_is_changed_where_it_stands(other_key: Index, updated: str, insert
     assert list(statements) == ["equal", "deleted", "updated", "inserted"]
 
 
-def test_a_unique_key_of_values_masked_in_part_is_none_at_the_replica() -> None:
+def test_unique_keys_of_masked_columns_are_left_out() -> None:
     """They are the same more often."""
     unique = Index("name", (("LName", None),), unique=True)
     shown = planned(replace(PATIENT, indexes=(unique,)), columns={"LName": {"mask": "partial"}})
@@ -201,7 +201,7 @@ def test_a_unique_key_of_values_masked_in_part_is_none_at_the_replica() -> None:
     assert "UNIQUE INDEX `name`" in (replica_sql.add_indexes("d", "patient", hashed) or "")
 
 
-def test_what_a_mysql_replica_calls_otherwise_or_cannot_be() -> None:
+def test_mysql_replicas_get_equivalent_types_and_keys() -> None:
     """A geomcollection is MariaDB's geometrycollection; what is unique by a hash is no index of MySQL's."""
     places = planned(table("t", column("p", "geomcollection"), flavour=Flavour.MYSQL))
     texts = planned(table("t", column("s", "text"), indexes=(Index("s", (("s", None),), unique=True, kind="HASH"),)))

@@ -16,7 +16,7 @@ from arrowetl.analyze import load_strategy
 from arrowetl.model.plan import Index, Table
 from arrowetl.source.sample_sql import ColumnSample, Sample, probe, probed
 
-STAMP = column("DateTStamp", "timestamp", extra="on update current_timestamp()")
+TIMESTAMP = column("DateTStamp", "timestamp", extra="on update current_timestamp()")
 EDIT = column("SecDateTEdit", "timestamp", extra="DEFAULT_GENERATED on update CURRENT_TIMESTAMP")
 APPOINTED = column("AptDateTime", "datetime")
 ENTERED = column("SecDateTEntry", "datetime")
@@ -28,28 +28,28 @@ def visits(*columns: object, **more: object) -> Table:
     return table("visit", KEY, *columns, **{"key": ("Num",), "rows": 10, **more})  # type: ignore[arg-type]
 
 
-NO_STAMP = "no column shows every change: AptDateTime, SecDateTEntry are not updated by the server"
+NO_TIMESTAMP = "no column shows every change: AptDateTime, SecDateTEntry are not updated by the server"
 LOOKED_FOR = "the server updates DateTStamp at every change; it is not indexed, so each run scans the table"
 
 
 @pytest.mark.parametrize(
     ("of", "category", "strategy", "columns", "reason"),
     [
-        (visits(STAMP), "tiny", "incremental", ("DateTStamp",), LOOKED_FOR),
-        (visits(STAMP), "large", "incremental_chunked", ("DateTStamp",), LOOKED_FOR),
-        (visits(STAMP, EDIT, indexes=(BY_EDIT,)), "medium", "incremental", ("SecDateTEdit", "DateTStamp"),
+        (visits(TIMESTAMP), "tiny", "incremental", ("DateTStamp",), LOOKED_FOR),
+        (visits(TIMESTAMP), "large", "incremental_chunked", ("DateTStamp",), LOOKED_FOR),
+        (visits(TIMESTAMP, EDIT, indexes=(BY_EDIT,)), "medium", "incremental", ("SecDateTEdit", "DateTStamp"),
          "the server updates SecDateTEdit at every change, which is indexed"),
-        (visits(APPOINTED, ENTERED), "large", "full_table", (), NO_STAMP),
+        (visits(APPOINTED, ENTERED), "large", "full_table", (), NO_TIMESTAMP),
         (visits(), "medium", "full_table", (), "no column shows every change: it has none with a time"),
-        (visits(STAMP, key=()), "large", "full_table", ("DateTStamp",),
+        (visits(TIMESTAMP, key=()), "large", "full_table", ("DateTStamp",),
          "no primary key, by which a changed row would be known"),
-        (visits(STAMP, key=("Num", "DateTStamp")), "small", "full_table", ("DateTStamp",),
+        (visits(TIMESTAMP, key=("Num", "DateTStamp")), "small", "full_table", ("DateTStamp",),
          "its primary key is not one integer, by which changed rows are merged"),
-        (table("visit", column("Code", "varchar(9)"), STAMP, key=("Code",)), "small", "full_table", ("DateTStamp",),
+        (table("visit", column("Code", "varchar(9)"), TIMESTAMP, key=("Code",)), "small", "full_table", ("DateTStamp",),
          "its primary key is not one integer, by which changed rows are merged"),
     ],
 )  # fmt: skip
-def test_incremental_only_where_the_server_tells_every_change(
+def test_a_table_is_incremental_only_if_the_server_updates_a_column_at_every_change(
     of: Table, category: str, strategy: str, columns: tuple[str, ...], reason: str
 ) -> None:
     found = load_strategy.strategy(of, category, load_strategy.candidates(of, frozenset(), None))
@@ -57,8 +57,8 @@ def test_incremental_only_where_the_server_tells_every_change(
     assert (found.name, found.columns, found.reason) == (strategy, columns, reason)
 
 
-def test_nobody_looks_at_a_column_that_is_left_out_or_masked() -> None:
-    of = visits(STAMP, APPOINTED, column("SSN", "varchar(9)"))
+def test_excluded_and_masked_columns_are_not_sampled() -> None:
+    of = visits(TIMESTAMP, APPOINTED, column("SSN", "varchar(9)"))
     left_out = frozenset({"AptDateTime", "SSN"})
 
     asked = probe("clinic", of, left_out)
@@ -72,7 +72,7 @@ def test_nobody_looks_at_a_column_that_is_left_out_or_masked() -> None:
     ("type_", "row_bytes", "rows"),
     [("varchar(9)", 100, 500), ("text", 100, 100), ("longtext", 100, 10), ("varchar(9)", 1_000_000, 2)],
 )
-def test_no_more_is_read_than_may_be_read_in_no_time(type_: str, row_bytes: int, rows: int) -> None:
+def test_sampling_reads_a_bounded_number_of_rows(type_: str, row_bytes: int, rows: int) -> None:
     """At either end of the key: fewer rows where one of them may be of a megabyte, whatever the average says."""
     asked = probe("clinic", visits(column("Note", type_), row_bytes=row_bytes, rows=10_000))
 
@@ -88,7 +88,7 @@ def test_no_more_is_read_than_may_be_read_in_no_time(type_: str, row_bytes: int,
         ("7 0 - - 0 - - - 0 - - - - -", ColumnSample("AptDateTime", 0.0, 0.0, 0.0, None)),
     ],
 )
-def test_what_an_answer_says(answer: str, sample: ColumnSample) -> None:
+def test_sample_answers_give_shares_and_order(answer: str, sample: ColumnSample) -> None:
     """Shares of the sample; and whether the times follow the key."""
     assert probed(visits(APPOINTED), frozenset(), answer).columns == (sample,)
 
@@ -98,7 +98,7 @@ def test_what_an_answer_says(answer: str, sample: ColumnSample) -> None:
     [(1, 10, 10, "dense"), (1, 100, 10, "with gaps: 10% of its span"), (-(2**62), 2**62, 10, "random"),
      (None, None, 10, "not looked at")],
 )  # fmt: skip
-def test_how_keys_lie(lowest: int | None, highest: int | None, rows: int, words: str) -> None:
+def test_key_distribution_is_described(lowest: int | None, highest: int | None, rows: int, words: str) -> None:
     assert load_strategy.key_words(visits(rows=rows), Sample(None, 10, lowest, highest, 0, ())) == words
 
 
@@ -128,23 +128,23 @@ INSERT INTO appointment VALUES (1, '2020-01-01', '2020-01-01'), (2, '0001-01-01'
   (3, '2099-01-01', '2020-01-03');
 INSERT INTO inno VALUES (1, REPEAT('x', 5000)), (2, NULL), (3, '')
 """
-BY_STAMP = "the server updates DateTStamp at every change"
+BY_TIMESTAMP = "the server updates DateTStamp at every change"
 WITHOUT_INDEX = "; it is not indexed, so each run scans the table"
 EXPECTED = {
-    "stamped": ("incremental", f"{BY_STAMP}, which is indexed", "dense"),
-    "unindexed": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}", "with gaps: 1% of its span"),
-    "unset": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}; rows without a value are found by checksums", "dense"),
-    "randomly": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}", "random"),
+    "stamped": ("incremental", f"{BY_TIMESTAMP}, which is indexed", "dense"),
+    "unindexed": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}", "with gaps: 1% of its span"),
+    "unset": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}; rows without a value are found by checksums", "dense"),
+    "randomly": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}", "random"),
     "keyless": ("full_table", "no primary key, by which a changed row would be known", "none"),
     "appointment": ("full_table",
                     "no column shows every change: AptDateTime, Entered are not updated by the server", "dense"),
     "inno": ("full_table", "no column shows every change: it has none with a time", "dense"),
-    "untouched": ("incremental", f"{BY_STAMP}{WITHOUT_INDEX}", "not looked at"),
+    "untouched": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}", "not looked at"),
 }  # fmt: skip
 
 
-def test_each_kind_of_table_has_its_strategy_and_its_reason(clinic: Clinic) -> None:
-    """In tables.yml; and beside the changelogs all that was found, column by column."""
+def test_each_kind_of_table_gets_its_strategy_and_reason(clinic: Clinic) -> None:
+    """In tables.yml; and next to the changelogs all that was found, column by column."""
     clinic.create(TABLES)
 
     assert clinic.arrowetl("analyze").returncode == 0
@@ -166,7 +166,7 @@ def test_each_kind_of_table_has_its_strategy_and_its_reason(clinic: Clinic) -> N
     assert tables["inno"]["estimated_rows"] == 3
 
 
-def test_a_table_that_cannot_be_read_is_still_in_the_file(clinic: Clinic) -> None:
+def test_unreadable_tables_are_listed_all_the_same(clinic: Clinic) -> None:
     """Its neighbours in the same question are looked at all the same."""
     clinic.create(TABLES)
     (index,) = clinic.sandbox.directory.rglob("unindexed.MYI")

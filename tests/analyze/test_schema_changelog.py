@@ -56,7 +56,7 @@ def facts(*tables: Table, **strategies: str) -> schema_changelog.Facts:
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES, ids=str)
-def test_an_upgrade_has_its_entry_and_its_severity(upgrade: str) -> None:
+def test_each_schema_change_has_its_entry_and_severity(upgrade: str) -> None:
     after, expected = UPGRADES[upgrade]
 
     found = schema_changelog.found(facts(PATIENT, LOG), facts(after, LOG))
@@ -65,7 +65,7 @@ def test_an_upgrade_has_its_entry_and_its_severity(upgrade: str) -> None:
     assert all(change.next_run and change.readers for change in found)
 
 
-def test_tables_come_go_and_are_renamed() -> None:
+def test_added_removed_and_renamed_tables_are_listed() -> None:
     """The same columns under another name are the same table."""
     new = table("newtable", column("Num", "bigint(20)"), key=("Num",))
     renamed = table("auditlog", *LOG.columns, key=("Num",))
@@ -77,7 +77,7 @@ def test_tables_come_go_and_are_renamed() -> None:
     ]
 
 
-def test_another_strategy_is_told() -> None:
+def test_a_changed_strategy_is_listed() -> None:
     found = schema_changelog.found(facts(PATIENT, patient="full_table"), facts(PATIENT, patient="incremental"))
 
     assert [(c.kind, c.before, c.after) for c in found] == [("strategy_changed", "full_table", "incremental")]
@@ -97,7 +97,7 @@ def reports(clinic: Clinic) -> list[str]:
     )
 
 
-def test_analyze_says_what_changed_since_the_last_time(clinic: Clinic) -> None:
+def test_analyze_lists_changes_since_the_last_analysis(clinic: Clinic) -> None:
     """An unchanged source gives the same file but for its time, and no changelog."""
     clinic.create(VISITS)
     first = clinic.arrowetl("analyze")
@@ -116,9 +116,9 @@ def test_analyze_says_what_changed_since_the_last_time(clinic: Clinic) -> None:
     assert lines(before) == lines(same)
     assert nothing == []
     assert reports(clinic) == [".html", ".json", ".md"]
-    told = changed.stdout.splitlines()
-    assert "breaking: visit.Kind: column removed" in told
-    assert "info: visit.Note: column retyped: varchar(20) → varchar(100)" in told
+    reported = changed.stdout.splitlines()
+    assert "breaking: visit.Kind: column removed" in reported
+    assert "info: visit.Note: column retyped: varchar(20) → varchar(100)" in reported
     (document,) = (clinic.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
     changelog = json.loads(document.read_text())
     assert changelog["has_breaking_changes"] is True
@@ -127,7 +127,7 @@ def test_analyze_says_what_changed_since_the_last_time(clinic: Clinic) -> None:
     }  # fmt: skip
 
 
-def test_the_file_that_was_there_is_kept(clinic: Clinic) -> None:
+def test_the_previous_tables_yml_is_kept(clinic: Clinic) -> None:
     clinic.create(VISITS)
     clinic.arrowetl("analyze")
     before = clinic.tables_file.read_text()
@@ -139,7 +139,7 @@ def test_the_file_that_was_there_is_kept(clinic: Clinic) -> None:
     assert before in [path.read_text() for path in kept]
 
 
-def test_the_next_run_does_what_the_changelog_says(clinic: Clinic) -> None:
+def test_the_next_run_does_what_the_changelog_predicts(clinic: Clinic) -> None:
     """A column less: refused while a view names it, dropped when none does."""
     clinic.create(VISITS)
     clinic.create("INSERT INTO visit VALUES (1, 'x', 2)")
@@ -180,8 +180,8 @@ NEXT: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
 }  # fmt: skip
 
 
-def test_every_upgrade_has_its_entry_its_severity_and_its_next_plan(clinic: Clinic) -> None:
-    """And the run that was planned succeeds, over both ends."""
+def test_every_schema_change_has_its_entry_severity_and_plan(clinic: Clinic) -> None:
+    """And the run that was planned succeeds, over both targets."""
     for number in range(len(NEXT)):
         clinic.create(
             f"CREATE TABLE visit{number} (Num bigint NOT NULL, Note varchar(20), Kind tinyint, Room smallint unsigned, "
@@ -205,7 +205,7 @@ def test_every_upgrade_has_its_entry_its_severity_and_its_next_plan(clinic: Clin
     run = clinic.run()
 
     (document,) = (clinic.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
-    told = {(one["table"], one["kind"], one["severity"]) for one in json.loads(document.read_text())["changes"]}
+    reported = {(one["table"], one["kind"], one["severity"]) for one in json.loads(document.read_text())["changes"]}
     planned = {one["table"]: (one["mode"], one["reason"]) for one in plan}
     expected = {("gone", "table_removed", "breaking"), ("news", "table_added", "info")}
     for number, (_, (kind, severity), (mode, reason)) in enumerate(NEXT.values()):
@@ -213,7 +213,7 @@ def test_every_upgrade_has_its_entry_its_severity_and_its_next_plan(clinic: Clin
         expected |= {(name, kind, severity)} if kind else set()
         assert planned[name][0] == mode, (name, planned[name])
         assert reason in planned[name][1]
-    assert told == expected
+    assert reported == expected
     assert planned["news"] == ("full", "first load")
     assert [table["table"] for table in run["tables"] if table["error"]] == []
     assert (

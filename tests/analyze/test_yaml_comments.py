@@ -95,13 +95,13 @@ tables:
 """
 
 
-def test_comments_and_overrides_stay_as_they_were_written() -> None:
+def test_comments_and_overrides_are_kept_verbatim() -> None:
     """And arrowetl's own heading is the new one."""
     assert yaml_comments.kept(A_PERSONS, OURS, FIRST) == (BOTH, ())
     assert yaml_comments.kept(BOTH, OURS, FIRST) == (BOTH, ())
 
 
-def test_nothing_of_a_person_is_nothing_more() -> None:
+def test_a_file_without_comments_gets_none() -> None:
     assert yaml_comments.kept(OURS, OURS, FIRST) == (OURS, ())
 
 
@@ -120,11 +120,11 @@ def test_nothing_of_a_person_is_nothing_more() -> None:
         (OURS.replace("  zebra:\n", "  yak: &a\n    batch_size: 7  # seven\n  yeti: *a\n  zebra:\n"), ("# seven",)),
     ],
 )  # fmt: skip
-def test_a_comment_is_kept_or_told(before: str, lost: tuple[str, ...]) -> None:
-    """Wherever it stands; but those of list items, of tables that are gone, and beside aliases."""
-    text, told = yaml_comments.kept(before, OURS, FIRST)
+def test_a_comment_is_kept_or_reported(before: str, lost: tuple[str, ...]) -> None:
+    """Wherever it is; but those of list items, of tables that no longer exist, and next to aliases."""
+    text, reported = yaml_comments.kept(before, OURS, FIRST)
 
-    assert told == lost
+    assert reported == lost
     assert all(comment in text for comment in ("# agreed", "# two", "# weekly", "# the law", "# every one")
                if comment in before and comment not in lost)  # fmt: skip
     assert yaml.safe_load(text) == yaml.safe_load(OURS)
@@ -143,12 +143,12 @@ def test_a_comment_is_kept_or_told(before: str, lost: tuple[str, ...]) -> None:
         "tables:\n  patient:\n    overrides:\n      exclude: true\n",
     ],
 )
-def test_what_would_be_read_as_something_else_is_left(before: str) -> None:
+def test_text_that_would_parse_differently_is_not_inserted(before: str) -> None:
     """The document that is to be written is the one that is read."""
     assert yaml.safe_load(yaml_comments.kept(before, OURS, FIRST)[0]) == yaml.safe_load(OURS)
 
 
-def test_aliases_are_no_riddle() -> None:
+def test_aliases_survive_rewriting() -> None:
     """What several tables share is one value in memory, and an alias in the text that is written."""
     shared = {"workers": 2}
     after = yaml.safe_dump({"tables": {name: {"overrides": shared} for name in "abc"}})
@@ -170,7 +170,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["# one", "  # two", "      # three", "#"])), max_size=5),
     st.booleans(),
 )  # fmt: skip
-def test_whatever_was_there_the_new_document_is_what_is_read(
+def test_the_rewritten_file_always_parses_to_the_new_document(
     tables: dict[str, Any], settings: Any, said: list[tuple[int, str]], flows: bool
 ) -> None:
     """Overrides in any form, comments at any line."""

@@ -44,7 +44,7 @@ def bits(row: tuple[object, ...]) -> tuple[object, ...]:
 
 @settings(deadline=None)
 @given(source=ROWS, replica=ROWS)
-def test_the_replica_with_what_it_lacks_is_the_source(
+def test_applying_the_diff_to_the_replica_gives_the_source(
     source: dict[int, tuple[object, ...]], replica: dict[int, tuple[object, ...]]
 ) -> None:
     """And no more than that is said to differ: zeros of either sign do, whatever the order."""
@@ -60,7 +60,9 @@ def test_the_replica_with_what_it_lacks_is_the_source(
 
 @settings(deadline=None)
 @given(rows=st.lists(VALUES.map(lambda values: (1, *values)), max_size=6), data=st.data())
-def test_rows_without_a_key(rows: list[tuple[object, ...]], data: st.DataObject) -> None:
+def test_keyless_tables_are_equal_if_every_row_occurs_equally_often(
+    rows: list[tuple[object, ...]], data: st.DataObject
+) -> None:
     """The same ones, each as often, in any order; and not where one is another, or there once more."""
     shuffled = data.draw(st.permutations(rows))
 
@@ -72,7 +74,7 @@ def test_rows_without_a_key(rows: list[tuple[object, ...]], data: st.DataObject)
 
 
 @pytest.mark.parametrize("key", [["t"], ["k", "t"]])
-def test_a_key_of_texts(key: list[str]) -> None:
+def test_text_keys_are_compared_by_case(key: list[str]) -> None:
     """Letters of another case are another key."""
     source, replica = arrow([(1, "a", None, None, None)]), arrow([(1, "A", None, None, None)])
     changed, deleted = arrow_diff.diff_by_key(source, replica, key)
@@ -88,8 +90,8 @@ def keyed(*rows: tuple[int, str]) -> pa.Table:
 @given(
     rows=st.lists(VALUES.map(lambda values: (1, *values)), max_size=6), others=st.lists(st.integers(0, 3), max_size=6)
 )
-def test_rows_that_one_of_two_tables_has(rows: list[tuple[object, ...]], others: list[int]) -> None:
-    """Each as often as the other has it not; where they stand."""
+def test_rows_on_one_side_only_are_counted(rows: list[tuple[object, ...]], others: list[int]) -> None:
+    """Each as often as the other has it not; where they are."""
     right = [rows[number % len(rows)] for number in others] if rows else []
     ours, theirs = arrow_diff.diff_counting(arrow(rows), arrow(right))
     left = Counter(map(bits, rows)) - Counter(map(bits, right))
@@ -100,7 +102,7 @@ def test_rows_that_one_of_two_tables_has(rows: list[tuple[object, ...]], others:
     assert theirs.to_pylist() == sorted(theirs.to_pylist())
 
 
-def test_nothing_is_apart() -> None:
+def test_equal_tables_have_no_differing_rows() -> None:
     same = keyed((1, "a"), (2, "b"))
     ours, theirs = arrow_diff.diff_counting(same, same)
 
@@ -113,7 +115,7 @@ def test_nothing_is_apart() -> None:
     [([], []), ([3], [3]), ([1, 2], [1, 2]), ([2, 1], [1, 2]), ([1, 3, 2], [1, 2, 3]), ([2, 2, 1], [1, 2, 2]),
      ([1, 1], [1, 1])],
 )  # fmt: skip
-def test_rows_by_their_key(given: list[int], ordered: list[int]) -> None:
+def test_rows_are_sorted_by_key(given: list[int], ordered: list[int]) -> None:
     table = keyed(*((key, str(key)) for key in given))
     found = arrow_diff.ordered(table, "k")
 
@@ -123,7 +125,7 @@ def test_rows_by_their_key(given: list[int], ordered: list[int]) -> None:
     assert (found is table) is (given in ([], [3], [1, 2]))
 
 
-def test_keys_that_no_row_has() -> None:
+def test_keys_without_rows_are_found() -> None:
     keys = keyed((1, "a"), (2, "b"), (3, "c"), (2, "b")).select(["t", "k"])
     left = arrow_diff.without(keys, keyed((2, "b"), (3, "another")))
 
@@ -142,11 +144,13 @@ def test_keys_that_no_row_has() -> None:
         ([(1, "a")], [(1, "a"), (1, "a")], False),
     ],
 )
-def test_the_same_rows(source: list[tuple[int, str]], replica: list[tuple[int, str]], same: bool) -> None:
+def test_equal_rows_in_any_order_are_equal(
+    source: list[tuple[int, str]], replica: list[tuple[int, str]], same: bool
+) -> None:
     assert arrow_diff.same_rows(keyed(*source), keyed(*replica)) is same
 
 
-def test_what_is_lacking_is_told_in_order() -> None:
+def test_changed_rows_keep_their_order() -> None:
     source = keyed((5, "e"), (1, "a"), (3, "c"), (2, "b"))
     changed, deleted = arrow_diff.diff_by_key(source, keyed((9, "x"), (2, "b"), (7, "y"), (3, "other")), ["k"])
 
@@ -155,7 +159,7 @@ def test_what_is_lacking_is_told_in_order() -> None:
     assert deleted.column_names == ["k"]
 
 
-def test_nothing_is_lacking() -> None:
+def test_bitwise_equal_tables_are_not_joined() -> None:
     """Two that are the same, bit for bit, are not looked at row by row."""
     source = keyed((1, "a"), (2, "b"))
     changed, deleted = arrow_diff.diff_by_key(source, source, ["k"])
@@ -164,7 +168,7 @@ def test_nothing_is_lacking() -> None:
     assert (deleted.num_rows, deleted.column_names) == (0, ["k"])
 
 
-def test_zeros_of_either_sign_are_two_values() -> None:
+def test_positive_and_negative_zero_differ() -> None:
     left, right = (arrow([(1, None, zero, None, None)]) for zero in (0.0, -0.0))
 
     assert arrow_diff.as_bits(left).column(2).type == pa.int64()
@@ -179,7 +183,7 @@ KEYED = st.dictionaries(st.integers(-40, 40), st.integers(0, 2**60 - 1), max_siz
 
 @settings(deadline=None)
 @given(source=KEYED, replica=KEYED, staged=KEYED, count=st.integers(1, 8))
-def test_checksums_of_groups_find_every_key_that_differs(
+def test_group_checksums_find_every_differing_key(
     source: dict[int, int], replica: dict[int, int], staged: dict[int, int], count: int
 ) -> None:
     """Also where some rows are to replace others of the same key: the two are added up apart."""

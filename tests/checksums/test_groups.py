@@ -16,7 +16,7 @@ FIELDS = fields(column("Num", "bigint(20)"), column("Note", "text", charset="utf
 ROW = row_checksum(FIELDS)
 
 
-def test_the_sum_of_a_rows_image() -> None:
+def test_a_row_checksum_covers_values_nulls_and_lengths() -> None:
     """60 bits of a SHA-256 over what is stored; behind it which are NULL, and how long texts are."""
     number, letters = fields(column("Num", "bigint(20)"), column("Code", "char(5)", nullable=False))
 
@@ -29,8 +29,8 @@ def test_the_sum_of_a_rows_image() -> None:
     )
 
 
-def test_the_sums_of_tables() -> None:
-    """By number, so that no name need be told back."""
+def test_table_checksums_are_returned_by_number() -> None:
+    """By number, so that no name need be reported back."""
     assert groups.table_checksums("d", [("a`b", FIELDS), ("t", FIELDS[:1])]) == (
         f"SELECT 0, CAST(COALESCE(SUM({ROW}), 0) AS CHAR), COALESCE(SUM({ROW} IS NULL), 0) FROM `d`.`a``b` t"
         f" UNION ALL SELECT 1, CAST(COALESCE(SUM({row_checksum(FIELDS[:1])}), 0) AS CHAR), "
@@ -51,7 +51,9 @@ STAGED = "NOT EXISTS (SELECT 1 FROM `d`.`s` s WHERE s.`Num` = t.`Num`)"
         (RANGE, "s", f" WHERE t.`Num` >= 10 AND t.`Num` < 20 AND {STAGED}"),
     ],
 )
-def test_the_sums_of_groups(part: Partition, staged: str | None, where: str) -> None:
+def test_group_checksums_leave_out_rows_that_staged_ones_replace(
+    part: Partition, staged: str | None, where: str
+) -> None:
     """By the key's remainder; those that staged rows are to replace are left out."""
     asked = Grouped("Num", FIELDS, part, 7)
 
@@ -62,7 +64,7 @@ def test_the_sums_of_groups(part: Partition, staged: str | None, where: str) -> 
     assert asked.rows_question("d", "t", None, staged) == f"SELECT t.`Num`, {ROW} FROM `d`.`t` t{where}"
 
 
-def test_the_rows_of_some_groups() -> None:
+def test_rows_of_the_chosen_groups_are_asked_for() -> None:
     asked = Grouped("Num", FIELDS, RANGE, 7)
 
     assert asked.rows_question("d", "t", [2, 5]) == (
@@ -71,12 +73,12 @@ def test_the_rows_of_some_groups() -> None:
     assert asked.rows_question("d", "t", [2], "s").endswith(f"< 20 AND t.`Num` MOD 7 IN (2) AND {STAGED}")
 
 
-def test_groups_of_tables_that_share_no_key() -> None:
+def test_group_checksums_of_disjoint_tables_add_up() -> None:
     assert groups.together({1: (2, 30)}, {1: (1, 5), 2: (1, 9)}, {}) == {1: (3, 35), 2: (1, 9)}
     assert groups.together() == {}
 
 
-def test_groups_that_differ() -> None:
+def test_groups_differ_by_rows_sum_or_presence() -> None:
     """By rows, by sum, or since only one has them."""
     left = {1: (2, 30), 2: (1, 9), 5: (1, 1), 6: (1, 7)}
     right = {1: (2, 30), 3: (1, 1), 5: (2, 1), 6: (1, 8)}
@@ -85,14 +87,14 @@ def test_groups_that_differ() -> None:
     assert groups.groups_differing(left, left) == ()
 
 
-def test_keys_that_differ() -> None:
-    """New or another at the source; and gone from it."""
+def test_changed_and_deleted_keys_are_found() -> None:
+    """New or another at the source; and deleted from it."""
     assert groups.keys_differing({3: 30, 2: 20, 1: 10}, {2: 21, 3: 30, 9: 1, 4: 40}) == ([1, 2], [4, 9])
     assert groups.keys_differing({}, {}) == ([], [])
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "reported"),
     [
         ({}, None),
         ({"replica": 1234, "warehouse": 1234}, None),
@@ -100,5 +102,5 @@ def test_keys_that_differ() -> None:
         ({"replica": 1233, "warehouse": 12345}, "1,234 rows were read, staged were: replica 1,233, warehouse 12,345"),
     ],
 )
-def test_rows_that_were_not_staged(counts: dict[str, int], told: str | None) -> None:
-    assert groups.miscounted(1234, counts) == told
+def test_missing_staged_rows_are_counted_per_target(counts: dict[str, int], reported: str | None) -> None:
+    assert groups.miscounted(1234, counts) == reported

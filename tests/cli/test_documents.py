@@ -15,7 +15,7 @@ PARTS = {
 }  # fmt: skip
 
 
-def told(document: str, keys: set[str]) -> dict[str, set[str]]:
+def reported(document: str, keys: set[str]) -> dict[str, set[str]]:
     """A document's keys, those of its parts under the parts' names."""
     found: dict[str, set[str]] = {document: set()}
     for key in keys:
@@ -29,14 +29,14 @@ def told(document: str, keys: set[str]) -> dict[str, set[str]]:
     return found
 
 
-def test_the_page_has_every_key_and_no_other(clinic: Clinic) -> None:
+def test_documents_have_exactly_the_documented_keys(clinic: Clinic) -> None:
     """Of every document that other programs read, as real runs write them."""
     page, real = described(), dict[str, set[str]]()
     for document, keys in documents(clinic).items():
         if document == "snapshot --json":
             # A table's entry is the manifest's.
             keys = {key for key in keys if not key.startswith("tables.*.")}
-        for name, some in told(document, keys).items():
+        for name, some in reported(document, keys).items():
             real.setdefault(name, set()).update(some)
     for name, keys in page.items():
         assert keys - real[name] == set(), f"{name}: described, and nowhere written"

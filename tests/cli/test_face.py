@@ -41,8 +41,8 @@ COLUMNS = {"Name": "Name", "Age": "Age"}
         ("Age IS NOT NULL", "NOT `Age` IS NULL"),
     ],
 )
-def test_a_condition_that_denies(said: str, mysql: str) -> None:
-    """The NOT is in what is sent, wherever it stood."""
+def test_a_negated_condition_is_kept(said: str, mysql: str) -> None:
+    """The NOT is in what is sent, wherever it was."""
     sent = where_clause.in_mysql(where_clause.read(said), COLUMNS)
 
     assert "NOT" in sent
@@ -59,7 +59,7 @@ def test_a_condition_that_denies(said: str, mysql: str) -> None:
         "CAST(Age AS CHAR) = '1'",
     ],
 )  # fmt: skip
-def test_a_condition_of_which_something_would_be_lost(said: str) -> None:
+def test_a_condition_that_cannot_be_expressed_is_refused(said: str) -> None:
     """Is refused whole, rather than sent as another one."""
     with pytest.raises(UsageError):
         where_clause.in_mysql(where_clause.read(said), COLUMNS)
@@ -68,7 +68,7 @@ def test_a_condition_of_which_something_would_be_lost(said: str) -> None:
 @pytest.mark.parametrize(
     "name", ["no", "off", "y", "12:30", "1e3", "null", "~", "2026-01-02", "0x1f", "- a", "a: b", "=x"]
 )
-def test_a_name_that_yaml_would_take_for_something_else(name: str) -> None:
+def test_ambiguous_yaml_names_are_quoted(name: str) -> None:
     """Is quoted in dbt's file, and read by either edition of the language as the text that it is."""
     said = io.StringIO()
     YAML().dump(_quote({"name": name, "tests": [name]}), said)
@@ -76,8 +76,8 @@ def test_a_name_that_yaml_would_take_for_something_else(name: str) -> None:
     assert yaml.safe_load(said.getvalue()) == {"name": name, "tests": [name]}
 
 
-def test_a_webhook_that_sends_elsewhere() -> None:
-    """A redirect is a failure that is told, and nobody else is asked."""
+def test_a_webhook_redirect_is_a_reported_failure() -> None:
+    """A redirect is a failure that is reported, and nobody else is asked."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -116,7 +116,7 @@ def test_a_webhook_that_sends_elsewhere() -> None:
         ("\u2028", "\\u2028"),
     ],
 )
-def test_names_are_made_printable(name: str, shown: str) -> None:
+def test_control_characters_in_names_are_escaped(name: str, shown: str) -> None:
     assert printable(name) == shown
     assert printable_document({name: [name, (name,), 5]}) == {shown: [shown, (shown,), 5]}
     assert printable_name(f"{name}\nx") == f"{shown}\\nx"
@@ -130,7 +130,7 @@ def test_names_are_made_printable(name: str, shown: str) -> None:
         ("replica", "opendental", True), ("source", "mysql", True),
     ],
 )  # fmt: skip
-def test_places_that_are_a_servers_own(server: str, place: str, is_ours: bool) -> None:
+def test_reserved_schemas_and_databases_are_refused(server: str, place: str, is_ours: bool) -> None:
     assert (reserved_name(server, place) == "") == is_ours
 
 
@@ -143,14 +143,14 @@ def test_places_that_are_a_servers_own(server: str, place: str, is_ours: bool) -
         ("ARROWETL_WEBHOOK", "ARROWETL_WEBHOOK_URL"),
     ],
 )
-def test_a_misspelt_variable_is_a_problem(name: str, meant: str) -> None:
+def test_a_misspelt_variable_is_refused(name: str, meant: str) -> None:
     (problem,) = env.unknown_variables({name: "x", "PATH": "/bin", "ARROWETL_TEST_ROUNDS": "1"})
 
     assert name in problem and f"did you mean {meant}?" in problem
 
 
 @pytest.mark.parametrize("arguments", [["run", "--nonsense", "--json"], ["snapshot", "--json"], ["nonsense", "--json"]])
-def test_usage_is_told_as_a_document(arguments: list[str], tmp_path: Path) -> None:
+def test_usage_errors_are_json_with_json(arguments: list[str], tmp_path: Path) -> None:
     """To a program that asked for one."""
     done = subprocess.run(
         [sys.executable, "-m", "arrowetl", *arguments], capture_output=True, text=True, cwd=tmp_path,
@@ -163,7 +163,7 @@ def test_usage_is_told_as_a_document(arguments: list[str], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM", "SIGINT"])
-def test_a_run_that_is_told_to_stop(clinic: Clinic, tmp_path: Path, name: str) -> None:
+def test_termination_signals_stop_a_run_with_130_and_remove_spills(clinic: Clinic, tmp_path: Path, name: str) -> None:
     """A terminal that closes is a TERM: it exits with 130, and leaves no patient's rows on the disk."""
     clinic.tables_file.write_text("settings: {pause_milliseconds: 300}\ntables: {t: {batch_size: 2000}}\n")
     clinic.create(
@@ -184,8 +184,8 @@ def test_a_run_that_is_told_to_stop(clinic: Clinic, tmp_path: Path, name: str) -
 # --- what cannot be read, and what cannot be written ----------------------------------------------
 
 
-def test_a_file_of_settings_that_is_no_text(clinic: Clinic) -> None:
-    """Told with its place, and what to do."""
+def test_an_env_file_that_is_no_text_is_refused_with_its_place(clinic: Clinic) -> None:
+    """Reported with its place, and what to do."""
     (clinic.directory / ".env_test").write_bytes(b"TEST_OPENDENTAL_SOURCE_HOST=caf\xe9\n")
     done = clinic.arrowetl("status")
 
@@ -194,7 +194,7 @@ def test_a_file_of_settings_that_is_no_text(clinic: Clinic) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_tables_file_that_is_no_text(clinic: Clinic) -> None:
+def test_a_tables_yml_that_is_no_text_is_refused(clinic: Clinic) -> None:
     clinic.tables_file.write_bytes(b"tables: {caf\xe9: {}}\n")
     done = clinic.arrowetl("run", "--all")
 
@@ -204,8 +204,8 @@ def test_a_tables_file_that_is_no_text(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["types"], ["--help"], ["types", "--json"]])
-def test_a_result_that_cannot_be_written(arguments: list[str], tmp_path: Path) -> None:
-    """A full disk behind stdout: that is told, and exit code 74 says it to a program."""
+def test_a_full_disk_behind_stdout_exits_74(arguments: list[str], tmp_path: Path) -> None:
+    """A full disk behind stdout: that is reported, and exit code 74 says it to a program."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "arrowetl", *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
@@ -217,7 +217,7 @@ def test_a_result_that_cannot_be_written(arguments: list[str], tmp_path: Path) -
     assert "No space left" in done.stderr
 
 
-def test_a_host_that_is_a_whole_address(clinic: Clinic) -> None:
+def test_a_url_as_host_is_refused_without_being_shown(clinic: Clinic) -> None:
     """It may have a password in it, and is shown to nobody."""
     done = clinic.arrowetl("status", TEST_POSTGRES_ANALYTICS_HOST="postgresql://etl:s3cret@db.example/raw")
 

@@ -51,7 +51,9 @@ def timed(clinic: Clinic, **change: str) -> tuple[float, subprocess.CompletedPro
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("fault", ["down", "silent", "password"])
-def test_a_server_that_cannot_be_had(patients: Clinic, silent_port: int, server: str, fault: str) -> None:
+def test_an_unreachable_server_exits_4_within_5_seconds(
+    patients: Clinic, silent_port: int, server: str, fault: str
+) -> None:
     """Exit 4 within 5 seconds of asking, saying which server, and what to check."""
     change = {
         "down": {f"TEST_{server}_PORT": "1"},
@@ -71,7 +73,7 @@ def test_a_server_that_cannot_be_had(patients: Clinic, silent_port: int, server:
     assert patients.published() == {"replica": set(), "warehouse": set()}
 
 
-def test_all_servers_that_cannot_be_had_are_told_at_once(patients: Clinic) -> None:
+def test_all_unreachable_servers_are_in_one_error(patients: Clinic) -> None:
     """Two servers down: both are in the one error."""
     done = patients.arrowetl("run", "--all", TEST_MYSQL_REPLICATION_PORT="1", TEST_POSTGRES_ANALYTICS_PORT="1")
 
@@ -81,7 +83,7 @@ def test_all_servers_that_cannot_be_had_are_told_at_once(patients: Clinic) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"ETL_ENVIRONMENT": ""}, ["ETL_ENVIRONMENT is not set", "production, test"]),
         ({"ETL_ENVIRONMENT": "prod"}, ["ETL_ENVIRONMENT is 'prod'", "production, test"]),
@@ -99,15 +101,17 @@ def test_all_servers_that_cannot_be_had_are_told_at_once(patients: Clinic) -> No
         ({"ARROWETL_SPILL_DIR": "/nowhere/at/all"}, ["ARROWETL_SPILL_DIR: /nowhere/at/all is no directory"]),
     ],
 )  # fmt: skip
-def test_impossible_settings(clinic: Clinic, change: dict[str, str], told: list[str]) -> None:
+def test_impossible_settings_exit_3_with_every_problem(
+    clinic: Clinic, change: dict[str, str], reported: list[str]
+) -> None:
     """Exit 3, every problem at once."""
     done = clinic.arrowetl("run", "--all", **change)
 
     assert done.returncode == 3
-    assert [words for words in told if words not in done.stderr] == []
+    assert [words for words in reported if words not in done.stderr] == []
 
 
-def test_a_variable_of_production_is_not_taken_in_test(clinic: Clinic) -> None:
+def test_production_variables_are_ignored_in_test(clinic: Clinic) -> None:
     """In the test environment an exported OPENDENTAL_SOURCE_HOST counts for nothing."""
     done = clinic.arrowetl("analyze", TEST_OPENDENTAL_SOURCE_HOST="", OPENDENTAL_SOURCE_HOST="production.example")
 
@@ -116,7 +120,7 @@ def test_a_variable_of_production_is_not_taken_in_test(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (None, ["no such file", "arrowetl analyze"]),
         ("tables: [", ["tables.yml, line ", "no YAML"]),
@@ -130,7 +134,9 @@ def test_a_variable_of_production_is_not_taken_in_test(clinic: Clinic) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_tables_file_that_is_none(patients: Clinic, text: str | None, told: list[str]) -> None:
+def test_a_broken_tables_yml_exits_3_with_every_problem(
+    patients: Clinic, text: str | None, reported: list[str]
+) -> None:
     """Exit 3; what is wrong and where, all of it."""
     if text is None:
         patients.tables_file.unlink()
@@ -139,11 +145,11 @@ def test_a_tables_file_that_is_none(patients: Clinic, text: str | None, told: li
     done = patients.arrowetl("run", "--all")
 
     assert done.returncode == 3
-    assert [words for words in told if words not in done.stderr] == []
+    assert [words for words in reported if words not in done.stderr] == []
     assert patients.published() == {"replica": set(), "warehouse": set()}
 
 
-def test_an_unknown_table(patients: Clinic) -> None:
+def test_an_unknown_table_exits_2_with_the_nearest_names(patients: Clinic) -> None:
     """Exit 2, with the nearest names."""
     done = patients.arrowetl("run", "--table", "pateint,payment")
 
@@ -153,12 +159,12 @@ def test_an_unknown_table(patients: Clinic) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--all", "--table", "patient"), ("--all", "--max-workers", "0")])
-def test_a_request_that_makes_no_sense(patients: Clinic, arguments: tuple[str, ...]) -> None:
+def test_contradicting_options_exit_2(patients: Clinic, arguments: tuple[str, ...]) -> None:
     """Exit 2."""
     assert patients.arrowetl("run", *arguments).returncode == 2
 
 
-def test_local_infile_off_at_the_replica(patients: Clinic) -> None:
+def test_local_infile_off_exits_4_with_the_remedy(patients: Clinic) -> None:
     """Exit 4; what to run there."""
     admin = drivers.MySQL(patients.sandbox.admin("replica"))
     admin.execute("SET GLOBAL local_infile = 0")
@@ -175,8 +181,8 @@ def test_local_infile_off_at_the_replica(patients: Clinic) -> None:
     assert "local_infile is off" in examined.stdout
 
 
-def test_a_replica_that_may_only_be_read(patients: Clinic) -> None:
-    """It is told as that, and not as whatever fails first."""
+def test_a_read_only_replica_is_reported_as_such(patients: Clinic) -> None:
+    """It is reported as that, and not as whatever fails first."""
     admin = drivers.MySQL(patients.sandbox.admin("replica"))
     admin.execute("SET GLOBAL read_only = 1")
     try:
@@ -191,7 +197,7 @@ def test_a_replica_that_may_only_be_read(patients: Clinic) -> None:
         assert "local_infile" not in said.partition("read_only is on")[2][:200]
 
 
-def test_no_privilege_to_create_a_table_at_the_replica(patients: Clinic) -> None:
+def test_missing_privileges_at_the_replica_exit_4_before_any_row_is_read(patients: Clinic) -> None:
     """Exit 4 before any row is read; the statement that was refused, and what to grant."""
     admin = drivers.MySQL(patients.sandbox.admin("replica"))
     admin.execute(f"CREATE USER IF NOT EXISTS 'reader'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
@@ -205,7 +211,7 @@ def test_no_privilege_to_create_a_table_at_the_replica(patients: Clinic) -> None
     assert patients.published() == {"replica": set(), "warehouse": set()}
 
 
-def test_no_privilege_to_create_a_table_at_the_warehouse(patients: Clinic) -> None:
+def test_missing_privileges_at_the_warehouse_exit_4(patients: Clinic) -> None:
     """Exit 4; `test-connections` says the same beforehand."""
     admin = drivers.Postgres(patients.sandbox.admin("warehouse"))
     admin.execute("CREATE SCHEMA IF NOT EXISTS raw AUTHORIZATION arrowetl")
@@ -226,7 +232,7 @@ def test_no_privilege_to_create_a_table_at_the_warehouse(patients: Clinic) -> No
     assert patients.published() == {"replica": set(), "warehouse": set()}
 
 
-def test_a_full_disk_under_the_spills(patients: Clinic) -> None:
+def test_a_full_spill_disk_fails_the_table_at_the_replica_alone(patients: Clinic) -> None:
     """The table fails and says what to do; the warehouse gets it, which needs no spill; none stays."""
     patients.create(
         "CREATE TABLE wide (Num bigint NOT NULL, T longtext, PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;\n"
@@ -244,7 +250,7 @@ def test_a_full_disk_under_the_spills(patients: Clinic) -> None:
     assert list((patients.directory / "spills").iterdir()) == []
 
 
-def test_a_replica_that_is_the_source_itself(patients: Clinic) -> None:
+def test_a_replica_that_is_the_source_is_refused_before_any_write(patients: Clinic) -> None:
     """Exit 3 before any write, whoever asks and under whatever name the server goes."""
     source = patients.sandbox.source
     admin = drivers.MySQL(patients.sandbox.admin("source"))
@@ -265,8 +271,8 @@ def test_a_replica_that_is_the_source_itself(patients: Clinic) -> None:
     assert patients.published()["warehouse"] == set()
 
 
-def test_one_table_that_fails_does_not_stop_the_others(patients: Clinic) -> None:
-    """A table that cannot be loaded is told with its remedy, last; exit 1."""
+def test_a_failed_table_does_not_stop_the_others(patients: Clinic) -> None:
+    """A table that cannot be loaded is reported with its remedy, last; exit 1."""
     patients.create("CREATE TABLE etl_load_status (n int NOT NULL, PRIMARY KEY (n)) ENGINE=MyISAM")
     done = patients.arrowetl("run", "--all")
 
@@ -276,8 +282,8 @@ def test_one_table_that_fails_does_not_stop_the_others(patients: Clinic) -> None
     assert patients.published()["replica"] == {"patient", "payment"}
 
 
-def test_a_change_that_views_forbid_is_refused_before_any_row_moves(patients: Clinic) -> None:
-    """A retyped column under a view: the view is named, and stands; the replica is left alone too."""
+def test_a_change_blocked_by_views_is_refused_before_any_row_moves(patients: Clinic) -> None:
+    """A retyped column under a view: the view is named, and is; the replica is left alone too."""
     assert patients.run()["exit_code"] == 0
     patients.warehouse("SELECT 1")
     session = drivers.Postgres(patients.sandbox.warehouse)
@@ -293,7 +299,7 @@ def test_a_change_that_views_forbid_is_refused_before_any_row_moves(patients: Cl
     assert patients.warehouse("SELECT count(*) FROM raw.stg_patient") == [(2,)]
 
 
-def test_a_second_run_at_the_same_time(patients: Clinic) -> None:
+def test_a_concurrent_run_exits_6(patients: Clinic) -> None:
     """Exit 6: another run holds the lock."""
     session = drivers.Postgres(patients.sandbox.warehouse)
     from arrowetl.sql import lock_number
@@ -307,7 +313,7 @@ def test_a_second_run_at_the_same_time(patients: Clinic) -> None:
     assert "another run is at work" in done.stderr
 
 
-def test_a_dry_run_touches_nothing(patients: Clinic) -> None:
+def test_a_dry_run_writes_nothing(patients: Clinic) -> None:
     """The plan is shown; neither end has so much as a tracking table afterwards."""
     done = patients.arrowetl("run", "--all", "--dry-run")
 
@@ -318,7 +324,7 @@ def test_a_dry_run_touches_nothing(patients: Clinic) -> None:
     assert list((patients.directory / "spills").iterdir()) == []
 
 
-def test_from_replica_fills_the_warehouse_without_the_source(patients: Clinic) -> None:
+def test_from_replica_needs_no_source(patients: Clinic) -> None:
     """`--from replica` needs no source, and no settings of one."""
     assert patients.run()["exit_code"] == 0
     session = drivers.Postgres(patients.sandbox.warehouse)
@@ -341,7 +347,7 @@ def test_from_replica_fills_the_warehouse_without_the_source(patients: Clinic) -
         ({"TEST_OPENDENTAL_SOURCE_PORT": "1"}, 4, "DatabaseConnectionError"),
     ],
 )
-def test_a_refusal_is_a_document_too(patients: Clinic, change: dict[str, str], code: int, kind: str) -> None:
+def test_refusals_are_json_with_json(patients: Clinic, change: dict[str, str], code: int, kind: str) -> None:
     """With --json, stdout has exactly one document whatever happens."""
     done = patients.arrowetl("run", "--all", "--json", **change)
     document = json.loads(done.stdout)
@@ -349,7 +355,7 @@ def test_a_refusal_is_a_document_too(patients: Clinic, change: dict[str, str], c
     assert (done.returncode, document["exit_code"], document["error"]["kind"]) == (code, code, kind)
 
 
-def test_no_password_is_ever_shown(patients: Clinic) -> None:
+def test_passwords_are_in_no_output(patients: Clinic) -> None:
     """Whatever is asked and whatever fails, the sandbox's password is in no output."""
     said = []
     for arguments in (["run", "--all"], ["status"], ["test-connections"], ["validate"], ["run", "--all", "--json"]):

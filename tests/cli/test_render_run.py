@@ -34,12 +34,12 @@ def shown(what: RenderableType) -> str:
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (7260, "2 h 01 min")]
 )
-def test_durations(seconds: float, words: str) -> None:
+def test_durations_are_printed_in_the_next_larger_unit(seconds: float, words: str) -> None:
     """No sixty seconds, no ninety minutes."""
     assert render_run.duration(seconds) == words
 
 
-def test_a_summary_ends_with_what_failed_and_what_to_do() -> None:
+def test_a_summary_ends_with_failures_and_remedies() -> None:
     """The verdict, then the failures, each with its remedy beneath."""
     lines = shown(render_run.summary(RUN)).splitlines()
 
@@ -48,7 +48,7 @@ def test_a_summary_ends_with_what_failed_and_what_to_do() -> None:
     assert any("patient.Birthdate" in line and "zero date" in line for line in lines)
 
 
-def test_a_tally_adds_up() -> None:
+def test_the_tally_sums_tables_rows_bytes_and_time_left() -> None:
     """Tables, rows, bytes, the tables at work with their partitions, the time left."""
     tally = progress.Tally()
     for event in (RunPlanned((PLAN,)), TableStarted("patient", 2), PartitionLoaded("patient", 2, 100)):
@@ -61,7 +61,7 @@ def test_a_tally_adds_up() -> None:
     assert "1 failed" in tally.words()
 
 
-def test_the_time_left_is_by_whatever_is_further_behind() -> None:
+def test_the_time_left_follows_the_slower_of_tables_and_rows() -> None:
     """Half of the tables and a quarter of the rows: three times as long again; no guess at the very start."""
     tally = progress.Tally()
     assert tally.seconds_left(1.0) is None
@@ -70,7 +70,7 @@ def test_the_time_left_is_by_whatever_is_further_behind() -> None:
     assert tally.seconds_left(10.0) == pytest.approx(30.0)
 
 
-def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """One every so often, and one for each failure."""
     monkeypatch.setattr(limits, "progress_line_seconds", 0)
     console = Console(file=io.StringIO(), width=200)
@@ -84,7 +84,7 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     assert "at work: payment 0/1" in lines[1]
 
 
-def test_bars_on_a_terminal() -> None:
+def test_progress_is_bars_on_a_terminal() -> None:
     """Tables done of all, the rate, and the table at work with its partitions."""
     console = Console(file=io.StringIO(), width=150, force_terminal=True, color_system=None)
     watch = progress.Bars(console)
@@ -99,7 +99,7 @@ def test_bars_on_a_terminal() -> None:
     assert "patient 1/7" in screen
 
 
-def test_the_types_are_shown_whole() -> None:
+def test_types_lists_every_rule() -> None:
     """Each rule has its line."""
     lines = shown(render_run.types(rules.RULES))
 
@@ -117,7 +117,7 @@ def test_the_types_are_shown_whole() -> None:
         ("arrowetl bench pay", ["payment"]),
     ],
 )
-def test_a_shell_completes(words: str, wanted: list[str], tmp_path: Path) -> None:
+def test_completion_knows_commands_options_and_tables(words: str, wanted: list[str], tmp_path: Path) -> None:
     """Commands, options and the tables of tables.yml; by the program that a shell asks."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "tables.yml").write_text("tables: {patient: {}, payment: {}, recall: {}}\n")
@@ -130,7 +130,7 @@ def test_a_shell_completes(words: str, wanted: list[str], tmp_path: Path) -> Non
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == wanted
 
 
-def test_the_version_has_those_of_the_drivers(tmp_path: Path) -> None:
+def test_version_lists_the_drivers(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "arrowetl", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -138,7 +138,7 @@ def test_the_version_has_those_of_the_drivers(tmp_path: Path) -> None:
     assert re.fullmatch(r"arrowetl \S+ \((\S+ \S+, ){2,}\S+ \S+\)\n", done.stdout)
 
 
-def test_what_says_nothing_of_a_table_is_told_once() -> None:
+def test_collateral_failures_are_listed_once() -> None:
     """Those that were withheld, and those that a stop left: the cause comes first."""
     failures = [
         Failure("WithheldError", "a: withheld", "mend"), Failure("Interrupted", "b: stopped", None),

@@ -74,7 +74,7 @@ def liar(wanted: str, received: list[bytes]) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("role", ["source", "replica"])
-def test_a_server_cannot_read_a_file(tmp_path: Path, role: str) -> None:
+def test_a_server_cannot_read_local_files(tmp_path: Path, role: str) -> None:
     """What it asks for stays here, be it outside of the spill directory or reached from inside of it."""
     secret, spills = tmp_path / "secret", tmp_path / "spills"
     secret.write_text("nobody's business")
@@ -90,7 +90,7 @@ def test_a_server_cannot_read_a_file(tmp_path: Path, role: str) -> None:
         assert b"business" not in b"".join(received)
 
 
-def test_a_packet_that_never_ends() -> None:
+def test_an_endless_packet_is_cut_off() -> None:
     """The largest packet there is, of which nothing comes: the wait ends, and little is held for it meanwhile."""
 
     def talk(listener: socket.socket) -> None:
@@ -115,8 +115,8 @@ def test_a_packet_that_never_ends() -> None:
     assert psutil.Process().memory_info().rss - before < 64 * 2**20
 
 
-def test_an_answer_to_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer columns than were asked for, or more: the table fails, and is told."""
+def test_unexpected_columns_fail_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer columns than were asked for, or more: the table fails, and is reported."""
     monkeypatch.setattr(drivers, "read_arrow", lambda *arguments: pa.table({"one": [1], "other": [2], "third": [3]}))
     source = Source(Endpoint("source", "127.0.0.1", 1, "d", "u", "p"))
     monkeypatch.setattr(source, "_tls", False)
@@ -127,14 +127,14 @@ def test_an_answer_to_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- spills -------------------------------------------------------------------------------------
 
 
-def test_spills_are_private(tmp_path: Path) -> None:
+def test_spills_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     """The directory is its owner's alone, and so is each file."""
     with run_directory(tmp_path) as directory, spilled(directory, lambda file: file.write(b"x")) as path:
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_place_where_others_may_write_is_refused(tmp_path: Path) -> None:
+def test_a_spill_directory_writable_by_others_is_refused(tmp_path: Path) -> None:
     """Whoever can rename our directory can put another in its place; where the sticky bit is set, nobody can."""
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigurationError, match="others may write"), run_directory(tmp_path):
@@ -147,7 +147,7 @@ def test_a_place_where_others_may_write_is_refused(tmp_path: Path) -> None:
 # --- accounts -----------------------------------------------------------------------------------
 
 
-def test_the_least_privileges(clinic: Clinic) -> None:
+def test_the_documented_privileges_suffice_and_are_needed(clinic: Clinic) -> None:
     """What the README says each account needs is enough for everything; and it is all that these have."""
     limited = {"replica": "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX"}
     database = clinic.sandbox.replica.database
@@ -191,7 +191,7 @@ KEY = "the key of all masks, to be kept"
 
 
 def records(clinic: Clinic) -> str:
-    """All that the tracking tables hold, at both ends."""
+    """All that the tracking tables hold, at both targets."""
     said = []
     names = clinic.warehouse("SELECT tablename::text FROM pg_tables WHERE schemaname = 'raw' AND tablename LIKE 'etl%'")
     for (name,) in names:
@@ -202,7 +202,7 @@ def records(clinic: Clinic) -> str:
     return "\n".join(said)
 
 
-def test_no_secret_and_no_patient_in_what_runs_leave(clinic: Clinic) -> None:
+def test_no_password_or_patient_data_is_in_anything_a_run_leaves(clinic: Clinic) -> None:
     """Of runs in which a table fails, and verifications that find something: all they wrote, and the process list."""
     name, ssn = PLANTED
     clinic.create(
@@ -240,5 +240,5 @@ def test_no_secret_and_no_patient_in_what_runs_leave(clinic: Clinic) -> None:
     assert json.loads(heard[0])["alerts"][0]["table"] == "bad"
     found = [secret for secret in (*PLANTED, PASSWORD, KEY, "a-secret-place") if secret in everything]
     assert found == []
-    assert differences(clinic.sandbox, "patient")[0] != []  # the search looked at a run that carried the value
+    assert differences(clinic.sandbox, "patient")[0] != []  # the search looked at a run that loaded the value
     assert arrowetl.__version__ in everything

@@ -44,7 +44,9 @@ def settings(environment: dict[str, str], directory: Path, file: str | None = No
         ({"ETL_ENVIRONMENT": "production", "TEST_OPENDENTAL_SOURCE_HOST": "test"}, "inside", "inside"),
     ],
 )
-def test_who_wins(tmp_path: Path, environment: dict[str, str], file: str, host: str | None) -> None:
+def test_the_environment_wins_over_the_env_file(
+    tmp_path: Path, environment: dict[str, str], file: str, host: str | None
+) -> None:
     """The operating system before the file; blank is unset; in test, only what says TEST_ counts."""
     values = {**COMPLETE, "OPENDENTAL_SOURCE_HOST": file}
     text = "".join(f"{key}='{value}'\n" for key, value in values.items())
@@ -52,7 +54,7 @@ def test_who_wins(tmp_path: Path, environment: dict[str, str], file: str, host: 
     assert settings(environment, tmp_path, text).endpoint("source").host == (host or file)
 
 
-def test_the_file_may_use_either_form_of_a_name_in_test(tmp_path: Path) -> None:
+def test_the_test_env_file_takes_both_forms_of_a_name(tmp_path: Path) -> None:
     """`TEST_` names in `.env_test`, too."""
     text = "".join(f"TEST_{key}={value}\n" for key, value in COMPLETE.items())
 
@@ -60,7 +62,7 @@ def test_the_file_may_use_either_form_of_a_name_in_test(tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=30).filter(str.strip))
-def test_a_password_may_hold_any_character(password: str) -> None:
+def test_passwords_may_hold_any_character(password: str) -> None:
     """But blanks alone, which are no value; and is in no repr."""
     found = env.settings_from_environment(
         {"ETL_ENVIRONMENT": "production", **COMPLETE, "OPENDENTAL_SOURCE_PASSWORD": password},
@@ -72,7 +74,7 @@ def test_a_password_may_hold_any_character(password: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["p@ss:w/rd#1?&%", "'p@ss:w/rd#1?&%'", '"p@ss:w/rd#1?&%"'])
-def test_a_password_in_the_file(tmp_path: Path, line: str) -> None:
+def test_passwords_in_the_file_may_be_quoted(tmp_path: Path, line: str) -> None:
     """Quoted or bare."""
     text = "".join(f"{k}={line if k.endswith('PASSWORD') else v}\n" for k, v in COMPLETE.items())
 
@@ -81,7 +83,7 @@ def test_a_password_in_the_file(tmp_path: Path, line: str) -> None:
     )
 
 
-def test_every_missing_variable_is_told(tmp_path: Path) -> None:
+def test_all_missing_variables_are_in_one_error(tmp_path: Path) -> None:
     """Fifteen of them, in one error; only the servers that are needed count."""
     with pytest.raises(EnvironmentError) as refusal:
         settings({"ETL_ENVIRONMENT": "production"}, tmp_path)
@@ -94,7 +96,7 @@ def test_every_missing_variable_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["33O6", "0", "65536", "-1", "3306.0", "٣٣٠٦", "²"])
-def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     """Digits of another script are none either."""
     with pytest.raises(EnvironmentError, match="OPENDENTAL_SOURCE_PORT: must be a number from 1 to 65535"):
         settings({"ETL_ENVIRONMENT": "production", **COMPLETE, "OPENDENTAL_SOURCE_PORT": port}, tmp_path)
@@ -118,7 +120,7 @@ def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
         ({"monitoring": []}, "must be a mapping"),
     ],
 )
-def test_a_key_that_cannot_be(entry: dict[str, Any], problem: str) -> None:
+def test_an_invalid_tables_yml_value_is_refused_with_its_place(entry: dict[str, Any], problem: str) -> None:
     """The place, what is allowed, what was found."""
     (found,) = check_tables({"tables": {"patient": entry}})
 
@@ -148,7 +150,7 @@ def test_any_yaml_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
     assert all(isinstance(name, str) for name in read.tables)
 
 
-def test_the_nearest_names_are_told() -> None:
+def test_at_most_three_nearest_names_are_suggested() -> None:
     """At most three, best first."""
     assert errors.nearest("pateint", ["patient", "payment", "procedurelog"])[0] == "patient"
     assert errors.nearest("zzz", ["patient"]) == []

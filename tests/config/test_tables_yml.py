@@ -104,8 +104,8 @@ def written(directory: Path, text: str) -> Path:
     return path
 
 
-def test_a_predecessors_file_is_read_and_what_is_not_gone_by_is_told(tmp_path: Path) -> None:
-    """Priorities as numbers are words; a key as a watermark is believed by nobody (`modes`)."""
+def test_a_previous_pipelines_file_is_read_and_ignored_keys_are_listed(tmp_path: Path) -> None:
+    """Priorities as numbers are words; a key as a watermark is trusted by nobody (`modes`)."""
     found = read_tables(written(tmp_path, PREDECESSORS))
 
     assert found.of("visit").get("processing_priority") == "high"
@@ -119,7 +119,7 @@ def test_an_earlier_versions_file_is_read(tmp_path: Path) -> None:
     assert read_tables(written(tmp_path, FIRST)).notes == ()
 
 
-def test_a_predecessors_file_carries_its_tables(clinic: Clinic) -> None:
+def test_a_previous_pipelines_file_loads_its_tables(clinic: Clinic) -> None:
     """Edits above its watermark among them, which was the key."""
     clinic.create(
         "CREATE TABLE visit (VisitNum bigint NOT NULL, Note varchar(20), PRIMARY KEY (VisitNum)) ENGINE=MyISAM;\n"
@@ -169,7 +169,7 @@ BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a
         ("tables: {1: {}}", "tables.1: the name must be a text"),
     ],
 )  # fmt: skip
-def test_what_is_broken_is_told_with_its_place(tmp_path: Path, text: str, place: str) -> None:
+def test_broken_yaml_is_reported_with_its_place(tmp_path: Path, text: str, place: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_tables(written(tmp_path, text))
 
@@ -196,7 +196,7 @@ EVERYWHERE = {
 }
 
 
-def test_every_bad_key_is_told_at_once(tmp_path: Path) -> None:
+def test_all_invalid_keys_are_in_one_error(tmp_path: Path) -> None:
     """File, key, what is allowed, what was found: for each key that there is, all in one message."""
     document: dict[str, Any] = {}
     expected = []
@@ -214,12 +214,12 @@ def test_every_bad_key_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_tables(written(tmp_path, yaml.safe_dump(document)))
 
-    told = refused.value.message.splitlines()
-    assert told[0] == f"{tmp_path / 'tables.yml'}: {len(expected)} problems"
-    assert [line for line in expected if not any(one.strip().startswith(line) for one in told[1:])] == []
+    reported = refused.value.message.splitlines()
+    assert reported[0] == f"{tmp_path / 'tables.yml'}: {len(expected)} problems"
+    assert [line for line in expected if not any(one.strip().startswith(line) for one in reported[1:])] == []
 
 
-def test_each_key_of_a_table_is_explained_in_the_file() -> None:
+def test_every_generated_key_is_explained_in_the_heading() -> None:
     """Once, in its heading; keys of a person's alone are shown there by example."""
     assert tables_yml_entry.MEANINGS.keys() == KEYS.keys()
     heading = tables_yml_entry.heading()
@@ -291,17 +291,17 @@ SLIPS = st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from([*"{}[]:-#
 
 
 @given(st.lists(SLIPS, min_size=1, max_size=8), st.sampled_from([FIRST, PREDECESSORS, QUARANTINED]))
-def test_any_slip_of_the_pen_is_read_or_refused(
+def test_any_typing_error_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, slips: list[tuple[float, int, str]], text: str
 ) -> None:
-    for place, gone, more in slips:
+    for place, deleted, more in slips:
         at = int(place * len(text))
-        text = text[:at] + more + text[at + gone :]
+        text = text[:at] + more + text[at + deleted :]
     survives(written(tmp_path_factory.mktemp("fuzz"), text))
 
 
-def test_analyze_survives_what_can_be_read(tmp_path: Path) -> None:
-    """A hundred files, each with some line lost or doubled: written anew, or refused as no YAML."""
+def test_analyze_rewrites_any_readable_file(tmp_path: Path) -> None:
+    """A hundred files, each with some line lost or doubled: written again, or refused as no YAML."""
     chance = random.Random(7)
     seen = {"visit": tables_yml_entry.seen(VISIT, None)}
     for _ in range(100):
@@ -319,7 +319,7 @@ def test_analyze_survives_what_can_be_read(tmp_path: Path) -> None:
         assert yaml.safe_load(path.read_text())["tables"]["visit"]["table_name"] == "visit"
 
 
-def test_what_is_chosen_of_monitoring_leaves_the_rest(tmp_path: Path) -> None:
+def test_monitoring_overrides_keep_the_other_defaults(tmp_path: Path) -> None:
     text = FIRST.replace("exclude: false", "monitoring: {alert_on_failure: true}")
 
     assert read_tables(written(tmp_path, text)).of("visit").get("monitoring") == {
@@ -327,7 +327,7 @@ def test_what_is_chosen_of_monitoring_leaves_the_rest(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_validate_tells_everything_at_once(clinic: Clinic) -> None:
+def test_validate_lists_all_problems_at_once(clinic: Clinic) -> None:
     """Of the file, of its choices, of the mask key, of the servers; each with its place; and offline what it can."""
     clinic.create("CREATE TABLE visit (Num bigint NOT NULL, Note varchar(20), Fee double, PRIMARY KEY (Num))")
     clinic.tables_file.write_text(

@@ -34,8 +34,8 @@ tables:
         ({"größe": {"#": "boolean", "1": "boolean", "{c}": "boolean", "": "boolean"}}, "# the clinic's own"),
     ],
 )
-def test_types_are_recorded(tmp_path: Path, types: dict[str, dict[str, str]], comment: str) -> None:
-    """Beside what is there, whatever the names are in YAML; comments stay."""
+def test_recorded_types_keep_everything_else(tmp_path: Path, types: dict[str, dict[str, str]], comment: str) -> None:
+    """Next to what is there, whatever the names are in YAML; comments stay."""
     path = tmp_path / "tables.yml"
     path.write_text(FILE)
     tables_yml_edit.record_types(path, types)
@@ -50,8 +50,8 @@ def test_types_are_recorded(tmp_path: Path, types: dict[str, dict[str, str]], co
     assert comment in text
 
 
-def test_what_others_share_is_left_alone(tmp_path: Path) -> None:
-    """An anchor stands for several tables: the file stays as it is, and what was meant is told."""
+def test_shared_anchors_are_not_edited(tmp_path: Path) -> None:
+    """An anchor stands for several tables: the file stays as it is, and what was meant is reported."""
     path = tmp_path / "tables.yml"
     text = "tables:\n  a: {overrides: &o {exclude: false}}\n  b: {overrides: *o}\n"
     path.write_text(text)

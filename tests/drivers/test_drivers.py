@@ -1,5 +1,5 @@
 """
-The door: every driver's exception becomes one of ours, and carries neither password nor value.
+The door: every driver's exception becomes one of ours, and loads neither password nor value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENDPOINT = Endpoint("replica", "h", 1, "d", "u", "s3cret'pass")
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "reported"),
     [
         ("Access denied using s3cret'pass", "Access denied using ***"),
         ("Incorrect date value: 'Jane Doe' for column `d`.`t`.`c` at row 1",
@@ -42,9 +42,9 @@ ENDPOINT = Endpoint("replica", "h", 1, "d", "u", "s3cret'pass")
         ("x" * 1000, "x" * 400),
     ],
 )  # fmt: skip
-def test_a_servers_words(said: str, told: str) -> None:
+def test_server_messages_are_cut_and_freed_of_secrets_and_values(said: str, reported: str) -> None:
     """On one line, shortened, without the password and without values of rows."""
-    assert messages.clean(said, ENDPOINT) == told
+    assert messages.clean(said, ENDPOINT) == reported
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_servers_words(said: str, told: str) -> None:
         (adbc_driver_manager.dbapi, lambda sandbox: drivers.PostgresArrow(sandbox.warehouse)),
     ],
 )
-def test_every_exception_of_a_driver_is_ours(sandbox: servers.Sandbox, module: Any, connect: Any) -> None:
+def test_every_driver_exception_becomes_an_arrowetl_error(sandbox: servers.Sandbox, module: Any, connect: Any) -> None:
     """Whatever class the driver raises, ArrowetlError comes out, with the driver's as its cause."""
     session = connect(sandbox)
     classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, module.Error)]
@@ -71,7 +71,7 @@ def test_every_exception_of_a_driver_is_ours(sandbox: servers.Sandbox, module: A
     assert len(classes) > 5
 
 
-def test_a_refused_statement_says_which_code(sandbox: servers.Sandbox) -> None:
+def test_refused_statements_have_the_servers_code(sandbox: servers.Sandbox) -> None:
     """MySQL's number, PostgreSQL's SQLSTATE."""
     left, right = drivers.MySQL(sandbox.source), drivers.Postgres(sandbox.warehouse)
     with pytest.raises(DatabaseQueryError) as mysql_error:
@@ -84,7 +84,7 @@ def test_a_refused_statement_says_which_code(sandbox: servers.Sandbox) -> None:
     assert (mysql_error.value.code, postgres_error.value.code) == (1146, "42P01")
 
 
-def test_a_session_knows_its_flavour_and_speaks_utc(sandbox: servers.Sandbox) -> None:
+def test_sessions_know_their_flavour_and_use_utc(sandbox: servers.Sandbox) -> None:
     """MariaDB is not taken for MySQL; no time zone of the server's is in the way; ids of 0 stay."""
     session = drivers.MySQL(sandbox.source)
     zone, mode = session.rows("SELECT @@session.time_zone, @@session.sql_mode")[0]
@@ -96,7 +96,7 @@ def test_a_session_knows_its_flavour_and_speaks_utc(sandbox: servers.Sandbox) ->
     assert "NO_AUTO_VALUE_ON_ZERO" in mode
 
 
-def test_a_source_session_cannot_write(sandbox: servers.Sandbox) -> None:
+def test_source_sessions_cannot_write(sandbox: servers.Sandbox) -> None:
     """By the server's own promise, whatever the account may."""
     session = drivers.MySQL(sandbox.admin("source"), read_only=True)
     with pytest.raises(DatabaseQueryError, match=r"READ ONLY transaction"):
@@ -105,7 +105,7 @@ def test_a_source_session_cannot_write(sandbox: servers.Sandbox) -> None:
 
 
 @pytest.mark.parametrize("expression", ["CAST('0000-00-00' AS DATE)", "CAST('-01:00:00' AS TIME)"])
-def test_a_value_the_driver_cannot_hold(
+def test_a_driver_panic_is_an_error_without_the_value(
     sandbox: servers.Sandbox, expression: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A panic of the driver's is an exception of ours, and its text, which has the value, is in none of it."""
@@ -118,7 +118,7 @@ def test_a_value_the_driver_cannot_hold(
     capfd.readouterr()
 
 
-def test_the_native_read_keeps_to_the_server_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connectorx_reads_from_the_configured_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loopback server's socket path may be another server's here; every character of a password is quoted."""
     asked: list[str] = []
     monkeypatch.setattr("connectorx.read_sql", lambda url, *_, **__: asked.append(url))
@@ -127,7 +127,7 @@ def test_the_native_read_keeps_to_the_server_it_was_told(monkeypatch: pytest.Mon
     assert "p%40ss%3Aw%2Frd%231%3F%26%25@127.0.0.1:3307/d?prefer_socket=false&" in asked[0]
 
 
-def test_a_pool_keeps_counts_and_closes() -> None:
+def test_a_pool_reuses_counts_and_closes_sessions() -> None:
     """Sessions are used again; one that was in use when something failed is not; all are counted."""
     closed: list[int] = []
 
@@ -153,7 +153,7 @@ def test_a_pool_keeps_counts_and_closes() -> None:
     assert (count.opened, count.peak, len(closed)) == (2, 2, 2)
 
 
-def test_a_block_that_fails_leaves_nothing(sandbox: servers.Sandbox) -> None:
+def test_a_failed_transaction_leaves_nothing(sandbox: servers.Sandbox) -> None:
     """At the warehouse: all statements of a transaction, or none; whoever raised, and whatever."""
     session = drivers.Postgres(sandbox.warehouse)
     session.execute("CREATE TEMP TABLE t (n int)")
@@ -169,14 +169,14 @@ def test_a_block_that_fails_leaves_nothing(sandbox: servers.Sandbox) -> None:
 
 
 @pytest.mark.parametrize("password", ["a", "ab", "abc"])
-def test_a_short_password_is_not_cut_out_of_what_is_said(password: str) -> None:
-    """The stars would tell it: `does not e***ist`."""
+def test_short_passwords_are_not_masked_in_messages(password: str) -> None:
+    """The stars would show it: `does not e***ist`."""
     endpoint = Endpoint("source", "clinic", 3306, "opendental", "reader", password)
 
     assert messages.clean("a table called abc does not exist", endpoint) == "a table called abc does not exist"
 
 
-def test_a_long_one_is() -> None:
+def test_long_passwords_are_masked_in_messages() -> None:
     endpoint = Endpoint("source", "clinic", 3306, "opendental", "reader", "correct horse")
 
     assert messages.clean("Access denied: correct horse", endpoint) == "Access denied: ***"

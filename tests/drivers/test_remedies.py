@@ -59,7 +59,7 @@ class _Error(Exception):
 
 
 @pytest.mark.parametrize("code", [code for codes in OF_MYSQL.values() for code in codes])
-def test_mysql(code: int) -> None:
+def test_every_mysql_error_has_a_remedy(code: int) -> None:
     assert remedies.mysql(code) != remedies.UNEXPECTED
     for doing in ("connect", "query", "LOAD DATA"):
         remedy = _mysql_error(_Error(code), SOURCE, doing).remedy  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_mysql(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [code for codes in OF_POSTGRES.values() for code in codes])
-def test_postgres(code: str) -> None:
+def test_every_postgres_error_has_a_remedy(code: str) -> None:
     assert remedies.postgres(code) != remedies.UNEXPECTED
     for doing in ("connect", "query", "COPY"):
         remedy = postgres_error("ERROR:  words", code, WAREHOUSE, doing).remedy
@@ -76,8 +76,8 @@ def test_postgres(code: str) -> None:
         assert "{" not in remedy.replace("{name: {type: text}}", "")
 
 
-def test_what_nobody_expected() -> None:
-    """Is told as that, with where to look."""
+def test_unexpected_errors_get_the_generic_remedy() -> None:
+    """Is reported as that, with where to look."""
     assert remedies.mysql(9999) == remedies.UNEXPECTED
     assert remedies.postgres("ZZ999") == remedies.UNEXPECTED
     assert remedies.postgres(None) == remedies.UNEXPECTED
@@ -98,14 +98,14 @@ def test_what_nobody_expected() -> None:
         (1815, "Internal error: something", remedies.UNEXPECTED),
     ],
 )
-def test_a_code_that_is_said_of_many_things(code: int, said: str, remedy: str) -> None:
-    """Nobody is told to drop a table that a restart would mend."""
+def test_ambiguous_codes_get_a_cautious_remedy(code: int, said: str, remedy: str) -> None:
+    """Nobody is reported to drop a table that a restart would mend."""
     assert remedies.mysql(code, said) == remedy
 
 
 @pytest.mark.parametrize("code", [4031, 1927])
-def test_a_session_that_the_server_ended(code: int) -> None:
-    """Is lost, and opened anew: not an error of the statement."""
+def test_a_session_ended_by_the_server_is_a_lost_connection(code: int) -> None:
+    """Is lost, and opened again: not an error of the statement."""
     error = mysql.connector.DatabaseError(msg="The client was disconnected by the server", errno=code)
 
     assert isinstance(_mysql_error(error, SOURCE, "SELECT"), DatabaseConnectionError)

@@ -31,7 +31,7 @@ SOURCE = Endpoint("source", "clinic", 3306, "opendental", "reader", "secret")
         ("'utf8mb4'", "latin1", False),
     ],
 )
-def test_what_is_the_same_setting(wanted: str, found: str, same: bool) -> None:
+def test_equivalent_setting_values_are_equal(wanted: str, found: str, same: bool) -> None:
     assert sessions.is_so(Setting("x", wanted, ""), found) is same
 
 
@@ -39,11 +39,11 @@ def test_what_is_the_same_setting(wanted: str, found: str, same: bool) -> None:
     ("wanted", "found", "same"),
     [("A,B", "B,A", True), ("A,B", "A,B,C", False), ("A,B", "A", False), ("", "", True), ("", "A", False)],
 )
-def test_modes_are_the_same_in_any_order(wanted: str, found: str, same: bool) -> None:
+def test_sql_modes_are_equal_in_any_order(wanted: str, found: str, same: bool) -> None:
     assert sessions.is_so(Setting("sql_mode", f"'{wanted}'", ""), found) is same
 
 
-def test_a_session_that_is_not_as_it_was_set() -> None:
+def test_a_session_that_differs_from_its_settings_is_refused() -> None:
     """Is none; what a server does not know, or cannot have, is no reason."""
     settings = [Setting("a", "1", "why"), Setting("b", "2", "why", required=False), Setting("c", "3", "why")]
     sessions.require(SOURCE, settings, {"a": "1", "b": "7"})
@@ -53,18 +53,18 @@ def test_a_session_that_is_not_as_it_was_set() -> None:
     assert not refused.value.transient
 
 
-def test_what_a_server_would_have_done() -> None:
+def test_settings_that_the_server_would_choose_are_reported() -> None:
     settings = [Setting("a", "1", "why"), Setting("b", "2", "why")]
     assert sessions.differing_settings(settings, {"a": "9", "b": "2"}) == [("a", "9", "1", "why")]
 
 
-def test_every_setting_says_why() -> None:
+def test_every_setting_has_a_reason() -> None:
     for settings in (sessions.mysql("", 600, True), sessions.mysql("", 0, False), sessions.postgres()):
         assert [one.name for one in settings if not one.why] == []
         assert len({one.name for one in settings}) == len(settings)
 
 
-def test_a_server_that_decides_for_everybody(clinic: Clinic) -> None:
+def test_init_connect_cannot_change_sessions(clinic: Clinic) -> None:
     """Each of its settings holds for nobody of ours: those of mysql.connector, and connectorx's."""
     clinic.create(
         'SET GLOBAL init_connect = \'SET NAMES latin1, time_zone = "+05:00", sql_select_limit = 1, autocommit = 0, '
@@ -88,7 +88,7 @@ def test_a_server_that_decides_for_everybody(clinic: Clinic) -> None:
     assert read.to_pylist() == [{"z": "+00:00", "m": 7.0, "t": "Ö"}]
 
 
-def test_a_library_that_reads_nothing_back(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connectorx_session_that_differs_reads_no_row(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session of connectorx's that is not as it was set reads no row."""
     said = sessions.said_to_mysql
     monkeypatch.setattr(
@@ -101,7 +101,7 @@ def test_a_library_that_reads_nothing_back(clinic: Clinic, monkeypatch: pytest.M
         drivers.read_arrow(clinic.sandbox.source, "SELECT 1 AS one", False)
 
 
-def test_a_warehouse_that_is_not_encoded_in_utf8(clinic: Clinic) -> None:
+def test_a_warehouse_in_another_encoding_is_refused(clinic: Clinic) -> None:
     """Is refused at once, by whatever is asked of it, with the remedy."""
     admin = drivers.Postgres(replace(clinic.sandbox.admin("warehouse"), database="postgres"))
     for encoding in ("LATIN1", "SQL_ASCII"):
@@ -139,7 +139,7 @@ def test_a_warehouse_that_is_not_encoded_in_utf8(clinic: Clinic) -> None:
         "row_security = off",
     ],
 )
-def test_a_role_that_prescribes(clinic: Clinic, setting: str) -> None:
+def test_role_defaults_cannot_change_sessions(clinic: Clinic, setting: str) -> None:
     """One setting at a time: ours hold, and Arrow's types are what they are, in both kinds of session."""
     role, admin = clinic.sandbox.warehouse.user, drivers.Postgres(clinic.sandbox.admin("warehouse"))
     name = setting.partition(" ")[0]
@@ -154,7 +154,7 @@ def test_a_role_that_prescribes(clinic: Clinic, setting: str) -> None:
         session.close()
 
 
-def test_a_session_that_two_clients_share(clinic: Clinic) -> None:
+def test_a_transaction_pooler_is_refused(clinic: Clinic) -> None:
     """A pooler that lends sessions by the transaction is known by the server's own process, before anything is done."""
     first, second = drivers.Postgres(clinic.sandbox.warehouse), drivers.Postgres(clinic.sandbox.warehouse)
     drivers.require_one_each(first, second)

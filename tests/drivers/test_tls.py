@@ -50,7 +50,7 @@ def system_postgres() -> Path:
     return found[-1]
 
 
-# What all of them stand upon is made once.
+# What all of them are on is made once.
 pytestmark = pytest.mark.xdist_group("tls")
 
 
@@ -123,7 +123,7 @@ def postgres_is_encrypted(endpoint: Endpoint) -> bool:
 
 
 @pytest.mark.parametrize("certificate", CERTIFICATES)
-def test_a_certificate(secured: Secured, certificate: str) -> None:
+def test_every_ssl_mode_encrypts_or_refuses_as_documented(secured: Secured, certificate: str) -> None:
     """Of each server, in each mode: encrypted where it is to be, refused where it is not who it says."""
     secured.present(certificate)
     found = {}
@@ -143,7 +143,7 @@ def test_a_certificate(secured: Secured, certificate: str) -> None:
     assert found == {(name, mode): wanted[mode] for name in ("source", "replica", "warehouse") for mode in MODES}
 
 
-def test_the_native_read_verifies_too(secured: Secured) -> None:
+def test_connectorx_verifies_certificates_too(secured: Secured) -> None:
     """connectorx has connections of its own: none to a server that mysql.connector would refuse. It takes 30 s."""
     secured.present("unknown authority")
     with pytest.raises(ArrowetlError):
@@ -152,7 +152,9 @@ def test_the_native_read_verifies_too(secured: Secured) -> None:
 
 @pytest.mark.parametrize("name", ["source", "replica", "warehouse"])
 @pytest.mark.parametrize("mode", ["required", "verify_ca", "verify_identity"])
-def test_a_server_without_tls(sandbox: servers.Sandbox, secured: Secured, name: str, mode: str) -> None:
+def test_a_server_without_tls_is_refused_by_strict_modes(
+    sandbox: servers.Sandbox, secured: Secured, name: str, mode: str
+) -> None:
     """Is refused by every mode that asks for it."""
     plain = replace(getattr(sandbox, name), ssl_mode=mode, ssl_ca=str(secured.authority))
     with pytest.raises(DatabaseConnectionError):

@@ -1,5 +1,5 @@
 """
-Waits that end: a connection that is silent for too long is cut, and no other.
+Waits that target: a connection that is silent for too long is cut, and no other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def connected(endpoint: Endpoint) -> socket.socket:
     return one
 
 
-def test_a_wait_for_a_known_connection_ends(silent: Endpoint) -> None:
+def test_a_silent_connection_is_cut_after_the_limit(silent: Endpoint) -> None:
     """The connection is cut, and the error says how long was waited."""
     refused = pytest.raises(DatabaseConnectionError, match="no answer within 1 seconds")
     with connected(silent) as one, refused, time_limit(silent, 1, one.fileno()):
@@ -40,8 +40,8 @@ def test_a_wait_for_a_known_connection_ends(silent: Endpoint) -> None:
             raise OSError
 
 
-def test_a_wait_for_a_connection_that_a_library_hides_ends(silent: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the one that was opened meanwhile; those that stood before are somebody else's, and stay."""
+def test_a_librarys_silent_connection_is_cut_and_no_other(silent: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the one that was opened meanwhile; those that was before are somebody else's, and stay."""
     monkeypatch.setattr("arrowetl.limits.silence_again_seconds", 0.5)
     with connected(silent) as others:
         with pytest.raises(DatabaseConnectionError), time_limit(silent, 1), connected(silent) as one:
@@ -52,7 +52,7 @@ def test_a_wait_for_a_connection_that_a_library_hides_ends(silent: Endpoint, mon
             others.recv(1)
 
 
-def test_a_descriptors_number_that_is_used_again(silent: Endpoint) -> None:
+def test_a_reused_descriptor_is_not_cut(silent: Endpoint) -> None:
     """What was waited for is closed, and its number another's: that one stays."""
     first = connected(silent)
     number = first.fileno()
@@ -75,7 +75,7 @@ def test_a_descriptors_number_that_is_used_again(silent: Endpoint) -> None:
         waiting.join()
 
 
-def test_a_block_of_many_answers_is_no_wait(sandbox: servers.Sandbox) -> None:
+def test_long_transactions_are_not_cut(sandbox: servers.Sandbox) -> None:
     """A transaction may last as long as its statements do, each of which is answered."""
     session = drivers.Postgres(replace(sandbox.warehouse, silence_seconds=2))
     with session.transaction():
@@ -86,7 +86,9 @@ def test_a_block_of_many_answers_is_no_wait(sandbox: servers.Sandbox) -> None:
     session.close()
 
 
-def test_each_library_is_cut_off(sandbox: servers.Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_fails_as_a_lost_connection_in_every_driver(
+    sandbox: servers.Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ADBC and mysql.connector: a statement that is not answered fails as a connection that was lost."""
     monkeypatch.setattr("arrowetl.limits.silence_again_seconds", 0.5)
     monkeypatch.setattr("arrowetl.limits.silence_grace_seconds", 1)

@@ -59,7 +59,7 @@ class Airflow:
             check=False, timeout=400,
         )  # fmt: skip
 
-    def night(self) -> subprocess.CompletedProcess[str]:
+    def day(self) -> subprocess.CompletedProcess[str]:
         return self.say("dags", "test", DAG)
 
 
@@ -67,8 +67,8 @@ class Airflow:
 def airflow(clinic: Clinic) -> Airflow:
     clinic.create(PRACTICE)
     settle()
-    gone = "DROP SCHEMA IF EXISTS dbt_staging CASCADE; DROP SCHEMA IF EXISTS dbt_marts CASCADE"
-    clinic.undo.append(lambda: clinic.warehouse_execute(gone))
+    deleted = "DROP SCHEMA IF EXISTS dbt_staging CASCADE; DROP SCHEMA IF EXISTS dbt_marts CASCADE"
+    clinic.undo.append(lambda: clinic.warehouse_execute(deleted))
     return Airflow(clinic)
 
 
@@ -76,9 +76,9 @@ def runs(clinic: Clinic) -> list[tuple[Any, ...]]:
     return clinic.warehouse("SELECT exit_code, tables, failed FROM raw.etl_run_history ORDER BY started_at")
 
 
-def test_a_night(airflow: Airflow) -> None:
-    """Four runs, one for each size, one after the other; verified; and the marts stand."""
-    done = airflow.night()
+def test_the_dag_loads_verifies_and_builds_marts(airflow: Airflow) -> None:
+    """Four runs, one for each size, one after the other; verified; and the marts are."""
+    done = airflow.day()
     clinic = airflow.clinic
 
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
@@ -88,10 +88,10 @@ def test_a_night(airflow: Airflow) -> None:
     assert clinic.warehouse("SELECT procedures FROM dbt_marts.production") == [(120_000,)]
 
 
-def test_a_try_that_failed_is_gone_on_with(airflow: Airflow) -> None:
-    """A warehouse that refuses a table for some seconds: the next try carries it, and nothing else once more."""
+def test_a_retried_task_loads_only_what_failed(airflow: Airflow) -> None:
+    """A warehouse that refuses a table for some seconds: the next try loads it, and nothing else once more."""
     clinic = airflow.clinic
-    assert airflow.night().returncode == 0
+    assert airflow.day().returncode == 0
     clinic.create("UPDATE patient SET LName = 'other' WHERE PatNum < 100")
     clinic.warehouse_execute(
         "CREATE FUNCTION raw.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
@@ -100,7 +100,7 @@ def test_a_try_that_failed_is_gone_on_with(airflow: Airflow) -> None:
     )
     clinic.warehouse_execute("CREATE TRIGGER refuse BEFORE UPDATE OR INSERT ON raw.patient "
                              "FOR EACH ROW EXECUTE FUNCTION raw.refuse()")  # fmt: skip
-    done = airflow.night()
+    done = airflow.day()
 
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     # One for each size, and once more for that of patient.

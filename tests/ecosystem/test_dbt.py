@@ -1,5 +1,5 @@
 """
-The project in examples/dbt on a warehouse that arrowetl fills, over nights with drift; for real.
+The project in examples/dbt on a warehouse that arrowetl fills, over runs with drift; for real.
 
 `nox -s dbt` runs it: dbt is installed there.
 """
@@ -71,9 +71,9 @@ class Project:
 
 @pytest.fixture
 def project(clinic: Clinic) -> Project:
-    """A few of OpenDental's tables with rows, carried once; analyzed, so that types at the source are known."""
-    gone = "DROP SCHEMA IF EXISTS dbt_staging CASCADE; DROP SCHEMA IF EXISTS dbt_marts CASCADE"
-    clinic.undo.append(lambda: clinic.warehouse_execute(gone))
+    """A few of OpenDental's tables with rows, loaded once; analyzed, so that types at the source are known."""
+    deleted = "DROP SCHEMA IF EXISTS dbt_staging CASCADE; DROP SCHEMA IF EXISTS dbt_marts CASCADE"
+    clinic.undo.append(lambda: clinic.warehouse_execute(deleted))
     tables = opendental.tables(SCALE)
     with tempfile.TemporaryDirectory() as directory:
         session = drivers.MySQL(clinic.sandbox.admin("source"), infile_directory=Path(directory))
@@ -93,7 +93,7 @@ def passed(results: dict[str, Any]) -> int:
     return len(results["results"])
 
 
-def test_nights_with_drift(project: Project) -> None:
+def test_dbt_builds_through_schema_changes(project: Project) -> None:
     """Parse, freshness, build; then a column comes, one is widened and one goes, and all of it once more."""
     clinic = project.clinic
     project.updated()
@@ -125,8 +125,8 @@ def test_nights_with_drift(project: Project) -> None:
     assert clinic.warehouse("SELECT sum(fees) FROM dbt_marts.production")[0][0] > before
 
 
-def test_what_people_wrote_stays(project: Project) -> None:
-    """Descriptions, tests, tags and comments; word for word, as often as it is brought up to date."""
+def test_hand_written_parts_of_sources_yml_are_kept(project: Project) -> None:
+    """Descriptions, tests, tags and comments; word for word, as often as it is loaded up to date."""
     project.updated()
     once = project.sources.read_text()
     project.updated()
@@ -140,8 +140,8 @@ def test_what_people_wrote_stays(project: Project) -> None:
     assert project.column("patient", "PatNum")["data_tests"] == ["unique", "not_null"]
 
 
-def test_a_night_that_did_not_come(project: Project) -> None:
-    """Is told by the freshness of dbt's sources, of that table alone."""
+def test_dbt_freshness_notices_a_missing_run(project: Project) -> None:
+    """Is reported by the freshness of dbt's sources, of that table alone."""
     project.updated()
     project.clinic.warehouse_execute(
         "UPDATE raw.etl_load_status SET _checked_at = _checked_at - interval '2 days' WHERE table_name = 'payment';"
@@ -149,11 +149,13 @@ def test_a_night_that_did_not_come(project: Project) -> None:
     )
     fresh = project.dbt("source", "freshness", good=False)
 
-    told = {one["unique_id"].rpartition(".")[2]: one["status"] for one in fresh["results"] if one["status"] != "pass"}
-    assert told == {"payment": "warn", "provider": "error"}
+    reported = {
+        one["unique_id"].rpartition(".")[2]: one["status"] for one in fresh["results"] if one["status"] != "pass"
+    }
+    assert reported == {"payment": "warn", "provider": "error"}
 
 
-def test_a_key_that_is_none_is_found(project: Project) -> None:
+def test_dbt_key_tests_find_duplicates(project: Project) -> None:
     """The tests of keys test something: of one column, and of two."""
     project.updated()
     project.clinic.warehouse_execute(

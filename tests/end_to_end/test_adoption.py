@@ -1,5 +1,5 @@
 """
-A warehouse and a replica that another pipeline filled: taken over as they stand, views and all, or refused by name.
+A warehouse and a replica that another pipeline filled: taken over as they are, views and all, or refused by name.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def taken_over(clinic: Clinic) -> Clinic:
     return clinic
 
 
-def test_it_is_told_beforehand(taken_over: Clinic) -> None:
+def test_validate_lists_what_adoption_keeps(taken_over: Clinic) -> None:
     """`validate` lists what would be kept, and writes nothing."""
     done = taken_over.arrowetl("validate")
 
@@ -81,8 +81,8 @@ def test_it_is_told_beforehand(taken_over: Clinic) -> None:
     assert taken_over.tables_file.read_text() == TABLES
 
 
-def test_it_is_taken_over(taken_over: Clinic) -> None:
-    """Types, views and comments stay; rows are the source's; what was kept is recorded; so again the next night."""
+def test_adoption_keeps_types_views_and_comments(taken_over: Clinic) -> None:
+    """Types, views and comments stay; rows are the source's; what was kept is recorded; so again the next run."""
     before = taken_over.warehouse(TYPES)
     for _ in range(2):
         run = taken_over.run()
@@ -106,7 +106,7 @@ def test_it_is_taken_over(taken_over: Clinic) -> None:
     assert "# the one that matters" in text
 
 
-def test_its_records_are_understood(taken_over: Clinic) -> None:
+def test_adoption_upgrades_tracking_tables(taken_over: Clinic) -> None:
     """Its tracking tables get what they lack, keep their rows, and are written on; dbt's own is left alone."""
     taken_over.run()
     loaded = "SELECT load_status::text, rows_total, last_primary_value::text FROM raw.etl_load_status "
@@ -124,14 +124,14 @@ def test_its_records_are_understood(taken_over: Clinic) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ("UPDATE visit SET IsHidden = 2", "IsHidden becomes smallint instead of boolean, which cannot hold 2 values"),
         ("UPDATE visit SET Start = '24:00:00' WHERE VisitNum = 1",
          "Start becomes interval instead of time, which cannot hold 1 value"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_held_is_refused(taken_over: Clinic, change: str, told: str) -> None:
+def test_adoption_refuses_types_that_cannot_hold_the_source(taken_over: Clinic, change: str, reported: str) -> None:
     """By `validate` and by a run, before anything moves, with the views named; the other table goes on."""
     taken_over.create(change)
     before = taken_over.warehouse(TYPES), taken_over.warehouse('SELECT * FROM dbt.stg_visit ORDER BY "VisitNum"')
@@ -141,7 +141,7 @@ def test_what_cannot_be_held_is_refused(taken_over: Clinic, change: str, told: s
 
     assert (validated.returncode, run["exit_code"]) == (3, 1)
     for text in (validated.stdout, visit["error"]["message"]):
-        assert told in text
+        assert reported in text
         assert "dbt.stg_visit" in text
     assert (visit["status"], pair["status"]) == ("failed", "succeeded")
     assert before == (
@@ -149,7 +149,7 @@ def test_what_cannot_be_held_is_refused(taken_over: Clinic, change: str, told: s
     )  # fmt: skip
 
 
-def test_without_views_it_becomes_ours(taken_over: Clinic) -> None:
+def test_adoption_changes_types_that_no_view_uses(taken_over: Clinic) -> None:
     """Nobody depends on the type there."""
     taken_over.create("UPDATE visit SET IsHidden = 2")
     taken_over.warehouse_execute("DROP VIEW dbt.stg_visit")
@@ -160,8 +160,8 @@ def test_without_views_it_becomes_ours(taken_over: Clinic) -> None:
     assert differences(taken_over.sandbox, "visit", asked={**ASKED, "IsHidden": ""}) == ([], {})
 
 
-def test_a_tables_file_that_cannot_be_written(taken_over: Clinic) -> None:
-    """Nothing is done, and what was to be recorded is told."""
+def test_adoption_needs_a_writable_tables_yml(taken_over: Clinic) -> None:
+    """Nothing is done, and what was to be recorded is reported."""
     taken_over.tables_file.with_name("tables.yml.unfinished").mkdir()
     done = taken_over.arrowetl("run", "--all")
 

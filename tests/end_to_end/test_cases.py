@@ -1,5 +1,5 @@
 """
-What the world does: one folder a scenario, carried by the real command, both ends read again independently.
+What the world does: one folder a scenario, loaded by the real command, both targets read again independently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from arrowetl import drivers
 from arrowetl.types import mapping
 
 CASES = sorted(path.parent for path in (Path(__file__).parent.parent / "cases").glob("*/create.sql"))
-# Some scenarios are told in words that only MariaDB understands, or have values that only it can hold.
+# Some scenarios are reported in words that only MariaDB understands, or have values that only it can hold.
 CASES = [
     case
     for case in CASES
@@ -30,8 +30,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(clinic: Clinic, case: Path) -> None:
-    """Both ends hold the source's values; what the warehouse cannot hold is counted; the next runs write nothing."""
+def test_case_arrives_exactly_or_is_counted(clinic: Clinic, case: Path) -> None:
+    """Both targets hold the source's values; what the warehouse cannot hold is counted; the next runs write nothing."""
     clinic.create((case / "create.sql").read_text())
     if (case / "rows.sql").exists():
         clinic.create((case / "rows.sql").read_text())
@@ -67,7 +67,7 @@ def test_case(clinic: Clinic, case: Path) -> None:
 
 
 def compare(clinic: Clinic, table: Mapping[str, Any]) -> tuple[list[str], dict[str, int]]:
-    """A table of a run against both ends: what differs, and what was coerced."""
+    """A table of a run against both targets: what differs, and what was coerced."""
     there, renamed = table["table"], {}
     for note in table["notes"]:
         what, _, other = note.removesuffix(" at the warehouse").rpartition("is ")

@@ -1,8 +1,8 @@
 """
-Days of random work, nights of random faults; after the last clean run both ends are the source.
+Days of random work, runs of random faults; after the last clean run both targets are the source.
 
 Twelve rounds here, the same each time; `ARROWETL_TEST_ROUNDS=500 ARROWETL_TEST_SEED=7 nox -s tests --
-tests/end_to_end/test_chaos.py -n 0` makes others, and as many as one has time for.
+tests/end_to_end/test_chaos_ends_equal_after_a_clean_run.py -n 0` makes others, and as many as one has time for.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TABLES = {
 SETTINGS = """
 settings: {statement_seconds: 2}
 tables:
-  stamped: {batch_size: 300, extraction_strategy: incremental, primary_incremental_column: s}
+  updated: {batch_size: 300, extraction_strategy: incremental, primary_incremental_column: s}
   random: {batch_size: 300}
 """
 # A stall is waited for seconds, and tried at its steps elsewhere.
@@ -73,7 +73,7 @@ HABITS = (
 
 
 class Administrator:
-    """Who changes servers, privileges and tables at the ends between two nights, and puts right what must be."""
+    """Who changes servers, privileges and tables at the targets between two runs, and puts right what must be."""
 
     def __init__(self, clinic: Clinic) -> None:
         self._clinic = clinic
@@ -120,7 +120,7 @@ class Administrator:
 
 
 def _copied(there: str, here: str) -> tuple[str, ...]:
-    """A table as it was, stamps and all; nothing where there is none."""
+    """A table as it was, timestamps and all; nothing where there is none."""
     return (
         f"CREATE TABLE {here}_new LIKE {there}",
         f"INSERT INTO {here}_new SELECT * FROM {there}",
@@ -157,7 +157,7 @@ def work(session: drivers.MySQL, rng: random.Random, done: list[str]) -> None:
         )  # fmt: skip
         done.append(f"{table}: {one}")
         if one == "more rows":
-            # Columns may have been added: the table begins anew where they were.
+            # Columns may have been added: the table begins again where they were.
             session.execute(f"DROP TABLE {table}")
             engine, columns = TABLES[table]
             session.execute(f"CREATE TABLE {table} ({columns}) ENGINE={engine} DEFAULT CHARSET=utf8")
@@ -168,8 +168,8 @@ def work(session: drivers.MySQL, rng: random.Random, done: list[str]) -> None:
             session.execute(one)
 
 
-def night(there: Ground, rng: random.Random, place: Path, done: list[str]) -> str:
-    """A run, and a fault at some step of it or at some moment; what it was, in words."""
+def day(there: Ground, rng: random.Random, place: Path, done: list[str]) -> str:
+    """A run, and a fault at some step of it or at some time; what it was, in words."""
     fault, executor = rng.choice(sorted(SOME)), rng.choice(["thread", "process"])
     if rng.random() < 0.6:
         step = rng.choice(IN_WORKERS if "worker" in fault else sorted(STEPS))
@@ -192,8 +192,8 @@ def night(there: Ground, rng: random.Random, place: Path, done: list[str]) -> st
     return fault
 
 
-def test_chaos(clinic: Clinic, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever was done, and whatever failed: after a clean run both ends have what the source has, and no more."""
+def test_chaos_ends_equal_after_a_clean_run(clinic: Clinic, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever was done, and whatever failed: after a clean run both targets have what the source has, and no more."""
     with capsys.disabled():
         print(f"\nchaos: {ROUNDS} rounds, ARROWETL_TEST_SEED={SEED}", flush=True)
     rng, done, met_by = random.Random(SEED), list[str](), Counter[str]()
@@ -218,15 +218,15 @@ def test_chaos(clinic: Clinic, tmp_path: Path, capsys: pytest.CaptureFixture[str
             work(session, rng, done)
             session.close()
             admin.day(rng, done)
-            met_by[night(there, rng, tmp_path / str(number), done)] += 1
+            met_by[day(there, rng, tmp_path / str(number), done)] += 1
             if number % 5 and number != ROUNDS:
                 continue
             admin.grant()
             run = clinic.run("--all")
-            told = (SEED, number, done)
-            assert run["exit_code"] == 0, ([one["error"] for one in run["tables"] if one["error"]], told)
-            assert clinic.leftovers() == [], told
-            assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == [], told
+            reported = (SEED, number, done)
+            assert run["exit_code"] == 0, ([one["error"] for one in run["tables"] if one["error"]], reported)
+            assert clinic.leftovers() == [], reported
+            assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == [], reported
             done.clear()
             admin.put_back()
     with capsys.disabled():

@@ -1,5 +1,5 @@
 """
-A warehouse that crashes right after a cutover was rolled back: it starts again, and the next night is a night.
+A warehouse that crashes right after a cutover was rolled back: it starts again, and the next run is a run.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from arrowetl import drivers
 pytestmark = pytest.mark.server
 
 
-def test_a_crash_after_a_cutover_that_was_rolled_back(clinic: Clinic, tmp_path: Path) -> None:
+def test_postgres_starts_after_a_crash_in_a_rolled_back_cutover(clinic: Clinic, tmp_path: Path) -> None:
     """
-    What tells of the rollback is not written yet. Of an unlogged table that was made in it PostgreSQL would keep an
-    empty file, restore another beside it from what is written, and refuse to start over the two.
+    What shows of the rollback is not written yet. Of an unlogged table that was made in it PostgreSQL would keep an
+    empty file, restore another next to it from what is written, and refuse to start over the two.
     """
     clinic.create("CREATE TABLE t (Id int PRIMARY KEY, V int);\nINSERT INTO t SELECT seq, seq FROM seq_1_to_1000")
     assert clinic.run()["exit_code"] == 0

@@ -1,5 +1,5 @@
 """
-What no scenario can say alone: what is learned, told, refused and kept from leaking, with real servers.
+What no scenario can say alone: what is learned, reported, refused and kept from leaking, with real servers.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def logged(clinic: Clinic) -> Clinic:
     return clinic
 
 
-def test_what_was_learned_is_remembered(logged: Clinic) -> None:
+def test_columns_that_need_hex_are_remembered(logged: Clinic) -> None:
     """The first run reads twice, by bytes the column that needs it; the next one knows, and asks once, and only so."""
     logged.create(ODD)
     statements(logged)
@@ -73,7 +73,7 @@ def test_what_was_learned_is_remembered(logged: Clinic) -> None:
     ]
 
 
-def test_a_table_of_ordinary_values_is_read_once(logged: Clinic) -> None:
+def test_ordinary_tables_are_read_once(logged: Clinic) -> None:
     """Natively, zero dates and all."""
     logged.create(
         "CREATE TABLE fine (Num int NOT NULL, u varchar(20), d date, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
@@ -85,7 +85,7 @@ def test_a_table_of_ordinary_values_is_read_once(logged: Clinic) -> None:
     assert len(statements(logged)) == 1
 
 
-def test_coercions_that_are_news_say_so(clinic: Clinic) -> None:
+def test_new_coercions_are_reported_once(clinic: Clinic) -> None:
     """In the JSON, in the summary and in the record; once."""
     clinic.create("CREATE TABLE visit (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
                   "INSERT INTO visit VALUES (1, '0000-00-00', 'a')")  # fmt: skip
@@ -103,7 +103,7 @@ def test_coercions_that_are_news_say_so(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
-def test_a_panic_shows_no_value(clinic: Clinic, executor: str) -> None:
+def test_a_driver_panic_prints_no_value(clinic: Clinic, executor: str) -> None:
     """Neither the program nor its worker processes let the driver print the cell it stumbled over."""
     clinic.create(ODD)
     clinic.tables_file.write_text("tables: {odd: {overrides: {batch_size: 1}}}")
@@ -114,7 +114,7 @@ def test_a_panic_shows_no_value(clinic: Clinic, executor: str) -> None:
         assert leak not in done.stdout + done.stderr
 
 
-def test_a_panic_shows_no_value_from_python_either(clinic: Clinic) -> None:
+def test_a_driver_panic_is_prevented_in_foreign_processes(clinic: Clinic) -> None:
     """In somebody else's process stderr is not ours to close: there is no panic."""
     clinic.create(ODD)
     program = "import arrowetl\nwith arrowetl.open() as etl: print(etl.run(all=True).exit_code)"
@@ -138,7 +138,7 @@ CREATE TABLE right_ (Num int NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
 
 
 @pytest.mark.parametrize(
-    ("type_", "asked", "good", "bad", "told", "remedy"),
+    ("type_", "asked", "good", "bad", "reported", "remedy"),
     [
         ("tinyint(1)", "boolean", "1", "5", "1 value other than 0 and 1, which boolean cannot hold (for example at Num",
          "let it be smallint"),
@@ -154,10 +154,10 @@ CREATE TABLE right_ (Num int NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;
         ("varchar(50)", "boolean", "'a'", "'b'", "cannot be loaded as boolean", "can be: text, varchar, bytea"),
     ],
 )  # fmt: skip
-def test_an_override_that_cannot_hold_the_data(
-    clinic: Clinic, type_: str, asked: str, good: str, bad: str, told: str, remedy: str
+def test_an_override_that_cannot_hold_the_data_names_the_remedy(
+    clinic: Clinic, type_: str, asked: str, good: str, bad: str, reported: str, remedy: str
 ) -> None:
-    """The error names table, column, what was found and what would carry it, and no value; the other table goes on."""
+    """The error names table, column, what was found and what would load it, and no value; the other table goes on."""
     clinic.create(REFUSED.format(type=type_, good=good, bad=bad))
     clinic.tables_file.write_text(f"tables: {{wrong: {{overrides: {{columns: {{c: {{type: {asked}}}}}}}}}}}")
     run = clinic.run()
@@ -165,14 +165,14 @@ def test_an_override_that_cannot_hold_the_data(
 
     assert (run["exit_code"], right["table"], right["status"]) == (1, "right_", "succeeded")
     assert failed["error"]["message"].startswith("wrong.c")
-    assert told in failed["error"]["message"]
+    assert reported in failed["error"]["message"]
     assert remedy in failed["error"]["remedy"]
     assert "tables.wrong.overrides.columns.c" in failed["error"]["remedy"]
     assert SECRET not in json.dumps(run)
     assert clinic.leftovers() == []
 
 
-def test_a_value_that_the_source_has_no_room_to_say(clinic: Clinic) -> None:
+def test_a_value_beyond_max_allowed_packet_fails_the_table(clinic: Clinic) -> None:
     """A server makes NULL of what grows past its max_allowed_packet, and whispers a warning: not past us."""
     clinic.create(
         "CREATE TABLE big (Num int NOT NULL, c mediumtext CHARACTER SET cp1251, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
@@ -188,8 +188,8 @@ def test_a_value_that_the_source_has_no_room_to_say(clinic: Clinic) -> None:
     assert failed["error"]["remedy"] == "raise max_allowed_packet at the source"
 
 
-def test_a_replica_whose_database_is_latin1(clinic: Clinic) -> None:
-    """LOAD DATA would take the database's character set for the file's, were it not told."""
+def test_a_latin1_replica_database_gets_utf8_values(clinic: Clinic) -> None:
+    """LOAD DATA would take the database's character set for the file's, were it not reported."""
     replica = mysql_name(clinic.sandbox.replica.database)
     clinic.create(f"ALTER DATABASE {replica} CHARACTER SET latin1", "replica")
     clinic.undo.append(lambda: clinic.create(f"ALTER DATABASE {replica} CHARACTER SET utf8mb4", "replica"))
@@ -201,10 +201,10 @@ def test_a_replica_whose_database_is_latin1(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "sms") == ([], {})
 
 
-def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
-    """A row whose key is there already is told, without the key; the first load stands."""
+def test_a_partition_loaded_twice_is_refused(clinic: Clinic) -> None:
+    """A row whose key is there already is reported, without the key; the first load is."""
     spills = clinic.directory / "spills"
-    # There is nothing to load, which is told; the records are made.
+    # There is nothing to load, which is reported; the records are made.
     assert clinic.run()["exit_code"] == 1
     replica = Replica(clinic.sandbox.replica, spills, partial(spilled, spills))
     replica.open()
@@ -212,8 +212,8 @@ def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
     rows = pa.table({"PatNum": [1, 2], "LName": ["a", "b"]})
     replica.prepare(plan)
     replica.take(plan, part, [(plan, rows)])
-    told = r"3 rows were sent to the replica, it counts 1 and warns: Duplicate entry '…' for key 'PRIMARY' \(1062\)"
-    with pytest.raises(DataLoadingError, match=told):
+    reported = r"3 rows were sent to the replica, it counts 1 and warns: Duplicate entry '…' for key 'PRIMARY' \(1062\)"
+    with pytest.raises(DataLoadingError, match=reported):
         replica.take(plan, part, [(plan, pa.table({"PatNum": [1, 2, 3], "LName": ["a", "changed", "c"]}))])
 
     assert replica.count(plan) == 2
@@ -221,7 +221,7 @@ def test_a_partition_that_comes_twice_is_refused(clinic: Clinic) -> None:
     replica.close()
 
 
-def test_a_triggers_own_words_are_not_repeated(clinic: Clinic) -> None:
+def test_trigger_messages_are_not_repeated(clinic: Clinic) -> None:
     """A value may be among them."""
     clinic.create("CREATE TABLE seen (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
                   "INSERT INTO seen VALUES (1, 'Geheim')")  # fmt: skip
@@ -238,7 +238,7 @@ def test_a_triggers_own_words_are_not_repeated(clinic: Clinic) -> None:
     assert SECRET not in json.dumps(failed) + clinic.arrowetl("status").stdout
 
 
-def test_nul_in_json(clinic: Clinic) -> None:
+def test_nul_in_json_is_removed_and_counted(clinic: Clinic) -> None:
     """Removed and counted, as from any text."""
     clinic.create("CREATE TABLE doc (Num int NOT NULL, j longtext, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8;\n"
                   "INSERT INTO doc VALUES (1, CONCAT('{\"a\": \"x', CHAR(0), '\"}'))")  # fmt: skip
@@ -248,7 +248,7 @@ def test_nul_in_json(clinic: Clinic) -> None:
     assert clinic.warehouse("SELECT j->>'a' FROM raw.doc") == [("x",)]
 
 
-def test_choices_for_a_table_that_is_away_are_kept(clinic: Clinic) -> None:
+def test_overrides_of_a_missing_table_are_kept(clinic: Clinic) -> None:
     """A column that was to stay at home stays there when the table comes back."""
     create = "CREATE TABLE visitor (Num int NOT NULL, SSN text, PRIMARY KEY (Num)) ENGINE=MyISAM"
     clinic.create(create)
@@ -263,7 +263,7 @@ def test_choices_for_a_table_that_is_away_are_kept(clinic: Clinic) -> None:
     assert clinic.warehouse(columns) == [("Num",)]
 
 
-def test_labels_that_are_no_text(clinic: Clinic) -> None:
+def test_enum_labels_that_are_no_text_fail_their_table_alone(clinic: Clinic) -> None:
     """Their table is refused, by name and alone; the catalog of all the others is read."""
     label = "SET NAMES binary;\nCREATE TABLE {} (Num int NOT NULL, e enum(X'{}','b') CHARACTER SET {}) ENGINE=MyISAM"
     session = drivers.MySQL(clinic.sandbox.admin("source"))
@@ -281,7 +281,7 @@ def test_labels_that_are_no_text(clinic: Clinic) -> None:
     assert all("exclude: true" in run[name]["error"]["remedy"] for name in ("torn", "gap"))
 
 
-def test_a_short_text_that_the_source_has_no_room_to_say(clinic: Clinic) -> None:
+def test_a_short_text_beyond_the_packet_limit_fails_the_table(clinic: Clinic) -> None:
     """Nor past us where the limit is a strange one."""
     clinic.create("CREATE TABLE wide (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8mb4;\n"
                   "INSERT INTO wide VALUES (7, REPEAT('é', 12000))")  # fmt: skip
@@ -292,8 +292,8 @@ def test_a_short_text_that_the_source_has_no_room_to_say(clinic: Clinic) -> None
     assert "max_allowed_packet" in failed["error"]["message"] + failed["error"]["remedy"]
 
 
-def test_what_others_forbade_of_their_columns(clinic: Clinic) -> None:
-    """NOT NULL gives way; a UNIQUE of somebody's own refuses, and the other end gets the table."""
+def test_foreign_not_null_gives_way_and_unique_refuses(clinic: Clinic) -> None:
+    """NOT NULL gives way; a UNIQUE of somebody's own refuses, and the other target gets the table."""
     clinic.create("CREATE TABLE theirs (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
                   "INSERT INTO theirs VALUES (1, '0000-00-00', 'a'), (2, NULL, 'a')")  # fmt: skip
     clinic.warehouse_execute("CREATE SCHEMA raw")
@@ -308,8 +308,8 @@ def test_what_others_forbade_of_their_columns(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "theirs") == ([], {"d": 1})
 
 
-def test_a_key_that_can_no_longer_be_held(clinic: Clinic) -> None:
-    """A zero date in it: the table goes on without, and the view upon it, and its comment, stay."""
+def test_a_key_with_zero_dates_is_dropped_and_views_stay(clinic: Clinic) -> None:
+    """A zero date in it: the table goes on without, and the view on it, and its comment, stay."""
     clinic.create("CREATE TABLE plan_ (d date NOT NULL, n int NOT NULL, PRIMARY KEY (d, n)) ENGINE=MyISAM;\n"
                   "INSERT INTO plan_ VALUES ('2024-01-01', 1)")  # fmt: skip
     clinic.run()
@@ -328,7 +328,7 @@ def test_a_key_that_can_no_longer_be_held(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "plan_") == ([], {"d": 1})
 
 
-def test_a_spatial_reference_is_the_columns_comment(clinic: Clinic) -> None:
+def test_the_srid_is_recorded_in_the_column_comment(clinic: Clinic) -> None:
     """Where all values have the same one, and for as long; what somebody else says of the column stays."""
     clinic.create(
         "CREATE TABLE site (Num int NOT NULL, p point, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
@@ -356,7 +356,7 @@ def test_a_spatial_reference_is_the_columns_comment(clinic: Clinic) -> None:
 
 
 def test_a_bad_row_fails_the_load_and_leaves_nothing(clinic: Clinic, tmp_path: Path) -> None:
-    """With REPLACE by the server itself; without it, the warning is noticed, counted and told."""
+    """With REPLACE by the server itself; without it, the warning is noticed, counted and reported."""
     session = drivers.MySQL(clinic.sandbox.replica, infile_directory=tmp_path)
     path = tmp_path / "rows"
     path.write_text("1\n300\n")
@@ -371,8 +371,8 @@ def test_a_bad_row_fails_the_load_and_leaves_nothing(clinic: Clinic, tmp_path: P
     session.close()
 
 
-def test_a_key_that_the_warehouse_cannot_hold_is_found_when_all_rows_are_there(clinic: Clinic) -> None:
-    """Of a table in several partitions, which gets its key last: it is carried once more, and published without."""
+def test_a_key_conflict_found_at_the_end_reloads_without_the_key(clinic: Clinic) -> None:
+    """Of a table in several partitions, which gets its key last: it is loaded once more, and published without."""
     clinic.create(
         "CREATE TABLE visit (Num int NOT NULL, Code varchar(9) NOT NULL, PRIMARY KEY (Num, Code)) "
         "ENGINE=MyISAM CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;\n"

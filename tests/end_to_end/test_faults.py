@@ -1,5 +1,5 @@
 """
-Whatever fails, wherever: old data stands whole, the error says what to do, and the next run completes.
+Whatever fails, wherever: old data is whole, the error says what to do, and the next run completes.
 
 A run is stopped at a step of its journey, met by a fault, and let go on. Some pairs of both here;
 `ARROWETL_TEST_FAULTS=all nox -s tests -- tests/end_to_end/test_faults.py -n 0` tries all, and prints what became
@@ -55,7 +55,7 @@ def table(outcomes: dict[tuple[str, str], str]) -> str:
 
 @pytest.fixture
 def there(clinic: Clinic) -> Iterator[Ground]:
-    """One table that both ends hold in an old state, and one that they do not have; both in several partitions."""
+    """One table that both targets hold in an old state, and one that they do not have; both in several partitions."""
     clinic.tables_file.write_text(SETTINGS)
     clinic.create(f"CREATE TABLE grown {COLUMNS};\nINSERT INTO grown SELECT seq, 'old' FROM seq_1_to_{ROWS}")
     assert clinic.run()["exit_code"] == 0
@@ -91,8 +91,10 @@ def seen(clinic: Clinic) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("fault", "step"), PAIRS, ids=lambda word: word.replace(" ", "-"))
-def test_a_fault_at_a_step(there: Ground, fault: str, step: str, tmp_path: Path) -> None:
-    """Whole tables at every end, old or new; an error that says what to do; then one run, and all is there."""
+def test_a_fault_at_any_step_leaves_full_tables_and_the_next_run_repairs(
+    there: Ground, fault: str, step: str, tmp_path: Path
+) -> None:
+    """Whole tables at every target, old or new; an error that says what to do; then one run, and all is there."""
     clinic = there.clinic
     executor = "process" if fault == "kill -9 a worker" else "thread"
     came = met(there, fault, step, tmp_path / "fault", "--executor", executor)

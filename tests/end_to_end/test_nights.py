@@ -1,5 +1,5 @@
 """
-Nights in a row at a simulated clinic: edits, deletes, drift, crashes, writes during the run; equal ends after each.
+Runs in a row at a simulated clinic: edits, deletes, drift, crashes, writes during the run; equal ends after each.
 
 ARROWETL_TEST_NIGHTS chooses how many (9), ARROWETL_TEST_CLINIC_TABLES how
 many tables (40, or `all`), ARROWETL_TEST_SEED what happens.
@@ -20,13 +20,13 @@ from support.simulation import Busy, Day
 from arrowetl import drivers
 from arrowetl.sandbox import opendental, seed
 
-NIGHTS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "9"))
+DAYS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "9"))
 TABLES = os.environ.get("ARROWETL_TEST_CLINIC_TABLES", "40")
 SEED = int(os.environ.get("ARROWETL_TEST_SEED", "4"))
 SCALE = 0.002
-# Large, small and wide ones, stamped and not, with random keys, with keys that are others' keys, with blobs, without
+# Large, small and wide ones, updated and not, with random keys, with keys that are others' keys, with blobs, without
 # a key, and some that are empty.
-TELLING = """
+SHOWING = """
 adjustment appointment claim claimproc clockevent commlog definition deletedobject document documentmisc ehrpatient fee
 files histappointment inseditlog inssub patient patientnote patplan payment paysplit periomeasure preference procedurecode
 procedurelog procnote provider recall schedule scheduleop securitylog securityloghash sheetfield signalod statement task
@@ -38,11 +38,11 @@ CRASHES = ("arrowetl", "replica", "warehouse")
 pytestmark = pytest.mark.server
 
 
-def test_nights(hospital: Clinic) -> None:
-    """Whatever the day was like, and whatever happened the night before."""
+def test_simulated_days_end_equal(hospital: Clinic) -> None:
+    """Whatever the day was like, and whatever happened the run before."""
     rng = random.Random(SEED)
     tables = opendental.tables(SCALE)
-    chosen = {name: tables[name] for name in (tables if TABLES == "all" else TELLING.split()[: int(TABLES)])}
+    chosen = {name: tables[name] for name in (tables if TABLES == "all" else SHOWING.split()[: int(TABLES)])}
     admin = hospital.sandbox.admin("source")
     with tempfile.TemporaryDirectory() as directory:
         session = drivers.MySQL(admin, infile_directory=Path(directory))
@@ -52,29 +52,29 @@ def test_nights(hospital: Clinic) -> None:
     assert hospital.arrowetl("analyze").returncode == 0
     assert hospital.run()["exit_code"] == 0
     seen: dict[str, int] = {}
-    for night in range(1, NIGHTS + 1):
+    for day in range(1, DAYS + 1):
         day = Day(session, chosen, rng)
-        day.work(len(chosen) // 3, drift=night % 3 == 0)
+        day.work(len(chosen) // 3, drift=day % 3 == 0)
         raced: list[str] = []
-        if night % 7 == 3:
+        if day % 7 == 3:
             raced = rng.sample(sorted(chosen), 4)
             with Busy(day, raced):
                 run = hospital.run()
-        elif night % 2 == 0:
-            crash(hospital, CRASHES[night // 2 % len(CRASHES)], rng.uniform(0.3, 2.5))
+        elif day % 2 == 0:
+            crash(hospital, CRASHES[day // 2 % len(CRASHES)], rng.uniform(0.3, 2.5))
             run = hospital.run()
         else:
             run = hospital.run()
-        told = [table["error"] for table in run["tables"] if table["error"]]
-        # A table that is altered while it is read may fail, and is carried the next night.
-        assert [error for error in told if not raced] == [], (night, day.done)
+        reported = [table["error"] for table in run["tables"] if table["error"]]
+        # A table that is altered while it is read may fail, and is loaded the next run.
+        assert [error for error in reported if not raced] == [], (day, day.done)
         found = [problem for name in chosen if name not in raced for problem in differences(hospital.sandbox, name)[0]]
-        assert found == [], (night, day.done)
+        assert found == [], (day, day.done)
         for table in run["tables"]:
             seen[table["mode"]] = seen.get(table["mode"], 0) + 1
         assert hospital.leftovers() == []
     assert hospital.run()["exit_code"] == 0
     assert [problem for name in chosen for problem in differences(hospital.sandbox, name)[0]] == []
-    if NIGHTS >= 9:
+    if DAYS >= 9:
         assert seen.keys() == {"full", "skipped", "incremental", "reconcile"}
     session.close()

@@ -24,13 +24,13 @@ from arrowetl.sandbox import opendental, seed, servers
 SCALE = "0.004"
 
 
-# What all of them stand upon is made once.
+# What all of them are on is made once.
 pytestmark = pytest.mark.xdist_group("opendental")
 
 
 @pytest.fixture(scope="module")
-def carried(sandbox: servers.Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clinic, dict]]:
-    """The demo's database, analyzed and carried by the commands a user types."""
+def loaded(sandbox: servers.Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clinic, dict]]:
+    """The demo's database, analyzed and loaded by the commands a user types."""
     empty(sandbox)
     directory = tmp_path_factory.mktemp("opendental")
     seed.seed(sandbox.admin("source"), SCALE)
@@ -39,26 +39,26 @@ def carried(sandbox: servers.Sandbox, tmp_path_factory: pytest.TempPathFactory) 
     yield clinic, clinic.run("--all", "--max-workers", "4")
 
 
-def test_every_value_of_every_row_is_equal_at_both_ends(carried: tuple[Clinic, dict]) -> None:
+def test_every_value_of_every_row_is_equal_at_both_targets(loaded: tuple[Clinic, dict]) -> None:
     """Read by mysql-connector and psql, rows are what they are at the source; coercions are counted exactly."""
-    clinic, run = carried
+    clinic, run = loaded
     tables = opendental.tables(opendental.factor_of(SCALE))
-    told = {table["table"]: table for table in run["tables"]}
+    reported = {table["table"]: table for table in run["tables"]}
 
     found = []
     for name in tables:
         differing, coerced = differences(clinic.sandbox, name)
         found += differing
-        if told[name]["coerced"] != coerced:
-            found.append(f"{name}: coerced {coerced}, told {told[name]['coerced']}")
+        if reported[name]["coerced"] != coerced:
+            found.append(f"{name}: coerced {coerced}, told {reported[name]['coerced']}")
 
     assert found == []
-    assert told.keys() == tables.keys()
+    assert reported.keys() == tables.keys()
 
 
-def test_coercions_are_what_the_generator_put_there(carried: tuple[Clinic, dict]) -> None:
+def test_coercions_are_exactly_those_generated(loaded: tuple[Clinic, dict]) -> None:
     """Its zero dates and its NULs, by column and count, and nothing else."""
-    _, run = carried
+    _, run = loaded
     factor = opendental.factor_of(SCALE)
     wanted: dict[tuple[str, str, str], int] = {}
     for name, table in opendental.tables(factor).items():
@@ -75,14 +75,14 @@ def test_coercions_are_what_the_generator_put_there(carried: tuple[Clinic, dict]
                         key = (name, column.name, kind)
                         wanted[key] = wanted.get(key, 0) + count
 
-    told = {(t["table"], c["column"], c["from"]): c["count"] for t in run["tables"] for c in t["coercions"]}
-    assert told == wanted
+    reported = {(t["table"], c["column"], c["from"]): c["count"] for t in run["tables"] for c in t["coercions"]}
+    assert reported == wanted
     assert {kind for _, _, kind in wanted} == {"zero date", "NUL character"}
 
 
-def test_the_run_says_what_it_did(carried: tuple[Clinic, dict]) -> None:
-    """Totals are the sum of the tables, which are all there, and all settled or beyond telling."""
-    _, run = carried
+def test_the_summary_matches_the_tables(loaded: tuple[Clinic, dict]) -> None:
+    """Totals are the sum of the tables, which are all there, and all settled or beyond showing."""
+    _, run = loaded
     tables = opendental.tables(opendental.factor_of(SCALE))
 
     assert run["exit_code"] == 0
@@ -93,9 +93,9 @@ def test_the_run_says_what_it_did(carried: tuple[Clinic, dict]) -> None:
     assert not any(t["settled"] is False for t in run["tables"])
 
 
-def test_verify_finds_all_equal_and_a_changed_value_not(carried: tuple[Clinic, dict]) -> None:
+def test_verify_finds_one_changed_value(loaded: tuple[Clinic, dict]) -> None:
     """`verify` says 0 over equal ends, and 5, with the table and the end, over one changed value."""
-    clinic, _ = carried
+    clinic, _ = loaded
     equal = clinic.arrowetl("verify", "--all", "--json")
     clinic.warehouse("SELECT count(*) FROM raw.patient")
     session = drivers.Postgres(clinic.sandbox.warehouse)
@@ -115,9 +115,9 @@ def test_verify_finds_all_equal_and_a_changed_value_not(carried: tuple[Clinic, d
     assert (repaired["tables"][0]["rows_updated"], repaired["tables"][0]["rows_inserted"]) == (1, 0)
 
 
-def test_a_snapshot_of_every_table_is_what_the_source_has(carried: tuple[Clinic, dict]) -> None:
-    """Value by value; a third of the tables from each end."""
-    clinic, run = carried
+def test_snapshots_of_every_table_equal_the_source(loaded: tuple[Clinic, dict]) -> None:
+    """Value by value; a third of the tables from each target."""
+    clinic, run = loaded
     names = [table["table"] for table in run["tables"]]
     found = []
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
@@ -130,9 +130,9 @@ def test_a_snapshot_of_every_table_is_what_the_source_has(carried: tuple[Clinic,
     assert found == []
 
 
-def test_analyze_writes_what_is_true(carried: tuple[Clinic, dict]) -> None:
+def test_analyze_describes_every_table_correctly(loaded: tuple[Clinic, dict]) -> None:
     """tables.yml has every table, its key and its size; a second analysis keeps what a person wrote."""
-    clinic, _ = carried
+    clinic, _ = loaded
     document = yaml.safe_load(clinic.tables_file.read_text())
     tables = opendental.tables(opendental.factor_of(SCALE))
 
@@ -153,8 +153,8 @@ def test_analyze_writes_what_is_true(carried: tuple[Clinic, dict]) -> None:
     assert again["metadata"]["schema_hash"] == document["metadata"]["schema_hash"]
 
 
-# Table → the column in which the server stamps every change; every other table of OpenDental is read whole.
-STAMPED = {
+# Table → the column in which the server timestamps every change; every other table of OpenDental is read in full.
+UPDATED = {
     "DateTStamp": """allergy allergydef appointment commlog deletedobject disease diseasedef document erxlog
         histappointment hl7msg icd9 inseditlog inseditpatlog labcase labpanel labresult medication medicationpat
         operatory patient pharmacy procedurecode procedurelog provider recall refattach referral rxpat schedule
@@ -166,15 +166,15 @@ STAMPED = {
     "DateTimeEntry": "claimtracking",
 }
 KEYLESS = {"tempprocedurecode_bak_20240617", "tempscheduleop_bak_20200424"}
-# Names that look like stamps, and that a predecessor went by: times of visits, of entry, of the log itself.
+# Names that look like timestamps, and that a predecessor went by: times of visits, of entry, of the log itself.
 NO_WATERMARKS = {("appointment", "AptDateTime"), ("appointment", "DateTimeArrived"), ("securitylog", "LogDateTime"),
                  ("commlog", "CommDateTime"), ("sheet", "DateTimeSheet")}  # fmt: skip
 
 
-def test_each_table_has_the_strategy_that_is_correct_for_it(carried: tuple[Clinic, dict]) -> None:
-    """And says why: incremental by a stamp of the server's own, whole where there is none, or no key."""
-    clinic, _ = carried
-    expected = {name: ("incremental", [column]) for column, names in STAMPED.items() for name in names.split()}
+def test_each_table_has_the_correct_strategy(loaded: tuple[Clinic, dict]) -> None:
+    """And says why: incremental by a timestamp of the server's own, whole where there is none, or no key."""
+    clinic, _ = loaded
+    expected = {name: ("incremental", [column]) for column, names in UPDATED.items() for name in names.split()}
 
     tables = yaml.safe_load(clinic.tables_file.read_text())["tables"]
 
@@ -191,9 +191,9 @@ def test_each_table_has_the_strategy_that_is_correct_for_it(carried: tuple[Clini
     assert refused >= NO_WATERMARKS
 
 
-def test_an_analysis_asks_little_and_takes_little(carried: tuple[Clinic, dict], tmp_path: Path) -> None:
+def test_an_analysis_sends_few_statements(loaded: tuple[Clinic, dict], tmp_path: Path) -> None:
     """A statement for each table that has rows, some ten for all; none but SELECT and SHOW; less than ten seconds."""
-    clinic, _ = carried
+    clinic, _ = loaded
     began = time.monotonic()
     with general_log(clinic, tmp_path) as statements:
         assert clinic.arrowetl("analyze").returncode == 0
@@ -208,7 +208,7 @@ def test_an_analysis_asks_little_and_takes_little(carried: tuple[Clinic, dict], 
 
 @contextmanager
 def general_log(clinic: Clinic, directory: Path) -> Iterator[Callable[[], list[str]]]:
-    """What the source was told meanwhile."""
+    """What the source was reported meanwhile."""
     log = directory / "general.log"
     admin = drivers.MySQL(clinic.sandbox.admin("source"))
     admin.execute(f"SET GLOBAL general_log_file = '{log}'")
@@ -233,7 +233,7 @@ def test_the_same_seed_gives_the_same_data() -> None:
     assert not first.equals(other)
 
 
-def test_foreign_keys_point_to_rows_that_exist() -> None:
+def test_synthetic_foreign_keys_refer_to_existing_rows() -> None:
     """Every PatNum of a procedure is a patient's, or 0, which is OpenDental's "none"."""
     tables = opendental.tables(0.01)
     patients = set(opendental.keys("patient", 0.01, opendental.SEED).tolist()) | {0}
@@ -242,14 +242,14 @@ def test_foreign_keys_point_to_rows_that_exist() -> None:
     assert set(procedures.to_list()) <= patients
 
 
-def test_the_source_is_only_read(carried: tuple[Clinic, dict], tmp_path: Path) -> None:
+def test_the_source_is_only_read(loaded: tuple[Clinic, dict], tmp_path: Path) -> None:
     """The source's general log of a whole run holds nothing but reads and session settings."""
-    clinic, _ = carried
+    clinic, _ = loaded
     with general_log(clinic, tmp_path) as statements:
         run = clinic.run("--all", "--force-full")
 
     assert run["totals"]["failed"] == 0
-    told = statements()
-    assert len(told) > 1000
+    reported = statements()
+    assert len(reported) > 1000
     reads = ("SELECT", "SHOW", "SET SESSION", "SET NAMES", "SET @@SESSION", "SET CHARACTER", "SET GLOBAL GENERAL_LOG")
-    assert [one for one in told if not one.startswith(reads)] == []
+    assert [one for one in reported if not one.startswith(reads)] == []

@@ -2,7 +2,7 @@
 Tables nobody thought of: any mix of types, any legal name, values weighted to the ends of their ranges.
 
 Thirty of them here; `ARROWETL_TEST_TABLES=5000 nox -s tests -- tests/end_to_end/test_random_tables.py` makes more. What
-differs is told by column and value.
+differs is reported by column and value.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _decimal(text: str, scale: int) -> str:
 
 
 @st.composite
-def a_moment(draw: Any) -> Kind:
+def a_time(draw: Any) -> Kind:
     fraction = draw(st.integers(0, 6))
     kind = draw(st.sampled_from(["date", "datetime", "timestamp", "time"]))
     some = {
@@ -188,7 +188,7 @@ doubles = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
     [1.7976931348623157e308, 5e-324, -0.0, 1e16]
 )
 KINDS: list[st.SearchStrategy[Kind]] = [
-    an_integer(), a_decimal(), a_moment(), a_text(), some_bytes(), a_choice(), a_place(), a_bit(),
+    an_integer(), a_decimal(), a_time(), a_text(), some_bytes(), a_choice(), a_place(), a_bit(),
     st.just(Kind("float", singles.map(repr), ("double precision",))),
     st.just(Kind("double", doubles.map(repr))),
     st.just(Kind("year", st.sampled_from(["1901", "2155", "0", "2024"]), ("integer", "text"), True)),
@@ -256,7 +256,7 @@ def tables(draw: Any) -> Drawn:
 
 @pytest.fixture
 def load(clinic: Clinic) -> Callable[[Drawn], dict[str, Any]]:
-    """Make a table alone at the source, and carry it in this very process."""
+    """Make a table alone at the source, and load it in this very process."""
     admin = drivers.MySQL(clinic.sandbox.admin("source"))
     targets = [drivers.MySQL(clinic.sandbox.admin("replica")), drivers.Postgres(clinic.sandbox.warehouse)]
     clinic.undo += [admin.close, *(target.close for target in targets)]
@@ -282,20 +282,20 @@ def load(clinic: Clinic) -> Callable[[Drawn], dict[str, Any]]:
 
 
 @pytest.fixture
-def another_night(clinic: Clinic) -> Callable[[str, str], dict[str, Any]]:
-    """Change the table, and carry what changed, found in one way or the other."""
+def another_day(clinic: Clinic) -> Callable[[str, str], dict[str, Any]]:
+    """Change the table, and load what changed, found in one way or the other."""
     admin = drivers.MySQL(clinic.sandbox.admin("source"))
     clinic.undo.append(admin.close)
     admin.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")
 
-    def another_night(statement: str, by: str) -> dict[str, Any]:
+    def another_day(statement: str, by: str) -> dict[str, Any]:
         admin.execute(statement)
         document = yaml.safe_load(clinic.tables_file.read_text())
         clinic.tables_file.write_text(yaml.safe_dump({**document, "settings": {"reconcile_by": by}}))
         with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
             return etl.run(all=True).as_json()
 
-    return another_night
+    return another_day
 
 
 def schema_name(name: str) -> str:
@@ -310,10 +310,10 @@ SYSTEM = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )  # fmt: skip
 @given(drawn=tables())
-def test_any_table_arrives(
+def test_any_table_arrives_exactly_or_counted(
     clinic: Clinic,
     load: Callable[[Drawn], dict[str, Any]],
-    another_night: Callable[[str, str], dict[str, Any]],
+    another_day: Callable[[str, str], dict[str, Any]],
     drawn: Drawn,
 ) -> None:
     """Exactly at the replica, at the warehouse but for what is counted; and so again when rows go, and come back."""
@@ -326,14 +326,14 @@ def test_any_table_arrives(
     assert found == []
     assert run["tables"][0]["coerced"] == coerced
     if drawn.insert:
-        gone = f"DELETE FROM {mysql_name(drawn.name)} LIMIT 2"
+        deleted = f"DELETE FROM {mysql_name(drawn.name)} LIMIT 2"
         for statement, by in (
-            (gone, "checksum"),
+            (deleted, "checksum"),
             (drawn.insert, "checksum"),
-            (gone, "reading"),
+            (deleted, "reading"),
             (drawn.insert, "auto"),
         ):
-            run = another_night(statement, by)
+            run = another_day(statement, by)
             assert [table["error"] for table in run["tables"] if table["error"]] == []
             there = (drawn.name, mapping.postgres_name(drawn.name), renamed, drawn.asked)
             assert differences(clinic.sandbox, *there)[0] == [], (by, run)

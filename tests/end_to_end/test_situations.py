@@ -1,20 +1,20 @@
 """
-What servers, accounts and people do to a warehouse between two nights: one folder a situation, carried by `arrowetl`.
+What servers, accounts and people do to a warehouse between two runs: one folder a situation, loaded by `arrowetl`.
 
-A folder has a file of SQL for each night and place, `1.source.sql`, `2.replica.sql`, `3.warehouse.sql`, which is run
-there by an administrator before that night; and `situation.yml`, which says what it is and what must come of it:
+A folder has a file of SQL for each run and place, `1.source.sql`, `2.replica.sql`, `3.warehouse.sql`, which is run
+there by an administrator before that run; and `situation.yml`, which says what it is and what must come of it:
 
     says: one sentence
     options: {replica: [--lower-case-table-names=1]}    servers of its own, started so
     account: {source: [reader, password]}               who asks there, instead of the usual one
     tables: {…}                                          a tables.yml; or
-    analyze: true                                        one that `arrowetl analyze` writes before the first night
-    together: true                                       nights are published together
+    analyze: true                                        one that `arrowetl analyze` writes before the first run
+    together: true                                       runs are published together
     limits: {whole_rows_checksum_max: 2000}              what is a large table, so that a small one is
     put back: {source: [SET GLOBAL …]}                   when it has ended
-    nights: {1: {…}, 2: {…}}                             what must come of each; without a word, that all is equal
+    runs: {1: {…}, 2: {…}}                             what must come of each; without a word, that all is equal
 
-Of a night: `run` (more arguments of `Etl.run`), `exit` (0), `failed` (table → words of its message or remedy), `told`
+Of a run: `run` (more arguments of `Etl.run`), `exit` (0), `failed` (table → words of its message or remedy), `reported`
 (words of a reason, a note or a warning), `modes` (table → mode), `differs` (tables that are not compared), `compared`
 (whether any are), `status` (good, or not).
 """
@@ -67,7 +67,7 @@ def _grouped(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("folder", [_grouped(folder) for folder in FOLDERS])
-def test_situation(
+def test_situation_ends_as_described(
     clinic: Clinic,
     others: Mapping[tuple[str, ...], servers.Sandbox],
     folder: Path,
@@ -90,49 +90,49 @@ def test_situation(
     clinic.undo.append(lambda: _put_back(clinic, said.get("put back", {})))
     if "tables" in said:
         clinic.tables_file.write_text(yaml.safe_dump({"tables": said["tables"]}))
-    for night in sorted({1, *said.get("nights", {})}):
+    for day in sorted({1, *said.get("nights", {})}):
         for place in _PLACES:
-            if (statements := folder / f"{night}.{place}.sql").exists():
+            if (statements := folder / f"{day}.{place}.sql").exists():
                 _say(clinic, place, statements.read_text())
         if said.get("stamps", True):
             settle()
-        if night == 1 and said.get("analyze"):
+        if day == 1 and said.get("analyze"):
             assert clinic.arrowetl("analyze").returncode == 0
-        _judge(clinic, said, said.get("nights", {}).get(night) or {}, night)
+        _judge(clinic, said, said.get("nights", {}).get(day) or {}, day)
 
 
-def _judge(clinic: Clinic, said: Mapping[str, Any], wanted: Mapping[str, Any], night: int) -> None:
+def _judge(clinic: Clinic, said: Mapping[str, Any], wanted: Mapping[str, Any], day: int) -> None:
     how = {"publish": "together"} if said.get("together") else {}
     # In this very process: the command itself is seen to start elsewhere.
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
         run = etl.run(all=True, **how, **wanted.get("run", {})).as_json()
-    told = json.dumps(run["warnings"]) + json.dumps([[t["reason"], t["notes"], t["flags"]] for t in run["tables"]])
+    reported = json.dumps(run["warnings"]) + json.dumps([[t["reason"], t["notes"], t["flags"]] for t in run["tables"]])
     failed = {t["table"]: f"{t['error']['message']}\n{t['error']['remedy']}" for t in run["tables"] if t["error"]}
-    assert sorted(failed) == sorted(wanted.get("failed", {})), (night, failed, run["warnings"])
+    assert sorted(failed) == sorted(wanted.get("failed", {})), (day, failed, run["warnings"])
     for table, words in wanted.get("failed", {}).items():
-        assert re.search(words, failed[table], re.DOTALL), (night, failed[table])
+        assert re.search(words, failed[table], re.DOTALL), (day, failed[table])
         assert "\nNone" not in failed[table], "what is to be done about it is not told"
-    assert run["exit_code"] == wanted.get("exit", int(bool(failed))), (night, run["warnings"], told)
+    assert run["exit_code"] == wanted.get("exit", int(bool(failed))), (day, run["warnings"], reported)
     for words in wanted.get("told", ()):
-        assert re.search(words, told), (night, words, told)
+        assert re.search(words, reported), (day, words, reported)
     modes = {t["table"]: t["mode"] for t in run["tables"]}
-    assert {name: modes[name] for name in wanted.get("modes", {})} == wanted.get("modes", {}), told
+    assert {name: modes[name] for name in wanted.get("modes", {})} == wanted.get("modes", {}), reported
     apart = {*failed, *wanted.get("differs", ())}
     if wanted.get("compared", True):
         found = {name: differences(clinic.sandbox, name)[0] for name in modes if name not in apart}
-        assert {name: problems for name, problems in found.items() if problems} == {}, night
+        assert {name: problems for name, problems in found.items() if problems} == {}, day
         with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
             compared = etl.verify(list(found)).tables if found else ()
         verified = {one.table: (one.verdict, one.note, one.failure) for one in compared}
-        assert {name: one for name, one in verified.items() if one[0] != "equal"} == {}, night
+        assert {name: one for name, one in verified.items() if one[0] != "equal"} == {}, day
     if "status" in wanted:
         with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
             judged = etl.status()
-        assert judged.good is (wanted["status"] == "good"), (night, judged.judgement)
+        assert judged.good is (wanted["status"] == "good"), (day, judged.judgement)
 
 
 def _say(clinic: Clinic, place: str, text: str) -> None:
-    """Statements that end with a semicolon at a line's end."""
+    """Statements that target with a semicolon at a line's end."""
     statements = [one.strip() for one in re.split(r";[ \t]*(?:\n|\Z)", text) if one.strip()]
     session: Any = (
         drivers.Postgres(clinic.sandbox.warehouse)

@@ -1,6 +1,7 @@
 """
-A source that says it runs on Windows, where a MyISAM table's stamp stands still while its file is open: it is a Linux
-server behind a way that changes one word, and whose files' times are set back after each change.
+A source that says it runs on Windows, where a MyISAM table's UPDATE_TIME does not change while its file is open.
+
+It is a Linux server behind a relay that changes one word, and whose files' times are set back after each change.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from support.relay import relay
 from arrowetl import drivers
 
 TABLES = {"small": 50, "large": 120_000, "stamped": 1_000}
-"""Name → rows: of few all are added up, of more they are compared by ranges, of those with a stamp the new are read."""
+"""Name → rows: few are added up, more are compared by ranges, and of those with a timestamp new ones are read."""
 SETTINGS = """
 tables:
-  stamped: {extraction_strategy: incremental, primary_incremental_column: Stamp}
+  updated: {extraction_strategy: incremental, primary_incremental_column: Stamp}
 """
 
 
 class Source:
-    """The clinic's, of which the time of every table stands still."""
+    """The clinic's, of which the time of every table does not change."""
 
     def __init__(self, clinic: Clinic, system: bytes) -> None:
         self._clinic, self.system = clinic, system
@@ -69,25 +70,25 @@ def windows(clinic: Clinic) -> Iterator[tuple[Clinic, Source]]:
         yield clinic, source
 
 
-def test_no_night_misses_a_change(windows: tuple[Clinic, Source]) -> None:
-    """Edits that keep the number of rows, which the stamp would have told: night after night."""
+def test_no_run_misses_a_change_on_windows(windows: tuple[Clinic, Source]) -> None:
+    """Edits that keep the number of rows, which the timestamp would have reported: run after run."""
     clinic, source = windows
     assert {table["status"] for table in clinic.run()["tables"]} == {"succeeded"}
-    for night in range(1, 4):
-        source.change(";\n".join(f"UPDATE {name} SET V = 'night {night}' WHERE Id = {night}" for name in TABLES))
+    for day in range(1, 4):
+        source.change(";\n".join(f"UPDATE {name} SET V = 'night {day}' WHERE Id = {day}" for name in TABLES))
         run = clinic.run()
         assert run["exit_code"] == 0
         assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == []
         assert [table["rows_updated"] for table in run["tables"]] == [1, 1, 1]
         assert {table["settled"] for table in run["tables"]} <= {True, None}
-    # Nothing changed: the small one is known by its checksum, and none by its stamp.
+    # Nothing changed: the small one is known by its checksum, and none by its timestamp.
     modes = {table["table"]: table["mode"] for table in clinic.run()["tables"]}
     assert modes == {"small": "skipped", "large": "reconcile", "stamped": "skipped"}
     assert "the source runs on Windows" in " ".join(clinic.arrowetl("test-connections").stdout.split())
 
 
-def test_the_same_stamps_are_believed_elsewhere(windows: tuple[Clinic, Source]) -> None:
-    """What the imitation is worth: a server that does not say so has its stamps believed, and the change is missed."""
+def test_update_times_are_trusted_elsewhere(windows: tuple[Clinic, Source]) -> None:
+    """What the imitation is worth: elsewhere UPDATE_TIME is trusted, and the change is missed."""
     clinic, source = windows
     source.system = b"no such system"
     clinic.run()

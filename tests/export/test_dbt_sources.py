@@ -33,15 +33,15 @@ LINK = SourceTable(
 )
 
 
-def brought(text: str, *tables: SourceTable, namespace: str = "raw") -> tuple[str, list[str]]:
-    """A sources.yml, brought up to date; and what is told."""
+def loaded(text: str, *tables: SourceTable, namespace: str = "raw") -> tuple[str, list[str]]:
+    """A sources.yml, loaded up to date; and what is reported."""
     editor = YAML()
     editor.preserve_quotes = True
     document = editor.load(text) or {}
-    told = dbt_document.updated(document, namespace, tables)
+    reported = dbt_document.updated(document, namespace, tables)
     said = io.StringIO()
     editor.dump(document, said)
-    return said.getvalue(), told
+    return said.getvalue(), reported
 
 
 def table(text: str, name: str = "patient") -> dict[str, Any]:
@@ -52,12 +52,12 @@ def column(text: str, name: str) -> dict[str, Any]:
     return next(one for one in table(text)["columns"] if one["name"] == name)
 
 
-def test_a_new_one() -> None:
+def test_a_new_sources_yml_has_types_rules_tests_and_freshness() -> None:
     """Types, rules in words, tests of keys of one column and of two, and how fresh a table is."""
-    text, told = brought("", PATIENT, LINK)
+    text, reported = loaded("", PATIENT, LINK)
     (source,) = yaml.safe_load(text)["sources"]
 
-    assert told == []
+    assert reported == []
     assert (source["name"], source["schema"]) == ("raw", "raw")
     assert source["config"]["freshness"]["error_after"] == {"count": 30, "period": "day"}
     assert table(text)["description"] == "`patient` at the source; changes are found by DateTStamp."
@@ -74,20 +74,20 @@ def test_a_new_one() -> None:
     assert table(text, "Link")["description"] == "`Link` at the source; compared in full."
 
 
-def test_it_is_the_same_the_next_time() -> None:
-    once, _ = brought("", PATIENT, LINK)
+def test_an_unchanged_warehouse_changes_nothing() -> None:
+    once, _ = loaded("", PATIENT, LINK)
 
-    assert brought(once, PATIENT, LINK)[0] == once
+    assert loaded(once, PATIENT, LINK)[0] == once
 
 
-def test_a_type_that_changed() -> None:
+def test_a_changed_type_updates_our_description() -> None:
     """And with it the description, where that is ours."""
-    once, _ = brought("", PATIENT)
+    once, _ = loaded("", PATIENT)
     wider = SourceTable(
         "patient", "patient", PublishedTable((("PatNum", "numeric(20,0)"),), ("PatNum",)), TableSettings({}),
         {"PatNum": "bigint(20) unsigned"},
     )  # fmt: skip
-    text, _ = brought(once, wider)
+    text, _ = loaded(once, wider)
 
     assert column(text, "PatNum")["data_type"] == "numeric(20,0)"
     assert column(text, "PatNum")["description"] == "`bigint(20) unsigned` at the source."
@@ -108,7 +108,7 @@ sources:
         columns:
           - name: PatNum
             quote: false # we fold
-          - name: Gone
+          - name: Deleted
             data_tests:
               - accepted_values: {values: [1, 2]}
       - name: old
@@ -119,38 +119,38 @@ sources:
 """
 
 
-def test_what_a_person_wrote_stays() -> None:
-    """A sentence after ours, other words for tests, a quote, and what is gone and has tests of theirs; it is told."""
-    text, told = brought(WRITTEN, PATIENT)
+def test_hand_written_entries_are_kept() -> None:
+    """A sentence after ours, other words for tests, a quote, and a dropped table with tests of its own: reported."""
+    text, reported = loaded(WRITTEN, PATIENT)
 
     assert table(text)["description"].endswith("One row per human; ask Ann.")
     assert "data_tests" not in table(text)
     assert "# ours" in text
     assert re.search(r"quote: false +# we fold", text)
-    assert told == [
+    assert reported == [
         "old: no table of the warehouse's schema raw, and left as it is",
-        "patient.Gone: no column of the table, and left as it is",
+        "patient.Deleted: no column of the table, and left as it is",
     ]
-    assert brought(text, PATIENT) == (text, told)
+    assert loaded(text, PATIENT) == (text, reported)
 
 
-def test_a_test_that_a_person_took_away_stays_away() -> None:
-    once, _ = brought("", PATIENT)
+def test_removed_tests_stay_removed() -> None:
+    once, _ = loaded("", PATIENT)
     without = re.sub(r" +data_tests:\n +- unique\n +- not_null\n", "", once)
     assert without != once
 
-    assert "data_tests" not in column(brought(without, PATIENT)[0], "PatNum")
+    assert "data_tests" not in column(loaded(without, PATIENT)[0], "PatNum")
 
 
-def test_what_is_ours_alone_goes() -> None:
+def test_generated_entries_of_dropped_tables_are_removed() -> None:
     """A table with a key of two columns and a freshness of its own, and nothing that anybody wrote."""
     short = SourceTable(
         LINK.name, LINK.name_postgres, LINK.published, TableSettings({"time_gap_threshold_days": 3}), {}
     )
-    once, _ = brought("", PATIENT, PATIENT, short)
-    text, told = brought(once, PATIENT)
+    once, _ = loaded("", PATIENT, PATIENT, short)
+    text, reported = loaded(once, PATIENT)
 
-    assert told == []
+    assert reported == []
     assert [one["name"] for one in yaml.safe_load(text)["sources"][0]["tables"]] == ["patient"]
 
 
@@ -165,9 +165,9 @@ def test_what_is_ours_alone_goes() -> None:
         "sources: ",
     ],
 )
-def test_a_table_is_there_once(text: str) -> None:
-    """Whatever the source is called, wherever the table stands, and whatever was left blank."""
-    said = yaml.safe_load(brought(text, PATIENT)[0])
+def test_a_table_is_listed_once(text: str) -> None:
+    """Whatever the source is called, wherever the table is, and whatever was left blank."""
+    said = yaml.safe_load(loaded(text, PATIENT)[0])
     tables = [one for source in said["sources"] for one in source["tables"]]
 
     assert len(tables) == 1
@@ -175,16 +175,16 @@ def test_a_table_is_there_once(text: str) -> None:
     assert len(tables[0]["columns"]) == 3
 
 
-def test_another_schema() -> None:
+def test_another_schema_gets_its_own_source() -> None:
     """As each clinic of a fleet has one."""
-    text, _ = brought(brought("", PATIENT)[0], PATIENT, namespace="raw_north")
+    text, _ = loaded(loaded("", PATIENT)[0], PATIENT, namespace="raw_north")
 
     assert [one["schema"] for one in yaml.safe_load(text)["sources"]] == ["raw", "raw_north"]
     assert '"raw_north".etl_load_status' in text
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "sources: 5", "sources: [{tables: [x]}]", "a: [", "\xff"])
-def test_what_is_no_such_file_is_refused(text: str, tmp_path: Any) -> None:
+def test_a_file_that_is_no_sources_yml_is_refused(text: str, tmp_path: Any) -> None:
     """Before anything is written."""
     path = tmp_path / "sources.yml"
     path.write_text(text, encoding="latin-1")

@@ -53,8 +53,8 @@ def taken(clinic: Clinic, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("target", SERVERS)
-def test_the_policy_holds(patients: Clinic, target: str) -> None:
-    """What is excluded is in no file, what is masked is masked in the same way at every end."""
+def test_snapshots_follow_exclusions_and_masks(patients: Clinic, target: str) -> None:
+    """What is excluded is in no file, what is masked is masked in the same way at every target."""
     taken(patients, "--from", target)
     rows = rows_of(patients.directory / "out" / "patient")
     (masked,) = patients.warehouse('SELECT "LName" FROM raw.patient WHERE "PatNum" = 7')
@@ -66,8 +66,8 @@ def test_the_policy_holds(patients: Clinic, target: str) -> None:
 
 
 @pytest.mark.parametrize("target", SERVERS)
-def test_what_is_asked_for_and_no_more(patients: Clinic, target: str) -> None:
-    """Columns, a condition, and what is stamped later; the manifest says so, and how each file can be checked."""
+def test_columns_conditions_and_since_limit_a_snapshot(patients: Clinic, target: str) -> None:
+    """Columns, a condition, and what is updated later; the manifest says so, and how each file can be checked."""
     entry = taken(
         patients, "--from", target, "--columns", "PatNum,Fee", "--where", "PatNum BETWEEN 5 and 20 AND NOT Fee = 2.5",
         "--since", "2024-01-01T10:00:00+00:00",
@@ -83,7 +83,7 @@ def test_what_is_asked_for_and_no_more(patients: Clinic, target: str) -> None:
     assert rows[0]["Fee"] == Decimal(rows[0]["PatNum"]) / 4
 
 
-def test_the_next_increment_begins_where_this_one_ends(patients: Clinic) -> None:
+def test_the_manifests_until_is_the_next_since(patients: Clinic) -> None:
     """`until` of the one is `--since` of the other; a row that comes ten minutes late is in it, too."""
     until = taken(patients, "--from", "source")["until"]
     patients.create(
@@ -97,11 +97,11 @@ def test_the_next_increment_begins_where_this_one_ends(patients: Clinic) -> None
 
     assert (refused.returncode, done.returncode) == (2, 0)
     assert len(rows_of(place / "out" / "patient")) == 1_000
-    # What was stamped in the two hours before is in both.
+    # What was updated in the two hours before is in both.
     assert sorted(row["PatNum"] for row in rows_of(place / "increment" / "patient")) == [3, 4, 9, 998, 999, 1000]
 
 
-def test_what_dbt_made_of_what_is_held_back(patients: Clinic) -> None:
+def test_columns_named_like_excluded_ones_stay_out_of_snapshots(patients: Clinic) -> None:
     """Of another schema too, columns that are called like those that are excluded or masked stay where they are."""
     patients.undo.append(lambda: patients.warehouse_execute("DROP SCHEMA marts CASCADE"))
     patients.warehouse_execute("CREATE SCHEMA marts")
@@ -132,7 +132,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("where", REFUSED)
-def test_a_condition_is_checked(patients: Clinic, where: str) -> None:
+def test_conditions_are_comparisons_only(patients: Clinic, where: str) -> None:
     """Comparisons of columns with values, and nothing else; what is masked may not be asked about."""
     done = patients.arrowetl("snapshot", "patient", "--to", str(patients.directory / "out"), "--from", "source",
                              "--where", where)  # fmt: skip
@@ -153,8 +153,8 @@ INSERT INTO odd VALUES (1, 'it''s \\\\ "quoted"'), (2, 'no')""")
         assert [row['x"; DROP TABLE odd'] for row in rows_of(clinic.directory / target / "odd")] == [1]
 
 
-def test_many_files_and_none_half_written(patients: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of about the size that was chosen; where the second snapshot fails, the first one stands."""
+def test_a_failed_snapshot_keeps_the_previous_one(patients: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of about the size that was chosen; where the second snapshot fails, the first one is."""
     monkeypatch.setattr("arrowetl.limits.snapshot_file_bytes", 20_000)
     monkeypatch.setattr("arrowetl.limits.partition_rows_max", 100)
     place = patients.directory / "out"
@@ -170,7 +170,7 @@ def test_many_files_and_none_half_written(patients: Clinic, monkeypatch: pytest.
     assert sorted(path.name for path in place.iterdir()) == ["manifest.json", "patient"]
 
 
-def test_other_namespaces_of_the_warehouse(clinic: Clinic) -> None:
+def test_other_schemas_of_the_warehouse_can_be_exported(clinic: Clinic) -> None:
     """A view of dbt's, with whatever types PostgreSQL has."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1)")
     clinic.run()
@@ -190,14 +190,14 @@ def test_other_namespaces_of_the_warehouse(clinic: Clinic) -> None:
 
 @pytest.mark.parametrize("target", ["replica", "warehouse"])
 @pytest.mark.parametrize(
-    ("choice", "told"),
+    ("choice", "reported"),
     [
         ("{mask: nullify}", "not known to be masked"), ("{mask: partial}", "not known to be masked"),
         ("{exclude: true}", ""),
     ],
 )  # fmt: skip
-def test_a_policy_that_is_newer_than_the_load(clinic: Clinic, target: str, choice: str, told: str) -> None:
-    """What an end holds in clear is left out where it is excluded, and refused where it is to be masked."""
+def test_a_policy_newer_than_the_load_is_enforced(clinic: Clinic, target: str, choice: str, reported: str) -> None:
+    """What a target holds in clear is left out where it is excluded, and refused where it is to be masked."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY, SSN varchar(20));\nINSERT INTO t VALUES (1, 'ssn-in-clear')")
     clinic.run()
     clinic.tables_file.write_text(f"tables: {{t: {{overrides: {{columns: {{SSN: {choice}}}}}}}}}\n")
@@ -206,13 +206,13 @@ def test_a_policy_that_is_newer_than_the_load(clinic: Clinic, target: str, choic
         "snapshot", "t", "--to", str(clinic.directory / "s"), "--from", target, "--where", "SSN = 'a'"
     )
 
-    assert (done.returncode, told in done.stderr) == (1 if told else 0, True)
+    assert (done.returncode, reported in done.stderr) == (1 if reported else 0, True)
     assert asked.returncode in (1, 2)
     written = b"".join(path.read_bytes() for path in (clinic.directory / "s").rglob("*") if path.is_file())
     assert b"ssn-in-clear" not in written
 
 
-def test_a_table_that_is_excluded_under_another_name(clinic: Clinic) -> None:
+def test_a_table_excluded_under_its_long_name_stays_out(clinic: Clinic) -> None:
     """PostgreSQL holds no name so long: it is known all the same."""
     name = "a_table_with_a_name_of_more_than_sixty_three_characters_a_bit_mo"
     clinic.create(f"CREATE TABLE {name} (Num int PRIMARY KEY)")
@@ -224,7 +224,7 @@ def test_a_table_that_is_excluded_under_another_name(clinic: Clinic) -> None:
     assert clinic.arrowetl("snapshot", there, "--to", str(clinic.directory / "s")).returncode == 2
 
 
-def test_what_others_keep_there_stays(patients: Clinic) -> None:
+def test_foreign_files_in_a_table_directory_are_refused(patients: Clinic) -> None:
     """A directory of a table's name with somebody's files: refused before anything is moved."""
     place = patients.directory / "out"
     (place / "patient").mkdir(parents=True)
@@ -235,7 +235,7 @@ def test_what_others_keep_there_stays(patients: Clinic) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["patient"]
 
 
-def test_names_that_lead_elsewhere(clinic: Clinic) -> None:
+def test_table_names_cannot_leave_the_directory(clinic: Clinic) -> None:
     """Are no way out of the directory."""
     for name in ("../up", "/tmp/elsewhere", ".hidden", "manifest.json"):
         clinic.warehouse_execute(f'CREATE SCHEMA IF NOT EXISTS raw; CREATE TABLE raw."{name}" (a int)')
@@ -245,7 +245,7 @@ def test_names_that_lead_elsewhere(clinic: Clinic) -> None:
     assert there == ["%2E.%2Fup", "%2Ehidden", "%2Ftmp%2Felsewhere", "%6Danifest.json", "manifest.json"]
 
 
-def test_values_of_the_warehouse_that_no_file_has(clinic: Clinic) -> None:
+def test_values_without_a_parquet_form_are_null_and_counted(clinic: Clinic) -> None:
     """NaN and infinity are NULL, and counted: no row and no other value is lost for them."""
     clinic.warehouse_execute(
         "CREATE SCHEMA IF NOT EXISTS raw; CREATE TABLE raw.odd (n numeric(10,2), d date, t timestamptz); "

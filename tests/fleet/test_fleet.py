@@ -1,5 +1,5 @@
 """
-Many clinics: each is a run of its own, none waits for another, and all of them are told together.
+Many clinics: each is a run of its own, none waits for another, and all of them are reported together.
 
 Six clinics here; `ARROWETL_TEST_CLINICS=20 nox -s tests -- tests/fleet/test_fleet.py -n 0` has as many as that.
 """
@@ -78,7 +78,7 @@ class Group:
         session.close()
 
     def wrong(self, name: str) -> list[str]:
-        """What is not equal of a clinic at either end."""
+        """What is not equal of a clinic at either target."""
         sandbox = self.clinic.sandbox
         its = replace(
             sandbox,
@@ -154,11 +154,11 @@ def group(clinic: Clinic) -> Iterator[Group]:
             clinic.warehouse_execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-# --- the night ----------------------------------------------------------------------------------
+# --- the run ----------------------------------------------------------------------------------
 
 
-def test_a_night_of_many_clinics_over_slow_links(group: Group) -> None:
-    """Those that are down cost seconds and are told; all others are equal; workers share the time among clinics."""
+def test_a_fleet_run_shares_workers_and_survives_clinics_that_are_down(group: Group) -> None:
+    """Those that are down cost seconds and are reported; all others are equal; workers share the time among clinics."""
     for number, name in enumerate(group.sources):
         fill(group, name, number)
     group.down = tuple(list(group.sources)[1 : 1 + DOWN])
@@ -170,25 +170,25 @@ def test_a_night_of_many_clinics_over_slow_links(group: Group) -> None:
             group.lead(name, "127.0.0.1", servers.free_port() if name in group.down else port)
         for workers in (1, 8):
             began = time.monotonic()
-            night = group.fleet("run", "--max-workers", str(workers), "--force-full", code=1)
+            day = group.fleet("run", "--max-workers", str(workers), "--force-full", code=1)
             took[workers] = time.monotonic() - began
             for name in group.up:
                 # Both times into empty ends.
                 if workers == 1:
                     forget(group, name)
 
-    told = {one["clinic"]: one for one in night["clinics"]}
+    reported = {one["clinic"]: one for one in day["clinics"]}
     print(f"{CLINICS} clinics, {DOWN} of them down: {took[1]:.1f} s by 1 worker, {took[8]:.1f} s by 8")
-    assert night["totals"]["clinics"] == CLINICS
-    assert {name: told[name]["exit_code"] for name in group.up} == dict.fromkeys(group.up, 0)
-    assert {name: told[name]["exit_code"] for name in group.down} == dict.fromkeys(group.down, 4)
-    assert all(told[name]["error"]["remedy"] and told[name]["seconds"] < 15 for name in group.down)
+    assert day["totals"]["clinics"] == CLINICS
+    assert {name: reported[name]["exit_code"] for name in group.up} == dict.fromkeys(group.up, 0)
+    assert {name: reported[name]["exit_code"] for name in group.down} == dict.fromkeys(group.down, 4)
+    assert all(reported[name]["error"]["remedy"] and reported[name]["seconds"] < 15 for name in group.down)
     assert [word for name in group.up for word in group.wrong(name)] == []
     assert took[8] <= (0.2 if CLINICS >= 20 else 0.5) * took[1]
 
 
 def forget(group: Group, name: str) -> None:
-    """As if the clinic had never been carried."""
+    """As if the clinic had never been loaded."""
     replica = drivers.MySQL(group.clinic.sandbox.admin("replica"))
     replica.execute(f"DROP DATABASE rep_{name}")
     replica.close()
@@ -203,18 +203,18 @@ def test_a_clinic_can_be_run_by_itself(group: Group) -> None:
     group.at_source("c0", "DELETE FROM t WHERE Num = 1")
     group.at_source("c1", "DELETE FROM t WHERE Num = 1")
     time.sleep(2.1)
-    night = group.fleet("run", "--clinic", "c1")
+    day = group.fleet("run", "--clinic", "c1")
     state = group.fleet("status", "--clinic", "c0,c1")
 
-    (told,) = night["clinics"]
-    assert (told["clinic"], told["run"]["totals"]["rows_deleted"]) == ("c1", 1)
+    (reported,) = day["clinics"]
+    assert (reported["clinic"], reported["run"]["totals"]["rows_deleted"]) == ("c1", 1)
     rows = {one["clinic"]: one["status"]["tables"][0]["rows"] for one in state["clinics"]}
     assert rows == {"c0": 2, "c1": 1}
     unknown = group.clinic.arrowetl("fleet", "run", "--clinic", "c99", "--fleet", str(group.file), **group.environment)
     assert (unknown.returncode, "unknown clinic: c99" in unknown.stderr) == (2, True)
 
 
-def test_schemas_that_drift_apart(group: Group) -> None:
+def test_schema_differences_between_clinics_are_reported(group: Group) -> None:
     """Each clinic is followed by itself; what differs is shown side by side; views unite all, through every change."""
     group.write(", unite: raw_all")
     common = "CREATE TABLE patient (PatNum bigint PRIMARY KEY, LName varchar(20), Age int) ENGINE=MyISAM"
@@ -238,7 +238,7 @@ def test_schemas_that_drift_apart(group: Group) -> None:
     assert [word for name in ("c0", "c1", "c2") for word in group.wrong(name)] == []
 
 
-def test_views_keep_the_clinics_that_were_not_run(group: Group) -> None:
+def test_union_views_keep_clinics_that_were_not_run(group: Group) -> None:
     """A run of one leaves the others in; one that left the fleet goes out; what somebody made there stays."""
     group.write(", unite: raw_all")
     for number, name in enumerate(("c0", "c1")):
@@ -263,34 +263,36 @@ def test_views_keep_the_clinics_that_were_not_run(group: Group) -> None:
     assert (left, views) == ([("c0",)], [("mine",), ("t",)])
 
 
-def test_a_fleet_on_a_cluster(group: Group) -> None:
+def test_a_fleet_runs_on_a_dask_cluster(group: Group) -> None:
     """Workers find each clinic's passwords by its prefix, and its tables arrive in its own schema."""
     for number, name in enumerate(("c0", "c1")):
         group.at_source(name, "CREATE TABLE t (Num int PRIMARY KEY)", f"INSERT INTO t VALUES ({number}), (7)")
     variables = {"ETL_ENVIRONMENT": "test", **group.environment}
     with cluster(variables, 2) as there:
-        night = group.fleet("run", "--clinic", "c0,c1", "--executor", there.executor)
+        day = group.fleet("run", "--clinic", "c0,c1", "--executor", there.executor)
 
-    assert {one["clinic"]: one["run"]["totals"]["succeeded"] for one in night["clinics"]} == {"c0": 1, "c1": 1}
+    assert {one["clinic"]: one["run"]["totals"]["succeeded"] for one in day["clinics"]} == {"c0": 1, "c1": 1}
     assert [word for name in ("c0", "c1") for word in group.wrong(name)] == []
 
 
-def test_what_is_chosen_for_one_clinic(group: Group) -> None:
-    """Its overrides and its hours, beside a tables.yml that all share."""
+def test_clinic_overrides_apply_to_one_clinic(group: Group) -> None:
+    """Its overrides and its hours, next to a tables.yml that all share."""
     group.clinic.tables_file.write_text("tables: {t: {overrides: {batch_size: 100}}}\n")
     always = "hours: '00:00-23:59', time_zone: Asia/Tokyo"
     group.write(c0=", tables: {u: {exclude: true}}", c1=f", {always}")
     for name in ("c0", "c1"):
         group.at_source(name, "CREATE TABLE t (Num int PRIMARY KEY)", "CREATE TABLE u (Num int PRIMARY KEY)",
                         "INSERT INTO t VALUES (1)")  # fmt: skip
-    night = group.fleet("run", "--clinic", "c0,c1", code=1)
+    day = group.fleet("run", "--clinic", "c0,c1", code=1)
 
-    told = {one["clinic"]: one["run"]["tables"] for one in night["clinics"]}
-    assert [table["table"] for table in told["c0"]] == ["t"]
-    assert all("these being business hours (00:00-23:59 in Asia/Tokyo)" in t["error"]["message"] for t in told["c1"])
+    reported = {one["clinic"]: one["run"]["tables"] for one in day["clinics"]}
+    assert [table["table"] for table in reported["c0"]] == ["t"]
+    assert all(
+        "these being business hours (00:00-23:59 in Asia/Tokyo)" in t["error"]["message"] for t in reported["c1"]
+    )
 
 
-def test_the_commands_of_one_clinic(group: Group) -> None:
+def test_commands_take_one_clinic_by_name(group: Group) -> None:
     """`run`, `verify` and `status` of one of many, by its name: its own servers, and no other's."""
     place = group.clinic.directory / "conf"
     place.mkdir()
@@ -307,15 +309,15 @@ def test_the_commands_of_one_clinic(group: Group) -> None:
     group.clinic.warehouse_execute('UPDATE raw_c1.t SET "Num" = 7')
     code, verified = of_one("verify", "--all")
     repaired, _ = of_one("verify", "--all", "--repair")
-    status, told = of_one("status", "--table", "t")
+    status, reported = of_one("status", "--table", "t")
 
     assert created.returncode == 0, created.stderr
     assert (code, verified["tables"][0]["differences"]) == (5, 2)
-    assert (repaired, status, told["tables"][0]["rows"]) == (0, 0, 1)
+    assert (repaired, status, reported["tables"][0]["rows"]) == (0, 0, 1)
     assert group.wrong("c1") == []
 
 
-def test_two_clinics_with_one_source(group: Group) -> None:
+def test_two_clinics_with_one_source_are_refused(group: Group) -> None:
     """A slip that would put one practice's patients under another's name: refused before anything is done."""
     there = group.sources["c0"]
     group.sources["c1"] = there
@@ -326,7 +328,7 @@ def test_two_clinics_with_one_source(group: Group) -> None:
     group.sources["c1"] = replace(there, database="clinic_c1")
 
 
-def test_a_prefix_that_nothing_has(group: Group) -> None:
+def test_an_unused_prefix_is_refused(group: Group) -> None:
     """A slip of it would lead to the servers that are common to all."""
     group.file.write_text("clinics: {c0: {prefix: CO_}}\n")
     failed = group.fleet("run", code=3)
@@ -334,8 +336,8 @@ def test_a_prefix_that_nothing_has(group: Group) -> None:
     assert "c0: no variable begins with TEST_CO_: its servers would be those of all" in failed["error"]["message"]
 
 
-def test_an_environment_that_is_no_text(group: Group) -> None:
-    """Of one clinic: that is its problem, and told as that."""
+def test_an_unreadable_clinic_environment_is_that_clinics_problem(group: Group) -> None:
+    """Of one clinic: that is its problem, and reported as that."""
     (group.clinic.directory / "c0.env").write_bytes(b"C0_OPENDENTAL_SOURCE_HOST=caf\xe9\n")
     group.file.write_text("clinics: {c0: {env_file: c0.env, prefix: C0_}}\n")
     failed = group.fleet("run", code=3)
@@ -343,14 +345,14 @@ def test_an_environment_that_is_no_text(group: Group) -> None:
     assert "c0.env: cannot be read: it is no UTF-8" in failed["error"]["message"]
 
 
-def test_an_executor_that_there_is_not(group: Group) -> None:
+def test_an_unknown_executor_is_refused(group: Group) -> None:
     """Refused before anything is done."""
     failed = group.fleet("run", "--executor", "dsak", code=2)
 
     assert failed["error"]["message"] == "no executor 'dsak'"
 
 
-def test_plan_and_validate(group: Group) -> None:
+def test_fleet_plan_and_validate_cover_every_clinic(group: Group) -> None:
     group.at_source("c0", "CREATE TABLE t (Num int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     group.fleet("run", "--clinic", "c0")
     group.lead("c1", "127.0.0.1", servers.free_port())
@@ -364,7 +366,7 @@ def test_plan_and_validate(group: Group) -> None:
     assert any("source" in problem for problem in problems["c1"])
 
 
-def test_a_clinic_that_was_never_run(group: Group) -> None:
+def test_a_new_clinics_missing_database_is_no_problem(group: Group) -> None:
     """Its replica's database is what the first run makes: until then that is no problem, and nothing makes it."""
     group.at_source("c0", "CREATE TABLE t (Num int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     valid = group.fleet("validate", "--clinic", "c0")
@@ -375,8 +377,8 @@ def test_a_clinic_that_was_never_run(group: Group) -> None:
     assert group.fleet("run", "--clinic", "c0")["totals"]["good"] == 1
 
 
-def test_a_clinic_whose_database_may_not_be_made(group: Group) -> None:
-    """The account may make `rep_…` alone: before the first run as in it, that is told."""
+def test_a_clinic_whose_database_may_not_be_created_is_reported(group: Group) -> None:
+    """The account may make `rep_…` alone: before the first run as in it, that is reported."""
     group.at_source("c0", "CREATE TABLE t (Num int PRIMARY KEY)")
     group.file.write_text(group.file.read_text().replace("rep_{clinic}", "elsewhere_{clinic}"))
     (found,) = group.fleet("validate", "--clinic", "c0", code=3)["clinics"]
@@ -404,10 +406,10 @@ def test_a_clinic_whose_database_may_not_be_made(group: Group) -> None:
         ("clinics: {a: {prefix: a_}}", "clinics.a.prefix: must be what names of variables begin with"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_fleet_yml(tmp_path: Path, text: str, words: str) -> None:
+def test_fleet_yml_problems_are_reported(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "fleet.yml"
     path.write_text(text)
-    with pytest.raises(ValidationError) as told:
+    with pytest.raises(ValidationError) as reported:
         read_fleet(path)
 
-    assert words in told.value.message
+    assert words in reported.value.message

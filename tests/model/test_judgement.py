@@ -1,5 +1,5 @@
 """
-One table of rules by which everybody judges: what is worse is told first, and nothing is good that is not.
+One table of rules by which everybody judges: what is worse is reported first, and nothing is good that is not.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ from arrowetl.model.judgement import Facts, judge
         (Facts(exit_code=1), "flagged", 1),
     ],
 )
-def test_what_it_amounts_to(facts: Facts, word: str, exit_code: int) -> None:
+def test_facts_give_one_verdict_and_exit_code(facts: Facts, word: str, exit_code: int) -> None:
     found = judge(facts)
     assert (found.word, found.exit_code, found.good) == (word, exit_code, exit_code == 0)

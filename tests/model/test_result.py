@@ -19,7 +19,7 @@ TABLE_KEYS = {
 TOTALS_KEYS = {"tables", "succeeded", "failed", "skipped", "rows_extracted", "rows_deleted", "bytes_extracted"}
 
 
-def test_the_document_of_a_run() -> None:
+def test_a_run_document_has_every_promised_key() -> None:
     """Every key that was promised, with the sums it stands for."""
     document = json.loads(json.dumps(RUN.as_json()))
 
@@ -32,7 +32,7 @@ def test_the_document_of_a_run() -> None:
     assert (document["seconds"], document["totals"]["rows_deleted"], document["totals"]["failed"]) == (4.0, 3, 1)
 
 
-def test_a_tables_part_of_it() -> None:
+def test_a_table_document_has_coercions_failure_and_remedy() -> None:
     """Coercions by column and one by one; a failure with its remedy."""
     good, bad = RUN.as_json()["tables"]
 
@@ -45,7 +45,7 @@ def test_a_tables_part_of_it() -> None:
     assert bad["error"] == {"kind": "DataError", "message": "payment: lost", "remedy": "run again"}
 
 
-def test_a_command_that_did_nothing_is_a_document_too() -> None:
+def test_an_error_document_has_the_same_form() -> None:
     """With --json, stdout has one document whatever happens."""
     assert render_run.error_json(UsageError("unknown table: pat", "arrowetl status")) == {
         "exit_code": 2,

@@ -14,7 +14,7 @@ from arrowetl.model.run_options import RunOptions
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "reported"),
     [
         ({}, "which tables?"),
         ({"all": True, "tables": ["patient"]}, "which tables?"),
@@ -29,20 +29,20 @@ from arrowetl.model.run_options import RunOptions
         ({"all": True, "max_source_connections": 0}, "--max-source-connections must be 1 or more, got 0"),
     ],
 )
-def test_what_cannot_be_asked(asked: dict[str, Any], told: str) -> None:
+def test_impossible_options_are_refused(asked: dict[str, Any], reported: str) -> None:
     with pytest.raises(UsageError) as refusal:
         RunOptions(**asked)
 
-    assert refusal.value.message == told
+    assert refusal.value.message == reported
 
 
 @pytest.mark.parametrize("asked", [{"tables": ["a"]}, {"category": "large"}, {"all": True, "executor": "process"}])
-def test_what_can(asked: dict[str, Any]) -> None:
+def test_possible_options_are_accepted(asked: dict[str, Any]) -> None:
     assert RunOptions(**asked).route_label == "source to both"
 
 
-def test_an_option_that_there_is_not() -> None:
-    """From Python: told by its name, before anything is done."""
+def test_an_unknown_option_is_refused_by_name() -> None:
+    """From Python: reported by its name, before anything is done."""
     from arrowetl.api import Etl
 
     with pytest.raises(TypeError, match="a run has no option force"):

@@ -1,5 +1,5 @@
 """
-What is flagged although nothing failed, and who is told of what did.
+What is flagged although nothing failed, and who is reported of what did.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def outcome(**more: Any) -> Outcome:
         ({"status": Status.SKIPPED, "rows_extracted": 0, "seconds": 0.0}, SLOW, 10_000, []),
     ],
 )
-def test_what_is_flagged(
+def test_outcomes_are_flagged_by_the_rules(
     more: dict[str, Any], settings: dict[str, Any], rows_before: int | None, kinds: list[str]
 ) -> None:
     before = TargetState(rows=rows_before, checked_at=NOW - timedelta(days=7))
@@ -70,7 +70,7 @@ def test_what_is_flagged(
     [("https://hooks.example.org/a", True), ("http://127.0.0.1:8080", True), ("file:///etc/passwd", False),
      ("hooks.example.org", False), ("http://", False), ("http://[::1", False)],
 )  # fmt: skip
-def test_where_alerts_may_be_sent(url: str, good: bool) -> None:
+def test_webhook_addresses_are_checked(url: str, good: bool) -> None:
     assert env.is_address(url) is good
 
 
@@ -106,7 +106,7 @@ def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
-def test_strict_makes_a_failure_of_what_is_flagged(clinic: Clinic) -> None:
+def test_strict_turns_flags_into_exit_1(clinic: Clinic) -> None:
     """The tables have arrived all the same."""
     clinic.create(VISITS)
 
@@ -121,7 +121,7 @@ def test_strict_makes_a_failure_of_what_is_flagged(clinic: Clinic) -> None:
     assert clinic.published()["warehouse"] == {"visit", "calm"}
 
 
-def test_a_table_that_shrank_is_flagged(clinic: Clinic) -> None:
+def test_a_shrunken_table_is_flagged(clinic: Clinic) -> None:
     clinic.create("CREATE TABLE big (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
                   "INSERT INTO big SELECT seq FROM seq_1_to_2000")  # fmt: skip
     clinic.run()
@@ -132,11 +132,11 @@ def test_a_table_that_shrank_is_flagged(clinic: Clinic) -> None:
     assert table["flags"] == [{"kind": "shrank", "message": "big: 100 rows, there were 2,000"}]
 
 
-@pytest.mark.parametrize(("wanted", "told"), [("true", ["calm"]), ("false", [])])
-def test_whoever_listens_is_told_of_failures(
-    clinic: Clinic, listener: tuple[str, list[dict[str, Any]]], wanted: str, told: list[str]
+@pytest.mark.parametrize(("wanted", "reported"), [("true", ["calm"]), ("false", [])])
+def test_the_webhook_is_notified_of_failures(
+    clinic: Clinic, listener: tuple[str, list[dict[str, Any]]], wanted: str, reported: list[str]
 ) -> None:
-    """Of those that tables.yml wants told."""
+    """Of those that tables.yml wants reported."""
     address, heard = listener
     clinic.create(VISITS)
     clinic.tables_file.write_text(BROKEN % wanted)
@@ -144,13 +144,13 @@ def test_whoever_listens_is_told_of_failures(
     run = clinic.run("--all", ARROWETL_WEBHOOK_URL=address)
 
     assert run["exit_code"] == 1
-    assert [alert["table"] for document in heard for alert in document["alerts"]] == told
+    assert [alert["table"] for document in heard for alert in document["alerts"]] == reported
     assert all(document["run_id"] == run["run_id"] for document in heard)
     assert run["warnings"] == [w for w in run["warnings"] if "ARROWETL_WEBHOOK_URL" not in w]
 
 
 @pytest.mark.parametrize(("address", "said"), [("/no", "it answered 503"), ("", "ConnectionRefusedError")])
-def test_a_run_is_not_worse_for_an_alert_that_did_not_arrive(
+def test_an_undeliverable_alert_is_only_a_warning(
     clinic: Clinic, listener: tuple[str, list[dict[str, Any]]], address: str, said: str
 ) -> None:
     """It says so, and not where it was to go: a part of such an address is a password."""
@@ -166,14 +166,14 @@ def test_a_run_is_not_worse_for_an_alert_that_did_not_arrive(
     assert "secret" not in done.stdout + done.stderr
 
 
-def test_an_address_that_is_none_is_told_before_anything_is_done(clinic: Clinic) -> None:
+def test_an_invalid_webhook_address_is_refused_first(clinic: Clinic) -> None:
     done = clinic.arrowetl("run", "--all", ARROWETL_WEBHOOK_URL="file:///etc/passwd")
 
     assert done.returncode == 3
     assert "ARROWETL_WEBHOOK_URL: must be an address like https://hooks.example.org/" in done.stderr
 
 
-def test_a_table_that_was_left_behind_is_told(clinic: Clinic) -> None:
+def test_an_overdue_table_is_reported_by_runs_and_status(clinic: Clinic) -> None:
     """By a run that was not asked for it, and by `status`, with the flags of the last run."""
     clinic.create(
         "CREATE TABLE visit (Num bigint NOT NULL, Seen datetime, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
@@ -187,7 +187,7 @@ def test_a_table_that_was_left_behind_is_told(clinic: Clinic) -> None:
     run = clinic.run("--table", "visit")
     strict = clinic.run("--table", "visit", "--strict")
     status = clinic.arrowetl("status")
-    told = {table["table"]: table for table in json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]}
+    reported = {table["table"]: table for table in json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]}
     one = json.loads(clinic.arrowetl("status", "--table", "visit", "--json").stdout)
     unknown = clinic.arrowetl("status", "--table", "vist")
 
@@ -195,34 +195,34 @@ def test_a_table_that_was_left_behind_is_told(clinic: Clinic) -> None:
     assert (unknown.returncode, "did you mean visit?" in unknown.stderr) == (2, True)
     assert run["overdue"] == [{"table": "bill", "message": "bill: its last success is 31 days old, 30 are allowed"}]
     assert (run["exit_code"], strict["exit_code"]) == (0, 1)
-    assert {name: one["overdue"] for name, one in told.items()} == {"bill": True, "visit": False}
-    assert [flag["kind"] for flag in told["visit"]["flags"]] == []
+    assert {name: one["overdue"] for name, one in reported.items()} == {"bill": True, "visit": False}
+    assert [flag["kind"] for flag in reported["visit"]["flags"]] == []
     assert "2 tables, 0 failed, 1 overdue; times are UTC" in status.stdout
 
 
-@pytest.mark.parametrize(("wanted", "told"), [({}, ["bill"]), ({"alert_on_failure": False}, [])])
-def test_whoever_is_to_know_of_failures_knows_of_overdue_tables(wanted: dict[str, bool], told: list[str]) -> None:
+@pytest.mark.parametrize(("wanted", "reported"), [({}, ["bill"]), ({"alert_on_failure": False}, [])])
+def test_overdue_tables_alert_where_failures_do(wanted: dict[str, bool], reported: list[str]) -> None:
     late = Flag("overdue", "bill: its last success is 31 days old, 30 are allowed")
     summary = Summary("r", "test", NOW, NOW, (), 0, overdue={"bill": late})
 
     found = flags.alerts(summary, {"bill": TableSettings({"monitoring": wanted})})
 
-    assert [alert["table"] for alert in found] == told
+    assert [alert["table"] for alert in found] == reported
 
 
-def test_the_flags_of_the_last_run_are_in_status(clinic: Clinic) -> None:
+def test_status_shows_the_last_runs_flags(clinic: Clinic) -> None:
     clinic.create(
         "CREATE TABLE visit (Num bigint NOT NULL, Seen datetime, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
         "INSERT INTO visit VALUES (1, '0000-00-00')"
     )
     clinic.run()
 
-    (told,) = json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]
+    (reported,) = json.loads(clinic.arrowetl("status", "--json").stdout)["tables"]
 
-    assert told["flags"] == [{"kind": "coerced", "message": "visit: values that the warehouse cannot hold: Seen 1"}]
+    assert reported["flags"] == [{"kind": "coerced", "message": "visit: values that the warehouse cannot hold: Seen 1"}]
 
 
-# --- a night that did not come ------------------------------------------------------------------
+# --- a run that did not come ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_the_flags_of_the_last_run_are_in_status(clinic: Clinic) -> None:
         ([], ""),
     ],
 )
-def test_a_run_that_did_not_come(hours: list[int], wanted: str) -> None:
-    """Told five hours after it was due, where runs are a day apart."""
+def test_a_missing_run_is_reported_after_its_interval(hours: list[int], wanted: str) -> None:
+    """Reported five hours after it was due, where runs are a day apart."""
     now = datetime(2026, 3, 2, tzinfo=UTC)
     day = timedelta(days=1)
     rows = [
@@ -251,8 +251,8 @@ def test_a_run_that_did_not_come(hours: list[int], wanted: str) -> None:
     assert flags.missed([{**row, "interval_seconds": 300.0} for row in rows], now) == ""
 
 
-def test_status_is_asked_by_a_monitor(clinic: Clinic) -> None:
-    """Exit 0 after a good night; 1 where a table failed, and where no run came, which the webhook is told as well."""
+def test_status_check_exits_by_the_last_run(clinic: Clinic) -> None:
+    """Exit 0 after a good run; 1 where a table failed, and where no run came, which the webhook is reported as well."""
     clinic.create(
         "CREATE TABLE a (Num int PRIMARY KEY, v varchar(20)) ENGINE=MyISAM;\nINSERT INTO a VALUES (1, 'abcd')"
     )
@@ -281,8 +281,8 @@ def test_status_is_asked_by_a_monitor(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9\r\n", b"", b"HTTP/1.1 hello\r\n\r\n", b"\0\1\2"])
-def test_a_listener_that_speaks_something_else(answer: bytes) -> None:
-    """Whoever waits there is no listener: that is told by its name, and ends nothing."""
+def test_a_webhook_that_is_no_http_server_is_a_warning(answer: bytes) -> None:
+    """Whoever waits there is no listener: that is reported by its name, and ends nothing."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()

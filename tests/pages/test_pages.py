@@ -28,7 +28,7 @@ HOSTILE = '<script>alert("x")</script> & \'"'
 
 
 def table(number: int, name: str, **more: Any) -> dict[str, Any]:
-    """One table of a synthetic night."""
+    """One table of a synthetic run."""
     seconds = 0.05 + (number * 37 % 100) / 40
     return {
         "table": name, "category": "tiny", "mode": ("full", "reconcile", "incremental")[number % 3], "reason":
@@ -42,7 +42,7 @@ def table(number: int, name: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def night() -> dict[str, Any]:
+def day() -> dict[str, Any]:
     """381 tables, one of which failed, one was skipped, one coerced for the first time, and one has a hostile name."""
     names = [*opendental.tables(0.001)][:380]
     tables = [table(number, name) for number, name in enumerate(names)] + [table(380, HOSTILE, seconds=9.0)]
@@ -61,7 +61,7 @@ def night() -> dict[str, Any]:
     }  # fmt: skip
 
 
-NIGHTS = [
+DAYS = [
     {"run_id": str(n), "started_at": f"2026-11-{26 - n:02}T02:00:00+00:00", "seconds": 3600.0 - n, "exit_code":
      int(n == 3), "tables": 381, "failed": 0, "rows": 1_000_000 * (n + 1), "bytes": 1}
     for n in range(20)
@@ -69,7 +69,7 @@ NIGHTS = [
 RECEIPT = {"digest": "ab" * 32, "receipt": {"signed_off": False, "previous": "cd" * 32, "versions": {"arrowetl": "1"}}}
 
 
-# What all of them stand upon is made once.
+# What all of them are on is made once.
 pytestmark = pytest.mark.xdist_group("pages")
 
 
@@ -118,7 +118,7 @@ def photographed(page: Page, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def report() -> str:
-    return render.run_page(night(), NIGHTS, RECEIPT)
+    return render.run_page(day(), DAYS, RECEIPT)
 
 
 def marks(page: Page, figure: str) -> list[str]:
@@ -130,7 +130,7 @@ def marks(page: Page, figure: str) -> list[str]:
     return found
 
 
-def test_a_night_of_381_tables(shown: Shown, report: str) -> None:
+def test_a_page_of_381_tables_is_small_and_leads_with_the_verdict(shown: Shown, report: str) -> None:
     """Small, silent, and with the verdict and what failed before everything else."""
     page = shown(report)
     photographed(page, "run")
@@ -145,9 +145,9 @@ def test_a_night_of_381_tables(shown: Shown, report: str) -> None:
     assert "20261126T020000-abcdef" in page.inner_text("main")
 
 
-def test_what_charts_show_is_what_the_document_says(shown: Shown, report: str) -> None:
+def test_charts_show_the_documents_values(shown: Shown, report: str) -> None:
     """Each mark is read back."""
-    page, run = shown(report), night()
+    page, run = shown(report), day()
     by_name = {one["table"]: one for one in run["tables"]}
 
     timeline = marks(page, "chart-timeline")
@@ -163,9 +163,9 @@ def test_what_charts_show_is_what_the_document_says(shown: Shown, report: str) -
         {phase: sum(one["legs"].get(phase, 0) for one in run["tables"]) for phase in ("extract", "load", "finish")},
         abs=0.01,
     )
-    told = dict(one.rsplit(": ", 1) for one in marks(page, "chart-changes"))
-    assert told
-    for name, words in told.items():
+    reported = dict(one.rsplit(": ", 1) for one in marks(page, "chart-changes"))
+    assert reported
+    for name, words in reported.items():
         number, kind = words.split()
         assert by_name[name][f"rows_{kind}"] == int(number.replace(",", ""))
     slow = [words.split(": ") for words in marks(page, "chart-planned")]
@@ -175,7 +175,7 @@ def test_what_charts_show_is_what_the_document_says(shown: Shown, report: str) -
     assert page.inner_text("#time ~ p").startswith("66% of the work waited for the source")
 
 
-def test_bars_are_as_long_as_what_they_show(shown: Shown, report: str) -> None:
+def test_bar_lengths_are_proportional(shown: Shown, report: str) -> None:
     """Not only their words: twice the seconds, twice the pixels."""
     page = shown(report)
     drawn: list[list[Any]] = page.eval_on_selector_all(
@@ -195,9 +195,9 @@ def rows(page: Page) -> list[str]:
     return found
 
 
-def test_the_table_filters_and_sorts(shown: Shown, report: str) -> None:
+def test_the_table_filters_and_sorts_by_keyboard(shown: Shown, report: str) -> None:
     """By the keyboard as well; how many are left is said aloud."""
-    page, run = shown(report), night()
+    page, run = shown(report), day()
 
     assert len(rows(page)) == 381
     page.fill("#find", "ClaimProc".upper())
@@ -220,7 +220,7 @@ def test_the_table_filters_and_sorts(shown: Shown, report: str) -> None:
     assert rows(page)[-1] == HOSTILE
 
 
-def test_a_telephone(shown: Shown, report: str) -> None:
+def test_the_page_fits_a_telephone(shown: Shown, report: str) -> None:
     """400 pixels: nothing lies beyond the edge, letters have their size."""
     page = shown(report, 400)
     photographed(page, "telephone")
@@ -240,7 +240,7 @@ def test_a_telephone(shown: Shown, report: str) -> None:
     assert min(sizes) > 0.95
 
 
-def test_paper(shown: Shown, report: str, tmp_path: Path) -> None:
+def test_the_page_prints_all_tables(shown: Shown, report: str, tmp_path: Path) -> None:
     """All tables are on it, and nothing to click."""
     page = shown(report)
     page.emulate_media(media="print")
@@ -252,8 +252,8 @@ def test_paper(shown: Shown, report: str, tmp_path: Path) -> None:
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_light_and_dark(shown: Shown, report: str) -> None:
-    """Charts as well: what is written can be read on what it is written upon."""
+def test_text_has_contrast_in_both_colour_schemes(shown: Shown, report: str) -> None:
+    """Charts as well: what is written can be read on what it is written on."""
     colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color, " \
               "getComputedStyle(document.querySelector('#chart-phases .wide text')).fill]"  # fmt: skip
     light = shown(report, color_scheme="light").evaluate(colours)
@@ -280,8 +280,8 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_everything_can_be_reached_and_has_a_name(shown: Shown, report: str) -> None:
-    """What a screen reader is told: a language, one heading above all, labels, captions, words for each mark."""
+def test_every_control_is_labelled_and_reachable(shown: Shown, report: str) -> None:
+    """What a screen reader is reported: a language, one heading above all, labels, captions, words for each mark."""
     page = shown(report)
 
     assert page.get_attribute("html", "lang") == "en"
@@ -294,7 +294,7 @@ def test_everything_can_be_reached_and_has_a_name(shown: Shown, report: str) -> 
     assert silent == 0
 
 
-def test_a_hostile_name_is_only_a_name(shown: Shown, report: str) -> None:
+def test_hostile_names_are_escaped(shown: Shown, report: str) -> None:
     page = shown(report)
 
     assert HOSTILE in page.inner_text("#all")
@@ -302,9 +302,9 @@ def test_a_hostile_name_is_only_a_name(shown: Shown, report: str) -> None:
     assert HOSTILE in page.text_content("#chart-planned")  # type: ignore[operator]
 
 
-def test_a_night_in_which_nothing_changed(shown: Shown) -> None:
+def test_a_run_without_changes_draws_no_chart(shown: Shown) -> None:
     """Says so, and draws nothing of nothing."""
-    run = night()
+    run = day()
     for one in run["tables"]:
         one |= {"status": "skipped", "mode": "skipped", "rows_inserted": 0, "rows_updated": 0, "rows_deleted": 0,
                 "rows_extracted": 0, "worker": None, "legs": {}, "seconds": 0.0, "error": None, "coercions": [],
@@ -323,27 +323,27 @@ def test_a_night_in_which_nothing_changed(shown: Shown) -> None:
         ({"exit_code": 130}, "interrupted", "It was stopped"),
         ({"exit_code": None, "ended_at": None, "seconds": None}, "not ended", "no end recorded: still running, or"),
         (
-            {"exit_code": 0, "tables": night()["tables"][1:]},
+            {"exit_code": 0, "tables": day()["tables"][1:]},
             "good",
             "Both targets have what the source has: 380 of 380",
         ),
-        ({"tables": night()["tables"][1:]}, "flagged", "some are to be looked at"),
-        ({"tables": [night()["tables"][0]]}, "failed", "1 of 1 tables failed; the others are as the source has them."),
+        ({"tables": day()["tables"][1:]}, "flagged", "some are to be looked at"),
+        ({"tables": [day()["tables"][0]]}, "failed", "1 of 1 tables failed; the others are as the source has them."),
     ],
 )
 def test_the_verdict_is_one_sentence(change: dict[str, Any], word: str, words: str) -> None:
-    told = facts.verdict(facts.complete({**night(), **change}))
+    reported = facts.verdict(facts.complete({**day(), **change}))
 
-    assert (told.word, told.good) == (word, word == "good")
-    assert words in told.sentence
+    assert (reported.word, reported.good) == (word, word == "good")
+    assert words in reported.sentence
 
 
-def test_a_fleet_has_a_page_above_its_clinics(shown: Shown) -> None:
-    good = {**night(), "exit_code": 0, "tables": night()["tables"][1:]}
+def test_a_fleet_page_links_its_clinics(shown: Shown) -> None:
+    good = {**day(), "exit_code": 0, "tables": day()["tables"][1:]}
     error = {"message": "source 10.0.0.5: connect: no answer", "remedy": "is it up?"}
     clinics = [
         {"clinic": "north", "page": "north.html", "error": None, "run": good},
-        {"clinic": "south", "page": "south.html", "error": None, "run": night()},
+        {"clinic": "south", "page": "south.html", "error": None, "run": day()},
         {"clinic": "west", "page": None, "error": error, "run": None},
     ]
     differing = [{"table": "patient", "column": "X", "clinics": {"int": ["north"], "": ["south"]}}]
@@ -360,7 +360,7 @@ def test_a_fleet_has_a_page_above_its_clinics(shown: Shown) -> None:
     assert "patient.X: int in north; not there in south" in page.inner_text("main")
 
 
-def test_a_bench_and_a_changelog_look_the_same(shown: Shown) -> None:
+def test_bench_and_changelog_pages_share_the_style(shown: Shown) -> None:
     trial = {"workers": 2, "partition_bytes": 2**21, "partitions": 4, "rows": 1000, "bytes": 1, "seconds": 1.0,
              "rows_per_second": 1000, "legs": {"extract": 0.4, "load": 0.6}}  # fmt: skip
     bench = {
@@ -383,7 +383,7 @@ def test_a_bench_and_a_changelog_look_the_same(shown: Shown) -> None:
 # --- of real runs -------------------------------------------------------------------------------
 
 
-def test_the_report_of_a_real_run(clinic: Clinic, shown: Shown) -> None:
+def test_report_shows_the_last_or_the_named_run(clinic: Clinic, shown: Shown) -> None:
     """The last one, one by what its name begins with, and the one that is written at a run's end."""
     clinic.create("CREATE TABLE a (Num int PRIMARY KEY, D date) ENGINE=MyISAM;\nINSERT INTO a VALUES (1, NULL)")
     clinic.run()
@@ -407,8 +407,8 @@ def test_the_report_of_a_real_run(clinic: Clinic, shown: Shown) -> None:
     assert (unknown.returncode, "unknown run: 2020" in unknown.stderr) == (2, True)
 
 
-def test_the_report_of_a_run_that_was_killed(clinic: Clinic, shown: Shown) -> None:
-    """Nobody wrote its document: what is known is told, and that it never ended."""
+def test_report_shows_a_killed_run_as_not_ended(clinic: Clinic, shown: Shown) -> None:
+    """Nobody wrote its document: what is known is reported, and that it never ended."""
     clinic.create("CREATE TABLE a (Num int PRIMARY KEY) ENGINE=MyISAM")
     clinic.run()
     clinic.warehouse_execute("UPDATE raw.etl_run_history SET ended_at = NULL, exit_code = NULL, document = NULL, "
@@ -419,7 +419,7 @@ def test_the_report_of_a_run_that_was_killed(clinic: Clinic, shown: Shown) -> No
     assert rows(page) == ["a"]
 
 
-def test_the_report_of_a_run_by_an_earlier_version(clinic: Clinic, shown: Shown) -> None:
+def test_report_shows_runs_of_earlier_versions(clinic: Clinic, shown: Shown) -> None:
     """Which kept no documents, and had no columns for them: what its columns say is shown."""
     clinic.create("CREATE TABLE a (Num int PRIMARY KEY) ENGINE=MyISAM")
     clinic.run()
@@ -431,8 +431,8 @@ def test_the_report_of_a_run_by_an_earlier_version(clinic: Clinic, shown: Shown)
     assert rows(page) == ["a"]
 
 
-def test_the_pages_of_a_real_fleet(clinic: Clinic, shown: Shown) -> None:
-    """One above those of its clinics, at the end of a run and later; a clinic that is down is told of, and has none."""
+def test_fleet_reports_include_clinics_that_are_down(clinic: Clinic, shown: Shown) -> None:
+    """One above those of its clinics, after a run and later; a clinic that is down is listed, without a page."""
     (clinic.directory / "conf").mkdir()
     fleet_of_two(clinic)
     clinic.environment["TEST_SOUTH_OPENDENTAL_SOURCE_PORT"] = str(free_port())
@@ -454,16 +454,16 @@ def test_the_pages_of_a_real_fleet(clinic: Clinic, shown: Shown) -> None:
     assert "no run is recorded" in shown((clinic.directory / "later" / "index.html").read_text()).inner_text(".failure")
 
 
-def test_no_run_yet(clinic: Clinic) -> None:
+def test_report_without_a_run_is_refused(clinic: Clinic) -> None:
     done = clinic.arrowetl("report")
 
     assert done.returncode == 2
     assert "run `arrowetl run --all` first" in done.stderr
 
 
-def test_charts_are_drawn_of_what_there_is() -> None:
+def test_charts_without_data_are_left_out() -> None:
     """Without a single bar there is no chart, and no error."""
-    run = facts.complete({**night(), "tables": []})
+    run = facts.complete({**day(), "tables": []})
 
     assert charts.timeline(run, 860) is None
     assert "figure" not in re.sub(r"(?s)<style>.*?</style>", "", render.run_page({**run, "exit_code": 0}))

@@ -1,5 +1,5 @@
 """
-What several modules here stand upon.
+What several modules here are on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from support.practice import FULL_TABLES, PRACTICE, SETTLE, TOGETHER
 
 @pytest.fixture
 def practice(clinic: Clinic) -> Clinic:
-    """Three tables that must agree, at all three ends."""
+    """Three tables that must agree, at all three servers."""
     configure(clinic, **FULL_TABLES)
     clinic.create(PRACTICE)
     clinic.create(SETTLE)

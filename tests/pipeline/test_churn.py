@@ -42,8 +42,8 @@ def churn(clinic: Clinic) -> Iterator[None]:
         thread.join()
 
 
-def test_a_queue_is_carried_as_it_was_read_and_settles_afterwards(clinic: Clinic) -> None:
-    """Ranges read at different moments have more rows than the table ever had: that is told, and is no failure."""
+def test_a_busy_queue_is_loaded_as_read_and_settles_later(clinic: Clinic) -> None:
+    """Ranges read at different times have more rows than the table ever had: that is reported, and is no failure."""
     clinic.tables_file.write_text("tables: {queue: {batch_size: 500}}\n")
     clinic.create(
         "CREATE TABLE queue (Num bigint PRIMARY KEY, Note varchar(400)) ENGINE=InnoDB;\n"

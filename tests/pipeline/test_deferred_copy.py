@@ -45,7 +45,7 @@ def spilled(clinic: Clinic) -> list[Path]:
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
-def test_all_arrive(indexed: Clinic, executor: str) -> None:
+def test_deferred_rows_all_arrive(indexed: Clinic, executor: str) -> None:
     """With what was coerced counted once, and partitions too; an index at the replica, nothing on disk."""
     table = indexed.run("--all", "--executor", executor)["tables"][0]
 
@@ -56,7 +56,7 @@ def test_all_arrive(indexed: Clinic, executor: str) -> None:
     assert (spilled(indexed), indexed.leftovers()) == ([], [])
 
 
-def test_a_value_that_the_warehouse_cannot_hold(indexed: Clinic) -> None:
+def test_a_deferred_value_that_cannot_be_stored_publishes_nothing(indexed: Clinic) -> None:
     """Found only when the replica has all rows: nothing is published, nothing stays on disk."""
     indexed.tables_file.write_text(
         "tables: {indexed: {overrides: {batch_size: 2000, columns: {T: {type: varchar(3)}}}}}"
@@ -68,8 +68,8 @@ def test_a_value_that_the_warehouse_cannot_hold(indexed: Clinic) -> None:
     assert (spilled(indexed), indexed.leftovers()) == ([], [])
 
 
-def test_a_run_that_is_killed_meanwhile(indexed: Clinic) -> None:
-    """The next run finds what was left, sweeps it up, and carries all."""
+def test_a_killed_run_with_deferred_rows_is_repeated_completely(indexed: Clinic) -> None:
+    """The next run finds what was left, sweeps it up, and loads all."""
     process = indexed.start("run", "--all", "--max-workers", "1")
     while process.poll() is None and not [path for path in spilled(indexed) if path.suffix == ".arrow"]:
         pass
@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_meanwhile(indexed: Clinic) -> None:
     assert (spilled(indexed), indexed.leftovers()) == ([], [])
 
 
-def test_indexes_that_a_stopped_run_has_built(indexed: Clinic) -> None:
+def test_indexes_built_by_a_stopped_run_are_kept(indexed: Clinic) -> None:
     """Those that are missing are added, whichever they are; the same ALTER again would fail the table."""
     source = Source(indexed.sandbox.source)
     plan = plan_of(source.catalog()["indexed"], TableSettings({"batch_size": 2000}), None)
@@ -104,7 +104,7 @@ def test_indexes_that_a_stopped_run_has_built(indexed: Clinic) -> None:
     assert found == {"PRIMARY", "D", "N"}
 
 
-def test_no_more_waits_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deferred_rows_stay_within_their_disk_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all tables of a run together, by the bytes that lie there."""
     monkeypatch.setattr(limits, "deferred_bytes_max", 10_000)
     rows = pa.table({"a": pa.array(range(1000), pa.int64())})

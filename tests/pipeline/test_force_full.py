@@ -1,5 +1,5 @@
 """
-`--force-full` where both ends have the table: all three are read, and each end is given what it lacks.
+`--force-full` where both targets have the table: all three are read, and each target is given what it lacks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPLIT = "tables: {visit: {batch_size: 500}}\n"
 
 @pytest.fixture
 def visits(clinic: Clinic) -> Clinic:
-    """Six partitions of them, at all three ends."""
+    """Six partitions of them, at all three servers."""
     clinic.tables_file.write_text(SPLIT)
     clinic.create(TABLE)
     assert clinic.run()["exit_code"] == 0
@@ -54,7 +54,7 @@ def made(clinic: Clinic) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
-def test_equal_ends_are_read_and_not_written(visits: Clinic, executor: str) -> None:
+def test_force_full_reads_equal_targets_and_writes_nothing(visits: Clinic, executor: str) -> None:
     """Every row is read, every coercion counted, and nothing else done."""
     settle()
     before = made(visits)
@@ -68,8 +68,8 @@ def test_equal_ends_are_read_and_not_written(visits: Clinic, executor: str) -> N
     assert made(visits) == before
 
 
-def test_what_others_wrote_at_an_end_is_mended(visits: Clinic) -> None:
-    """At either end other values than the source's, rows that went and rows that came: each end its own."""
+def test_force_full_repairs_what_others_wrote(visits: Clinic) -> None:
+    """At either target other values than the source's, rows that went and rows that came: each target its own."""
     settle()
     visits.warehouse_execute("""UPDATE raw.visit SET "Fee" = 1 WHERE "Num" IN (7, 2900)""")
     visits.warehouse_execute("""DELETE FROM raw.visit WHERE "Num" BETWEEN 100 AND 102""")
@@ -85,7 +85,7 @@ def test_what_others_wrote_at_an_end_is_mended(visits: Clinic) -> None:
     assert visits.run()["tables"][0]["mode"] == "skipped"
 
 
-def test_what_a_verification_found_is_mended_by_the_next_run(visits: Clinic) -> None:
+def test_the_next_run_repairs_what_verify_found(visits: Clinic) -> None:
     """Nobody need ask for it: until then the run, `status` and the verification say the same."""
     settle()
     visits.run("--all", "--force-full")
@@ -102,7 +102,7 @@ def test_what_a_verification_found_is_mended_by_the_next_run(visits: Clinic) -> 
     assert differences(visits.sandbox, "visit") == ([], {"D": ROWS // 100})
 
 
-def test_what_a_verification_found_and_others_mended(visits: Clinic) -> None:
+def test_differences_repaired_by_others_are_forgotten(visits: Clinic) -> None:
     """There is nothing to write, and what was found is forgotten all the same."""
     visits.warehouse_execute("""UPDATE raw.visit SET "Note" = 'x' WHERE "Num" = 8""")
     assert visits.arrowetl("verify", "--all").returncode == 5
@@ -113,8 +113,8 @@ def test_what_a_verification_found_and_others_mended(visits: Clinic) -> None:
     assert visits.arrowetl("status", "--check").returncode == 0
 
 
-def test_what_changed_at_the_source_reaches_both(visits: Clinic) -> None:
-    """Edits, a new row and a row that is gone."""
+def test_force_full_loads_changes_into_both_targets(visits: Clinic) -> None:
+    """Edits, a new row and a row that no longer exists."""
     visits.create(
         "UPDATE visit SET F = F + 1 WHERE Num = 44;\nDELETE FROM visit WHERE Num = 45;\n"
         "INSERT INTO visit (Num, D) VALUES (5000, '2024-01-01')"
@@ -130,7 +130,7 @@ def test_what_changed_at_the_source_reaches_both(visits: Clinic) -> None:
     "change",
     ["ALTER TABLE visit DROP INDEX D", "ALTER TABLE visit MODIFY Note varchar(150)", "ALTER TABLE visit ADD X int"],
 )
-def test_a_table_altered_at_the_replica_is_made_anew(visits: Clinic, change: str) -> None:
+def test_a_table_altered_at_the_replica_is_recreated(visits: Clinic, change: str) -> None:
     """It is not what the source's would become: all of it is staged, and put in its place."""
     visits.create(change, "replica")
     table = again(visits)

@@ -24,7 +24,7 @@ PARTITIONS = "tables: {procedurelog: {batch_size: 750}, securitylog: {batch_size
 
 @pytest.fixture
 def loaded(clinic: Clinic) -> Clinic:
-    """Both ends hold an old state; the source has moved on to one twice the size."""
+    """Both targets hold an old state; the source has moved on to one twice the size."""
     clinic.tables_file.write_text(PARTITIONS)
     for table in TABLES:
         clinic.create(
@@ -59,7 +59,7 @@ def seen(clinic: Clinic) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 1.5])
-def test_kill_9(loaded: Clinic, delay_seconds: float) -> None:
+def test_a_killed_run_leaves_nothing_visible_and_the_next_completes(loaded: Clinic, delay_seconds: float) -> None:
     """Nothing of it can be seen; no process stays; the next run finishes, and sweeps up."""
     process = loaded.start("run", "--all", "--max-workers", "1")
     loaded.wait_for_the_middle(process)
@@ -82,8 +82,8 @@ def test_kill_9(loaded: Clinic, delay_seconds: float) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop(loaded: Clinic, number: signal.Signals) -> None:
-    """Exit 130 within seconds, told as interrupted; nothing is left, and nothing of it can be seen."""
+def test_an_interrupted_run_exits_130_and_leaves_nothing(loaded: Clinic, number: signal.Signals) -> None:
+    """Exit 130 within seconds, reported as interrupted; nothing is left, and nothing of it can be seen."""
     process = loaded.start("run", "--all", "--max-workers", "1")
     loaded.wait_for_the_middle(process)
     clock = time.monotonic()
@@ -100,22 +100,24 @@ def test_asked_to_stop(loaded: Clinic, number: signal.Signals) -> None:
     assert [differences(loaded.sandbox, table)[0] for table in TABLES] == [[], []]
 
 
-def test_a_reader_with_an_open_transaction_delays_the_cutover_and_then_only_fails_its_table(loaded: Clinic) -> None:
+def test_a_long_reader_delays_the_cutover_and_fails_only_its_table(loaded: Clinic) -> None:
     """A lock held at the warehouse past our patience: that table fails with its remedy, unharmed; the other goes on."""
     reader = drivers.Postgres(loaded.sandbox.warehouse)
     with reader.transaction():
         reader.execute("LOCK TABLE raw.procedurelog IN SHARE MODE")
         run = loaded.run("--all", ARROWETL_RETRIES="0")
     reader.close()
-    told = {table["table"]: table["status"] for table in run["tables"]}
+    reported = {table["table"]: table["status"] for table in run["tables"]}
 
-    assert told == {"procedurelog": "failed", "securitylog": "succeeded"}
+    assert reported == {"procedurelog": "failed", "securitylog": "succeeded"}
     assert loaded.leftovers() == []
     assert seen(loaded)["warehouse procedurelog"] == "old"
     assert loaded.run("--all")["exit_code"] == 0
 
 
-def test_the_source_is_lost_in_the_middle(loaded: Clinic, spills: Callable[[], list[Path]]) -> None:
+def test_a_lost_source_fails_its_tables_and_the_next_run_completes(
+    loaded: Clinic, spills: Callable[[], list[Path]]
+) -> None:
     """The source's connections are cut: its tables fail, nothing of them can be seen, and the next run catches up."""
     process = loaded.start("run", "--all", "--json", "--max-workers", "1")
     loaded.wait_for_the_middle(process)

@@ -1,5 +1,5 @@
 """
-The journey of one table, with ends that write down what they are asked: the order, and what is left when a step fails.
+How one table is loaded, with targets that note what they are asked: the order, and what a failed step leaves.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ ORDER = [
     "replica finish", "replica count", "warehouse finish", "warehouse count", "source reading",
     "warehouse cutover", "replica cutover",
 ]  # fmt: skip
-# The ends finish and count at the same time, each in this order.
+# The targets finish and count at the same time, each in this order.
 SIDE_BY_SIDE = slice(10, 14)
 
 
 @dataclass
 class World:
-    """Two ends, a source of two partitions and a ledger; each notes what it is asked, and may refuse one thing."""
+    """Two targets, a source of two partitions and a ledger; each notes what it is asked, and may refuse one thing."""
 
     refuses: str = ""
     counts: dict[str, int] = field(default_factory=lambda: {"source": 4, "replica": 4, "warehouse": 4})
@@ -173,7 +173,7 @@ class FakeLedger:
         return lambda changes: self.world.recorded.append((target, entry)) or ""
 
 
-def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+def load(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     servers = FakeServers(FakeSource(world), FakeEnd("replica", world), FakeEnd("warehouse", world))  # type: ignore[arg-type]
     monkeypatch.setitem(jobs._SERVERS, ROUTE, servers)
     workers = Workers("thread", 1)
@@ -186,10 +186,10 @@ def carried(world: World, monkeypatch: pytest.MonkeyPatch) -> Outcome:
         workers.close()
 
 
-def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_staging_and_comparison_precede_cutover_and_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Staged and compared before anybody can see it; recorded last."""
     world = World()
-    outcome = carried(world, monkeypatch)
+    outcome = load(world, monkeypatch)
 
     world.said[SIDE_BY_SIDE] = sorted(world.said[SIDE_BY_SIDE], key=lambda said: said.split()[0])
     assert world.said == ORDER
@@ -203,78 +203,78 @@ def test_the_order_of_the_conversations(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("step", dict.fromkeys(ORDER))
-def test_a_step_that_fails(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_at_any_step_leaves_published_tables_untouched(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing after it happens but that staging goes; nothing is recorded."""
     world = World(refuses=step)
     with pytest.raises(DataLoadingError, match=step):
-        carried(world, monkeypatch)
+        load(world, monkeypatch)
 
     after = world.said[world.said.index(step) + 1 :]
     assert after[-2:] == ["replica discard", "warehouse discard"]
     if "cutover" not in step:
         assert [said for said in world.said if "cutover" in said] == []
-    # What one end holds is recorded there, where the other one refuses.
+    # What one target holds is recorded there, where the other one refuses.
     assert [target for target, _ in world.recorded] == (["warehouse"] if step == "replica cutover" else [])
 
 
 @pytest.mark.parametrize("step", ["replica take", "warehouse finish", "source reading"])
-def test_a_step_that_fails_since_another_run_swept_up(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That the lock was lost is what is told, and not what was missing then."""
+def test_a_lost_lock_is_reported_instead_of_its_consequence(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the lock was lost is what is reported, and not what was missing then."""
     world = World(refuses=step, lock_is_lost=True)
     with pytest.raises(LockLostError):
-        carried(world, monkeypatch)
+        load(world, monkeypatch)
 
     assert world.said[-2:] == ["replica discard", "warehouse discard"]
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "reported"),
     [
         ({"source": 4, "replica": 3, "warehouse": 4}, "4 rows were read, staged were: replica 3"),
         ({"source": 4, "replica": 4, "warehouse": 5}, "4 rows were read, staged were: warehouse 5"),
         ({"source": 5, "replica": 4, "warehouse": 4}, "the source counts 5 rows, 4 were found"),
     ],
 )
-def test_rows_that_are_missing(counts: dict[str, int], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rows_block_the_cutover(counts: dict[str, int], reported: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not cut over: the predecessor said success with 484,831 rows missing."""
     world = World(counts=counts)
-    with pytest.raises(VerificationError, match=told):
-        carried(world, monkeypatch)
+    with pytest.raises(VerificationError, match=reported):
+        load(world, monkeypatch)
 
     assert [said for said in world.said if "cutover" in said] == []
     assert world.recorded == []
 
 
-def test_a_table_that_is_written_to_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It arrives as it was read, and is told as not settled; its rows need not be as many as before."""
+def test_concurrent_writes_are_reported_as_unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives as it was read, and is reported as not settled; its rows need not be as many as before."""
     world = World(counts={"source": 7, "replica": 4, "warehouse": 4}, changes_while_read=True)
 
-    assert carried(world, monkeypatch).settled is False
+    assert load(world, monkeypatch).settled is False
 
 
-def test_a_table_that_was_altered_since_it_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_altered_since_planning_is_not_staged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is staged by a plan that is of another table; the run tries it again."""
     monkeypatch.setattr("test_load_table.PLAN", planned(replace(PATIENT, create_time=NOON)))
     world = World(made=NOON + timedelta(seconds=1))
     with pytest.raises(DataExtractionError, match="was altered, or recreated, at the source") as refusal:
-        carried(world, monkeypatch)
+        load(world, monkeypatch)
 
     assert refusal.value.transient
     assert world.said == ["source reading", "replica discard", "warehouse discard"]
-    assert carried(World(made=NOON), monkeypatch).status is Status.SUCCEEDED
+    assert load(World(made=NOON), monkeypatch).status is Status.SUCCEEDED
 
 
 @pytest.mark.parametrize(("rows", "changes", "settled"), [(5, 1, False), (3, 9, False), (5, 0, None), (6, 1, None)])
-def test_as_many_rows_come_as_go(
+def test_balanced_inserts_and_deletes_are_reported_as_unsettled(
     rows: int, changes: int, settled: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told as not settled, where the server wrote and removed as many rows; otherwise the table fails."""
+    """Reported as not settled, where the server wrote and removed as many rows; otherwise the table fails."""
     world = World(counts={"source": rows, "replica": 4, "warehouse": 4}, server_changes_each=changes)
     if settled is None:
         with pytest.raises(VerificationError, match=f"the source counts {rows} rows, 4 were found"):
-            carried(world, monkeypatch)
+            load(world, monkeypatch)
     else:
-        assert carried(world, monkeypatch).settled is settled
+        assert load(world, monkeypatch).settled is settled
 
 
 @pytest.mark.parametrize(
@@ -297,15 +297,15 @@ def test_as_many_rows_come_as_go(
         "by a watermark", "as tables.yml chooses", "rows that tables.yml caps", "the same of all rows", "by halves",
     ],
 )  # fmt: skip
-def test_how_much_the_next_partition_holds(more: dict[str, Any], bytes_: int) -> None:
-    """Ranges are large where little of them travels, and halved where two ends' rows are held."""
+def test_partition_sizes_follow_the_load_kind(more: dict[str, Any], bytes_: int) -> None:
+    """Ranges are large where little of them travels, and halved where two targets' rows are held."""
     learned: Any = SimpleNamespace(workers=SimpleNamespace(pace=SimpleNamespace(partition_bytes=4 * limits.MIB)))
     plan = replace(planned(replace(PATIENT, row_bytes=1024, rows=10**6)), **more)
 
     assert next_partition_rows(plan, learned) * 1024 == bytes_ // 1024 * 1024
 
 
-# --- which end is given what, and from where ------------------------------------------------------
+# --- which target is given what, and from where ------------------------------------------------------
 
 WAREHOUSE, REPLICA = (SimpleNamespace(name=name) for name in ("warehouse", "replica"))
 ENTRY: Any = SimpleNamespace(rows=7, version="run0")
@@ -372,7 +372,7 @@ ALONE = AnyShared(replace(ROUTE, spill_directory=Path("spills"), to="replica"))
          ["stage from source", "switch", "stage from replica", "switch"]),
     ],
 )  # fmt: skip
-def test_the_journeys_of_a_table(
+def test_each_load_kind_takes_its_route(
     plan: TablePlan,
     targets: tuple[Any, ...],
     context: Any,
@@ -386,13 +386,13 @@ def test_the_journeys_of_a_table(
     assert staging.said == said
     assert outcome.rows_warehouse == (9 if said[-2] == "stage from replica" else rows_warehouse)
     if said[-2] == "stage from replica":
-        # By what is recorded of the replica, or was staged there a moment ago; and told together with that.
+        # By what is recorded of the replica, or was staged there just now; and reported together with that.
         assert staging.known is ENTRY
         assert outcome.seconds == (1.0 if said[0] == "stage from replica" else 2.0)
 
 
-def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
-    """All of it, whatever was to be read of the source; and what came of both is told as one."""
+def test_a_reload_from_the_replica_takes_all_rows(staging: Staging) -> None:
+    """All of it, whatever was to be read of the source; and what came of both is reported as one."""
     plan = replace(
         PLAN,
         kind=LoadKind.INCREMENTAL,
@@ -415,7 +415,7 @@ def test_what_the_warehouse_takes_from_the_replica(staging: Staging) -> None:
     assert (alone.outcome.rows_replica, alone.outcome.rows_warehouse) == (None, 9)
 
 
-def test_ends_that_are_not_the_warehouse(staging: Staging) -> None:
+def test_the_other_targets_are_those_besides_the_warehouse(staging: Staging) -> None:
     assert staging.stage(PLAN, BOTH).others == (REPLICA,)
 
 
@@ -435,7 +435,9 @@ def test_ends_that_are_not_the_warehouse(staging: Staging) -> None:
         (0, False, "a1", LoadKind.BY_READING, [Partition(0, None, None, rows=0)]),
     ],
 )
-def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, kind: LoadKind, parts: list[Any]) -> None:
+def test_partitions_cover_what_is_left(
+    rows: int, keyed: bool, attempt: str | None, kind: LoadKind, parts: list[Any]
+) -> None:
     plan = replace(planned(PATIENT if keyed else replace(PATIENT, primary_key=())), kind=kind)
     asked: list[Any] = []
 
@@ -451,8 +453,8 @@ def test_what_is_to_be_read(rows: int, keyed: bool, attempt: str | None, kind: L
     assert asked == ([(plan, left)] if parts == ["asked"] else [])
 
 
-class Hands:
-    """Stands for workers: it notes the jobs, and lets each be done at once."""
+class FakeWorkers:
+    """It notes the jobs, and lets each be done at once."""
 
     def __init__(self) -> None:
         self.jobs: list[Any] = []
@@ -466,10 +468,10 @@ class Hands:
         self.acts.append(load)
         for job in jobs:
             self.jobs.append(job)
-            yield brought(rows=len(self.jobs), bytes=10, part=job.part)
+            yield outcome_of(rows=len(self.jobs), bytes=10, part=job.part)
 
 
-def brought(**more: Any) -> PartitionOutcome:
+def outcome_of(**more: Any) -> PartitionOutcome:
     given = {
         "rows": 0,
         "bytes": 0,
@@ -492,18 +494,16 @@ def brought(**more: Any) -> PartitionOutcome:
         (False, LoadKind.FULL, "a1", True),
     ],
 )
-def test_partitions_that_are_to_be_found_again(
-    split: bool, kind: LoadKind, attempt: str | None, resume_token: bool
-) -> None:
-    """Have a token each, by which both ends note that they have it."""
-    workers, told = Hands(), list[Any]()
+def test_resumable_partitions_have_tokens(split: bool, kind: LoadKind, attempt: str | None, resume_token: bool) -> None:
+    """Have a token each, by which both targets note that they have it."""
+    workers, reported = FakeWorkers(), list[Any]()
     context: Any = SimpleNamespace(
-        workers=workers, route=ROUTE, on_event=told.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
+        workers=workers, route=ROUTE, on_event=reported.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
     )  # fmt: skip
     rows = 10**6 if split else 3
     plan = replace(planned(replace(PATIENT, rows=rows)), kind=kind)
     parts = [Partition(0, None, 5), Partition(1, 5, None)]
-    carried_ = load_table.load_partitions(plan, parts, context, attempt)
+    loaded_ = load_table.load_partitions(plan, parts, context, attempt)
 
     tokens = [job.part.resume_token for job in workers.jobs]
     assert [bool(one) for one in tokens] == [resume_token, resume_token]
@@ -512,10 +512,10 @@ def test_partitions_that_are_to_be_found_again(
     assert [(job.part.lower, job.part.upper) for job in workers.jobs] == [(None, 5), (5, None)]
     assert {job.part.may_defer_ingest for job in workers.jobs} == {False}
     assert all((job.route, job.plan) == (ROUTE, plan) for job in workers.jobs)
-    assert [one.rows for one in carried_] == [1, 2]
+    assert [one.rows for one in loaded_] == [1, 2]
     each = strategies.next_partition_rows(plan, context)
-    assert told[0] == TableStarted("patient", max(1, -(-rows // each)))
-    assert told[1:] == [PartitionLoaded("patient", 1, 10), PartitionLoaded("patient", 2, 10)]
+    assert reported[0] == TableStarted("patient", max(1, -(-rows // each)))
+    assert reported[1:] == [PartitionLoaded("patient", 1, 10), PartitionLoaded("patient", 2, 10)]
 
 
 INDEXED = replace(PATIENT, rows=10**6, indexes=(Index("i", (("LName", None),), False),))
@@ -533,11 +533,11 @@ INDEXED = replace(PATIENT, rows=10**6, indexes=(Index("i", (("LName", None),), F
         (replace(INDEXED, indexes=()), {}, ("replica", "warehouse"), None, False),
     ],
 )
-def test_rows_that_may_wait_for_the_warehouse(
+def test_ingest_is_deferred_only_while_the_replica_builds_indexes(
     of: Any, more: dict[str, Any], targets: tuple[str, ...], attempt: str | None, may_defer_ingest: bool
 ) -> None:
     """While the replica builds its indexes: only where it builds some, and both are given all of the table."""
-    workers = Hands()
+    workers = FakeWorkers()
     servers = FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
     there = [target for target in (REPLICA, WAREHOUSE) if target.name in targets]
     servers = SimpleNamespace(targets=tuple(there)) if len(there) < 2 else servers  # type: ignore[assignment]
@@ -556,16 +556,16 @@ def test_rows_that_may_wait_for_the_warehouse(
         ({}, 2),
     ],
 )
-def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], others: int) -> None:
-    """Where jobs can be lost and go on unseen, what is there is what those brought that are known of."""
+def test_partitions_of_abandoned_jobs_block_the_cutover(there: dict[str, str], others: int) -> None:
+    """Where jobs can be lost and go on unseen, what is there is what those loaded that are known of."""
     sealed: list[Any] = []
     target: Any = SimpleNamespace(
         name="warehouse", close_attempt=lambda plan, attempt: sealed.append((plan.name, attempt)) or there
     )
     known = [
-        brought(part=Partition(0, None, 5, resume_token="a", execution="1")),
-        brought(part=Partition(1, 5, None, resume_token="b", execution="2")),
-        brought(part=None),
+        outcome_of(part=Partition(0, None, 5, resume_token="a", execution="1")),
+        outcome_of(part=Partition(1, 5, None, resume_token="b", execution="2")),
+        outcome_of(part=None),
     ]
 
     load_table.close_attempt(PLAN, [target], known, None)
@@ -582,8 +582,8 @@ def test_partitions_that_a_job_brought_that_was_given_up(there: dict[str, str], 
     assert sealed == [("patient", "a1")]
 
 
-def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every end at the same time; the warehouse last, once it has the rows that waited for it."""
+def test_targets_complete_in_parallel_and_the_warehouse_gets_deferred_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every target at the same time; the warehouse last, once it has the rows that waited for it."""
     said: list[str] = []
 
     def target(name: str, rows: int) -> Any:
@@ -592,13 +592,13 @@ def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
             count=lambda plan: rows * plan.workers,
         )  # fmt: skip
 
-    workers = Hands()
+    workers = FakeWorkers()
     context: Any = SimpleNamespace(workers=workers, route=ROUTE)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     plan = replace(PLAN, workers=9)
     deferred = DeferredIngest(plan, Partition(3, 5, None), Path("rows"))
-    known = [brought(rows=2), brought(rows=3, deferred=deferred)]
-    carried_, counts, seconds = load_table.complete_staging(
+    known = [outcome_of(rows=2), outcome_of(rows=3, deferred=deferred)]
+    loaded_, counts, seconds = load_table.complete_staging(
         plan, (target("replica", 5), target("warehouse", 6)), known, context
     )
 
@@ -606,8 +606,8 @@ def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(said) == ["patient replica finish", "patient warehouse finish"]
     assert workers.jobs == [Job(ROUTE, plan, Partition(3, 5, None), Path("rows"))]
     assert workers.acts == [load_table.ingest]
-    assert [one.rows for one in carried_] == [2, 3, 1]
-    assert [one.deferred for one in carried_] == [None, None, None]
+    assert [one.rows for one in loaded_] == [2, 3, 1]
+    assert [one.deferred for one in loaded_] == [None, None, None]
     # One core is left to the indexes, however many the table may have.
     assert workers.plans[0].workers == 3
     assert 0 <= seconds < 60
@@ -627,8 +627,11 @@ def test_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_what_all_partitions_staged() -> None:
-    known = [brought(staged=2, rows_deleted=1, rows_in_source=5), brought(staged=3, rows_deleted=0, rows_in_source=7)]
+def test_partition_outcomes_are_summed() -> None:
+    known = [
+        outcome_of(staged=2, rows_deleted=1, rows_in_source=5),
+        outcome_of(staged=3, rows_deleted=0, rows_in_source=7),
+    ]
 
     assert load_table.sum_partitions(known, 0) == StagedCounts(5, 1, 12)
     assert load_table.sum_partitions(known, 100) == StagedCounts(5, 1, 112)
@@ -645,7 +648,9 @@ def test_what_all_partitions_staged() -> None:
         (PATIENT, DatabaseConnectionError("lost"), False),
     ],
 )
-def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept: bool, tmp_path: Path) -> None:
+def test_staging_is_discarded_unless_it_can_be_resumed(
+    of: Any, error: BaseException, kept: bool, tmp_path: Path
+) -> None:
     """Nothing; but of a large one what the next run can go on with, where somebody stopped this one."""
     said, locks = list[str](), list[int]()
 
@@ -671,7 +676,7 @@ def test_what_is_left_of_a_table_that_failed(of: Any, error: BaseException, kept
 
 @dataclass
 class Switched:
-    """An end that may refuse to be switched."""
+    """A target that may refuse to be switched."""
 
     name: str
     said: list[str]
@@ -702,7 +707,7 @@ def ready(plan: TablePlan, said: list[str], refuses: bool = False) -> Any:
     return load_table.StagedTable(plan, context, StagedCounts(2, 0, 9), ENTRY, {"c": "said"}, targets, OUTCOME)
 
 
-def test_a_switch() -> None:
+def test_the_warehouse_switches_first_after_a_lock_check() -> None:
     """The warehouse first, where others have a say; before each the run makes sure of its lock."""
     said: list[str] = []
     outcome = load_table.switch(ready(PLAN, said))
@@ -718,7 +723,7 @@ def test_a_switch() -> None:
 
 
 @pytest.mark.parametrize("kind", [LoadKind.BY_READING, LoadKind.FULL])
-def test_a_warehouse_that_is_out_of_step(kind: LoadKind) -> None:
+def test_a_warehouse_out_of_sync_is_reloaded_from_the_replica(kind: LoadKind) -> None:
     """Where only what changed is staged, it takes all from the replica afterwards; else that is a failure."""
     said: list[str] = []
     one = ready(replace(PLAN, kind=kind), said, refuses=True)
@@ -733,85 +738,85 @@ def test_a_warehouse_that_is_out_of_step(kind: LoadKind) -> None:
 
 
 MOVED_ON = SourceStats(4, NOON + timedelta(minutes=1), NOON + timedelta(hours=1))
-STOOD = SourceStats(4, NOON, NOON + timedelta(hours=1))
+WAS = SourceStats(4, NOON, NOON + timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
     ("staged", "counts", "after", "found"),
     [
-        (StagedCounts(4, 0, 4), {"replica": 4, "warehouse": 4}, STOOD, True),
-        (StagedCounts(2, 1, 4), {}, STOOD, True),
+        (StagedCounts(4, 0, 4), {"replica": 4, "warehouse": 4}, WAS, True),
+        (StagedCounts(2, 1, 4), {}, WAS, True),
         (StagedCounts(9, 0, 9), {"replica": 9}, MOVED_ON, False),
-        (StagedCounts(4, 0, 4), {}, replace(STOOD, rows=5), False),
-        (StagedCounts(4, 0, 5), {"replica": 4}, STOOD,
+        (StagedCounts(4, 0, 4), {}, replace(WAS, rows=5), False),
+        (StagedCounts(4, 0, 5), {"replica": 4}, WAS,
          "patient: the source counts 4 rows, 5 were found; nothing was cut over"),
         (StagedCounts(4, 0, 4), {"replica": 3}, MOVED_ON,
          "patient: 4 rows were read, staged were: replica 3; nothing was cut over"),
     ],
 )  # fmt: skip
-def test_rows_read_and_rows_staged(
+def test_rows_read_staged_and_counted_are_compared(
     staged: StagedCounts, counts: dict[str, int], after: SourceStats, found: bool | str
 ) -> None:
     if isinstance(found, bool):
-        assert load_table.compare(PLAN, staged, counts, STOOD, after) is found
+        assert load_table.compare(PLAN, staged, counts, WAS, after) is found
         return
     with pytest.raises(VerificationError) as refusal:
-        load_table.compare(PLAN, staged, counts, STOOD, after)
+        load_table.compare(PLAN, staged, counts, WAS, after)
     assert refusal.value.message == found
     remedy = "run again; if it stays, check the table at the source (CHECK TABLE)" if "found" in found else "run again"
     assert refusal.value.remedy == remedy
 
 
-def test_a_replica_that_is_changed_while_it_is_read() -> None:
-    """What the warehouse would be told to have is not what was read."""
+def test_a_replica_changed_while_read_is_refused() -> None:
+    """What the warehouse would be reported to have is not what was read."""
     plan = replace(PLAN, kind=LoadKind.FROM_REPLICA)
 
-    assert load_table.compare(plan, StagedCounts(4, 0, 4), {}, STOOD, STOOD) is True
+    assert load_table.compare(plan, StagedCounts(4, 0, 4), {}, WAS, WAS) is True
     with pytest.raises(VerificationError, match="patient: somebody changed the replica's table while it was read"):
-        load_table.compare(plan, StagedCounts(4, 0, 4), {}, STOOD, MOVED_ON)
+        load_table.compare(plan, StagedCounts(4, 0, 4), {}, WAS, MOVED_ON)
 
 
 @pytest.mark.parametrize(
-    ("from_replica", "version", "rows", "told"),
+    ("from_replica", "version", "rows", "reported"),
     [
         (True, "run-1", 4, None),
         (True, "run-1", 5, "patient: the replica has 4 rows, and 5 are recorded: somebody changed it there"),
-        # Of what no run is known to have brought, nothing is recorded.
+        # Of what no run is known to have loaded, nothing is recorded.
         (True, None, 5, None),
         (False, "run-1", 5, None),
     ],
 )
-def test_a_replica_that_is_not_as_recorded(
-    from_replica: bool, version: str | None, rows: int, told: str | None
+def test_a_replica_that_differs_from_its_record_is_not_copied(
+    from_replica: bool, version: str | None, rows: int, reported: str | None
 ) -> None:
     """It is copied to nobody."""
     plan, known = (
         replace(PLAN, kind=LoadKind.FROM_REPLICA if from_replica else LoadKind.FULL),
         replace(ENTRY_OF, version=version, rows=rows),
     )
-    if told is None:
-        load_table.adjust_plan.refuse_another(plan, STOOD, known)
-        load_table.adjust_plan.refuse_another(plan, STOOD, None)
+    if reported is None:
+        load_table.adjust_plan.refuse_another(plan, WAS, known)
+        load_table.adjust_plan.refuse_another(plan, WAS, None)
         return
     with pytest.raises(DataExtractionError) as refusal:
-        load_table.adjust_plan.refuse_another(plan, STOOD, known)
-    assert refusal.value.message.startswith(told)
+        load_table.adjust_plan.refuse_another(plan, WAS, known)
+    assert refusal.value.message.startswith(reported)
     assert refusal.value.remedy == "run again from the source, without --from replica"
 
 
-def test_a_table_that_cannot_tell() -> None:
-    """Read within the stamp's own second: nobody knows whether it moved."""
-    now = replace(STOOD, now=NOON)
+def test_a_read_within_the_update_times_second_is_unknown() -> None:
+    """Read within the timestamp's own second: nobody knows whether it moved."""
+    now = replace(WAS, now=NOON)
 
     assert load_table.compare(PLAN, StagedCounts(4, 0, 4), {}, now, now) is None
 
 
 # --- what is asked of whom, when a table is staged --------------------------------------------------
 
-BEFORE, AFTER = replace(STOOD, rows=40), replace(STOOD, rows=41)
+BEFORE, AFTER = replace(WAS, rows=40), replace(WAS, rows=41)
 HELD = Partition(7, 10, 20, resume_token="held")
 DIFFERS = Partition(8, 20, 30)
-COMPARED = RangesToRepair((DIFFERS,), 12, replace(STOOD, rows=50), NOON.replace(tzinfo=UTC), "compared high")
+COMPARED = RangesToRepair((DIFFERS,), 12, replace(WAS, rows=50), NOON.replace(tzinfo=UTC), "compared high")
 
 
 STAGED = StagedCounts(3, 1, 40)
@@ -823,7 +828,7 @@ class Asked:
 
     monkeypatch: pytest.MonkeyPatch
     adjusted: TablePlan
-    carried: list[Any] = field(default_factory=list)
+    loaded: list[Any] = field(default_factory=list)
     settled: bool | None = True
     staged: StagedCounts = STAGED
     may_be_lost: bool = False
@@ -850,17 +855,17 @@ class Asked:
             ranges=self.answering("ranges", "ranges"),
         )
         self.targets, self.source = targets, source
-        # Of another end nothing is staged; it is told all the same.
-        self.all_ends = (*targets, SimpleNamespace(name="elsewhere"))
+        # Of another target nothing is staged; it is reported all the same.
+        self.all_targets = (*targets, SimpleNamespace(name="elsewhere"))
         self.context: Any = SimpleNamespace(
-            servers=SimpleNamespace(source=source, targets=self.all_ends),
+            servers=SimpleNamespace(source=source, targets=self.all_targets),
             workers=SimpleNamespace(may_be_lost=self.may_be_lost),
             compared={plan.name: self.compared} if self.compared else {"another": COMPARED},
             route=replace(ROUTE, spill_directory=None),
         )
         answers: dict[str, tuple[Any, Any]] = {
             "refuse_another": (load_table.adjust_plan, None),
-            "adjusted": (load_table.adjust_plan, (self.adjusted, self.carried)),
+            "adjusted": (load_table.adjust_plan, (self.adjusted, self.loaded)),
             "held": (load_table.resume, [(HELD, ())]),
             "outcomes": (load_table.resume, ["held"]),
             "targets_of": (load_table, targets),
@@ -889,8 +894,8 @@ NOTED = replace(ADJUSTED, notes=("replica notes", "warehouse notes"))
 DONE = replace(NOTED, at_replica="as it was made")
 
 
-def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In order: looked at, prepared, carried but for what is held, finished, compared, and accounted for."""
+def test_staging_runs_its_steps_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order: looked at, prepared, loaded but for what is held, finished, compared, and accounted for."""
     asked = Asked(monkeypatch, ADJUSTED)
     began = datetime.now(UTC)
     found = asked.stage(FIRST)
@@ -918,8 +923,8 @@ def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     ((*entry, when),) = asked.of["entry_of"]
     assert entry == [DONE, asked.staged, context, "source's high", BEFORE]
     assert began <= when <= datetime.now(UTC)
-    ((*told, started_at, seconds, finishing),) = asked.of["staged_outcome"]
-    assert told == [DONE, ["finished"], ("coercions",), True]
+    ((*reported, started_at, seconds, finishing),) = asked.of["staged_outcome"]
+    assert reported == [DONE, ["finished"], ("coercions",), True]
     assert (started_at, finishing) == (when, 2.5)
     assert 0 <= seconds < 60
     recorded = replace(ENTRY_OF, rows=40, coerced=("remembered",))
@@ -927,7 +932,7 @@ def test_staging_all_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("settled", [None, False])
-def test_a_reading_that_proves_nothing_is_not_recorded(settled: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsettled_reading_is_not_recorded(settled: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch, ADJUSTED, settled=settled)
     asked.stage(FIRST)
 
@@ -935,8 +940,8 @@ def test_a_reading_that_proves_nothing_is_not_recorded(settled: bool | None, mon
     assert asked.of["staged_outcome"][0][3] is settled
 
 
-def test_staging_what_a_comparison_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it found a moment ago is neither asked nor read once more, and is as of then."""
+def test_staging_after_a_comparison_reads_only_differing_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it found just now is neither asked nor read once more, and is as of then."""
     plan = replace(FIRST, kind=LoadKind.PROOF)
     asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
     asked.stage(plan)
@@ -949,7 +954,7 @@ def test_staging_what_a_comparison_left(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked.of["entry_of"][0][3:] == ("compared high", COMPARED.reading, COMPARED.began)
 
 
-def test_a_comparison_counts_for_a_table_alone_that_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_is_used_for_proofs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch, ADJUSTED, compared=COMPARED)
     asked.stage(FIRST)
 
@@ -958,7 +963,7 @@ def test_a_comparison_counts_for_a_table_alone_that_is_proven(monkeypatch: pytes
     assert asked.of["sum_partitions"] == [(["finished"], 0)]
 
 
-def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incremental_load_makes_two_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ranges from the watermark on, and the rest by what differs in it."""
     asked = Asked(monkeypatch, replace(ADJUSTED, kind=LoadKind.INCREMENTAL))
     asked.stage(FIRST)
@@ -974,8 +979,8 @@ def test_staging_what_changed_by_a_watermark(monkeypatch: pytest.MonkeyPatch) ->
     assert asked.of["close_attempt"][0][2] == ["held", "carried", "carried"]
 
 
-def test_staging_where_jobs_can_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One attempt, by which partitions are brought; whoever asks is told the same."""
+def test_one_attempt_identifies_all_partitions_of_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt, by which partitions are loaded; whoever asks is reported the same."""
     asked = Asked(monkeypatch, replace(ADJUSTED, kind=LoadKind.INCREMENTAL), may_be_lost=True)
     asked.stage(FIRST)
     attempts = {
@@ -987,9 +992,9 @@ def test_staging_where_jobs_can_be_lost(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(attempts.pop()) == 32
 
 
-def test_a_table_that_is_equal_is_not_staged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read of it to see that is told; nothing is prepared, sealed or finished."""
-    asked = Asked(monkeypatch, ADJUSTED, carried=["read"], staged=StagedCounts(0, 0, 40))
+def test_equal_tables_are_not_staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of it to see that is reported; nothing is prepared, sealed or finished."""
+    asked = Asked(monkeypatch, ADJUSTED, loaded=["read"], staged=StagedCounts(0, 0, 40))
     found = asked.stage(FIRST)
 
     assert not asked.of.keys() & {
@@ -1004,8 +1009,8 @@ def test_a_table_that_is_equal_is_not_staged(monkeypatch: pytest.MonkeyPatch) ->
     done = replace(ADJUSTED, at_replica="as it was made")
     assert asked.of["compare"] == [(done, asked.staged, {}, BEFORE, AFTER)]
     assert asked.of["staged_outcome"][0][-1] == 0.0
-    # Every end has what it is to have, and is told so.
-    assert found.targets == asked.all_ends
+    # Every target has what it is to have, and is reported so.
+    assert found.targets == asked.all_targets
 
 
 @pytest.mark.parametrize(
@@ -1018,7 +1023,7 @@ def test_a_table_that_is_equal_is_not_staged(monkeypatch: pytest.MonkeyPatch) ->
         ({}, StagedCounts(0, 1, 40), ("replica", "warehouse")),
     ],
 )
-def test_which_ends_are_told(
+def test_records_are_written_at_every_chosen_target(
     more: dict[str, Any], staged: StagedCounts, targets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Asked(monkeypatch, replace(ADJUSTED, **more), staged=staged)
@@ -1026,7 +1031,7 @@ def test_which_ends_are_told(
     assert tuple(target.name for target in asked.stage(FIRST).targets) == targets
 
 
-def test_what_is_known_of_the_replica_is_recorded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replica_record_is_reused_when_reading_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch, ADJUSTED)
     known = replace(ENTRY_OF, version="known")
     found = asked.stage(FIRST, known)
@@ -1038,9 +1043,9 @@ def test_what_is_known_of_the_replica_is_recorded_again(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("what", ["prepare", "finish", "cutover"])
 @pytest.mark.parametrize("target", ["replica", "warehouse"])
-def test_the_end_at_which_it_failed_is_told(what: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_the_target_that_failed(what: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(refuses=f"{target} {what}")
     with pytest.raises(DataLoadingError) as refusal:
-        carried(world, monkeypatch)
+        load(world, monkeypatch)
 
     assert refusal.value.target == target

@@ -1,5 +1,5 @@
 """
-A run that loses its lock while it stands still, and another that works meanwhile: nothing of the first is published.
+A run that loses its lock while it does not change, and another that works meanwhile: nothing of the first is published.
 
 The first is stopped at a step (a laptop's lid, a machine that is moved), its sessions are ended, the second one runs
 from beginning to end, and the first goes on. ARROWETL_TEST_LOCKS=all tries every step in both ways of publishing.
@@ -27,7 +27,7 @@ from arrowetl import drivers
 from arrowetl.errors import ArrowetlError
 
 ROWS = 30_000
-# Steps that a run to one end alone does not come to.
+# Steps that a run to one target alone does not come to.
 NOT_REACHED = {
     "both": (),
     "replica": ("prepare", "ingest", "warehouse's cutover"),
@@ -63,7 +63,7 @@ TABLES = ("first", "edited", "keyless")
 
 @contextmanager
 def reader(clinic: Clinic) -> Iterator[list[str]]:
-    """Somebody who asks all the while how many rows there are, at both ends; what was wrong, in words."""
+    """Somebody who asks all the while how many rows there are, at both targets; what was wrong, in words."""
     wrong, stop = list[str](), threading.Event()
 
     def ask() -> None:
@@ -89,13 +89,13 @@ def reader(clinic: Clinic) -> Iterator[list[str]]:
         thread.join()
 
 
-# The server counts how long a switch waits for another while the run stands still.
+# The server counts how long a switch waits for another while the run does not change.
 _WHY = "lock|connection was lost|no more|busy with another switch"
 ALLOWED = {"first": {ROWS, ROWS - 5}, "edited": {ROWS, ROWS - 7}, "keyless": {100, 101}}
 
 
 @pytest.mark.parametrize(("step", "publish", "robbed", "executor", "to"), CHOSEN)
-def test_a_run_that_lost_its_lock(
+def test_a_run_that_lost_its_lock_publishes_nothing(
     clinic: Clinic, tmp_path: Path, step: str, publish: str, robbed: str, executor: str, to: str
 ) -> None:
     clinic.create(
@@ -127,7 +127,7 @@ def test_a_run_that_lost_its_lock(
             second = there.start("run", "--all", "--json", "--publish", publish, "--to", to,
                                  ARROWETL_SILENCE_SECONDS="60")  # fmt: skip
             said, errors = second.communicate(timeout=240)
-            # Where the first stands in the middle of a switch, the second may have to give way.
+            # Where the first is in the middle of a switch, the second may have to give way.
             assert second.returncode in (0, 1, 6), (errors, said)
             assert second.returncode == 0 or re.search("switching a table there|[Ll]ock (wait )?timeout", errors + said)
             (tmp_path / "first" / "go").touch()
@@ -146,7 +146,7 @@ def test_a_run_that_lost_its_lock(
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
         _agrees_with_the_records(clinic)
-        # Whatever became of either, the next night brings what is missing.
+        # Whatever became of either, the next run loads what is missing.
         last = clinic.run()
         assert last["exit_code"] == 0, [one["error"] for one in last["tables"]]
         assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == []
@@ -156,7 +156,7 @@ def test_a_run_that_lost_its_lock(
 
 @pytest.mark.parametrize("robbed", ["its locks", "every session"])
 @pytest.mark.parametrize("step", ["mark", "plan"])
-def test_a_run_that_wakes_while_another_is_at_work(clinic: Clinic, tmp_path: Path, step: str, robbed: str) -> None:
+def test_a_suspended_run_takes_nothing_from_the_next(clinic: Clinic, tmp_path: Path, step: str, robbed: str) -> None:
     """It takes nothing from the one that has the lock now: neither its mark, nor what that has staged."""
     clinic.create(
         "CREATE TABLE first (Id int PRIMARY KEY, V varchar(40)) ENGINE=MyISAM;\n"
@@ -189,7 +189,7 @@ def test_a_run_that_wakes_while_another_is_at_work(clinic: Clinic, tmp_path: Pat
 def _stopped(
     there: Ground, step: str, directory: Path, publish: str, executor: str, to: str = "both"
 ) -> tuple[Started, list[psutil.Process]] | None:
-    """A run that stands at a step, with its worker processes; None where it never came there."""
+    """A run that is at a step, with its worker processes; None where it never came there."""
     directory.mkdir()
     process = there.start(
         "run", "--all", "--json", "--publish", publish, "--executor", executor, "--to", to, at=step,

@@ -1,7 +1,7 @@
 """
-All tables of a night at once: who reads the warehouse finds the night before, or this one, and never half of one.
+All tables of a run at once: who reads the warehouse finds the run before, or this one, and never half of one.
 
-ARROWETL_TEST_NIGHTS chooses how many nights (9), ARROWETL_TEST_SEED what happens in them.
+ARROWETL_TEST_NIGHTS chooses how many runs (9), ARROWETL_TEST_SEED what happens in them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from support.practice import FULL_TABLES, PRACTICE, SETTLE, TABLES, TOGETHER, di
 from arrowetl import drivers
 from arrowetl.errors import ArrowetlError
 
-NIGHTS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "9"))
+DAYS = int(os.environ.get("ARROWETL_TEST_NIGHTS", "9"))
 SEED = int(os.environ.get("ARROWETL_TEST_SEED", "4"))
 BROKEN = """
 SELECT (SELECT count(*) FROM raw.procedurelog p LEFT JOIN raw.patient q USING ("PatNum") WHERE q."PatNum" IS NULL)
@@ -34,7 +34,7 @@ SELECT (SELECT count(*) FROM raw.procedurelog p LEFT JOIN raw.patient q USING ("
 
 
 class Reader:
-    """Who asks the warehouse, all night long, whether every procedure has its patient and every account adds up."""
+    """Who asks the warehouse, all run long, whether every procedure has its patient and every account adds up."""
 
     def __init__(self, clinic: Clinic) -> None:
         self.asked, self.broken, self._clinic = 0, list[int](), clinic
@@ -43,7 +43,7 @@ class Reader:
     def _read(self) -> None:
         session: drivers.Postgres | None = None
         while not self._stop.is_set():
-            # The server itself may be killed in such a night.
+            # The server itself may be killed in such a run.
             with suppress(ArrowetlError):
                 session = session or drivers.Postgres(self._clinic.sandbox.warehouse)
                 try:
@@ -71,8 +71,8 @@ def contents(clinic: Clinic) -> list[Any]:
     return [clinic.warehouse(f'SELECT ctid::text, t::text FROM raw."{name}" t ORDER BY 1') for name in TABLES]
 
 
-def test_a_night_is_there_all_at_once(practice: Clinic) -> None:
-    """Both ends are the source's; the summary tells how long the one transaction took."""
+def test_all_tables_become_visible_at_once(practice: Clinic) -> None:
+    """Both targets are the source's; the summary shows how long the one transaction took."""
     work(practice, 1, random.Random(SEED))
     with Reader(practice) as reader:
         run = practice.run(*TOGETHER[1:])
@@ -84,8 +84,8 @@ def test_a_night_is_there_all_at_once(practice: Clinic) -> None:
     assert practice.leftovers() == []
 
 
-def test_the_first_night_as_well(clinic: Clinic) -> None:
-    """Tables that are not there yet come to be in the same moment."""
+def test_first_loads_become_visible_at_once(clinic: Clinic) -> None:
+    """Tables that are not there yet come to be in the same time."""
     clinic.create(PRACTICE)
     seen, process = set[int](), clinic.start(*TOGETHER, "--json")
     while process.poll() is None:
@@ -97,7 +97,7 @@ def test_the_first_night_as_well(clinic: Clinic) -> None:
     assert different(clinic) == []
 
 
-def test_one_by_one_a_reader_may_see_half_a_night(practice: Clinic) -> None:
+def test_without_publish_together_readers_see_partial_runs(practice: Clinic) -> None:
     """Which is what this is for, and shows that the reader of these tests would notice."""
     practice.create("DELETE FROM patient WHERE PatNum = 7;\nDELETE FROM procedurelog WHERE PatNum = 7;\n"
                     "DELETE FROM payment WHERE PatNum = 7")  # fmt: skip
@@ -123,7 +123,7 @@ def noted(practice: Clinic) -> Clinic:
     return practice
 
 
-def test_what_fails_stays_as_it_was(noted: Clinic) -> None:
+def test_failed_tables_keep_their_rows(noted: Clinic) -> None:
     """The others are published."""
     before = contents(noted)
     work(noted, 1, random.Random(SEED))
@@ -140,8 +140,8 @@ def test_what_fails_stays_as_it_was(noted: Clinic) -> None:
     assert after[0] != before[0]
 
 
-def test_strictly_nothing_is_published(noted: Clinic) -> None:
-    """Where one fails; neither at the replica. Once it is mended, the next night has all."""
+def test_strict_publishes_nothing_if_a_table_fails(noted: Clinic) -> None:
+    """Where one fails; neither at the replica. Once it is mended, the next run has all."""
     before = contents(noted)
     work(noted, 1, random.Random(SEED))
     break_payments(noted)
@@ -160,8 +160,8 @@ def test_strictly_nothing_is_published(noted: Clinic) -> None:
     assert noted.leftovers() == []
 
 
-def test_a_warehouse_that_somebody_edited(practice: Clinic) -> None:
-    """What changed does not suffice: it takes the whole table from the replica, in the same transaction."""
+def test_an_edited_warehouse_table_is_reloaded_within_the_transaction(practice: Clinic) -> None:
+    """What changed does not suffice: it takes the full table from the replica, in the same transaction."""
     work(practice, 1, random.Random(SEED))
     practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
     run = practice.run(*TOGETHER[1:], "--strict")
@@ -170,7 +170,7 @@ def test_a_warehouse_that_somebody_edited(practice: Clinic) -> None:
     assert different(practice) == []
 
 
-def test_a_warehouse_that_is_behind(practice: Clinic) -> None:
+def test_a_lagging_warehouse_catches_up_within_the_transaction(practice: Clinic) -> None:
     """It catches up from the replica, and is published with the others."""
     work(practice, 1, random.Random(SEED))
     assert practice.run("--all", "--to", "replica")["exit_code"] == 0
@@ -183,14 +183,14 @@ def test_a_warehouse_that_is_behind(practice: Clinic) -> None:
     assert different(practice) == []
 
 
-def test_the_replica_alone_is_not_published_together(practice: Clinic) -> None:
+def test_publish_together_needs_the_warehouse(practice: Clinic) -> None:
     done = practice.arrowetl(*TOGETHER, "--to", "replica")
 
     assert done.returncode == 2
     assert "leave out --publish, or --to" in done.stderr
 
 
-def test_it_is_over_in_a_moment(practice: Clinic) -> None:
+def test_the_joint_cutover_is_short(practice: Clinic) -> None:
     """A reader that holds a table for long is waited for only where the table itself must follow."""
     work(practice, 1, random.Random(SEED))
     session = drivers.Postgres(practice.sandbox.warehouse)
@@ -211,7 +211,7 @@ def ward(hospital: Clinic) -> Iterator[Clinic]:
 
 
 def trouble(clinic: Clinic, what: str, seconds: float) -> None:
-    """A night in which something goes wrong."""
+    """A run in which something goes wrong."""
     if what in ("arrowetl", "replica", "warehouse"):
         crash(clinic, what, seconds, *TOGETHER, "--strict")
         return
@@ -226,16 +226,16 @@ def trouble(clinic: Clinic, what: str, seconds: float) -> None:
         clinic.warehouse_execute("ALTER TABLE raw.payment DROP CONSTRAINT small")
 
 
-def test_nights_in_which_things_go_wrong(ward: Clinic) -> None:
+def test_readers_never_see_inconsistent_tables_through_failures(ward: Clinic) -> None:
     """Nobody ever sees a procedure without its patient, nor an account that does not add up."""
     rng = random.Random(SEED)
     kinds = ["arrowetl", "warehouse", "refused", "stopped", "replica", "arrowetl", "nothing"]
     with Reader(ward) as reader:
-        for runner in range(1, NIGHTS + 1):
+        for runner in range(1, DAYS + 1):
             work(ward, runner, rng)
             trouble(ward, kinds[runner % len(kinds)], rng.uniform(0.4, 1.4))
             if runner % 3 == 0:
-                # The next night has what this one had not.
+                # The next run has what this one had not.
                 continue
             run = ward.run(*TOGETHER[1:], "--strict")
             assert [table["error"] for table in run["tables"] if table["error"]] == [], runner
@@ -244,4 +244,4 @@ def test_nights_in_which_things_go_wrong(ward: Clinic) -> None:
     assert ward.run(*TOGETHER[1:], "--strict")["exit_code"] == 0
     assert different(ward) == []
     assert reader.broken == []
-    assert reader.asked > 20 * NIGHTS
+    assert reader.asked > 20 * DAYS

@@ -1,7 +1,7 @@
 """
 What may be lost between staging and publishing together: staged rows, connections, the answer to COMMIT.
 
-Each is brought about in this process, where the moment can be chosen; what the ends hold afterwards is read by
+Each is loaded about in this process, where the time can be chosen; what the targets hold afterwards is read by
 `independent`.
 """
 
@@ -63,8 +63,8 @@ def crash(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_staged_rows_that_a_crash_emptied(hospital: Clinic, strict: bool) -> None:
-    """Edits alone, which leave every count as it is: the crash took the run's lock, and the next one carries them."""
+def test_staging_emptied_by_a_crash_is_staged_again(hospital: Clinic, strict: bool) -> None:
+    """Edits alone, which leave every count as it is: the crash took the run's lock, and the next one loads them."""
     configure(hospital, **FULL_TABLES)
     hospital.create(PRACTICE)
     hospital.create(SETTLE)
@@ -80,7 +80,7 @@ def test_staged_rows_that_a_crash_emptied(hospital: Clinic, strict: bool) -> Non
     assert different(hospital) == []
 
 
-def test_columns_follow_once(practice: Clinic) -> None:
+def test_columns_follow_once_when_the_transaction_is_repeated(practice: Clinic) -> None:
     """A table has a new column, and another turns out to be behind: the transaction is made twice."""
     practice.create("ALTER TABLE payment ADD Extra varchar(50) NULL;\n"
                     "UPDATE patient SET Owes = Owes + 1 WHERE PatNum = 5")  # fmt: skip
@@ -91,8 +91,8 @@ def test_columns_follow_once(practice: Clinic) -> None:
     assert different(practice) == []
 
 
-def test_a_version_that_was_there_before_is_no_proof(practice: Clinic) -> None:
-    """From the replica the warehouse gets the version it has: whether it was published is told by a token."""
+def test_an_equal_version_is_no_proof_of_publication(practice: Clinic) -> None:
+    """From the replica the warehouse gets the version it has: whether it was published is reported by a token."""
     practice.warehouse_execute('UPDATE raw.payment SET "Amount" = 999999 WHERE "PayNum" < 100')
 
     def cut() -> None:
@@ -129,7 +129,7 @@ def answer_lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def stopped(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody stops the run in the moment in which the warehouse has all."""
+    """Somebody stops the run in the time in which the warehouse has all."""
     real = Warehouse.cutover_together
 
     def interrupted(self: Warehouse, switches: Any, found: Any, accepts: Any) -> None:
@@ -140,8 +140,8 @@ def stopped(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("retries", ["4", "0"])
-def test_the_answer_to_commit_is_lost(practice: Clinic, answer_lost: list[int], retries: str) -> None:
-    """Also where it is the last try: what was committed is told as published, with what changed."""
+def test_a_lost_commit_answer_is_resolved_by_the_token(practice: Clinic, answer_lost: list[int], retries: str) -> None:
+    """Also where it is the last try: what was committed is reported as published, with what changed."""
     work(practice, 1, random.Random(3))
     with opened(practice, ARROWETL_RETRIES=retries) as etl:
         summary = etl.run(all=True, publish="together")
@@ -153,7 +153,7 @@ def test_the_answer_to_commit_is_lost(practice: Clinic, answer_lost: list[int], 
     assert different(practice) == []
 
 
-def test_the_answer_is_lost_and_nobody_can_be_asked_for_a_while(
+def test_the_token_is_kept_until_the_warehouse_answers(
     practice: Clinic,
     answer_lost: list[int],
     monkeypatch: pytest.MonkeyPatch,
@@ -177,8 +177,8 @@ def test_the_answer_is_lost_and_nobody_can_be_asked_for_a_while(
     assert different(practice) == []
 
 
-def test_staging_anew_fails_for_a_moment(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was given up is not switched: it is staged anew before, once more."""
+def test_failed_restaging_is_retried(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given up is not switched: it is staged again before, once more."""
     work(practice, 1, random.Random(3))
     practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
     real, failed = publish_together.staged_from_replica, list[int]()
@@ -199,8 +199,8 @@ def test_staging_anew_fails_for_a_moment(practice: Clinic, monkeypatch: pytest.M
     assert different(practice) == []
 
 
-def test_a_fault_of_ours_while_staging_anew(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is that table's failure, and not the night's."""
+def test_a_bug_while_restaging_fails_its_table_alone(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is that table's failure, and not the run's."""
     work(practice, 1, random.Random(3))
     practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
     monkeypatch.setattr(publish_together, "staged_from_replica", lambda *given: {}["nothing"])
@@ -213,8 +213,8 @@ def test_a_fault_of_ours_while_staging_anew(practice: Clinic, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("stopped")
-def test_stopped_between_the_ends(practice: Clinic) -> None:
-    """What is published is switched at the replica as well: a night is not left between them."""
+def test_an_interrupt_between_the_targets_completes_the_replica(practice: Clinic) -> None:
+    """What is published is switched at the replica as well: a run is not left between them."""
     work(practice, 1, random.Random(3))
     with opened(practice) as etl:
         summary = etl.run(all=True, publish="together")
@@ -224,8 +224,8 @@ def test_stopped_between_the_ends(practice: Clinic) -> None:
     assert different(practice) == []
 
 
-def test_the_answer_is_lost_when_one_was_left_out(clinic: Clinic, answer_lost: list[int]) -> None:
-    """The two that were published are told as such, the third as failed."""
+def test_a_lost_answer_reports_published_and_failed_tables_correctly(clinic: Clinic, answer_lost: list[int]) -> None:
+    """The two that were published are reported as such, the third as failed."""
     configure(clinic, **FULL_TABLES)
     clinic.create(PRACTICE)
     clinic.run("--table", "payment")
@@ -235,14 +235,14 @@ def test_the_answer_is_lost_when_one_was_left_out(clinic: Clinic, answer_lost: l
         summary = etl.run(all=True, publish="together")
 
     assert answer_lost
-    told = {one.table: one.status.value for one in summary.outcomes}
-    assert told == {"patient": "succeeded", "payment": "failed", "procedurelog": "succeeded"}
+    reported = {one.table: one.status.value for one in summary.outcomes}
+    assert reported == {"patient": "succeeded", "payment": "failed", "procedurelog": "succeeded"}
     assert summary.published is not None
     assert summary.published.tables == 2
 
 
 @pytest.mark.usefixtures("stopped")
-def test_stopped_when_it_is_published(practice: Clinic) -> None:
+def test_an_interrupt_after_publication_fails_nothing(practice: Clinic) -> None:
     """The warehouse alone: nothing is left to be done, and nothing failed."""
     work(practice, 1, random.Random(3))
     with opened(practice) as etl:
@@ -253,7 +253,7 @@ def test_stopped_when_it_is_published(practice: Clinic) -> None:
     assert practice.warehouse("SELECT DISTINCT load_status::text FROM raw.etl_load_status") == [("success",)]
 
 
-def test_a_replica_that_refuses_for_a_moment(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replica_that_refuses_briefly_is_retried(practice: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the warehouse has all: what is staged is switched there, and the source is not asked again."""
     work(practice, 1, random.Random(3))
     refused: list[str] = []
@@ -276,7 +276,7 @@ def test_a_replica_that_refuses_for_a_moment(practice: Clinic, monkeypatch: pyte
     assert different(practice) == []
 
 
-def test_readers_do_not_wait_for_a_key(practice: Clinic) -> None:
+def test_key_changes_come_last_in_the_transaction(practice: Clinic) -> None:
     """What takes a reader's place comes last in the transaction."""
     practice.create("ALTER TABLE patient DROP PRIMARY KEY, ADD PRIMARY KEY (PatNum, Owes)")
     run = practice.run("--all", "--publish", "together")
@@ -285,14 +285,14 @@ def test_readers_do_not_wait_for_a_key(practice: Clinic) -> None:
     assert different(practice) == []
 
 
-def test_nothing_was_published_where_nothing_changed(practice: Clinic) -> None:
+def test_nothing_is_published_without_changes(practice: Clinic) -> None:
     settle()
     practice.run("--all", "--publish", "together")
     assert practice.run("--all", "--publish", "together")["published"] is None
 
 
-def test_in_one_by_one_as_well(hospital: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Staged rows that a crash emptied, as it took the lock, are switched by nobody; the next run stages them anew."""
+def test_emptied_staging_is_not_switched_one_by_one_either(hospital: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Staged rows that a crash emptied, as it took the lock, are switched by nobody; the next run stages them again."""
     configure(hospital, **FULL_TABLES)
     hospital.create(PRACTICE)
     assert hospital.run("--all")["exit_code"] == 0

@@ -34,7 +34,9 @@ ALL_KNOWN = {"visit": {"columns": {"Num": [], "Note": []}}}
         ({}, {}, ("Num", "Note")),
     ],
 )
-def test_what_waits_for_a_person(known: dict[str, Any] | None, entry: dict[str, Any], waiting: tuple[str, ...]) -> None:
+def test_new_columns_are_quarantined(
+    known: dict[str, Any] | None, entry: dict[str, Any], waiting: tuple[str, ...]
+) -> None:
     """What the last analysis did not know, or listed, and nobody has chosen of."""
     file = TablesFile({}, {"visit": TableSettings(entry)}, known=known)
 
@@ -42,7 +44,7 @@ def test_what_waits_for_a_person(known: dict[str, Any] | None, entry: dict[str, 
 
 
 @pytest.mark.parametrize(("known", "excluded", "left_out"), [(KNOWN, False, {"Note"}), ({}, True, set())])
-def test_it_is_left_out_as_if_a_person_had_said_so(known: dict[str, Any], excluded: bool, left_out: set[str]) -> None:
+def test_quarantined_columns_are_left_out(known: dict[str, Any], excluded: bool, left_out: set[str]) -> None:
     """A table of which nothing is known as a whole."""
     settings = TablesFile({}, {}, known=known).of_table(VISIT)
 
@@ -56,7 +58,7 @@ SECRET = "nobody chose this"
 
 @pytest.fixture
 def careful(clinic: Clinic) -> Iterator[Clinic]:
-    """A clinic with a policy, one night after which a column and a table appeared."""
+    """A clinic with a policy, one run after which a column and a table appeared."""
     clinic.create(
         "CREATE TABLE visit (Num bigint NOT NULL, Note varchar(20), PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
         "INSERT INTO visit VALUES (1, 'a')"
@@ -77,15 +79,15 @@ def columns(clinic: Clinic, name: str) -> list[str]:
     return sorted(one for (one,) in found)
 
 
-def test_what_is_new_stays_at_the_source_and_is_told(careful: Clinic) -> None:
-    """Before the next analysis, and after it, and the one after that; the rows of what is known are carried."""
-    told = []
+def test_new_columns_stay_at_the_source_and_are_reported(careful: Clinic) -> None:
+    """Before the next analysis, and after it, and the one after that; the rows of what is known are loaded."""
+    reported = []
     for _ in range(3):
         run = careful.run()
-        told.append((run["exit_code"], [table["table"] for table in run["tables"]], run["warnings"]))
+        reported.append((run["exit_code"], [table["table"] for table in run["tables"]], run["warnings"]))
         assert careful.arrowetl("analyze").returncode == 0
 
-    for code, names, (warning,) in told:
+    for code, names, (warning,) in reported:
         assert (code, names) == (0, ["visit"])
         assert warning.startswith("in quarantine, and left out: news, visit.Scan; choose of each")
     assert careful.warehouse("SELECT * FROM raw.visit ORDER BY 1") == [(1, "a"), (2, "b")]
@@ -108,20 +110,20 @@ def contents(path: Path) -> bytes:
         return b""
 
 
-def test_the_changelog_says_that_nothing_will_come_of_it(careful: Clinic) -> None:
-    """Neither at the ends nor for readers."""
+def test_the_changelog_marks_quarantined_columns(careful: Clinic) -> None:
+    """Neither at the targets nor for readers."""
     careful.arrowetl("analyze")
 
     (document,) = (careful.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
-    told = {(one["table"], one["column"]): (one["next_run"], one["readers"])
+    reported = {(one["table"], one["column"]): (one["next_run"], one["readers"])
             for one in json.loads(document.read_text())["changes"]}  # fmt: skip
 
     nothing = ("left out until you choose of it (`new_columns: quarantine`)", "nothing: they have it not")
-    assert told == {("visit", "Scan"): nothing, ("news", None): nothing}
+    assert reported == {("visit", "Scan"): nothing, ("news", None): nothing}
 
 
 @pytest.mark.parametrize("typed", ["quarantined_columns:\n", "quarantined_columns: Scan\n", "exclude: true\n"])
-def test_a_slip_of_the_pen_lets_nothing_through(careful: Clinic, typed: str) -> None:
+def test_a_broken_quarantine_list_lets_nothing_through(careful: Clinic, typed: str) -> None:
     """`analyze` refuses to write over what may have been meant otherwise."""
     careful.arrowetl("analyze")
     text = careful.tables_file.read_text()
@@ -133,7 +135,7 @@ def test_a_slip_of_the_pen_lets_nothing_through(careful: Clinic, typed: str) -> 
     assert f"tables.visit.{typed.partition(':')[0]}" in refused.stderr
 
 
-def test_who_takes_it_off_the_list_lets_it_through(careful: Clinic) -> None:
+def test_removing_a_column_from_quarantine_loads_it(careful: Clinic) -> None:
     """And who chooses under overrides has what they chose."""
     careful.arrowetl("analyze")
     document = yaml.safe_load(careful.tables_file.read_text())
@@ -151,8 +153,8 @@ def test_who_takes_it_off_the_list_lets_it_through(careful: Clinic) -> None:
     assert [name for name in again if "quarantined_columns" in again[name]] == []
 
 
-def test_without_what_was_known_nothing_is_carried(careful: Clinic) -> None:
-    """Nobody could tell what is new: refused before anything moves, with what to do."""
+def test_a_missing_schema_file_refuses_the_run(careful: Clinic) -> None:
+    """Nobody could show what is new: refused before anything moves, with what to do."""
     careful.tables_file.with_suffix(".schema.json").write_text("{")
 
     before = careful.tables_file.read_text()

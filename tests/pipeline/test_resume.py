@@ -45,7 +45,7 @@ def stopped_in_the_middle(clinic: Clinic, how: signal.Signals) -> list[tuple[Any
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_what_is_whole_is_not_read_again(large: Clinic, how: signal.Signals) -> None:
+def test_complete_partitions_are_not_read_again(large: Clinic, how: signal.Signals) -> None:
     """Killed or asked to stop: the next run reads the rest, counts what was coerced, and leaves nothing behind."""
     done = stopped_in_the_middle(large, how)
     assert 4 <= len(done) < PARTITIONS
@@ -61,7 +61,7 @@ def test_what_is_whole_is_not_read_again(large: Clinic, how: signal.Signals) -> 
     assert large.warehouse("SELECT count(*) FROM raw.etl_partition_status") == [(0,)]
 
 
-def test_what_changed_since_is_read_again(large: Clinic) -> None:
+def test_changed_partitions_are_read_again(large: Clinic) -> None:
     """An edit, a delete and a new row among the partitions that are whole; and one beyond them."""
     done = stopped_in_the_middle(large, signal.SIGKILL)
     large.create(
@@ -76,8 +76,8 @@ def test_what_changed_since_is_read_again(large: Clinic) -> None:
     assert differences(large.sandbox, "large") == ([], {"D": 1})
 
 
-def test_what_one_end_lost_is_carried_again(large: Clinic) -> None:
-    """The warehouse's staging was dropped, and some of the replica's rows are no more: nothing of it is believed."""
+def test_partitions_lost_at_one_target_are_loaded_again(large: Clinic) -> None:
+    """The warehouse's staging was dropped, and some of the replica's rows are no more: nothing of it is trusted."""
     stopped_in_the_middle(large, signal.SIGKILL)
     replica = drivers.MySQL(large.sandbox.replica)
     ((staging,),) = replica.rows("SHOW TABLES LIKE 'arrowetl_staging_%'")
@@ -90,7 +90,7 @@ def test_what_one_end_lost_is_carried_again(large: Clinic) -> None:
     assert differences(large.sandbox, "large") == ([], {"D": 1})
 
 
-def test_another_plan_begins_anew(large: Clinic) -> None:
+def test_a_changed_plan_discards_old_staging(large: Clinic) -> None:
     """A column that came in between: staging is of another form, and is dropped."""
     stopped_in_the_middle(large, signal.SIGKILL)
     large.create("ALTER TABLE large ADD COLUMN Added int NOT NULL DEFAULT 5")

@@ -1,5 +1,5 @@
 """
-A table that is tried again, or by one end alone: what is asked before, and what is left to the other.
+A table that is tried again, or by one target alone: what is asked before, and what is left to the other.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def context(said: list[str], targets: tuple[str, ...] = ("replica", "warehouse")
     )
 
 
-def test_nothing_is_looked_for_again_by_a_run_that_lost_its_lock() -> None:
+def test_a_run_without_its_lock_does_not_retry() -> None:
     """What it would find staged is another run's by now, and to be swept up by nobody."""
     said: list[str] = []
     there: Any = SimpleNamespace(context=context(said, lost=True))
@@ -47,7 +47,7 @@ def test_nothing_is_looked_for_again_by_a_run_that_lost_its_lock() -> None:
 @pytest.mark.parametrize(
     ("plan", "target", "rest"),
     [
-        # What the replica refuses, the warehouse is given whole: nobody can tell what it lacks.
+        # What the replica refuses, the warehouse is given whole: nobody can show what it lacks.
         (
             replace(PLAN, kind=LoadKind.INCREMENTAL, incremental_from="x"),
             "replica",
@@ -64,12 +64,12 @@ def test_nothing_is_looked_for_again_by_a_run_that_lost_its_lock() -> None:
         (replace(PLAN, kind=LoadKind.FROM_REPLICA), "warehouse", None),
     ],
 )
-def test_what_one_end_cannot_take(
+def test_a_target_that_refuses_leaves_the_other_loaded(
     plan: TablePlan, target: str, rest: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other has it all the same, and the failure says so."""
-    carried: list[TablePlan] = []
-    monkeypatch.setattr(load_tables, "load_table", lambda one, context: carried.append(one))
+    loaded: list[TablePlan] = []
+    monkeypatch.setattr(load_tables, "load_table", lambda one, context: loaded.append(one))
 
     def refuse(one: TablePlan) -> Any:
         error = DataLoadingError("patient: refused")
@@ -81,9 +81,9 @@ def test_what_one_end_cannot_take(
         load_tables.where_it_can_be(refuse, plan, there)
 
     if rest is None:
-        assert carried == []
+        assert loaded == []
         assert refusal.value.message == "patient: refused"
     else:
-        (one,) = carried
+        (one,) = loaded
         assert {name: getattr(one, name) for name in rest} == rest
         assert refusal.value.message.endswith(f"; the {rest['only']} has the table as it is now")

@@ -1,5 +1,5 @@
 """
-Every other night: what changed moves, and only that; and what stands in the way of it.
+Every other run: what changed moves, and only that; and what is there in the way of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from arrowetl.state.ledger import Ledger
 
 @pytest.fixture
 def patients(clinic: Clinic) -> Clinic:
-    """3,000 patients at all three ends, and the first night over."""
+    """3,000 patients at all three servers, and the first run over."""
     configure(clinic, patient=INCREMENTAL)
     clinic.create(PATIENT)
     settle()
@@ -43,10 +43,10 @@ def history(clinic: Clinic, what: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(("changed", "mode"), [(10, "incremental"), (1500, "reconcile")])
-def test_a_watermark_is_no_use_where_most_is_past_it(
+def test_mostly_changed_tables_are_compared_in_full(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, changed: int, mode: str
 ) -> None:
-    """Of a large table of which a third and more was stamped: all is compared, which takes a tenth of the time."""
+    """Of a large table of which a third and more was updated: all is compared, which takes a tenth of the time."""
     monkeypatch.setattr(limits, "full_row_checksum_rows_max", 1000)
     configure(clinic, patient=INCREMENTAL)
     clinic.create(PATIENT.replace("KEY (LName)", "KEY (DateTStamp)"))
@@ -64,8 +64,8 @@ def test_a_watermark_is_no_use_where_most_is_past_it(
     assert differences(clinic.sandbox, "patient") == ([], {})
 
 
-def test_what_did_not_change_is_not_read(patients: Clinic) -> None:
-    """Told by MyISAM's own stamp; checked, recorded, and counted as it stands."""
+def test_unchanged_myisam_tables_are_skipped(patients: Clinic) -> None:
+    """Reported by MyISAM's own timestamp; checked, recorded, and counted as it is."""
     before = patients.warehouse("SELECT _loaded_at, _checked_at FROM raw.etl_load_status")[0]
     table = only(patients.run())
     after = patients.warehouse("SELECT _loaded_at, _checked_at FROM raw.etl_load_status")[0]
@@ -78,8 +78,8 @@ def test_what_did_not_change_is_not_read(patients: Clinic) -> None:
     assert history(patients, "mode") == ["full", "skipped"]
 
 
-def test_a_table_written_to_a_moment_ago_is_not_believed(clinic: Clinic) -> None:
-    """Within one second of the read, a change would not move the stamp: then the table is looked at again."""
+def test_a_table_written_within_the_last_second_is_compared(clinic: Clinic) -> None:
+    """Within one second of the read, a change would not move the timestamp: then the table is looked at again."""
     configure(clinic, patient=FULL)
     # In this process, which need not start first: a second is soon over.
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
@@ -90,8 +90,8 @@ def test_a_table_written_to_a_moment_ago_is_not_believed(clinic: Clinic) -> None
     assert second.mode == "reconcile"
 
 
-def test_innodb_is_told_by_its_checksum(clinic: Clinic) -> None:
-    """Its stamp is lost with a restart: small tables are skipped by CHECKSUM TABLE, and only by that."""
+def test_small_innodb_tables_are_skipped_by_checksum(clinic: Clinic) -> None:
+    """Its timestamp is lost with a restart: small tables are skipped by CHECKSUM TABLE, and only by that."""
     configure(clinic, patient=FULL)
     clinic.create(PATIENT.replace("MyISAM", "InnoDB"))
     clinic.run()
@@ -104,7 +104,7 @@ def test_innodb_is_told_by_its_checksum(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "patient") == ([], {})
 
 
-def test_a_letter_that_moves_to_the_next_column(clinic: Clinic) -> None:
+def test_a_value_moving_between_columns_is_noticed(clinic: Clinic) -> None:
     """CHECKSUM TABLE does not see it."""
     clinic.create("CREATE TABLE name (N int NOT NULL, A varchar(9), B varchar(9), PRIMARY KEY (N)) ENGINE=InnoDB;\n"
                   "INSERT INTO name VALUES (1, 'ab', 'c'), (2, NULL, 'x')")  # fmt: skip
@@ -117,8 +117,8 @@ def test_a_letter_that_moves_to_the_next_column(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "name") == ([], {})
 
 
-def test_an_incremental_night(patients: Clinic) -> None:
-    """Edits and new rows by their stamp; deletes, and edits that moved no stamp, by checksums in the same night."""
+def test_an_incremental_run_loads_edits_inserts_and_deletes(patients: Clinic) -> None:
+    """Edits and inserts by their timestamp; deletes, and edits without one, by checksums in the same run."""
     patients.create(
         "UPDATE patient SET LName = 'edited' WHERE PatNum IN (5, 77);\n"
         "UPDATE patient SET LName = 'unstamped', DateTStamp = DateTStamp WHERE PatNum = 9;\n"
@@ -135,7 +135,7 @@ def test_an_incremental_night(patients: Clinic) -> None:
     assert patients.arrowetl("verify", "--all").returncode == 0
 
 
-def test_a_stamp_that_ties_with_the_watermark(patients: Clinic) -> None:
+def test_rows_at_the_watermarks_second_are_read_again(patients: Clinic) -> None:
     """Rows of the very second of the last read, and older ones that came late, are read again."""
     ((watermark, column),) = patients.warehouse(
         "SELECT last_primary_value, primary_column_name FROM raw.etl_load_status"
@@ -185,7 +185,7 @@ def test_equal_rows_are_not_rewritten(patients: Clinic) -> None:
     assert differences(patients.sandbox, "bak") == ([], {})
 
 
-def test_a_keyless_tables_copies_count(clinic: Clinic) -> None:
+def test_keyless_tables_keep_the_number_of_duplicates(clinic: Clinic) -> None:
     """Equal rows of a table without a key: as many as the source has, the others left alone."""
     clinic.create("CREATE TABLE bak (a int, b varchar(9)) ENGINE=MyISAM;\n"
                   "INSERT INTO bak VALUES (1, 'x'), (1, 'x'), (1, 'x'), (2, NULL), (2, NULL), (3, '')")  # fmt: skip
@@ -199,8 +199,8 @@ def test_a_keyless_tables_copies_count(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("by", ["reading", "checksum", "auto"])
-def test_both_ways_to_compare_find_the_same(clinic: Clinic, by: str) -> None:
-    """What is told, and what moves; with checksums, only rows that differ are read."""
+def test_both_comparison_methods_find_the_same(clinic: Clinic, by: str) -> None:
+    """What is reported, and what moves; with checksums, only rows that differ are read."""
     configure(clinic, {"reconcile_by": by}, patient=FULL)
     clinic.create(PATIENT)
     clinic.run()
@@ -231,7 +231,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_a_key_of_any_kind(clinic: Clinic, kind: str) -> None:
+def test_keys_of_any_type_are_compared(clinic: Clinic, kind: str) -> None:
     """In small partitions: rows go, come, and change, and a key may change in nothing but its case."""
     columns, key, values = KEYS[kind]
     names = [column.split()[0] for column in columns.split(", ")]
@@ -254,8 +254,8 @@ def test_a_key_of_any_kind(clinic: Clinic, kind: str) -> None:
     assert clinic.arrowetl("verify", "--all").returncode == 0
 
 
-def test_a_key_whose_name_cannot_be_printed(clinic: Clinic) -> None:
-    """The server answers with another name; rows are told apart by it all the same."""
+def test_a_key_with_an_unprintable_name_identifies_rows(clinic: Clinic) -> None:
+    """The server answers with another name; rows are reported apart by it all the same."""
     configure(clinic, odd=FULL)
     clinic.create(
         "CREATE TABLE odd (Num int NOT NULL, `\x1b_0` year NOT NULL, PRIMARY KEY (Num, `\x1b_0`)) ENGINE=MyISAM;\n"
@@ -270,8 +270,8 @@ def test_a_key_whose_name_cannot_be_printed(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "odd") == ([], {})
 
 
-def test_a_table_that_is_emptied_and_one_that_is_dropped(clinic: Clinic) -> None:
-    """The one is emptied at both ends; the other stays there as it was, and is told."""
+def test_an_emptied_table_is_emptied_and_a_dropped_one_kept(clinic: Clinic) -> None:
+    """The one is emptied at both targets; the other stays there as it was, and is reported."""
     clinic.create(PATIENT + ";\nCREATE TABLE other LIKE patient;\nINSERT INTO other SELECT * FROM patient LIMIT 5")
     clinic.run()
     clinic.create("TRUNCATE patient;\nDROP TABLE other")
@@ -288,7 +288,7 @@ def test_a_table_that_is_emptied_and_one_that_is_dropped(clinic: Clinic) -> None
 # --- the warehouse behind, and the replica ------------------------------------------------------
 
 
-def test_a_warehouse_that_was_rebuilt_takes_all_from_the_replica(patients: Clinic) -> None:
+def test_a_rebuilt_warehouse_is_loaded_from_the_replica(patients: Clinic) -> None:
     """The source is not read, and need not be."""
     patients.warehouse_execute("DROP SCHEMA raw CASCADE")
     table = only(patients.run())
@@ -300,7 +300,7 @@ def test_a_warehouse_that_was_rebuilt_takes_all_from_the_replica(patients: Clini
     assert only(patients.run())["mode"] == "skipped"
 
 
-def test_a_warehouse_that_is_behind_and_a_source_that_moved_on(patients: Clinic) -> None:
+def test_a_lagging_warehouse_is_reloaded_after_the_replica(patients: Clinic) -> None:
     """What changed goes to the replica, and all of that to the warehouse: the source is read no more than otherwise."""
     patients.warehouse_execute("UPDATE raw.etl_load_status SET version = 'an older one'")
     patients.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" < 100')
@@ -312,7 +312,7 @@ def test_a_warehouse_that_is_behind_and_a_source_that_moved_on(patients: Clinic)
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
-def test_a_warehouse_in_which_somebody_wrote(patients: Clinic) -> None:
+def test_an_edited_warehouse_is_reloaded_from_the_replica(patients: Clinic) -> None:
     """Rows that are missing there are found when the next ones come, and all is taken from the replica."""
     patients.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" = 10')
     patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
@@ -322,7 +322,7 @@ def test_a_warehouse_in_which_somebody_wrote(patients: Clinic) -> None:
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
-def test_a_warehouse_that_somebody_emptied(patients: Clinic) -> None:
+def test_an_emptied_warehouse_is_reloaded_from_the_replica(patients: Clinic) -> None:
     """Though nothing changed at the source: it takes all from the replica."""
     patients.warehouse_execute("TRUNCATE raw.patient")
 
@@ -330,7 +330,7 @@ def test_a_warehouse_that_somebody_emptied(patients: Clinic) -> None:
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
-def test_tracking_tables_of_an_earlier_version(patients: Clinic) -> None:
+def test_tracking_tables_of_earlier_versions_are_upgraded(patients: Clinic) -> None:
     """What they lack is made."""
     patients.warehouse_execute("DROP TABLE raw.etl_partition_status")
     patients.create("DROP TABLE etl_partition_status", "replica")
@@ -339,7 +339,7 @@ def test_tracking_tables_of_an_earlier_version(patients: Clinic) -> None:
     assert moved(only(patients.run())) == (0, 1, 0)
 
 
-def test_a_column_that_is_left_out_and_a_run_from_the_replica(clinic: Clinic) -> None:
+def test_from_replica_does_not_miss_excluded_columns(clinic: Clinic) -> None:
     """The replica has none of it; nor is it missed."""
     configure(clinic, patient={"overrides": {"columns": {"Balance": {"exclude": True}}}})
     clinic.create(PATIENT)
@@ -349,7 +349,7 @@ def test_a_column_that_is_left_out_and_a_run_from_the_replica(clinic: Clinic) ->
     assert (table["mode"], moved(table)) == ("full", (0, 0, 0))
 
 
-def test_a_warehouse_that_went_its_own_way(patients: Clinic) -> None:
+def test_a_warehouse_loaded_from_the_replica_gets_the_next_change(patients: Clinic) -> None:
     """What `--from replica` puts there is recorded as the replica's: the source's change is still to come."""
     patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
     settle()
@@ -360,8 +360,8 @@ def test_a_warehouse_that_went_its_own_way(patients: Clinic) -> None:
     assert (table["mode"], moved(table)) == ("full", (0, 1, 0))
 
 
-def test_the_replica_lost(patients: Clinic) -> None:
-    """A table that is gone there is read whole again; the warehouse's stays the one it is."""
+def test_a_lost_replica_table_is_loaded_in_full_again(patients: Clinic) -> None:
+    """A table that no longer exists there is read in full again; the warehouse's stays the one it is."""
     before = patients.warehouse("SELECT 'raw.patient'::regclass::oid::bigint")
     patients.create("DROP TABLE patient", "replica")
     table = only(patients.run())
@@ -371,8 +371,8 @@ def test_the_replica_lost(patients: Clinic) -> None:
     assert patients.warehouse("SELECT 'raw.patient'::regclass::oid::bigint") == before
 
 
-def test_a_run_from_the_replica(patients: Clinic) -> None:
-    """Nothing where both ends hold the same; everything where they do not; the source is not asked."""
+def test_from_replica_loads_only_what_differs(patients: Clinic) -> None:
+    """Nothing where both targets hold the same; everything where they do not; the source is not asked."""
     skipped = only(patients.run("--all", "--from", "replica"))
     patients.warehouse_execute("DROP TABLE raw.patient")
     whole = only(patients.run("--all", "--from", "replica", TEST_OPENDENTAL_SOURCE_PORT="1"))
@@ -382,7 +382,7 @@ def test_a_run_from_the_replica(patients: Clinic) -> None:
     assert only(patients.run())["mode"] == "skipped"
 
 
-def test_types_that_the_replicas_server_lacks(clinic: Clinic) -> None:
+def test_types_missing_at_the_replica_become_texts_and_keep_their_values(clinic: Clinic) -> None:
     """A replica of MySQL has MariaDB's uuid and inet as texts: the warehouse's types stay what the source's became."""
     clinic.create(
         "CREATE TABLE visitor (Id bigint NOT NULL PRIMARY KEY, Token uuid, Host inet6, Old inet4) ENGINE=InnoDB;\n"
@@ -414,8 +414,8 @@ def test_types_that_the_replicas_server_lacks(clinic: Clinic) -> None:
     assert (clinic.warehouse(types), clinic.warehouse(rows)) == before
 
 
-def test_a_run_to_the_warehouse_alone(patients: Clinic) -> None:
-    """No replica is needed: a table is skipped or read whole, and deletes arrive; the replica follows later."""
+def test_to_warehouse_needs_no_replica(patients: Clinic) -> None:
+    """No replica is needed: a table is skipped or read in full, and deletes arrive; the replica follows later."""
     for name in [name for name in patients.environment if "REPLICATION" in name]:
         del patients.environment[name]
     first = patients.run("--all", "--to", "warehouse", "--force-full")["tables"][0]
@@ -435,7 +435,7 @@ def test_a_run_to_the_warehouse_alone(patients: Clinic) -> None:
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
-def test_a_first_run_to_the_replica_alone(clinic: Clinic) -> None:
+def test_a_first_run_to_the_replica_records_its_history(clinic: Clinic) -> None:
     """The warehouse has not even the namespace yet; it is where the run's history is."""
     clinic.create("CREATE TABLE t (Num int NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\nINSERT INTO t VALUES (1), (2)")
     run = clinic.run("--all", "--to", "replica")
@@ -444,7 +444,7 @@ def test_a_first_run_to_the_replica_alone(clinic: Clinic) -> None:
     assert clinic.published() == {"replica": {"t"}, "warehouse": set()}
 
 
-def test_a_run_to_the_replica_alone(patients: Clinic) -> None:
+def test_to_replica_leaves_the_warehouse_for_the_next_run(patients: Clinic) -> None:
     """The warehouse stays as it is, and catches up in the next run to both."""
     patients.run()
     patients.create("DELETE FROM patient WHERE PatNum = 3")
@@ -457,8 +457,8 @@ def test_a_run_to_the_replica_alone(patients: Clinic) -> None:
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
-def test_a_failure_erases_no_watermark(patients: Clinic) -> None:
-    """The night after it goes on from where the last success was."""
+def test_a_failed_run_keeps_the_watermark(patients: Clinic) -> None:
+    """The run after it goes on from where the last success was."""
     before = patients.warehouse("SELECT last_primary_value, version FROM raw.etl_load_status")
     patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
     reader = drivers.Postgres(patients.sandbox.warehouse)
@@ -475,7 +475,7 @@ def test_a_failure_erases_no_watermark(patients: Clinic) -> None:
     assert differences(patients.sandbox, "patient") == ([], {})
 
 
-def test_a_long_gap(patients: Clinic) -> None:
+def test_a_long_gap_causes_a_full_comparison(patients: Clinic) -> None:
     """A table that was last current too long ago is compared whole, and says so."""
     for table, server in (("etl_copy_status", "replica"),):
         patients.create(f"UPDATE {table} SET _checked_at = UTC_TIMESTAMP() - INTERVAL 40 DAY", server)
@@ -486,14 +486,14 @@ def test_a_long_gap(patients: Clinic) -> None:
     assert only(patients.run())["mode"] == "skipped"
 
 
-def test_a_clock_that_was_set_back(patients: Clinic) -> None:
+def test_a_success_in_the_future_is_not_trusted(patients: Clinic) -> None:
     """A success in the future proves nothing."""
     patients.create("UPDATE etl_copy_status SET _checked_at = UTC_TIMESTAMP() + INTERVAL 2 DAY", "replica")
 
     assert only(patients.run())["reason"].startswith("by the clock, its last success is yet to come")
 
 
-def test_an_incremental_table_is_compared_whole_on_schedule(patients: Clinic) -> None:
+def test_incremental_tables_are_compared_in_full_on_schedule(patients: Clinic) -> None:
     """Every so many days, as `settings` chooses."""
     configure(patients, {"reconcile_days": 0}, patient=INCREMENTAL)
     patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
@@ -504,7 +504,7 @@ def test_an_incremental_table_is_compared_whole_on_schedule(patients: Clinic) ->
 # --- gentle to the source -----------------------------------------------------------------------
 
 
-def test_two_runs_at_once(patients: Clinic) -> None:
+def test_a_second_run_names_the_lock_holder(patients: Clinic) -> None:
     """The second says who holds the lock, and exits."""
     ledger = Ledger(patients.sandbox.replica, patients.sandbox.warehouse)
     with ledger.locks.lock("20260102T030405-abcdef"):
@@ -517,7 +517,7 @@ def test_two_runs_at_once(patients: Clinic) -> None:
 
 
 @pytest.mark.parametrize(("most", "executor", "workers"), [(1, "thread", 8), (2, "thread", 8), (3, "process", 2)])
-def test_connections_to_the_source_are_bounded(clinic: Clinic, most: int, executor: str, workers: int) -> None:
+def test_source_connections_are_bounded(clinic: Clinic, most: int, executor: str, workers: int) -> None:
     """However many workers there are; and counted."""
     configure(clinic, patient={"overrides": {"batch_size": 500}})
     clinic.create(PATIENT + "".join(f";\nCREATE TABLE p{n} AS SELECT * FROM patient" for n in range(6)))
@@ -528,7 +528,7 @@ def test_connections_to_the_source_are_bounded(clinic: Clinic, most: int, execut
     assert 1 <= run["connections"]["source"]["peak"] <= most
 
 
-def test_more_processes_than_connections(clinic: Clinic) -> None:
+def test_too_few_connections_for_processes_are_refused(clinic: Clinic) -> None:
     """Each needs one: refused, with what would do."""
     clinic.create(PATIENT)
     done = clinic.arrowetl(
@@ -539,7 +539,7 @@ def test_more_processes_than_connections(clinic: Clinic) -> None:
     assert "needs 5 connections to the source, 3 are allowed" in done.stderr
 
 
-def test_a_statement_that_takes_too_long(clinic: Clinic) -> None:
+def test_statements_beyond_the_limit_are_ended(clinic: Clinic) -> None:
     """The server ends it."""
     configure(clinic, {"statement_seconds": 1}, patient=FULL)
     clinic.create(PATIENT)
@@ -554,7 +554,7 @@ def test_a_statement_that_takes_too_long(clinic: Clinic) -> None:
 
 @pytest.fixture
 def far(clinic: Clinic) -> Iterator[slow_link.Link]:
-    """The source at the end of a link of 1 MB a second; a table of 8 MB, and the first night over."""
+    """The source at the end of a link of 1 MB a second; a table of 8 MB, and the first run over."""
     configure(clinic, notes={"overrides": {"batch_size": 5000}})
     clinic.create(
         "CREATE TABLE notes (Num bigint NOT NULL, T varchar(500), PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=latin1;\n"
@@ -568,26 +568,26 @@ def far(clinic: Clinic) -> Iterator[slow_link.Link]:
         yield shaped
 
 
-def test_over_a_slow_link_checksums_win(clinic: Clinic, far: slow_link.Link) -> None:
-    """What the way carries of a night, and how long that takes: a tenth of reading, at most."""
-    carried = {}
+def test_checksums_are_chosen_over_a_slow_link(clinic: Clinic, far: slow_link.Link) -> None:
+    """What the way loads of a run, and how long that takes: a tenth of reading, at most."""
+    loaded = {}
     for by in ("reading", "auto"):
         configure(clinic, {"reconcile_by": by}, notes={"overrides": {"batch_size": 5000}})
-        # The way to the source has another name now, on which nothing is known; once that is told, only of edits.
+        # The way to the source has another name now, on which nothing is known; once that is reported, only of edits.
         clinic.create(f"UPDATE etl_copy_status SET as_of = REPLACE(as_of, ':{clinic.sandbox.source.port}/', "
                       f"':{far.port}/')", "replica")  # fmt: skip
         clinic.create(f"UPDATE notes SET T = '{by}' WHERE Num % 2000 = 0")
         before, clock = far.bytes, time.monotonic()
         table = only(clinic.run())
-        carried[by] = (far.bytes - before, time.monotonic() - clock)
+        loaded[by] = (far.bytes - before, time.monotonic() - clock)
         assert (table["mode"], moved(table)) == ("reconcile", (0, 10, 0))
     assert "compared by checksums" in table["reason"]
-    assert carried["auto"][0] < carried["reading"][0] / 10
-    assert carried["auto"][1] < carried["reading"][1] / 2
+    assert loaded["auto"][0] < loaded["reading"][0] / 10
+    assert loaded["auto"][1] < loaded["reading"][1] / 2
     assert differences(clinic.sandbox, "notes") == ([], {})
 
 
-def test_reads_stop_when_they_are_asked_to(clinic: Clinic, far: slow_link.Link) -> None:
+def test_an_interrupt_ends_running_reads(clinic: Clinic, far: slow_link.Link) -> None:
     """
     Within seconds, though the partition under way would take 40; nothing of it can be seen. What is on its way already,
     up to 4 MB of it in the server's own socket, still comes.
@@ -607,7 +607,7 @@ def test_reads_stop_when_they_are_asked_to(clinic: Clinic, far: slow_link.Link) 
     assert clinic.leftovers() == []
 
 
-def test_business_hours(clinic: Clinic) -> None:
+def test_no_table_is_begun_in_business_hours(clinic: Clinic) -> None:
     """No table of the source is begun in them; a run from the replica is."""
     configure(clinic, {"business_hours": "00:00-23:59:59.999999"}, patient=FULL)
     clinic.create(PATIENT)
@@ -618,7 +618,7 @@ def test_business_hours(clinic: Clinic) -> None:
     assert clinic.published()["replica"] == set()
 
 
-def test_a_dry_run_tells_mode_and_reason(patients: Clinic) -> None:
+def test_a_dry_run_shows_mode_and_reason(patients: Clinic) -> None:
     """Rows and time expected, and touches nothing."""
     patients.create("UPDATE patient SET LName = 'edited' WHERE PatNum = 5")
     before = patients.warehouse("SELECT * FROM raw.etl_load_status")
@@ -631,8 +631,8 @@ def test_a_dry_run_tells_mode_and_reason(patients: Clinic) -> None:
     assert history(patients, "mode") == ["full"]
 
 
-def test_a_unique_key_that_the_source_has_dropped_is_in_nobodys_way(clinic: Clinic) -> None:
-    """The replica's table has it until it is next read whole; rows that swapped its values arrive all the same."""
+def test_a_dropped_unique_key_does_not_block_the_replica(clinic: Clinic) -> None:
+    """The replica's table has it until it is next read in full; rows that swapped its values arrive all the same."""
     clinic.create("CREATE TABLE seat (Num bigint NOT NULL, Chair varchar(9), PRIMARY KEY (Num), UNIQUE KEY (Chair)) "
                   "ENGINE=MyISAM;\nINSERT INTO seat VALUES (1, 'a'), (2, 'b'), (3, 'c')")  # fmt: skip
     clinic.run()
@@ -645,7 +645,7 @@ def test_a_unique_key_that_the_source_has_dropped_is_in_nobodys_way(clinic: Clin
     assert differences(clinic.sandbox, "seat") == ([], {})
 
 
-def test_a_key_that_is_carried_as_text_is_found_again(clinic: Clinic) -> None:
+def test_a_key_loaded_as_text_is_found_again(clinic: Clinic) -> None:
     """Rows that are named by their numbers come with texts for keys."""
     clinic.create("CREATE TABLE seat (Num tinyint NOT NULL, Chair varchar(9), PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
                   "INSERT INTO seat VALUES (-128, 'a'), (7, 'b')")  # fmt: skip
@@ -661,8 +661,8 @@ def test_a_key_that_is_carried_as_text_is_found_again(clinic: Clinic) -> None:
     assert differences(clinic.sandbox, "seat", asked={"Num": "text"}) == ([], {})
 
 
-def test_a_doubt_is_put_before_a_version_once(patients: Clinic) -> None:
-    """However often an end is in doubt: the column has an end. When it is none, the version is the one it was."""
+def test_a_doubt_mark_is_added_once(patients: Clinic) -> None:
+    """However often a target is in doubt: the column has a target. When it is none, the version is the one it was."""
     patients.run()
     session = drivers.MySQL(patients.sandbox.replica)
     asked = "SELECT version FROM etl_copy_status WHERE table_name = 'patient'"
@@ -678,7 +678,7 @@ def test_a_doubt_is_put_before_a_version_once(patients: Clinic) -> None:
     assert after == before
 
 
-def test_what_was_carried_from_the_replica_is_no_newer_than_that(clinic: Clinic) -> None:
+def test_a_load_from_the_replica_is_as_old_as_the_replica(clinic: Clinic) -> None:
     """The source was not asked: as of when the rows are its own, nobody knows better than before."""
     clinic.create(
         "CREATE TABLE desk (Num int PRIMARY KEY, V varchar(9)) ENGINE=InnoDB;\nINSERT INTO desk VALUES (1, 'a')"
@@ -699,8 +699,8 @@ def test_what_was_carried_from_the_replica_is_no_newer_than_that(clinic: Clinic)
     assert clinic.warehouse('SELECT "V" FROM raw.desk') == [("a",)]
 
 
-def test_a_table_that_somebody_has_locked(clinic: Clinic) -> None:
-    """It fails alone, and the others are carried."""
+def test_a_locked_table_fails_alone(clinic: Clinic) -> None:
+    """It fails alone, and the others are loaded."""
     names = {"a_one": "InnoDB", "b_two": "InnoDB", "c_three": "MyISAM"}
     clinic.tables_file.write_text("settings: {statement_seconds: 4}\ntables: {}\n")
     for name, engine in names.items():

@@ -1,5 +1,5 @@
 """
-The source's tables change: both ends follow, and what stands upon the warehouse's tables stays; or it is refused.
+The source's tables change: both targets follow, and what is there on the warehouse's tables stays; or it is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CREATE TABLE {t} (VisitNum int NOT NULL, Note varchar(20) NOT NULL, Units int NO
   Seen tinyint NOT NULL, At date NOT NULL, PRIMARY KEY (VisitNum)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
 INSERT INTO {t} SELECT seq, CONCAT('note ', seq), seq, seq / 3, seq % 2, '2024-02-29' FROM seq_1_to_500
 """
-UPON = """
+ON = """
 CREATE VIEW dbt.stg_{t} AS SELECT "VisitNum" AS visit_id, "Note", "Units" FROM raw.{t};
 CREATE VIEW dbt.int_{t} AS SELECT visit_id, "Units" * 2 AS units FROM dbt.stg_{t};
 CREATE MATERIALIZED VIEW dbt.mart_{t} AS SELECT count(*) AS n, sum(units) AS units FROM dbt.int_{t};
@@ -37,7 +37,7 @@ GRANT SELECT (units) ON dbt.int_{t} TO analyst;
 CREATE INDEX {t}_units ON raw.{t} ("Units");
 ALTER VIEW dbt.int_{t} OWNER TO modeller
 """
-STANDS = """
+EXISTS = """
 SELECT c.relname::text, c.relkind::text,
   (SELECT string_agg(x::text, ',' ORDER BY x::text) FROM unnest(coalesce(c.relacl, acldefault('r', c.relowner))) x),
   obj_description(c.oid, 'pg_class'),
@@ -64,7 +64,7 @@ def statements(clinic: Clinic, text: str, admin: bool = False) -> None:
 
 @pytest.fixture
 def watched(clinic: Clinic) -> Clinic:
-    """Twenty tables with views, views on views, materialized views, grants, comments and an index upon them."""
+    """Twenty tables with views, views on views, materialized views, grants, comments and an index on them."""
     for number in range(TABLES):
         clinic.create(VISIT.replace("{t}", f"visit{number}"))
     assert clinic.run()["exit_code"] == 0
@@ -83,7 +83,7 @@ def watched(clinic: Clinic) -> Clinic:
         "GRANT SELECT ON ALL TABLES IN SCHEMA raw TO modeller",
     )
     for number in range(TABLES):
-        statements(clinic, UPON.replace("{t}", f"visit{number}"))
+        statements(clinic, ON.replace("{t}", f"visit{number}"))
     statements(clinic, "GRANT SELECT ON ALL TABLES IN SCHEMA dbt TO modeller")
     return clinic
 
@@ -122,7 +122,7 @@ class Poll:
         self._session.close()
 
 
-def test_what_stands_upon_the_tables_survives_every_mode_and_drift(watched: Clinic) -> None:
+def test_views_grants_comments_and_indexes_survive_every_change(watched: Clinic) -> None:
     """Views, grants, comments, indexes, owners; and a reader with a second's patience never errs, nor sees a part."""
     nights: list[tuple[str, tuple[str, ...]]] = [
         ("UPDATE {t} SET Note = 'edited' WHERE VisitNum % 9 = 0", ("--all",)),
@@ -138,7 +138,7 @@ def test_what_stands_upon_the_tables_survives_every_mode_and_drift(watched: Clin
         ("UPDATE {t} SET Fee = 0", ("--all", "--from", "replica", "--force-full")),
         ("SELECT 1", ("--all",)),
     ]
-    before = watched.warehouse(STANDS)
+    before = watched.warehouse(EXISTS)
     identity = "SELECT oid::bigint FROM pg_class WHERE relname LIKE 'visit%' AND relkind = 'r' ORDER BY relname"
     oids = watched.warehouse(identity)
     modes = set()
@@ -158,7 +158,7 @@ def test_what_stands_upon_the_tables_survives_every_mode_and_drift(watched: Clin
         while len(poll.counts) <= 1000 and not poll.errors and time.monotonic() < deadline:
             time.sleep(0.1)
 
-    after = watched.warehouse(STANDS)
+    after = watched.warehouse(EXISTS)
     assert watched.warehouse(identity) == oids
     assert [row[:5] for row in after] == [row[:5] for row in before]
     assert [row[6:] for row in after if row[1] != "r"] == [row[6:] for row in before if row[1] != "r"]
@@ -170,7 +170,7 @@ def test_what_stands_upon_the_tables_survives_every_mode_and_drift(watched: Clin
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ("ALTER TABLE visit0 DROP COLUMN Units", "Units is in the warehouse's table and not in the source's"),
         ("ALTER TABLE visit0 CHANGE Note Remark varchar(20) NOT NULL", "Note is in the warehouse's table and not"),
@@ -179,22 +179,22 @@ def test_what_stands_upon_the_tables_survives_every_mode_and_drift(watched: Clin
         ("ALTER TABLE visit0 CHANGE Note note varchar(20) NOT NULL", "which the source spells note"),
     ],
 )  # fmt: skip
-def test_what_a_view_names_is_not_taken_from_it(watched: Clinic, change: str, told: str) -> None:
-    """Refused before any row moves, at either end, with the views named; everything stands."""
-    before = watched.warehouse(STANDS)
+def test_columns_used_by_views_are_not_dropped(watched: Clinic, change: str, reported: str) -> None:
+    """Refused before any row moves, at either target, with the views named; everything is."""
+    before = watched.warehouse(EXISTS)
     watched.create("SET SESSION sql_mode = '';\n" + change)
     failed = next(table for table in watched.run()["tables"] if table["table"] == "visit0")
 
-    assert told in failed["error"]["message"]
+    assert reported in failed["error"]["message"]
     assert "dbt.stg_visit0" in failed["error"]["message"]
-    assert ("views: rebuild" in failed["error"]["remedy"]) == ("becomes" in told)
-    assert watched.warehouse(STANDS) == before
+    assert ("views: rebuild" in failed["error"]["remedy"]) == ("becomes" in reported)
+    assert watched.warehouse(EXISTS) == before
     replica = drivers.MySQL(watched.sandbox.replica)
     assert [row[0] for row in replica.rows("SHOW COLUMNS FROM visit0")][1:3] == ["Note", "Units"]
     replica.close()
 
 
-def test_views_made_anew_on_request(watched: Clinic) -> None:
+def test_views_rebuild_recreates_views(watched: Clinic) -> None:
     """A retyped column under views: with `views: rebuild` they are as they were, privileges and comments too."""
     watched.tables_file.write_text(yaml.safe_dump({"tables": {"visit0": {"overrides": {"views": "rebuild"}}}}))
     # What the schema gives to whatever is made there was taken from this one.
@@ -203,14 +203,14 @@ def test_views_made_anew_on_request(watched: Clinic) -> None:
         "ALTER DEFAULT PRIVILEGES IN SCHEMA dbt GRANT SELECT ON TABLES TO analyst, modeller;\n"
         "REVOKE ALL ON dbt.stg_visit0 FROM analyst",
     )
-    before = watched.warehouse(STANDS)
+    before = watched.warehouse(EXISTS)
     watched.create("ALTER TABLE visit0 MODIFY Units smallint NOT NULL")
     run = watched.run()
     table = next(table for table in run["tables"] if table["table"] == "visit0")
 
     assert (run["exit_code"], table["error"]) == (0, None)
     assert any(note.startswith("views are recreated: dbt.stg_visit0") for note in table["notes"])
-    assert watched.warehouse(STANDS) == before
+    assert watched.warehouse(EXISTS) == before
     assert watched.warehouse("SELECT n, units::bigint FROM dbt.mart_visit0") == [(500, 250_500)]
     assert differences(watched.sandbox, "visit0") == ([], {})
 
@@ -222,25 +222,25 @@ ONCE_FULL = (
 )
 
 
-def test_no_room_for_another_column(watched: Clinic) -> None:
+def test_a_table_at_the_column_limit_is_recreated(watched: Clinic) -> None:
     """
-    Columns that were dropped count at PostgreSQL: the table is made anew, and it and what stands upon it are as they
+    Columns that were dropped count at PostgreSQL: the table is recreated, and it and what is there on it are as they
     were.
     """
     statements(watched, ONCE_FULL)
-    before = watched.warehouse(STANDS)
+    before = watched.warehouse(EXISTS)
     watched.create("ALTER TABLE visit0 " + ", ".join(f"ADD COLUMN Added{n} int" for n in range(20)))
     run = watched.run()
     table = next(table for table in run["tables"] if table["table"] == "visit0")
 
     assert (run["exit_code"], table["error"]) == (0, None)
     assert any("made anew at the warehouse" in note for note in table["notes"])
-    assert watched.warehouse(STANDS) == before
+    assert watched.warehouse(EXISTS) == before
     assert differences(watched.sandbox, "visit0") == ([], {})
     assert watched.warehouse("SELECT relnatts::int FROM pg_class WHERE oid = 'raw.visit0'::regclass") == [(26,)]
 
 
-def test_no_room_for_another_column_beside_what_cannot_be_made_anew(watched: Clinic) -> None:
+def test_a_table_with_triggers_at_the_column_limit_fails(watched: Clinic) -> None:
     """A trigger of somebody's own: the table stays as it is, and its failure says what to do."""
     statements(watched, ONCE_FULL)
     statements(
@@ -248,14 +248,14 @@ def test_no_room_for_another_column_beside_what_cannot_be_made_anew(watched: Cli
         "CREATE FUNCTION raw.look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';\n"
         "CREATE TRIGGER look AFTER UPDATE ON raw.visit0 FOR EACH ROW EXECUTE FUNCTION raw.look()",
     )
-    before = watched.warehouse(STANDS)
+    before = watched.warehouse(EXISTS)
     watched.create("ALTER TABLE visit0 " + ", ".join(f"ADD COLUMN Added{n} int" for n in range(20)))
     run = watched.run()
     (failed,) = (table["error"] for table in run["tables"] if table["error"])
 
     assert "54011" in failed["message"]
     assert "drop the table" in failed["remedy"]
-    assert watched.warehouse(STANDS) == before
+    assert watched.warehouse(EXISTS) == before
 
 
 def columns(clinic: Clinic, table: str = "visit") -> list[tuple[Any, ...]]:
@@ -286,8 +286,8 @@ FOLLOWED = {
 
 
 @pytest.mark.parametrize("kind", FOLLOWED)
-def test_a_change_is_followed(clinic: Clinic, kind: str) -> None:
-    """At both ends, the warehouse's table staying the one it is; the next night finds nothing to do."""
+def test_schema_changes_are_followed_at_both_targets(clinic: Clinic, kind: str) -> None:
+    """At both targets, the warehouse's table staying the one it is; the next run finds nothing to do."""
     change, wanted = FOLLOWED[kind]
     clinic.create(VISIT.replace("{t}", "visit"))
     assert clinic.run()["exit_code"] == 0
@@ -307,8 +307,8 @@ def test_a_change_is_followed(clinic: Clinic, kind: str) -> None:
     assert clinic.arrowetl("verify", "--all").returncode == 0
 
 
-def test_a_table_that_is_added_and_one_that_is_renamed(clinic: Clinic) -> None:
-    """The new name is carried whole; the old one stays at the ends, and is told."""
+def test_added_and_renamed_tables_are_loaded_in_full(clinic: Clinic) -> None:
+    """The new name is loaded in full; the old one stays at the targets, and is reported."""
     clinic.create(VISIT.replace("{t}", "visit"))
     clinic.run()
     clinic.create("RENAME TABLE visit TO visits;\nCREATE TABLE added (n int NOT NULL, PRIMARY KEY (n)) ENGINE=MyISAM")
@@ -322,7 +322,7 @@ def test_a_table_that_is_added_and_one_that_is_renamed(clinic: Clinic) -> None:
     assert clinic.published()["warehouse"] == {"visit", "visits", "added"}
 
 
-def test_a_column_is_added_while_a_long_query_reads(watched: Clinic) -> None:
+def test_adding_a_column_yields_to_long_queries(watched: Clinic) -> None:
     """What waits for that query does not keep others waiting behind it: it gives way, and tries again."""
     watched.create("ALTER TABLE visit0 ADD COLUMN Added1 int NULL")
     long = drivers.Postgres(watched.sandbox.warehouse)
@@ -339,7 +339,7 @@ def test_a_column_is_added_while_a_long_query_reads(watched: Clinic) -> None:
     assert ("Added1", "integer") in columns(watched, "visit0")
 
 
-def test_a_run_that_ends_between_the_table_and_its_rows(clinic: Clinic) -> None:
+def test_a_run_killed_between_columns_and_rows_is_repaired(clinic: Clinic) -> None:
     """A column that somebody dropped comes back, and its values with it, however often the way is cut."""
     clinic.create(VISIT.replace("{t}", "visit"))
     clinic.run()

@@ -33,7 +33,7 @@ KEYED = "(Num int NOT NULL, Note varchar(200), PRIMARY KEY (Num)) ENGINE=MyISAM 
 
 @pytest.fixture
 def notes(clinic: Clinic) -> Clinic:
-    """A table at all three ends; the source has moved on."""
+    """A table at all three servers; the source has moved on."""
     clinic.tables_file.write_text("tables: {notes: {batch_size: 700}}\n")
     clinic.create(f"CREATE TABLE notes {KEYED};\nINSERT INTO notes SELECT seq, 'old' FROM seq_1_to_2000")
     assert clinic.run()["exit_code"] == 0
@@ -49,7 +49,7 @@ def only(run: dict[str, Any]) -> dict[str, Any]:
 # --- locks --------------------------------------------------------------------------------------
 
 
-def test_a_lock_at_the_replica(notes: Clinic) -> None:
+def test_a_lock_at_the_replica_is_waited_for(notes: Clinic) -> None:
     """Held for seconds by somebody who reads and writes there: it is waited for, whatever the server's own patience."""
     notes.create("SET GLOBAL innodb_lock_wait_timeout = 1", "replica")
     notes.undo.append(lambda: notes.create("SET GLOBAL innodb_lock_wait_timeout = 50", "replica"))
@@ -74,7 +74,7 @@ WAITING = {
 
 
 @pytest.mark.parametrize("server", ["replica", "warehouse"])
-def test_a_deadlock(notes: Clinic, server: str) -> None:
+def test_a_deadlock_is_retried(notes: Clinic, server: str) -> None:
     """Of two that wait for each other the server ends ours: it is tried again, and nothing of it was done."""
     connect, schema, admin = drivers.MySQL, "", notes.sandbox.admin("replica")
     if server == "warehouse":
@@ -117,8 +117,8 @@ def quoted(name: str, server: str) -> str:
 
 
 @pytest.mark.parametrize("server", ["replica", "warehouse"])
-def test_no_more_connections(notes: Clinic, server: str) -> None:
-    """Told with what to do, nothing is half done; with connections again, all is carried."""
+def test_exhausted_connections_are_reported_with_a_remedy(notes: Clinic, server: str) -> None:
+    """Reported with what to do, nothing is half done; with connections again, all is loaded."""
     user = getattr(notes.sandbox, server).user
     if server == "replica":
         host = f"'{user}'@'127.0.0.1'"
@@ -145,18 +145,21 @@ def test_no_more_connections(notes: Clinic, server: str) -> None:
     assert (run["exit_code"], notes.leftovers(), differences(notes.sandbox, "notes")[0]) == (0, [], [])
 
 
-def test_connections_are_as_many_as_were_allowed(notes: Clinic) -> None:
+def test_connections_stay_within_the_allowed_number(notes: Clinic) -> None:
     """At each server no more at once than the run says, which is what its workers and their bookkeeping need."""
     for number in range(6):
         notes.create(f"CREATE TABLE t{number} {KEYED};\nINSERT INTO t{number} SELECT seq, 'x' FROM seq_1_to_500")
     with ground(notes) as there:
         process = there.start("run", "--all", "--json", "--max-workers", "2")
         stdout, _ = process.communicate(timeout=120)
-        told = json.loads(stdout)["connections"]
+        reported = json.loads(stdout)["connections"]
         most = {name: way.most for name, way in there.relays.items()}
 
-    # One that was closed is on its way out for a moment.
-    assert {name: most[name] <= told[name]["peak"] + 1 for name in told} == dict.fromkeys(told, True), (most, told)
+    # One that was closed is on its way out for a time.
+    assert {name: most[name] <= reported[name]["peak"] + 1 for name in reported} == dict.fromkeys(reported, True), (
+        most,
+        reported,
+    )
     assert max(most.values()) <= 12
 
 
@@ -173,10 +176,10 @@ def test_connections_are_as_many_as_were_allowed(notes: Clinic) -> None:
         ("ALTER TABLE notes MODIFY Note mediumtext", "succeeded", None),
     ],
 )
-def test_a_table_that_changes_while_it_is_read(
+def test_a_table_altered_while_read_is_planned_again(
     notes: Clinic, tmp_path: Path, change: str, status: str, words: str | None
 ) -> None:
-    """It is planned anew where it can be carried as it is now; else it fails, and says why, and the others go on."""
+    """It is planned again where it can be loaded as it is now; else it fails, and says why, and the others go on."""
     notes.create(f"CREATE TABLE other {KEYED};\nINSERT INTO other VALUES (1, 'x')")
     with ground(notes) as there:
         run = run_changed(there, tmp_path / "fault", change)
@@ -187,7 +190,7 @@ def test_a_table_that_changes_while_it_is_read(
     assert words is None or words in table["error"]["message"]
     settle()
     again = notes.run("--all")
-    # One that is gone is missed until somebody says that it is right.
+    # One that no longer exists is missed until somebody says that it is right.
     assert (again["exit_code"], again["missing"]) == ((0, []) if status == "succeeded" else (1, ["notes"]))
     assert notes.leftovers() == []
     if status == "succeeded":
@@ -209,8 +212,8 @@ def run_changed(there: Ground, directory: Path, change: str) -> dict[str, Any]:
 # --- clocks -------------------------------------------------------------------------------------
 
 
-def test_a_clock_that_jumps(notes: Clinic) -> None:
-    """A year ahead and two back: every night carries what changed, and no watermark is lost for it."""
+def test_clock_jumps_lose_no_change(notes: Clinic) -> None:
+    """A year ahead and two back: every run loads what changed, and no watermark is lost for it."""
     notes.create(
         "CREATE TABLE stamped (Num int NOT NULL, v int, s timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE "
         "CURRENT_TIMESTAMP, PRIMARY KEY (Num)) ENGINE=MyISAM;\nINSERT INTO stamped (Num) SELECT seq FROM seq_1_to_900"
@@ -250,7 +253,7 @@ def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
 
 @contextmanager
 def server_on(disk: Path, clinic: Clinic, target: str) -> Iterator[Callable[[], None]]:
-    """A replica or warehouse whose data lies there, in the place of the clinic's; and what starts it anew."""
+    """A replica or warehouse whose data lies there, in the place of the clinic's; and what starts it again."""
     endpoint = replace(getattr(clinic.sandbox, target), port=servers.free_port())
     launched: list[subprocess.Popen[bytes]] = []
 
@@ -281,10 +284,10 @@ def server_on(disk: Path, clinic: Clinic, target: str) -> Iterator[Callable[[], 
 
 
 @pytest.mark.parametrize("target", ["replica", "warehouse"])
-def test_a_full_disk_at_an_end(clinic: Clinic, target: str) -> None:
-    """The table fails and says what to do; what stood there stands, whole; with room again, the next run completes."""
+def test_a_full_disk_at_a_target_fails_the_table_and_recovers(clinic: Clinic, target: str) -> None:
+    """The table fails and says what to do; what was there is, whole; with room again, the next run completes."""
     clinic.create(f"CREATE TABLE notes {KEYED};\nINSERT INTO notes SELECT seq, 'old' FROM seq_1_to_2000")
-    with small_disk(clinic.sandbox.directory / "disk", 420) as disk, server_on(disk, clinic, target) as start_anew:
+    with small_disk(clinic.sandbox.directory / "disk", 420) as disk, server_on(disk, clinic, target) as start_again:
         assert clinic.run()["exit_code"] == 0
         clinic.create(
             "UPDATE notes SET Note = CONCAT('new ', Num);\nSET SESSION group_concat_max_len = 1000000;\n"
@@ -296,7 +299,7 @@ def test_a_full_disk_at_an_end(clinic: Clinic, target: str) -> None:
         (disk / "filler").write_bytes(bytes(max(0, free - 8 * 2**20)))
         failed = clinic.run("--table", "wide", ARROWETL_RETRIES="0", ARROWETL_SILENCE_SECONDS="5")
         (disk / "filler").unlink()
-        start_anew()
+        start_again()
         settle()
         done = clinic.run("--all")
 

@@ -36,18 +36,18 @@ FIRST = LoadKind.FIRST_LOAD
         ([Past(1.0, 0)], TableEstimate(20_000, 1.0, 0.0, 1)),
     ],
 )
-def test_a_table_takes_what_it_took(past: list[Past], expected: TableEstimate) -> None:
+def test_estimates_are_the_median_scaled_by_rows(past: list[Past], expected: TableEstimate) -> None:
     """The median, by rows where all of them are read."""
     assert estimate.of_tables([plan()], History({("patient", FIRST): past})) == [expected]
 
 
-def test_a_table_that_grew_a_little_takes_as_long_as_before() -> None:
+def test_small_tables_are_not_scaled() -> None:
     small = plan(rows=900)
 
     assert estimate.of_tables([small], History({("patient", FIRST): [Past(0.1, 90)]}))[0].seconds == 0.1
 
 
-def test_another_journey_says_nothing() -> None:
+def test_another_load_kind_gives_a_guess() -> None:
     """What a comparison took is not what a first load takes: it is a guess, as fast as the tables that are known."""
     history = History({("patient", LoadKind.BY_CHECKSUMS): [Past(9.0, 0)]})
     guess = estimate.usual(plan())
@@ -59,7 +59,7 @@ def test_another_journey_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "journey"),
+    ("more", "kind"),
     [
         ({"kind": LoadKind.FIRST_LOAD}, "first load"),
         ({"kind": LoadKind.FULL}, "full"),
@@ -73,12 +73,12 @@ def test_another_journey_says_nothing() -> None:
         ({"kind": LoadKind.CATCHING_UP, "reload_warehouse_from_replica": True}, "catching up"),
     ],
 )
-def test_journeys_are_told_apart(more: dict[str, Any], journey: str) -> None:
-    assert plan(**more).kind == journey
+def test_history_is_kept_per_load_kind(more: dict[str, Any], kind: str) -> None:
+    assert plan(**more).kind == kind
 
 
 @given(st.lists(st.floats(0, 100), max_size=30), st.integers(1, 8))
-def test_workers_share_the_tables(seconds: list[float], workers: int) -> None:
+def test_the_schedule_is_within_its_bounds(seconds: list[float], workers: int) -> None:
     """No sooner than the longest table or an even share, no later than one after another; the chain is its worker's."""
     makespan, chain = estimate.schedule(seconds, workers)
 
@@ -101,7 +101,9 @@ def with_seconds(seconds: float, runs: int, spread: float = 0.0) -> TablePlan:
         (with_seconds(8.0, 3, 8.0), [PastRun(10.0, 8.0)] * 3, (5.0, 15.0), "by 3 runs like it"),
     ],
 )
-def test_how_sure_it_is(one: TablePlan, runs: list[PastRun], interval: tuple[float, float], basis: str) -> None:
+def test_intervals_narrow_with_history(
+    one: TablePlan, runs: list[PastRun], interval: tuple[float, float], basis: str
+) -> None:
     """A guess is wide; what is remembered is as wide as it varied, a quarter at least and a half at most."""
     found = estimate.of_run([one], 2, History({}, runs))
 
@@ -146,7 +148,7 @@ INSERT INTO bill SELECT seq, seq / 7 FROM seq_1_to_100000
 
 
 def test_after_three_runs_the_interval_is_narrow(clinic: Clinic) -> None:
-    """No wider than half to either side; a run's document has what was planned beside what it took."""
+    """No wider than half to either side; a run's document has what was planned next to what it took."""
     clinic.create(VISITS)
     first = json.loads(clinic.arrowetl("run", "--all", "--dry-run", "--json").stdout)
     clinic.run()
@@ -157,7 +159,7 @@ def test_after_three_runs_the_interval_is_narrow(clinic: Clinic) -> None:
         before = json.loads(clinic.arrowetl("run", "--all", "--force-full", "--dry-run", "--json").stdout)["planned"]
         run = clinic.run("--all", "--force-full")
         assert run["planned"]["basis"] == before["basis"] == f"by {min(number, 5)} runs like it"
-        # As they are told, in milliseconds.
+        # As they are reported, in milliseconds.
         assert before["low"] >= before["seconds"] * 0.5 - 0.001
         assert before["high"] <= before["seconds"] * 1.5 + 0.001
 
@@ -165,12 +167,12 @@ def test_after_three_runs_the_interval_is_narrow(clinic: Clinic) -> None:
     assert all(table["seconds_expected"] > 0 for table in run["tables"])
 
 
-def test_a_dry_run_tells_how_long_and_by_what(clinic: Clinic) -> None:
+def test_a_dry_run_shows_duration_and_basis(clinic: Clinic) -> None:
     """The last line: seconds, from when to when, what is read, and which tables the end waits for."""
     clinic.create(VISITS)
 
-    told = clinic.arrowetl("run", "--all", "--dry-run").stdout.splitlines()[-1]
+    reported = clinic.arrowetl("run", "--all", "--dry-run").stdout.splitlines()[-1]
 
-    assert told.startswith("about ")
-    assert "(a guess: nothing like it is remembered)" in told
-    assert told.endswith("; ends with: visit")
+    assert reported.startswith("about ")
+    assert "(a guess: nothing like it is remembered)" in reported
+    assert reported.endswith("; ends with: visit")

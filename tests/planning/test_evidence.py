@@ -1,5 +1,5 @@
 """
-What may be believed without reading it: each kind of evidence, what it needs, and what it cannot see.
+What may be trusted without reading it: each kind of evidence, what it needs, and what it cannot see.
 """
 
 from __future__ import annotations
@@ -59,23 +59,25 @@ def record(reading: SourceStats | None, **more: object) -> TargetState:
         ("a checksum instead", replace(MYISAM, update_time_doubted=WINDOWS, checksum=17), SUMMED, "checksum"),
     ],
 )  # fmt: skip
-def test_unchanged(case: str, now: object, before: SourceStats | None, kind: str | None) -> None:
+def test_a_table_is_unchanged_only_with_a_proof(
+    case: str, now: object, before: SourceStats | None, kind: str | None
+) -> None:
     """Only where there is no room for a change; when in doubt, not."""
     proof = evidence.unchanged(now, record(before))  # type: ignore[arg-type]
     assert (proof and proof.kind) == kind, case
 
 
-def test_the_words_of_a_proof() -> None:
+def test_proofs_have_words() -> None:
     empty = evidence.unchanged(replace(MYISAM, rows=0), record(replace(READ, rows=0)))
 
     assert (empty and empty.words) == "as empty as it was"
 
 
-def test_a_record_of_nothing_proves_nothing() -> None:
+def test_an_empty_record_proves_nothing() -> None:
     assert evidence.unchanged(MYISAM, TargetState()) is None
 
 
-def test_a_checksum_that_the_replica_has_not() -> None:
+def test_a_checksum_that_the_replica_lacks_is_no_proof() -> None:
     """Rows that were changed while they were read, and changed back: what is recorded is no sum of what arrived."""
     assert evidence.unchanged(INNODB, record(SUMMED), at_replica=17) is not None
     assert evidence.unchanged(INNODB, record(SUMMED), at_replica=16) is None
@@ -94,7 +96,7 @@ def test_a_checksum_that_the_replica_has_not() -> None:
         ("", False, ""),
     ],
 )
-def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted: str) -> None:
+def test_update_times_of_windows_and_mmap_are_doubted(compiled_for: str, mmap: bool, doubted: str) -> None:
     words = {
         "": "",
         "Windows": "the source runs on Windows, where a MyISAM table keeps its UPDATE_TIME while it is open",
@@ -105,7 +107,7 @@ def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted
 
 
 @pytest.mark.parametrize(
-    ("what", "tells"),
+    ("what", "shows"),
     [
         (MYISAM, False),
         (replace(MYISAM, update_time=None), True),
@@ -117,12 +119,12 @@ def test_servers_whose_stamps_are_doubted(compiled_for: str, mmap: bool, doubted
         (replace(INNODB, rows=limits.checksum_table_rows_max + 1), False),
     ],
 )
-def test_whether_a_checksum_is_to_tell(what: object, tells: bool) -> None:
+def test_checksums_decide_for_small_tables_only(what: object, shows: bool) -> None:
     """Of small tables of which nothing else does."""
-    assert evidence.is_checked_by_checksum(planned(what)) is tells  # type: ignore[arg-type]
+    assert evidence.is_checked_by_checksum(planned(what)) is shows  # type: ignore[arg-type]
 
 
-def test_columns_of_the_clock_are_in_no_checksum() -> None:
+def test_clock_columns_are_in_no_checksum() -> None:
     of_the_clock = replace(column("Age", "int(11)"), extra="VIRTUAL GENERATED", depends_on="curdate()")
     plan = planned(replace(INNODB, columns=(*INNODB.columns, of_the_clock)))
 
@@ -142,7 +144,7 @@ def test_columns_of_the_clock_are_in_no_checksum() -> None:
         ({"now": LATER + timedelta(seconds=9)}, True),
     ],
 )
-def test_whether_a_table_stood_still(change: dict[str, object], settled: bool) -> None:
+def test_any_visible_change_counts_as_changed(change: dict[str, object], settled: bool) -> None:
     assert evidence.settled(READ, replace(READ, **change)) is settled  # type: ignore[arg-type]
 
 
@@ -159,17 +161,15 @@ def test_whether_a_table_stood_still(change: dict[str, object], settled: bool) -
         ((100, 103), 496, False),
     ],
 )
-def test_rows_that_come_and_go_while_a_table_is_read(
-    changes: tuple[int | None, int | None], found: int, moved: bool
-) -> None:
+def test_unexplained_row_counts_are_errors(changes: tuple[int | None, int | None], found: int, moved: bool) -> None:
     """Another number than it ever had is explained by what the server wrote meanwhile, or by nothing."""
     before, after = (replace(READ, server_changes=number) for number in changes)
 
     assert evidence.may_have_changed_unnoticed(before, after, found) is moved
 
 
-def test_what_cannot_be_told() -> None:
-    """A stamp of this second, or one that stands still: the table may have moved under it."""
+def test_a_recent_or_doubted_update_time_leaves_it_unknown() -> None:
+    """A timestamp of this second, or one that does not change: the table may have moved under it."""
     fresh, doubted, unstamped = (
         replace(READ, now=NOON), replace(READ, update_time_reliable=False), replace(READ, update_time=None),
     )  # fmt: skip
@@ -180,15 +180,15 @@ def test_what_cannot_be_told() -> None:
 @pytest.mark.parametrize(
     ("days", "trusted"), [(timedelta(days=6, hours=23), True), (timedelta(days=7), False), (timedelta(days=400), False)]
 )
-def test_nothing_is_trusted_for_ever(days: timedelta, trusted: bool) -> None:
-    """Whatever its stamp says, a table is looked at once in a while."""
+def test_trust_expires_after_reconcile_days(days: timedelta, trusted: bool) -> None:
+    """Whatever its timestamp says, a table is looked at once in a while."""
     now = LATER.replace(tzinfo=UTC) + days
     assert (evidence.trusted_long_enough(record(READ), now, 7) is None) is trusted
     assert evidence.trusted_long_enough(TargetState(), now, 7) is not None
 
 
 @pytest.mark.parametrize(
-    ("counted", "more", "believed"),
+    ("counted", "more", "trusted"),
     [
         (500, {}, True),
         (499, {}, False),
@@ -198,9 +198,9 @@ def test_nothing_is_trusted_for_ever(days: timedelta, trusted: bool) -> None:
         (0, {"version": None}, True),
     ],
 )
-def test_the_rows_of_an_end(counted: int | None, more: dict[str, object], believed: bool) -> None:
+def test_a_miscounted_target_is_not_trusted(counted: int | None, more: dict[str, object], trusted: bool) -> None:
     """What is recorded of a certain version is held against the table; without either there is nothing to hold."""
-    assert (evidence.miscounted_target(record(READ, **more), counted) is None) is believed
+    assert (evidence.miscounted_target(record(READ, **more), counted) is None) is trusted
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_the_rows_of_an_end(counted: int | None, more: dict[str, object], believ
         (NOON, 0, False),
     ],
 )
-def test_an_end_that_only_runs_have_written(written: datetime | None, estimated: int, untouched: bool) -> None:
+def test_targets_written_by_others_are_noticed(written: datetime | None, estimated: int, untouched: bool) -> None:
     """By the engine's own word; TRUNCATE moves nothing but the estimate, and a restart forgets."""
     known = record(READ, changed_at=NOON.replace(tzinfo=UTC))
     assert evidence.untouched(known, written, estimated) is untouched
@@ -242,13 +242,15 @@ def test_an_end_that_only_runs_have_written(written: datetime | None, estimated:
         ("1-2", "1", False),
     ],
 )
-def test_stamps_that_went_back(recorded: str | None, highest: str | None, back: bool, far_from_utc: None) -> None:
+def test_lower_timestamps_mean_a_restored_source(
+    recorded: str | None, highest: str | None, back: bool, far_from_utc: None
+) -> None:
     """Wherever this machine is."""
     assert evidence.went_back(recorded, highest) is back
 
 
 @pytest.mark.parametrize(("type_", "hours"), [("timestamp", 2), ("datetime", 28), ("date", 52), ("bigint", 2)])
-def test_by_how_much_a_stamp_may_come_late(type_: str, hours: int) -> None:
+def test_the_overlap_follows_the_column_type(type_: str, hours: int) -> None:
     assert evidence.overlap(Column("c", type_, type_)) == timedelta(hours=hours)
 
 
@@ -261,11 +263,11 @@ def test_by_how_much_a_stamp_may_come_late(type_: str, hours: int) -> None:
         ("bigint", "on update current_timestamp()", False),
     ],
 )
-def test_columns_that_the_server_stamps(type_: str, extra: str, update_time_reliable: bool) -> None:
+def test_auto_updated_columns_are_recognised(type_: str, extra: str, update_time_reliable: bool) -> None:
     assert evidence.is_auto_updated(Column("c", type_, type_, extra=extra)) is update_time_reliable
 
 
-def test_foreign_keys_that_change_rows() -> None:
+def test_cascading_foreign_keys_are_a_reason() -> None:
     assert evidence.unstamped_changes(MYISAM) is None
     assert "of_plan" in (evidence.unstamped_changes(replace(MYISAM, cascades=("of_plan",))) or "")
 
@@ -274,7 +276,7 @@ def test_foreign_keys_that_change_rows() -> None:
     ("recorded", "now", "another"),
     [("17", "17", False), ("17", "18", True), ("", "18", False), ("17", "", False), ("", "", False)],
 )
-def test_the_shape_of_the_replicas_table(recorded: str, now: str, another: bool) -> None:
+def test_an_altered_replica_table_is_noticed(recorded: str, now: str, another: bool) -> None:
     """Another than a run gave it; of what was not recorded, or not asked, nothing is said."""
     known = record(READ)
     assert known.as_of is not None
@@ -284,10 +286,10 @@ def test_the_shape_of_the_replicas_table(recorded: str, now: str, another: bool)
     assert not evidence.another_shape(TargetState(), "18")
 
 
-def test_what_is_missing() -> None:
+def test_missing_tables_are_found() -> None:
     assert evidence.missing({"a", "c", "b"}, {"b": 1, "d": 2}) == ["a", "c"]
 
 
-def test_another_source() -> None:
+def test_another_source_is_noticed() -> None:
     assert evidence.another_source("a:1/x", "a:1/y")
     assert not evidence.another_source("a:1/x", "a:1/x")

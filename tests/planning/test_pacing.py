@@ -1,5 +1,5 @@
 """
-What the partitions before took says how large the next ones are, and how many are carried at a time.
+What the partitions before took says how large the next ones are, and how many are loaded at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def after(pacer: Pacer, partitions: int, rate: Callable[[int], float], idle: flo
 
 
 SIZES = [
-    # bytes a second of the slowest leg → bytes of a partition
+    # bytes a second of the slowest phase → bytes of a partition
     (1 * MIB, limits.partition_bytes_min),
     (10 * MIB, int(10 * MIB * limits.partition_seconds)),
     (1000 * MIB, limits.partition_bytes_max),
@@ -35,8 +35,8 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("rate", "size"), SIZES)
-def test_a_partition_is_what_the_slowest_leg_moves_in_a_moment(rate: float, size: int) -> None:
-    """Within its bounds; the quicker legs do not count."""
+def test_partition_size_follows_the_slowest_phase(rate: float, size: int) -> None:
+    """Within its bounds; the quicker phases do not count."""
     pacer = Pacer(BEGIN, 2, 5)
     for number in range(10):
         pacer.loaded(6 * MIB, {"extract": 6 * MIB / rate, "load": 0.001}, float(number), 0.0)
@@ -54,13 +54,13 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("rate", "idle", "count"), [case[1:] for case in NUMBERS], ids=[case[0] for case in NUMBERS])
-def test_how_many_at_a_time(rate: Callable[[int], float], idle: float, count: int) -> None:
+def test_concurrency_grows_while_it_pays(rate: Callable[[int], float], idle: float, count: int) -> None:
     """One more while it is worth it, and this machine has something left."""
     assert after(Pacer(BEGIN, 2, 5), 200, rate, idle).at_a_time == count
 
 
-def test_more_than_cores_go_where_nothing_is_idle() -> None:
-    """What another night learned on an idle machine is unlearned on a busy one."""
+def test_concurrency_shrinks_on_a_busy_machine() -> None:
+    """What another run learned on an idle machine is unlearned on a busy one."""
     assert after(Pacer(Pace(8 * MIB, 5), 2, 5), 200, lambda n: 10 * MIB, 0.0).at_a_time == 2
 
 
@@ -68,12 +68,12 @@ def test_more_than_cores_go_where_nothing_is_idle() -> None:
     st.lists(st.tuples(st.integers(0, 10**10), st.floats(0, 1e4), st.floats(0, 1e3), st.floats(0, 1)), max_size=40),
     st.integers(1, 64), st.integers(1, 64), st.integers(1, 64),
 )  # fmt: skip
-def test_the_bounds_hold_whatever_is_told(
-    told: list[tuple[int, float, float, float]], begin: int, cores: int, most: int
+def test_pace_stays_within_its_bounds(
+    reported: list[tuple[int, float, float, float]], begin: int, cores: int, most: int
 ) -> None:
     """Never more at a time than allowed, never larger partitions than memory has room for."""
     pacer, now = Pacer(Pace(limits.partition_bytes, begin), cores, most), 0.0
-    for bytes_, seconds, passed, idle in told:
+    for bytes_, seconds, passed, idle in reported:
         now += passed
         pace = pacer.loaded(bytes_, {"load": seconds}, now, idle)
         assert 1 <= pace.at_a_time <= most

@@ -28,7 +28,7 @@ def edge_after(edges: list[int], lower: int | None) -> tuple[int | None, int]:
 
 @given(st.lists(KEYS, max_size=30), KEYS)
 def test_every_key_is_in_exactly_one_partition(edges: list[int], key: int) -> None:
-    """Half-open ranges, open at both ends: also a key that was written after they were made."""
+    """Half-open ranges, open at both targets: also a key that was written after they were made."""
     parts = list(partitioning.walked(partial(edge_after, sorted(set(edges)))))
     holding = [
         part for part in parts if (part.lower is None or part.lower <= key) and (part.upper is None or key < part.upper)
@@ -50,7 +50,7 @@ def test_partitions_ascend_and_meet(edges: list[int]) -> None:
 
 
 @given(st.integers(0, 10**7), st.none() | st.integers(1, 10**7), st.integers(65_536, 10**9))
-def test_a_partition_holds_no_more_than_its_bytes_and_rows(width: int, rows: int | None, size: int) -> None:
+def test_partitions_stay_within_bytes_and_rows(width: int, rows: int | None, size: int) -> None:
     """At least one row, however wide; else within both caps."""
     held = partitioning.rows_per_partition(table("t", row_bytes=width), rows, size)
 
@@ -59,7 +59,7 @@ def test_a_partition_holds_no_more_than_its_bytes_and_rows(width: int, rows: int
 
 
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=60), st.integers(1, 10**8), st.integers(1, 3))
-def test_wide_rows_are_split_by_their_bytes(widths: list[int], size: int, same: int) -> None:
+def test_wide_rows_are_partitioned_by_bytes(widths: list[int], size: int, same: int) -> None:
     """Of several rows no more than fit; a row alone may be larger; rows of one key stay together."""
     keyed = [(number // same, width) for number, width in enumerate(widths)]
     edge = partitioning.widths_edge(keyed, size)
@@ -85,7 +85,7 @@ SCANNED = [
 
 
 @pytest.mark.parametrize(("engine", "mib", "rows", "each"), SCANNED)
-def test_which_tables_are_scanned_for_each_partition(engine: str, mib: int, rows: int, each: int | None) -> None:
+def test_small_myisam_tables_are_scanned_per_partition(engine: str, mib: int, rows: int, each: int | None) -> None:
     """Those of MyISAM that are read in so few ranges that looking at every row is cheaper than finding each."""
     of = replace(
         table("t", column("Num", "bigint(20)"), key=("Num",), rows=rows), engine=engine, data_bytes=mib * limits.MIB
@@ -95,7 +95,7 @@ def test_which_tables_are_scanned_for_each_partition(engine: str, mib: int, rows
     assert partitioning.scanned(replace(of, primary_key=()), None) is None
 
 
-def test_only_whole_numbers_are_split() -> None:
+def test_only_integer_keys_are_partitioned() -> None:
     """A text key means another order at every server; no key means no range."""
     whole, text = column("Num", "bigint(20)"), column("Code", "varchar(15)")
 
@@ -105,7 +105,7 @@ def test_only_whole_numbers_are_split() -> None:
     assert not partitioning.can_be_split(table("t", whole))
 
 
-def test_how_many_rows_fit() -> None:
+def test_rows_per_partition_follow_the_average_width() -> None:
     """By the average width, no more than the cap, and one at least."""
     assert partitioning.rows_per_partition(table("t", row_bytes=100), None, 1_000) == 10
     assert partitioning.rows_per_partition(table("t", row_bytes=100), 3, 1_000) == 3
@@ -127,7 +127,7 @@ def test_how_many_rows_fit() -> None:
         ({"engine": "Aria"}, None, None),
     ],
 )
-def test_the_bounds_of_scanning(more: dict[str, Any], cap: int | None, each: int | None) -> None:
+def test_scanning_has_bounds(more: dict[str, Any], cap: int | None, each: int | None) -> None:
     of = replace(table("t", column("Num", "bigint(20)"), key=("Num",), rows=400_000), data_bytes=100 * limits.MIB)
 
     assert partitioning.scanned(replace(of, **more), cap) == each
@@ -144,13 +144,15 @@ def test_the_bounds_of_scanning(more: dict[str, Any], cap: int | None, each: int
         (0, limits.estimate_off_rows + 1, limits.estimate_off_rows + 1, 100, 100 * (limits.estimate_off_rows + 1)),
     ],
 )  # fmt: skip
-def test_a_table_that_was_counted(estimated: int, counted: int, rows: int, row_bytes: int, data_bytes: int) -> None:
+def test_a_counted_table_replaces_the_estimate(
+    estimated: int, counted: int, rows: int, row_bytes: int, data_bytes: int
+) -> None:
     found = partitioning.counted(table("t", column("Num", "bigint(20)"), rows=estimated), counted)
 
     assert (found.rows, found.row_bytes, found.data_bytes) == (rows, row_bytes, data_bytes)
 
 
-def test_bytes_that_are_known_stay() -> None:
+def test_known_bytes_are_kept() -> None:
     of = replace(table("t", column("Num", "bigint(20)"), rows=0), data_bytes=10**12)
 
     assert partitioning.counted(of, 10**6).data_bytes == 10**12
@@ -164,7 +166,7 @@ def test_bytes_that_are_known_stay() -> None:
         ("tinyblob", 64), ("longblob", 64), ("json", 64),
     ],
 )  # fmt: skip
-def test_a_width_that_nobody_estimated(type_: str, width: int) -> None:
+def test_unknown_widths_follow_the_types(type_: str, width: int) -> None:
     """By the types alone, of a table that the engine knows nothing of."""
     found = partitioning.counted(replace(table("t", column("a", type_), column("b", "int(11)")), row_bytes=0), 10**6)
 
@@ -195,12 +197,12 @@ NARROW, WIDE = column("Num", "bigint(20)"), column("Note", "text")
           for huge in ("mediumtext", "longtext", "mediumblob", "longblob", "json", "point", "geometry")),
     ],
 )  # fmt: skip
-def test_tables_whose_rows_may_be_of_any_width(columns: tuple[Any, ...], more: dict[str, Any], varies: bool) -> None:
+def test_tables_with_large_objects_vary(columns: tuple[Any, ...], more: dict[str, Any], varies: bool) -> None:
     assert partitioning.varies(replace(table("t", *columns, key=("Num",), rows=1_000), **more)) is varies
 
 
-def test_fewer_rows_of_what_is_wide() -> None:
-    """Half of their share, since the wide ones may stand together; one at least."""
+def test_wide_ranges_get_fewer_rows() -> None:
+    """Half of their share, since the wide ones may are together; one at least."""
     assert str(partitioning.fewer(1000, 4 * limits.range_bytes_max)) == "125"
     assert partitioning.fewer(1000, limits.range_bytes_max) == 500
     assert partitioning.fewer(1, 2**40) == 1
@@ -208,7 +210,7 @@ def test_fewer_rows_of_what_is_wide() -> None:
     assert partitioning.fewer(1000, 1) == 1000 * limits.range_bytes_max // 2
 
 
-def test_how_many_pieces() -> None:
+def test_slices_follow_the_bytes() -> None:
     """As many as its bytes fill, one at least, and no more than so many."""
     assert partitioning.slices(0) == 1
     assert partitioning.slices(limits.slice_bytes_max) == 1
@@ -230,7 +232,7 @@ def test_how_many_pieces() -> None:
         ([], 100, None),
     ],
 )
-def test_where_a_partition_of_wide_rows_ends(widths: list[tuple[int, int]], bytes_: int, edge: int | None) -> None:
+def test_a_wide_partition_ends_within_its_bytes(widths: list[tuple[int, int]], bytes_: int, edge: int | None) -> None:
     assert partitioning.widths_edge(widths, bytes_) == edge
 
 
@@ -249,7 +251,7 @@ def test_where_a_partition_of_wide_rows_ends(widths: list[tuple[int, int]], byte
         ([(0, 5)], ((None, 0), (5, None))),
     ],
 )
-def test_what_is_left_beside_what_is_done(
+def test_gaps_are_what_is_not_done(
     done: list[tuple[int | None, int | None]], left: tuple[tuple[int | None, int | None], ...]
 ) -> None:
     assert partitioning.gaps([Partition(number, *bounds) for number, bounds in enumerate(done)]) == left
@@ -266,7 +268,7 @@ def test_what_is_left_beside_what_is_done(
         ((10, 20), [(10, 20, 6)]),
     ],
 )
-def test_ranges_between_two_bounds(
+def test_ranges_stay_between_their_bounds(
     bounds: tuple[int | None, int | None], ranges: list[tuple[int | None, int | None, int]]
 ) -> None:
     edges: dict[int | None, tuple[int | None, int]] = {None: (10, 5), 10: (20, 6), 20: (None, 3)}

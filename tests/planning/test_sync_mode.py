@@ -21,10 +21,10 @@ from arrowetl.planning.sync_mode import ReplicaFacts, RunConditions
 
 NOON = datetime(2026, 1, 2, 12)
 TONIGHT = datetime(2026, 1, 3, 21, tzinfo=UTC)
-STAMPED = column("DateTStamp", "timestamp", extra="on update current_timestamp()")
+UPDATED = column("DateTStamp", "timestamp", extra="on update current_timestamp()")
 VISIT = replace(
     table(
-        "visit", column("N", "bigint(20)", nullable=False), column("Note", "text"), STAMPED, key=("N",), rows=500_000
+        "visit", column("N", "bigint(20)", nullable=False), column("Note", "text"), UPDATED, key=("N",), rows=500_000
     ),
     update_time=NOON,
 )
@@ -33,13 +33,13 @@ STRUCTURE = sync_mode.structure(planned(VISIT, THERE))
 READ = SourceStats(500_000, NOON, NOON + timedelta(hours=9))
 AS_OF = SyncPoint("clinic:3306/opendental", STRUCTURE, TONIGHT - timedelta(days=1), READ)
 RECORD = TargetState("run1", 500_000, TONIGHT - timedelta(days=1), "2026-01-02T21:00:00", "DateTStamp", AS_OF)
-STANDING = TableState(RECORD, RECORD, True, THERE)
+STATE = TableState(RECORD, RECORD, True, THERE)
 INCREMENTAL = {"extraction_strategy": "incremental", "primary_incremental_column": "DateTStamp"}
 MOVED = replace(VISIT, update_time=NOON + timedelta(hours=20))
 
 
 def decided(
-    of: Any = MOVED, state: TableState = STANDING, settings: dict[str, Any] | None = None, **around: Any
+    of: Any = MOVED, state: TableState = STATE, settings: dict[str, Any] | None = None, **around: Any
 ) -> tuple[str, str]:
     """Mode and reason."""
     chosen = INCREMENTAL if settings is None else settings
@@ -51,7 +51,7 @@ def decided(
 
 def recorded(**more: Any) -> TableState:
     """The replica's record, and the warehouse's, with something else in them."""
-    return replace(STANDING, replica=replace(RECORD, **more), warehouse=replace(RECORD, **more))
+    return replace(STATE, replica=replace(RECORD, **more), warehouse=replace(RECORD, **more))
 
 
 def read(**more: Any) -> TableState:
@@ -63,7 +63,7 @@ def read(**more: Any) -> TableState:
     [
         ({"state": TableState()}, "full", "first load"),
         ({"state": TableState(published=THERE)}, "full", "the replica has no such table"),
-        ({"state": replace(STANDING, replica=TargetState())}, "full", "the replica's rows are of unknown origin"),
+        ({"state": replace(STATE, replica=TargetState())}, "full", "the replica's rows are of unknown origin"),
         ({"state": recorded(version=None)}, "full", "of a run that was killed"),
         ({"state": read(structure="other")}, "full", "its columns or its key changed"),
         ({"state": read(source="another:3306/opendental")}, "full", "read from another server or database"),
@@ -92,18 +92,18 @@ def read(**more: Any) -> TableState:
         ({"of": VISIT, "state": recorded(checked_at=TONIGHT - timedelta(days=31))}, "reconcile",
          "its last success is 31 days old"),
         ({"of": VISIT, "state": recorded(checked_at=TONIGHT + timedelta(days=1))}, "reconcile", "by the clock"),
-        ({"of": VISIT, "state": replace(STANDING, warehouse=replace(RECORD, version="run0"))}, "skipped",
+        ({"of": VISIT, "state": replace(STATE, warehouse=replace(RECORD, version="run0"))}, "skipped",
          "unchanged since 2026-01-02 12:00:00; the warehouse is behind, and takes all from the replica"),
-        ({"state": replace(STANDING, published=None)}, "incremental", "takes all from the replica"),
+        ({"state": replace(STATE, published=None)}, "incremental", "takes all from the replica"),
         ({"read_from": "replica"}, "skipped", "the warehouse has what the replica has"),
-        ({"read_from": "replica", "state": replace(STANDING, published=None)}, "full",
+        ({"read_from": "replica", "state": replace(STATE, published=None)}, "full",
          "first load, from the replica"),
-        ({"read_from": "replica", "state": replace(STANDING, warehouse=TargetState())}, "full",
+        ({"read_from": "replica", "state": replace(STATE, warehouse=TargetState())}, "full",
          "the warehouse has another version than the replica"),
         ({"read_from": "replica", "force_full": True}, "full", "--force-full, from the replica"),
     ],
 )  # fmt: skip
-def test_a_mode_and_its_reason(case: dict[str, Any], mode: str, reason: str) -> None:
+def test_each_state_gets_its_mode_and_reason(case: dict[str, Any], mode: str, reason: str) -> None:
     """When in doubt, read."""
     found = decided(**case)
 
@@ -122,12 +122,14 @@ def test_a_mode_and_its_reason(case: dict[str, Any], mode: str, reason: str) -> 
         (20_000, 8_000_000, Link(0.03, 5e6), "reading", LoadKind.BY_READING),
     ],
 )
-def test_how_source_and_replica_are_compared(rows: int, bytes_: int, link: Link, chosen: str, kind: LoadKind) -> None:
+def test_the_comparison_method_follows_link_and_size(
+    rows: int, bytes_: int, link: Link, chosen: str, kind: LoadKind
+) -> None:
     """A quick link reads what is large; a slow one never, nor where checksums cost next to nothing."""
     plan = planned(replace(MOVED, rows=rows, data_bytes=bytes_), THERE)
     around = RunConditions("clinic:3306/opendental", TONIGHT, choices=RunSettings(reconcile_by=chosen), link=link)
 
-    assert sync_mode.with_kind(plan, TableSettings(), STANDING, around).kind is kind
+    assert sync_mode.with_kind(plan, TableSettings(), STATE, around).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -135,12 +137,12 @@ def test_how_source_and_replica_are_compared(rows: int, bytes_: int, link: Link,
     [
         ("2026-01-02T03:04:05", "timestamp", "2026-01-02 01:04:05"),
         ("2026-01-02T03:04:05+02:00", "timestamp", "2026-01-01 23:04:05"),
-        # Stamped in the zone of whoever writes: zones are 26 hours apart.
+        # Updated in the zone of whoever writes: zones are 26 hours apart.
         ("2026-01-02 03:04:05", "datetime", "2025-12-31 23:04:05"),
         ("1970-01-01T00:00:01", "timestamp", "1970-01-02 00:00:00"),
         ("17", "bigint", "17"),
         ("2026-01-02", "date", "2025-12-30 20:00:00"),
-        # An integer key compared with a moment matched every row of 43 tables, once.
+        # An integer key compared with a time matched every row of 43 tables, once.
         ("2026-01-02T03:04:05", "bigint", None),
         ("17", "timestamp", None),
         ("2026-01-02T03:04:05|17", "timestamp", None),
@@ -149,7 +151,7 @@ def test_how_source_and_replica_are_compared(rows: int, bytes_: int, link: Link,
         ("17", "varchar", None),
     ],
 )
-def test_what_a_recorded_watermark_means(
+def test_the_watermark_is_read_less_its_overlap(
     watermark: str | None, type_: str, incremental_from: str | None, far_from_utc: None
 ) -> None:
     """Less the overlap; nothing where it is not certain."""
@@ -167,9 +169,9 @@ def test_what_a_recorded_watermark_means(
         ("on update current_timestamp()", {**INCREMENTAL, "primary_incremental_column": "Gone"}, None),
     ],
 )
-def test_what_is_a_watermark(extra: str, settings: dict[str, Any], watermark: str | None) -> None:
-    """What the server stamps at every change, or what a person answers for."""
-    of = replace(VISIT, columns=(*VISIT.columns[:2], replace(STAMPED, extra=extra)))
+def test_watermarks_are_auto_updated_or_chosen(extra: str, settings: dict[str, Any], watermark: str | None) -> None:
+    """What the server timestamps at every change, or what a person answers for."""
+    of = replace(VISIT, columns=(*VISIT.columns[:2], replace(UPDATED, extra=extra)))
 
     assert sync_mode.watermark_column(of, TableSettings(settings)) == watermark
 
@@ -178,10 +180,10 @@ def test_what_is_a_watermark(extra: str, settings: dict[str, Any], watermark: st
 
 INNODB = replace(VISIT, engine="InnoDB", update_time=None, checksum=7)
 SUMMED = replace(READ, checksum=7, update_time=None)
-BEHIND = replace(STANDING, warehouse=replace(RECORD, version="run0"))
-UNPUBLISHED = replace(STANDING, published=None)
-EMPTIED = replace(STANDING, published=replace(THERE, is_empty=True))
-ALTERED = replace(STANDING, published=replace(THERE, columns=(*THERE.columns, ("Old", "integer"))))
+BEHIND = replace(STATE, warehouse=replace(RECORD, version="run0"))
+UNPUBLISHED = replace(STATE, published=None)
+EMPTIED = replace(STATE, published=replace(THERE, is_empty=True))
+ALTERED = replace(STATE, published=replace(THERE, columns=(*THERE.columns, ("Old", "integer"))))
 FROM = "DateTStamp from 2026-01-02 19:00:00 on; the rest by checksums"
 LATE = (
     f"{FROM} of its keys: changes that move no timestamp, or more than 2 hours late, are found by the full "
@@ -200,7 +202,7 @@ BY_TEXT = replace(MOVED, primary_key=("Note",))
 
 
 def plan_of(
-    of: Any = MOVED, state: TableState = STANDING, settings: dict[str, Any] | None = None, **around: Any
+    of: Any = MOVED, state: TableState = STATE, settings: dict[str, Any] | None = None, **around: Any
 ) -> TablePlan:
     chosen = INCREMENTAL if settings is None else settings
     # Whatever was thought of it before.
@@ -247,14 +249,14 @@ def ago(**much: float) -> datetime:
         ({"of": VISIT, "state": read(at_replica="17")}, "skipped", STILL),
         (forced(state=read(at_replica="17"), seen=seen(shape="17")), "full", PROOF),
         (forced(state=read(at_replica="17"), seen=seen(shape="18")), "full", "--force-full"),
-        # What a verification found to differ is read at every end, and not only when it is due.
+        # What a verification found to differ is read at every target, and not only when it is due.
         ({"of": VISIT, "differing": VISITS, "replica_catalog": {"visit": replace(VISIT, engine="InnoDB")}}, "full",
          PROOF_OF_FOUND),
         ({"of": VISIT, "differing": VISITS}, "full", DIFFERS),
         ({"of": VISIT, "differing": VISITS, "to": "warehouse"}, "full", DIFFERS),
         ({"of": VISIT, "differing": VISITS, "read_from": "replica"}, "full", f"{DIFFERS}, from the replica"),
         ({"of": VISIT, "differing": frozenset({"another"})}, "skipped", STILL),
-        # A replica that cannot tell how many rows it has may have none.
+        # A replica that cannot show how many rows it has may have none.
         ({"of": VISIT, "seen": seen(unanswered=True)}, "incremental", LATE),
         ({"state": BEHIND, "seen": seen(in_transactions=False)}, "full",
          "the replica's table, whose rows are too wide for InnoDB, cannot be changed in place"),
@@ -265,7 +267,7 @@ def ago(**much: float) -> datetime:
         ({"of": INNODB, "state": read(reading=SUMMED), "seen": seen(replica_checksum=7)}, "skipped",
          "its checksum is what it was"),
         ({"of": INNODB, "state": read(reading=SUMMED), "seen": seen(replica_checksum=8)}, "incremental", LATE),
-        # Why stamps are no use.
+        # Why timestamps are no use.
         ({"mostly_changed": frozenset({"visit"})}, "reconcile",
          f"a third of its rows or more changed since 2026-01-02 19:00:00; {BOTH}"),
         ({"mostly_changed": frozenset({"another"})}, "incremental", LATE),
@@ -300,9 +302,9 @@ def ago(**much: float) -> datetime:
         ({"choices": RunSettings(reconcile_days=9)}, "incremental", LATE.replace("every 7", "every 9")),
         # Nothing to compare with.
         ({"state": TableState()}, "full", "first load"),
-        ({"state": replace(STANDING, at_replica=False)}, "full", "the replica has no such table"),
-        ({"state": replace(STANDING, replica=replace(RECORD, as_of=None))}, "full", UNKNOWN),
-        ({"state": replace(STANDING, replica=replace(RECORD, version=None))}, "full", UNKNOWN),
+        ({"state": replace(STATE, at_replica=False)}, "full", "the replica has no such table"),
+        ({"state": replace(STATE, replica=replace(RECORD, as_of=None))}, "full", UNKNOWN),
+        ({"state": replace(STATE, replica=replace(RECORD, version=None))}, "full", UNKNOWN),
         ({"state": read(structure="other")}, "full",
          "its columns or its key changed, at the source or in tables.yml"),
         ({"state": read(structure="other", masks="other")}, "full",
@@ -311,31 +313,31 @@ def ago(**much: float) -> datetime:
          "its unique keys changed at the source: the replica's are to follow"),
         ({"state": read(keys=sync_mode.keys_of(planned(VISIT)))}, "incremental", LATE),
         ({"state": read(source="another")}, "full", "read from another server or database than the last time"),
-        # Every row, of a table that both ends have as it is to be.
+        # Every row, of a table that both targets have as it is to be.
         (forced(), "full", PROOF),
         # It could not be given what it lacks in a transaction.
         (forced(engine="MyISAM"), "full", "--force-full"),
         (forced(replace(VISIT, indexes=(Index("i", (("Note", None),), False),))), "full", "--force-full"),
         (forced(replace(VISIT, primary_key=())), "full", "--force-full"),
         (forced(replace(VISIT, columns=VISIT.columns[:2])), "full", "--force-full"),
-        (forced(replace(VISIT, columns=(VISIT.columns[0], replace(VISIT.columns[1], nullable=False), STAMPED))),
+        (forced(replace(VISIT, columns=(VISIT.columns[0], replace(VISIT.columns[1], nullable=False), UPDATED))),
          "full", "--force-full"),
         (forced(state=BEHIND), "full", "--force-full"),
         (forced(state=UNPUBLISHED), "full", "--force-full"),
         (forced(state=EMPTIED), "full", "--force-full"),
         (forced(state=read(structure="other")), "full", "--force-full"),
         (forced(state=read(source="another")), "full", "--force-full"),
-        (forced(state=replace(STANDING, replica=replace(RECORD, as_of=None))), "full", "--force-full"),
+        (forced(state=replace(STATE, replica=replace(RECORD, as_of=None))), "full", "--force-full"),
         ({"force_full": True}, "full", "--force-full"),
         # Without a replica.
         ({"to": "warehouse"}, "full", "changed; without a replica, all rows are read"),
         ({"to": "warehouse", "of": VISIT}, "skipped", STILL),
         ({"to": "warehouse", "of": VISIT, "force_full": True}, "full", "--force-full"),
         ({"to": "warehouse", "of": VISIT, "state": UNPUBLISHED}, "full", "first load"),
-        ({"to": "warehouse", "of": VISIT, "state": replace(STANDING, replica=TargetState())}, "skipped", STILL),
-        ({"to": "warehouse", "of": VISIT, "state": replace(STANDING, warehouse=replace(RECORD, version=None))},
+        ({"to": "warehouse", "of": VISIT, "state": replace(STATE, replica=TargetState())}, "skipped", STILL),
+        ({"to": "warehouse", "of": VISIT, "state": replace(STATE, warehouse=replace(RECORD, version=None))},
          "full", "the warehouse's rows are of unknown origin"),
-        ({"to": "warehouse", "of": VISIT, "state": replace(STANDING, warehouse=replace(RECORD, as_of=None))},
+        ({"to": "warehouse", "of": VISIT, "state": replace(STATE, warehouse=replace(RECORD, as_of=None))},
          "full", "the warehouse's rows are of unknown origin"),
         ({"to": "warehouse", "of": VISIT, "state": read(structure="other")}, "full",
          "its columns or its key changed, at the source or in tables.yml"),
@@ -355,8 +357,8 @@ def ago(**much: float) -> datetime:
         ({"read_from": "replica", "force_full": True}, "full", "--force-full, from the replica"),
     ],
 )  # fmt: skip
-def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: str) -> None:
-    """And what goes with it: from where on, how, and from which end."""
+def test_each_state_gets_its_mode_and_full_reason(case: dict[str, Any], mode: str, reason: str) -> None:
+    """And what goes with it: from where on, how, and from which target."""
     plan = plan_of(**case)
 
     assert (plan.mode.value, plan.reason) == (mode, reason)
@@ -381,7 +383,7 @@ def test_a_mode_and_all_of_its_reason(case: dict[str, Any], mode: str, reason: s
          ": added B; dropped A; another primary key"),
     ],
 )  # fmt: skip
-def test_what_changed_is_told(drift: SchemaChange, words: str) -> None:
+def test_schema_changes_are_in_the_reason(drift: SchemaChange, words: str) -> None:
     plan = replace(planned(MOVED, THERE), drift=drift)
     found = sync_mode.with_kind(
         plan, TableSettings(), read(structure="other"), RunConditions("clinic:3306/opendental", TONIGHT)
@@ -408,7 +410,9 @@ PLACE, DOCUMENT = column("Place", "point"), column("Doc", "json")
         ((column("N", "int(11)", nullable=False),), (), False),
     ],
 )
-def test_tables_that_can_be_proven_at_all_ends(columns: tuple[Column, ...], key: tuple[str, ...], proves: bool) -> None:
+def test_proof_needs_equal_shapes_at_all_servers(
+    columns: tuple[Column, ...], key: tuple[str, ...], proves: bool
+) -> None:
     of = table("visit", *columns, key=key, rows=9)
     fresh = planned(of)
     there = PublishedTable(tuple((f.name_postgres, f.type_postgres) for f in fresh.fields), fresh.key_postgres)
@@ -418,7 +422,7 @@ def test_tables_that_can_be_proven_at_all_ends(columns: tuple[Column, ...], key:
     assert (plan.kind is LoadKind.PROOF) is proves
 
 
-def test_indexes_that_the_replica_is_to_have() -> None:
+def test_only_replicated_index_kinds_are_compared() -> None:
     """Those of a kind that it is given, and no other."""
     tree, texts = Index("i", (("Note", 9),), False), Index("f", (("Note", None),), False, "SPATIAL")
     of = replace(VISIT, indexes=(tree, texts))
@@ -428,8 +432,8 @@ def test_indexes_that_the_replica_is_to_have() -> None:
     assert plan_of(of, **forced(VISIT)).kind is LoadKind.FULL
 
 
-def test_places_are_read_whole() -> None:
-    """Their column's comment tells the reference system of all values, of which a part knows nothing."""
+def test_geometry_tables_are_loaded_in_full() -> None:
+    """Their column's comment shows the reference system of all values, of which a part knows nothing."""
     of = replace(MOVED, columns=(*MOVED.columns, PLACE))
     there = replace(THERE, columns=(*THERE.columns, ("Place", "bytea")))
     record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
@@ -442,7 +446,7 @@ def test_places_are_read_whole() -> None:
     )
 
 
-def test_a_key_that_is_left_out() -> None:
+def test_an_excluded_key_prevents_incremental_loads() -> None:
     """There is nothing by which changed rows would be known."""
     settings = {**INCREMENTAL, "columns": {"N": {"exclude": True}}}
     there = PublishedTable(THERE.columns[1:], ())
@@ -459,9 +463,9 @@ MASKED = {**INCREMENTAL, "columns": {"Note": {"mask": "null"}}}
 MASKED_TWICE = {**INCREMENTAL, "columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
 
 
-def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
-    """Its rows are carried to nobody."""
-    for state in (STANDING, replace(STANDING, replica=replace(RECORD, as_of=None))):
+def test_from_replica_refuses_unmasked_rows() -> None:
+    """Its rows are loaded to nobody."""
+    for state in (STATE, replace(STATE, replica=replace(RECORD, as_of=None))):
         with pytest.raises(DataError) as refusal:
             plan_of(MOVED, state, MASKED, read_from="replica")
 
@@ -471,7 +475,7 @@ def test_a_replica_that_is_not_masked_as_it_is_to_be() -> None:
         assert refusal.value.remedy == "load the table from the source first: without --from replica"
 
 
-def test_a_replica_that_was_altered_is_read_by_nobody() -> None:
+def test_from_replica_refuses_an_altered_table() -> None:
     with pytest.raises(DataError) as refusal:
         plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="18"))
 
@@ -480,12 +484,12 @@ def test_a_replica_that_was_altered_is_read_by_nobody() -> None:
     assert plan_of(MOVED, read(at_replica="17"), read_from="replica", seen=seen(shape="17")).at_replica == "17"
 
 
-def test_every_masked_column_is_named() -> None:
+def test_masked_columns_are_named_in_the_error() -> None:
     with pytest.raises(DataError, match=r"as tables.yml has it \(Note, DateTStamp\); nothing"):
-        plan_of(MOVED, STANDING, MASKED_TWICE, read_from="replica")
+        plan_of(MOVED, STATE, MASKED_TWICE, read_from="replica")
 
 
-def test_a_replica_that_is_masked() -> None:
+def test_from_replica_accepts_masked_rows() -> None:
     masks = sync_mode.digest_of_masks({"Note": "null"})
     plan = plan_of(MOVED, read(masks=masks), MASKED, read_from="replica")
 
@@ -493,7 +497,7 @@ def test_a_replica_that_is_masked() -> None:
     assert plan.left_out == ("Note",)
 
 
-def test_what_is_masked_is_compared_by_reading() -> None:
+def test_masked_tables_are_compared_by_reading() -> None:
     settings = {"columns": {"Note": {"mask": "null"}}}
     fresh = planned(MOVED, THERE, **settings)
     state = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
@@ -519,7 +523,7 @@ def test_what_is_masked_is_compared_by_reading() -> None:
         (500_000, 50_000_000, Link(0.01, 5e9), "auto", "compared by reading both (0.6 s; checksums 1.2 s)"),
     ],
 )
-def test_how_they_are_compared_and_why(rows: int, bytes_: int, link: Link | None, chosen: str, words: str) -> None:
+def test_the_comparison_has_a_reason(rows: int, bytes_: int, link: Link | None, chosen: str, words: str) -> None:
     of = replace(MOVED, rows=rows, data_bytes=bytes_)
     plan = plan_of(of, settings={}, link=link, choices=RunSettings(reconcile_by=chosen))
 
@@ -543,12 +547,12 @@ def test_how_they_are_compared_and_why(rows: int, bytes_: int, link: Link | None
         ({**INCREMENTAL, "primary_incremental_column": "X", "overrides": {"primary_incremental_column": "X"}}, None),
     ],
 )
-def test_which_column_is_the_watermark(settings: dict[str, Any], watermark: str | None) -> None:
+def test_the_watermark_column_is_chosen(settings: dict[str, Any], watermark: str | None) -> None:
     assert sync_mode.watermark_column(VISIT, TableSettings(settings)) == watermark
 
 
-def test_digests_that_records_are_compared_with() -> None:
-    """They may change with no version: every table would be read whole."""
+def test_structure_digests_are_stable() -> None:
+    """They may change with no version: every table would be read in full."""
     plan = planned(VISIT, THERE)
     keyed = planned(replace(VISIT, indexes=(Index("u", (("Note", 9),), True), Index("i", (("N", None),), False))))
     masked = planned(VISIT, None, columns={"Note": {"mask": "null"}})
@@ -564,7 +568,7 @@ def test_digests_that_records_are_compared_with() -> None:
 @pytest.mark.parametrize(
     ("state", "warehouse_is_current"),
     [
-        (STANDING, True),
+        (STATE, True),
         (BEHIND, False),
         (UNPUBLISHED, False),
         (EMPTIED, False),
@@ -573,12 +577,12 @@ def test_digests_that_records_are_compared_with() -> None:
         (replace(EMPTIED, warehouse=replace(RECORD, rows=0)), True),
     ],
 )
-def test_ends_that_hold_the_same(state: TableState, warehouse_is_current: bool) -> None:
+def test_targets_of_one_version_are_in_sync(state: TableState, warehouse_is_current: bool) -> None:
     assert sync_mode.warehouse_is_current(planned(MOVED, state.published), state) is warehouse_is_current
 
 
-def test_what_the_source_is_compared_with() -> None:
-    state = replace(STANDING, warehouse=replace(RECORD, version="other"))
+def test_the_source_is_compared_with_the_written_target() -> None:
+    state = replace(STATE, warehouse=replace(RECORD, version="other"))
 
     for to, version in (("both", "run1"), ("replica", "run1"), ("warehouse", "other")):
         assert sync_mode.base(state, RunConditions("s", TONIGHT, to=to)).version == version
@@ -587,13 +591,13 @@ def test_what_the_source_is_compared_with() -> None:
 @pytest.mark.parametrize(
     ("of", "now", "incremental_from"),
     [
-        # Where whole rows are compared beside it: from when it was last read.
+        # Where full rows are compared next to it: from when it was last read.
         (replace(MOVED, rows=1_000), NOON + timedelta(hours=9), "2026-01-02 19:00:00"),
         (replace(MOVED, rows=1_000), NOON + timedelta(hours=11), "2026-01-02 21:00:00"),
         (replace(MOVED, rows=1_000), NOON, "2026-01-02 19:00:00"),
-        # Elsewhere from the highest stamp that it had.
+        # Elsewhere from the highest timestamp that it had.
         (MOVED, NOON + timedelta(hours=11), "2026-01-02 19:00:00"),
     ],
 )
-def test_from_where_on(of: Any, now: datetime, incremental_from: str) -> None:
+def test_incremental_loads_begin_at_the_overlap(of: Any, now: datetime, incremental_from: str) -> None:
     assert plan_of(of, read(reading=replace(READ, now=now))).incremental_from == incremental_from

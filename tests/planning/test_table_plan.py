@@ -19,7 +19,7 @@ COLUMNS = (("PatNum", "bigint"), ("LName", "text"))
 
 
 def used(published: PublishedTable) -> PublishedTable:
-    """The table with a view upon all of its columns."""
+    """The table with a view on all of its columns."""
     return replace(published, dependents=("dbt.v",), used={name: ("dbt.v",) for name, _ in published.columns})
 
 
@@ -27,7 +27,7 @@ def used(published: PublishedTable) -> PublishedTable:
     ("rows", "category"),
     [(0, "tiny"), (9_999, "tiny"), (10_000, "small"), (100_000, "medium"), (999_999, "medium"), (1_000_000, "large")],
 )
-def test_a_category_is_a_number_of_rows(rows: int, category: str) -> None:
+def test_categories_follow_row_counts(rows: int, category: str) -> None:
     """As tables.yml's readers know them."""
     assert table_plan.category_of(rows) == category
 
@@ -47,7 +47,9 @@ def test_a_category_is_a_number_of_rows(rows: int, category: str) -> None:
         (PublishedTable(COLUMNS, ()), Cutover.MATCH, "a key"),
     ],
 )
-def test_how_the_published_table_follows(published: PublishedTable | None, cutover: Cutover, follows: str) -> None:
+def test_a_first_load_swaps_and_later_loads_merge(
+    published: PublishedTable | None, cutover: Cutover, follows: str
+) -> None:
     """A first load swaps; afterwards the table stays the one it is, whatever becomes of its columns."""
     decided = table_plan.table_plan(PATIENT, TableSettings(), published, known_coercions=())
     drift = decided.drift
@@ -58,13 +60,13 @@ def test_how_the_published_table_follows(published: PublishedTable | None, cutov
     assert (decided.cutover, ", ".join(words)) == (cutover, follows)
 
 
-def test_what_is_no_table_cannot_be_written_into() -> None:
+def test_views_named_like_a_table_are_refused() -> None:
     """A view of somebody's by that name is refused before any row moves."""
     with pytest.raises(DataError, match="a materialized view of that name exists at the warehouse"):
         planned(PATIENT, PublishedTable(COLUMNS, (), kind="materialized view"))
 
 
-def test_a_table_that_follows_says_so() -> None:
+def test_schema_changes_are_in_the_notes() -> None:
     """With what changes, in the plan: `validate`, a dry run and the summary show it."""
     decided = planned(PATIENT, PublishedTable((("PatNum", "date"), ("own", "text")), ("PatNum",)))
 
@@ -75,7 +77,7 @@ def test_a_table_that_follows_says_so() -> None:
     )
 
 
-def test_what_stands_there_can_be_kept_by_a_person() -> None:
+def test_blocked_changes_name_the_override_that_keeps_types() -> None:
     """A table of our own whose override was lost: the refusal says which one would keep the views."""
     there = used(PublishedTable((("PatNum", "boolean"), COLUMNS[1]), ("PatNum",)))
     with pytest.raises(DataError) as refusal:
@@ -86,7 +88,7 @@ def test_what_stands_there_can_be_kept_by_a_person() -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "told"),
+    ("published", "reported"),
     [
         (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",)), "PatNum becomes bigint instead of date"),
         (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)),
@@ -95,25 +97,25 @@ def test_what_stands_there_can_be_kept_by_a_person() -> None:
          "lname is in the warehouse's table, which the source spells LName"),
     ],
 )  # fmt: skip
-def test_what_a_view_forbids_is_refused(published: PublishedTable, told: str) -> None:
-    """Before any data moves, with the views named; unless they may be made anew, and name nothing that is gone."""
-    with pytest.raises(DataError, match=told) as refusal:
+def test_changes_blocked_by_views_are_refused(published: PublishedTable, reported: str) -> None:
+    """Before any data moves, with the views named; unless they may be recreated, and name no dropped column."""
+    with pytest.raises(DataError, match=reported) as refusal:
         planned(PATIENT, used(published))
     assert "dbt.v" in refusal.value.message
 
-    if "becomes" in told:
+    if "becomes" in reported:
         assert planned(PATIENT, used(published), views="rebuild").drift.views == ("dbt.v",)
     else:
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=reported):
             planned(PATIENT, used(published), views="rebuild")
 
 
-def test_what_a_view_does_not_forbid() -> None:
-    """A column that it does not name may go, and one that it names may hold more: then it is made anew."""
-    gone = PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",), used={"LName": ("dbt.v",)})
+def test_changes_that_views_allow_are_made() -> None:
+    """A column that it does not name may go, and one that it names may hold more: then it is recreated."""
+    deleted = PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",), used={"LName": ("dbt.v",)})
     wider = used(PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)))
 
-    assert planned(PATIENT, gone).drift.dropped == ("Gone",)
+    assert planned(PATIENT, deleted).drift.dropped == ("Gone",)
     assert table_plan.table_plan(PATIENT, TableSettings(), wider, known_coercions=()).drift.views == ("dbt.v",)
 
 
@@ -125,7 +127,7 @@ PREDECESSORS = PublishedTable(
 )  # fmt: skip
 
 
-def test_a_warehouse_that_somebody_else_filled() -> None:
+def test_adoption_keeps_types_that_hold_every_value() -> None:
     """Types that can hold every value are kept; the source is asked of those that might not; a missing key is added."""
     assert table_plan.values_to_check(VISIT, TableSettings(), PREDECESSORS) == {
         "Seen": "{c} NOT IN (0, 1)", "At": "{c} < '00:00:00' OR {c} >= '24:00:00'"
@@ -137,7 +139,7 @@ def test_a_warehouse_that_somebody_else_filled() -> None:
     assert (decided.cutover, decided.drift.adds_key) == (Cutover.MATCH, True)
 
 
-def test_what_a_type_there_cannot_hold() -> None:
+def test_adoption_refuses_or_changes_types_that_are_too_small() -> None:
     """Refused with number and views where views depend on it; otherwise it becomes ours."""
     with pytest.raises(DataError, match="Seen becomes smallint instead of boolean, which cannot hold 3 values") as no:
         table_plan.table_plan(VISIT, TableSettings(), PREDECESSORS, unrepresentable={"Seen": 3, "At": 0})
@@ -148,8 +150,8 @@ def test_what_a_type_there_cannot_hold() -> None:
     assert decided.fields[1].type_postgres == "smallint"
 
 
-def test_a_table_of_our_own_is_followed_and_not_adopted() -> None:
-    """Once a run has carried it, another type at the warehouse is the source's change."""
+def test_own_tables_are_not_adopted() -> None:
+    """Once a run has loaded it, another type at the warehouse is the source's change."""
     decided = table_plan.table_plan(
         VISIT, TableSettings(), replace(PREDECESSORS, dependents=(), used={}), known_coercions=()
     )
@@ -157,16 +159,16 @@ def test_a_table_of_our_own_is_followed_and_not_adopted() -> None:
     assert (decided.adopted, len(decided.drift.retyped)) == ({}, 4)
 
 
-def test_what_is_never_adopted() -> None:
-    """jsonb spells a text anew, and of equal keys keeps the last: that is for a person to ask for."""
+def test_lossy_types_are_never_adopted() -> None:
+    """jsonb spells a text again, and of equal keys keeps the last: that is for a person to ask for."""
     documents = table("doc", column("n", "int(11)"), column("j", "longtext"), key=("n",))
     there = PublishedTable((("n", "integer"), ("j", "jsonb")), ("n",))
 
     assert table_plan.table_plan(documents, TableSettings(), there).adopted == {}
 
 
-def test_a_key_that_cannot_be_held_is_taken_from_the_table_as_it_stands() -> None:
-    """With the views upon it, and the comments."""
+def test_an_impossible_key_is_dropped_in_place() -> None:
+    """With the views on it, and the comments."""
     there = PublishedTable(COLUMNS, ("PatNum",), ("dbt.v",))
     decided = table_plan.warehouse_key_dropped(planned(PATIENT, there))
 
@@ -174,42 +176,42 @@ def test_a_key_that_cannot_be_held_is_taken_from_the_table_as_it_stands() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("lname", "lname (did you mean LName?)"), ("nope", "not: nope")]
+    ("name", "reported"), [("lname", "lname (did you mean LName?)"), ("nope", "not: nope")]
 )  # fmt: skip
-def test_an_override_of_a_column_that_is_not_there_is_refused(name: str, told: str) -> None:
+def test_overrides_of_missing_columns_are_refused(name: str, reported: str) -> None:
     """It may have been meant to keep a name at home."""
     with pytest.raises(DataError) as refusal:
         planned(PATIENT, columns={name: {"exclude": True}})
 
-    assert told in refusal.value.message
+    assert reported in refusal.value.message
     assert "patient" in refusal.value.message
 
 
-def test_what_was_learned_of_a_table() -> None:
-    """A text with bytes that are no character is told by its bytes at once; a key that became NULL is no key."""
+def test_known_coercions_shape_the_plan() -> None:
+    """A text with bytes that are no character is reported as hex at once; a key that became NULL is no key."""
     odd, zero = Coercion("LName", "no character", "?", 1), Coercion("d", "zero date", "NULL", 1)
     day = table("day", column("d", "date", nullable=False), key=("d",))
-    told = table_plan.table_plan(PATIENT, TableSettings(), None, known_coercions=(odd,))
+    reported = table_plan.table_plan(PATIENT, TableSettings(), None, known_coercions=(odd,))
     keyless = table_plan.table_plan(day, TableSettings(), None, known_coercions=(zero,))
     as_text = table_plan.table_plan(
         day, TableSettings({"columns": {"d": {"type": "text"}}}), None, known_coercions=(zero,)
     )
 
-    assert [f.rule for f in told.fields] == ["bigint", "text read as hex"]
-    assert (told.key_postgres, keyless.key_postgres) == (("PatNum",), ())
+    assert [f.rule for f in reported.fields] == ["bigint", "text read as hex"]
+    assert (reported.key_postgres, keyless.key_postgres) == (("PatNum",), ())
     assert "without its primary key" in keyless.notes[0]
     assert (as_text.key_postgres, as_text.notes) == (("d",), ())
 
 
-def test_a_table_without_a_key_is_matched_row_by_row() -> None:
-    """There is no telling its rows apart but by all of them."""
+def test_keyless_tables_are_matched_by_row() -> None:
+    """There is no showing its rows apart but by all of them."""
     keyless = table("bak", column("a", "int(11)"))
     decided = planned(keyless, PublishedTable((("a", "integer"),), ()))
 
     assert (decided.cutover, decided.key_postgres, decided.mode) == (Cutover.MATCH, (), Mode.FULL)
 
 
-def test_excluded_columns_do_not_travel() -> None:
+def test_excluded_columns_are_not_loaded() -> None:
     """An excluded key column leaves the table without a key; a table of which nothing is left is refused."""
     columns = {"PatNum": {"exclude": True}}
     decided = planned(PATIENT, columns=columns)
@@ -220,13 +222,13 @@ def test_excluded_columns_do_not_travel() -> None:
         planned(PATIENT, columns={"PatNum": {"exclude": True}, "LName": {"exclude": True}})
 
 
-def test_a_table_the_source_cannot_show_is_refused() -> None:
+def test_crashed_tables_are_refused() -> None:
     """A crashed table has no columns in the catalog."""
     with pytest.raises(DataError, match="shows no column"):
         planned(table("crashed"))
 
 
-def test_a_persons_choices_win() -> None:
+def test_overrides_win() -> None:
     """Category, priority and batch size of tables.yml; the defaults where it says nothing."""
     chosen = planned(PATIENT, performance_category="large", processing_priority="high", batch_size=10)
     left = planned(PATIENT)
@@ -235,7 +237,7 @@ def test_a_persons_choices_win() -> None:
     assert (left.category, left.priority) == ("tiny", 1)
 
 
-def test_the_order_of_work() -> None:
+def test_tables_are_ordered_by_priority_and_size() -> None:
     """High priority first; the largest first within."""
 
     def one(name: str, rows: int, priority: str) -> object:
@@ -246,14 +248,14 @@ def test_the_order_of_work() -> None:
     assert [p.name for p in table_plan.ordered(plans)] == ["urgent", "big", "other", "small"]  # type: ignore[arg-type]
 
 
-def test_tables_that_the_file_and_the_source_do_not_share() -> None:
-    """Those of the source come along; those of the file are told."""
+def test_unlisted_and_vanished_tables_are_reported() -> None:
+    """Those of the source come along; those of the file are reported."""
     known = {"patient": TableSettings(), "gone": TableSettings()}
 
     assert table_plan.unlisted({"patient": PATIENT, "new": PATIENT}, known) == (["new"], ["gone"])
 
 
-def test_a_name_that_must_be_another_is_noted() -> None:
+def test_shortened_names_are_noted() -> None:
     """A table of 64 letters has 63 at the warehouse."""
     decided = planned(table("t" * 64, column("xmax", "int(11)")))
 

@@ -46,17 +46,17 @@ def settings(columns: dict[str, Any] | None = None, **overrides: Any) -> TableSe
           "Note (varchar(20))"]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(chosen: TableSettings, problems: list[str]) -> None:
+def test_impossible_overrides_are_refused(chosen: TableSettings, problems: list[str]) -> None:
     assert [problem.message for problem in validation.problems(VISIT, chosen)] == problems
 
 
-def test_what_an_analysis_wrote_may_have_gone_since() -> None:
+def test_a_generated_watermark_may_have_been_dropped() -> None:
     """A watermark that nobody chose is no reason to refuse its table."""
     assert validation.problems(VISIT, TableSettings({"primary_incremental_column": "Stamp"})) == []
 
 
-def test_no_key_is_told_to_be_left_out() -> None:
-    """Nobody is told to lose it."""
+def test_keys_are_not_suggested_for_exclusion() -> None:
+    """Nobody is reported to lose it."""
     (problem,) = validation.problems(VISIT, settings({"Num": {"mask": "nullify"}}))
 
     assert problem.remedy

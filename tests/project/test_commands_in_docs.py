@@ -64,7 +64,7 @@ COMMANDS = [
 
 @pytest.fixture
 def practice(clinic: Clinic) -> Clinic:
-    """The tables that pages speak of, carried once; two clinics of a fleet."""
+    """The tables that pages speak of, loaded once; two clinics of a fleet."""
     conf = clinic.directory / "conf"
     conf.mkdir()
     for name in ("patient", "payment", "procedurelog", "appointment"):
@@ -77,8 +77,8 @@ def practice(clinic: Clinic) -> Clinic:
     return clinic
 
 
-def test_they_all_run(practice: Clinic) -> None:
-    """Each as it stands there, one after the other, in a directory that holds `conf/`."""
+def test_every_documented_command_runs(practice: Clinic) -> None:
+    """Each as it is there, one after the other, in a directory that holds `conf/`."""
     for prepared in (["analyze", "--output", "conf/tables.yml"], ["run", "--all"], ["fleet", "run"]):
         done = said(practice, prepared)
         assert done.returncode == 0, (prepared, done.stderr)
@@ -122,9 +122,9 @@ def elsewhere(words: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("executor", "beside"), [("thread", 0), ("process", 4)])
-def test_the_process_tree_is_as_drawn(clinic: Clinic, executor: str, beside: int) -> None:
-    """docs/night.md: one process; with `process` one for each of three workers, and one that tidies up after them."""
+@pytest.mark.parametrize(("executor", "next_to"), [("thread", 0), ("process", 4)])
+def test_the_documented_process_tree_is_real(clinic: Clinic, executor: str, next_to: int) -> None:
+    """docs/run.md: one process; with `process` one for each of three workers, and one that tidies up after them."""
     clinic.create("CREATE TABLE big (Num int PRIMARY KEY, Note char(200)) ENGINE=MyISAM;\n"
                   "INSERT INTO big SELECT seq, 'n' FROM seq_1_to_60000")  # fmt: skip
     clinic.tables_file.write_text("tables: {big: {overrides: {partition_bytes: 400000}}}\n")
@@ -133,10 +133,10 @@ def test_the_process_tree_is_as_drawn(clinic: Clinic, executor: str, beside: int
     while process.poll() is None:
         with suppress(psutil.NoSuchProcess):
             children = psutil.Process(process.pid).children(recursive=True)
-            # For a moment mysql.connector asks a program for this system's name.
+            # For a time mysql.connector asks a program for this system's name.
             seen = max(seen, sum("python" in child.name() for child in children))
         time.sleep(0.01)
     _, stderr = process.communicate()
 
     assert process.returncode == 0, stderr
-    assert seen == beside
+    assert seen == next_to

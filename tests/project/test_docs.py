@@ -35,7 +35,7 @@ def part(name: str, text: str = README) -> str:
 
 
 @pytest.mark.parametrize("command", main.commands.list_commands(CONTEXT))
-def test_a_command_is_in_the_readme(command: str) -> None:
+def test_every_command_is_in_the_readme(command: str) -> None:
     """As one types it; the demo as nox does."""
     assert f"arrowetl {command}" in README or f"nox -s {command}" in README
 
@@ -51,12 +51,12 @@ OPTIONS = sorted(
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda value: value)
-def test_an_option_is_on_a_page(command: str, option: str) -> None:
+def test_every_option_is_documented(command: str, option: str) -> None:
     """Somebody who reads learns that there is such a thing."""
     assert option in DOCS
 
 
-def test_every_option_says_what_it_is_for() -> None:
+def test_every_option_has_help() -> None:
     silent = [
         f"{name} {parameter.opts[-1]}"
         for name, command in main.commands.commands.items()
@@ -67,7 +67,7 @@ def test_every_option_says_what_it_is_for() -> None:
     assert silent == []
 
 
-def test_every_variable_is_on_its_page() -> None:
+def test_every_variable_is_documented() -> None:
     """Those of arrowetl, of the sandbox, of the three servers."""
     assert programs.POSTGRES_VARIABLE in README
     names = [*env.ARROWETL_VARIABLES, "ETL_ENVIRONMENT"]
@@ -77,19 +77,19 @@ def test_every_variable_is_on_its_page() -> None:
     assert [name for name in names if name not in PAGES["settings"]] == []
 
 
-def test_every_key_a_person_may_set_is_on_its_page() -> None:
+def test_every_override_is_documented() -> None:
     """What `overrides:` may hold beyond what analyze writes, and what it may hold of a column."""
     own = OVERRIDES.keys() - KEYS.keys() | COLUMN_OVERRIDES.keys()
 
     assert [key for key in own if f"{key}:" not in PAGES["settings"]] == []
 
 
-def test_the_types_are_those_of_the_code() -> None:
+def test_the_types_page_matches_the_rules() -> None:
     """The page's table is made from the rules; after a change, put what this prints between its markers."""
     assert part("types", PAGES["types"]).strip() == render_run.types_markdown(rules.RULES).strip()
 
 
-def test_the_performance_is_what_the_benchmark_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_performance_figures_match_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     """`nox -s bench` makes the README's part, the page and the picture from its JSON."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     results = importlib.import_module("results")
@@ -101,7 +101,7 @@ def test_the_performance_is_what_the_benchmark_measured(monkeypatch: pytest.Monk
     assert (ROOT / "benchmarks" / "results.svg").read_text() == results.picture(document)
 
 
-def test_every_module_is_on_the_map() -> None:
+def test_every_package_is_on_the_map() -> None:
     """Where things are: each package, and each module that is in none."""
     named = set(re.findall(r"`(\w+)(?:\.py|/)`", part_of_section("Where things are")))
     there = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
@@ -114,7 +114,7 @@ def part_of_section(heading: str) -> str:
     return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
 
 
-def test_the_page_on_scale_is_of_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scale_page_matches_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it computes, it computes from what was measured, and fleet.yml's keys are all explained."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     scale = importlib.import_module("scale")
@@ -124,17 +124,17 @@ def test_the_page_on_scale_is_of_its_figures(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("key", [*fleet_yml.SETTINGS, *fleet_yml.CLINIC])
-def test_a_key_of_the_fleet_is_on_its_page(key: str) -> None:
+def test_every_fleet_key_is_documented(key: str) -> None:
     assert re.search(rf"\b{key}:", (ROOT / "docs" / "fleet.md").read_text())
 
 
-def test_the_steps_are_those_of_the_log() -> None:
+def test_the_documented_steps_match_the_log() -> None:
     """By their numbers and words."""
     assert part("steps", PAGES["night"]) == "".join(f"{step}. {step.words}\n" for step in Step)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_is_a_question_and_short(page: str) -> None:
+def test_pages_are_short_questions_linked_from_the_readme(page: str) -> None:
     """Under 150 lines; and the front door leads there."""
     text = PAGES[page]
 
@@ -148,7 +148,7 @@ LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)")
 
 
 @pytest.mark.parametrize("page", ["README", *PAGES, "examples/dbt/README"])
-def test_links_lead_somewhere(page: str) -> None:
+def test_links_resolve(page: str) -> None:
     """To a file, and to a heading that it has."""
     path = ROOT / f"{page}.md" if page == "README" or "/" in page else ROOT / "docs" / f"{page}.md"
     for target, heading in LINK.findall(path.read_text()):
@@ -161,5 +161,5 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 @pytest.mark.parametrize("table", sorted(ledger.OURS | {"etl_copy_status"}))
-def test_a_table_of_records_is_told_of(table: str) -> None:
+def test_every_tracking_table_is_documented(table: str) -> None:
     assert f"`{table}`" in DOCS

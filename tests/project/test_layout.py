@@ -35,8 +35,8 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def test_the_package_is_a_dozen_subjects() -> None:
-    """What stands at its top can be read at a glance; each package says what it is for."""
+def test_the_package_has_a_dozen_described_subpackages() -> None:
+    """What is at its top can be read at a glance; each package says what it is for."""
     there = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
 
     assert len(there) <= 30
@@ -47,7 +47,7 @@ def test_the_package_is_a_dozen_subjects() -> None:
     ] == []
 
 
-def test_drivers_are_imported_at_one_door() -> None:
+def test_drivers_are_imported_in_drivers_only() -> None:
     """connectorx, mysql.connector, ADBC, psycopg and pgpq: by `drivers` alone."""
     found = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
@@ -69,7 +69,7 @@ ALSO_PURE = {
 }  # fmt: skip
 
 
-def test_what_decides_can_do_no_io() -> None:
+def test_deciding_modules_do_no_io() -> None:
     """No socket, file, clock or environment in what decides, nor in what makes SQL."""
     names_paths = {"model/connection.py", "model/result.py"}  # and open none
     found = [
@@ -85,7 +85,7 @@ def test_what_decides_can_do_no_io() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
+def test_modules_and_functions_are_short_and_introduced(path: Path) -> None:
     """At most 500 lines, functions at most 70, an opening that says what it is, nothing left for later."""
     text = path.read_text()
     tree = ast.parse(text)
@@ -101,7 +101,7 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
     assert re.findall(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text) == []
 
 
-def test_what_has_many_fields_is_made_by_their_names() -> None:
+def test_wide_dataclasses_are_built_by_keywords() -> None:
     """A dataclass of more than four: a value that is put in another's place is seen by nobody."""
     trees = {path: ast.parse(path.read_text()) for path in MODULES}
     wide = {
@@ -126,15 +126,15 @@ def test_what_has_many_fields_is_made_by_their_names() -> None:
 
 
 @pytest.mark.xdist_group("kept together")
-def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
-    """Tests that stand upon one preparation are run by one process: else each process makes it."""
+def test_test_groups_stay_on_one_worker(request: pytest.FixtureRequest) -> None:
+    """Tests that are on one preparation are run by one process: else each process makes it."""
     grouped = request.config.getoption("loadgroup", False)
 
     assert request.node.nodeid.endswith("@kept together") is bool(grouped)
 
 
-def test_the_story_of_a_table_is_short() -> None:
-    """What brings a table to staging can be read aloud: fewer than 50 lines, its docstring among them."""
+def test_load_table_functions_are_short() -> None:
+    """What loads a table to staging can be read aloud: fewer than 50 lines, its docstring among them."""
     tree = ast.parse((PACKAGE / "pipeline" / "load_table.py").read_text())
     story = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "stage")
 
@@ -142,7 +142,7 @@ def test_the_story_of_a_table_is_short() -> None:
     assert story.end_lineno - story.lineno < 50
 
 
-def test_only_the_face_writes_to_the_terminal() -> None:
+def test_only_cli_imports_click_and_rich() -> None:
     """click and rich: in `cli` alone."""
     face = {"cli"}
     found = [
@@ -156,7 +156,7 @@ def test_only_the_face_writes_to_the_terminal() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"], ["fleet", "run", "--help"]])
-def test_what_a_run_needs_is_not_read_in_for_a_word(arguments: list[str]) -> None:
+def test_version_and_help_import_no_heavy_library(arguments: list[str]) -> None:
     """Neither polars, pyarrow, connectorx, YAML, Jinja nor a driver, where nothing is loaded."""
     program = (
         "import sys\nfrom arrowetl.__main__ import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"

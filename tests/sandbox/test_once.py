@@ -17,7 +17,7 @@ from arrowetl.sandbox.once import can_be_passed, made_once
 from arrowetl.sandbox.programs import reachable_by_others
 
 
-def test_the_first_wins_and_the_others_take_what_is_there(tmp_path: Path) -> None:
+def test_the_first_process_wins_and_others_reuse(tmp_path: Path) -> None:
     together = threading.Barrier(8)
 
     def make(place: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_first_wins_and_the_others_take_what_is_there(tmp_path: Path) -> Non
     assert (tmp_path / "made" / "part").read_text().startswith("made.")
 
 
-def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_creation_leaves_nothing(tmp_path: Path) -> None:
     def make(place: Path) -> None:
         place.mkdir()
         raise OSError("no room")
@@ -50,7 +50,7 @@ print(reachable_by_others(Path(sys.argv[1]), Path(sys.argv[2])))
 """
 
 
-def test_processes_that_copy_the_programs_at_once_all_get_them(tmp_path: Path) -> None:
+def test_concurrent_copies_of_the_programs_all_succeed(tmp_path: Path) -> None:
     """As those of the tests do, in a home that others may not enter."""
     home, copies = tmp_path / "home", tmp_path / "copies"
     programs = home / "site" / "package" / "pginstall16" / "bin"
@@ -70,9 +70,9 @@ def test_processes_that_copy_the_programs_at_once_all_get_them(tmp_path: Path) -
     assert len(list(copies.iterdir())) == 1
 
 
-def test_programs_that_others_can_run_are_not_copied(tmp_path: Path) -> None:
+def test_programs_runnable_by_others_are_not_copied(tmp_path: Path) -> None:
     if not can_be_passed(tmp_path):
-        # pytest's own directories are private: one beside them is not.
+        # pytest's own directories are private: one next to them is not.
         for parent in (tmp_path, *tmp_path.parents):
             if parent.owner() == tmp_path.owner() and parent.name.startswith(("test_", "popen-", "pytest-")):
                 parent.chmod(0o711)
@@ -81,9 +81,7 @@ def test_programs_that_others_can_run_are_not_copied(tmp_path: Path) -> None:
     assert reachable_by_others(programs, tmp_path / "copies") == programs
 
 
-def test_temporary_files_in_a_private_home_are_no_place_for_another_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_private_tmpdir_is_not_used_for_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As nox sets TMPDIR below the clone."""
     tmp_path.chmod(0o700)
     monkeypatch.setattr(servers, "_as_another_user", lambda: True)

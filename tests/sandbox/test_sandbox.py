@@ -1,5 +1,5 @@
 """
-The sandbox's promises: private, gone with its owner, whole after kill -9.
+The sandbox's promises: private, deleted with its owner, whole after kill -9.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _pids(place: Path, name: str) -> list[int]:
     return [mark["pid"] for mark in state["processes"].values()]
 
 
-def test_data_survive_the_kill_of_every_server(elsewhere: Path) -> None:
+def test_data_survives_killing_every_server(elsewhere: Path) -> None:
     """kill -9 of all three; started again, what was committed is there; `down` stops them and keeps it, too."""
     first = servers.start("durable")
     for server in ("source", "replica"):
@@ -70,7 +70,7 @@ def test_data_survive_the_kill_of_every_server(elsewhere: Path) -> None:
     assert counts == [(1000,)] * 6
 
 
-def test_servers_end_when_their_owner_was_killed(elsewhere: Path) -> None:
+def test_servers_stop_after_their_owner_was_killed(elsewhere: Path) -> None:
     """The owner gets kill -9; the next start of any sandbox stops its servers and removes their data."""
     code = (
         "import time; from arrowetl.sandbox import servers; servers.start('orphan'); "
@@ -91,7 +91,7 @@ def test_servers_end_when_their_owner_was_killed(elsewhere: Path) -> None:
     assert not (elsewhere / "orphan").exists()
 
 
-def test_a_port_that_is_taken_is_told(elsewhere: Path) -> None:
+def test_a_taken_port_is_reported(elsewhere: Path) -> None:
     """Nothing is started; the port, whose it was to be, and how to choose others."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -105,7 +105,7 @@ def test_a_port_that_is_taken_is_told(elsewhere: Path) -> None:
     assert _pids(elsewhere, "taken") == []
 
 
-def test_a_missing_mariadb_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_mariadb_is_reported_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """No mariadbd anywhere: the error names one command."""
     monkeypatch.setattr(programs.shutil, "which", lambda name, path=None: "/usr/bin/dnf" if name == "dnf" else None)
     with pytest.raises(ConfigurationError) as refusal:
@@ -115,7 +115,7 @@ def test_a_missing_mariadb_is_told_with_the_command_that_installs_it(monkeypatch
     assert "dnf install -y mariadb-server" in (refusal.value.remedy or "")
 
 
-def test_up_seed_run_down_with_the_committed_settings(elsewhere: Path, tmp_path: Path) -> None:
+def test_the_committed_settings_work_with_sandbox_up(elsewhere: Path, tmp_path: Path) -> None:
     """conf/.env_test and conf/tables.yml work against `sandbox up` without a change; `up` prints only exports."""
     conf = Path(__file__).parent.parent.parent / "conf"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TEST_")}

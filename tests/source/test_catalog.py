@@ -23,7 +23,7 @@ from arrowetl.source import catalog
         ("current_timestamp(6)", "current_timestamp()"),
         ("unix_timestamp() - `At`", "unix_timestamp()"),
         ("unix_timestamp ( )", "unix_timestamp()"),
-        # Of a moment that is given it depends on nothing else.
+        # Of a time that is given it depends on nothing else.
         ("unix_timestamp(`At`)", ""),
         ("concat(@@session.time_zone, `a`)", "@@()"),
         ("(@@lc_time_names)", "@@()"),
@@ -36,7 +36,7 @@ from arrowetl.source import catalog
         (None, ""),
     ],
 )
-def test_what_a_generated_column_depends_on(expression: str | None, depends_on: str) -> None:
+def test_nondeterministic_generated_columns_are_recognised(expression: str | None, depends_on: str) -> None:
     """A clock, chance, or who asks: its values are not of its row alone."""
     assert catalog._depends_on("VIRTUAL GENERATED", expression) == depends_on
     assert catalog._depends_on("STORED GENERATED", expression) == ""
@@ -62,7 +62,7 @@ def test_what_a_generated_column_depends_on(expression: str | None, depends_on: 
         ("varchar", "concat('`T`', year(`D`))", False),
     ],
 )
-def test_a_time_that_is_given_todays_date(type_: str, expression: str, depends: bool) -> None:
+def test_times_read_as_dates_are_recognised(type_: str, expression: str, depends: bool) -> None:
     """Where a TIME is taken for a date: by its own type, or by a function that may want one."""
     found = catalog._depends_on("VIRTUAL GENERATED", expression, type_, ["T", "odd`name"])
 
@@ -93,7 +93,7 @@ PARTITION = "a partition may have been exchanged with hall, which moves no time 
         (replace(HALL, partitioned=True, engine="InnoDB"), PARTITION),
     ],
 )
-def test_what_may_have_changed_places(other: Table, words: str) -> None:
+def test_exchangeable_tables_are_recognised(other: Table, words: str) -> None:
     """By RENAME within a second, or by EXCHANGE PARTITION: nothing that either says of itself would have moved."""
     room = replace(other, name="room")
     found = catalog.with_exchanges({"hall": HALL, "room": room})

@@ -89,7 +89,7 @@ KEYS = [(number, 1) for number in range(1, 11)]
         ([(1, 1)] * 3 + [(2, 1)] * 9 + [(3, 1)] * 2, 2, (), [(None, 1, 2), (1, 2, 4), (2, None, 14)]),
     ],
 )  # fmt: skip
-def test_ranges_of_so_many_rows(
+def test_ranges_have_the_wanted_rows(
     rows: list[tuple[int, int]], each: int, bounds: tuple[int | None, ...], ranges: Ranges
 ) -> None:
     found, asked, bytes_ = walked(rows, of(rows), each, *bounds)
@@ -100,7 +100,7 @@ def test_ranges_of_so_many_rows(
     assert all(question.startswith("SELECT `Num` FROM `d`.`t` ") for question in asked)
 
 
-def test_how_many_are_too_many_is_asked_each_time() -> None:
+def test_the_wanted_rows_are_asked_for_each_range() -> None:
     """A run learns meanwhile how large ranges are best."""
     server, sizes = Server(KEYS), iter([1, 1, 2, 5, 5])
     with closing(server.session):
@@ -112,11 +112,11 @@ def test_how_many_are_too_many_is_asked_each_time() -> None:
 @pytest.mark.parametrize(
     "found", [of(KEYS, PART, primary_key=()), of(KEYS, column("Code", "char(9)"), primary_key=("Code", "Num"))]
 )
-def test_a_table_that_cannot_be_cut(found: Table) -> None:
+def test_a_table_that_cannot_be_cut_is_one_range(found: Table) -> None:
     assert walked(KEYS, found, 4) == ([(None, None, 10)], [], [0])
 
 
-def test_the_last_range_has_no_more_rows_than_the_table() -> None:
+def test_the_last_range_is_within_the_tables_rows() -> None:
     """What is counted of it is a guess, for whoever shows how far a run has come."""
     found, _, _ = walked(KEYS, of(KEYS, rows=3), 2)
 
@@ -124,7 +124,7 @@ def test_the_last_range_has_no_more_rows_than_the_table() -> None:
     assert walked(KEYS, of(KEYS, rows=12), 11)[0] == [(None, None, 11)]
 
 
-def test_wide_rows_of_columns_that_are_short(small: None) -> None:
+def test_wide_rows_of_short_columns_use_the_average(small: None) -> None:
     """Are of their average width, each."""
     rows = [(1, 300), (2, 300), (3, 10), (4, 10), (5, 10), (6, 10)]
     found, asked, _ = walked(rows, of(rows, PART, row_bytes=107), 3)
@@ -133,7 +133,7 @@ def test_wide_rows_of_columns_that_are_short(small: None) -> None:
     assert asked[0] == "SELECT `Num`, 107 FROM `d`.`t` ORDER BY `Num` LIMIT 8"
 
 
-def test_wide_rows_of_what_may_be_long(small: None) -> None:
+def test_wide_rows_of_long_columns_are_measured(small: None) -> None:
     rows = [(1, 300), (2, 300), (3, 10), (4, 10), (5, 10), (6, 10), (7, 10), (8, 400)]
     found, asked, bytes_ = walked(rows, of(rows, NOTE), 2)
 
@@ -143,7 +143,7 @@ def test_wide_rows_of_what_may_be_long(small: None) -> None:
     assert bytes_ == [300, 300, 50, 400]
 
 
-def test_a_range_of_too_many_bytes_is_cut_again(small: None) -> None:
+def test_ranges_beyond_the_byte_limit_are_cut_again(small: None) -> None:
     """What the average says nothing about: some rows are much wider than others."""
     rows = [(number, 600 if 5 <= number <= 8 else 5) for number in range(1, 21)]
     found, _, bytes_ = walked(rows, of(rows, NOTE, row_bytes=6, data_bytes=10**6, engine="InnoDB"), 20)
@@ -156,7 +156,7 @@ def test_a_range_of_too_many_bytes_is_cut_again(small: None) -> None:
     assert all(before[1] == after[0] for before, after in pairwise(found))
 
 
-def test_rows_that_share_a_key_cannot_be_parted(small: None) -> None:
+def test_rows_of_one_key_stay_together(small: None) -> None:
     rows = [(1, 5), (2, 900), (2, 900), (3, 5)]
     found, _, bytes_ = walked(rows, of(rows, NOTE, row_bytes=6, data_bytes=10**6, engine="InnoDB"), 2)
 
@@ -167,7 +167,7 @@ def test_rows_that_share_a_key_cannot_be_parted(small: None) -> None:
 @pytest.mark.parametrize(
     ("rows", "cut"), [([(1, 600), (2, 600)], [(None, 2), (2, None)]), ([(1, 1_200)], [(None, None)])]
 )
-def test_two_rows_can_be_parted_and_one_cannot(
+def test_two_rows_can_be_separated_and_one_cannot(
     rows: list[tuple[int, int]], cut: list[tuple[int | None, int | None]], small: None
 ) -> None:
     found, asked, _ = walked(rows, of(rows, NOTE, row_bytes=6, data_bytes=10**6, engine="InnoDB"), 9)
@@ -176,7 +176,7 @@ def test_two_rows_can_be_parted_and_one_cannot(
     assert len(rows) == 2 or len([one for one in asked if "SUM" in one]) == 1
 
 
-def test_rows_as_wide_as_may_be(small: None) -> None:
+def test_rows_at_the_width_limit_are_not_wide(small: None) -> None:
     """Are not wide yet: their keys alone are asked."""
     _, asked, _ = walked(KEYS, of(KEYS, PART, row_bytes=50), 4)
 
@@ -184,7 +184,7 @@ def test_rows_as_wide_as_may_be(small: None) -> None:
 
 
 @pytest.mark.parametrize(("width", "parts"), [(250, 1), (251, 4)])
-def test_as_many_bytes_as_a_range_may_have(width: int, parts: int, small: None) -> None:
+def test_a_range_at_the_byte_limit_is_not_cut(width: int, parts: int, small: None) -> None:
     rows = [(number, width) for number in range(1, 5)]
     found, _, _ = walked(rows, of(rows, NOTE, row_bytes=6, data_bytes=10**6, engine="InnoDB"), 10)
 
@@ -199,7 +199,7 @@ CODE = column("Code", "varchar(9)")
 @pytest.mark.parametrize(
     ("more", "counted", "asked", "count", "bytes_"),
     [
-        # What an engine says of narrow rows is believed.
+        # What an engine says of narrow rows is trusted.
         ({"data_bytes": 900}, 0, 0, 1, 900),
         ({"data_bytes": 2_500}, 0, 0, 3, 2_500),
         # Rows of which it knows no width are added up; and those that may be of any.
@@ -210,7 +210,7 @@ CODE = column("Code", "varchar(9)")
         ({"data_bytes": 100, "columns": (CODE, NOTE), "engine": "InnoDB"}, 1_700, 1, 2, 1_700),
     ],
 )
-def test_a_table_without_a_key_in_pieces(
+def test_slices_cover_every_row_of_a_keyless_table(
     more: dict[str, Any], counted: int, asked: int, count: int, bytes_: int, small: None
 ) -> None:
     """None of them too large, all of them together every row."""
@@ -233,7 +233,7 @@ def test_a_table_without_a_key_in_pieces(
         assert parts[0].condition == ""
 
 
-def test_what_pieces_are_told_by(small: None) -> None:
+def test_slices_hash_the_key_or_all_columns(small: None) -> None:
     """The key where there is one that is no integer; else all that is compared."""
     keyed = replace(table("t", CODE, PART, key=("Code",), rows=7), data_bytes=1_500)
     keyless = replace(keyed, primary_key=())
@@ -247,7 +247,7 @@ def test_what_pieces_are_told_by(small: None) -> None:
     assert conditions(keyless) == [f"CRC32(CONCAT_WS('#', {both})) MOD 2 = {number}" for number in range(2)]
 
 
-def test_nothing_is_asked_before_a_range_is_wanted() -> None:
+def test_ranges_are_lazy() -> None:
     server = Server(KEYS)
     with closing(server.session):
         parts = Walk(server, "d", of(KEYS)).ranges(lambda: 4, None, None)

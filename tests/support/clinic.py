@@ -34,7 +34,7 @@ def chosen(server: str) -> str:
 
 
 def settle() -> None:
-    """Until MyISAM's stamps, which have no fractions, tell what was written from what will be."""
+    """Until MyISAM's timestamps, which have no fractions, show what was written from what will be."""
     time.sleep(2.1)
 
 
@@ -79,7 +79,7 @@ class Clinic:
         outside = {
             name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "PYTEST"))
         }
-        # Bytecode is kept, as an installed program's is: hundreds of starts need not compile it anew, 0.25 s each.
+        # Bytecode is kept, as an installed program's is: hundreds of starts need not compile it again, 0.25 s each.
         environment = {
             **outside, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(launcher.WITHOUT_PANDAS),
             **self.environment, **more,
@@ -113,7 +113,7 @@ class Clinic:
                 assert process.poll() is None, process.communicate()
                 names = session.rows(f"SELECT tablename::text FROM pg_tables WHERE tablename LIKE '{sql.STAGING}%'")
                 for (name,) in names:
-                    # A small table's staging may be gone between the two questions.
+                    # A small table's staging may be deleted between the two questions.
                     with suppress(DatabaseQueryError):
                         if session.rows(f"SELECT EXISTS (SELECT FROM {sql.postgres_table('raw', name)})")[0][0]:
                             return
@@ -123,7 +123,7 @@ class Clinic:
             session.close()
 
     def leftovers(self) -> list[str]:
-        """Staging tables at either end, and spills."""
+        """Staging tables at either target, and spills."""
         replica = drivers.MySQL(self.sandbox.replica)
         found = [name for (name,) in replica.rows("SHOW TABLES") if name.startswith("arrowetl_")]
         replica.close()
@@ -131,7 +131,7 @@ class Clinic:
         return found + [name for (name,) in ours] + [path.name for path in (self.directory / "spills").iterdir()]
 
     def published(self) -> dict[str, set[str]]:
-        """Names of the tables at both ends, arrowetl's own records left out."""
+        """Names of the tables at both targets, arrowetl's own records left out."""
         replica = drivers.MySQL(self.sandbox.admin("replica"))
         found = {
             "replica": {name for (name,) in replica.rows("SHOW TABLES")},
@@ -158,7 +158,7 @@ def empty(sandbox: servers.Sandbox) -> None:
 
 
 def crash(clinic: Clinic, what: str, seconds: float, *command: str) -> None:
-    """A run, and in the middle of it a `kill -9`; what was killed stands again afterwards, and nothing was reset."""
+    """A run, and in the middle of it a `kill -9`; what was killed is again afterwards, and nothing was reset."""
     process = clinic.start(*(command or ("run", "--all", "--max-workers", "2")))
     time.sleep(seconds)
     if what == "arrowetl":

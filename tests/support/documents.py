@@ -19,7 +19,7 @@ from arrowetl.model.events import TableRetried
 from support.clinic import Clinic
 from support.webhook_listener import listening
 
-# Maps whose keys are names of the data's own: whatever stands there is told as `*`.
+# Maps whose keys are names of the data's own: whatever is there is reported as `*`.
 NAMES_OF_DATA = (
     "tables[].coerced", "tables[].legs", "tables[].differing[].key", "tables[].differing[].digests",
     "tables[].differing[].values", "versions", "tables", "connections", "totals.by_category", "differing[].clinics",
@@ -50,7 +50,7 @@ def described() -> dict[str, set[str]]:
     for part in (part for page in PAGES for part in page.read_text().split("\n## ")[1:]):
         heading, _, body = part.partition("\n")
         rows = [line for line in body.splitlines() if line.startswith("| `")]
-        # Whatever stands in code is a key, but for words that are explained as such.
+        # Whatever is in code is a key, but for words that are explained as such.
         keys = {key for line in rows for key in re.findall(r"`([^`]+)`", line)} - WORDS
         found[heading.split(" — ")[0].strip("`")] = keys
     return found
@@ -98,10 +98,10 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
         said("error", "run", "--table", "nosuch", "--json", "--log-format", "json")
     for name in found:
         if name.startswith("fleet"):
-            # Each is told of by itself.
+            # Each is reported of by itself.
             for one in (one for document in found[name] for one in document["clinics"]):
                 one.update({key: None for key in ("run", "status", "plan") if key in one})
-    # What is rare is told to the log by hand.
+    # What is rare is reported to the log by hand.
     console = Console(file=io.StringIO())
     progress.JsonLines(console, verbose=True)(TableRetried("visit", 1, 0.5, "lost"))
     found["--log-format json"].append(json.loads(console.file.getvalue()))  # type: ignore[attr-defined]

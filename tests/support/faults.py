@@ -1,5 +1,5 @@
 """
-Servers that may be killed, ways to them that may be cut, and a run that is met by a fault at a step of its journey.
+Servers that may be killed, ways to them that may be cut, and a run that is met by a fault at a step of its load kind.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Both ends read again, by nobody's code but the drivers' and PostgreSQL's own text.
+Both targets read again, by nobody's code but the drivers' and PostgreSQL's own text.
 
 What a MySQL value must have become at the warehouse is written here a second
 time, from the contract, and not taken from arrowetl's rules.
@@ -143,7 +143,7 @@ def expected(value: bytes | None, column: Column, asked: str = "") -> tuple[str 
     if column.is_("bit(1)"):
         return "t" if text == "1" else "f", False
     if asked == "bytea" or column.is_(*BYTES):
-        # Before the bytes of a geometry stand four of its reference system.
+        # Before the bytes of a geometry are four of its reference system.
         return "\\x" + (text[8:] if column.is_(*GEOMETRIES) else text).lower(), False
     if column.is_(*TEXTS):
         return _text(bytes.fromhex(text.rpartition(" ")[2]), column.charset or "utf8")
@@ -205,7 +205,7 @@ def differences(
     asked: Mapping[str, str] | None = None,
 ) -> tuple[list[str], dict[str, int]]:
     """
-    Everything in which a table differs at the three ends, in words; and the values coerced, by column.
+    Everything in which a table differs at the three servers, in words; and the values coerced, by column.
 
     Args:
         at_warehouse: the table's name there, where PostgreSQL could not hold its own.

@@ -1,5 +1,5 @@
 """
-`arrowetl`, run as a program that stops at a step of its journey until it is told to go on.
+`arrowetl`, run as a program that stops at a step of its load kind until it is reported to go on.
 
 Set by the environment: ARROWETL_FAULT_AT names the step, ARROWETL_FAULT_DIR where it says that it was reached
 (`reached`, with its process number) and looks for leave to go on (`go`). Worker processes import it as well.

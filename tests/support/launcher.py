@@ -28,7 +28,7 @@ from typing import IO, Any
 HERE = Path(__file__).parent
 WITHOUT_PANDAS = HERE / "without_pandas"
 _MOST = 1 << 20
-# Threads of pyarrow's allocator, which starts them anew, and of polars, for what it spills: it spills nothing here.
+# Threads of pyarrow's allocator, which starts them again, and of polars, for what it spills: it spills nothing here.
 _SPARED = {"jemalloc_bg_thd", "polars-ooc-clea"}
 # What decides how Python or a library starts.
 _PARTS = ("LANG", "LC_", "PYTHON", "MALLOC_", "POLARS_", "OMP_")
@@ -157,15 +157,15 @@ class _Origin:
         atexit.register(self.close)
 
     def start(self, program: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> Program:
-        (out, out_end), (err, err_end), (ended, told) = os.pipe(), os.pipe(), socket.socketpair()
+        (out, out_end), (err, err_end), (ended, reported) = os.pipe(), os.pipe(), socket.socketpair()
         request = json.dumps([program, list(arguments), dict(environment), str(directory)]).encode()
-        given = [out_end, err_end, told.fileno()]
+        given = [out_end, err_end, reported.fileno()]
         with self._lock:
             socket.send_fds(self._line, [request], given)
             pid, (pidfd,), _, _ = socket.recv_fds(self._line, 16, 1)
         os.close(out_end)
         os.close(err_end)
-        told.close()
+        reported.close()
         return Program(int(pid), pidfd, ended, os.fdopen(out), os.fdopen(err), [program, *arguments])
 
     def close(self) -> None:
@@ -210,10 +210,10 @@ def _serve(line: socket.socket) -> tuple[str, list[str]]:
     while True:
         ready, _, _ = select.select([line, *waiting], [], [])
         for pidfd in [one for one in ready if one is not line]:
-            pid, told = waiting.pop(pidfd)
+            pid, reported = waiting.pop(pidfd)
             _, status = os.waitpid(pid, 0)
-            told.send(str(os.waitstatus_to_exitcode(status)).encode())
-            told.close()
+            reported.send(str(os.waitstatus_to_exitcode(status)).encode())
+            reported.close()
             os.close(pidfd)
         if line not in ready:
             continue
@@ -222,9 +222,9 @@ def _serve(line: socket.socket) -> tuple[str, list[str]]:
             os._exit(0)
         pid = os.fork()
         if not pid:
-            for one, (_, told) in waiting.items():
+            for one, (_, reported) in waiting.items():
                 os.close(one)
-                told.close()
+                reported.close()
             line.close()
             os.close(given[2])
             return _become(json.loads(request), given)

@@ -33,7 +33,7 @@ class Way:
             while data := await reader.read(CHUNK):
                 self.free = max(self.free, loop.time()) + len(data) / self.rate
                 under_way.put_nowait((self.free + self.latency, data))
-                # No more is taken from the sender than the link carries.
+                # No more is taken from the sender than the link loads.
                 if (early := self.free - loop.time()) > 0.05:
                     await asyncio.sleep(early)
         under_way.put_nowait((loop.time() + self.latency, b""))

@@ -24,7 +24,7 @@ INSERT INTO patient SELECT seq, CONCAT('name ', seq), 0 FROM seq_1_to_2000;
 INSERT INTO procedurelog SELECT seq, 1 + seq MOD 2000, seq MOD 300, REPEAT('n', seq MOD 90) FROM seq_1_to_20000;
 INSERT INTO payment SELECT seq, 1 + seq MOD 2000, seq MOD 100 FROM seq_1_to_6000
 """
-# What each patient owes is what was done less what was paid: it holds of any one moment of the source.
+# What each patient owes is what was done less what was paid: it holds of any one time of the source.
 SETTLE = """
 UPDATE patient SET Owes =
   (SELECT COALESCE(SUM(Fee), 0) FROM procedurelog p WHERE p.PatNum = patient.PatNum)
@@ -34,11 +34,11 @@ UPDATE patient SET Owes =
 
 def work(clinic: Clinic, number: int, rng: random.Random) -> None:
     """A day: patients come and go with what was done for them, others are seen again, and pay."""
-    gone, new = rng.randrange(40), 10_000 * number
+    deleted, new = rng.randrange(40), 10_000 * number
     clinic.create(
-        f"DELETE FROM patient WHERE PatNum MOD 40 = {gone};\n"
-        f"DELETE FROM procedurelog WHERE PatNum MOD 40 = {gone};\n"
-        f"DELETE FROM payment WHERE PatNum MOD 40 = {gone};\n"
+        f"DELETE FROM patient WHERE PatNum MOD 40 = {deleted};\n"
+        f"DELETE FROM procedurelog WHERE PatNum MOD 40 = {deleted};\n"
+        f"DELETE FROM payment WHERE PatNum MOD 40 = {deleted};\n"
         f"INSERT INTO patient SELECT {new} + seq, 'new', 0 FROM seq_1_to_150;\n"
         f"INSERT INTO procedurelog SELECT {new}00 + seq, {new} + 1 + seq MOD 150, seq MOD 70, 'x' FROM seq_1_to_900;\n"
         f"INSERT INTO payment (PayNum, PatNum, Amount) SELECT {new}00 + seq, {new} + 1 + seq MOD 150, seq MOD 50 "

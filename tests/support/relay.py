@@ -18,12 +18,12 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass
 class Relay:
-    """The way, as it is at this moment."""
+    """The way, as it is at this time."""
 
     port: int
     server: tuple[str, int]
     state: str = "open"
-    """open, stalled (nothing passes, nothing ends), cut (what stands is ended, nothing new gets in)."""
+    """open, stalled (nothing passes, nothing ends), cut (what is there is ended, nothing new gets in)."""
     seconds: float = 0.0
     """Before each piece that the server sends."""
     pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Relay:
         self._end(reset=False)
 
     def reset(self) -> None:
-        """Reset all connections; whoever comes anew gets in."""
+        """Reset all connections; whoever comes again gets in."""
         self._end(reset=True)
 
     def mend(self) -> None:

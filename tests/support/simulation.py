@@ -1,8 +1,8 @@
 """
-A clinic's day, invented: what its people and its programs do to the tables between two nights.
+A clinic's day, invented: what its people and its programs do to the tables between two runs.
 
 The same for the same seed. Everything goes through the source as an
-administrator; what is done to a table is told by name, so that a night that
+administrator; what is done to a table is reported by name, so that a run that
 goes wrong can be read.
 """
 
@@ -24,7 +24,7 @@ TEXTS, NUMBERS = ("varchar", "text", "mediumtext", "longtext", "char"), ("bigint
 
 @dataclass
 class Day:
-    """One day's work upon the source."""
+    """One day's work on the source."""
 
     session: drivers.MySQL
     tables: dict[str, SyntheticTable]
@@ -44,7 +44,7 @@ class Day:
     def something(self, table: SyntheticTable) -> None:
         acts: list[Callable[[SyntheticTable], None]] = [self.insert, self.update, self.update, self.delete]
         if table.key:
-            acts += [self.update_without_stamp, self.reinsert, self.move_keys]
+            acts += [self.update_without_timestamp, self.reinsert, self.move_keys]
         if self.rng.random() < 0.06:
             acts = [self.purge, self.empty]
         for act in self.rng.sample(acts, min(len(acts), self.rng.choice([1, 1, 2, 3]))):
@@ -76,10 +76,10 @@ class Day:
         value = f"'{number}'"[: (column.length or 255) + 1].rstrip("'") + "'" if column.bare in TEXTS else str(number)
         self.say(table.name, f"UPDATE {{t}} SET {name} = {value}{keep} WHERE {self.some(table)}")
 
-    def update_without_stamp(self, table: SyntheticTable) -> None:
-        """As a tool does that writes back all columns of a row, its stamp among them."""
-        stamps = [c.name for c in table.columns if "on update" in c.extra.lower()]
-        self.update(table, "".join(f", {mysql_name(name)} = {mysql_name(name)}" for name in stamps))
+    def update_without_timestamp(self, table: SyntheticTable) -> None:
+        """As a tool does that writes back all columns of a row, its timestamp among them."""
+        timestamps = [c.name for c in table.columns if "on update" in c.extra.lower()]
+        self.update(table, "".join(f", {mysql_name(name)} = {mysql_name(name)}" for name in timestamps))
 
     def delete(self, table: SyntheticTable) -> None:
         self.say(table.name, f"DELETE FROM {{t}} WHERE {self.some(table)}")
@@ -117,7 +117,7 @@ class Day:
 
 
 class Busy:
-    """Somebody who goes on working while the night's run is under way."""
+    """Somebody who goes on working while the run's run is under way."""
 
     def __init__(self, day: Day, tables: list[str]) -> None:
         self._day, self._tables, self._stop = day, tables, threading.Event()

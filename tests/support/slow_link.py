@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Link:
-    """What a slow way has carried from the server so far."""
+    """What a slow way has loaded from the server so far."""
 
     port: int
     bytes: int = 0
@@ -48,13 +48,13 @@ def _accept(listener: socket.socket, server: tuple[str, int], shaped: Link, rate
     with suppress(OSError):
         while True:
             client, _ = listener.accept()
-            carriers.append(threading.Thread(target=_carry, args=(client, server, shaped, rate, latency)))
+            carriers.append(threading.Thread(target=_load, args=(client, server, shaped, rate, latency)))
             carriers[-1].start()
     for carrier in carriers:
         carrier.join()
 
 
-def _carry(client: socket.socket, server: tuple[str, int], shaped: Link, rate: float, latency: float) -> None:
+def _load(client: socket.socket, server: tuple[str, int], shaped: Link, rate: float, latency: float) -> None:
     with client, socket.socket() as upstream:
         # Without room to hide in: what the server has sent, and nobody read yet, is a few packets.
         upstream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)

@@ -1,5 +1,5 @@
 """
-Somebody whom a webhook tells.
+Somebody whom a webhook shows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 @contextmanager
 def listening(heard: list[bytes]) -> Iterator[str]:
-    """Somebody whom a webhook tells."""
+    """Somebody whom a webhook shows."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -54,7 +54,7 @@ GIVEN = [pytest.param(field, id=f"{field.rule}: {field.column.column_type}")
          for rule in rules.RULES for field in given_by(rule)]  # fmt: skip
 
 
-def test_every_rule_is_some_types() -> None:
+def test_every_rule_names_types() -> None:
     assert {rule.name for rule in rules.RULES} == {param.values[0].rule for param in GIVEN}  # type: ignore[attr-defined]
 
 
@@ -82,7 +82,7 @@ QUESTIONS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("field", GIVEN)
-def test_every_question_has_an_answer(field: Field) -> None:
+def test_every_rule_answers_every_question(field: Field) -> None:
     for question, ask in QUESTIONS.items():
         assert ask(field) is not ..., question
     assert checksum_text.stored_text(field).count("{c}") == 1
@@ -101,8 +101,8 @@ def read_as(field: Field) -> pa.DataType:
 
 
 @pytest.mark.parametrize("field", GIVEN)
-def test_nothing_becomes_nothing(field: Field) -> None:
-    """A column without a value is NULL at both ends, whatever its type; and so it is in a file."""
+def test_null_stays_null_for_every_rule(field: Field) -> None:
+    """A column without a value is NULL at both targets, whatever its type; and so it is in a file."""
     read = pa.table({"c": pa.nulls(2, read_as(field))})
     found, coercions = conversion.to_warehouse("t", read, [field], None)
 
@@ -111,13 +111,13 @@ def test_nothing_becomes_nothing(field: Field) -> None:
     assert to_parquet.from_arrow(found.column(0), field.type_postgres, parquet_type).null_count == 2
 
 
-def test_a_type_that_nobody_knows_is_not_guessed_at() -> None:
+def test_unknown_types_raise() -> None:
     with pytest.raises(KeyError):
         mysql_types.type_of(column("c", "cursor"))
 
 
 @pytest.mark.parametrize("name", postgres_types.TYPES)
-def test_what_holds_a_number_holds_it_in_a_view_as_well(name: str) -> None:
+def test_widening_and_union_types_agree(name: str) -> None:
     """What a column may be altered to and what a view unites columns as do not contradict each other."""
     for wider in postgres_types.TYPES[name].unites_as:
         assert postgres_types.widens(name, wider) or (name, wider) in {("char", "varchar"), ("json", "jsonb")}

@@ -65,7 +65,7 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("mysql", "postgres", "arrow"), TYPES, ids=lambda value: str(value))
-def test_a_type(mysql: str, postgres: str, arrow: pa.DataType) -> None:
+def test_each_column_gets_its_warehouse_and_arrow_type(mysql: str, postgres: str, arrow: pa.DataType) -> None:
     """Its type at the warehouse, and the Arrow type it travels as."""
     (field,) = fields(column("c", mysql))
 
@@ -83,7 +83,7 @@ def test_a_type(mysql: str, postgres: str, arrow: pa.DataType) -> None:
      ("longtext", "jsonb", "jsonb"), ("year(4)", "integer", "integer"), ("bigint(20) unsigned", "int8", "bigint"),
      ("int(10) unsigned", "integer", "integer"), ("float", "double precision", "double precision")],
 )  # fmt: skip
-def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> None:
+def test_overrides_choose_among_fitting_rules(mysql: str, asked: str, postgres: str) -> None:
     """An override chooses among the rules that fit."""
     (field,) = fields(column("c", mysql), c=asked)
 
@@ -91,7 +91,7 @@ def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("mysql", "asked", "told"),
+    ("mysql", "asked", "reported"),
     [
         ("varchar(5)", "boolean", "t.c: varchar(5) cannot be loaded as boolean"),
         ("datetime", "date", "t.c: datetime cannot be loaded as date"),
@@ -102,12 +102,12 @@ def test_a_type_that_was_asked_for(mysql: str, asked: str, postgres: str) -> Non
         ("cursor", None, "t.c: no rule for the type cursor"),
     ],
 )
-def test_a_type_that_cannot_be(mysql: str, asked: str | None, told: str) -> None:
+def test_impossible_types_are_refused_with_a_remedy(mysql: str, asked: str | None, reported: str) -> None:
     """The error names table, column, type and what solves it."""
     with pytest.raises(DataError) as refusal:
         fields(column("c", mysql), **({"c": asked} if asked else {}))
 
-    assert refusal.value.message == told
+    assert refusal.value.message == reported
     assert refusal.value.remedy is not None
     assert "tables.t.overrides.columns.c" in refusal.value.remedy
 
@@ -129,7 +129,7 @@ def test_a_type_that_cannot_be(mysql: str, asked: str | None, told: str) -> None
         ("bigint(20)", "bigint", None),
     ],
 )
-def test_what_a_type_asked_for_cannot_hold(mysql: str, asked: str, refused: str | None) -> None:
+def test_requested_types_list_the_values_they_refuse(mysql: str, asked: str, refused: str | None) -> None:
     """As SQL the source can be asked; nothing where every value fits."""
     assert mapping.refused_values(column("c", mysql), asked) == refused
 
@@ -157,7 +157,7 @@ def test_what_a_type_asked_for_cannot_hold(mysql: str, asked: str, refused: str 
         ("something", "numeric(1000,0)", False), ("timestamp", "something", False),
     ],
 )  # fmt: skip
-def test_a_column_that_becomes_another_type(existing: str, wanted: str, kept: bool) -> None:
+def test_widening_keeps_every_value(existing: str, wanted: str, kept: bool) -> None:
     """Whether PostgreSQL keeps each of its values when the column is altered."""
     assert postgres_types.widens(existing, wanted) is kept
 
@@ -173,19 +173,19 @@ def test_a_column_that_becomes_another_type(existing: str, wanted: str, kept: bo
         ("My Type", "my type"),
     ],
 )  # fmt: skip
-def test_a_spelling_of_a_type(type_: str, spelled: str) -> None:
+def test_type_spellings_are_normalised(type_: str, spelled: str) -> None:
     assert postgres_types.spelled(type_) == spelled
 
 
 @pytest.mark.parametrize(
     ("type_", "digits"), [("numeric(10,2)", (10, 2)), ("varchar(9)", (9,)), ("int4", ()), ("numeric(65, 30)", (65, 30))]
 )
-def test_the_digits_of_a_type(type_: str, digits: tuple[int, ...]) -> None:
+def test_type_digits_are_parsed(type_: str, digits: tuple[int, ...]) -> None:
     assert postgres_types.digits_of(type_) == digits
 
 
 @pytest.mark.parametrize(
-    ("of", "asked", "told", "remedy"),
+    ("of", "asked", "reported", "remedy"),
     [
         (column("c", "cursor"), None, "t.c: no rule for the type cursor",
          "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
@@ -200,21 +200,21 @@ def test_the_digits_of_a_type(type_: str, digits: tuple[int, ...]) -> None:
          "correct tables.t.overrides.columns.c.type; char(5) can be: text, varchar, char, bytea, uuid, inet"),
     ],
 )  # fmt: skip
-def test_what_it_can_be_instead(of: Column, asked: str | None, told: str, remedy: str) -> None:
+def test_refusals_list_the_possible_types(of: Column, asked: str | None, reported: str, remedy: str) -> None:
     with pytest.raises(DataError) as refusal:
         fields(of, **({"c": asked} if asked else {}))
 
-    assert (refusal.value.message, refusal.value.remedy) == (told, remedy)
+    assert (refusal.value.message, refusal.value.remedy) == (reported, remedy)
 
 
-def test_a_type_that_nobody_knows_as_another() -> None:
+def test_unknown_types_cannot_be_requested() -> None:
     with pytest.raises(DataError) as refusal:
         fields(column("c", "cursor"), c="text")
 
     assert refusal.value.message == "t.c: cursor cannot be loaded as text"
 
 
-def test_every_column_that_cannot_be_is_told_at_once() -> None:
+def test_all_impossible_columns_are_in_one_error() -> None:
     with pytest.raises(DataError) as refusal:
         fields(column("a", "cursor"), column("b", "int(11)"), column("c", "cursor"))
 
@@ -233,7 +233,7 @@ def test_every_column_that_cannot_be_is_told_at_once() -> None:
         ("uuid", {}, "load it unchanged with tables.t.overrides.columns.c: {type: text}"),
     ],
 )  # fmt: skip
-def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> None:
+def test_errors_end_with_the_override_that_loads_the_value(mysql: str, asked: dict[str, str], remedy: str) -> None:
     """Each error about a value ends with the override that solves it."""
     (field,) = fields(column("c", mysql), **asked)
 
@@ -246,20 +246,22 @@ def test_what_would_carry_it(mysql: str, asked: dict[str, str], remedy: str) -> 
         ("varchar(5)", "utf8", {}, "text read as hex"),
         ("varchar(5)", "utf8", {"c": "varchar(9)"}, "text read as hex"),
         ("char(5)", "utf8", {"c": "char(5)"}, "text read as hex"),
-        # These tell no text that could come as bytes.
+        # These show no text that could come as bytes.
         ("int(11)", None, {}, "mediumint, int"),
         ("enum('a')", "utf8", {}, "enum, set"),
     ],
 )
-def test_a_text_that_came_as_bytes(mysql: str, charset: str | None, asked: dict[str, str], rule: str) -> None:
-    """Is read again by the rule that tells its bytes; another column stays as it is."""
+def test_texts_that_came_as_bytes_are_read_as_hex(
+    mysql: str, charset: str | None, asked: dict[str, str], rule: str
+) -> None:
+    """Is read again by the rule that shows its bytes; another column stays as it is."""
     other, field = fields(column("other", "text", charset="utf8"), column("c", mysql, charset=charset), **asked)
 
     assert mapping.fields_read_as_hex("t", (other, field), {"c"}) == (other, replace(field, rule=rule))
     assert mapping.fields_read_as_hex("t", (other, field), set()) == (other, field)
 
 
-def test_a_text_that_came_as_bytes_and_cannot_be_told_by_them() -> None:
+def test_texts_without_a_hex_rule_fail() -> None:
     with pytest.raises(DataExtractionError) as refusal:
         mapping.fields_read_as_hex("t", fields(column("c", "text", charset="utf8"), c="jsonb"), {"c"})
 
@@ -277,15 +279,15 @@ def test_a_text_that_came_as_bytes_and_cannot_be_told_by_them() -> None:
         ("PatNum", 12, "Pat_2d711642"),
     ],
 )
-def test_a_name_that_is_too_long(name: str, length: int, shorter: str) -> None:
-    """Cut where a letter ends, and told apart by eight digits of itself."""
+def test_long_names_are_shortened_distinctly(name: str, length: int, shorter: str) -> None:
+    """Cut where a letter ends, and reported apart by eight digits of itself."""
     found = mapping.shortened(name, length)
 
     assert found[:-8] == shorter[:-8]
     assert found[-8:] == hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
-def test_names_that_are_taken() -> None:
+def test_taken_names_are_replaced() -> None:
     """63 bytes fit; a system column's name, and one that another column was given, do not."""
     assert mapping.postgres_name("a" * 63) == "a" * 63
     assert mapping.postgres_name("b", {"a"}) == "b"
@@ -304,14 +306,14 @@ def test_names_that_are_taken() -> None:
         ("enum('a','?')", "utf8", "enum('a','?')"), ("enum('a')", "utf8mb4", "enum('a')"),
     ],
 )  # fmt: skip
-def test_labels_that_the_catalog_has_no_room_for(mysql: str, charset: str, there: str) -> None:
+def test_enums_with_unknown_labels_become_texts(mysql: str, charset: str, there: str) -> None:
     """Are texts at the replica, whatever its flavour."""
     (field,) = fields(column("c", mysql, charset=charset))
 
     assert mapping.replica_type(field, Flavour.MARIADB, Flavour.MARIADB) == there
 
 
-def test_what_is_masked_has_no_canonical_text() -> None:
+def test_masked_columns_have_no_canonical_text() -> None:
     (field,) = fields(column("c", "varchar(5)"))
 
     assert checksum_text.canonical_text(replace(field, mask="hash")) is None
@@ -329,7 +331,7 @@ ENCODES = {
 }  # fmt: skip
 
 
-def test_every_pair_of_types_is_one_that_arrives() -> None:
+def test_every_arrow_type_can_be_encoded() -> None:
     """Of all rules and all types they fit, the Arrow type is one that ADBC encodes into exactly that of PostgreSQL."""
     wrong = []
     for rule in rules.RULES:
@@ -345,7 +347,7 @@ def test_every_pair_of_types_is_one_that_arrives() -> None:
     assert wrong == []
 
 
-def test_rules_have_names_of_their_own() -> None:
+def test_rule_names_are_unique() -> None:
     """A plan names its rule, and finds it again."""
     every = (*rules.RULES, *rules.MASKED)
     names = [rule.name for rule in every]
@@ -354,7 +356,7 @@ def test_rules_have_names_of_their_own() -> None:
     assert {rule.fallback for rule in rules.RULES} - set(names) == {None}
 
 
-def test_the_origin_travels_along() -> None:
+def test_arrow_fields_name_their_mysql_column() -> None:
     """Each Arrow field says which MySQL column it was."""
     arrow = mapping.to_arrow(fields(column("PatNum", "bigint(20)")))
 
@@ -366,7 +368,7 @@ def test_the_origin_travels_along() -> None:
 
 
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=64))
-def test_every_name_becomes_one_that_postgres_can_hold(name: str) -> None:
+def test_every_name_fits_postgres(name: str) -> None:
     """Itself where it fits; otherwise another, always the same, that fits."""
     held = mapping.postgres_name(name)
 
@@ -375,7 +377,7 @@ def test_every_name_becomes_one_that_postgres_can_hold(name: str) -> None:
     assert held == name or len(name.encode()) > 63
 
 
-def test_a_system_columns_name_is_another() -> None:
+def test_system_column_names_are_replaced() -> None:
     """PostgreSQL has an xmin of its own in every table."""
     (field,) = fields(column("xmin", "int(11)"))
 
@@ -393,7 +395,9 @@ def test_a_system_columns_name_is_another() -> None:
         ("int(11)", Flavour.MARIADB, Flavour.MYSQL, "int(11)"),
     ],
 )
-def test_a_type_the_replica_lacks(mysql: str, source: Flavour, replica: Flavour, there: str) -> None:
+def test_types_missing_at_the_replica_get_the_nearest(
+    mysql: str, source: Flavour, replica: Flavour, there: str
+) -> None:
     """The nearest its engine has; the same one where it has it."""
     (field,) = fields(column("c", mysql))
 
@@ -408,7 +412,7 @@ def test_a_type_the_replica_lacks(mysql: str, source: Flavour, replica: Flavour,
         ("bigint(20) unsigned", "{c}::text"),
     ],
 )
-def test_decimals_that_are_read_back(column_type: str, select: str) -> None:
+def test_decimals_are_compared_at_full_precision(column_type: str, select: str) -> None:
     """To be compared as whole numbers in text, of as many digits as there are: nothing can be written in two ways."""
     (field,) = fields(column("a", column_type))
 

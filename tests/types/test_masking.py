@@ -1,5 +1,5 @@
 """
-Personal values: what stands for them at both ends, and that they are nowhere but at the source.
+Personal values: what is there for them at both targets, and that they are nowhere but at the source.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ KEY = b"a key of sixteen characters and more"
         ("enum('a','b')", "nullify", None),
     ],
 )
-def test_what_can_be_masked_how(column_type: str, chosen: str, why: str | None) -> None:
+def test_masks_fit_their_column_types(column_type: str, chosen: str, why: str | None) -> None:
     assert masking.refused(column("c", column_type), chosen, key=()) == why
 
 
 @pytest.mark.parametrize("chosen", masking.MASKS)
-def test_a_key_cannot_be_masked(chosen: str) -> None:
+def test_primary_keys_cannot_be_masked(chosen: str) -> None:
     assert masking.refused(column("PatNum", "bigint(20)"), chosen, ("PatNum",)) is not None
 
 
@@ -60,7 +60,7 @@ def masked(column_type: str, chosen: str, values: list[Any], type_: pa.DataType,
     return list(became.column("c").to_pylist())
 
 
-def test_equal_texts_have_equal_hashes_and_others_have_others() -> None:
+def test_hashes_are_equal_for_equal_texts_only() -> None:
     smith, again, jones, nothing, empty = masked(
         "varchar(50)", "hash", [b"Smith", b"Smith", b"Jones", None, b""], pa.large_binary()
     )
@@ -70,17 +70,17 @@ def test_equal_texts_have_equal_hashes_and_others_have_others() -> None:
     assert (nothing, empty) == (None, "")
 
 
-def test_a_hash_is_of_its_key() -> None:
+def test_hashes_depend_on_the_key() -> None:
     one, other = (masked("text", "hash", [b"Smith"], pa.large_binary(), key) for key in (KEY, KEY + b"!"))
 
     assert one != other
 
 
-def test_a_hash_fits_its_column() -> None:
+def test_hashes_fit_their_columns() -> None:
     assert [len(text) for text in masked("varchar(20)", "hash", [b"Smith", b"J"], pa.large_binary())] == [20, 20]
 
 
-def test_numbers_are_hashed_and_0_refers_to_nothing() -> None:
+def test_numbers_are_hashed_and_zero_stays() -> None:
     four, again, zero, nothing = masked("bigint(20)", "hash", [4, 4, 0, None], pa.int64())
 
     assert four == again
@@ -88,7 +88,7 @@ def test_numbers_are_hashed_and_0_refers_to_nothing() -> None:
     assert (zero, nothing) == (0, None)
 
 
-def test_a_part_of_a_text_is_its_first_letter() -> None:
+def test_partial_texts_keep_their_first_letter() -> None:
     values = [b"Smith", "Öz Ko".encode(), b"Amy", b"", None, b"\xff\xfe\xfd\xfc\xfb"]
 
     assert masked("varchar(50)", "partial", values, pa.large_binary()) == [
@@ -96,23 +96,23 @@ def test_a_part_of_a_text_is_its_first_letter() -> None:
     ]  # fmt: skip
 
 
-def test_a_part_of_a_date_is_its_year() -> None:
+def test_partial_dates_keep_their_year() -> None:
     assert masked("date", "partial", [19670412, 0, 10101, None], pa.int64()) == [19670101, 0, 10101, None]
     assert masked("datetime", "partial", [19670412103000, 0], pa.int64()) == [19670101000000, 0]
 
 
-def test_a_part_of_a_moment_has_no_fraction() -> None:
+def test_partial_timestamps_have_no_fraction() -> None:
     values = [Decimal("19670412103000.250000"), None]
 
     assert masked("datetime(6)", "partial", values, pa.decimal128(38, 10)) == [Decimal(19670101000000), None]
 
 
-def test_what_comes_from_the_replica_is_masked_already() -> None:
+def test_replica_rows_are_not_masked_twice() -> None:
     assert masked("varchar(50)", "hash", [b"0af3", None], pa.large_binary(), key=None) == ["0af3", None]
     assert masked("bigint(20)", "hash", [4], pa.int64(), key=None) == [4]
 
 
-def test_nothing_is_hashed_without_a_key() -> None:
+def test_hashing_needs_a_key() -> None:
     with pytest.raises(masking.EnvironmentError, match="ARROWETL_MASK_KEY is not set"):
         masked("varchar(50)", "hash", [b"Smith"], pa.large_binary(), key=b"")
 
@@ -155,7 +155,7 @@ tables:
     overrides:
       columns: {Referred: {mask: hash}}
 """
-# Of one test alone: what others carried as it is may still be in the servers' files.
+# Of one test alone: what others loaded as it is may still be in the servers' files.
 PLANTED = (b"Hiddenlast", b"Hiddenfirst", b"hidden-1", b"Hiddennote", b"Hiddenphoto", b"888000888")
 
 
@@ -167,7 +167,7 @@ def people(clinic: Clinic) -> Clinic:
     return clinic
 
 
-def at_both_ends(clinic: Clinic, mysql: str, postgres: str) -> list[tuple[Any, ...]]:
+def at_both_targets(clinic: Clinic, mysql: str, postgres: str) -> list[tuple[Any, ...]]:
     """The answer that both give."""
     replica = drivers.MySQL(clinic.sandbox.replica)
     found, there = replica.rows(mysql), clinic.warehouse(postgres)
@@ -177,7 +177,7 @@ def at_both_ends(clinic: Clinic, mysql: str, postgres: str) -> list[tuple[Any, .
 
 
 def names(clinic: Clinic) -> list[tuple[Any, ...]]:
-    return at_both_ends(
+    return at_both_targets(
         clinic,
         "SELECT LName, FName, CAST(Birthdate AS CHAR), Note, Fee, Photo FROM person ORDER BY PatNum",
         'SELECT "LName", "FName", "Birthdate"::text, "Note", "Fee", "Photo" FROM raw.person ORDER BY "PatNum"',
@@ -194,8 +194,8 @@ def planted(root: Path) -> dict[str, list[bytes]]:
     return found
 
 
-def test_masked_values_are_nowhere_but_at_the_source(people: Clinic) -> None:
-    """Three nights, with an edit of a masked column alone: neither data, logs of the servers, spills nor words."""
+def test_masked_values_exist_only_at_the_source(people: Clinic) -> None:
+    """Three runs, with an edit of a masked column alone: neither data, logs of the servers, spills nor words."""
     people.create("DROP TABLE person, visit, referral")
     people.create(PEOPLE.replace("Planted", "Hidden").replace("planted", "hidden").replace("777000777", "888000888"))
     said = []
@@ -220,11 +220,11 @@ def test_masked_values_are_nowhere_but_at_the_source(people: Clinic) -> None:
     assert [value for value in PLANTED if value.decode() in "".join([*said, verified.stdout, verified.stderr])] == []
 
 
-def test_hashed_columns_can_still_be_joined(people: Clinic) -> None:
-    """A name in utf8 and in latin1, a number in two tables, on both ends."""
+def test_hashed_columns_can_be_joined(people: Clinic) -> None:
+    """A name in utf8 and in latin1, a number in two tables, on both targets."""
     people.run()
 
-    joined = at_both_ends(
+    joined = at_both_targets(
         people,
         "SELECT v.VisitNum, COUNT(*) FROM visit v JOIN person p ON p.LName = v.LName GROUP BY 1",
         'SELECT v."VisitNum", count(*) FROM raw.visit v JOIN raw.person p ON p."LName" = v."LName" GROUP BY 1',
@@ -234,16 +234,16 @@ def test_hashed_columns_can_still_be_joined(people: Clinic) -> None:
     assert referred == [(1,)]
 
 
-def test_equal_nights_write_nothing(people: Clinic) -> None:
+def test_unchanged_masked_tables_write_nothing(people: Clinic) -> None:
     people.run()
 
     again, everything = people.run(), people.run("--all", "--force-full")
 
-    for night in (again, everything):
-        assert [t for t in night["tables"] if t["rows_inserted"] or t["rows_updated"] or t["rows_deleted"]] == []
+    for day in (again, everything):
+        assert [t for t in day["tables"] if t["rows_inserted"] or t["rows_updated"] or t["rows_deleted"]] == []
 
 
-def test_another_key_or_mask_loads_the_table_anew(people: Clinic) -> None:
+def test_a_changed_key_or_mask_reloads_the_table(people: Clinic) -> None:
     """Else what was not changed at the source would stay as it was masked before, or was not."""
     people.run()
     before = names(people)
@@ -257,7 +257,7 @@ def test_another_key_or_mask_loads_the_table_anew(people: Clinic) -> None:
     assert [row[0] for row in names(people)] == [None, None]
 
 
-def test_the_warehouse_is_filled_from_what_the_replica_has(people: Clinic) -> None:
+def test_from_replica_needs_no_mask_key(people: Clinic) -> None:
     """`--from replica` needs no key, and masks nothing twice."""
     people.run()
     before = names(people)
@@ -272,7 +272,7 @@ def test_the_warehouse_is_filled_from_what_the_replica_has(people: Clinic) -> No
 @pytest.mark.parametrize(
     "options", [("--executor", "process", "--max-workers", "2"), ("--to", "warehouse")], ids=["processes", "no replica"]
 )
-def test_every_way_masks(people: Clinic, options: tuple[str, ...]) -> None:
+def test_every_executor_and_destination_masks(people: Clinic, options: tuple[str, ...]) -> None:
     """Worker processes, which get partitions of a row each; and the warehouse alone."""
     people.tables_file.write_text(POLICY.replace("  person:\n", "  person:\n    batch_size: 1\n"))
 
@@ -283,7 +283,7 @@ def test_every_way_masks(people: Clinic, options: tuple[str, ...]) -> None:
     assert [rest for _, *rest in rows] == [["P***", None], ["***", None]]
 
 
-def test_without_a_key_nothing_is_begun(people: Clinic) -> None:
+def test_a_missing_mask_key_refuses_the_run(people: Clinic) -> None:
     done = people.arrowetl("run", "--all", ARROWETL_MASK_KEY="")
     offline = people.arrowetl("validate", "--offline", ARROWETL_MASK_KEY="")
 
@@ -293,7 +293,7 @@ def test_without_a_key_nothing_is_begun(people: Clinic) -> None:
     assert "ARROWETL_MASK_KEY is not set" in offline.stdout
 
 
-def test_the_key_is_shown_nowhere(people: Clinic) -> None:
+def test_the_mask_key_is_in_no_output(people: Clinic) -> None:
     validated = people.arrowetl("validate")
     short = people.arrowetl("run", "--all", ARROWETL_MASK_KEY="short-key")
 
@@ -304,7 +304,7 @@ def test_the_key_is_shown_nowhere(people: Clinic) -> None:
     assert "short-key" not in short.stderr
 
 
-def test_a_column_that_cannot_be_masked_so_fails_its_table_alone(people: Clinic) -> None:
+def test_an_impossible_mask_fails_its_table_alone(people: Clinic) -> None:
     people.tables_file.write_text("tables: {person: {overrides: {columns: {Fee: {mask: hash}}}}}\n")
 
     run = people.run()
@@ -318,7 +318,7 @@ def failures(run: dict[str, Any]) -> dict[str, str]:
     return {table["table"]: table["error"]["message"] for table in run["tables"] if table["error"]}
 
 
-def test_rows_that_were_not_masked_do_not_come_from_the_replica(people: Clinic) -> None:
+def test_from_replica_refuses_rows_older_than_the_mask(people: Clinic) -> None:
     """A policy that is younger than the replica's rows."""
     people.tables_file.write_text("tables: {}\n")
     people.run()
@@ -333,7 +333,7 @@ def test_rows_that_were_not_masked_do_not_come_from_the_replica(people: Clinic) 
 
 
 @pytest.mark.parametrize("chosen", ["exclude: true", "columns: {LName: {mask: hash}}"])
-def test_a_table_that_is_spelled_otherwise_is_not_carried_as_it_is(people: Clinic, chosen: str) -> None:
+def test_a_misspelt_masked_table_is_not_loaded_unmasked(people: Clinic, chosen: str) -> None:
     people.tables_file.write_text(f"tables: {{Person: {{overrides: {{{chosen}}}}}}}\n")
 
     run = people.run()
@@ -344,7 +344,7 @@ def test_a_table_that_is_spelled_otherwise_is_not_carried_as_it_is(people: Clini
 
 
 @pytest.mark.parametrize("choice", ["{type: text, mask: partial}", "{type: text, mask: hash}"])
-def test_a_mask_does_not_go_with_every_type_asked_for(people: Clinic, choice: str) -> None:
+def test_masks_and_requested_types_must_fit(people: Clinic, choice: str) -> None:
     column = "Birthdate" if "partial" in choice else "PatNumber"
     people.create("ALTER TABLE person ADD PatNumber bigint")
     people.tables_file.write_text(f"tables: {{person: {{overrides: {{columns: {{{column}: {choice}}}}}}}}}\n")
@@ -354,7 +354,7 @@ def test_a_mask_does_not_go_with_every_type_asked_for(people: Clinic, choice: st
     assert "not as text; leave out its type, or nullify it" in failures(run)["person"]
 
 
-def test_a_watermark_of_a_column_that_is_masked_is_forgotten(people: Clinic) -> None:
+def test_masked_watermarks_are_forgotten(people: Clinic) -> None:
     people.tables_file.write_text(POLICY)
     people.run()
     known = "SELECT last_primary_value, primary_column_name FROM {}etl_{}_status WHERE table_name = 'person'"
@@ -370,13 +370,13 @@ def test_a_watermark_of_a_column_that_is_masked_is_forgotten(people: Clinic) -> 
     assert after == [[(None, None)], [(None, None)]]
 
 
-def test_the_first_year_of_timestamps_begins_a_second_late() -> None:
+def test_partial_timestamps_of_1970_begin_a_second_late() -> None:
     assert masked("timestamp", "partial", [19700501120000, 19710501120000], pa.int64()) == [
         19700101000001, 19710101000000
     ]  # fmt: skip
 
 
-def test_a_value_that_cannot_be_masked_is_not_told() -> None:
+def test_values_that_cannot_be_masked_are_not_shown() -> None:
     with pytest.raises(DataExtractionError) as raised:
         masked("date", "partial", ["1980-05-12"], pa.string())
 
@@ -387,7 +387,7 @@ def test_a_value_that_cannot_be_masked_is_not_told() -> None:
 # --- what is known of OpenDental ----------------------------------------------------------------
 
 
-def test_what_is_suggested_is_there_and_can_be_masked() -> None:
+def test_suggested_masks_fit_opendental() -> None:
     """Every column named is OpenDental's; keys are left, and what does not fit is left out."""
     tables = {name: one for name, one in opendental.tables(0.001).items() if name in phi.PERSONAL}
     known = {name: {column.name for column in one.columns} for name, one in tables.items()}
@@ -396,7 +396,7 @@ def test_what_is_suggested_is_there_and_can_be_masked() -> None:
     assert {name: there for name, columns in named.items() if (there := columns - known.get(name, set()))} == {}
 
 
-def test_a_suggestion_leaves_what_a_person_decided(people: Clinic) -> None:
+def test_suggestions_leave_decided_columns(people: Clinic) -> None:
     """It can be put into tables.yml as it is, and works."""
     people.create("CREATE TABLE patient (PatNum bigint NOT NULL, LName varchar(100), FName varchar(10), "
                   "SSN varchar(9), Birthdate date, Zip varchar(3), PRIMARY KEY (PatNum)) ENGINE=MyISAM;\n"

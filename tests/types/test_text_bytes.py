@@ -16,7 +16,7 @@ TEXT = st.none() | st.text(st.sampled_from("ab\t\n\\\0é😀"), max_size=6)
 
 @pytest.mark.parametrize("type_", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
 @given(st.lists(st.lists(TEXT, max_size=5), max_size=4), st.integers(0, 6), st.integers(0, 6))
-def test_what_is_seen_is_what_is_there(
+def test_byte_search_finds_exactly_what_is_there(
     type_: pa.DataType, chunks: list[list[str | None]], skip: int, take: int
 ) -> None:
     """Of every chunk, and of no text that a slice has left out."""

@@ -53,8 +53,8 @@ def read_back(text: str, columns: int) -> list[tuple[str | None, ...]]:
 
 
 @given(st.lists(st.tuples(st.none() | TEXT, st.none() | TEXT), max_size=8))
-def test_every_text_comes_back(rows: list[tuple[str | None, str | None]]) -> None:
-    """NULL and 'NULL', separators, line ends and backslashes are told apart."""
+def test_every_text_survives_load_data(rows: list[tuple[str | None, str | None]]) -> None:
+    """NULL and 'NULL', separators, line ends and backslashes are reported apart."""
     columns = fields(column("a", "text"), column("b", "varchar(50)"))
     arrays = [pa.array([row[i] for row in rows], pa.string()) for i in (0, 1)]
     file = io.BytesIO()
@@ -100,13 +100,13 @@ def test_every_text_comes_back(rows: list[tuple[str | None, str | None]]) -> Non
         ("time(6)", pa.int64(), 86_400_000_000, "24:00:00.000000"),
     ],
 )
-def test_a_value_as_mysql_reads_it(type_: str, arrow: pa.DataType, value: Any, text: str) -> None:
+def test_values_are_printed_exactly(type_: str, arrow: pa.DataType, value: Any, text: str) -> None:
     """Exactly, at the ends of its range; and NULL as \\N."""
     assert written([value, None], type_, arrow) == f"{text}\n\\N\n"
 
 
 @pytest.mark.parametrize(
-    ("type_", "told", "text"),
+    ("type_", "reported", "text"),
     [
         ("varchar(9)", "419842!A?B", "419842"),
         ("varchar(9)", "=", ""),
@@ -116,16 +116,16 @@ def test_a_value_as_mysql_reads_it(type_: str, arrow: pa.DataType, value: Any, t
         ("enum('','b')", "=", ""),
     ],
 )
-def test_what_was_told_by_its_bytes(type_: str, told: str, text: str) -> None:
+def test_texts_read_as_hex_are_printed_as_bytes(type_: str, reported: str, text: str) -> None:
     """Texts as their bytes, which LOAD DATA takes for the column's own; labels as they are."""
     file = io.BytesIO()
-    table = pa.table({"c": pa.array([told, None], pa.string())})
+    table = pa.table({"c": pa.array([reported, None], pa.string())})
     conversion.write_infile(table, fields(column("c", type_, charset="cp1251")), file)
 
     assert file.getvalue().decode() == f"{text}\n\\N\n"
 
 
-def test_rows_are_printed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_printed_in_bounded_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, no more than so many bytes at once; in order."""
     monkeypatch.setattr(conversion.limits, "infile_bytes", 100)
     table = pa.table({"a": pa.array(range(1000), pa.int64()), "b": pa.array([f"{n}\t" for n in range(1000)])})
@@ -148,7 +148,7 @@ def test_few_rows_are_printed_at_once(rows: int, at_once: int) -> None:
     assert written(list(range(rows)), "int(11)", pa.int32()).count("\n") == at_once
 
 
-def test_nothing_is_printed_of_no_rows() -> None:
+def test_no_rows_print_nothing() -> None:
     assert written([], "int(11)", pa.int32()) == ""
     assert written([7], "int(11)", pa.int32()) == "7\n"
 
@@ -165,7 +165,7 @@ def test_nothing_is_printed_of_no_rows() -> None:
         ("int(11)", []),
     ],
 )
-def test_the_labels_of_an_enum(type_: str, labels: list[str]) -> None:
+def test_enum_labels_are_parsed(type_: str, labels: list[str]) -> None:
     assert to_infile.labels(type_) == labels
 
 
@@ -184,7 +184,7 @@ def test_the_labels_of_an_enum(type_: str, labels: list[str]) -> None:
         ("varchar(9)", "utf8", ["", ""], 0),
     ],
 )
-def test_values_of_enums_that_are_no_label(type_: str, charset: str, values: list[str | None], none: int) -> None:
+def test_invalid_enum_values_are_counted(type_: str, charset: str, values: list[str | None], none: int) -> None:
     """A server stores them only with a warning each, which are to be that many and no more."""
     two = fields(column("n", "int(11)"), column("c", type_, charset=charset))
     table = pa.table({"n": pa.array(range(len(values)), pa.int32()), "c": pa.array(values, pa.string())})
@@ -194,7 +194,7 @@ def test_values_of_enums_that_are_no_label(type_: str, charset: str, values: lis
 
 @pytest.mark.parametrize("text", ["\\", "\t", "\n", "a\\\t\n\\"])
 @pytest.mark.parametrize("arrow", [pa.string(), pa.large_string(), pa.string_view()])
-def test_what_stands_for_itself_is_escaped(text: str, arrow: pa.DataType) -> None:
+def test_special_characters_are_escaped(text: str, arrow: pa.DataType) -> None:
     said = written(["plain", text], "text", arrow)
 
     assert read_back(said, 1) == [("plain",), (text,)]

@@ -21,15 +21,15 @@ from arrowetl.errors import DataExtractionError
 from arrowetl.model.result import Coercion
 from arrowetl.types import conversion
 
-MOMENT = datetime(2024, 1, 2, 3, 4, 5)
-STAMPS = pa.decimal128(38, 10)
+TIME = datetime(2024, 1, 2, 3, 4, 5)
+TIMESTAMPS = pa.decimal128(38, 10)
 
 
 def converted(type_: str, values: list[Any], arrow: pa.DataType, **asked: str) -> tuple[list[Any], dict[str, int]]:
     """The values as the warehouse gets them, and what was coerced."""
     table = pa.table({"c": pa.chunked_array([pa.array(values, arrow)])})
-    told = any(isinstance(v, str) and re.match("[0-9A-F]*[=!]", v) for v in values)
-    columns = fields(column("c", type_, charset="cp1251" if told else None), **asked)
+    reported = any(isinstance(v, str) and re.match("[0-9A-F]*[=!]", v) for v in values)
+    columns = fields(column("c", type_, charset="cp1251" if reported else None), **asked)
     found, coercions = conversion.to_warehouse("t", table, columns, None)
     return found.column(0).to_pylist(), {coercion.found: coercion.count for coercion in coercions}
 
@@ -43,10 +43,10 @@ def converted(type_: str, values: list[Any], arrow: pa.DataType, **asked: str) -
         ("date", pa.int64(), [10101, 99991231, None], [date(1, 1, 1), date(9999, 12, 31), None], {}),
         ("date", pa.int64(), [0, 20240015, 20240100, 505, 20240230], [None] * 5,
          {"zero date": 1, "partial date": 3, "impossible date": 1}),
-        ("datetime", pa.int64(), [20240102030405, 0, 10203], [MOMENT, None, None], {"zero date": 2}),
-        ("datetime(6)", STAMPS, [Decimal("20240102030405.000001"), Decimal("20240015000000"), None],
-         [MOMENT + timedelta(microseconds=1), None, None], {"partial date": 1}),
-        ("timestamp", pa.int64(), [20240102030405], [MOMENT.replace(tzinfo=UTC)], {}),
+        ("datetime", pa.int64(), [20240102030405, 0, 10203], [TIME, None, None], {"zero date": 2}),
+        ("datetime(6)", TIMESTAMPS, [Decimal("20240102030405.000001"), Decimal("20240015000000"), None],
+         [TIME + timedelta(microseconds=1), None, None], {"partial date": 1}),
+        ("timestamp", pa.int64(), [20240102030405], [TIME.replace(tzinfo=UTC)], {}),
         ("time", pa.int64(), [-1, 3_020_399_999_999], [timedelta(microseconds=-1),
          timedelta(hours=838, minutes=59, seconds=59, microseconds=999_999)], {}),
         ("varchar(9)", pa.string(), ["a\0b", "", None, "\0"], ["ab", "", None, ""], {"NUL character": 2}),
@@ -61,13 +61,15 @@ def converted(type_: str, values: list[Any], arrow: pa.DataType, **asked: str) -
         ("inet4", pa.string(), ["10.0.0.1"], [b"\x02\x20\x00\x04\x0a\x00\x00\x01"], {}),
     ],
 )  # fmt: skip
-def test_a_value(type_: str, arrow: pa.DataType, given: list[Any], kept: list[Any], coerced: dict[str, int]) -> None:
+def test_values_are_converted_or_counted(
+    type_: str, arrow: pa.DataType, given: list[Any], kept: list[Any], coerced: dict[str, int]
+) -> None:
     """In, out, and what was counted on the way."""
     assert converted(type_, given, arrow) == (kept, coerced)
 
 
 @pytest.mark.parametrize(
-    ("type_", "asked", "arrow", "fit", "unfit", "told"),
+    ("type_", "asked", "arrow", "fit", "unfit", "reported"),
     [
         ("tinyint(1)", "boolean", pa.int8(), [0, 1, None], [2, 0, -1], "2 values other than 0 and 1, which boolean"),
         ("bigint(20) unsigned", "bigint", pa.uint64(), [2**63 - 1, None], [2**63], "1 value outside of 64 bits"),
@@ -76,8 +78,8 @@ def test_a_value(type_: str, arrow: pa.DataType, given: list[Any], kept: list[An
         ("time", "time", pa.int64(), [0, 86_399_999_999], [-1, 86_400_000_000], "2 values of another day, which time"),
     ],
 )  # fmt: skip
-def test_a_type_asked_for_that_cannot_hold_the_data(
-    type_: str, asked: str, arrow: pa.DataType, fit: list[Any], unfit: list[Any], told: str
+def test_requested_types_refuse_values_that_do_not_fit(
+    type_: str, asked: str, arrow: pa.DataType, fit: list[Any], unfit: list[Any], reported: str
 ) -> None:
     """What fits is kept; what does not is an error with table, column, number and remedy, and without a value."""
     kept, coerced = converted(type_, fit, arrow, c=asked)
@@ -86,11 +88,11 @@ def test_a_type_asked_for_that_cannot_hold_the_data(
     with pytest.raises(DataExtractionError) as refusal:
         converted(type_, unfit, arrow, c=asked)
     assert refusal.value.message.startswith(f"t.c ({type_}): ")
-    assert told in refusal.value.message
+    assert reported in refusal.value.message
     assert "tables.t.overrides.columns.c" in str(refusal.value.remedy)
 
 
-def test_a_value_that_fits_nothing_tells_no_value() -> None:
+def test_conversion_errors_show_no_value() -> None:
     """The library's own words hold the cell."""
     with pytest.raises(DataExtractionError) as refusal:
         converted("decimal(65,30)", ["secret"], pa.string())
@@ -99,7 +101,7 @@ def test_a_value_that_fits_nothing_tells_no_value() -> None:
     assert refusal.value.__cause__ is None
 
 
-def test_examples_are_told_by_key() -> None:
+def test_examples_are_the_first_three_keys() -> None:
     """The first three integer keys, however many there are."""
     table = pa.table({"k": [1, 2, 3, 4, 5], "d": [0, 20240101, 0, 0, 0]})
     _, coercions = conversion.to_warehouse("t", table, fields(column("k", "bigint"), column("d", "date")), "k")
@@ -107,7 +109,7 @@ def test_examples_are_told_by_key() -> None:
     assert coercions == (Coercion("d", "zero date", "NULL", 4, (1, 3, 4)),)
 
 
-def test_coercions_of_several_partitions_are_one() -> None:
+def test_coercions_of_partitions_are_merged() -> None:
     """Counts add up; the examples are the first."""
     parts = [Coercion("d", "zero date", "NULL", 2, (1, 2)), Coercion("d", "zero date", "NULL", 5, (7, 8, 9))]
 
@@ -115,25 +117,25 @@ def test_coercions_of_several_partitions_are_one() -> None:
 
 
 @given(st.lists(st.datetimes(min_value=datetime(1, 1, 1)), max_size=5))
-def test_every_day_and_moment_of_the_calendar(moments: list[datetime]) -> None:
+def test_every_date_and_time_is_converted(times: list[datetime]) -> None:
     """As numbers of eight, fourteen and twenty digits; leap years and all."""
-    days = [int(f"{timestamp:%Y%m%d}") for timestamp in moments]
-    stamps = [Decimal(f"{timestamp:%Y%m%d%H%M%S.%f}") for timestamp in moments]
+    days = [int(f"{timestamp:%Y%m%d}") for timestamp in times]
+    timestamps = [Decimal(f"{timestamp:%Y%m%d%H%M%S.%f}") for timestamp in times]
 
-    assert converted("date", days, pa.int64()) == ([timestamp.date() for timestamp in moments], {})
-    assert converted("datetime(6)", stamps, STAMPS) == (moments, {})
+    assert converted("date", days, pa.int64()) == ([timestamp.date() for timestamp in times], {})
+    assert converted("datetime(6)", timestamps, TIMESTAMPS) == (times, {})
 
 
 @given(st.integers(0, 99_999_999))
-def test_every_number_is_a_day_or_counted(stamp: int) -> None:
+def test_invalid_dates_become_null_and_are_counted(timestamp: int) -> None:
     """What the calendar does not have is NULL, and never another day."""
-    (kept,), coerced = converted("date", [stamp], pa.int64())
+    (kept,), coerced = converted("date", [timestamp], pa.int64())
 
     assert (kept is None) == (sum(coerced.values()) == 1)
-    assert kept is None or int(f"{kept.year:04}{kept.month:02}{kept.day:02}") == stamp
+    assert kept is None or int(f"{kept.year:04}{kept.month:02}{kept.day:02}") == timestamp
 
 
-def test_what_is_news() -> None:
+def test_new_coercions_are_marked() -> None:
     """A kind that the last run had not; nothing where there was no last run."""
     old, new = Coercion("d", "zero date", "NULL", 2), Coercion("t", "NUL character", "removed", 1)
 
@@ -150,7 +152,7 @@ def test_what_is_news() -> None:
         ({"SRID 25832": 1, "SRID 4326": 2}, {}, {"SRID 25832": 1, "SRID 4326": 2}),
     ],
 )
-def test_spatial_references(found: dict[str, int], comments: dict[str, str], left: dict[str, int]) -> None:
+def test_srids_are_recorded_or_counted(found: dict[str, int], comments: dict[str, str], left: dict[str, int]) -> None:
     """One for the whole column is its comment; of several, each is counted."""
     said, coercions = conversion.srids(Coercion("g", kind, "left out", count) for kind, count in found.items())
 
@@ -162,13 +164,13 @@ def test_spatial_references(found: dict[str, int], comments: dict[str, str], lef
 
 
 def read(type_: str, values: list[Any], arrow: pa.DataType, charset: str = "utf8", key: str | None = "k") -> Any:
-    """A column as it was read, beside a key."""
+    """A column as it was read, next to a key."""
     table = pa.table({"k": pa.array(range(1, len(values) + 1), pa.int64()), "c": pa.array(values, arrow)})
     two = fields(column("k", "bigint(20)"), column("c", type_, charset=charset))
     return conversion.as_read("t", table, two, key)
 
 
-def test_texts_that_came_as_bytes() -> None:
+def test_bytes_become_texts() -> None:
     """Are texts again; NULL stays NULL, and another column what it is."""
     found, odd = read("varchar(9)", ["ä".encode(), b"", None], pa.large_binary())
 
@@ -178,8 +180,8 @@ def test_texts_that_came_as_bytes() -> None:
     assert odd == frozenset()
 
 
-def test_bytes_that_are_no_character() -> None:
-    """Stay as they are, and the column is told: it is to be read again, by its bytes."""
+def test_invalid_bytes_are_left_for_hex() -> None:
+    """Stay as they are, and the column is reported: it is to be read again, as hex."""
     found, odd = read("varchar(9)", [b"a", b"\xed\xa0\x80"], pa.large_binary())
 
     assert found.column("c").type == pa.large_binary()
@@ -189,7 +191,7 @@ def test_bytes_that_are_no_character() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "key", "told"),
+    ("values", "key", "reported"),
     [
         (["", None, "61=a"], "k", "t.c (varchar(9)): 1 value too large for the source to say (for example at k 1)"),
         (["61=a", "", "", "", ""], "k",
@@ -198,16 +200,16 @@ def test_bytes_that_are_no_character() -> None:
         ([""], "other", "t.c (varchar(9)): 1 value too large for the source to say"),
     ],
 )  # fmt: skip
-def test_a_value_that_the_source_had_no_room_to_say(values: list[str | None], key: str | None, told: str) -> None:
+def test_truncated_values_are_refused(values: list[str | None], key: str | None, reported: str) -> None:
     with pytest.raises(DataExtractionError) as refusal:
         read("varchar(9)", values, pa.string(), "cp1251", key)
 
-    assert refusal.value.message == told
+    assert refusal.value.message == reported
     assert refusal.value.remedy == "raise max_allowed_packet at the source"
 
 
-def test_what_may_be_empty() -> None:
-    """Told by its bytes, an empty text is not empty; one of utf8 may be."""
+def test_empty_texts_are_distinguished_from_truncated_ones() -> None:
+    """Reported as hex, an empty text is not empty; one of utf8 may be."""
     assert read("varchar(9)", ["=", None], pa.string(), "cp1251")[1] == frozenset()
     assert read("varchar(9)", ["", None], pa.string())[0].column("c").to_pylist() == ["", None]
 
@@ -222,7 +224,7 @@ def test_what_may_be_empty() -> None:
         ("mediumint(8) unsigned", pa.uint32(), [2**24 - 1, None], [2**24 - 1, None], {}),
         ("year(4)", pa.int16(), [0, 1901, None], [0, 1901, None], {}),
         ("float", pa.float32(), [1.5, None], [1.5, None], {}),
-        ("decimal(10,2)", STAMPS, [Decimal("1.50"), None], [Decimal("1.50"), None], {}),
+        ("decimal(10,2)", TIMESTAMPS, [Decimal("1.50"), None], [Decimal("1.50"), None], {}),
         # The first day there is, and leap years of both kinds.
         ("date", pa.int64(), [101, 10101, 10100], [None, date(1, 1, 1), None], {"partial date": 2}),
         ("date", pa.int64(), [20000229, 19000229, 20240229], [date(2000, 2, 29), None, date(2024, 2, 29)],
@@ -233,13 +235,13 @@ def test_what_may_be_empty() -> None:
         ("date", pa.int64(), [None, None], [None, None], {}),
         ("date", pa.int64(), [], [], {}),
         ("datetime", pa.int64(), [20240102235959, 20240102000000, None],
-         [MOMENT.replace(hour=23, minute=59, second=59), MOMENT.replace(hour=0, minute=0, second=0), None], {}),
+         [TIME.replace(hour=23, minute=59, second=59), TIME.replace(hour=0, minute=0, second=0), None], {}),
         ("datetime", pa.int64(), [20240230101010, 20240010101010, 101010], [None] * 3,
          {"impossible date": 1, "partial date": 1, "zero date": 1}),
-        ("datetime(6)", STAMPS, [Decimal("20240102030405.999999"), Decimal("20240102030405"), Decimal(0)],
-         [MOMENT.replace(microsecond=999_999), MOMENT, None], {"zero date": 1}),
-        ("timestamp(3)", STAMPS, [Decimal("20240102030405.123")],
-         [MOMENT.replace(microsecond=123_000, tzinfo=UTC)], {}),
+        ("datetime(6)", TIMESTAMPS, [Decimal("20240102030405.999999"), Decimal("20240102030405"), Decimal(0)],
+         [TIME.replace(microsecond=999_999), TIME, None], {"zero date": 1}),
+        ("timestamp(3)", TIMESTAMPS, [Decimal("20240102030405.123")],
+         [TIME.replace(microsecond=123_000, tzinfo=UTC)], {}),
         ("varchar(9)", pa.string(), ["plain", None], ["plain", None], {}),
         ("varchar(9)", pa.string(), ["\0\0a\0"], ["a"], {"NUL character": 1}),
         ("enum('a','b')", pa.string(), ["a", "", None], ["a", "", None], {}),
@@ -261,7 +263,7 @@ def test_what_may_be_empty() -> None:
         ("json", pa.string(), ['"\\u0000"', '"plain"', None], [b'\x01""', b'\x01"plain"', None], {"\\u0000": 1}),
     ],
 )  # fmt: skip
-def test_a_value_at_an_edge(
+def test_edge_values_are_converted(
     type_: str, arrow: pa.DataType, given: list[Any], kept: list[Any], coerced: dict[str, int]
 ) -> None:
     assert converted(type_, given, arrow) == (kept, coerced)
@@ -279,17 +281,17 @@ def test_a_value_at_an_edge(
         ("longtext", "jsonb", pa.string(), ["[1]", None], [b"\x01[1]", None]),
         ("char(36)", "uuid", pa.string(), [str(uuid.UUID(int=7)), None], [uuid.UUID(int=7).bytes, None]),
         ("varchar(45)", "inet", pa.string(), ["::1", None], [b"\x03\x80\x00\x10" + b"\0" * 15 + b"\x01", None]),
-        ("timestamp", "timestamp", pa.int64(), [20240102030405], [MOMENT]),
+        ("timestamp", "timestamp", pa.int64(), [20240102030405], [TIME]),
         ("bigint(20)", "text", pa.string(), ["5", None], ["5", None]),
     ],
 )  # fmt: skip
-def test_a_value_of_a_type_that_was_asked_for(
+def test_requested_types_convert_values(
     type_: str, asked: str, arrow: pa.DataType, given: list[Any], kept: list[Any]
 ) -> None:
     assert converted(type_, given, arrow, c=asked)[0] == kept
 
 
-def test_equal_keys_but_for_what_is_removed() -> None:
+def test_json_keys_that_collide_after_cleaning_are_refused() -> None:
     """PostgreSQL would keep the last of them: the document would lose a value in silence."""
     for odd in ('{"a": 1, "\\u0000a": 2}', '[{"b": {"x": 1, "x\\u0000": 2}}]'):
         with pytest.raises(DataExtractionError, match=r"1 value with equal keys but for \\u0000, which jsonb cannot"):
@@ -297,8 +299,8 @@ def test_equal_keys_but_for_what_is_removed() -> None:
     assert converted("json", ['{"a": 1, "b\\u0000": 2}', '{"a": 1, "a": 2}'], pa.string())[1] == {"\\u0000": 1}
 
 
-def test_a_label_that_is_no_text() -> None:
-    """The replica's labels are the texts that the catalog told, and would be others."""
+def test_enum_labels_that_are_no_text_are_refused() -> None:
+    """The replica's labels are the texts that the catalog reported, and would be others."""
     table = pa.table({"c": ["61=a", "98!?", None]})
     with pytest.raises(DataExtractionError) as refusal:
         conversion.to_warehouse("t", table, fields(column("c", "enum('a','?')", charset="cp1251")), None)
@@ -309,7 +311,7 @@ def test_a_label_that_is_no_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "asked", "arrow", "odd", "told"),
+    ("type_", "asked", "arrow", "odd", "reported"),
     [
         ("char(36)", "uuid", pa.string(), "no uuid at all", "t.c (char(36)): holds a value that uuid cannot"),
         ("varchar(45)", "inet", pa.string(), "10.0.0.256", "t.c (varchar(45)): holds a value that inet cannot"),
@@ -317,15 +319,17 @@ def test_a_label_that_is_no_text() -> None:
         ("bigint(20)", "smallint", pa.int64(), -32769, "t.c (bigint(20)): 1 value outside of 16 bits, which smallint"),
     ],
 )
-def test_a_value_that_is_none_of_the_type(type_: str, asked: str, arrow: pa.DataType, odd: Any, told: str) -> None:
+def test_values_outside_the_type_are_refused(
+    type_: str, asked: str, arrow: pa.DataType, odd: Any, reported: str
+) -> None:
     with pytest.raises(DataExtractionError) as refusal:
         converted(type_, [odd, None], arrow, c=asked)
 
-    assert refusal.value.message.startswith(told)
+    assert refusal.value.message.startswith(reported)
     assert refusal.value.remedy is not None
 
 
-def test_what_is_left_out_of_a_masked_column() -> None:
+def test_masked_columns_are_not_coerced() -> None:
     """Nothing is left of it, whatever it was."""
     (field,) = fields(column("c", "varchar(9)"))
     masked = replace(field, rule="nullified", arrow=pa.int64())
@@ -336,7 +340,7 @@ def test_what_is_left_out_of_a_masked_column() -> None:
     assert coercions == ()
 
 
-def test_the_schema_of_what_is_copied() -> None:
+def test_the_copy_schema_follows_the_fields() -> None:
     """Names and types of the warehouse, of several columns, in order."""
     two = fields(column("b", "varchar(9)"), column("xmin", "int(11)"))
     found, _ = conversion.to_warehouse("t", pa.table({"b": ["x"], "xmin": pa.array([1], pa.int32())}), two, None)
@@ -345,7 +349,7 @@ def test_the_schema_of_what_is_copied() -> None:
     assert found.schema.types == [pa.string(), pa.int32()]
 
 
-def test_examples_of_what_there_is_no_key_for() -> None:
+def test_keyless_coercions_have_no_examples() -> None:
     table = pa.table({"k": [1, 2], "d": [0, 0]})
     two = fields(column("k", "bigint"), column("d", "date"))
 
@@ -353,7 +357,7 @@ def test_examples_of_what_there_is_no_key_for() -> None:
     assert [one.example_keys for one in conversion.to_warehouse("t", table, two, "other")[1]] == [()]
 
 
-def test_coercions_of_several_kinds() -> None:
+def test_coercions_are_summed_by_kind() -> None:
     """Are added up by column, by what was found and by what it became."""
     parts = [
         Coercion("d", "zero date", "NULL", 2, (1,)),
@@ -379,20 +383,20 @@ def test_coercions_of_several_kinds() -> None:
         ("date", pa.int64(), [None, 0, 20240102, 0], Coercion("c", "zero date", "NULL", 2, (2, 4))),
     ],
 )
-def test_what_a_value_became(type_: str, arrow: pa.DataType, values: list[Any], coercion: Coercion) -> None:
+def test_coercions_name_their_result(type_: str, arrow: pa.DataType, values: list[Any], coercion: Coercion) -> None:
     table = pa.table({"k": pa.array(range(1, len(values) + 1)), "c": pa.array(values, arrow)})
     _, coercions = conversion.to_warehouse("t", table, fields(column("k", "bigint"), column("c", type_)), "k")
 
     assert coercions == (coercion,)
 
 
-def test_what_is_no_character_becomes() -> None:
+def test_invalid_characters_become_question_marks() -> None:
     table = pa.table({"k": [1, 2], "c": ["80!?", "61=a"]})
     two = fields(column("k", "bigint"), column("c", "varchar(9)", charset="cp1251"))
 
     assert conversion.to_warehouse("t", table, two, "k")[1] == (Coercion("c", "no character", "?", 1, (1,)),)
 
 
-def test_what_is_no_document_is_left_to_the_warehouse() -> None:
+def test_invalid_json_is_left_to_the_warehouse() -> None:
     """Which refuses it, and says where."""
     assert converted("longtext", ['{"a\\u0000": '], pa.string(), c="jsonb") == ([b'\x01{"a": '], {"\\u0000": 1})

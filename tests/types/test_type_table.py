@@ -1,7 +1,7 @@
 """
-What is said of each type in SQL at either end, as one table: tests/types.yml.
+What is said of each type in SQL at either target, as one table: tests/types.yml.
 
-How a column is read, what its stored value is compared by, its canonical text at both ends, what a person is shown,
+How a column is read, what its stored value is compared by, its canonical text at both targets, what a person is shown,
 and how the warehouse gives it back.
 """
 
@@ -53,5 +53,5 @@ def field_of(said: dict[str, Any]) -> Field:
 
 
 @pytest.mark.parametrize("said", FACTS, ids=lambda said: " ".join(map(str, (said[k] for k in _GIVEN if k in said))))
-def test_a_type(said: dict[str, Any]) -> None:
+def test_each_type_matches_the_table(said: dict[str, Any]) -> None:
     assert {**{name: said[name] for name in _GIVEN if name in said}, **facts(field_of(said))} == said

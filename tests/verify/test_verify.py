@@ -1,8 +1,7 @@
 """
-What `verify` says: every value that is another one, by its row and its column; of equal ends, nothing.
+`verify` finds every differing value, by row and column, and nothing where all is equal.
 
-A thousand values are planted, one by one in rows of every type, at either end; each is told, repaired, and told no
-more.
+A thousand values are planted, one by one in rows of every type, at either target; each is found and repaired.
 """
 
 from __future__ import annotations
@@ -112,13 +111,13 @@ def planted(clinic: Clinic, at: dict[int, tuple[str, str]]) -> None:
     warehouse.close()
 
 
-def told(verdict: Verdict) -> set[tuple[str, str, Any, tuple[str, ...]]]:
+def reported(verdict: Verdict) -> set[tuple[str, str, Any, tuple[str, ...]]]:
     return {(one.target, one.kind, one.key["Num"], one.columns) for one in verdict.differing}
 
 
 @pytest.fixture
 def every(clinic: Clinic) -> Clinic:
-    """One table with a column of each type, at all three ends."""
+    """One table with a column of each type, at all three servers."""
     clinic.tables_file.write_text("tables: {every: {batch_size: 50}}\n")
     clinic.create(every_type())
     run = clinic.run()
@@ -126,8 +125,8 @@ def every(clinic: Clinic) -> Clinic:
     return clinic
 
 
-def test_a_thousand_planted_values_are_found_and_repaired(every: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each by its end, row and column, whatever the type; repaired, none is left, and none was told but these."""
+def test_a_thousand_planted_differences_are_found_and_repaired(every: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by its end, row and column, whatever the type; repaired, none is left, and none was reported but these."""
     monkeypatch.setattr("arrowetl.limits.verified_rows", 37)
     monkeypatch.setattr("arrowetl.limits.verified_group_rows", 4)
     monkeypatch.setattr("arrowetl.limits.differences_shown", 1_000)
@@ -140,7 +139,7 @@ def test_a_thousand_planted_values_are_found_and_repaired(every: Clinic, monkeyp
             methods = {"deep": bool(turn % 3 == 2)}
             (verdict,) = etl.verify(["every"], **methods).tables
             assert verdict.differences == ROWS
-            assert told(verdict) == {(target, "changed", row, (column,)) for row, (target, column) in at.items()}
+            assert reported(verdict) == {(target, "changed", row, (column,)) for row, (target, column) in at.items()}
             number += verdict.differences
             (repaired,) = etl.verify(["every"], repairs=True, **methods).tables
             assert (repaired.verdict, repaired.repaired) == ("equal", ROWS)
@@ -149,9 +148,7 @@ def test_a_thousand_planted_values_are_found_and_repaired(every: Clinic, monkeyp
 
 
 @pytest.mark.parametrize("method", [[], ["--deep"]])
-def test_only_the_ranges_that_differ_are_read_again(
-    every: Clinic, monkeypatch: pytest.MonkeyPatch, method: list[str]
-) -> None:
+def test_repair_reads_only_differing_ranges(every: Clinic, monkeypatch: pytest.MonkeyPatch, method: list[str]) -> None:
     """Of 120 rows in ranges of 40, one differs: 40 are read to repair it."""
     monkeypatch.setattr("arrowetl.limits.verified_rows", 40)
     planted(every, {50: ("warehouse", "d12")})
@@ -174,8 +171,8 @@ KEYS = {
 
 @pytest.mark.parametrize("method", [[], ["--deep"]], ids=["by checksums", "deep"])
 @pytest.mark.parametrize("key", KEYS)
-def test_rows_that_went_and_rows_that_came(clinic: Clinic, key: str, method: list[str]) -> None:
-    """Are told by their key, where there is one; of a table without, each copy counts."""
+def test_missing_and_extra_rows_are_found(clinic: Clinic, key: str, method: list[str]) -> None:
+    """Are reported by their key, where there is one; of a table without, each copy counts."""
     clinic.create(f"CREATE TABLE t ({KEYS[key]});\nINSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')")
     assert clinic.run()["exit_code"] == 0
     clinic.create("DELETE FROM t WHERE Num = 2", "replica")
@@ -200,7 +197,7 @@ def test_rows_that_went_and_rows_that_came(clinic: Clinic, key: str, method: lis
     assert differences(clinic.sandbox, "t")[0] == []
 
 
-def test_values_are_shown_to_who_asks(clinic: Clinic) -> None:
+def test_values_are_shown_only_on_request(clinic: Clinic) -> None:
     """Else their digests, which are others each time: a name cannot be looked up in a list of names."""
     clinic.create("CREATE TABLE p (Num int PRIMARY KEY, LName varchar(20));\nINSERT INTO p VALUES (1, 'Verne')")
     clinic.run()
@@ -221,8 +218,8 @@ def test_values_are_shown_to_who_asks(clinic: Clinic) -> None:
         ("DROP TABLE t", "replica", "missing at the replica"),
     ],
 )
-def test_a_table_that_is_another_one(clinic: Clinic, change: str, server: str, words: str) -> None:
-    """Altered at the source since, or gone from an end: that is told, and what to do; --repair does it."""
+def test_altered_and_missing_tables_are_reported(clinic: Clinic, change: str, server: str, words: str) -> None:
+    """Altered at the source since, or deleted from a target: that is reported, and what to do; --repair does it."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1), (2)")
     clinic.run()
     clinic.create(change, server)
@@ -234,8 +231,8 @@ def test_a_table_that_is_another_one(clinic: Clinic, change: str, server: str, w
     assert (repaired.returncode, differences(clinic.sandbox, "t")[0]) == (0, [])
 
 
-def test_documents_are_compared_by_what_they_mean(clinic: Clinic) -> None:
-    """Of other spelling they are equal; of other content not: no checksum tells that, so they are read."""
+def test_json_is_compared_by_meaning(clinic: Clinic) -> None:
+    """Of other spelling they are equal; of other content not: no checksum shows that, so they are read."""
     clinic.tables_file.write_text("tables: {j: {overrides: {columns: {Doc: {type: jsonb}}}}}\n")
     clinic.create(
         "CREATE TABLE j (Num int PRIMARY KEY, Doc longtext);\n"
@@ -250,7 +247,7 @@ def test_documents_are_compared_by_what_they_mean(clinic: Clinic) -> None:
     assert [(d["end"], d["key"], d["columns"]) for d in found["differing"]] == [("warehouse", {"Num": 3}, ["Doc"])]
 
 
-STAMPED = (
+UPDATED = (
     "CREATE TABLE s (Num int NOT NULL AUTO_INCREMENT, v varchar(20), DateTStamp timestamp NOT NULL "
     "DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (Num), KEY (DateTStamp)) ENGINE=MyISAM;\n"
     "INSERT INTO s SELECT seq, CONCAT('v', seq), NOW() - INTERVAL 2 DAY - INTERVAL 1000 - seq HOUR FROM "
@@ -262,29 +259,29 @@ tables:
 """
 
 
-def test_only_what_changed_is_read(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for `--changed`: nothing of a table that stands still, the range of an edit, and that of a deleted row."""
+def test_changed_reads_only_changed_ranges(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for `--changed`: nothing of an unchanged table, the range of an edit, and that of a deleted row."""
     monkeypatch.setattr("arrowetl.limits.verified_rows", 100)
     clinic.tables_file.write_text(INCREMENTAL)
-    clinic.create(STAMPED)
+    clinic.create(UPDATED)
     clinic.create("CREATE TABLE still (Num int PRIMARY KEY) ENGINE=MyISAM;\nINSERT INTO still VALUES (1), (2)")
     settle()
 
-    def night(*changes: str) -> dict[str, Verdict]:
+    def day(*changes: str) -> dict[str, Verdict]:
         for change in changes:
             clinic.create(change)
         with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
             assert etl.run(all=True).exit_code == 0
             return {verdict.table: verdict for verdict in etl.verify(changed=True).tables}
 
-    first, quiet = night(), night()
-    edited = night("UPDATE s SET v = 'new' WHERE Num = 250")
-    deleted = night("DELETE FROM s WHERE Num = 555")
+    first, quiet = day(), day()
+    edited = day("UPDATE s SET v = 'new' WHERE Num = 250")
+    deleted = day("DELETE FROM s WHERE Num = 555")
 
     assert {one.verdict for found in (first, quiet, edited, deleted) for one in found.values()} == {"equal"}
-    # The last range has the highest stamps of the night before, and those of two hours less.
+    # The last range has the highest timestamps of the run before, and those of two hours less.
     assert [found["s"].rows_read for found in (first, quiet, edited)] == [3_000, 0, 300 + 300]
-    # The edit of the night before lies within what is looked at twice.
+    # The edit of the run before lies within what is looked at twice.
     assert deleted["s"].rows_read == 300 + 297
     assert [found["still"].rows_read for found in (first, quiet, edited)] == [6, 0, 0]
     assert [found["s"].rows for found in (edited, deleted)] == [
@@ -296,7 +293,7 @@ def test_only_what_changed_is_read(clinic: Clinic, monkeypatch: pytest.MonkeyPat
     assert whole.sums == deleted["s"].sums, "what is remembered adds up to what is there"
 
 
-def test_a_run_and_a_verification_sign_for_what_is_there(clinic: Clinic) -> None:
+def test_runs_and_verifications_keep_chained_receipts(clinic: Clinic) -> None:
     """Each receipt has a digest of itself and of the one before; what was verified is signed for until it changes."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY, D date);\nINSERT INTO t VALUES (1, '0000-00-00'), (2, NULL)")
     clinic.run()
@@ -318,8 +315,8 @@ def test_a_run_and_a_verification_sign_for_what_is_there(clinic: Clinic) -> None
     assert receipts[0]["versions"].keys() >= {"arrowetl", "python", "source", "replica", "warehouse"}
 
 
-def test_what_is_believed_is_forgotten_where_it_was_found_otherwise(clinic: Clinic) -> None:
-    """`--changed` believes nothing of a table that the last verification found to differ, or that lost rows since."""
+def test_differing_tables_lose_their_trust(clinic: Clinic) -> None:
+    """`--changed` trusts nothing of a table that the last verification found to differ, or that lost rows since."""
     clinic.create(
         "CREATE TABLE t (Num int PRIMARY KEY, v varchar(9)) ENGINE=MyISAM;\nINSERT INTO t VALUES (1, 'a'), (2, 'b')"
     )
@@ -337,8 +334,8 @@ def test_what_is_believed_is_forgotten_where_it_was_found_otherwise(clinic: Clin
     assert verified("--changed") == 5
 
 
-def test_what_is_believed_stays_as_old_as_it_was(clinic: Clinic) -> None:
-    """However often it is believed: its age is that of the reading."""
+def test_trusted_results_keep_their_age(clinic: Clinic) -> None:
+    """However often it is trusted: its age is that of the reading."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY) ENGINE=MyISAM;\nINSERT INTO t VALUES (1)")
     settle()
     clinic.run()
@@ -349,7 +346,7 @@ def test_what_is_believed_stays_as_old_as_it_was(clinic: Clinic) -> None:
     assert clinic.warehouse("SELECT verified_at FROM raw.etl_verified") == [first]
 
 
-def test_a_table_that_no_run_has_carried(clinic: Clinic) -> None:
+def test_a_table_never_loaded_differs(clinic: Clinic) -> None:
     """Differs, and does not keep the others from being compared."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1)")
     clinic.run()
@@ -368,7 +365,7 @@ def test_a_table_that_no_run_has_carried(clinic: Clinic) -> None:
         ('["1"]', "[1]", "differs"),
     ],
 )
-def test_documents_to_the_last_digit(clinic: Clinic, ours: str, theirs: str, verdict: str) -> None:
+def test_json_numbers_are_compared_exactly(clinic: Clinic, ours: str, theirs: str, verdict: str) -> None:
     clinic.tables_file.write_text("tables: {j: {overrides: {columns: {Doc: {type: jsonb}}}}}\n")
     clinic.create(f"CREATE TABLE j (Num int PRIMARY KEY, Doc longtext);\nINSERT INTO j VALUES (1, '{ours}')")
     assert clinic.run()["exit_code"] == 0
@@ -377,19 +374,21 @@ def test_documents_to_the_last_digit(clinic: Clinic, ours: str, theirs: str, ver
     assert json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)["tables"][0]["verdict"] == verdict
 
 
-def test_receipts_that_were_altered_or_are_gone(clinic: Clinic) -> None:
-    """The next verification tells which."""
+def test_altered_and_missing_receipts_are_found(clinic: Clinic) -> None:
+    """The next verification shows which."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY);\nINSERT INTO t VALUES (1)")
     runs = [clinic.run()["run_id"] for _ in range(3)]
     sound = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
     clinic.warehouse_execute(f"DELETE FROM raw.etl_receipts WHERE run_id = '{runs[1]}'")
-    gone = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
+    deleted = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
     clinic.warehouse_execute("UPDATE raw.etl_receipts SET receipt = jsonb_set(receipt, '{signed_off}', 'false') "
                              f"WHERE run_id = '{runs[0]}'")  # fmt: skip
     altered = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
 
     assert sound["warnings"] == []
-    assert [f"receipt {runs[2]} was altered since it was written, or the one before it is missing"] == gone["warnings"]
+    assert [f"receipt {runs[2]} was altered since it was written, or the one before it is missing"] == deleted[
+        "warnings"
+    ]
     assert [f"receipt {runs[0]} was altered since it was written, or the one before it is missing"] == altered[
         "warnings"
     ]

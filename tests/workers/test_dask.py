@@ -1,5 +1,5 @@
 """
-Partitions on the workers of a Dask cluster, of real processes: what is never told, counted twice, or let in.
+Partitions on the workers of a Dask cluster, of real processes: what is never reported, counted twice, or let in.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KEYED = "(Num int NOT NULL, Note varchar(200), PRIMARY KEY (Num)) ENGINE=MyISAM 
 MASK_KEY = "0123456789abcdef-never-on-its-way"
 
 
-def test_a_warehouse_catches_up(clinic: Clinic) -> None:
+def test_a_cluster_reloads_a_lagging_warehouse(clinic: Clinic) -> None:
     """From the replica, by the cluster's workers as well."""
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t SELECT seq, 'x' FROM seq_1_to_500")
     with cluster(clinic.environment, 1) as there:
@@ -47,8 +47,8 @@ def test_a_warehouse_catches_up(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("target", ["replica", "warehouse"])
-def test_a_job_that_is_done_twice(clinic: Clinic, target: str) -> None:
-    """What the second brought stands, and of the first nothing; once the attempt is over, nobody brings anything."""
+def test_a_repeated_job_counts_once(clinic: Clinic, target: str) -> None:
+    """What the second loaded is, and of the first nothing; once the attempt is over, nobody loads anything."""
     clinic.run()
     spills = clinic.directory / "spills"
     place = getattr(clinic.sandbox, target)
@@ -63,37 +63,37 @@ def test_a_job_that_is_done_twice(clinic: Clinic, target: str) -> None:
     there.take(plan, first, [(plan, rows[0])])
     there.take(plan, second, [(plan, rows[1])])
     count = there.count(plan)
-    brought = there.close_attempt(plan, attempt)
+    loaded = there.close_attempt(plan, attempt)
     with pytest.raises(DataLoadingError, match="the attempt that it belongs to is over"):
         there.take(plan, replace(other, resume_token="late"), [(plan, rows[0])])
 
-    assert (count, brought) == (3, {"token": "b", "other": "c"})
+    assert (count, loaded) == (3, {"token": "b", "other": "c"})
     assert there.count(plan) == 3
     there.discard(plan)
     there.close()
 
 
-def test_no_secret_is_with_the_scheduler(clinic: Clinic) -> None:
+def test_the_scheduler_sees_no_secret(clinic: Clinic) -> None:
     """Neither in its memory, nor its log, nor on its pages; the workers have the passwords of their environment."""
     clinic.environment["ARROWETL_MASK_KEY"] = MASK_KEY
     clinic.tables_file.write_text(
         "tables:\n  t: {batch_size: 500, overrides: {columns: {Note: {mask: hash}}}}\n"
         "  bad: {overrides: {columns: {Note: {type: varchar(3)}}}}\n"
     )
-    # A value that is refused: the server's own words have it, with the whole row.
+    # A value that is refused: the server's own words have it, with the full row.
     clinic.create(f"CREATE TABLE bad {KEYED};\nINSERT INTO bad VALUES (1, 'Verne is too long')")
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t SELECT seq, CONCAT('Verne ', seq) FROM seq_1_to_3000")
     with cluster(clinic.environment, 2) as there:
         run = clinic.run("--all", "--executor", there.executor)
         memory = _memory(there.processes["scheduler"].pid)
         pages = [_page(there, path) for path in ("info/main/workers.html", "info/main/logs.html", "json/counts.json")]
-        told = b"".join(path.read_bytes() for path in there.directory.glob("*.log"))
+        reported = b"".join(path.read_bytes() for path in there.directory.glob("*.log"))
 
     secrets = {getattr(clinic.sandbox, name).password.encode() for name in VARIABLES} | {MASK_KEY.encode(), b"Verne "}
     assert {table["table"]: table["status"] for table in run["tables"]} == {"bad": "failed", "t": "succeeded"}
     assert b"carried" in memory, "it was looked at"
     assert all(pages), "they were looked at"
-    assert [secret for secret in secrets for place in (memory, told, *pages) if secret in place] == []
+    assert [secret for secret in secrets for place in (memory, reported, *pages) if secret in place] == []
 
 
 def _memory(pid: int) -> bytes:
@@ -123,7 +123,7 @@ def _page(there: Cluster, path: str) -> bytes:
     return b""
 
 
-def test_a_worker_of_another_version(clinic: Clinic, tmp_path: Path) -> None:
+def test_a_worker_of_another_version_is_refused(clinic: Clinic, tmp_path: Path) -> None:
     """The run ends before it began, and names worker, package and both versions."""
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
     other = tmp_path / "other"
@@ -147,7 +147,7 @@ def test_a_worker_of_another_version(clinic: Clinic, tmp_path: Path) -> None:
         ({"ETL_ENVIRONMENT": "production"}, "the run is of test, and this worker of production"),
     ],
 )
-def test_a_worker_that_was_given_other_settings(clinic: Clinic, changed: dict[str, str], words: str) -> None:
+def test_a_worker_with_other_settings_is_refused(clinic: Clinic, changed: dict[str, str], words: str) -> None:
     clinic.environment["ARROWETL_MASK_KEY"] = MASK_KEY
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
     with cluster({**clinic.environment, **changed}, 1) as there:
@@ -159,7 +159,7 @@ def test_a_worker_that_was_given_other_settings(clinic: Clinic, changed: dict[st
     assert table["error"]["remedy"]
 
 
-def test_passwords_of_a_mounted_file(clinic: Clinic, tmp_path: Path) -> None:
+def test_workers_read_passwords_from_mounted_files(clinic: Clinic, tmp_path: Path) -> None:
     """Instead of the environment: the file has the name of the run's own."""
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
     mounted = tmp_path / "secrets"
@@ -174,7 +174,7 @@ def test_passwords_of_a_mounted_file(clinic: Clinic, tmp_path: Path) -> None:
     assert differences(clinic.sandbox, "t")[0] == []
 
 
-def test_the_cluster_speaks_tls(clinic: Clinic, tmp_path: Path) -> None:
+def test_clusters_may_require_tls(clinic: Clinic, tmp_path: Path) -> None:
     """As Dask has it: by its own settings, of scheduler, workers and the run; without them nobody is let in."""
     authority = trustme.CA()
     place = tmp_path / "tls"
@@ -195,7 +195,7 @@ def test_the_cluster_speaks_tls(clinic: Clinic, tmp_path: Path) -> None:
     assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in refused.stderr
 
 
-def test_nobody_at_the_address(clinic: Clinic) -> None:
+def test_a_missing_scheduler_is_refused(clinic: Clinic) -> None:
     clinic.create(f"CREATE TABLE t {KEYED}")
     began = time.monotonic()
     done = clinic.arrowetl("run", "--all", "--executor", f"dask:tcp://127.0.0.1:{servers.free_port()}")
@@ -205,8 +205,8 @@ def test_nobody_at_the_address(clinic: Clinic) -> None:
     assert time.monotonic() - began < 20
 
 
-def test_without_dask(clinic: Clinic) -> None:
-    """All else works; who asks for it is told what to install."""
+def test_without_dask_everything_else_works(clinic: Clinic) -> None:
+    """All else works; who asks for it is reported what to install."""
     clinic.create(f"CREATE TABLE t {KEYED};\nINSERT INTO t VALUES (1, 'x')")
     hidden = "import sys; sys.modules['distributed'] = sys.modules['dask'] = None"
     code = f"{hidden}; from arrowetl.cli.main import main; main()"

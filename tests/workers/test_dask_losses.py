@@ -32,7 +32,7 @@ SPLIT = ("securitylog", "securityloghash", "procedurelog", "sheetfield", "payspl
 TABLES = "tables:\n" + "".join(f"  {name}: {{batch_size: 1000}}\n" for name in SPLIT)
 
 
-# What all of them stand upon is made once.
+# What all of them are on is made once.
 pytestmark = pytest.mark.xdist_group("cluster_losses")
 
 
@@ -94,7 +94,7 @@ def all_is_there(clinic: Clinic) -> list[str]:
     return wrong + [word for name in (*SPLIT, "patient") for word in differences(clinic.sandbox, name)[0]]
 
 
-def test_a_run_on_a_cluster(practice: Clinic) -> None:
+def test_a_cluster_run_uses_every_worker(practice: Clinic) -> None:
     """Four workers, each with sessions and spills of its own; all tables, and every worker had some."""
     with cluster(practice.environment, 4) as there:
         run = run_job(practice, there, lambda: None)
@@ -111,7 +111,7 @@ def test_a_run_on_a_cluster(practice: Clinic) -> None:
     assert spills == []
 
 
-def test_a_worker_is_killed_every_few_seconds(practice: Clinic) -> None:
+def test_killed_workers_lose_no_rows(practice: Clinic) -> None:
     with cluster(practice.environment, 4) as there:
         killed = iter(range(1_000))
         run = run_job(practice, there, lambda: there.kill(f"worker{next(killed) % 4}"), 3)
@@ -124,7 +124,7 @@ def test_a_worker_is_killed_every_few_seconds(practice: Clinic) -> None:
     assert all_is_there(practice) == []
 
 
-def test_the_scheduler_is_started_anew(practice: Clinic) -> None:
+def test_a_restarted_scheduler_is_rejoined(practice: Clinic) -> None:
     with cluster(practice.environment, 4) as there:
         times = iter(range(1_000))
 
@@ -140,7 +140,7 @@ def test_the_scheduler_is_started_anew(practice: Clinic) -> None:
     assert all_is_there(practice) == []
 
 
-def test_a_worker_is_cut_off_from_the_warehouse(practice: Clinic) -> None:
+def test_an_isolated_workers_jobs_move_elsewhere(practice: Clinic) -> None:
     """Its jobs are done by the others."""
     warehouse, port_variable = practice.sandbox.warehouse, f"TEST_{VARIABLES['warehouse']}_PORT"
     with relay(warehouse.host, warehouse.port) as way, cluster(practice.environment, 4) as there:
@@ -165,7 +165,7 @@ def test_a_worker_is_cut_off_from_the_warehouse(practice: Clinic) -> None:
     assert all_is_there(practice) == []
 
 
-def test_connections_are_never_exceeded(practice: Clinic) -> None:
+def test_cluster_connections_stay_within_the_limit(practice: Clinic) -> None:
     """At any server, by this machine and all workers together, sampled throughout."""
     most = {"source": 5, "replica": 12, "warehouse": 11}
     chosen = {"source_connections": 5, "replica_connections": 12, "warehouse_connections": 11}
@@ -186,7 +186,7 @@ def test_connections_are_never_exceeded(practice: Clinic) -> None:
         run = run_job(practice, there, lambda: None)
 
     assert run["exit_code"] == 0, [t["error"] for t in run["tables"] if t["error"]]
-    # One that was closed is on its way out for a moment.
+    # One that was closed is on its way out for a time.
     assert {name: max(seen[name]) <= most[name] + 1 for name in most} == dict.fromkeys(most, True), seen
     assert all(len(counts) > 50 and max(counts) >= 2 for counts in seen.values())
 

@@ -51,13 +51,13 @@ def _said(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_what_was_freed_in_the_middle_of_an_arena_is_returned() -> None:
+def test_freed_memory_is_returned_to_the_system() -> None:
     assert int(_said(_KEPT)) > 60 * 2**20
 
 
-def test_polars_is_imported_after_its_allocator_was_told() -> None:
+def test_polars_is_imported_after_its_allocator_is_set() -> None:
     assert _said(_FIRST) == "True"
 
 
-def test_arrow_allocates_where_it_is_returned_from() -> None:
+def test_arrow_uses_the_system_allocator() -> None:
     assert _said(_ARROW) == _said(_ARROW_LATER) == "system"

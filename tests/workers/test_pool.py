@@ -63,23 +63,23 @@ def begun_workers(process: Started) -> list[psutil.Process]:
     return []
 
 
-def test_processes_carry_what_threads_carry(split: Clinic) -> None:
+def test_processes_and_threads_load_the_same(split: Clinic) -> None:
     """Every row, the same coercions, connections of all processes counted; no process is left."""
     run = split.run("--all", "--executor", "process", "--max-workers", "2")
-    told = {table["table"]: table for table in run["tables"]}
+    reported = {table["table"]: table for table in run["tables"]}
 
-    assert run["exit_code"] == 0, told
-    assert told["split"]["partitions"] == 30
+    assert run["exit_code"] == 0, reported
+    assert reported["split"]["partitions"] == 30
     assert differences(split.sandbox, "split") == ([], {"D": 1})
-    assert told["split"]["coercions"][0]["example_keys"] == [30_000]
+    assert reported["split"]["coercions"][0]["example_keys"] == [30_000]
     assert run["connections"]["source"]["opened"] > 30
     again = split.run("--all", "--force-full", "--executor", "thread", "--max-workers", "2")
     assert (again["totals"]["rows_extracted"], again["tables"][1]["rows_updated"]) == (ROWS + 1, 0)
 
 
 @pytest.mark.parametrize("retries", ["0", "1"])
-def test_a_worker_that_is_killed(split: Clinic, retries: str) -> None:
-    """Its table is carried again by new workers; tried once only, it fails and says so, and nothing is left."""
+def test_a_killed_worker_process_is_replaced(split: Clinic, retries: str) -> None:
+    """Its table is loaded again by new workers; tried once only, it fails and says so, and nothing is left."""
     process = split.start(
         "run", "--all", "--json", "--executor", "process", "--max-workers", "2", ARROWETL_RETRIES=retries
     )
@@ -99,8 +99,8 @@ def test_a_worker_that_is_killed(split: Clinic, retries: str) -> None:
     assert split.published()["warehouse"] == {"split", "small"}
 
 
-def test_worker_processes_end_with_the_run_that_is_killed(split: Clinic) -> None:
-    """kill -9 of the run: its worker processes are gone a moment later."""
+def test_worker_processes_end_with_their_run(split: Clinic) -> None:
+    """kill -9 of the run: its worker processes are lost a little later."""
     process = split.start("run", "--all", "--executor", "process", "--max-workers", "2")
     children = begun_workers(process)
     process.kill()
@@ -140,14 +140,14 @@ def _jobs(count: int) -> list[Job]:
     ],
     ids=["whole", "two ends read", "proven", "by checksums", "by a watermark"],
 )
-def test_room_is_taken_for_what_is_held(more: dict[str, Any], incremental_from: str | None, bytes_: int) -> None:
-    """Twice where two ends are read and compared; none where checksums are."""
+def test_the_byte_budget_counts_what_is_held(more: dict[str, Any], incremental_from: str | None, bytes_: int) -> None:
+    """Twice where two targets are read and compared; none where checksums are."""
     plan = replace(planned(replace(PATIENT, row_bytes=10)), **more)
 
     assert Job(JOB.route, plan, Partition(0, None, None, incremental_from=incremental_from, rows=100)).bytes == bytes_
 
 
-def test_no_partition_is_begun_after_a_failure() -> None:
+def test_no_partition_begins_after_a_failure() -> None:
     """Those at work end first, so that their staging can be dropped; at most one more was on its way."""
     begun: list[int] = []
 
@@ -170,7 +170,7 @@ def test_no_partition_is_begun_after_a_failure() -> None:
 
 
 @pytest.mark.parametrize(("count", "is_partitioned"), [(1, False), (5, True)])
-def test_a_run_that_is_stopped_begins_nothing_more(count: int, is_partitioned: bool) -> None:
+def test_a_stopped_run_begins_nothing(count: int, is_partitioned: bool) -> None:
     """Whether the table has one partition or several."""
     workers = Workers("thread", 2)
     workers.stopping.set()
@@ -179,7 +179,7 @@ def test_a_run_that_is_stopped_begins_nothing_more(count: int, is_partitioned: b
     workers.close()
 
 
-def test_so_many_bytes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_in_flight_stay_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all tables together, in their order: what is larger than the bound goes alone, and is not passed by."""
     monkeypatch.setattr(limits, "bytes_in_flight_max", 100)
     at_work, seen, order = list[int](), list[int](), list[int]()
@@ -203,7 +203,7 @@ def test_so_many_bytes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("plan", "at_once"), [(_Plan(), 3), (_Plan(workers=1), 1)])
-def test_so_many_at_a_time(plan: Any, at_once: int) -> None:
+def test_partitions_in_flight_stay_within_their_limits(plan: Any, at_once: int) -> None:
     """Never more partitions at work than workers, nor of one table than tables.yml chooses for it."""
     at_work, most = [0], [0]
 
