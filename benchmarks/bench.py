@@ -54,7 +54,7 @@ class Scenario:
     """`*` is all of them."""
     key: str
     rows: int
-    reported: str
+    title: str
 
 
 SCENARIOS = {
@@ -131,11 +131,11 @@ class Contest:
     def round(self, report: Callable[[str], None]) -> None:
         """Every contender once; ours first, since the contents of others are compared with its."""
         empty_targets(self.sandbox)
-        self._one("arrowetl, both ends", self.arrowetl(), report)
-        self._one("arrowetl, both ends again, all read", self.arrowetl("--force-full"), report)
-        self._one("arrowetl, both ends again, nothing changed", self.arrowetl(), report)
-        if "arrowetl, both ends" not in self.wrong:
-            self.wrong["arrowetl, both ends"] = contents.proven(self.sandbox, self.config, self.scenario.table)
+        self._one("arrowetl, both targets", self.arrowetl(), report)
+        self._one("arrowetl, both targets again, all read", self.arrowetl("--force-full"), report)
+        self._one("arrowetl, both targets again, nothing changed", self.arrowetl(), report)
+        if "arrowetl, both targets" not in self.wrong:
+            self.wrong["arrowetl, both targets"] = contents.proven(self.sandbox, self.config, self.scenario.table)
         empty_targets(self.sandbox)
         self._one("arrowetl, warehouse alone", self.arrowetl("--to", "warehouse"), report)
         for rival in RIVALS:
@@ -183,7 +183,7 @@ class Contest:
     def document(self, rows: int, floors: dict[str, Any]) -> dict[str, Any]:
         """What is kept of it."""
         return {
-            "told": self.scenario.reported, "table": self.scenario.table, "rows": rows, "floor": floors,
+            "title": self.scenario.title, "table": self.scenario.table, "rows": rows, "floor": floors,
             "missing": self.missing,
             "kinds": {rival.name: rival.to if rival.typed else "reference" for rival in RIVALS},
             "contenders": {name: _summed(found, rows, self.wrong.get(name)) for name, found in self.measured.items()},
@@ -225,7 +225,7 @@ def main() -> int:
         for name in chosen.scenarios.split(","):
             scenario = SCENARIOS[name]
             rows = fill(sandbox, scenario, chosen.share)
-            print(f"{scenario.reported}: {rows:,} rows", flush=True)
+            print(f"{scenario.title}: {rows:,} rows", flush=True)
             contest = Contest(sandbox, scenario, chosen.tools, Path(directory))
             for _ in range(chosen.rounds):
                 contest.round(lambda line: print(f"  {line}", flush=True))

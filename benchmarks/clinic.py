@@ -86,7 +86,7 @@ def whole(clinic: Clinic, scale: str) -> tuple[list[dict[str, Any]], int]:
     runs.append(clinic.run("all tables, 0.5% of the rows changed", "--all"))
     runs.append(clinic.run("all tables, all read and proven again", "--all", "--force-full"))
     if not contents.proven(clinic.sandbox, clinic.config, "*")["equal"]:
-        sys.exit("the three ends are not equal")
+        sys.exit("the three servers are not equal")
     return runs, rows
 
 

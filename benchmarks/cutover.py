@@ -66,7 +66,7 @@ def measured(
         how = "swap"
     else:
         changes = warehouse.cutover(one, StagedCounts(rows.num_rows, 0, rows.num_rows), {}, lambda changes: "SELECT 1")
-        how = "all anew" if changes.how else "merge"
+        how = "all again" if changes.how else "merge"
     ended = time.perf_counter()
     bytes_ = session.rows(f"SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '{before}')::bigint")[0][0]
     return staged - began, ended - staged, bytes_, how

@@ -1,7 +1,7 @@
 """
 What a run costs at the synthetic clinic: one in which nothing changed, and one in which 0.5% of all rows did.
 
-    nox -s benchmark -- nights [--scale small] [--nights 5] [--seconds 1.0] [--share 0.05]
+    nox -s benchmark -- nights [--scale small] [--runs 5] [--seconds 1.0] [--share 0.05]
 
 Prints the seconds from the first connection to the last commit, what the source's general log says was read of its
 tables, and the bytes of a run against those of the first load. The changed rows are spread over all tables that have
@@ -72,11 +72,11 @@ def reported(what: str, summary: Summary) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", default="small", help="tiny, small, clinic, or a factor of the clinic")
-    parser.add_argument("--nights", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="bound of a night in which nothing changed")
-    parser.add_argument("--share", type=float, default=0.05, help="bound of a changed night's bytes, of a first load's")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="bound of a run in which nothing changed")
+    parser.add_argument("--share", type=float, default=0.05, help="bound of a changed run's bytes, of a first load's")
     asked = parser.parse_args()
-    with servers.sandbox("nights") as sandbox, tempfile.TemporaryDirectory() as directory:
+    with servers.sandbox("runs") as sandbox, tempfile.TemporaryDirectory() as directory:
         seed.seed(sandbox.admin("source"), asked.scale)
         tables = list(opendental.tables(opendental.factor_of(asked.scale)).values())
         names = {table.name for table in tables}
@@ -91,7 +91,7 @@ def main() -> int:
             first = etl.run(all=True)
             reported("first load", first)
             quiet, read = [], []
-            for _ in range(asked.nights):
+            for _ in range(asked.runs):
                 logged(session, begin=True)
                 day = etl.run(all=True)
                 statements = logged(session, begin=False)
@@ -99,15 +99,15 @@ def main() -> int:
                 read += of_tables(statements, names)
                 reported(f"nothing changed, {len(statements)} statements at the source", day)
             changed_bytes = []
-            for number in range(asked.nights):
+            for number in range(asked.runs):
                 rows = change(session, tables, number)
                 time.sleep(2.5)
                 day = etl.run(all=True)
                 reported(f"{rows:,} rows changed", day)
                 changed_bytes.append(day.totals()["bytes_extracted"] / first.totals()["bytes_extracted"])
-                assert all(verdict.verdict == "equal" for verdict in etl.verify().tables), "the ends are not equal"
+                assert all(verdict.verdict == "equal" for verdict in etl.verify().tables), "the targets are not equal"
     seconds, share = statistics.median(quiet), statistics.median(changed_bytes)
-    print(f"nothing changed: median {seconds:.2f} s of {asked.nights}; statements that read a table: {len(read)}")
+    print(f"nothing changed: median {seconds:.2f} s of {asked.runs}; statements that read a table: {len(read)}")
     print(f"0.5% changed: median {share:.1%} of the first load's bytes")
     return int(seconds > asked.seconds or bool(read) or share > asked.share)
 

@@ -32,7 +32,7 @@ def brief(document: dict[str, Any]) -> str:
     lines = [f"On {document['cores']} cores that client and servers share (`nox -s bench`):\n"]
     for scenario in document["scenarios"].values():
         lines.append(
-            f"- {scenario['told']}: " + "; ".join(f"{line[0].lower()}{line[1:]}" for line in ratios(scenario)) + "."
+            f"- {scenario['title']}: " + "; ".join(f"{line[0].lower()}{line[1:]}" for line in ratios(scenario)) + "."
         )
     if "clinic" in document:
         runs = {one["what"]: one for one in document["clinic"]["runs"]}
@@ -41,7 +41,7 @@ def brief(document: dict[str, Any]) -> str:
             for what, one in runs.items()
             if what.startswith("all")
         )
-        lines.append(f"- A whole clinic, {document['clinic']['rows']:,} rows, to both ends: {reported}.")
+        lines.append(f"- A whole clinic, {document['clinic']['rows']:,} rows, to both targets: {reported}.")
     return "\n".join(lines) + "\n"
 
 
@@ -52,7 +52,7 @@ def markdown(document: dict[str, Any]) -> str:
         "compared afterwards. A rival that took twice the time of the best of its kind was run once.\n"
     ]
     for scenario in document["scenarios"].values():
-        parts.append(f"\n**{scenario['told']}** ({scenario['rows']:,} rows, {scenario['rounds']} rounds)\n")
+        parts.append(f"\n**{scenario['title']}** ({scenario['rows']:,} rows, {scenario['rounds']} rounds)\n")
         parts.append("| | seconds | rows/s | core seconds, client + servers | MB | contents |")
         parts.append("|---|---|---|---|---|---|")
         for name, one in _in_order(scenario):
@@ -68,8 +68,11 @@ def markdown(document: dict[str, Any]) -> str:
         parts += [f"\n{line}." for line in ratios(scenario)]
         if scenario["floor"]:
             steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in scenario["floor"]["steps"].items())
-            parts.append(f"\nThe servers' own core seconds: {steps}; over the cores {scenario['floor']['both']:.1f} s "
-                         f"for both ends, {scenario['floor']['warehouse']:.1f} s for the warehouse alone.")  # fmt: skip
+            both, alone = scenario["floor"]["both"], scenario["floor"]["warehouse"]
+            parts.append(
+                f"\nThe servers' own core seconds: {steps}; over the cores {both:.1f} s for both targets, "
+                f"{alone:.1f} s for the warehouse alone."
+            )
     parts += clinic(document["clinic"]) if "clinic" in document else []
     return "\n".join(parts) + "\n"
 
@@ -77,7 +80,7 @@ def markdown(document: dict[str, Any]) -> str:
 def clinic(found: dict[str, Any]) -> list[str]:
     """arrowetl alone: all tables of a clinic, and one that grows."""
     parts = [
-        f"\n**{found['scale']:g} of a clinic, arrowetl alone, to both ends** ({found['rows']:,} rows, "
+        f"\n**{found['scale']:g} of a clinic, arrowetl alone, to both targets** ({found['rows']:,} rows, "
         f"{found['workers']} workers of one process)\n",
         "| | seconds | rows read | MiB | MiB/s | core seconds, client + servers | MB |",
         "|---|---|---|---|---|---|---|",
@@ -103,7 +106,7 @@ def ratios(scenario: dict[str, Any]) -> list[str]:
     typed = {name: seconds[name] for name in seconds if kinds.get(name) == "warehouse"}
     replicas = {name: seconds[name] for name in seconds if kinds.get(name) == "replica"}
     alone, both, again = (seconds.get(f"arrowetl, {what}") for what in (
-        "warehouse alone", "both ends", "both ends again, all read"))  # fmt: skip
+        "warehouse alone", "both targets", "both targets again, all read"))  # fmt: skip
     lines = []
     if typed and alone:
         name = min(typed, key=lambda one: typed[one])
@@ -112,14 +115,14 @@ def ratios(scenario: dict[str, Any]) -> list[str]:
         first, second = min(replicas, key=lambda one: replicas[one]), min(typed, key=lambda one: typed[one])
         chain = replicas[first] + typed[second]
         lines.append(
-            f"To both ends: {chain / both:.2f} × the speed of the best chain ({first}, then {second}, {chain:.1f} s); "
-            f"again, every row read and proven equal: {chain / again:.2f} ×"
+            f"To both targets: {chain / both:.2f} × the speed of the best chain "
+            f"({first}, then {second}, {chain:.1f} s); again, every row read and proven equal: {chain / again:.2f} ×"
         )
     elif typed and both:
         name = min(typed, key=lambda one: typed[one])
-        lines.append(f"To both ends: {typed[name] / both:.2f} × the speed of {name} to the warehouse alone")
+        lines.append(f"To both targets: {typed[name] / both:.2f} × the speed of {name} to the warehouse alone")
     if scenario["floor"] and both:
-        lines.append(f"To both ends in {both / scenario['floor']['both']:.2f} × what the servers alone need")
+        lines.append(f"To both targets in {both / scenario['floor']['both']:.2f} × what the servers alone need")
     return lines
 
 
@@ -148,7 +151,7 @@ def picture(document: dict[str, Any]) -> str:
     """Bars of seconds, a group for each scenario."""
     lines, y = [], 10
     for scenario in document["scenarios"].values():
-        lines.append(f'<text x="4" y="{y + 14}" font-weight="bold">{scenario["told"]}, seconds</text>')
+        lines.append(f'<text x="4" y="{y + 14}" font-weight="bold">{scenario["title"]}, seconds</text>')
         y += 24
         shown = [(name, one) for name, one in _in_order(scenario) if not one["failed"]]
         longest = max((one["seconds"] for _, one in shown), default=1)

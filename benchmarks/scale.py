@@ -58,8 +58,8 @@ def measured(scale: str) -> dict[str, Any]:
         with links([link]) as (port,):
             bench.empty_targets(sandbox)
             environment = {**sandbox.environment(), "TEST_OPENDENTAL_SOURCE_PORT": str(port)}
-            for what in ("first", "night"):
-                if what == "night":
+            for what in ("first", "run"):
+                if what == "run":
                     found["rows_changed"] = nights.change(session, tables, 1)
                     time.sleep(2.5)
                 found[what] = _run(sandbox, session, config, environment)
@@ -131,27 +131,27 @@ def breaks_first(number: int, day: dict[str, tuple[float, float]]) -> tuple[str,
 
 def page_part(figures: list[dict[str, Any]]) -> str:
     """The part of docs/scale.md that is computed."""
-    first, day = clinic(figures, "first"), clinic(figures, "night")
+    first, day = clinic(figures, "first"), clinic(figures, "run")
     lines = ["| of a first load, as Arrow | |", "|---|---|"]
     for column, words in (
         ("client", "a worker moves, in a second of a core"), ("replica", "a replica takes, in a second of a core"),
-        ("warehouse", "a warehouse takes, in a second of a core"), ("seconds", "a link brings, in a second"),
+        ("warehouse", "a warehouse takes, in a second of a core"), ("seconds", "a link transfers, in a second"),
     ):  # fmt: skip
         lines.append(f"| {words} | {1 / first[column][1]:,.1f} MiB |")
     lines += [
         "", "| one clinic | for its tables | for each GiB of it | a real one, 2.8 GiB |", "|---|---|---|---|",
     ]  # fmt: skip
-    for what, parts in (("first load", first), ("night", day)):
+    for what, parts in (("first load", first), ("run", day)):
         for column, name in _NAMES.items():
             fixed, slope = parts[column]
             unit = "MiB" if column == "wire_mib" else "s"
             lines.append(f"| {what}: {name} | {fixed:,.1f} {unit} | {slope * 1024:,.1f} {unit} | "
                          f"{fixed + slope * CLINIC_MIB:,.0f} {unit} |")  # fmt: skip
-    lines += ["", "| clinics, each night | 1 | 10 | 100 | 500 |", "|---|---|---|---|---|"]
+    lines += ["", "| clinics, each run | 1 | 10 | 100 | 500 |", "|---|---|---|---|---|"]
     totals = [of_clinics(number, day) for number in CLINICS]
     rows = {
         "hours by one worker": [f"{one['seconds'] / 3600:,.1f}" for one in totals],
-        "workers for a night of six hours": [f"{max(1, -(-one['seconds'] // WINDOW)):,.0f}" for one in totals],
+        "workers for a window of six hours": [f"{max(1, -(-one['seconds'] // WINDOW)):,.0f}" for one in totals],
         "cores of the workers' machines": [f"{one['client'] / WINDOW:,.1f}" for one in totals],
         "cores of the replicas' servers": [f"{one['replica'] / WINDOW:,.1f}" for one in totals],
         "cores of the warehouse's server": [f"{one['warehouse'] / WINDOW:,.1f}" for one in totals],

@@ -38,7 +38,7 @@ def make(session: drivers.MySQL, first: int, last: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", default="500,1000,2000", help="how many, ascending")
-    parser.add_argument("--nights", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
     per_hundred = []
     with servers.sandbox("tables") as sandbox, tempfile.TemporaryDirectory() as directory:
@@ -51,8 +51,8 @@ def main() -> int:
             with arrowetl.open(sandbox.environment(), Path(directory) / "tables.yml") as etl:
                 etl.analyze()
                 first = etl.run(all=True).seconds
-                nights = [etl.run(all=True).seconds for _ in range(asked.nights)]
-            day = statistics.median(nights)
+                seconds = [etl.run(all=True).seconds for _ in range(asked.runs)]
+            day = statistics.median(seconds)
             per_hundred.append(day / number)
             loaded = f"{added:,} loaded for the first time: {first:.1f} s, {first / added * 100:.2f} s a hundred"
             print(f"{number:,} tables: {loaded}; nothing changed: {day:.2f} s, {day / number * 100:.3f} s a hundred")

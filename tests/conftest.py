@@ -90,7 +90,7 @@ def clinic(sandbox: servers.Sandbox, tmp_path: Path) -> Iterator[Clinic]:
 @pytest.fixture
 def hospital(tmp_path: Path) -> Iterator[Clinic]:
     """A clinic with servers of its own, which may be killed."""
-    with servers.sandbox("nights") as sandbox:
+    with servers.sandbox("days") as sandbox:
         spills = tmp_path / "spills"
         spills.mkdir()
         clinic = Clinic(sandbox, tmp_path, {**sandbox.environment(), "ARROWETL_SPILL_DIR": str(spills)})

@@ -105,7 +105,7 @@ def test_key_distribution_is_described(lowest: int | None, highest: int | None, 
 # --- on a real server ---------------------------------------------------------------------------
 
 TABLES = """
-CREATE TABLE stamped (Num bigint NOT NULL, DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP
+CREATE TABLE updated (Num bigint NOT NULL, DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP
   ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (Num), KEY (DateTStamp)) ENGINE=MyISAM;
 CREATE TABLE unindexed (Num bigint NOT NULL, DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP
   ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (Num)) ENGINE=MyISAM;
@@ -119,7 +119,7 @@ CREATE TABLE appointment (Num bigint NOT NULL, AptDateTime datetime, Entered dat
 CREATE TABLE inno (Num bigint NOT NULL, Note longtext, PRIMARY KEY (Num)) ENGINE=InnoDB;
 CREATE TABLE untouched (Num bigint NOT NULL, DateTStamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP
   ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (Num)) ENGINE=MyISAM;
-INSERT INTO stamped (Num) VALUES (1), (2), (3);
+INSERT INTO updated (Num) VALUES (1), (2), (3);
 INSERT INTO unindexed (Num) VALUES (1), (20), (300);
 INSERT INTO unset VALUES (1, '0000-00-00'), (2, '2020-01-01');
 INSERT INTO randomly (Num) VALUES (-5000000000000000000), (7), (6000000000000000000);
@@ -131,7 +131,7 @@ INSERT INTO inno VALUES (1, REPEAT('x', 5000)), (2, NULL), (3, '')
 BY_TIMESTAMP = "the server updates DateTStamp at every change"
 WITHOUT_INDEX = "; it is not indexed, so each run scans the table"
 EXPECTED = {
-    "stamped": ("incremental", f"{BY_TIMESTAMP}, which is indexed", "dense"),
+    "updated": ("incremental", f"{BY_TIMESTAMP}, which is indexed", "dense"),
     "unindexed": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}", "with gaps: 1% of its span"),
     "unset": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}; rows without a value are found by checksums", "dense"),
     "randomly": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}", "random"),

@@ -170,7 +170,7 @@ NEXT: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
     "a text instead of a number": ("MODIFY Number varchar(20)", ("column_retyped", "breaking"),
                                    ("full", "retyped Number")),
     "a column less": ("DROP Kind", ("column_removed", "breaking"), ("full", "dropped Kind")),
-    "a stamp of the server's": ("MODIFY Stamp timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP",
+    "auto-updated": ("MODIFY Changed timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP",
                                 ("strategy_changed", "info"), ("skipped", "unchanged since")),
     "another engine": ("ENGINE = InnoDB", ("engine_changed", "warning"), ("reconcile", "")),
     "another key": ("DROP PRIMARY KEY, ADD PRIMARY KEY (Num, Number)", ("key_changed", "breaking"),
@@ -185,19 +185,19 @@ def test_every_schema_change_has_its_entry_severity_and_plan(clinic: Clinic) -> 
     for number in range(len(NEXT)):
         clinic.create(
             f"CREATE TABLE visit{number} (Num bigint NOT NULL, Note varchar(20), Kind tinyint, Room smallint unsigned, "
-            "Number int NOT NULL, Stamp timestamp NOT NULL DEFAULT '2020-01-01', PRIMARY KEY (Num)) "
+            "Number int NOT NULL, Changed timestamp NOT NULL DEFAULT '2020-01-01', PRIMARY KEY (Num)) "
             "ENGINE=MyISAM CHARACTER SET latin1;\n"
             # Each has a number of rows of its own: else they could have changed names within this second.
             f"INSERT INTO visit{number} SELECT seq, 'x', 2, 3, 4, '2020-01-01' FROM seq_1_to_{number + 1}"
         )
-    clinic.create("CREATE TABLE gone (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM")
+    clinic.create("CREATE TABLE dropped (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM")
     clinic.arrowetl("analyze")
     settle()
     assert clinic.run()["exit_code"] == 0
     for number, (alter, _, _) in enumerate(NEXT.values()):
         clinic.create(f"ALTER TABLE visit{number} {alter}")
     clinic.create(
-        "DROP TABLE gone;\nCREATE TABLE news (Num bigint NOT NULL, Text text, PRIMARY KEY (Num)) ENGINE=MyISAM"
+        "DROP TABLE dropped;\nCREATE TABLE news (Num bigint NOT NULL, Text text, PRIMARY KEY (Num)) ENGINE=MyISAM"
     )
 
     assert clinic.arrowetl("analyze").returncode == 0
@@ -207,7 +207,7 @@ def test_every_schema_change_has_its_entry_severity_and_plan(clinic: Clinic) -> 
     (document,) = (clinic.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
     reported = {(one["table"], one["kind"], one["severity"]) for one in json.loads(document.read_text())["changes"]}
     planned = {one["table"]: (one["mode"], one["reason"]) for one in plan}
-    expected = {("gone", "table_removed", "breaking"), ("news", "table_added", "info")}
+    expected = {("dropped", "table_removed", "breaking"), ("news", "table_added", "info")}
     for number, (_, (kind, severity), (mode, reason)) in enumerate(NEXT.values()):
         name = f"visit{number}"
         expected |= {(name, kind, severity)} if kind else set()

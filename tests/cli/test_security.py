@@ -236,7 +236,7 @@ def test_no_password_or_patient_data_is_in_anything_a_run_leaves(clinic: Clinic)
         path.read_bytes().decode(errors="replace") for path in clinic.directory.rglob("*") if path.is_file()
     )
 
-    assert heard, "the webhook was told of the table that failed"
+    assert heard, "the webhook was notified of the table that failed"
     assert json.loads(heard[0])["alerts"][0]["table"] == "bad"
     found = [secret for secret in (*PLANTED, PASSWORD, KEY, "a-secret-place") if secret in everything]
     assert found == []

@@ -332,7 +332,7 @@ def test_validate_lists_all_problems_at_once(clinic: Clinic) -> None:
     clinic.create("CREATE TABLE visit (Num bigint NOT NULL, Note varchar(20), Fee double, PRIMARY KEY (Num))")
     clinic.tables_file.write_text(
         "settings: {reconcile_dais: 3}\ntables:\n  visit:\n    batch_size: many\n    overrides:\n"
-        "      primary_incremental_column: Stamp\n      columns:\n"
+        "      primary_incremental_column: Absent\n      columns:\n"
         "        note: {exclude: true}\n        Fee: {mask: hash}\n        Num: {mask: nullify}\n"
         "        Note: {type: tsvector, mask: hash}\n"
     )
@@ -348,6 +348,6 @@ def test_validate_lists_all_problems_at_once(clinic: Clinic) -> None:
                    "ARROWETL_MASK_KEY is not set"]  # fmt: skip
     of_the_servers = ["note (did you mean Note?)", "visit.Fee (double): cannot be masked by hash",
                       "visit.Num (bigint(20)): cannot be masked by nullify", "local_infile",
-                      "primary_incremental_column that the source has not: Stamp"]  # fmt: skip
+                      "primary_incremental_column that the source has not: Absent"]  # fmt: skip
     assert [line for line in of_the_file if line not in done.stdout or line not in offline.stdout] == []
     assert [line for line in of_the_servers if line not in done.stdout] == []

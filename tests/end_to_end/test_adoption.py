@@ -58,7 +58,7 @@ tables:
 
 @pytest.fixture
 def taken_over(clinic: Clinic) -> Clinic:
-    """Both ends as the predecessor left them, and a tables.yml with a person's comments."""
+    """Both targets as a previous pipeline left them, and a tables.yml with a person's comments."""
     clinic.create(SOURCE)
     clinic.create(REPLICA, "replica")
     session = drivers.Postgres(clinic.sandbox.warehouse)

@@ -39,8 +39,8 @@ def test_case_arrives_exactly_or_is_counted(clinic: Clinic, case: Path) -> None:
         clinic.tables_file.write_text((case / "tables.yml").read_text())
     wanted = json.loads((case / "coerced.json").read_text()) if (case / "coerced.json").exists() else {}
 
-    for attempt, *asked in (("first load",), ("another night",), ("everything again", "--force-full")):
-        if attempt == "another night":
+    for attempt, *asked in (("first load",), ("another run",), ("everything again", "--force-full")):
+        if attempt == "another run":
             # In this very process: the command itself has been seen to start.
             with arrowetl.open(clinic.environment, clinic.tables_file) as etl:
                 run = etl.run(all=True).as_json()
@@ -51,7 +51,7 @@ def test_case_arrives_exactly_or_is_counted(clinic: Clinic, case: Path) -> None:
         assert [problem for problems, _ in compared.values() for problem in problems] == [], attempt
         coerced = {name: counts for name, (_, counts) in compared.items() if counts}
         assert coerced == wanted
-        if attempt != "another night":
+        if attempt != "another run":
             assert {table["table"]: table["coerced"] for table in run["tables"] if table["coerced"]} == wanted
         if attempt != "first load":
             assert [t for t in run["tables"] if t["rows_inserted"] or t["rows_updated"] or t["rows_deleted"]] == []

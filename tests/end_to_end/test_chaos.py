@@ -48,7 +48,7 @@ tables:
 SOME: dict[str, Act] = {
     **{fault: act for fault, act in FAULTS.items() if "stalled" not in fault},
     "the run's locks are lost": lambda there, process, pid: rob(there.clinic, "its locks"),
-    "all of its sessions at the ends are lost": lambda there, process, pid: rob(there.clinic, "every session"),
+    "all of its sessions at the targets are lost": lambda there, process, pid: rob(there.clinic, "every session"),
 }
 BACKUP = "chaos_backup"
 ACCOUNT = "chaos"

@@ -59,7 +59,7 @@ FAILURES = {
     24: ("a boolean that every reader's '1' misses", ["here::tinyint_stays_a_number"]),
     25: ("negative times and times of more than a day", ["cases::time-over-a-day-and-negative"]),
     26: ("names that are words of SQL, the wrong server in a test, words taken for errors", [
-        "cases::names-nobody-would-choose", "refusals::production_variables_are_ignored_in_test",
+        "cases::reserved-and-odd-names", "refusals::production_variables_are_ignored_in_test",
         "refusals::a_replica_that_is_the_source_is_refused_before_any_write"]),
 }  # fmt: skip
 

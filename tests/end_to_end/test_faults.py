@@ -1,7 +1,7 @@
 """
 Whatever fails, wherever: old data is whole, the error says what to do, and the next run completes.
 
-A run is stopped at a step of its journey, met by a fault, and let go on. Some pairs of both here;
+A run is stopped at a step, met by a fault, and let go on. Some pairs of both here;
 `ARROWETL_TEST_FAULTS=all nox -s tests -- tests/end_to_end/test_faults.py -n 0` tries all, and prints what became
 of each.
 """
@@ -94,7 +94,7 @@ def seen(clinic: Clinic) -> dict[str, str]:
 def test_a_fault_at_any_step_leaves_full_tables_and_the_next_run_repairs(
     there: Ground, fault: str, step: str, tmp_path: Path
 ) -> None:
-    """Whole tables at every target, old or new; an error that says what to do; then one run, and all is there."""
+    """Complete tables at every target, old or new; an error that says what to do; then one run, and all is there."""
     clinic = there.clinic
     executor = "process" if fault == "kill -9 a worker" else "thread"
     came = met(there, fault, step, tmp_path / "fault", "--executor", executor)
@@ -116,4 +116,4 @@ def test_a_fault_at_any_step_leaves_full_tables_and_the_next_run_repairs(
     assert finished["exit_code"] == 0, [one["error"] for one in finished["tables"]]
     assert clinic.leftovers() == []
     assert [differences(clinic.sandbox, name)[0] for name in TABLES] == [[], []]
-    OUTCOMES[fault, step] = {0: "carried", -9: "next run"}.get(code, "told, next run")
+    OUTCOMES[fault, step] = {0: "recovered", -9: "next run"}.get(code, "failed, then next run")

@@ -1,5 +1,5 @@
 """
-Tables nobody thought of: any mix of types, any legal name, values weighted to the ends of their ranges.
+Tables nobody thought of: any mix of types, any legal name, values weighted to the limits of their ranges.
 
 Thirty of them here; `ARROWETL_TEST_TABLES=5000 nox -s tests -- tests/end_to_end/test_random_tables.py` makes more. What
 differs is reported by column and value.

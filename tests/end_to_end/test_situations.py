@@ -10,7 +10,7 @@ there by an administrator before that run; and `situation.yml`, which says what 
     tables: {…}                                          a tables.yml; or
     analyze: true                                        one that `arrowetl analyze` writes before the first run
     together: true                                       runs are published together
-    limits: {whole_rows_checksum_max: 2000}              what is a large table, so that a small one is
+    limits: {full_row_checksum_rows_max: 2000}           what is a large table, so that a small one is
     put back: {source: [SET GLOBAL …]}                   when it has ended
     runs: {1: {…}, 2: {…}}                             what must come of each; without a word, that all is equal
 
@@ -77,7 +77,7 @@ def test_situation_ends_as_described(
     for limit, value in said.get("limits", {}).items():
         monkeypatch.setattr(limits, limit, value)
     if chosen("source") != "mariadb" or chosen("replica") != "mariadb":
-        pytest.skip("situations are told in MariaDB's words")
+        pytest.skip("situations are written in MariaDB's SQL")
     for place, options in said.get("options", {}).items():
         started = others[tuple(options)]
         clinic.sandbox = replace(clinic.sandbox, **{place: getattr(started, place)})
@@ -90,15 +90,15 @@ def test_situation_ends_as_described(
     clinic.undo.append(lambda: _put_back(clinic, said.get("put back", {})))
     if "tables" in said:
         clinic.tables_file.write_text(yaml.safe_dump({"tables": said["tables"]}))
-    for day in sorted({1, *said.get("nights", {})}):
+    for day in sorted({1, *said.get("runs", {})}):
         for place in _PLACES:
             if (statements := folder / f"{day}.{place}.sql").exists():
                 _say(clinic, place, statements.read_text())
-        if said.get("stamps", True):
+        if said.get("update_times", True):
             settle()
         if day == 1 and said.get("analyze"):
             assert clinic.arrowetl("analyze").returncode == 0
-        _judge(clinic, said, said.get("nights", {}).get(day) or {}, day)
+        _judge(clinic, said, said.get("runs", {}).get(day) or {}, day)
 
 
 def _judge(clinic: Clinic, said: Mapping[str, Any], wanted: Mapping[str, Any], day: int) -> None:
@@ -111,9 +111,9 @@ def _judge(clinic: Clinic, said: Mapping[str, Any], wanted: Mapping[str, Any], d
     assert sorted(failed) == sorted(wanted.get("failed", {})), (day, failed, run["warnings"])
     for table, words in wanted.get("failed", {}).items():
         assert re.search(words, failed[table], re.DOTALL), (day, failed[table])
-        assert "\nNone" not in failed[table], "what is to be done about it is not told"
+        assert "\nNone" not in failed[table], "there is no remedy"
     assert run["exit_code"] == wanted.get("exit", int(bool(failed))), (day, run["warnings"], reported)
-    for words in wanted.get("told", ()):
+    for words in wanted.get("reported", ()):
         assert re.search(words, reported), (day, words, reported)
     modes = {t["table"]: t["mode"] for t in run["tables"]}
     assert {name: modes[name] for name in wanted.get("modes", {})} == wanted.get("modes", {}), reported

@@ -17,11 +17,11 @@ from support.relay import relay
 
 from arrowetl import drivers
 
-TABLES = {"small": 50, "large": 120_000, "stamped": 1_000}
+TABLES = {"small": 50, "large": 120_000, "updated": 1_000}
 """Name → rows: few are added up, more are compared by ranges, and of those with a timestamp new ones are read."""
 SETTINGS = """
 tables:
-  updated: {extraction_strategy: incremental, primary_incremental_column: Stamp}
+  updated: {extraction_strategy: incremental, primary_incremental_column: Changed}
 """
 
 
@@ -55,7 +55,7 @@ def windows(clinic: Clinic) -> Iterator[tuple[Clinic, Source]]:
     source = Source(clinic, str(system).encode())
     source.change(
         ";\n".join(
-            f"CREATE TABLE {name} (Id int NOT NULL PRIMARY KEY, V varchar(30), Stamp timestamp NOT NULL "
+            f"CREATE TABLE {name} (Id int NOT NULL PRIMARY KEY, V varchar(30), Changed timestamp NOT NULL "
             "DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP) ENGINE=MyISAM;\n"
             f"INSERT INTO {name} (Id, V) SELECT seq, CONCAT('v', seq) FROM seq_1_to_{rows}"
             for name, rows in TABLES.items()
@@ -75,7 +75,7 @@ def test_no_run_misses_a_change_on_windows(windows: tuple[Clinic, Source]) -> No
     clinic, source = windows
     assert {table["status"] for table in clinic.run()["tables"]} == {"succeeded"}
     for day in range(1, 4):
-        source.change(";\n".join(f"UPDATE {name} SET V = 'night {day}' WHERE Id = {day}" for name in TABLES))
+        source.change(";\n".join(f"UPDATE {name} SET V = 'day {day}' WHERE Id = {day}" for name in TABLES))
         run = clinic.run()
         assert run["exit_code"] == 0
         assert [problem for name in TABLES for problem in differences(clinic.sandbox, name)[0]] == []

@@ -162,7 +162,7 @@ def test_an_undeliverable_alert_is_only_a_warning(
 
     document = json.loads(done.stdout)
     assert done.returncode == 1
-    assert f"nobody could be told of 1 alerts at ARROWETL_WEBHOOK_URL: {said}" in document["warnings"]
+    assert f"1 alerts could not be sent to ARROWETL_WEBHOOK_URL: {said}" in document["warnings"]
     assert "secret" not in done.stdout + done.stderr
 
 

@@ -437,18 +437,18 @@ def test_fleet_reports_include_clinics_that_are_down(clinic: Clinic, shown: Show
     fleet_of_two(clinic)
     clinic.environment["TEST_SOUTH_OPENDENTAL_SOURCE_PORT"] = str(free_port())
     there = ("--fleet", str(clinic.directory / "conf" / "fleet.yml"))
-    done = clinic.arrowetl("fleet", "run", *there, "--report", "night")
+    done = clinic.arrowetl("fleet", "run", *there, "--report", "pages")
     assert done.returncode == 1, done.stderr
-    page = shown((clinic.directory / "night" / "index.html").read_text())
+    page = shown((clinic.directory / "pages" / "index.html").read_text())
     assert "1 of 2 clinics have what their sources have. To be looked at: south." in page.inner_text(".verdict")
     assert page.inner_text(".failure").startswith("south: source")
     assert page.get_attribute("a", "href") == "clinics/north.html"
-    place = clinic.directory / "night"
+    place = clinic.directory / "pages"
     assert sorted(str(path.relative_to(place)) for path in place.rglob("*.html")) == [
         "clinics/north.html",
         "index.html",
     ]
-    assert rows(shown((clinic.directory / "night" / "clinics" / "north.html").read_text())) == ["t"]
+    assert rows(shown((clinic.directory / "pages" / "clinics" / "north.html").read_text())) == ["t"]
     done = clinic.arrowetl("fleet", "report", *there, "--output", "later")
     assert done.returncode == 0, done.stderr
     assert "no run is recorded" in shown((clinic.directory / "later" / "index.html").read_text()).inner_text(".failure")

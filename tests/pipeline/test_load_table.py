@@ -89,7 +89,7 @@ class FakePool:
 
 
 class FakeEnd:
-    """Stands for the replica, the warehouse."""
+    """A replica or a warehouse."""
 
     pool = arrow = FakePool()
 
@@ -293,7 +293,7 @@ def test_balanced_inserts_and_deletes_are_reported_as_unsettled(
         ({"full_scan_per_partition": True, "rows_per_partition": 10_241, "kind": LoadKind.BY_READING}, 5_121 * 1024),
     ],
     ids=[
-        "as the run has learned", "scanned", "scanned at two ends", "proven", "read at two ends", "by checksums",
+        "as the run has learned", "scanned", "scanned at two servers", "proven", "read at two servers", "by checksums",
         "by a watermark", "as tables.yml chooses", "rows that tables.yml caps", "the same of all rows", "by halves",
     ],
 )  # fmt: skip
@@ -313,7 +313,7 @@ ENTRY: Any = SimpleNamespace(rows=7, version="run0")
 
 @dataclass
 class Staging:
-    """Stands for staging and switching: what is staged when, and what of it is switched."""
+    """Staging and switching: what is staged when, and what of it is switched."""
 
     said: list[str] = field(default_factory=list)
     targets: tuple[Any, ...] = (REPLICA, WAREHOUSE)
@@ -871,7 +871,7 @@ class Asked:
             "targets_of": (load_table, targets),
             "servers_of": (load_table, SimpleNamespace(source="replica's source")),
             "partitions_of": (load_table, "partitions"),
-            "load_partitions": (load_table, ["carried"]),
+            "load_partitions": (load_table, ["loaded"]),
             "close_attempt": (load_table, None),
             "shape_at_replica": (load_table.replica_state, "as it was made"),
             "complete_staging": (load_table, (["finished"], {"replica": 3}, 2.5)),
@@ -914,8 +914,8 @@ def test_staging_runs_its_steps_in_order(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked.of["partitions_of"] == [(NOTED, context, ((None, 10), (20, None)), 40, None)]
     assert asked.of["load_partitions"] == [(NOTED, "partitions", context, None)]
     assert "ranges" not in asked.of
-    assert asked.of["close_attempt"] == [(NOTED, targets, ["held", "carried"], None)]
-    assert asked.of["complete_staging"] == [(NOTED, targets, ["held", "carried"], context)]
+    assert asked.of["close_attempt"] == [(NOTED, targets, ["held", "loaded"], None)]
+    assert asked.of["complete_staging"] == [(NOTED, targets, ["held", "loaded"], context)]
     assert asked.of["sum_partitions"] == [(["finished"], 0)]
     assert asked.of["compare"] == [(DONE, asked.staged, {"replica": 3}, BEFORE, AFTER)]
     assert asked.of["coerced"] == [(DONE, ["finished"], context)]
@@ -976,7 +976,7 @@ def test_an_incremental_load_makes_two_passes(monkeypatch: pytest.MonkeyPatch) -
     ((plan, rows),) = asked.of["ranges"]
     assert plan == noted
     assert (rows.func, rows.args) == (strategies.next_partition_rows, (noted, asked.context))
-    assert asked.of["close_attempt"][0][2] == ["held", "carried", "carried"]
+    assert asked.of["close_attempt"][0][2] == ["held", "loaded", "loaded"]
 
 
 def test_one_attempt_identifies_all_partitions_of_a_load(monkeypatch: pytest.MonkeyPatch) -> None:

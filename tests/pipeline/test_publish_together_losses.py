@@ -264,7 +264,7 @@ def test_a_replica_that_refuses_briefly_is_retried(practice: Clinic, monkeypatch
     def cut(self: Replica, plan: Any, *rest: Any) -> Any:
         if plan.name not in refused:
             refused.append(plan.name)
-            raise DatabaseConnectionError("gone for a moment")
+            raise DatabaseConnectionError("lost for a while")
         return real(self, plan, *rest)
 
     monkeypatch.setattr(Replica, "cutover", cut)

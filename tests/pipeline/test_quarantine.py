@@ -28,7 +28,7 @@ ALL_KNOWN = {"visit": {"columns": {"Num": [], "Note": []}}}
         (None, {}, ()),
         (KNOWN, {}, ("Note",)),
         (ALL_KNOWN, {}, ()),
-        (ALL_KNOWN, {"quarantined_columns": ["Note", "Gone"]}, ("Note",)),
+        (ALL_KNOWN, {"quarantined_columns": ["Note", "Dropped"]}, ("Note",)),
         (KNOWN, {"columns": {"Note": {"exclude": False}}}, ()),
         (KNOWN, {"columns": {"Note": {"mask": "hash"}}}, ()),
         ({}, {}, ("Num", "Note")),
@@ -163,7 +163,7 @@ def test_a_missing_schema_file_refuses_the_run(careful: Clinic) -> None:
     analyzed = careful.arrowetl("analyze")
 
     assert (refused.returncode, validated.returncode, analyzed.returncode) == (3, 3, 3)
-    assert "bring it back (from git, or a backup)" in analyzed.stderr
+    assert "restore it (from git, or a backup)" in analyzed.stderr
     assert careful.tables_file.read_text() == before
-    assert "tables.schema.json beside it" in json.loads(refused.stdout)["error"]["message"]
+    assert "tables.schema.json next to it" in json.loads(refused.stdout)["error"]["message"]
     assert "tables.schema.json" in validated.stdout

@@ -30,7 +30,7 @@ def large(clinic: Clinic) -> Clinic:
 
 
 def stopped_in_the_middle(clinic: Clinic, how: signal.Signals) -> list[tuple[Any, ...]]:
-    """A run that has some partitions at both ends when it is stopped; lower keys of those."""
+    """A run that has some partitions at both targets when it is stopped; lower keys of those."""
     process = clinic.start("run", "--all", "--max-workers", "1")
     there = "SELECT lower_key FROM raw.etl_partition_status ORDER BY lower_key::bigint NULLS FIRST"
     deadline = time.monotonic() + 60
@@ -77,7 +77,7 @@ def test_changed_partitions_are_read_again(large: Clinic) -> None:
 
 
 def test_partitions_lost_at_one_target_are_loaded_again(large: Clinic) -> None:
-    """The warehouse's staging was dropped, and some of the replica's rows are no more: nothing of it is trusted."""
+    """The warehouse's staging was dropped, and some of the replica's rows were deleted: nothing of it is trusted."""
     stopped_in_the_middle(large, signal.SIGKILL)
     replica = drivers.MySQL(large.sandbox.replica)
     ((staging,),) = replica.rows("SHOW TABLES LIKE 'arrowetl_staging_%'")

@@ -476,7 +476,7 @@ def test_a_failed_run_keeps_the_watermark(patients: Clinic) -> None:
 
 
 def test_a_long_gap_causes_a_full_comparison(patients: Clinic) -> None:
-    """A table that was last current too long ago is compared whole, and says so."""
+    """A table that was last current too long ago is compared in full, and says so."""
     for table, server in (("etl_copy_status", "replica"),):
         patients.create(f"UPDATE {table} SET _checked_at = UTC_TIMESTAMP() - INTERVAL 40 DAY", server)
     table = only(patients.run())

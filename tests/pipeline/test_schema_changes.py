@@ -26,7 +26,7 @@ CREATE VIEW dbt.stg_{t} AS SELECT "VisitNum" AS visit_id, "Note", "Units" FROM r
 CREATE VIEW dbt.int_{t} AS SELECT visit_id, "Units" * 2 AS units FROM dbt.stg_{t};
 CREATE MATERIALIZED VIEW dbt.mart_{t} AS SELECT count(*) AS n, sum(units) AS units FROM dbt.int_{t};
 CREATE UNIQUE INDEX mart_{t}_n ON dbt.mart_{t} (n);
-COMMENT ON TABLE raw.{t} IS 'visits as they stand';
+COMMENT ON TABLE raw.{t} IS 'visits as they are';
 COMMENT ON COLUMN raw.{t}."Units" IS 'billed';
 COMMENT ON VIEW dbt.stg_{t} IS 'staged';
 COMMENT ON COLUMN dbt.stg_{t}.visit_id IS 'its number';
@@ -124,7 +124,7 @@ class Poll:
 
 def test_views_grants_comments_and_indexes_survive_every_change(watched: Clinic) -> None:
     """Views, grants, comments, indexes, owners; and a reader with a second's patience never errs, nor sees a part."""
-    nights: list[tuple[str, tuple[str, ...]]] = [
+    days: list[tuple[str, tuple[str, ...]]] = [
         ("UPDATE {t} SET Note = 'edited' WHERE VisitNum % 9 = 0", ("--all",)),
         ("UPDATE {t} SET Note = CONCAT(Note, '.'), Fee = Fee + 1", ("--all", "--force-full")),
         ("ALTER TABLE {t} ADD COLUMN Added1 varchar(20) NOT NULL DEFAULT 'x' AFTER VisitNum", ("--all",)),
@@ -143,7 +143,7 @@ def test_views_grants_comments_and_indexes_survive_every_change(watched: Clinic)
     oids = watched.warehouse(identity)
     modes = set()
     with Poll(watched) as poll:
-        for change, asked in nights:
+        for change, asked in days:
             for number in range(TABLES if change != "SELECT 1" else 0):
                 watched.create(change.replace("{t}", f"visit{number}"))
             run = watched.run(*asked)
@@ -234,7 +234,7 @@ def test_a_table_at_the_column_limit_is_recreated(watched: Clinic) -> None:
     table = next(table for table in run["tables"] if table["table"] == "visit0")
 
     assert (run["exit_code"], table["error"]) == (0, None)
-    assert any("made anew at the warehouse" in note for note in table["notes"])
+    assert any("recreated at the warehouse" in note for note in table["notes"])
     assert watched.warehouse(EXISTS) == before
     assert differences(watched.sandbox, "visit0") == ([], {})
     assert watched.warehouse("SELECT relnatts::int FROM pg_class WHERE oid = 'raw.visit0'::regclass") == [(26,)]

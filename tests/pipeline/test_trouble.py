@@ -215,19 +215,19 @@ def run_changed(there: Ground, directory: Path, change: str) -> dict[str, Any]:
 def test_clock_jumps_lose_no_change(notes: Clinic) -> None:
     """A year ahead and two back: every run loads what changed, and no watermark is lost for it."""
     notes.create(
-        "CREATE TABLE stamped (Num int NOT NULL, v int, s timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE "
-        "CURRENT_TIMESTAMP, PRIMARY KEY (Num)) ENGINE=MyISAM;\nINSERT INTO stamped (Num) SELECT seq FROM seq_1_to_900"
+        "CREATE TABLE updated (Num int NOT NULL, v int, s timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE "
+        "CURRENT_TIMESTAMP, PRIMARY KEY (Num)) ENGINE=MyISAM;\nINSERT INTO updated (Num) SELECT seq FROM seq_1_to_900"
     )
     notes.tables_file.write_text(
-        "tables: {stamped: {extraction_strategy: incremental, primary_incremental_column: s}}\n"
+        "tables: {updated: {extraction_strategy: incremental, primary_incremental_column: s}}\n"
     )
     with ground(notes) as there:
         for number, days in enumerate((0, 365, -365, 0)):
-            notes.create(f"UPDATE stamped SET v = {number} WHERE MOD(Num, 7) = {number};\nDELETE FROM stamped LIMIT 3")
+            notes.create(f"UPDATE updated SET v = {number} WHERE MOD(Num, 7) = {number};\nDELETE FROM updated LIMIT 3")
             process = there.start("run", "--all", "--json", ARROWETL_CLOCK_DAYS=str(days))
             stdout, stderr = process.communicate(timeout=120)
             assert process.returncode == 0, stdout + stderr
-            assert [differences(notes.sandbox, name)[0] for name in ("stamped", "notes")] == [[], []], days
+            assert [differences(notes.sandbox, name)[0] for name in ("updated", "notes")] == [[], []], days
             verified = there.start("verify", "--all", "--changed", ARROWETL_CLOCK_DAYS=str(days))
             said, _ = verified.communicate(timeout=120)
             assert verified.returncode == 0, said

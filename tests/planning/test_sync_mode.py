@@ -166,7 +166,7 @@ def test_the_watermark_is_read_less_its_overlap(
         ("", INCREMENTAL, None),
         ("", {**INCREMENTAL, "overrides": {"primary_incremental_column": "DateTStamp"}}, "DateTStamp"),
         ("on update current_timestamp()", {**INCREMENTAL, "extraction_strategy": "full_table"}, None),
-        ("on update current_timestamp()", {**INCREMENTAL, "primary_incremental_column": "Gone"}, None),
+        ("on update current_timestamp()", {**INCREMENTAL, "primary_incremental_column": "Dropped"}, None),
     ],
 )
 def test_watermarks_are_auto_updated_or_chosen(extra: str, settings: dict[str, Any], watermark: str | None) -> None:
@@ -206,7 +206,7 @@ def plan_of(
 ) -> TablePlan:
     chosen = INCREMENTAL if settings is None else settings
     # Whatever was thought of it before.
-    plan = replace(planned(of, state.published, **chosen), kind=LoadKind.SKIPPED, incremental_from="of another night")
+    plan = replace(planned(of, state.published, **chosen), kind=LoadKind.SKIPPED, incremental_from="of another run")
     circumstances = RunConditions(**{"source": "clinic:3306/opendental", "now": TONIGHT, **around})
     return sync_mode.with_kind(plan, TableSettings(chosen), state, circumstances)
 

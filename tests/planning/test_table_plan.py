@@ -39,7 +39,7 @@ def test_categories_follow_row_counts(rows: int, category: str) -> None:
         (PublishedTable(COLUMNS, ("PatNum",)), Cutover.MERGE, ""),
         (PublishedTable(COLUMNS, ("PatNum",), ("dbt.stg_patient",)), Cutover.MERGE, ""),
         (PublishedTable(COLUMNS[:1], ("PatNum",)), Cutover.MERGE, "added LName"),
-        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)), Cutover.MERGE, "dropped Gone"),
+        (PublishedTable((*COLUMNS, ("Dropped", "text")), ("PatNum",)), Cutover.MERGE, "dropped Dropped"),
         (PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)), Cutover.MERGE, "retyped PatNum, widened"),
         (PublishedTable((COLUMNS[0], ("LName", "date")), ("PatNum",)), Cutover.MERGE, "retyped LName"),
         (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",)), Cutover.MATCH, "retyped PatNum, another key"),
@@ -91,8 +91,8 @@ def test_blocked_changes_name_the_override_that_keeps_types() -> None:
     ("published", "reported"),
     [
         (PublishedTable((("PatNum", "date"), COLUMNS[1]), ("PatNum",)), "PatNum becomes bigint instead of date"),
-        (PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",)),
-         "Gone is in the warehouse's table and not in the source's"),
+        (PublishedTable((*COLUMNS, ("Dropped", "text")), ("PatNum",)),
+         "Dropped is in the warehouse's table and not in the source's"),
         (PublishedTable((*COLUMNS, ("lname", "text")), ("PatNum",)),
          "lname is in the warehouse's table, which the source spells LName"),
     ],
@@ -112,17 +112,17 @@ def test_changes_blocked_by_views_are_refused(published: PublishedTable, reporte
 
 def test_changes_that_views_allow_are_made() -> None:
     """A column that it does not name may go, and one that it names may hold more: then it is recreated."""
-    deleted = PublishedTable((*COLUMNS, ("Gone", "text")), ("PatNum",), ("dbt.v",), used={"LName": ("dbt.v",)})
+    deleted = PublishedTable((*COLUMNS, ("Dropped", "text")), ("PatNum",), ("dbt.v",), used={"LName": ("dbt.v",)})
     wider = used(PublishedTable((("PatNum", "integer"), COLUMNS[1]), ("PatNum",)))
 
-    assert planned(PATIENT, deleted).drift.dropped == ("Gone",)
+    assert planned(PATIENT, deleted).drift.dropped == ("Dropped",)
     assert table_plan.table_plan(PATIENT, TableSettings(), wider, known_coercions=()).drift.views == ("dbt.v",)
 
 
 VISIT = table("visit", column("N", "bigint(20)", nullable=False), column("Seen", "tinyint(1)"), column("At", "time"),
-              column("Stamp", "timestamp"), column("Why", "varchar(50)"), key=("N",))  # fmt: skip
+              column("Changed", "timestamp"), column("Why", "varchar(50)"), key=("N",))  # fmt: skip
 PREDECESSORS = PublishedTable(
-    (("N", "bigint"), ("Seen", "boolean"), ("At", "time without time zone"), ("Stamp", "timestamp without time zone"),
+    (("N", "bigint"), ("Seen", "boolean"), ("At", "time without time zone"), ("Changed", "timestamp without time zone"),
      ("Why", "character varying(50)")), (), ("dbt.v",), used={"Seen": ("dbt.v",), "Why": ("dbt.v",)},
 )  # fmt: skip
 
@@ -134,7 +134,7 @@ def test_adoption_keeps_types_that_hold_every_value() -> None:
     }  # fmt: skip
     decided = table_plan.table_plan(VISIT, TableSettings(), PREDECESSORS)
 
-    assert decided.adopted == {"Seen": "boolean", "At": "time", "Stamp": "timestamp", "Why": "varchar(50)"}
+    assert decided.adopted == {"Seen": "boolean", "At": "time", "Changed": "timestamp", "Why": "varchar(50)"}
     assert [f.type_postgres for f in decided.fields] == ["bigint", "boolean", "time", "timestamp", "varchar(50)"]
     assert (decided.cutover, decided.drift.adds_key) == (Cutover.MATCH, True)
 
@@ -250,9 +250,9 @@ def test_tables_are_ordered_by_priority_and_size() -> None:
 
 def test_unlisted_and_vanished_tables_are_reported() -> None:
     """Those of the source come along; those of the file are reported."""
-    known = {"patient": TableSettings(), "gone": TableSettings()}
+    known = {"patient": TableSettings(), "vanished": TableSettings()}
 
-    assert table_plan.unlisted({"patient": PATIENT, "new": PATIENT}, known) == (["new"], ["gone"])
+    assert table_plan.unlisted({"patient": PATIENT, "new": PATIENT}, known) == (["new"], ["vanished"])
 
 
 def test_shortened_names_are_noted() -> None:

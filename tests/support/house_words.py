@@ -49,7 +49,7 @@ KEPT = re.compile(
     r"\bjourney varchar|t\.journey|table_name, journey|journey\b(?=[\" ,])(?<=\"journey)|"
     r"[\"'`]legs[\"'`]|\[.legs.\]|legs\{|"
     r"[\"'`](?:stamped_by_server|stamped|believed_of|carry|compared whole)[\"'`]|new_columns: carry|GONE_ERROR|"
-    r"ARROWETL_TEST_NIGHTS|nights\.py|-- nights|`nights`|nightly|overnight|"
+    r"ARROWETL_TEST_NIGHTS|nights\.py|-- nights|`nights`|import nights|nights\.change|nights::|nightly|overnight|"
     r"DateTStamp|SecDateTStamp|TimeStamp|[A-Za-z]+Stamp\b|CURRENT_STAMP"
 )
 

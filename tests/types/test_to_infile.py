@@ -101,7 +101,7 @@ def test_every_text_survives_load_data(rows: list[tuple[str | None, str | None]]
     ],
 )
 def test_values_are_printed_exactly(type_: str, arrow: pa.DataType, value: Any, text: str) -> None:
-    """Exactly, at the ends of its range; and NULL as \\N."""
+    """Exactly, at the limits of its range; and NULL as \\N."""
     assert written([value, None], type_, arrow) == f"{text}\n\\N\n"
 
 

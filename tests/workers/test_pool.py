@@ -138,7 +138,7 @@ def _jobs(count: int) -> list[Job]:
         ({"kind": LoadKind.BY_CHECKSUMS}, None, 0),
         ({"kind": LoadKind.INCREMENTAL}, "2026-01-01", 1000),
     ],
-    ids=["whole", "two ends read", "proven", "by checksums", "by a watermark"],
+    ids=["full", "two servers read", "proven", "by checksums", "by a watermark"],
 )
 def test_the_byte_budget_counts_what_is_held(more: dict[str, Any], incremental_from: str | None, bytes_: int) -> None:
     """Twice where two targets are read and compared; none where checksums are."""

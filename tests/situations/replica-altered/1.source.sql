@@ -1,0 +1,18 @@
+CREATE TABLE pay (Id int PRIMARY KEY, D decimal(12,4), V int) ENGINE=MyISAM;
+INSERT INTO pay VALUES (1, 1.2345, 1);
+CREATE TABLE big (Id int PRIMARY KEY, D decimal(12,4), V int) ENGINE=InnoDB;
+INSERT INTO big SELECT seq, seq + 0.1234, 1 FROM seq_1_to_2000;
+CREATE TABLE letters (Id int PRIMARY KEY, T longtext, M datetime(6), C varchar(40)) ENGINE=InnoDB;
+INSERT INTO letters VALUES (1, 'a', '2026-01-02 03:04:05.678901', 'kept  ');
+CREATE TABLE watched (Id int PRIMARY KEY, V varchar(9)) ENGINE=InnoDB;
+INSERT INTO watched VALUES (1, 'a'), (2, 'b');
+CREATE TABLE dropped (Id int PRIMARY KEY, C varchar(9), D int) ENGINE=InnoDB;
+INSERT INTO dropped VALUES (1, 'a', 1);
+CREATE TABLE more (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
+INSERT INTO more VALUES (1, 1);
+CREATE TABLE keyed (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
+INSERT INTO keyed VALUES (1, 1);
+CREATE TABLE seen_through (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
+INSERT INTO seen_through VALUES (1, 1);
+CREATE TABLE checked (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
+INSERT INTO checked VALUES (1, 1);

@@ -1,0 +1,10 @@
+ALTER TABLE pay MODIFY D decimal(12,2);
+ALTER TABLE big MODIFY D decimal(12,2);
+ALTER TABLE letters MODIFY T text, MODIFY M date, MODIFY C char(40);
+CREATE TRIGGER watched_1 BEFORE UPDATE ON watched FOR EACH ROW SET NEW.V = 'T';
+ALTER TABLE dropped DROP C;
+ALTER TABLE more ADD COLUMN Z int;
+ALTER TABLE keyed DROP PRIMARY KEY;
+RENAME TABLE seen_through TO kept_behind;
+CREATE VIEW seen_through AS SELECT Id, A + 100 AS A FROM kept_behind;
+ALTER TABLE checked ADD CHECK (A < 6);

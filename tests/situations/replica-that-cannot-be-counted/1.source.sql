@@ -1,0 +1,6 @@
+CREATE TABLE updated (Id int PRIMARY KEY, V int) ENGINE=MyISAM;
+INSERT INTO updated SELECT seq, seq FROM seq_1_to_500;
+CREATE TABLE summed (Id int PRIMARY KEY, V int) ENGINE=InnoDB;
+INSERT INTO summed SELECT seq, seq FROM seq_1_to_500;
+CREATE TABLE other (Id int PRIMARY KEY, V int) ENGINE=MyISAM;
+INSERT INTO other VALUES (1, 1);
