@@ -46,7 +46,7 @@ def update_time_doubts(compiled_for: str, through_mmap: bool) -> str:
     >>> update_time_doubts("debian-linux-gnu", False)
     ''
     >>> update_time_doubts("Win64", False)
-    "the source runs on Windows, where a MyISAM table keeps its UPDATE_TIME while it is open"
+    'the source runs on Windows, where a MyISAM table keeps its UPDATE_TIME while it is open'
     """
     if compiled_for.strip().lower().startswith("win"):
         return "the source runs on Windows, where a MyISAM table keeps its UPDATE_TIME while it is open"
