@@ -86,11 +86,12 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, by ruff; and which package may import which, by import-linter."""
+    """Style, by ruff; which package may import which, by import-linter; and the words, by a list."""
     session.install(*_tools("ruff", "import-linter"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
+    session.run("python", "tests/support/house_words.py")
 
 
 @nox.session

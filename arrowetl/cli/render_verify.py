@@ -73,7 +73,7 @@ def _rows(differing: Sequence[RowDifference], differences: int) -> list[Renderab
     """Which rows differ, and in which columns."""
     if not differing:
         return []
-    table = grid("end", "row", "key", "column", "source", "there")
+    table = grid("target", "row", "key", "column", "source", "there")
     for one in differing[:_DIFFERENCES_SHOWN]:
         key = ", ".join(f"{name} {value}" for name, value in one.key.items()) or "(no key)"
         shown = one.digests if one.values is None else one.values

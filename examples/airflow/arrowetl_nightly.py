@@ -1,10 +1,10 @@
 """
-A night by Airflow: validate → analyze → run, a task for each size of tables → verify → dbt.
+A nightly run by Airflow: validate → analyze → run, a task for each size of tables → verify → dbt.
 
 Put it where your DAGs are; arrowetl must be installed where Airflow's tasks run, and its settings be in their
-environment (ETL_ENVIRONMENT, OPENDENTAL_SOURCE_HOST …), or in a file that ARROWETL_ENV_FILE names. A task that is tried
-again goes on where the one before stopped: tables that arrived are proven current and skipped, and of one that was
-under way the partitions that lie whole in staging are kept.
+environment (ETL_ENVIRONMENT, OPENDENTAL_SOURCE_HOST …), or in a file that ARROWETL_ENV_FILE names. A retried
+task continues where the failed one stopped: tables that arrived are skipped, and of one that was being loaded the
+complete partitions in staging are kept.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def opened() -> Any:
     return arrowetl.open(tables_file=TABLES_FILE, env_file=ENV_FILE)
 
 
-def told(tables: list[dict[str, Any]]) -> str:
+def failures(tables: list[dict[str, Any]]) -> str:
     """What failed, and what to do about it, as Airflow's log and mail have it."""
     errors = [one["error"] for one in tables if one["error"]]
     return "\n".join(f"{error['message']}\n  {error['remedy'] or ''}" for error in errors)
@@ -48,14 +48,14 @@ def told(tables: list[dict[str, Any]]) -> str:
     tags=["arrowetl"],
 )
 def arrowetl_nightly() -> None:
-    """Every night, all that changed at the source; proven; then what dbt makes of it."""
+    """Nightly: load what changed at the source, verify it, and build the dbt models."""
 
     @task
     def validate() -> list[str]:
         with opened() as etl:
             problems, notes = etl.validate()
         if problems:
-            # No further try would mend what somebody must.
+            # A retry would not repair it.
             raise AirflowFailException("\n".join(problems))
         return notes
 
@@ -70,7 +70,7 @@ def arrowetl_nightly() -> None:
         with opened() as etl:
             summary = etl.run(category=category, max_workers=8).as_json()
         if summary["exit_code"]:
-            raise AirflowException(told(summary["tables"]))
+            raise AirflowException(failures(summary["tables"]))
         return {"run_id": summary["run_id"], "category": category, **summary["totals"]}
 
     @task
@@ -79,16 +79,16 @@ def arrowetl_nightly() -> None:
             found = etl.verify(changed=True).as_json()
         if found["exit_code"]:
             differing = [one["table"] for one in found["tables"] if one["verdict"] != "equal"]
-            raise AirflowException(f"not equal at all three ends: {', '.join(differing)}")
+            raise AirflowException(f"not equal at all three servers: {', '.join(differing)}")
         return {"tables": len(found["tables"]), "rows_read": sum(one["rows_extracted"] for one in runs)}
 
     @task.bash
     def dbt() -> str:
         return f"cd '{DBT_PROJECT}' && dbt build --profiles-dir ." if DBT_PROJECT else "echo no dbt project"
 
-    carried = run.expand(category=SIZES)
-    validate() >> analyze() >> carried
-    verify(carried) >> dbt()
+    loaded = run.expand(category=SIZES)
+    validate() >> analyze() >> loaded
+    verify(loaded) >> dbt()
 
 
 arrowetl_nightly()

@@ -33,10 +33,12 @@ SHORT = (
     ("kill -9 the replica", "between the cutovers"),
     ("kill -9 the warehouse", "record"), ("the replica restarts", "replica's cutover"),
     ("the warehouse restarts", "warehouse's cutover"), ("the source restarts", "plan"),
-    ("way to the source cut", "prepare"), ("way to the replica cut", "finish"), ("way to the warehouse cut", "compare"),
-    ("way to the source stalled", "plan"), ("way to the replica stalled", "load"),
-    ("way to the warehouse stalled", "ingest"), ("way to the source reset", "extract"),
-    ("way to the replica reset", "replica's cutover"), ("way to the warehouse reset", "between the cutovers"),
+    ("connection to the source cut", "prepare"), ("connection to the replica cut", "finish"),
+    ("connection to the warehouse cut", "compare"),
+    ("connection to the source stalled", "plan"), ("connection to the replica stalled", "load"),
+    ("connection to the warehouse stalled", "ingest"), ("connection to the source reset", "extract"),
+    ("connection to the replica reset", "replica's cutover"),
+    ("connection to the warehouse reset", "between the cutovers"),
 )  # fmt: skip
 ALL = tuple(
     (fault, step) for fault in FAULTS for step in STEPS if fault != "kill -9 a worker" or step in IN_WORKERS

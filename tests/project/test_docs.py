@@ -72,7 +72,7 @@ def test_every_variable_is_documented() -> None:
     assert programs.POSTGRES_VARIABLE in README
     names = [*env.ARROWETL_VARIABLES, "ETL_ENVIRONMENT"]
     names += [f"{prefix}_HOST" for prefix in VARIABLES.values()]
-    names += ["_SSL_MODE", "_SSL_CA", "_SCHEMA", "_HOST _PORT _DB _USER _PASSWORD", *env.SSL_MODES]
+    names += ["_SSL_MODE", "_SSL_CA", "_SCHEMA", "_HOST, _PORT, _DB, _USER and _PASSWORD", *env.SSL_MODES]
 
     assert [name for name in names if name not in PAGES["settings"]] == []
 
@@ -130,7 +130,7 @@ def test_every_fleet_key_is_documented(key: str) -> None:
 
 def test_the_documented_steps_match_the_log() -> None:
     """By their numbers and words."""
-    assert part("steps", PAGES["night"]) == "".join(f"{step}. {step.words}\n" for step in Step)
+    assert part("steps", PAGES["run"]) == "".join(f"{step}. {step.words}\n" for step in Step)
 
 
 @pytest.mark.parametrize("page", PAGES)

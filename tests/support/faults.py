@@ -143,9 +143,9 @@ FAULTS: dict[str, Act] = {
     "kill -9 a worker": _kill_worker,
     **{f"kill -9 the {server}": _kill(server) for server in SERVERS},
     **{f"the {server} restarts": _restart(server) for server in SERVERS},
-    **{f"way to the {server} cut": _way(server, "cut") for server in SERVERS},
-    **{f"way to the {server} stalled": _way(server, "stall") for server in SERVERS},
-    **{f"way to the {server} reset": _way(server, "reset") for server in SERVERS},
+    **{f"connection to the {server} cut": _way(server, "cut") for server in SERVERS},
+    **{f"connection to the {server} stalled": _way(server, "stall") for server in SERVERS},
+    **{f"connection to the {server} reset": _way(server, "reset") for server in SERVERS},
 }
 IN_WORKERS = ("extract", "load", "ingest")
 """The steps that a worker process is at."""
