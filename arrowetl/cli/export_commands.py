@@ -30,6 +30,7 @@ from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import SERVERS
 
 if TYPE_CHECKING:
+    from arrowetl.api import Etl
     from arrowetl.cli import render_verify
     from arrowetl.model.result import Summary
 else:
@@ -102,7 +103,7 @@ def dbt_sources(output: Path) -> None:
         click.echo(f"note: {note}", err=True)
 
 
-def write_report(path: Path, etl: Any, summary: Summary) -> None:
+def write_report(path: Path, etl: Etl, summary: Summary) -> None:
     """The run's page; without the runs before it, if the warehouse was lost."""
     from arrowetl.pages import render
 

@@ -36,6 +36,8 @@ from arrowetl.model.connection import DESTINATIONS, EXECUTORS
 
 if TYPE_CHECKING:
     from arrowetl.cli import progress, render_run
+    from arrowetl.config.env import Settings
+    from arrowetl.fleet.fleet_run import FleetRun, FleetSummary, OfClinic
     from arrowetl.model import events, result
 else:
     progress, render_run = lazy.module("arrowetl.cli.progress"), lazy.module("arrowetl.cli.render_run")
@@ -71,7 +73,7 @@ _report_option = click.option(
 )
 
 
-def _open_fleet(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
+def _open_fleet(fleet_file: Path, clinics: Sequence[str], *needs: str) -> FleetRun:
     # A single clinic does not need it.
     from arrowetl.config.fleet_yml import read_fleet
     from arrowetl.fleet.fleet_run import FleetRun
@@ -81,7 +83,7 @@ def _open_fleet(fleet_file: Path, clinics: Sequence[str], *needs: str) -> Any:
     return FleetRun(read_fleet(fleet_file), global_options().get("tables_file"), clinics, needs or SERVERS)
 
 
-def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Any:
+def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Settings:
     """Those of one clinic, for the commands of one."""
     opened_fleet = _open_fleet(DEFAULT_FLEET, (name,), *needs)
     return opened_fleet.settings[name]
@@ -136,10 +138,9 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
         sys.exit(code)
     table = render_run.grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3))
     for one in found:
-        if one.error:
-            table.add_row(one.clinic, "", "", "", Text(one.error.message, style="red", overflow="fold"))
+        if (planned := one.answer) is None:
+            table.add_row(one.clinic, "", "", "", _error_of(one))
             continue
-        planned = one.answer
         reads = sum(plan.expected.rows for plan in planned.plans)
         seconds = duration(planned.estimate.seconds) if planned.estimate else ""
         failed = f"{len(planned.failed)} cannot be loaded" if planned.failed else ""
@@ -172,8 +173,8 @@ def run(
     opened_fleet = _open_fleet(fleet_file, clinics, *servers_used("source", asked["to"]))
     workers = opened_fleet.fleet.max_workers if max_workers is None else max_workers
     options = RunOptions(all=True, max_workers=workers, **asked)
-    published = _FleetProgress(Screen(stderr=True))
-    summary = opened_fleet.run(options, unite, published.event, published.ended)
+    shown = _FleetProgress(Screen(stderr=True))
+    summary = opened_fleet.run(options, unite, shown.event, shown.ended)
     if as_json:
         show_json(summary.as_json())
     else:
@@ -204,10 +205,10 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
         sys.exit(code)
     table = render_run.grid("clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5))
     for one in found:
-        if one.error:
-            table.add_row(one.clinic, "", "", "", "", "", Text(one.error.message, style="red", overflow="fold"))
+        if (status := one.answer) is None:
+            table.add_row(one.clinic, "", "", "", "", "", _error_of(one))
             continue
-        tables, last = one.answer.tables, one.answer.run
+        tables, last = status.tables, status.run
         failed = sum(row["load_status"] != "success" for row in tables)
         table.add_row(
             one.clinic, f"{last['started_at']:%Y-%m-%d %H:%M}" if last else "none", count(len(tables)), count(failed),
@@ -234,7 +235,7 @@ def report_(fleet_file: Path, clinics: tuple[str, ...], output: Path) -> None:
     _write_pages(opened_fleet, output, None)
 
 
-def _write_pages(opened_fleet: Any, directory: Path, summary: Any) -> None:
+def _write_pages(opened_fleet: FleetRun, directory: Path, summary: FleetSummary | None) -> None:
     """
     Args:
         summary: of the run that has just ended; the clinics' last runs, where it is None.
@@ -242,18 +243,22 @@ def _write_pages(opened_fleet: Any, directory: Path, summary: Any) -> None:
     from arrowetl.pages import render
 
     now = {one.clinic: one for one in summary.clinics} if summary else {}
-    rows = []
-    for last in opened_fleet.published():
+    rows, begun = [], []
+    for last in opened_fleet.run_reports():
         error = now[last.clinic].error if last.clinic in now else last.error
-        published, run, page = last.answer, None, None
-        if error is None:
-            run = now[last.clinic].answer.as_json() if last.clinic in now else published.document
+        report, page = last.answer, None
+        run: Mapping[str, Any] | None = None
+        if ended := now[last.clinic].answer if last.clinic in now else None:
+            run = ended.as_json()
+        elif report and error is None:
+            run = report.document
+        if run is not None:
             page = f"clinics/{last.clinic}.html"
-            runs, receipt = (published.runs, published.receipt) if published else ((), None)
+            begun.append(run["started_at"])
+            runs, receipt = (report.runs, report.receipt) if report else ((), None)
             write_file(directory / page, render.run_page(run, runs, receipt))
         failure = {"message": error.message, "remedy": error.remedy} if error else None
         rows.append({"clinic": last.clinic, "page": page, "error": failure, "run": run})
-    begun = [row["run"]["started_at"] for row in rows if row["run"]]
     about = {
         "environment": next(iter(opened_fleet.settings.values())).environment,
         "started_at": summary.started_at if summary else min(begun, default=None),
@@ -289,7 +294,7 @@ def _words(run: result.Summary) -> str:
     return f"{count(len(run.outcomes))} tables, {count(failed)} failed, {count(rows)} rows read"
 
 
-def _summary(summary: Any) -> RenderableType:
+def _summary(summary: FleetSummary) -> RenderableType:
     """The result of the run; what is not good last."""
     table = render_run.grid("clinic", "tables", "failed", "rows read", "inserted", "updated", "deleted", "seconds",
                  right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
@@ -314,13 +319,17 @@ def _summary(summary: Any) -> RenderableType:
         if one.error:
             parts.append(Text(f"✗ {one.clinic}: {one.error.message}", style="red"))
             parts += [Text(f"  {one.error.remedy}")] if one.error.remedy else []
-        else:
+        elif one.answer:
             failed = one.answer.of(result.Status.FAILED)
             failures = render_run.root_failures([outcome.failure for outcome in failed if outcome.failure])
             parts += [Text(f"✗ {one.clinic}: {failure.message}", style="red") for failure in failures[:_FAILURES_SHOWN]]
             if len(failures) > _FAILURES_SHOWN:
                 parts.append(Text(f"  and {count(len(failures) - _FAILURES_SHOWN)} more tables of {one.clinic}"))
     return Group(*parts)
+
+
+def _error_of(one: OfClinic[Any]) -> Text:
+    return Text(one.error.message if one.error else "", style="red", overflow="fold")
 
 
 _FAILURES_SHOWN = 5

@@ -283,8 +283,8 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
                 show_json(render_run.plans_json(planned))
             else:
                 show(render_run.plans(planned))
-                for outcome in planned.failed:
-                    words = f"cannot be loaded: {outcome.failure.message}\n  {outcome.failure.remedy}"
+                for failure in (outcome.failure for outcome in planned.failed if outcome.failure):
+                    words = f"cannot be loaded: {failure.message}\n  {failure.remedy}"
                     click.echo(printable(words), err=True)
             sys.exit(int(bool(planned.failed)))
         watch = _watch()

@@ -6,14 +6,18 @@ The partner of `options`, where the line's options are kept.
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import arrowetl
 from arrowetl.cli.fleet_commands import settings_of_clinic
 from arrowetl.cli.options import global_options
 
+if TYPE_CHECKING:
+    from arrowetl.api import Etl
 
-def open_etl(*needs: str, wants: tuple[str, ...] = ()) -> Any:
+
+def open_etl(*needs: str, wants: tuple[str, ...] = ()) -> AbstractContextManager[Etl]:
     """
     Args:
         needs: the servers that are going to be used; all three, where none is named.
