@@ -177,4 +177,4 @@ def test_unreadable_tables_are_listed_all_the_same(clinic: Clinic) -> None:
 
     path = clinic.directory / "logs/schema_analysis/reports/schema_analysis.json"
     analysis = json.loads(path.read_text())
-    assert (analysis["stamped"]["keys_lie"], analysis["unindexed"]["keys_lie"]) == ("dense", "none")
+    assert (analysis["updated"]["keys_lie"], analysis["unindexed"]["keys_lie"]) == ("dense", "none")

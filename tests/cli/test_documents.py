@@ -24,7 +24,7 @@ def reported(document: str, keys: set[str]) -> dict[str, set[str]]:
         part, rest = document, key
         for place, name in PARTS.items():
             if match := re.search(rf"{place}\.", key):
-                part, rest = name, key[match.target() :]
+                part, rest = name, key[match.end() :]
         found.setdefault(part, set()).add(rest)
     return found
 

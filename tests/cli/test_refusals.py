@@ -129,7 +129,7 @@ def test_production_variables_are_ignored_in_test(clinic: Clinic) -> None:
             "tables:\n  patient: {extraction_stratgy: full_table, batch_size: 0, overrides: {exclude: maybe}}\n"
             "  payment: 7\n",
             ["4 problems", "tables.patient.extraction_stratgy: unknown key", "did you mean extraction_strategy",
-             "tables.patient.batch_size: must be a whole number", "got 0",
+             "tables.patient.batch_size: must be an integer", "got 0",
              "tables.patient.overrides.exclude: must be true or false", "tables.payment: must be a mapping"],
         ),
     ],

@@ -77,7 +77,7 @@ def test_init_connect_cannot_change_sessions(clinic: Clinic) -> None:
         "SELECT @@character_set_client, @@time_zone, @@sql_select_limit, @@autocommit, @@max_statement_time, "
         "@@tx_read_only"
     )
-    other = {name: (there, ours) for name, there, ours, _ in session.otherwise}
+    other = {name: (there, ours) for name, there, ours, _ in session.differing_settings}
     session.close()
     question = "SELECT @@time_zone AS z, @@max_statement_time AS m, _utf8mb4 X'C396' AS t"
     read = drivers.read_arrow(source, question, False, 7)

@@ -211,10 +211,10 @@ def test_a_partition_loaded_twice_is_refused(clinic: Clinic) -> None:
     plan, part = planned(PATIENT), Partition(0, None, None)
     rows = pa.table({"PatNum": [1, 2], "LName": ["a", "b"]})
     replica.prepare(plan)
-    replica.take(plan, part, [(plan, rows)])
+    replica.load(plan, part, [(plan, rows)])
     reported = r"3 rows were sent to the replica, it counts 1 and warns: Duplicate entry '…' for key 'PRIMARY' \(1062\)"
     with pytest.raises(DataLoadingError, match=reported):
-        replica.take(plan, part, [(plan, pa.table({"PatNum": [1, 2, 3], "LName": ["a", "changed", "c"]}))])
+        replica.load(plan, part, [(plan, pa.table({"PatNum": [1, 2, 3], "LName": ["a", "changed", "c"]}))])
 
     assert replica.count(plan) == 2
     replica.discard(plan)
@@ -299,7 +299,7 @@ def test_foreign_not_null_gives_way_and_unique_refuses(clinic: Clinic) -> None:
     clinic.warehouse_execute("CREATE SCHEMA raw")
     clinic.warehouse_execute('CREATE TABLE raw.theirs ("Num" integer PRIMARY KEY, d date NOT NULL, t text UNIQUE)')
     (failed,) = clinic.run()["tables"]
-    assert "a constraint of the warehouse's own forbids" in failed["error"]["remedy"]
+    assert "a constraint at the warehouse forbids" in failed["error"]["remedy"]
     assert clinic.published()["replica"] == {"theirs"}
     assert clinic.warehouse("SELECT count(*) FROM raw.theirs") == [(0,)]
 

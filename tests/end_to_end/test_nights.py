@@ -52,24 +52,24 @@ def test_simulated_days_end_equal(hospital: Clinic) -> None:
     assert hospital.arrowetl("analyze").returncode == 0
     assert hospital.run()["exit_code"] == 0
     seen: dict[str, int] = {}
-    for day in range(1, DAYS + 1):
+    for number in range(1, DAYS + 1):
         day = Day(session, chosen, rng)
-        day.work(len(chosen) // 3, drift=day % 3 == 0)
+        day.work(len(chosen) // 3, drift=number % 3 == 0)
         raced: list[str] = []
-        if day % 7 == 3:
+        if number % 7 == 3:
             raced = rng.sample(sorted(chosen), 4)
             with Busy(day, raced):
                 run = hospital.run()
-        elif day % 2 == 0:
-            crash(hospital, CRASHES[day // 2 % len(CRASHES)], rng.uniform(0.3, 2.5))
+        elif number % 2 == 0:
+            crash(hospital, CRASHES[number // 2 % len(CRASHES)], rng.uniform(0.3, 2.5))
             run = hospital.run()
         else:
             run = hospital.run()
         reported = [table["error"] for table in run["tables"] if table["error"]]
         # A table that is altered while it is read may fail, and is loaded the next run.
-        assert [error for error in reported if not raced] == [], (day, day.done)
+        assert [error for error in reported if not raced] == [], (number, day.done)
         found = [problem for name in chosen if name not in raced for problem in differences(hospital.sandbox, name)[0]]
-        assert found == [], (day, day.done)
+        assert found == [], (number, day.done)
         for table in run["tables"]:
             seen[table["mode"]] = seen.get(table["mode"], 0) + 1
         assert hospital.leftovers() == []

@@ -83,7 +83,7 @@ def test_no_run_misses_a_change_on_windows(windows: tuple[Clinic, Source]) -> No
         assert {table["settled"] for table in run["tables"]} <= {True, None}
     # Nothing changed: the small one is known by its checksum, and none by its timestamp.
     modes = {table["table"]: table["mode"] for table in clinic.run()["tables"]}
-    assert modes == {"small": "skipped", "large": "reconcile", "stamped": "skipped"}
+    assert modes == {"small": "skipped", "large": "reconcile", "updated": "skipped"}
     assert "the source runs on Windows" in " ".join(clinic.arrowetl("test-connections").stdout.split())
 
 

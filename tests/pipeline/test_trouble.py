@@ -169,8 +169,8 @@ def test_connections_stay_within_the_allowed_number(notes: Clinic) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        ("DROP TABLE notes", "failed", "missing at the source"),
-        ("RENAME TABLE notes TO others", "failed", "missing at the source"),
+        ("DROP TABLE notes", "failed", "dropped or renamed at the source"),
+        ("RENAME TABLE notes TO others", "failed", "dropped or renamed at the source"),
         ("ALTER TABLE notes DROP COLUMN Note", "succeeded", None),
         ("ALTER TABLE notes ADD COLUMN Extra int NOT NULL DEFAULT 3 FIRST", "succeeded", None),
         ("ALTER TABLE notes MODIFY Note mediumtext", "succeeded", None),

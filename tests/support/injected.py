@@ -23,14 +23,14 @@ STEPS: dict[str, tuple[str, str, str, str]] = {
     "prepare": ("arrowetl.warehouse.loader", "Warehouse", "prepare", ""),
     "extract": ("arrowetl.source.reader", "Source", "extract", "source"),
     "load": ("arrowetl.replica.loader", "Replica", "_load", ""),
-    "ingest": ("arrowetl.warehouse.loader", "Warehouse", "take", ""),
-    "finish": ("arrowetl.pipeline.load_table", "", "finish", ""),
+    "ingest": ("arrowetl.warehouse.loader", "Warehouse", "load", ""),
+    "finish": ("arrowetl.pipeline.load_table", "", "complete_staging", ""),
     "compare": ("arrowetl.pipeline.load_table", "", "compare", ""),
     # Its rows are written, and neither recorded nor committed.
     "warehouse's cutover": ("arrowetl.state.state_sql", "", "recorded_load", ""),
     "between the cutovers": ("arrowetl.replica.loader", "Replica", "cutover", ""),
     "replica's cutover": ("arrowetl.state.state_sql", "", "recorded_copy", ""),
-    "record": ("arrowetl.state.ledger", "Ledger", "end", ""),
+    "record": ("arrowetl.state.ledger", "Ledger", "finish", ""),
 }
 
 

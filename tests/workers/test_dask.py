@@ -59,13 +59,13 @@ def test_a_repeated_job_counts_once(clinic: Clinic, target: str) -> None:
     other = Partition(1, 100, None, resume_token="other", attempt=attempt, execution="c")
     rows = [pa.table({"PatNum": keys, "LName": names}) for keys, names in (([1, 2], ["a", "b"]), ([1, 3], ["c", "d"]))]
     there.prepare(plan, (), attempt)
-    there.take(plan, other, [(plan, pa.table({"PatNum": [200], "LName": ["z"]}))])
-    there.take(plan, first, [(plan, rows[0])])
-    there.take(plan, second, [(plan, rows[1])])
+    there.load(plan, other, [(plan, pa.table({"PatNum": [200], "LName": ["z"]}))])
+    there.load(plan, first, [(plan, rows[0])])
+    there.load(plan, second, [(plan, rows[1])])
     count = there.count(plan)
     loaded = there.close_attempt(plan, attempt)
     with pytest.raises(DataLoadingError, match="the attempt that it belongs to is over"):
-        there.take(plan, replace(other, resume_token="late"), [(plan, rows[0])])
+        there.load(plan, replace(other, resume_token="late"), [(plan, rows[0])])
 
     assert (count, loaded) == (3, {"token": "b", "other": "c"})
     assert there.count(plan) == 3
