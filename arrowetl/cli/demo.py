@@ -55,7 +55,7 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
             with _phase("arrowetl run --all") as report:
                 watching = watch()
                 try:
-                    summary = etl.run(all=True, report=watching)
+                    summary = etl.run(on_event=watching, all=True)
                 finally:
                     watching.close()
                 report(f"{count(sum(o.rows_extracted for o in summary.outcomes))} rows to both targets")
