@@ -16,7 +16,7 @@ Every kind of failure, as one tree with an exit code on each branch.
     └── DataError                       1   rows
         ├── DataExtractionError         1   could not be read exactly
         ├── DataLoadingError            1   could not be written exactly
-    │   └── VerificationError           5   the servers' rows differ
+        └── VerificationError           5   the servers' rows differ
 
 A message says what happened, to what, what was found; `remedy` says what to
 do about it. Neither holds a password or a value of a row. A driver's own

@@ -1,7 +1,7 @@
 """
 Numbers as people read them: rows, bytes, seconds.
 
-Pure; on a terminal (`report`) and on a page (`pages`) they look the same.
+Pure; on a terminal (`cli`) and on a page (`pages`) they look the same.
 """
 
 from __future__ import annotations

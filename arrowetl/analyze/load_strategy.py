@@ -1,7 +1,7 @@
 """
 What is known of a table's columns → whether one of them shows every change, the strategy, and why.
 
-Pure. `analyze` writes it down; whether a run reads by a watermark is decided
+Pure. `analyze_tables` writes it down; whether a run reads by a watermark is decided
 by `sync_mode`, which trusts only columns that the server updates itself.
 """
 

@@ -1,7 +1,7 @@
 """
 What is known of a table → its entry of tables.yml; and the words at the head of the file that say what it means.
 
-Pure. `analyze` looks at the tables, and writes what is made here; `tables_yml`
+Pure. `analyze_tables` looks at the tables, and writes what is made here; `tables_yml`
 reads it.
 """
 

@@ -1,8 +1,8 @@
 """
 The commands that write files for others: `arrowetl snapshot`, Parquet; `report`, a page; `dbt-sources`, for dbt.
 
-The partner of `cli`, which has all others. What is in a file is the business
-of `snapshot`, `pages` and `dbt`.
+The partner of `main`, which has all others. What is in a file is the business
+of `snapshot`, `pages` and `dbt_sources`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The commands of many clinics: `arrowetl fleet validate|plan|run|status`, and what they show.
 
-The partner of `cli`, which has those of one. What is done is `fleet`'s
+The partner of `main`, which has those of one. What is done is `fleet_run`'s
 business.
 """
 

@@ -1,7 +1,7 @@
 """
 What several commands have: options, where they are kept, and how a result is shown.
 
-The partner of `cli`, which has the commands.
+The partner of `main`, which has the commands.
 """
 
 from __future__ import annotations

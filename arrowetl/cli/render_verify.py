@@ -1,7 +1,7 @@
 """
 What a person sees of what is there: the verdicts of a verification, the last word on each table.
 
-Like `report`, it asks no server and decides nothing.
+Like `render_run`, it asks no server and decides nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 What is shown to a person goes through here, to a terminal or a log: nothing of it is obeyed but what arrowetl means.
 
-What is shown is made by `report` and `render_verify`; what is printable is `printable`'s to say.
+What is shown is made by `render_run` and `render_verify`; what is printable is `printable`'s to say.
 """
 
 from __future__ import annotations

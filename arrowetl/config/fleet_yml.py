@@ -2,7 +2,7 @@
 conf/fleet.yml → the clinics of a group, or every problem at once.
 
 Reads one file, and reaches no server. What each key may hold is one table per
-kind; a clinic's servers are read of its environment by `config`.
+kind; a clinic's servers are read of its environment by `env`.
 """
 
 from __future__ import annotations

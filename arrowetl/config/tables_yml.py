@@ -2,7 +2,7 @@
 tables.yml → what is chosen of each table and for all of them, or every problem at once.
 
 Reads one file, and decides nothing about tables (`table_plan` does). What a key may
-hold is one table, `KEYS`; `analyze` writes the file this module reads, and
+hold is one table, `KEYS`; `analyze_tables` writes the file this module reads, and
 `tables_yml_edit` a line of it.
 """
 

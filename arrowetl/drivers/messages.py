@@ -3,7 +3,7 @@ A driver's exception in our words: what the four drivers share.
 
 Nothing here lets a password or a value of a row through. Which of our errors
 an exception becomes is decided next to the driver (`mysql`, `postgres`,
-`adbc`, `arrow`).
+`adbc`, `connectorx`).
 """
 
 from __future__ import annotations

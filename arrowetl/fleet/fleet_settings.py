@@ -2,7 +2,7 @@
 The settings of each clinic of a fleet, and that no two of them read the same source.
 
 Its servers are those of its own environment; where its rows go to, fleet.yml
-says. `fleet` runs it with what is made here.
+says. `fleet_run` runs it with what is made here.
 """
 
 from __future__ import annotations

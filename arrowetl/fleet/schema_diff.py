@@ -1,7 +1,7 @@
 """
 The schemas of many clinics side by side: in what they differ.
 
-Pure; the fleet asks what each has.
+Pure; `fleet_run` asks what each has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The nouns of a run's route: the servers, tables.yml's settings for all tables, from where to where.
 
-Frozen values, as in `model`, which has the nouns of tables. `config` and
+Frozen values, as in `plan`, which has the nouns of tables. `env` and
 `tables_yml` make them; a worker needs no more than a route to reach the
 servers.
 """

@@ -1,7 +1,7 @@
 """
 What the MySQL family calls things: which of the two a server is, its integers, its geometry types, its indexes.
 
-Constants, and a noun as in `model`; `drivers` asks the server which it is.
+Constants, and a noun; `drivers` asks the server which it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The nouns of recorded state: what the source said of a table when it was read, and what the targets say they store.
 
-Frozen values, as in `model`, which has what is found and planned. `ledger` and
+The partner of `plan`, which has what is found and planned. `ledger` and
 the loaders write and read them; `sync_mode` decides by them.
 """
 

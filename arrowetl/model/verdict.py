@@ -1,7 +1,7 @@
 """
 The nouns of a verification: what was found of a table, and of each row that is not the same everywhere.
 
-Frozen values. `verify` finds them, `report` shows them, `receipt` keeps them.
+Frozen values. `verify_table` finds them, `render_verify` shows them, `receipt` keeps them.
 """
 
 from __future__ import annotations

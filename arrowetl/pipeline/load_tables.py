@@ -58,7 +58,7 @@ class TableRunner:
 
 def load_tables(plans: Iterable[TablePlan], runner: TableRunner, max_workers: int) -> list[TableResult]:
     """
-    Every table through `transfer`, several at a time; Ctrl-C lets those at work end their partitions.
+    Every table through `load_table`, several at a time; Ctrl-C lets those at work end their partitions.
 
     Returns:
         What came of each: those that were not to be switched yet are ready for it, or failed.

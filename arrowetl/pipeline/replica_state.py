@@ -30,7 +30,7 @@ def seen(
     Args:
         shapes: as `shapes_at_replica` found them.
         replica: as a source; None where its rows are not counted.
-        to: one of `route.DESTINATIONS`.
+        to: one of `connection.DESTINATIONS`.
         counts: whether its rows are to be counted: not where all are read anyway.
     """
     records = {name: one.warehouse if to == "warehouse" else one.replica for name, one in states.items()}

@@ -1,7 +1,7 @@
 """
 What runs took before → how long each table will take, and the run, and how sure that is.
 
-Pure. `ledger` remembers what tables took and `plan_run` asks; `report` shows
+Pure. `ledger` remembers what tables took and `plan_run` asks; `render_run` shows
 the plan with it, and afterwards what it became.
 """
 

@@ -2,7 +2,7 @@
 What past partitions took → how large the next ones are, and how many are loaded at a time.
 
 Pure: it gets what was loaded, how long each phase took, and how idle this
-machine is; it has no clock and knows no server. `workers` asks it before each
+machine is; it has no clock and knows no server. `pool` asks it before each
 partition; what was learned is recorded by `ledger`, and begins the next run.
 """
 

@@ -2,7 +2,7 @@
 A table → half-open ranges of its first primary key column.
 
 Pure arithmetic: how many rows a partition holds, and ranges from the keys
-that `source` finds by walking the index, one when it is its turn. The ranges
+that `ranges` finds by walking the index, one when it is its turn. The ranges
 cover every integer there is, whatever the keys do meanwhile: the first is open
 below, the last above.
 """

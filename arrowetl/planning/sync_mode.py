@@ -56,7 +56,7 @@ class RunConditions:
     link: Link | None = None
     """None where it was not measured."""
     to: str = "both"
-    """One of `route.DESTINATIONS`."""
+    """One of `connection.DESTINATIONS`."""
     mostly_changed: frozenset[str] = frozenset()
     """Tables of which so much changed since their watermark that it is no use."""
     replica_catalog: Mapping[str, Table] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def with_kind(plan: TablePlan, settings: TableSettings, state: TableState, aroun
     The plan with the kind of its load, and the reason.
 
     Args:
-        plan: as `plan.table_plan` made it: as if everything were to be read.
+        plan: as `table_plan.table_plan` made it: as if everything were to be read.
     """
     seen = around.seen.get(plan.name, NO_FACTS)
     plan = replace(

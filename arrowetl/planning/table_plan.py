@@ -50,7 +50,7 @@ def table_plan(
     mask_mark: str = "",
 ) -> TablePlan:
     """
-    Decide what becomes of one table's columns, as if everything were to be read; `modes` decides whether it is.
+    Decide what becomes of one table's columns, as if everything were to be read; `sync_mode` decides whether it is.
 
     Args:
         published: the table at the warehouse, where there is one.

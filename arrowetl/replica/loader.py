@@ -2,7 +2,7 @@
 The replica's loader: a staging table, LOAD DATA into it, RENAME or merge.
 
 It receives spills' text and returns counts. Reading from the replica is
-`source`'s work; its SQL is in `replica_sql`.
+`reader`'s work; its SQL is in `replica_sql`.
 """
 
 from __future__ import annotations

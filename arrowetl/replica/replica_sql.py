@@ -1,5 +1,5 @@
 """
-What is said to a replica: its tables are made, filled and switched. What is read of such a server is in `mysql`.
+What is said to a replica: its tables are made, filled and switched. What is read of such a server is in `source_sql`.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def spilled(directory: Path, write: Callable[[IO[bytes]], None]) -> Iterator[Pat
 
 def keep(directory: Path, table: str, rows: pa.Table) -> Path:
     """
-    Rows of a table that wait there, until they are `taken` or the table's are `dropped`.
+    Rows of a table that wait there, until they are `taken`, or `drop` removes all of the table.
 
     Raises:
         DataLoadingError: the disk is full, or cannot be written.

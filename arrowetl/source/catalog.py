@@ -1,7 +1,7 @@
 """
 What a server's catalog says, as model values.
 
-Pure: rows of `sql.catalog` in, tables out. `source` asks for them.
+Pure: rows of `source_sql.catalog` in, tables out. `reader` asks for them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Where a table's ranges begin and end, as the server says by its primary key's index: none has too many rows or bytes.
 
-How many are too many is `partitioning`'s business; what a range holds is read by `source`.
+How many are too many is `partitioning`'s business; what a range holds is read by `reader`.
 """
 
 from __future__ import annotations

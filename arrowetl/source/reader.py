@@ -3,7 +3,7 @@ The reading side: a MySQL or MariaDB server from which nothing is ever taken but
 
 The source, and the replica when it is read instead: both speak here. It
 returns catalog values and Arrow; what a partition is comes from `partitioning`,
-what is selected from `sql`. Its sessions are read-only by the server's own
+what is selected from `source_sql`. Its sessions are read-only by the server's own
 promise.
 """
 
@@ -398,7 +398,7 @@ class Source:
         return str(self.answers("SELECT VERSION()")[0][0])
 
     def answers(self, question: str) -> list[tuple[Any, ...]]:
-        """What the server says to one of `sql.sums`' questions."""
+        """What the server says to one of `row_checksums`' questions."""
         with self.pool.session() as session:
             return session.rows(question)
 

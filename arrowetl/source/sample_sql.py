@@ -1,7 +1,7 @@
 """
 What is asked of a table before its strategy is chosen: one bounded look at its first and last rows, as one line.
 
-Pure: the statement, and what its answer means. `source` asks it; `load_strategy`
+Pure: the statement, and what its answer means. `reader` asks it; `load_strategy`
 judges what is found. No value of a row is in an answer, but for the lowest and
 the highest key.
 """

@@ -1,7 +1,7 @@
 """
 The tracking tables as they are made: at the replica in MySQL's words, at the warehouse in PostgreSQL's.
 
-Pure. What is written into them is in `tracking`, `history` and `archive`.
+Pure. What is written into them is in `state_sql`, `history_sql` and `receipt_sql`.
 """
 
 COPY_STATUS = """

@@ -2,7 +2,7 @@
 What every run leaves behind at the warehouse, and what is asked of it later.
 
 Pure, in PostgreSQL's language: `etl_run_history` has a row for each run,
-`etl_table_history` one for each table of it, both made by `tracking`. `ledger`
+`etl_table_history` one for each table of it, both made by `ddl`. `ledger`
 says it.
 """
 

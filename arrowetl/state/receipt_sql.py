@@ -1,8 +1,8 @@
 """
 Receipts, and what was verified: how they are written down at the warehouse, and asked for.
 
-Pure, in PostgreSQL's language; the tables are made by `tracking`, and the edge
-that speaks to them is `archive`.
+Pure, in PostgreSQL's language; the tables are made by `ddl`, and the edge
+that speaks to them is `receipt_store`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 What `verify` found to differ is reloaded: of a table with an integer key, only the ranges that differ.
 
 It is a run like any other, with its lock, its comparison and its records, and
-is verified once more. What differs is found by `verify`, and written by `run`.
+is verified once more. What differs is found by `verify_tables`, and written by `run`.
 """
 
 from __future__ import annotations

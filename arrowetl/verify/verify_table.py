@@ -5,7 +5,7 @@ Each server adds up checksums of its own rows, range by range of the
 primary key: source and replica of their stored images, replica and warehouse
 of canonical texts. Of ranges that differ `drilldown` finds the rows; `by_value`
 compares values where checksums cannot; `since_last` knows what need not be read.
-Nothing is written here. `verify` walks many tables through it.
+Nothing is written here. `verify_tables` walks many tables through it.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ class Warehouse:
             return found
 
     def rows(self, plan: TablePlan, part: Partition) -> pa.Table:
-        """The published rows of a partition, as `readback.as_read_back` has them."""
+        """The published rows of a partition, as `from_postgres.as_read_back` has them."""
         with self.arrow.session() as session:
             return from_postgres.comparable(
                 session.read_arrow(warehouse_sql.rows_back(self.namespace, plan, part)), plan.fields
@@ -402,7 +402,7 @@ class Warehouse:
         return str(self.answers("SHOW server_version")[0][0])
 
     def answers(self, question: str) -> list[tuple[Any, ...]]:
-        """What the server says to one of `sql.sums`' questions."""
+        """What the server says to one of `row_checksums`' questions."""
         with self.pool.session() as session:
             return session.rows(question)
 

@@ -2,7 +2,7 @@
 The union views of all clinics: made where they are wanted, recreated where a table beneath them changes.
 
 `union_views_sql` phrases such a view; its tables are listed
-in its comment. `merge` asks when it must drop one, the fleet when
+in its comment. `merge` asks when it must drop one, `fleet_run` when
 its clinics have run.
 """
 

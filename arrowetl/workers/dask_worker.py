@@ -2,7 +2,7 @@
 A job at a worker of a cluster: passwords, spills and sessions are the worker's own.
 
 It came without a password, and finds them in the worker's environment, or in
-a file there (`config.at_a_worker`). So many jobs of a run are let in at once
+a file there (`env.at_a_worker`). So many jobs of a run are let in at once
 as its connections allow, by leases of the cluster's; a run's sessions stay
 open for its next job, and are closed when none comes. `dask_client` sends jobs
 here.

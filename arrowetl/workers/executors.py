@@ -2,7 +2,7 @@
 Who loads partitions: threads of this process, processes of their own, or a cluster's workers; by name.
 
 Each is an `Executor` of `concurrent.futures`. What it is given, and how much
-of it at a time, is `workers`' business.
+of it at a time, is `pool`'s business.
 """
 
 from __future__ import annotations

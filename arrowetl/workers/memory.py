@@ -5,7 +5,7 @@ Arrow's batches, their text and what connectorx reads into are made and dropped
 by many threads, and three allocators would each keep what was dropped: of 0.15
 of a clinic, 8 workers held 470 MB for 130 that were in use; so they hold 340,
 in the same time. Nothing here is needed for any result, and where the C
-library is another one, less of it is done. `workers` asks for it after each
+library is another one, less of it is done. `pool` asks for it after each
 partition.
 """
 
