@@ -24,7 +24,7 @@ class SourceStats:
     checksum: int | None = None
     """Of all rows, of small tables whose engine does not say when they changed."""
     create_time: datetime | None = None
-    """When the table was made; None of what an earlier version recorded."""
+    """When the table was made; None where the server does not say."""
     update_time_reliable: bool = True
     """Whether `update_time` would have moved at any change."""
     server_changes: int | None = None
@@ -48,9 +48,9 @@ class SyncPoint:
     masks: str = ""
     """A digest of the columns that were masked, and how."""
     keys: str = ""
-    """A digest of the unique keys that the replica was given; empty of what an earlier version recorded."""
+    """A digest of the unique keys that the replica was given."""
     at_replica: str = ""
-    """The shape of the replica's table, as its server described it; empty of what an earlier version recorded."""
+    """The shape of the replica's table, as its server described it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from arrowetl import drivers, preflight
 from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.errors import UsageError
-from arrowetl.state import history_sql, receipt_sql
+from arrowetl.state import history_sql, ledger, receipt_sql
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ def run_report(settings: Settings, run_id: str = "") -> RunReport:
         tables = [json.loads(one) for (one,) in session.rows(history_sql.table_documents(endpoint.namespace, name))]
         rows = session.rows(history_sql.recent_runs(endpoint.namespace, name))
         runs = [dict(zip(history_sql.RUN_COLUMNS, row, strict=True)) for row in rows]
-        has_receipts = session.rows(history_sql.is_there(endpoint.namespace, "etl_receipts"))[0][0]
-        kept = session.rows(receipt_sql.receipt_of(endpoint.namespace, name)) if has_receipts else []
+        kept = session.rows(receipt_sql.receipt_of(endpoint.namespace, name))
     finally:
         session.close()
     receipt = {"digest": kept[0][1], "receipt": json.loads(kept[0][0])} if kept else None
@@ -58,7 +57,7 @@ def run_report(settings: Settings, run_id: str = "") -> RunReport:
 
 
 def _chosen(session: drivers.Postgres, namespace: str, wanted: str) -> str:
-    there = session.rows(history_sql.is_there(namespace))[0][0]
+    there = ledger.is_there(session, *ledger.OURS)
     names = [name for (name,) in session.rows(history_sql.run_ids(namespace))] if there else []
     if not names:
         raise UsageError(f"no run is recorded in {namespace}", "run `arrowetl run --all` first")

@@ -68,17 +68,12 @@ _TABLE: Mapping[str, Any] = {
 
 
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's document with all that a page asks of it: an earlier version, or a run that was killed, kept less."""
+    """A run's document with all that a page asks of it: a run that was killed recorded less."""
 
     def filled(defaults: Mapping[str, Any], what: Mapping[str, Any]) -> dict[str, Any]:
         return {**defaults, **{key: value for key, value in what.items() if value is not None}}
 
-    tables = [filled(_TABLE, one) for one in document["tables"]]
-    for one in tables:
-        # As an earlier version kept it.
-        for coercion in one.pop("coerced_", ()):
-            one["coerced"] = {**one["coerced"], coercion["column"]: coercion["count"]}
-    return {**filled(_RUN, document), "tables": tables}
+    return {**filled(_RUN, document), "tables": [filled(_TABLE, one) for one in document["tables"]]}
 
 
 def timestamp(text: str | datetime | None) -> str:

@@ -78,10 +78,8 @@ def _nothing(table: Table, before: SourceStats) -> Proof | None:
 def _update_time_proof(table: Table, before: SourceStats) -> Proof | None:
     if not has_reliable_update_time(table):
         return None
-    same = (table.rows, table.update_time) == (before.rows, before.update_time)
-    # What an earlier version recorded does not say when a table was made.
-    same = same and before.create_time in (None, table.create_time)
-    if not same or not is_old_enough(before):
+    now = (table.rows, table.update_time, table.create_time)
+    if now != (before.rows, before.update_time, before.create_time) or not is_old_enough(before):
         return None
     return Proof("update_time", f"unchanged since {table.update_time:%Y-%m-%d %H:%M:%S}")
 

@@ -240,7 +240,7 @@ def _read_otherwise(plan: TablePlan, as_of: SyncPoint | None, around: RunConditi
         if as_of.masks != masks_of(plan):
             return "tables.yml masks other columns, or masks them differently"
         return f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
-    if as_of and as_of.keys not in ("", keys_of(plan)):
+    if as_of and as_of.keys != keys_of(plan):
         return "its unique keys changed at the source: the replica's are to follow"
     if as_of and evidence.another_source(as_of.source, around.source):
         return "read from another server or database than the last time"
@@ -352,7 +352,7 @@ def _incremental_from(
     if why := evidence.unstamped_changes(plan.table) or plan.table.exchangeable:
         return None, why
     before = record.as_of.reading if record.as_of else None
-    if before and before.create_time and before.create_time != plan.table.create_time:
+    if before and before.create_time != plan.table.create_time:
         return None, "it was recreated at the source since: its timestamps may be older"
     incremental_from = watermark_less_overlap(_reached(plan, record), plan.table.column(plan.watermark))
     if incremental_from is None or record.watermark_column != plan.watermark:

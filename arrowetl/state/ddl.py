@@ -2,9 +2,15 @@
 The tracking tables as they are made: at the replica in MySQL's words, at the warehouse in PostgreSQL's.
 
 Pure. What is written into them is in `state_sql`, `history_sql` and `receipt_sql`.
+A column is written down once, in the statement that makes its table: a table that lacks it, a
+predecessor's or an earlier version's, gets it (`missing_columns`), and keeps its rows.
 """
 
-COPY_STATUS = """
+import re
+from collections.abc import Collection
+
+REPLICA_TABLES = {
+    "etl_copy_status": """
 CREATE TABLE IF NOT EXISTS {table} (
     id INT AUTO_INCREMENT PRIMARY KEY,
     table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
@@ -19,9 +25,8 @@ CREATE TABLE IF NOT EXISTS {table} (
     version VARCHAR(96) NULL,
     as_of TEXT NULL,
     UNIQUE KEY table_name (table_name(190))
-) ENGINE=InnoDB"""
-
-PARTITION_STATUS = """
+) ENGINE=InnoDB""",
+    "etl_partition_status": """
 CREATE TABLE IF NOT EXISTS {table} (
     table_name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     plan VARCHAR(64) NOT NULL,
@@ -33,18 +38,19 @@ CREATE TABLE IF NOT EXISTS {table} (
     execution VARCHAR(64) NULL,
     UNIQUE KEY token (token),
     KEY table_name (table_name(190))
-) ENGINE=InnoDB"""
-
-RUN_LOCK = """
+) ENGINE=InnoDB""",
+    "etl_run_lock": """
 CREATE TABLE IF NOT EXISTS {table} (
     number SMALLINT PRIMARY KEY,
     run VARCHAR(64) CHARACTER SET latin1 NOT NULL,
     run_id VARCHAR(64) NOT NULL,
     taken_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
-) ENGINE=InnoDB"""
+) ENGINE=InnoDB""",
+}
+"""By name; `{table}` is its quoted place."""
 
-WAREHOUSE_TABLES = (
-    """
+WAREHOUSE_TABLES = {
+    "etl_load_status": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_load_status (
     id serial PRIMARY KEY,
     table_name varchar(255) NOT NULL UNIQUE,
@@ -60,7 +66,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_load_status (
     version varchar(64),
     as_of jsonb
 )""",
-    """
+    "etl_transform_status": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_transform_status (
     id serial PRIMARY KEY,
     table_name varchar(255) NOT NULL UNIQUE,
@@ -71,7 +77,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_transform_status (
     transform_status varchar(50) DEFAULT 'pending',
     _transformed_at timestamp
 )""",
-    """
+    "etl_partition_status": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
     table_name varchar(255) NOT NULL,
     plan varchar(64) NOT NULL,
@@ -84,19 +90,19 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_partition_status (
     UNIQUE (token)
 )""",
     # Unlogged, as the staging it describes: a server that crashed has emptied both.
-    """
+    "etl_staging_status": """
 CREATE UNLOGGED TABLE IF NOT EXISTS {namespace}.etl_staging_status (
     table_name varchar(255) PRIMARY KEY,
     prepared_at timestamptz NOT NULL DEFAULT now()
 )""",
-    """
+    "etl_run_lock": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_run_lock (
     number smallint PRIMARY KEY,
     run varchar(64) NOT NULL,
     run_id varchar(64) NOT NULL,
     taken_at timestamptz NOT NULL DEFAULT now()
 )""",
-    """
+    "etl_run_history": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
     run_id varchar(64) PRIMARY KEY,
     environment varchar(32) NOT NULL,
@@ -113,7 +119,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_run_history (
     document jsonb,
     published varchar(64)
 )""",
-    """
+    "etl_table_history": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
     run_id varchar(64) NOT NULL,
     table_name varchar(255) NOT NULL,
@@ -139,7 +145,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_table_history (
     outcome jsonb,
     PRIMARY KEY (run_id, table_name)
 )""",
-    """
+    "etl_receipts": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_receipts (
     number bigserial PRIMARY KEY,
     run_id varchar(64) NOT NULL UNIQUE,
@@ -147,7 +153,7 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_receipts (
     receipt jsonb NOT NULL,
     digest varchar(64) NOT NULL
 )""",
-    """
+    "etl_verified": """
 CREATE TABLE IF NOT EXISTS {namespace}.etl_verified (
     table_name varchar(255) PRIMARY KEY,
     run_id varchar(64) NOT NULL,
@@ -159,42 +165,16 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_verified (
     ranges text NOT NULL,
     differed_at timestamptz
 )""",
-)
-
-# Holds nothing that outlives a load: one of another form is recreated.
-REMADE = ("etl_partition_status", "execution")
-
-# Columns that the tables of a predecessor, or of an earlier version, may lack: they are adopted, not replaced.
-ADDED_COPY = {
-    "_checked_at": "TIMESTAMP NULL DEFAULT NULL",
-    "rows_total": "BIGINT NULL",
-    "run_id": "VARCHAR(64) NULL",
-    "version": "VARCHAR(96) NULL",
-    "as_of": "TEXT NULL",
 }
-ADDED_WAREHOUSE = {
-    "etl_load_status": {
-        "_loaded_at": "timestamp",
-        "_checked_at": "timestamp",
-        "rows_total": "bigint",
-        "run_id": "varchar(64)",
-        "coerced": "jsonb",
-        "version": "varchar(64)",
-        "as_of": "jsonb",
-    },
-    "etl_run_history": {
-        "way": "varchar(64)",
-        "pace": "jsonb",
-        "planned": "jsonb",
-        "document": "jsonb",
-        "published": "varchar(64)",
-    },
-    "etl_table_history": {
-        "reason": "text",
-        "rows_planned": "bigint",
-        "seconds_planned": "double precision",
-        "journey": "varchar(32)",
-        "flags": "jsonb",
-        "outcome": "jsonb",
-    },
-}
+"""By name; `{namespace}` is the quoted schema."""
+
+
+def missing_columns(create: str, there: Collection[str]) -> dict[str, str]:
+    """
+    The columns that a statement makes and a table lacks → their definitions.
+
+    >>> missing_columns(REPLICA_TABLES["etl_run_lock"], {"number", "run", "run_id"})
+    {'taken_at': 'TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP'}
+    """
+    columns = re.findall(r"^    ([a-z_]+) (.+?),?$", create, re.MULTILINE)
+    return {name: definition for name, definition in columns if name not in there}

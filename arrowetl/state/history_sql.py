@@ -15,7 +15,7 @@ from typing import Any
 
 from arrowetl import limits
 from arrowetl.model.result import Outcome, Summary
-from arrowetl.sql import postgres_literal, postgres_name, postgres_table
+from arrowetl.sql import postgres_literal, postgres_name
 from arrowetl.state.state_sql import postgres_values
 
 _HISTORY = (
@@ -153,11 +153,6 @@ def published(namespace: str, run_id: str) -> str:
     )
 
 
-def is_there(namespace: str, table: str = "etl_run_history") -> str:
-    """Whether a table of records is."""
-    return f"SELECT to_regclass({postgres_literal(postgres_table(namespace, table))}) IS NOT NULL"
-
-
 def run_ids(namespace: str) -> str:
     """All runs there were, the last one first."""
     return f"SELECT run_id::text FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC"
@@ -166,46 +161,27 @@ def run_ids(namespace: str) -> str:
 def run_document(namespace: str, run_id: str) -> str:
     """A run's document as it ended, without its tables; of one that never did, what is known of it."""
     return (
-        # As JSON the row may lack a column that an earlier version had not.
-        "SELECT coalesce(nullif(to_jsonb(h)->'document', 'null'), jsonb_build_object('run_id', run_id, 'environment', "
+        "SELECT coalesce(document, jsonb_build_object('run_id', run_id, 'environment', "
         "environment, 'started_at', started_at, 'ended_at', ended_at, 'exit_code', exit_code, "
         "'seconds', extract(epoch FROM ended_at - started_at), 'totals', jsonb_build_object('tables', tables)))::text "
-        f"FROM {postgres_name(namespace)}.etl_run_history h WHERE run_id = {postgres_literal(run_id)}"
+        f"FROM {postgres_name(namespace)}.etl_run_history WHERE run_id = {postgres_literal(run_id)}"
     )
 
 
 def table_documents(namespace: str, run_id: str) -> str:
-    """
-    A run's document of each of its tables.
-
-    Of an earlier version's run what its columns have; of tables of which a killed run had recorded only
-    that they are done, that.
-    """
+    """A run's document of each of its tables; of one that a killed run only recorded as done, that."""
     place, run = postgres_name(namespace), postgres_literal(run_id)
-    known = ", ".join(
-        f"'{name}', to_jsonb(h)->'{column}'"
-        for name, column in {"table": "table_name", "coerced_": "coerced", **{name: name for name in _REPORTED}}.items()
-    )
     return (
         "SELECT document FROM (SELECT table_name::text, "
-        "(CASE WHEN jsonb_typeof(to_jsonb(h)->'outcome') = 'object' THEN to_jsonb(h)->'outcome' "
-        f"ELSE jsonb_build_object({known}, 'error', CASE WHEN status = 'failed' THEN jsonb_build_object('kind', "
-        "split_part(error, ': ', 1), 'message', error, 'remedy', NULL) END) END "
-        "|| jsonb_build_object('flags', coalesce(nullif(to_jsonb(h)->'flags', 'null'), '[]')))::text AS document "
-        f"FROM {place}.etl_table_history h WHERE run_id = {run} "
+        "(outcome || jsonb_build_object('flags', coalesce(flags, '[]')))::text AS document "
+        f"FROM {place}.etl_table_history WHERE run_id = {run} "
         "UNION ALL SELECT table_name::text, jsonb_build_object('table', table_name, 'mode', '', 'status', "
         "CASE load_status WHEN 'success' THEN 'succeeded' ELSE 'failed' END, 'rows_warehouse', "
-        "to_jsonb(s)->'rows_total', 'reason', 'the run ended before it recorded more')::text "
-        f"FROM {place}.etl_load_status s WHERE to_jsonb(s)->>'run_id' = {run} AND NOT EXISTS (SELECT FROM "
+        "rows_total, 'reason', 'the run ended before it recorded more')::text "
+        f"FROM {place}.etl_load_status s WHERE run_id = {run} AND NOT EXISTS (SELECT FROM "
         f"{place}.etl_table_history h WHERE h.run_id = {run} AND h.table_name = s.table_name)) each_table "
         "ORDER BY table_name"
     )
-
-
-_REPORTED = (
-    "mode", "status", "reason", "seconds", "rows_extracted", "rows_inserted", "rows_updated", "rows_deleted",
-    "bytes_extracted", "started_at", "settled", "verdict",
-)  # fmt: skip
 
 
 RUN_COLUMNS = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
@@ -219,7 +195,7 @@ def recent_runs(namespace: str, run_id: str) -> str:
         "SELECT h.run_id::text, h.started_at, extract(epoch FROM h.ended_at - h.started_at)::double precision, "
         f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted FROM {table} h "
         f"JOIN {table} this ON this.run_id = {postgres_literal(run_id)} AND h.started_at <= this.started_at "
-        "AND coalesce(to_jsonb(h)->>'way' = to_jsonb(this)->>'way', true) WHERE h.ended_at IS NOT NULL "
+        "AND coalesce(h.way = this.way, true) WHERE h.ended_at IS NOT NULL "
         f"ORDER BY h.started_at DESC LIMIT {limits.report_runs}"
     )
 
@@ -232,8 +208,7 @@ def last_run(namespace: str) -> str:
     """The last run that there was, be it at its end or not."""
     return (
         "SELECT run_id::text, started_at, ended_at, exit_code, tables, failed, "
-        # As JSON the row may lack what an earlier version had not.
-        "COALESCE((SELECT array_agg(name) FROM jsonb_array_elements_text(to_jsonb(h)->'document'->'missing') name), "
-        "'{}'::text[]), COALESCE((to_jsonb(h)->'document'->>'shows_nothing')::boolean, false) "
-        f"FROM {postgres_name(namespace)}.etl_run_history h ORDER BY started_at DESC LIMIT 1"
+        "COALESCE((SELECT array_agg(name) FROM jsonb_array_elements_text(document->'missing') name), '{}'::text[]), "
+        "COALESCE((document->>'shows_nothing')::boolean, false) "
+        f"FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC LIMIT 1"
     )

@@ -31,19 +31,7 @@ from arrowetl.state import ddl, history_sql, locks, state_sql
 from arrowetl.state.locks import Locks
 from arrowetl.state.state_sql import Entry
 
-OURS = frozenset(
-    {
-        "etl_load_status",
-        "etl_transform_status",
-        "etl_run_history",
-        "etl_table_history",
-        "etl_partition_status",
-        "etl_staging_status",
-        "etl_run_lock",
-        "etl_receipts",
-        "etl_verified",
-    }
-)
+OURS = frozenset(ddl.WAREHOUSE_TABLES)
 """The tracking tables at the warehouse."""
 TRACKING = (
     OURS
@@ -93,47 +81,21 @@ class Ledger:
     def open(self) -> None:
         """Make the tracking tables and their namespace, or upgrade a previous pipeline's; their rows stay."""
         with self.warehouse.session() as session:
-            existing = _warehouse_columns(session)
-            remade, column = ddl.REMADE
-            if column not in existing.get(remade, {column}):
-                session.execute(f"DROP TABLE {self._quoted}.{remade}")
-                del existing[remade]
-            if not existing.keys() >= OURS:
-                # An account that may not make one can still use the one that exists.
-                if not session.rows(
-                    f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(self.namespace)}"
-                ):
-                    session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
-                for statement in ddl.WAREHOUSE_TABLES:
-                    session.execute(statement.format(namespace=self._quoted))
-                existing = _warehouse_columns(session)
-            for table, columns in ddl.ADDED_WAREHOUSE.items():
-                missing = [
-                    f"ADD COLUMN {name} {type_}" for name, type_ in columns.items() if name not in existing[table]
-                ]
-                if missing:
-                    session.execute(f"ALTER TABLE {self._quoted}.{table} {', '.join(missing)}")
+            there = _warehouse_columns(session)
+            # An account that may not make one can still use the one that exists.
+            if not there and not session.rows(
+                f"SELECT 1 FROM pg_namespace WHERE nspname = {sql.postgres_literal(self.namespace)}"
+            ):
+                session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
+            for table, create in ddl.WAREHOUSE_TABLES.items():
+                if table not in there:
+                    session.execute(create.format(namespace=self._quoted))
+                elif missing := ddl.missing_columns(create, there[table]):
+                    added = ", ".join(f"ADD COLUMN IF NOT EXISTS {name} {type_}" for name, type_ in missing.items())
+                    session.execute(f"ALTER TABLE {self._quoted}.{table} {added}")
         if self._replica and self._writes_replica:
             with self._replica.session() as replica:
-                database = replica.endpoint.database
-                there = _replica_columns(replica)
-                replica.execute(ddl.COPY_STATUS.format(table=sql.mysql_table(database, "etl_copy_status")))
-                remade, column = ddl.REMADE
-                if column not in there.get(remade, {column}):
-                    replica.execute(f"DROP TABLE {sql.mysql_table(database, remade)}")
-                replica.execute(ddl.RUN_LOCK.format(table=sql.mysql_table(database, "etl_run_lock")))
-                replica.execute(ddl.PARTITION_STATUS.format(table=sql.mysql_table(database, "etl_partition_status")))
-                # What was made just now lacks none.
-                known = there.get("etl_copy_status", ddl.ADDED_COPY.keys())
-                changes = [f"ADD COLUMN {n} {t}" for n, t in ddl.ADDED_COPY.items() if n not in known]
-                # What is recorded in the transaction of the rows must come and go with it.
-                engine = replica.rows(
-                    "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_NAME = 'etl_copy_status' "
-                    f"AND TABLE_SCHEMA = {sql.mysql_literal(database)}"
-                )[0][0]
-                changes += ["ENGINE = InnoDB"] if engine != "InnoDB" else []
-                if changes:
-                    replica.execute(f"ALTER TABLE etl_copy_status {', '.join(changes)}")
+                _open_replica(replica)
 
     def begin(self, run_id: str, environment: str, started_at: datetime, tables: int) -> None:
         """Record that a run has begun, with so many tables: a killed run differs from one that never began."""
@@ -236,8 +198,7 @@ class Ledger:
     def past(self, route_label: str) -> History:
         """What tables took in the last runs on a route, and what these took themselves."""
         with self.warehouse.session() as session:
-            there = _warehouse_columns(session)
-            if "journey" not in there.get("etl_table_history", ()):
+            if not is_there(session, "etl_run_history", "etl_table_history"):
                 return NO_HISTORY
             tables: dict[tuple[str, LoadKind], list[Past]] = defaultdict(list)
             for table, kind, seconds, rows in session.rows(history_sql.past_tables(self.namespace, route_label)):
@@ -251,10 +212,11 @@ class Ledger:
         at_replica = dict[str, TargetState]()
         if self._replica:
             with self._replica.session() as replica:
-                if "as_of" in _replica_columns(replica).get("etl_copy_status", ()):
+                there = _replica_columns(replica).get("etl_copy_status", ())
+                if not ddl.missing_columns(ddl.REPLICA_TABLES["etl_copy_status"], there):
                     at_replica = _records(replica.rows(f"SELECT {_RECORD}, last_copied FROM etl_copy_status"))
         with self.warehouse.session() as session:
-            if "as_of" not in _warehouse_columns(session).get("etl_load_status", ()):
+            if not is_there(session, "etl_load_status"):
                 return at_replica, {}
             columns = _RECORD.replace("as_of", "as_of::text")
             return at_replica, _records(
@@ -264,7 +226,7 @@ class Ledger:
     def known_coercions(self) -> dict[str, tuple[Coercion, ...]]:
         """Table → what the last run of it that succeeded had to coerce; nothing of tables that none loaded."""
         with self.warehouse.session() as session:
-            if "coerced" not in _warehouse_columns(session).get("etl_load_status", ()):
+            if not is_there(session, "etl_load_status"):
                 return {}
             rows = session.rows(
                 f"SELECT table_name::text, coerced::text FROM {self._quoted}.etl_load_status WHERE coerced IS NOT NULL"
@@ -274,7 +236,7 @@ class Ledger:
     def pace(self, route_label: str) -> Pace | None:
         """What the last run on the same route learned, if it loaded enough to learn something."""
         with self.warehouse.session() as session:
-            if "pace" not in _warehouse_columns(session).get("etl_run_history", ()):
+            if not is_there(session, "etl_run_history"):
                 return None
             rows = session.rows(
                 "SELECT (pace->>'partition_bytes')::bigint, (pace->>'at_a_time')::int "
@@ -294,10 +256,7 @@ class Ledger:
     def tables(self) -> list[dict[str, Any]]:
         """Each table's last record at the warehouse, joined with its last outcome; empty where nothing was ever run."""
         with self.warehouse.session() as session:
-            there = _warehouse_columns(session)
-            # Until its next run, a warehouse of an earlier version lacks what is not asked for here.
-            asked = {"etl_load_status", "etl_table_history", "etl_verified"}
-            if not there.keys() >= asked or "flags" not in there["etl_table_history"]:
+            if not is_there(session, "etl_load_status", "etl_table_history", "etl_verified"):
                 return []
             rows = session.rows(history_sql.last(self.namespace))
         found = [dict(zip(history_sql.LAST, row, strict=True)) for row in rows]
@@ -306,7 +265,7 @@ class Ledger:
     def last_run(self) -> dict[str, Any] | None:
         """The last run that there was; None where there was none."""
         with self.warehouse.session() as session:
-            if "etl_run_history" not in _warehouse_columns(session):
+            if not is_there(session, "etl_run_history"):
                 return None
             rows = session.rows(history_sql.last_run(self.namespace))
         return dict(zip(history_sql.RUN, rows[0], strict=True)) if rows else None
@@ -345,14 +304,37 @@ def _records(rows: Iterable[tuple[Any, ...]]) -> dict[str, TargetState]:
     }
 
 
+def is_there(session: drivers.Postgres, *tables: str) -> bool:
+    """Whether tracking tables are, with all their columns: until it is opened, a predecessor's may lack some."""
+    there = _warehouse_columns(session)
+    return not any(ddl.missing_columns(ddl.WAREHOUSE_TABLES[table], there.get(table, ())) for table in tables)
+
+
+def _open_replica(replica: drivers.MySQL) -> None:
+    there = _replica_columns(replica)
+    # What is recorded in the transaction of the rows must come and go with it.
+    others = f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE {_of_replica(replica)} AND ENGINE <> 'InnoDB'"
+    other_engine = {table for (table,) in replica.rows(others)}
+    for table, create in ddl.REPLICA_TABLES.items():
+        place = sql.mysql_table(replica.endpoint.database, table)
+        if table not in there:
+            replica.execute(create.format(table=place))
+            continue
+        changes = [f"ADD COLUMN {name} {type_}" for name, type_ in ddl.missing_columns(create, there[table]).items()]
+        changes += ["ENGINE = InnoDB"] if table in other_engine else []
+        if changes:
+            replica.execute(f"ALTER TABLE {place} {', '.join(changes)}")
+
+
 def _replica_columns(replica: drivers.MySQL) -> dict[str, set[str]]:
     """Tracking table at the replica → its columns, for those that are there."""
-    question = (
-        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS "
-        "WHERE TABLE_NAME IN ('etl_copy_status', 'etl_partition_status') "
-        f"AND TABLE_SCHEMA = {sql.mysql_literal(replica.endpoint.database)}"
-    )
+    question = f"SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE {_of_replica(replica)}"
     return _by_table(replica.rows(question))
+
+
+def _of_replica(replica: drivers.MySQL) -> str:
+    names = ", ".join(map(sql.mysql_literal, ddl.REPLICA_TABLES))
+    return f"TABLE_SCHEMA = {sql.mysql_literal(replica.endpoint.database)} AND TABLE_NAME IN ({names})"
 
 
 def _warehouse_columns(session: drivers.Postgres) -> dict[str, set[str]]:

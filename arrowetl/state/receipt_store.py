@@ -16,9 +16,12 @@ from typing import Any
 
 from arrowetl import __version__, drivers, limits
 from arrowetl.model.state import LastVerification
-from arrowetl.sql import postgres_literal, postgres_name, postgres_table
+from arrowetl.sql import postgres_name
 from arrowetl.state import ddl, receipt_sql
+from arrowetl.state.ledger import is_there
 from arrowetl.state.receipt import digest
+
+_TABLES = ("etl_receipts", "etl_verified")
 
 
 @cache
@@ -43,14 +46,14 @@ class Archive:
     def last_verifications(self) -> dict[str, LastVerification]:
         """Table → what its last verification found; nothing where none was kept."""
         with self._pool.session() as session:
-            if not self._is_there(session):
+            if not is_there(session, *_TABLES):
                 return {}
             return receipt_sql.known_from(session.rows(receipt_sql.verified(self.namespace)))
 
     def differing(self) -> frozenset[str]:
         """Tables that a verification found to differ, with the warehouse's tables still as they were."""
         with self._pool.session() as session:
-            if not self._is_there(session):
+            if not is_there(session, *_TABLES):
                 return frozenset()
             return frozenset(table for (table,) in session.rows(receipt_sql.still_differing(self.namespace)))
 
@@ -59,7 +62,7 @@ class Archive:
         The first of the last receipts that was altered, or whose predecessor is missing; None where there is none.
         """
         with self._pool.session() as session:
-            if not self._is_there(session):
+            if not is_there(session, *_TABLES):
                 return None
             rows = session.rows(receipt_sql.receipts(self.namespace, limits.receipts_checked))
         before: str | None = None
@@ -94,8 +97,8 @@ class Archive:
             DatabaseError: nothing of it was.
         """
         with self._pool.session() as session, session.transaction():
-            if not self._is_there(session):
-                for statement in ddl.WAREHOUSE_TABLES:
+            if not is_there(session, *_TABLES):
+                for statement in ddl.WAREHOUSE_TABLES.values():
                     session.execute(statement.format(namespace=postgres_name(self.namespace)))
             session.execute(receipt_sql.one_at_a_time(self.namespace))
             before = session.rows(receipt_sql.last_digest(self.namespace))
@@ -108,8 +111,3 @@ class Archive:
             if differing:
                 session.execute(receipt_sql.differing(self.namespace, run_id, differing, datetime.now(UTC)))
         return digest(said)
-
-    def _is_there(self, session: drivers.Postgres) -> bool:
-        places = [postgres_table(self.namespace, name) for name in ("etl_receipts", "etl_verified")]
-        asked = " AND ".join(f"to_regclass({postgres_literal(place)}) IS NOT NULL" for place in places)
-        return bool(session.rows(f"SELECT {asked}")[0][0])

@@ -227,9 +227,9 @@ def as_of_from(text: str | None) -> SyncPoint | None:
             compared_at=datetime.fromisoformat(said["compared_at"]),
             reading=said["reading"] and reading_of(said["reading"]),
             warehouse_key_dropped=said["without_key"],
-            masks=said.get("masks", ""),
-            keys=said.get("keys", ""),
-            at_replica=said.get("at_replica", ""),
+            masks=said["masks"],
+            keys=said["keys"],
+            at_replica=said["at_replica"],
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -258,7 +258,6 @@ def reading_of(said: Mapping[str, Any]) -> SourceStats:
         update_time=said["update_time"] and datetime.fromisoformat(said["update_time"]),
         now=datetime.fromisoformat(said["now"]),
         checksum=said["checksum"],
-        # An earlier version said neither.
-        create_time=datetime.fromisoformat(said["create_time"]) if said.get("create_time") else None,
-        update_time_reliable=said.get("stamped", True),
+        create_time=said["create_time"] and datetime.fromisoformat(said["create_time"]),
+        update_time_reliable=said["stamped"],
     )

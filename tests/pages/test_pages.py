@@ -419,18 +419,6 @@ def test_report_shows_a_killed_run_as_not_ended(clinic: Clinic, shown: Shown) ->
     assert rows(page) == ["a"]
 
 
-def test_report_shows_runs_of_earlier_versions(clinic: Clinic, shown: Shown) -> None:
-    """Which kept no documents, and had no columns for them: what its columns say is shown."""
-    clinic.create("CREATE TABLE a (Num int PRIMARY KEY) ENGINE=MyISAM")
-    clinic.run()
-    clinic.warehouse_execute("ALTER TABLE raw.etl_run_history DROP COLUMN document")
-    clinic.warehouse_execute("ALTER TABLE raw.etl_table_history DROP COLUMN outcome")
-    page = shown(clinic.arrowetl("report", "--output", "-").stdout)
-
-    assert page.inner_text(".verdict").startswith("✓ good")
-    assert rows(page) == ["a"]
-
-
 def test_fleet_reports_include_clinics_that_are_down(clinic: Clinic, shown: Shown) -> None:
     """One above those of its clinics, after a run and later; a clinic that is down is listed, without a page."""
     (clinic.directory / "conf").mkdir()

@@ -31,7 +31,8 @@ VISIT = replace(
 THERE = PublishedTable((("N", "bigint"), ("Note", "text"), ("DateTStamp", "timestamp with time zone")), ("N",))
 STRUCTURE = sync_mode.structure(planned(VISIT, THERE))
 READ = SourceStats(500_000, NOON, NOON + timedelta(hours=9))
-AS_OF = SyncPoint("clinic:3306/opendental", STRUCTURE, TONIGHT - timedelta(days=1), READ)
+KEYS = sync_mode.keys_of(planned(VISIT, THERE))
+AS_OF = SyncPoint("clinic:3306/opendental", STRUCTURE, TONIGHT - timedelta(days=1), READ, keys=KEYS)
 RECORD = TargetState("run1", 500_000, TONIGHT - timedelta(days=1), "2026-01-02T21:00:00", "DateTStamp", AS_OF)
 STATE = TableState(RECORD, RECORD, True, THERE)
 INCREMENTAL = {"extraction_strategy": "incremental", "primary_incremental_column": "DateTStamp"}
@@ -52,6 +53,11 @@ def decided(
 def recorded(**more: Any) -> TableState:
     """The replica's record, and the warehouse's, with something else in them."""
     return replace(STATE, replica=replace(RECORD, **more), warehouse=replace(RECORD, **more))
+
+
+def shape(plan: TablePlan) -> dict[str, Any]:
+    """What is recorded of a table's columns and keys."""
+    return {"structure": sync_mode.structure(plan), "keys": sync_mode.keys_of(plan)}
 
 
 def read(**more: Any) -> TableState:
@@ -278,7 +284,7 @@ def ago(**much: float) -> datetime:
          f"it was recreated at the source since: its timestamps may be older; {BOTH}"),
         ({"of": replace(MOVED, create_time=NOON), "state": read(reading=replace(READ, create_time=NOON))},
          "incremental", LATE),
-        ({"of": BY_TEXT, "state": read(structure=sync_mode.structure(planned(BY_TEXT)))}, "reconcile",
+        ({"of": BY_TEXT, "state": read(**shape(planned(BY_TEXT)))}, "reconcile",
          f"its primary key is not one integer; {NO_KEY}{CATCHES_UP}"),
         ({"state": recorded(watermark="17")}, "reconcile", f"no watermark of DateTStamp is recorded; {BOTH}"),
         ({"settings": {}}, "reconcile", f"full_table in tables.yml; {BOTH}"),
@@ -416,7 +422,7 @@ def test_proof_needs_equal_shapes_at_all_servers(
     of = table("visit", *columns, key=key, rows=9)
     fresh = planned(of)
     there = PublishedTable(tuple((f.name_postgres, f.type_postgres) for f in fresh.fields), fresh.key_postgres)
-    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
+    record = replace(RECORD, as_of=replace(AS_OF, **shape(planned(of, there))))
     plan = plan_of(of, TableState(record, record, True, there), {}, **forced(of))
 
     assert (plan.kind is LoadKind.PROOF) is proves
@@ -436,7 +442,7 @@ def test_geometry_tables_are_loaded_in_full() -> None:
     """Their column's comment shows the reference system of all values, of which a part knows nothing."""
     of = replace(MOVED, columns=(*MOVED.columns, PLACE))
     there = replace(THERE, columns=(*THERE.columns, ("Place", "bytea")))
-    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(of, there))))
+    record = replace(RECORD, as_of=replace(AS_OF, **shape(planned(of, there))))
     plan = plan_of(of, TableState(record, replace(record, version="run0"), True, there))
 
     assert (plan.mode, plan.reason, plan.reload_warehouse_from_replica) == (
@@ -450,7 +456,7 @@ def test_an_excluded_key_prevents_incremental_loads() -> None:
     """There is nothing by which changed rows would be known."""
     settings = {**INCREMENTAL, "columns": {"N": {"exclude": True}}}
     there = PublishedTable(THERE.columns[1:], ())
-    record = replace(RECORD, as_of=replace(AS_OF, structure=sync_mode.structure(planned(MOVED, there, **settings))))
+    record = replace(RECORD, as_of=replace(AS_OF, **shape(planned(MOVED, there, **settings))))
     plan = plan_of(MOVED, TableState(record, record, True, there), settings)
 
     assert plan.reason == (
@@ -500,14 +506,14 @@ def test_from_replica_accepts_masked_rows() -> None:
 def test_masked_tables_are_compared_by_reading() -> None:
     settings = {"columns": {"Note": {"mask": "null"}}}
     fresh = planned(MOVED, THERE, **settings)
-    state = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
+    state = read(**shape(fresh), masks=sync_mode.masks_of(fresh))
     plan = plan_of(MOVED, state, settings)
 
     assert plan.reason == "full_table in tables.yml; compared by reading both, for the sake of Note"
 
     settings = {"columns": {"Note": {"mask": "null"}, "DateTStamp": {"mask": "null"}}}
     fresh = planned(MOVED, THERE, **settings)
-    state = read(structure=sync_mode.structure(fresh), masks=sync_mode.masks_of(fresh))
+    state = read(**shape(fresh), masks=sync_mode.masks_of(fresh))
     assert plan_of(MOVED, state, settings).reason.endswith("for the sake of Note, DateTStamp")
 
 
