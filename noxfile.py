@@ -135,10 +135,12 @@ def compatibility(session: nox.Session) -> None:
             *(f"tests/end_to_end/test_{name}.py" for name in ("cases", "random_tables", "adoption")),
             *session.posargs,
             env={
-                "ARROWETL_TEST_SOURCE": source, "ARROWETL_TEST_REPLICA": replica,
-                "ARROWETL_TEST_MYSQL_PROGRAMS": str((place / "package" / "server").resolve()), **chosen,
+                "ARROWETL_TEST_SOURCE": source,
+                "ARROWETL_TEST_REPLICA": replica,
+                "ARROWETL_TEST_MYSQL_PROGRAMS": str((place / "package" / "server").resolve()),
+                **chosen,
             },
-        )  # fmt: skip
+        )
 
 
 @nox.session
@@ -189,8 +191,9 @@ def airflow(session: nox.Session) -> None:
     if not (other / "bin" / "dbt").exists():
         # dbt and Airflow do not agree on what both need.
         session.run("python", "-m", "venv", str(other))
-        session.run(str(other / "bin" / "pip"), "install", "-q", *nox.project.dependency_groups(groups, "dbt"),
-                    external=True)  # fmt: skip
+        session.run(
+            str(other / "bin" / "pip"), "install", "-q", *nox.project.dependency_groups(groups, "dbt"), external=True
+        )
     session.install("-e", ".[sandbox]", "pytest", "pytest-xdist", *nox.project.dependency_groups(groups, "airflow"))
     _mariadb(session)
     session.run("pytest", "-n", "0", "-W", "default", "tests/ecosystem/test_airflow.py", *session.posargs,

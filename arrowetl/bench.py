@@ -20,9 +20,9 @@ from typing import Any
 
 from arrowetl import limits
 from arrowetl.config.env import Settings
-from arrowetl.config.tables_yml import business_hours_now, read_tables
+from arrowetl.config.tables_yml import read_tables, refuse_business_hours
 from arrowetl.errors import ArrowetlError, DataError
-from arrowetl.model.connection import Route, RunSettings
+from arrowetl.model.connection import Route
 from arrowetl.model.plan import Cutover, LoadKind, Partition, SchemaChange, TablePlan
 from arrowetl.model.result import PHASES, PartitionOutcome
 from arrowetl.model.run_options import RunOptions
@@ -130,7 +130,7 @@ def trials(
         running.opened_route(settings, options, tables_file, "bench") as route,
         closing(running.ledger_of(route)) as ledger,
     ):
-        _refuse_business_hours(tables_file.choices)
+        refuse_business_hours(tables_file.choices, table, DataError)
         with ledger.locks.lock("bench"):
             plan = _to_be_tried(options, tables_file, route, ledger)
             kept = tables_file.tables.keys() | {plan.name}
@@ -280,14 +280,6 @@ def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, ledger: Le
 
 
 _PREFIX = "bench_"
-
-
-def _refuse_business_hours(choices: RunSettings) -> None:
-    if hours := business_hours_now(choices):
-        raise DataError(
-            f"not begun, these being business hours ({hours})",
-            "try again when they have ended; settings.business_hours of tables.yml sets them",
-        )
 
 
 def _until(deadline: float, parts: Iterator[Partition], least: int) -> Iterator[Partition]:

@@ -217,9 +217,16 @@ def as_arrowetl_error(name: str, error: Exception) -> ArrowetlError:
     return error if isinstance(error, ArrowetlError) else unexpected(name, error)
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The known names most like this one, best first; at most three."""
-    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """
+    The known names most like one, to be written after it; empty where none is like it.
+
+    >>> did_you_mean("patnum", ["PatNum", "PatStatus"])
+    ' (did you mean PatNum?)'
+    """
+    by_lower = {one.lower(): one for one in known}
+    hints = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)
+    return f" (did you mean {', '.join(by_lower[one] for one in hints)}?)" if hints else ""
 
 
 def join_problems(problems: list[str]) -> str:

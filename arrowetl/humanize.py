@@ -1,10 +1,12 @@
 """
-Numbers as people read them: rows, bytes, seconds.
+Numbers as people read them, rows, bytes and seconds; and names, of which there may be many.
 
 Pure; on a terminal (`cli`) and on a page (`pages`) they look the same.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def count(number: int | float) -> str:
@@ -37,3 +39,12 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """
+    >>> listed(["a", "b", "c", "d"], most=2), listed(["a", "b"], most=2)
+    ('a, b and 2 more', 'a, b')
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {count(more)} more" if more > 0 else "")

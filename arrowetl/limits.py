@@ -172,10 +172,9 @@ history_rows = 50
 # Idle connections older than this are asked whether they still live before they are reused.
 idle_seconds_unchecked = 30
 
-# PostgreSQL's NAMEDATALEN less one, and MySQL's longest identifier (in characters).
+# PostgreSQL's NAMEDATALEN less one.
 postgres_name_bytes = 63
 postgres_columns_max = 1_600
-mysql_name_characters = 64
 
 # The longest varchar(n) that PostgreSQL makes.
 postgres_characters_max = 10_485_760
@@ -212,10 +211,8 @@ yaml_values_max = 1_000_000
 # `verify` looks whether so many of the last receipts are as they were written: a fifth of a second.
 receipts_checked = 30
 
-# A file of a snapshot has about so many bytes as Arrow, of which zstd leaves a fifth to a tenth; what is read from the
-# warehouse comes in so many rows at a time.
+# A file of a snapshot has about so many bytes as Arrow, of which zstd leaves a fifth to a tenth.
 snapshot_file_bytes = 256 * MIB
-snapshot_batch_rows = 65_536
 
 # A webhook must answer within this.
 webhook_seconds = 10

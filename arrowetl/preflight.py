@@ -169,9 +169,10 @@ def advice(server: str, facts: Mapping[str, str]) -> tuple[str, ...]:
     ()
     """
     return tuple(
-        words for name, setting, differing_settings, words in _ADVICE
+        words
+        for name, setting, differing_settings, words in _ADVICE
         if name == server and setting in facts and differing_settings(_number(facts[setting]))
-    )  # fmt: skip
+    )
 
 
 def _number(text: str) -> int:

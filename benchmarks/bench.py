@@ -183,11 +183,14 @@ class Contest:
     def document(self, rows: int, floors: dict[str, Any]) -> dict[str, Any]:
         """What is kept of it."""
         return {
-            "title": self.scenario.title, "table": self.scenario.table, "rows": rows, "floor": floors,
+            "title": self.scenario.title,
+            "table": self.scenario.table,
+            "rows": rows,
+            "floor": floors,
             "missing": self.missing,
             "kinds": {rival.name: rival.to if rival.typed else "reference" for rival in RIVALS},
             "contenders": {name: _summed(found, rows, self.wrong.get(name)) for name, found in self.measured.items()},
-        }  # fmt: skip
+        }
 
 
 def _summed(found: list[Measured], rows: int, wrong: Any) -> dict[str, Any]:
@@ -218,8 +221,10 @@ def main() -> int:
     # Scenarios that are not run now stay as they were.
     before = json.loads(chosen.output.read_text()) if chosen.output.exists() else {"scenarios": {}}
     document: dict[str, Any] = before | {
-        "arrowetl": arrowetl.__version__, "cores": CORES, "python": platform.python_version(),
-    }  # fmt: skip
+        "arrowetl": arrowetl.__version__,
+        "cores": CORES,
+        "python": platform.python_version(),
+    }
     with servers.sandbox("bench") as sandbox, tempfile.TemporaryDirectory() as directory:
         accounts(sandbox)
         for name in chosen.scenarios.split(","):

@@ -55,8 +55,10 @@ class Clinic:
         if found.exit_code:
             sys.exit(f"{what}: {found.said}")
         totals = json.loads(found.output)["totals"]
-        print(f"{what}: {found.seconds:.1f} s, {totals['bytes_extracted'] / 2**20:,.0f} MiB, {found.memory_mb:.0f} MB",
-              flush=True)  # fmt: skip
+        print(
+            f"{what}: {found.seconds:.1f} s, {totals['bytes_extracted'] / 2**20:,.0f} MiB, {found.memory_mb:.0f} MB",
+            flush=True,
+        )
         return {
             "what": what, "seconds": round(found.seconds, 2), "rows": totals["rows_extracted"],
             "bytes": totals["bytes_extracted"], "memory_mb": round(found.memory_mb),
@@ -123,9 +125,12 @@ def main() -> int:
         grown = growing(clinic, asked.millions)
     document = json.loads(asked.output.read_text())
     document["clinic"] = {
-        "scale": opendental.factor_of(asked.scale), "rows": rows, "workers": asked.workers, "runs": runs,
+        "scale": opendental.factor_of(asked.scale),
+        "rows": rows,
+        "workers": asked.workers,
+        "runs": runs,
         "growing": grown,
-    }  # fmt: skip
+    }
     asked.output.write_text(json.dumps(document, indent=1) + "\n")
     results.write(document, asked.output)
     return 0

@@ -91,8 +91,10 @@ def main() -> int:
             there = table_plan.table_plan(first.table, TableSettings(), warehouse.published()[TABLE], remembered=())
             for one in (replace(there, fields=first.fields), first):
                 staging, switch, bytes_, how = measured(warehouse, session, one, changed(rows, share))
-                print(f"{share:6.1%} changed, {how:8}: staging {staging:5.2f} s, cutover {switch:5.2f} s, "
-                      f"{bytes_ / 2**20:6.1f} MiB of WAL")  # fmt: skip
+                print(
+                    f"{share:6.1%} changed, {how:8}: staging {staging:5.2f} s, cutover {switch:5.2f} s, "
+                    f"{bytes_ / 2**20:6.1f} MiB of WAL"
+                )
                 # Back to what it was.
                 measured(warehouse, session, first, rows)
         for end in (source, warehouse, session, admin):

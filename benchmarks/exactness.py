@@ -53,8 +53,10 @@ def compared(name: str, plain: Callable[[], Any], exact: Callable[[], Any], pair
     times = [(seconds(plain), seconds(exact)) for _ in range(pairs)]
     ratios = [a / b for a, b in times]
     rate = [rows / statistics.median(column) for column in zip(*times, strict=True)]
-    print(f"{name}: {statistics.median(ratios):.2f} of the plain read (pairs {min(ratios):.2f} to {max(ratios):.2f}); "
-          f"{rate[1]:,.0f} rows/s, plain {rate[0]:,.0f}")  # fmt: skip
+    print(
+        f"{name}: {statistics.median(ratios):.2f} of the plain read (pairs {min(ratios):.2f} to {max(ratios):.2f}); "
+        f"{rate[1]:,.0f} rows/s, plain {rate[0]:,.0f}"
+    )
     return statistics.median(ratios)
 
 

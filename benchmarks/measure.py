@@ -44,9 +44,12 @@ def run(
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         clock = time.monotonic()
         process = subprocess.Popen(
-            command, stdout=output, stderr=errors, env={**_surroundings(), **(environment or {})},
+            command,
+            stdout=output,
+            stderr=errors,
+            env={**_surroundings(), **(environment or {})},
             start_new_session=True,
-        )  # fmt: skip
+        )
         status, usage, peak = _waited(process, limit)
         seconds = time.monotonic() - clock
         printed, said = (_text(file) for file in (output, errors))

@@ -65,8 +65,10 @@ def reported(what: str, summary: Summary) -> None:
         modes[outcome.mode.value] = modes.get(outcome.mode.value, 0) + 1
     totals = summary.totals()
     words = ", ".join(f"{number} {mode}" for mode, number in sorted(modes.items()))
-    print(f"{what}: {summary.seconds:.2f} s, {totals['rows_extracted']:,} rows, {totals['bytes_extracted']:,} bytes "
-          f"({words})")  # fmt: skip
+    print(
+        f"{what}: {summary.seconds:.2f} s, {totals['rows_extracted']:,} rows, {totals['bytes_extracted']:,} bytes "
+        f"({words})"
+    )
 
 
 def main() -> int:

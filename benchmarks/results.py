@@ -15,8 +15,10 @@ def write(document: dict[str, Any], path: Path) -> None:
     """The Markdown and the picture next to the JSON, and the parts of the pages."""
     path.with_suffix(".md").write_text(markdown(document))
     path.with_suffix(".svg").write_text(picture(document))
-    for page, name, part in ((ROOT / "docs/numbers.md", "performance", markdown(document)),
-                             (ROOT / "README.md", "numbers", brief(document))):  # fmt: skip
+    for page, name, part in (
+        (ROOT / "docs/numbers.md", "performance", markdown(document)),
+        (ROOT / "README.md", "numbers", brief(document)),
+    ):
         page.write_text(with_part(page.read_text(), name, part))
 
 
@@ -105,8 +107,9 @@ def ratios(scenario: dict[str, Any]) -> list[str]:
     kinds = scenario["kinds"]
     typed = {name: seconds[name] for name in seconds if kinds.get(name) == "warehouse"}
     replicas = {name: seconds[name] for name in seconds if kinds.get(name) == "replica"}
-    alone, both, again = (seconds.get(f"arrowetl, {what}") for what in (
-        "warehouse alone", "both targets", "both targets again, all read"))  # fmt: skip
+    alone, both, again = (
+        seconds.get(f"arrowetl, {what}") for what in ("warehouse alone", "both targets", "both targets again, all read")
+    )
     lines = []
     if typed and alone:
         name = min(typed, key=lambda one: typed[one])
@@ -138,8 +141,10 @@ def _contents(one: dict[str, Any]) -> str:
         return "not compared"
     if found["equal"]:
         return "equal"
-    wrong = [f"{column}: {what:,}" if isinstance(what, int) else f"{column}: {what}"
-             for column, what in found["wrong"].items()]  # fmt: skip
+    wrong = [
+        f"{column}: {what:,}" if isinstance(what, int) else f"{column}: {what}"
+        for column, what in found["wrong"].items()
+    ]
     more = f" and {len(wrong) - 3} columns more" if len(wrong) > 3 else ""
     return "values differ: " + "; ".join(wrong[:3]) + more if wrong else found.get("missing", "rows differ")
 

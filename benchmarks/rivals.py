@@ -211,8 +211,10 @@ def installed(rival: Rival, tools: Path) -> tuple[Path, str | None]:
     if rival.packages and not (home / "ready").exists():
         options = [] if rival.dependencies else ["--no-deps"]
         python = str(home / "bin" / "python")
-        for command in ([sys.executable, "-m", "venv", str(home)],
-                        [python, "-m", "pip", "install", "-q", *options, *rival.packages]):  # fmt: skip
+        for command in (
+            [sys.executable, "-m", "venv", str(home)],
+            [python, "-m", "pip", "install", "-q", *options, *rival.packages],
+        ):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 return home, f"could not be installed: {(done.stderr.splitlines() or ['?'])[-1]}"

@@ -90,10 +90,12 @@ def _run(sandbox: servers.Sandbox, session: drivers.MySQL, config: Path, environ
         sys.exit(one.said)
     extracted = json.loads(one.output)["totals"]["bytes_extracted"]
     return {
-        "seconds": round(one.seconds, 2), "client": round(one.cpu_client, 2),
+        "seconds": round(one.seconds, 2),
+        "client": round(one.cpu_client, 2),
         **{name: round(seconds, 2) for name, seconds in one.cpu_servers.items()},
-        "wire_mib": round((sent() - before) / 2**20, 2), "arrow_mib": round(extracted / 2**20, 2),
-    }  # fmt: skip
+        "wire_mib": round((sent() - before) / 2**20, 2),
+        "arrow_mib": round(extracted / 2**20, 2),
+    }
 
 
 # --- what is computed ---------------------------------------------------------------------------
@@ -134,19 +136,25 @@ def page_part(figures: list[dict[str, Any]]) -> str:
     first, day = clinic(figures, "first"), clinic(figures, "run")
     lines = ["| of a first load, as Arrow | |", "|---|---|"]
     for column, words in (
-        ("client", "a worker moves, in a second of a core"), ("replica", "a replica takes, in a second of a core"),
-        ("warehouse", "a warehouse takes, in a second of a core"), ("seconds", "a link transfers, in a second"),
-    ):  # fmt: skip
+        ("client", "a worker moves, in a second of a core"),
+        ("replica", "a replica takes, in a second of a core"),
+        ("warehouse", "a warehouse takes, in a second of a core"),
+        ("seconds", "a link transfers, in a second"),
+    ):
         lines.append(f"| {words} | {1 / first[column][1]:,.1f} MiB |")
     lines += [
-        "", "| one clinic | for its tables | for each GiB of it | a real one, 2.8 GiB |", "|---|---|---|---|",
-    ]  # fmt: skip
+        "",
+        "| one clinic | for its tables | for each GiB of it | a real one, 2.8 GiB |",
+        "|---|---|---|---|",
+    ]
     for what, parts in (("first load", first), ("run", day)):
         for column, name in _NAMES.items():
             fixed, slope = parts[column]
             unit = "MiB" if column == "wire_mib" else "s"
-            lines.append(f"| {what}: {name} | {fixed:,.1f} {unit} | {slope * 1024:,.1f} {unit} | "
-                         f"{fixed + slope * CLINIC_MIB:,.0f} {unit} |")  # fmt: skip
+            lines.append(
+                f"| {what}: {name} | {fixed:,.1f} {unit} | {slope * 1024:,.1f} {unit} | "
+                f"{fixed + slope * CLINIC_MIB:,.0f} {unit} |"
+            )
     lines += ["", "| clinics, each run | 1 | 10 | 100 | 500 |", "|---|---|---|---|---|"]
     totals = [of_clinics(number, day) for number in CLINICS]
     rows = {
@@ -162,7 +170,7 @@ def page_part(figures: list[dict[str, Any]]) -> str:
             f"{of_clinics(number, first)['seconds'] / max(1, -(-one['seconds'] // WINDOW)) / 3600:,.1f}"
             for number, one in zip(CLINICS, totals, strict=True)
         ],
-    }  # fmt: skip
+    }
     lines += [f"| {name} | {' | '.join(values)} |" for name, values in rows.items()]
     return "\n".join(lines)
 

@@ -67,8 +67,9 @@ def swept(
     of_default = statistics.median(a / b for a, b in zip(final[recommended], final[default], strict=True))
     print(
         f"{table} to {to}: recommended {_reported(recommended)}, best {_reported(top)} of {len(grid)}: "
-        f"{of_best:.2f} of it; {of_default:.2f} of the default, {_reported(default)}", flush=True,
-    )  # fmt: skip
+        f"{of_best:.2f} of it; {of_default:.2f} of the default, {_reported(default)}",
+        flush=True,
+    )
     return of_best, of_default
 
 

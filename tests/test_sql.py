@@ -60,8 +60,9 @@ def test_partitions_are_half_open_ranges(part: Partition, ending: str) -> None:
 
 def test_columns_are_selected_by_their_rules() -> None:
     """A date as a number, so that a zero one can be read; a number as it is."""
-    statement = source_sql.extract("d", "t", fields(column("d", "date"), column("n", "int(11)")), None,
-                            Partition(0, None, None))  # fmt: skip
+    statement = source_sql.extract(
+        "d", "t", fields(column("d", "date"), column("n", "int(11)")), None, Partition(0, None, None)
+    )
 
     assert statement == "SELECT `d` + 0 AS `d`, `n` AS `n` FROM `d`.`t`"
 

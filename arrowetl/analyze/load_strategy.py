@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from arrowetl.humanize import listed
 from arrowetl.model.plan import Table
 from arrowetl.planning import evidence
 from arrowetl.source.sample_sql import ColumnSample, Sample, times
@@ -115,9 +116,7 @@ def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strateg
 def _others(those: Sequence[Candidate]) -> str:
     if not those:
         return ": it has none with a time"
-    names = [one.column for one in those[:_NAMES_SHOWN]]
-    more = f" and {len(those) - _NAMES_SHOWN} more" if len(those) > _NAMES_SHOWN else ""
-    return f": {', '.join(names)}{more} are not updated by the server"
+    return f": {listed([one.column for one in those], _NAMES_SHOWN)} are not updated by the server"
 
 
 def key_words(table: Table, found: Sample | None) -> str:

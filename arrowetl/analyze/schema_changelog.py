@@ -116,9 +116,12 @@ def _tables(before: Facts, after: Facts) -> Iterator[Change]:
         yield Change("table_added", "info", name, next_run="loaded in full", readers=f"raw.{name} is new")
     for name in removed:
         yield Change(
-            "table_removed", "breaking", name, next_run="left at both targets as it was",
+            "table_removed",
+            "breaking",
+            name,
+            next_run="left at both targets as it was",
             readers=f"raw.{name} is no longer filled, and keeps its last rows",
-        )  # fmt: skip
+        )
 
 
 def _table(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

@@ -135,7 +135,7 @@ def mysql_side(database: str, table: str, fields: Sequence[Field], key: str | No
         f"IF(LOCATE('#', {_mysql(field)}), CHAR_LENGTH({text}), '')"
         for field, text in zip(compared, texts, strict=True)
         if may_hold_a_mark(field)
-    ]  # fmt: skip
+    ]
     row = _row("CONCAT_WS", [*texts, *lengths], "CONCAT", nulls)
     return Side(
         table=mysql_table(database, table),
@@ -156,8 +156,9 @@ def postgres_side(namespace: str, table: str, fields: Sequence[Field], key: str 
     texts = [f"coalesce({text}, '')" if is_a_date(f) else text for f, text in zip(compared, texts, strict=True)]
     lengths = [
         f"CASE WHEN position('#' in {_postgres(field)}) > 0 THEN char_length({_postgres(field)})::text ELSE '' END"
-        for field in compared if may_hold_a_mark(field)
-    ]  # fmt: skip
+        for field in compared
+        if may_hold_a_mark(field)
+    ]
     row = _row("concat_ws", [*texts, *lengths], "concat", nulls)
     return Side(
         # Rows of a table that inherits from it belong to another table.

@@ -38,8 +38,9 @@ else:
 
 
 @click.command()
-@click.argument("tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...",
-                shell_complete=names_of_tables)  # fmt: skip
+@click.argument(
+    "tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...", shell_complete=names_of_tables
+)
 @click.option(
     "--to", "directory", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it."
 )
@@ -88,9 +89,12 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
 
 @click.command("dbt-sources")
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("sources.yml"), show_default=True,
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("sources.yml"),
+    show_default=True,
     help="Updated, where it exists: what you added stays. - prints a new one.",
-)  # fmt: skip
+)
 @clinic_option
 @with_global_options
 def dbt_sources(output: Path) -> None:

@@ -274,8 +274,10 @@ def examined(found: Sequence[Examined]) -> RenderableType:
         parts.append(Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts)))
         parts += [Text(f"  {problem}", style="red") for problem in one.problems]
         parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
-        ours = ", ".join(f"{name} {value or repr(value)} (there: {there or repr(there)})"
-                         for name, there, value, _ in one.differing_settings)  # fmt: skip
+        ours = ", ".join(
+            f"{name} {value or repr(value)} (there: {there or repr(there)})"
+            for name, there, value, _ in one.differing_settings
+        )
         parts += [Text(f"  set in each of arrowetl's sessions: {ours}")] if ours else []
     return Group(*parts)
 

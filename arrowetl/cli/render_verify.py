@@ -106,8 +106,9 @@ def snapshot(found: Mapping[str, Any]) -> RenderableType:
         table.add_row(name, count(entry["rows"]), count(len(entry["files"])), size(bytes_), coerced)
     left_out = [
         Text(f"note: {name}: left out: {', '.join(entry['columns_left_out'])}")
-        for name, entry in found["tables"].items() if entry["columns_left_out"]
-    ]  # fmt: skip
+        for name, entry in found["tables"].items()
+        if entry["columns_left_out"]
+    ]
     return Group(table, *left_out, Text(f"in {found['directory']}, with manifest.json", style="bold"))
 
 
@@ -115,8 +116,9 @@ def status(found: Status) -> RenderableType:
     """The ledger's last word on each table; failures first."""
     if not found.tables:
         return Text("nothing has been loaded yet: arrowetl run --all")
-    table = grid("table", "last", "rows", "change", "lag", "usual", "verified", "expected", "error, or flags",
-                 right=(2, 3, 4, 5))  # fmt: skip
+    table = grid(
+        "table", "last", "rows", "change", "lag", "usual", "verified", "expected", "error, or flags", right=(2, 3, 4, 5)
+    )
     for row in found.tables:
         table.add_row(
             row["table"],

@@ -20,7 +20,8 @@ from dotenv import dotenv_values
 
 from arrowetl import limits
 from arrowetl.config.files import DEFAULT_TABLES
-from arrowetl.errors import EnvironmentError, UsageError, join_problems, nearest
+from arrowetl.errors import EnvironmentError, UsageError, did_you_mean, join_problems
+from arrowetl.humanize import listed
 from arrowetl.model.connection import (
     MASK_KEY_CHARACTERS_MIN,
     MASK_KEY_VARIABLE,
@@ -198,8 +199,7 @@ def unknown_variables(values: Mapping[str, str]) -> list[str]:
     """
     known, begin = known_variables(), (*(f"{prefix}_" for prefix in VARIABLES.values()), "ARROWETL_")
     unknown = sorted(n for n in values if n.startswith(begin) and n not in known and not n.startswith(_OTHERS))
-    hints = {name: nearest(name, known) for name in unknown}
-    return [f"{n}: no such setting" + (f" (did you mean {hints[n][0]}?)" if hints[n] else "") for n in unknown]
+    return [f"{name}: no such setting{did_you_mean(name, known)}" for name in unknown]
 
 
 def shown_variables(
@@ -342,15 +342,11 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
         EnvironmentError: columns are to be hashed, and there is no key.
     """
     if not settings.mask_key:
-        shown = ", ".join(hashed[:_SHOWN]) + (f" and {len(hashed) - _SHOWN} more" if len(hashed) > _SHOWN else "")
         raise EnvironmentError(
-            f"{MASK_KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {shown}",
+            f"{MASK_KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {listed(hashed, 3)}",
             f"set it to {MASK_KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is "
             "loaded again and nothing old can be joined",
         )
-
-
-_SHOWN = 3
 
 
 _LISTED = "`arrowetl status` and conf/tables.yml list those there are"
@@ -367,15 +363,8 @@ def chosen_tables(names: Sequence[str], known: Any, remedy: str = _LISTED, what:
     """
     unknown = [name for name in names if name not in set(known)]
     if unknown:
-        lines = [
-            f"{name}" + (f" (did you mean {', '.join(hint)}?)" if (hint := nearest(name, known)) else "")
-            for name in unknown
-        ]
-        word = what if len(unknown) == 1 else what + "s"
-        raise UsageError(
-            f"unknown {word}: {', '.join(lines)}",
-            remedy,
-        )
+        words = [f"{name}{did_you_mean(name, known, most=3)}" for name in unknown]
+        raise UsageError(f"unknown {what if len(unknown) == 1 else what + 's'}: {', '.join(words)}", remedy)
     return tuple(dict.fromkeys(names))
 
 

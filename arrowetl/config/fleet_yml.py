@@ -16,7 +16,7 @@ from typing import Any
 from arrowetl import limits
 from arrowetl.config import tables_yml_keys
 from arrowetl.config.yaml_file import load_yaml
-from arrowetl.errors import ValidationError, join_problems, nearest
+from arrowetl.errors import ValidationError, did_you_mean, join_problems
 from arrowetl.model.connection import reserved_name
 
 
@@ -102,25 +102,29 @@ def read_fleet(path: Path) -> Fleet:
     problems = _twice(clinics)
     problems += [
         f"clinics.{one.name}.{what}: {words}"
-        for one in clinics for what, server in (("schema", "warehouse"), ("replica", "replica"))
+        for one in clinics
+        for what, server in (("schema", "warehouse"), ("replica", "replica"))
         if (words := reserved_name(server, getattr(one, what)))
-    ]  # fmt: skip
+    ]
     if words := reserved_name("warehouse", str(settings.get("unite", ""))):
         problems.append(f"settings.unite: {words}")
-    problems += [f"settings.unite: {one.schema} is {one.name}'s schema" for one in clinics
-                 if one.schema.casefold() == str(settings.get("unite", "")).casefold()]  # fmt: skip
+    problems += [
+        f"settings.unite: {one.schema} is {one.name}'s schema"
+        for one in clinics
+        if one.schema.casefold() == str(settings.get("unite", "")).casefold()
+    ]
     if problems:
         raise ValidationError(f"{path}: {join_problems(problems)}", "give each clinic a place of its own")
-    return Fleet(clinics, settings.get("max_workers", limits.workers_default), settings.get("executor"),
-                 settings.get("unite"))  # fmt: skip
+    return Fleet(
+        clinics, settings.get("max_workers", limits.workers_default), settings.get("executor"), settings.get("unite")
+    )
 
 
 def _wrong(found: Mapping[str, Any], known: Mapping[str, tables_yml_keys.Check], place: str) -> list[str]:
     problems = []
     for key, value in found.items():
         if key not in known:
-            hint = nearest(str(key), known)
-            problems.append(f"{place}{key}: unknown" + (f" (did you mean {hint[0]}?)" if hint else ""))
+            problems.append(f"{place}{key}: unknown{did_you_mean(str(key), known)}")
         elif not known[key][0](value):
             problems.append(f"{place}{key}: must be {known[key][1]}, got {value!r}")
     return problems

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from arrowetl.config import legacy, tables_yml_keys
 from arrowetl.config.yaml_file import load_yaml
-from arrowetl.errors import ConfigurationError, ValidationError, join_problems
+from arrowetl.errors import ArrowetlError, ConfigurationError, Interrupted, ValidationError, join_problems
 from arrowetl.model.connection import DEFAULT_CHOICES, RunSettings, TableSettings
 from arrowetl.model.plan import Table
 
@@ -87,9 +87,11 @@ class TablesFile:
         """The columns that are to be masked by a key, with their tables."""
         chosen = ((name, settings) for name, settings in self.tables.items() if not settings.excluded)
         return tuple(
-            f"{name}.{column}" for name, settings in chosen for column, mask in settings.masks().items()
+            f"{name}.{column}"
+            for name, settings in chosen
+            for column, mask in settings.masks().items()
             if mask == "hash" and column not in settings.excluded_columns()
-        )  # fmt: skip
+        )
 
 
 def read_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> TablesFile:
@@ -203,12 +205,17 @@ def unknown_columns(path: Path) -> str:
     )
 
 
-def business_hours_now(choices: RunSettings) -> str:
-    """The business hours that it is, in words; empty where it is none."""
+def refuse_business_hours(choices: RunSettings, what: str, error: type[ArrowetlError] = Interrupted) -> None:
+    """
+    Raises:
+        Interrupted, or another error: these are business hours, and `what` is not to begin.
+    """
     hours, zone = choices.business_hours, choices.time_zone
-    if not is_within(hours, datetime.now(ZoneInfo(zone) if zone else None)):
-        return ""
-    return f"{hours} in {zone}" if zone else str(hours)
+    if is_within(hours, datetime.now(ZoneInfo(zone) if zone else None)):
+        raise error(
+            f"{what}: not begun, these being business hours ({hours}{f' in {zone}' if zone else ''})",
+            "run again when they have ended; settings.business_hours of tables.yml sets them",
+        )
 
 
 def is_within(hours: str | None, timestamp: datetime) -> bool:

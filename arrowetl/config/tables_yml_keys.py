@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from arrowetl import limits
-from arrowetl.errors import nearest
+from arrowetl.errors import did_you_mean
 from arrowetl.model.connection import CATEGORIES, COMPARISONS, NEW_COLUMNS, PRIORITIES, STRATEGIES, is_executor
 from arrowetl.types.masking import MASKS
 
@@ -168,10 +168,9 @@ def _sound(
     kept = {}
     for key, value in values.items():
         if key not in keys:
-            hint = nearest(str(key), [*keys, *more])
-            words = f" (did you mean {hint[0]}?)" if hint else ""
-            words = ": it belongs under `overrides:`" if key in OVERRIDES and "overrides" in more else words
-            problems.append(f"{where}{key}: unknown key{words}")
+            misplaced = key in OVERRIDES and "overrides" in more
+            hint = ": it belongs under `overrides:`" if misplaced else did_you_mean(str(key), [*keys, *more])
+            problems.append(f"{where}{key}: unknown key{hint}")
             continue
         fits, words = keys[key]
         if fits(value):

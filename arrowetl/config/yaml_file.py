@@ -71,9 +71,9 @@ def load_yaml(path: Path, missing: str) -> dict[str, Any]:
     document = {} if document is None else document
     if _values(document, {}) > limits.yaml_values_max:
         raise ConfigurationError(
-            f"{path}: its aliases (*name) refer to each other, or to more than "
-            f"{limits.yaml_values_max:,} values", "write out what is meant",
-        )  # fmt: skip
+            f"{path}: its aliases (*name) refer to each other, or to more than {limits.yaml_values_max:,} values",
+            "write out what is meant",
+        )
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path}: must be a mapping with `tables`, or `clinics`", missing)
     return document

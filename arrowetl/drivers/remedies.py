@@ -116,15 +116,15 @@ POSTGRES: dict[str, str] = {
     "53300": "lower --max-workers, or raise max_connections at the server",
     "23": "a constraint at the warehouse forbids the source's rows: drop it there",
     "2BP01": "drop what depends on it, which the message names, run again, and recreate that; a key's dates can be "
-             "kept as type: text",
+    "kept as type: text",
     "53100": "free space on the server's disk",
     "53200": "give the server more memory, or lower --max-workers; the limit on locks is max_locks_per_transaction",
     "53400": "raise the limit at the server that its message names (temp_file_limit, …)",
     "54000": "load its widest columns as texts, which are stored outside of the row: overrides.columns: "
-             "{{name: {{type: text}}}}; or exclude some",
+    "{{name: {{type: text}}}}; or exclude some",
     "54001": "raise max_stack_depth at the server, or exclude some columns",
     "54011": "dropped columns count as well, and PostgreSQL takes 1,600: drop the table at the "
-             "warehouse, with the views on it, and run again: it is recreated",
+    "warehouse, with the views on it, and run again: it is recreated",
     "54023": "exclude some columns: PostgreSQL takes no more at once",
     "25006": "name a server that can be written, and no standby: {variables}_HOST",
     "55P03": _HELD,
@@ -144,10 +144,10 @@ POSTGRES: dict[str, str] = {
     "42883": _VIEWS_BLOCK,
     "428C9": _VIEWS_BLOCK,
     "42701": "two names become one at the warehouse: rename a column at the source, or leave it out with "
-             "overrides.columns: {{name: {{exclude: true}}}}",
+    "overrides.columns: {{name: {{exclude: true}}}}",
     "0A000": _VIEWS_BLOCK,
     "42P16": "drop the table's views, run again, and recreate them; a table that inherits from another follows only "
-             "once it is detached from that",
+    "once it is detached from that",
     "42809": "rename or drop the object of that name at the warehouse: it is no plain table; or detach it",
     "42846": "drop the column at the warehouse, with the views on it, and run again",
     "22": "load the column unchanged: overrides.columns: {{name: {{type: text}}}}, or bytea for texts",
@@ -160,7 +160,7 @@ POSTGRES: dict[str, str] = {
     "F0": "see the warehouse's log: its configuration is damaged",
     "P0001": "see the trigger at the warehouse, and remove it from the table",
     "XX": _DAMAGED,
-}  # fmt: skip
+}
 
 UNEXPECTED = "see the server's own log; arrowetl does not know this error, and what is said there is worth a report"
 

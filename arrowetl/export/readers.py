@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from arrowetl import sql
 from arrowetl.config.tables_yml import TablesFile
-from arrowetl.errors import DatabaseQueryError, DataError, UsageError, nearest
+from arrowetl.errors import DatabaseQueryError, DataError, UsageError, did_you_mean
 from arrowetl.export import where_clause
 from arrowetl.model.connection import TableSettings
 from arrowetl.model.plan import Column, Field, Partition, Table, TablePlan
@@ -331,9 +331,8 @@ def _timestamp(since: str) -> str:
 def _named(table: str, there: Sequence[str], wanted: Sequence[str]) -> list[str]:
     unknown = [name for name in wanted if name not in there]
     if unknown:
-        hint = nearest(unknown[0], there)
         raise UsageError(
-            f"{table}: no column {unknown[0]}" + (f" (did you mean {', '.join(hint)}?)" if hint else ""),
+            f"{table}: no column {unknown[0]}{did_you_mean(unknown[0], there, most=3)}",
             "columns that tables.yml excludes are in no snapshot; nor are those of their names in other schemas, or of "
             "masked ones: give them another name there where they hold nothing of a person's",
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import sqlglot
 from sqlglot import exp
 
-from arrowetl.errors import UsageError, nearest
+from arrowetl.errors import UsageError, did_you_mean
 from arrowetl.sql import mysql_ascii_literal, mysql_name, postgres_literal, postgres_name
 
 _JOINED: dict[type[exp.Expression], str] = {
@@ -131,10 +131,8 @@ def _known(name: str, columns: Mapping[str, str]) -> str:
     # MySQL's column names are the same in any case.
     found = next((column for column in columns if column.lower() == name.lower()), None)
     if found is None:
-        hint = nearest(name, columns)
         raise UsageError(
-            f"--where: no column {name} that may be asked about"
-            + (f" (did you mean {', '.join(hint)}?)" if hint else ""),
+            f"--where: no column {name} that may be asked about{did_you_mean(name, columns, most=3)}",
             "columns that tables.yml masks or excludes may not be asked about either",
         )
     return columns[found]

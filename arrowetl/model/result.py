@@ -8,6 +8,7 @@ the document that `run --json` prints.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -56,6 +57,16 @@ class Coercion:
     def from_json(cls, document: Mapping[str, Any]) -> Coercion:
         """One that was recorded; its news are old."""
         return cls(document["column"], document["from"], document["to"], document["count"])
+
+
+def coercions_text(coercions: Iterable[Coercion]) -> str:
+    """As they are recorded."""
+    return json.dumps([coercion.as_json() for coercion in coercions])
+
+
+def coercions_from(text: str | None) -> tuple[Coercion, ...]:
+    """What `coercions_text` made."""
+    return tuple(map(Coercion.from_json, json.loads(text or "[]")))
 
 
 PHASES = ("extract", "compare", "spill", "load", "coerce", "ingest", "finish", "cutover")

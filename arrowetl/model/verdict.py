@@ -125,10 +125,6 @@ class Verdict:
     """A digest of what was compared."""
 
     @property
-    def targets_differing(self) -> tuple[str, ...]:
-        return tuple(target for target in SERVERS if any(one.target == target for one in self.differing))
-
-    @property
     def sums(self) -> dict[str, Sum]:
         """End → of all ranges together; nothing where not all were added up."""
         found: dict[str, Sum] = {}

@@ -117,9 +117,10 @@ def missed(rows: Sequence[Mapping[str, Any]], now: datetime) -> str:
     came = [row for row in rows if row["load_status"] != "failed" and row["expected_at"]]
     due = [row for row in came if (row["interval_seconds"] or 0) >= limits.late_interval_min]
     late = [
-        row["expected_at"] for row in due
+        row["expected_at"]
+        for row in due
         if now > row["expected_at"] + timedelta(seconds=limits.late_share * row["interval_seconds"])
-    ]  # fmt: skip
+    ]
     if not late or len(late) < len(due) / 2:
         return ""
     return (

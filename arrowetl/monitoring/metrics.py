@@ -1,14 +1,18 @@
 """
 The state of the warehouse's tables as Prometheus reads it from a text file.
 
-Pure. Names and labels are kept from version to version; `status` writes them.
+Pure. Names and labels are kept from version to version; `status` writes them, prometheus_client spells them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 # Name → what it is; those of a run, and those of a table, by the table's name.
 RUN_METRICS = {
@@ -43,10 +47,13 @@ def text(run: Mapping[str, Any] | None, tables: Sequence[Mapping[str, Any]], cli
         "arrowetl_tables_failed": failed,
         "arrowetl_tables_overdue": sum(row["overdue"] for row in tables),
     }
-    lines = [line for name, help_ in RUN_METRICS.items() for line in _metric(name, help_, [(whose, of_run[name])])]
-    for name, help_ in TABLE_METRICS.items():
-        lines += _metric(name, help_, [({**whose, "table": row["table"]}, _of_table(name, row)) for row in tables])
-    return "\n".join(lines) + "\n"
+    registry = CollectorRegistry()
+    registry.register(_Gauges([
+        *(_gauge(name, help_, [(whose, of_run[name])]) for name, help_ in RUN_METRICS.items()),
+        *(_gauge(name, help_, [({**whose, "table": row["table"]}, _of_table(name, row)) for row in tables])
+          for name, help_ in TABLE_METRICS.items()),
+    ]))  # fmt: skip
+    return generate_latest(registry).decode()
 
 
 def _of_table(name: str, row: Mapping[str, Any]) -> Any:
@@ -62,16 +69,18 @@ def _of_table(name: str, row: Mapping[str, Any]) -> Any:
     }[name]
 
 
-def _metric(name: str, help_: str, values: Iterable[tuple[Mapping[str, str], Any]]) -> list[str]:
-    lines = [f"# HELP {name} {help_}", f"# TYPE {name} gauge"]
+def _gauge(name: str, help_: str, values: Iterable[tuple[Mapping[str, str], Any]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, help_)
     for labels, value in values:
-        if value is None:
-            continue
-        number = value.timestamp() if isinstance(value, datetime) else float(value)
-        label_text = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        lines.append(f"{name}{{{label_text}}} {number:.15g}" if label_text else f"{name} {number:.15g}")
-    return lines if len(lines) > 2 else []
+        if value is not None:
+            family.add_sample(name, dict(labels), value.timestamp() if isinstance(value, datetime) else float(value))
+    return family
 
 
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+class _Gauges(Collector):
+    def __init__(self, families: Sequence[GaugeMetricFamily]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Those that have a value: a metric without one is absent."""
+        return (family for family in self._families if family.samples)

@@ -19,7 +19,7 @@ from arrowetl.config.env import WEBHOOK_VARIABLE, Settings, chosen_tables
 from arrowetl.config.tables_yml import TablesFile, examined_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError, Interrupted
 from arrowetl.model.judgement import Facts, Judgement, judge
-from arrowetl.monitoring import flags, metrics, webhook
+from arrowetl.monitoring import flags, webhook
 from arrowetl.state.ledger import Ledger
 
 
@@ -146,6 +146,8 @@ def measured(settings: Settings, found: Status) -> str | None:
     """Write the metrics where they are wanted; what went wrong, in words."""
     if settings.metrics_file is None:
         return None
+    from arrowetl.monitoring import metrics
+
     try:
         files.write_atomically(settings.metrics_file, metrics.text(found.run, found.tables, settings.clinic))
     except OSError as error:

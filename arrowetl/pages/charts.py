@@ -79,9 +79,11 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
          "axis": {"grid": False, "tickCount": 8 if width > 500 else 4}}  # fmt: skip
     encoding = {"y": {"field": "worker", "type": "ordinal", "title": "worker"}, "x": x, "x2": {"field": "end"}}
     colour = {
-        "field": "what", "type": "nominal", "title": None,
+        "field": "what",
+        "type": "nominal",
+        "title": None,
         "scale": {"domain": colours, "range": [_MODES[what] for what in colours]},
-    }  # fmt: skip
+    }
     named = f"datum.end - datum.start > {_NAMED * end * (1 if width > 500 else 2)}"
     return {
         "data": {"values": bars},
@@ -128,9 +130,11 @@ def changes(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
         if (rows := table[f"rows_{kind}"])
     ]  # fmt: skip
     colour = {
-        "field": "kind", "type": "nominal", "title": None,
+        "field": "kind",
+        "type": "nominal",
+        "title": None,
         "scale": {"domain": list(_CHANGES), "range": list(_CHANGES.values())},
-    }  # fmt: skip
+    }
     spec = _bars(bars, "table", "rows", "rows in the warehouse", width, colour=colour)
     spec["encoding"]["order"] = {"field": "order"}
     return spec

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arrowetl.errors import WITHHELD, Interrupted
-from arrowetl.humanize import count, duration, size
+from arrowetl.humanize import count, duration, listed, size
 from arrowetl.model.judgement import Facts, judge
 
 __all__ = ["count", "duration", "size"]
@@ -277,8 +277,7 @@ def fleet_verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
     others = [row["clinic"] for row in rows if not row["good"]]
     if not others:
         return Verdict(True, "good", words)
-    named = ", ".join(others[:SHOWN]) + (f" and {count(len(others) - SHOWN)} more" if len(others) > SHOWN else "")
-    return Verdict(False, "not all good", f"{words} To be looked at: {named}.")
+    return Verdict(False, "not all good", f"{words} To be looked at: {listed(others, SHOWN)}.")
 
 
 def trials(bench: Mapping[str, Any]) -> list[dict[str, Any]]:

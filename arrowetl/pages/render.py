@@ -125,7 +125,10 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": facts.count, "size": facts.size, "duration": facts.duration, "timestamp": facts.timestamp,
+        "count": facts.count,
+        "size": facts.size,
+        "duration": facts.duration,
+        "timestamp": facts.timestamp,
         "rows": facts.rows,
-    }  # fmt: skip
+    }
     return environment

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from arrowetl.config.tables_yml import business_hours_now
+from arrowetl.config.tables_yml import refuse_business_hours
 from arrowetl.errors import (
     ArrowetlError,
     DataError,
@@ -155,12 +155,8 @@ def _load(one: TablePlan, runner: TableRunner) -> TableResult:
             raise runner.context.ledger.locks.lost
         if runner.context.workers.stopping.is_set():
             raise Interrupted(f"{one.name}: the run was stopped", "run again")
-        reads_source = not one.reads_replica and one.mode is not Mode.SKIPPED
-        if reads_source and (hours := business_hours_now(runner.choices)):
-            raise Interrupted(
-                f"{one.name}: not begun, these being business hours ({hours})",
-                "run again when they have ended; settings.business_hours of tables.yml sets them",
-            )
+        if not one.reads_replica and one.mode is not Mode.SKIPPED:
+            refuse_business_hours(runner.choices, one.name)
         return where_it_can_be(
             lambda one: with_keyless_fallback(lambda one: runner.load(one, runner.context), one), one, runner
         )

@@ -138,9 +138,10 @@ def missing(
     known = {
         name
         for name, record in recorded.items()
-        if name not in ledger.TRACKING and record.version is not None
+        if name not in ledger.TRACKING
+        and record.version is not None
         and not tables_file.analyzed_since(record.checked_at)
-    }  # fmt: skip
+    }
     known |= tables_file.analyzed_of(database)
     return evidence.missing((name for name in known if not tables_file.of(name).excluded), catalog)
 
@@ -194,10 +195,12 @@ def _decided_with_measurements(
     """The plans, once the servers were asked for the checksums of some tables, and the link was measured."""
     alone = around.to == "warehouse"
     asked = [
-        one for one in found.plans
-        if (one.stages_changes_only or alone or _has_geometry(one)) and one.kind is not LoadKind.PROOF
+        one
+        for one in found.plans
+        if (one.stages_changes_only or alone or _has_geometry(one))
+        and one.kind is not LoadKind.PROOF
         and evidence.is_checked_by_checksum(one)
-    ]  # fmt: skip
+    ]
     asked = [one for one in asked if _recorded_checksum(sync_mode.base(found.states[one.name], around)) is not None]
     checksums = source.checksums(asked)
     if replica and checksums:

@@ -24,6 +24,7 @@ from arrowetl.errors import (
     WithheldError,
     as_arrowetl_error,
 )
+from arrowetl.humanize import listed
 from arrowetl.model.events import TableEnded, TableRetried
 from arrowetl.model.result import Outcome, Published, Status
 from arrowetl.pipeline.load_table import StagedTable, discard, staged_from_replica, switch, switch_or_discard
@@ -169,9 +170,11 @@ class _Joint:
 
     def _to_restage(self, errors: Mapping[str, ArrowetlError]) -> list[str]:
         return [
-            name for name, error in errors.items() if isinstance(error, StagingLostError)
+            name
+            for name, error in errors.items()
+            if isinstance(error, StagingLostError)
             or (isinstance(error, OutOfStepError) and self.waiting[name].plan.stages_changes_only)
-        ]  # fmt: skip
+        ]
 
     def _restage(self, name: str, error: ArrowetlError | None, is_last: bool) -> None:
         """
@@ -293,9 +296,8 @@ def _other_target(ready: StagedTable, runner: TableRunner) -> Outcome:
 
 
 def _withheld(waiting: Mapping[str, StagedTable], wrong: Sequence[str]) -> list[Outcome]:
-    named = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
     error = WithheldError(
-        f"staged and compared, and withheld: --strict publishes nothing where a table failed ({named})",
+        f"staged and compared, and withheld: --strict publishes nothing where a table failed ({listed(wrong, _NAMED)})",
         "mend what failed, or leave out --strict, and run again",
     )
     return [_failed(one, error, keeps=True) for one in waiting.values()]
@@ -318,8 +320,11 @@ def _failed(
     before = ready.outcome
     outcome = replace(
         failed(ready.plan, error, before.seconds),
-        attempts=before.attempts, started_at=before.started_at, worker=before.worker, phases=before.phases,
-    )  # fmt: skip
+        attempts=before.attempts,
+        started_at=before.started_at,
+        worker=before.worker,
+        phases=before.phases,
+    )
     if published:
         note = "published at the warehouse; the replica has what it had"
         outcome = replace(outcome, rows_warehouse=before.rows_warehouse, changes=before.changes, notes=(note,))

@@ -59,9 +59,12 @@ class Estimate:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "seconds": round(self.seconds, 3), "low": round(self.low, 3), "high": round(self.high, 3),
-            "basis": self.basis, "critical_path": list(self.critical),
-        }  # fmt: skip
+            "seconds": round(self.seconds, 3),
+            "low": round(self.low, 3),
+            "high": round(self.high, 3),
+            "basis": self.basis,
+            "critical_path": list(self.critical),
+        }
 
 
 NO_HISTORY = History({})
@@ -96,8 +99,11 @@ def of_tables(plans: Iterable[TablePlan], history: History) -> list[TableEstimat
     known = [_known(plan, guess, history) for plan, guess in zip(plans, guesses, strict=True)]
     factor = dict[bool, float]()
     for large in (False, True):
-        pairs = [(one.seconds, guess.seconds) for plan, guess, one in zip(plans, guesses, known, strict=True)
-                 if one and _is_large(plan) is large]  # fmt: skip
+        pairs = [
+            (one.seconds, guess.seconds)
+            for plan, guess, one in zip(plans, guesses, known, strict=True)
+            if one and _is_large(plan) is large
+        ]
         took, usually = (sum(seconds) for seconds in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
         factor[large] = took / usually if usually else 1.0
     return [

@@ -21,7 +21,6 @@ from arrowetl.types.mysql_types import BYTES_OF_TEXT, SHORT_MAX, bytes_max, is_c
 
 Bounds = tuple[int | None, int | None]
 """Of a range of keys: from where on, and up to where; None is open."""
-EVERYTHING: tuple[Bounds, ...] = ((None, None),)
 
 
 def rows_per_partition(table: Table, batch_size: int | None, partition_bytes: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from arrowetl.errors import DataError, nearest
+from arrowetl.errors import DataError, did_you_mean
 from arrowetl.model.connection import TableSettings
 from arrowetl.model.dialect import INTEGERS
 from arrowetl.model.plan import Field, Table
@@ -87,9 +87,8 @@ def _masks(table: Table, settings: TableSettings) -> Iterator[DataError]:
 
 
 def _hinted(unknown: Iterable[str], names: Iterable[str]) -> str:
-    by_lower = {name.lower(): name for name in names}
-    hints = {name: nearest(name.lower(), by_lower) for name in unknown}
-    return ", ".join(f"{name} (did you mean {by_lower[hint[0]]}?)" if hint else name for name, hint in hints.items())
+    known = list(names)
+    return ", ".join(f"{name}{did_you_mean(name, known)}" for name in unknown)
 
 
 def _place(table: str) -> str:

@@ -153,13 +153,14 @@ def _secondary(plan: TablePlan, present: Collection[str] = (), replica: Flavour 
     # Values that are masked in part are the same more often, and so are the beginnings of hashes.
     masks = {field.column.name: field.mask for field in plan.fields}
     indexes = [
-        index for index in plan.table.indexes
+        index
+        for index in plan.table.indexes
         if index.name not in there
         and kept.issuperset(dict(index.columns))
         # Of full texts, only MariaDB has unique keys, by a hash of its own.
         and not (index.kind == "HASH" and index.unique and replica is Flavour.MYSQL)
         and not (index.unique and any(masks[n] == "partial" or (masks[n] and p) for n, p in index.columns))
-    ]  # fmt: skip
+    ]
     return [clause for clause in map(_index_clause, indexes) if clause]
 
 

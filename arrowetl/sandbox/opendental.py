@@ -292,8 +292,11 @@ def _time(random: np.random.Generator, rows: int, table: SyntheticTable, column:
     seconds = pl.Series("s", random.integers(lowest, highest, rows) // 60 * 60)
     size = pl.col("s").abs()
     parts = [(size // 3600), (size // 60 % 60), (size % 60)]
-    text = pl.format("{}{}:{}:{}", pl.when(pl.col("s") < 0).then(pl.lit("-")).otherwise(pl.lit("")),
-                     *[part.cast(pl.String).str.zfill(2) for part in parts])  # fmt: skip
+    text = pl.format(
+        "{}{}:{}:{}",
+        pl.when(pl.col("s") < 0).then(pl.lit("-")).otherwise(pl.lit("")),
+        *[part.cast(pl.String).str.zfill(2) for part in parts],
+    )
     return seconds.to_frame().select(text).to_series()
 
 

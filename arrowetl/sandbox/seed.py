@@ -89,10 +89,13 @@ def create(database: str, table: SyntheticTable) -> str:
 
 def _load(session: drivers.MySQL, table: SyntheticTable, frame: pl.DataFrame, path: Path) -> None:
     escaped = [
-        pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all("\t", "\\\t", literal=True)
+        pl.col(name)
+        .str.replace_all("\\", "\\\\", literal=True)
+        .str.replace_all("\t", "\\\t", literal=True)
         .str.replace_all("\n", "\\\n", literal=True)
-        for name, type_ in frame.schema.items() if type_ == pl.String
-    ]  # fmt: skip
+        for name, type_ in frame.schema.items()
+        if type_ == pl.String
+    ]
     binary = [name for name, type_ in frame.schema.items() if type_ == pl.Binary]
     hexed = [pl.col(name).bin.encode("hex") for name in binary]
     frame.with_columns(*escaped, *hexed).write_csv(

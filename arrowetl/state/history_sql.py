@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arrowetl import limits
-from arrowetl.model.result import Outcome, Summary
+from arrowetl.model.result import Outcome, Summary, coercions_text
 from arrowetl.sql import postgres_literal, postgres_name
 from arrowetl.state.state_sql import postgres_values
 
@@ -41,7 +41,7 @@ def _history_values(run_id: str, outcome: Outcome) -> str:
         run_id, outcome.table, outcome.mode.value, outcome.status.value, started_at.astimezone(UTC),
         f"{outcome.seconds:.6f}", outcome.partitions, outcome.rows_extracted, outcome.changes.inserted,
         outcome.changes.updated, outcome.changes.deleted, outcome.bytes_extracted,
-        json.dumps([coercion.as_json() for coercion in outcome.coercions]), outcome.settled, outcome.verdict,
+        coercions_text(outcome.coercions), outcome.settled, outcome.verdict,
         failure and f"{failure.kind}: {failure.message}", outcome.reason, outcome.expected.rows,
         f"{outcome.expected.seconds:.3f}", outcome.kind.value, json.dumps(outcome.as_json()),
     )  # fmt: skip
@@ -66,8 +66,9 @@ def flagged(namespace: str, run_id: str, outcomes: Iterable[Outcome]) -> str:
     """What a person should look at, in addition to what happened; some outcome must have a flag."""
     rows = ", ".join(
         f"({postgres_values(one.table, json.dumps([flag.as_json() for flag in one.flags]))})"
-        for one in outcomes if one.flags
-    )  # fmt: skip
+        for one in outcomes
+        if one.flags
+    )
     return (
         f"UPDATE {postgres_name(namespace)}.etl_table_history h SET flags = f.flags::jsonb "
         f"FROM (VALUES {rows}) f (name, flags) WHERE h.run_id = {postgres_literal(run_id)} AND h.table_name = f.name"

@@ -23,7 +23,7 @@ from arrowetl import drivers, limits, sql
 from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import Endpoint
 from arrowetl.model.plan import LoadKind
-from arrowetl.model.result import Coercion, ConnectionCount, Outcome, StateStatement, Summary
+from arrowetl.model.result import Coercion, ConnectionCount, Outcome, StateStatement, Summary, coercions_from
 from arrowetl.model.state import TargetState
 from arrowetl.planning.estimate import NO_HISTORY, History, Past, PastRun
 from arrowetl.planning.pacing import Pace
@@ -231,7 +231,7 @@ class Ledger:
             rows = session.rows(
                 f"SELECT table_name::text, coerced::text FROM {self._quoted}.etl_load_status WHERE coerced IS NOT NULL"
             )
-        return {name: tuple(map(Coercion.from_json, json.loads(coerced))) for name, coerced in rows}
+        return {name: coercions_from(coerced) for name, coerced in rows}
 
     def pace(self, route_label: str) -> Pace | None:
         """What the last run on the same route learned, if it loaded enough to learn something."""

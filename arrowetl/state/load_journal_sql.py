@@ -10,13 +10,12 @@ row of its own: a session that loads rows holds it, and once it is deleted none 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from arrowetl.errors import DataLoadingError
 from arrowetl.model.plan import Partition
-from arrowetl.model.result import Coercion
+from arrowetl.model.result import Coercion, coercions_from, coercions_text
 from arrowetl.sql import mysql_literal, postgres_literal, postgres_name
 
 COLUMNS = "table_name, plan, lower_key, upper_key, token, rows_staged, coerced, execution"
@@ -32,7 +31,7 @@ def note(
         plan: identifies one form of staging.
     """
     keys = (None if key is None else str(key) for key in (part.lower, part.upper))
-    coerced = json.dumps([coercion.as_json() for coercion in coercions])
+    coerced = coercions_text(coercions)
     values = _literals(namespace, (table, plan, *keys, part.resume_token, rows, coerced, part.execution))
     place = _place(namespace)
     if part.attempt is None:
@@ -49,7 +48,7 @@ def note(
 
 def note_again(namespace: str | None, part: Partition, rows: int, coercions: Iterable[Coercion] = ()) -> str:
     """The same of one that was loaded before, and is loaded again."""
-    coerced = json.dumps([coercion.as_json() for coercion in coercions])
+    coerced = coercions_text(coercions)
     rows_, said, execution = (_literal(namespace, value) for value in (rows, coerced, part.execution))
     return (
         f"UPDATE {_place(namespace)} SET rows_staged = {rows_}, coerced = {said}, execution = {execution} "
@@ -106,7 +105,7 @@ def partitions_from_rows(rows: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Par
     return {
         resume_token: (
             Partition(0, lower and int(lower), upper and int(upper), rows=int(count), resume_token=resume_token),
-            tuple(map(Coercion.from_json, json.loads(coerced or "[]"))),
+            coercions_from(coerced),
         )
         for lower, upper, resume_token, count, coerced in rows
     }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from arrowetl.model.result import Coercion, RowCounts
+from arrowetl.model.result import Coercion, RowCounts, coercions_text
 from arrowetl.model.state import SourceStats, SyncPoint
 from arrowetl.sql import mysql_literal, postgres_literal, postgres_name
 
@@ -76,7 +76,7 @@ def recorded_load(namespace: str, entry: Entry, changes: RowCounts) -> str:
         "version": entry.version,
         "as_of": as_of_text(entry.as_of),
         **_watermark(entry),
-        "coerced": json.dumps([coercion.as_json() for coercion in entry.coerced]),
+        "coerced": coercions_text(entry.coerced),
     }
     checked = postgres_literal(entry.current_at.replace(tzinfo=None).isoformat()) if entry.current_at else now
     said = {name: postgres_literal(value) for name, value in values.items()} | {"_checked_at": checked}

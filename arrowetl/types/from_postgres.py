@@ -60,9 +60,11 @@ def _unscaled(decimals: pa.Array) -> pa.Array:
     ['-150']
     """
     type_ = type(decimals.type)
-    whole = pa.decimal256(decimals.type.precision, 0) if type_ is pa.Decimal256Type else (
-        pa.decimal128(decimals.type.precision, 0)
-    )  # fmt: skip
+    whole = (
+        pa.decimal256(decimals.type.precision, 0)
+        if type_ is pa.Decimal256Type
+        else (pa.decimal128(decimals.type.precision, 0))
+    )
     return pa.Array.from_buffers(whole, len(decimals), decimals.buffers(), offset=decimals.offset).cast(pa.string())
 
 

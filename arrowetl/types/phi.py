@@ -122,9 +122,10 @@ def doubtful(tables: Iterable[Table], settings: Mapping[str, TableSettings]) -> 
         decided = {*(settings.get(table.name, TableSettings()).get("columns") or {})}
         known = {name for names in PERSONAL.get(table.name, {}).values() for name in names}
         names = [
-            column.name for column in table.columns
+            column.name
+            for column in table.columns
             if column.data_type in LETTERS and column.name not in known | decided and _IDENTIFYING.search(column.name)
-        ]  # fmt: skip
+        ]
         if names:
             found[table.name] = names
     return found

@@ -52,7 +52,7 @@ def recalled(
     reading: SourceStats,
     asked: Sequence[TableSide],
     source: Source,
-) -> IncrementalVerification | None:  # fmt: skip
+) -> IncrementalVerification | None:
     """
     What need not be read; None where nothing is certain.
 
@@ -63,9 +63,12 @@ def recalled(
     if known is None or version is None or version != state.warehouse.version or known.structure != structure(planned):
         return None
     seen = replace(
-        planned.table, rows=reading.rows, update_time=reading.update_time, checksum=reading.checksum,
+        planned.table,
+        rows=reading.rows,
+        update_time=reading.update_time,
+        checksum=reading.checksum,
         create_time=reading.create_time,
-    )  # fmt: skip
+    )
     before = TargetState(as_of=SyncPoint("", "", known.verified_at, known.reading))
     as_of_words = f"as it was found on {known.verified_at:%Y-%m-%d %H:%M} UTC"
     if version == known.version and (proof := evidence.unchanged(seen, before)):

@@ -43,8 +43,11 @@ def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
         f"ADD COLUMN IF NOT EXISTS {postgres_name(field.name_postgres)} {field.type_postgres}" for field in drift.added
     ]
     if published:
-        changes += [f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL" for column in published.not_null
-                    if column not in drift.dropped]  # fmt: skip
+        changes += [
+            f"ALTER COLUMN {postgres_name(column)} DROP NOT NULL"
+            for column in published.not_null
+            if column not in drift.dropped
+        ]
     return [*statements, *(f"ALTER TABLE {target} {change}" for change in changes)]
 
 

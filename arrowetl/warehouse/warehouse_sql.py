@@ -333,13 +333,6 @@ def published(namespace: str) -> Mapping[str, str]:
     }
 
 
-def exists_postgres(namespace: str, table: str) -> str:
-    return (
-        f"SELECT 1 FROM pg_tables WHERE schemaname = {postgres_literal(namespace)} "
-        f"AND tablename = {postgres_literal(table)}"
-    )
-
-
 def leftovers_postgres(namespace: str) -> str:
     """The staging tables an earlier run left."""
     return (

@@ -211,11 +211,14 @@ class Cluster(Executor):
                 waiting = list(self._sent)
             if time.monotonic() - self._seen > limits.cluster_wait_seconds_max:
                 for sent in waiting:
-                    self._end(sent, error=DataExtractionError(
-                        f"{_name(sent)}: no worker at {self.address} for "
-                        f"{limits.cluster_wait_seconds_max} seconds",
-                        "see that scheduler and workers run; then run again", transient=True,
-                    ))  # fmt: skip
+                    self._end(
+                        sent,
+                        error=DataExtractionError(
+                            f"{_name(sent)}: no worker at {self.address} for {limits.cluster_wait_seconds_max} seconds",
+                            "see that scheduler and workers run; then run again",
+                            transient=True,
+                        ),
+                    )
             elif self._workers:
                 for sent in waiting:
                     if sent.allowed and not sent.allowed & self._workers.keys():

@@ -201,9 +201,11 @@ def _opened(route: Route, terms: Terms) -> _OpenRoute:
         )
     complete = route.with_endpoints(lambda endpoint: _with_secrets(endpoint, values))
     choices = replace(
-        route.choices, source_connections=connection_budget.ELSEWHERE, replica_connections=connection_budget.ELSEWHERE,
+        route.choices,
+        source_connections=connection_budget.ELSEWHERE,
+        replica_connections=connection_budget.ELSEWHERE,
         warehouse_connections=connection_budget.ELSEWHERE,
-    )  # fmt: skip
+    )
     with ExitStack() as held:
         spills = None
         if route.spill_directory:

@@ -136,11 +136,14 @@ EXPECTED = {
     "unset": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}; rows without a value are found by checksums", "dense"),
     "randomly": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}", "random"),
     "keyless": ("full_table", "no primary key, by which a changed row would be known", "none"),
-    "appointment": ("full_table",
-                    "no column shows every change: AptDateTime, Entered are not updated by the server", "dense"),
+    "appointment": (
+        "full_table",
+        "no column shows every change: AptDateTime, Entered are not updated by the server",
+        "dense",
+    ),
     "inno": ("full_table", "no column shows every change: it has none with a time", "dense"),
     "untouched": ("incremental", f"{BY_TIMESTAMP}{WITHOUT_INDEX}", "not looked at"),
-}  # fmt: skip
+}
 
 
 def test_each_kind_of_table_gets_its_strategy_and_reason(clinic: Clinic) -> None:

@@ -15,9 +15,12 @@ from arrowetl.analyze import schema_changelog
 from arrowetl.model.plan import Table
 
 PATIENT = table(
-    "patient", column("PatNum", "bigint(20)"), column("ChartNumber", "varchar(20)"), column("HasIns", "tinyint(3)"),
+    "patient",
+    column("PatNum", "bigint(20)"),
+    column("ChartNumber", "varchar(20)"),
+    column("HasIns", "tinyint(3)"),
     key=("PatNum",),
-)  # fmt: skip
+)
 LOG = table("securitylog", column("Num", "bigint(20)"), column("PermType", "tinyint(3) unsigned"), key=("Num",))
 
 
@@ -123,8 +126,10 @@ def test_analyze_lists_changes_since_the_last_analysis(clinic: Clinic) -> None:
     changelog = json.loads(document.read_text())
     assert changelog["has_breaking_changes"] is True
     assert {(change["kind"], change["column"]) for change in changelog["changes"]} == {
-        ("column_removed", "Kind"), ("column_retyped", "Note"), ("column_added", "Seen"),
-    }  # fmt: skip
+        ("column_removed", "Kind"),
+        ("column_retyped", "Note"),
+        ("column_added", "Seen"),
+    }
 
 
 def test_the_previous_tables_yml_is_kept(clinic: Clinic) -> None:

@@ -125,8 +125,11 @@ def test_a_comment_is_kept_or_reported(before: str, lost: tuple[str, ...]) -> No
     text, reported = yaml_comments.kept(before, OURS, FIRST)
 
     assert reported == lost
-    assert all(comment in text for comment in ("# agreed", "# two", "# weekly", "# the law", "# every one")
-               if comment in before and comment not in lost)  # fmt: skip
+    assert all(
+        comment in text
+        for comment in ("# agreed", "# two", "# weekly", "# the law", "# every one")
+        if comment in before and comment not in lost
+    )
     assert yaml.safe_load(text) == yaml.safe_load(OURS)
 
 
@@ -166,10 +169,11 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(
-    st.dictionaries(WORDS, st.dictionaries(WORDS | st.just("overrides"), VALUES, max_size=3), max_size=3), VALUES,
+    st.dictionaries(WORDS, st.dictionaries(WORDS | st.just("overrides"), VALUES, max_size=3), max_size=3),
+    VALUES,
     st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["# one", "  # two", "      # three", "#"])), max_size=5),
     st.booleans(),
-)  # fmt: skip
+)
 def test_the_rewritten_file_always_parses_to_the_new_document(
     tables: dict[str, Any], settings: Any, said: list[tuple[int, str]], flows: bool
 ) -> None:

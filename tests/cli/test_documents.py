@@ -10,9 +10,12 @@ from support.clinic import Clinic
 from support.documents import described, documents
 
 PARTS = {
-    r"(^|\.)coercions\[\]": "coercion", r"(^|\.)flags\[\]": "flag", r"(^|\.)error": "failure",
-    r"(^|\.)checksums\.(source|replica|warehouse)": "checksums", r"^planned": "estimate",
-}  # fmt: skip
+    r"(^|\.)coercions\[\]": "coercion",
+    r"(^|\.)flags\[\]": "flag",
+    r"(^|\.)error": "failure",
+    r"(^|\.)checksums\.(source|replica|warehouse)": "checksums",
+    r"^planned": "estimate",
+}
 
 
 def reported(document: str, keys: set[str]) -> dict[str, set[str]]:

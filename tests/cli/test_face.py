@@ -153,9 +153,12 @@ def test_a_misspelt_variable_is_refused(name: str, meant: str) -> None:
 def test_usage_errors_are_json_with_json(arguments: list[str], tmp_path: Path) -> None:
     """To a program that asked for one."""
     done = subprocess.run(
-        [sys.executable, "-m", "arrowetl", *arguments], capture_output=True, text=True, cwd=tmp_path,
+        [sys.executable, "-m", "arrowetl", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
         env={**os.environ, "ETL_ENVIRONMENT": "test"},
-    )  # fmt: skip
+    )
 
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["message"]

@@ -141,10 +141,14 @@ def test_version_lists_the_drivers(tmp_path: Path) -> None:
 def test_collateral_failures_are_listed_once() -> None:
     """Those that were withheld, and those that a stop left: the cause comes first."""
     failures = [
-        Failure("WithheldError", "a: withheld", "mend"), Failure("Interrupted", "b: stopped", None),
-        Failure("DataError", "c: too long", "widen"), Failure("WithheldError", "d: withheld", "mend"),
-    ]  # fmt: skip
+        Failure("WithheldError", "a: withheld", "mend"),
+        Failure("Interrupted", "b: stopped", None),
+        Failure("DataError", "c: too long", "widen"),
+        Failure("WithheldError", "d: withheld", "mend"),
+    ]
 
     assert [one.message for one in render_run.root_failures(failures)] == [
-        "c: too long", "a: withheld; and so 1 more", "b: stopped",
-    ]  # fmt: skip
+        "c: too long",
+        "a: withheld; and so 1 more",
+        "b: stopped",
+    ]

@@ -154,8 +154,9 @@ def test_the_documented_privileges_suffice_and_are_needed(clinic: Clinic) -> Non
     password = PASSWORD.replace("'", "''")
     clinic.create(
         f"CREATE USER limited@'127.0.0.1' IDENTIFIED BY '{password}';\n"
-        f"GRANT {limited['replica']} ON `{database}`.* TO limited@'127.0.0.1'", "replica",
-    )  # fmt: skip
+        f"GRANT {limited['replica']} ON `{database}`.* TO limited@'127.0.0.1'",
+        "replica",
+    )
     clinic.undo.append(lambda: clinic.create("DROP USER limited@'127.0.0.1'", "replica"))
     admin = drivers.Postgres(replace(clinic.sandbox.warehouse, user=ADMIN))
     admin.execute(f"CREATE ROLE limited LOGIN PASSWORD '{password}'")

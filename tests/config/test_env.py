@@ -152,5 +152,7 @@ def test_any_yaml_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
 
 def test_at_most_three_nearest_names_are_suggested() -> None:
     """At most three, best first."""
-    assert errors.nearest("pateint", ["patient", "payment", "procedurelog"])[0] == "patient"
-    assert errors.nearest("zzz", ["patient"]) == []
+    known = ["payment", "patients", "Patient", "patient_", "procedurelog"]
+    assert errors.did_you_mean("pateint", known, most=3) == " (did you mean Patient, patients, patient_?)"
+    assert errors.did_you_mean("pateint", known) == " (did you mean Patient?)"
+    assert errors.did_you_mean("zzz", known) == ""

@@ -168,7 +168,7 @@ BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a
         ("tables: {a: {overrides: {quarantined_columns: []}}}", "quarantined_columns: unknown key"),
         ("tables: {1: {}}", "tables.1: the name must be a text"),
     ],
-)  # fmt: skip
+)
 def test_broken_yaml_is_reported_with_its_place(tmp_path: Path, text: str, place: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_tables(written(tmp_path, text))
@@ -323,8 +323,10 @@ def test_monitoring_overrides_keep_the_other_defaults(tmp_path: Path) -> None:
     text = FIRST.replace("exclude: false", "monitoring: {alert_on_failure: true}")
 
     assert read_tables(written(tmp_path, text)).of("visit").get("monitoring") == {
-        "alert_on_failure": True, "alert_on_slow_extraction": False, "performance_threshold_records_per_second": 500
-    }  # fmt: skip
+        "alert_on_failure": True,
+        "alert_on_slow_extraction": False,
+        "performance_threshold_records_per_second": 500,
+    }
 
 
 def test_validate_lists_all_problems_at_once(clinic: Clinic) -> None:
@@ -343,9 +345,11 @@ def test_validate_lists_all_problems_at_once(clinic: Clinic) -> None:
     offline = clinic.arrowetl("validate", "--offline", ARROWETL_MASK_KEY="")
 
     assert (done.returncode, offline.returncode) == (3, 3)
-    of_the_file = ["settings.reconcile_dais: unknown key (did you mean reconcile_days?)",
-                   "tables.visit.batch_size: must be an integer from 1 to 10000000, got 'many'",
-                   "ARROWETL_MASK_KEY is not set"]  # fmt: skip
+    of_the_file = [
+        "settings.reconcile_dais: unknown key (did you mean reconcile_days?)",
+        "tables.visit.batch_size: must be an integer from 1 to 10000000, got 'many'",
+        "ARROWETL_MASK_KEY is not set",
+    ]
     of_the_servers = ["note (did you mean Note?)", "visit.Fee (double): cannot be masked by hash",
                       "visit.Num (bigint(20)): cannot be masked by nullify", "local_infile",
                       "primary_incremental_column that the source has not: Absent"]  # fmt: skip

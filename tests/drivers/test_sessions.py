@@ -92,9 +92,10 @@ def test_a_connectorx_session_that_differs_reads_no_row(clinic: Clinic, monkeypa
     """A session of connectorx's that is not as it was set reads no row."""
     said = sessions.said_to_mysql
     monkeypatch.setattr(
-        sessions, "said_to_mysql",
+        sessions,
+        "said_to_mysql",
         lambda settings, writes: (*said(settings, writes), "SET SESSION time_zone = '+01:00'"),
-    )  # fmt: skip
+    )
     # It is made once, and kept.
     monkeypatch.setattr(connectorx, "_session", connectorx._session.__wrapped__)
     with pytest.raises(DatabaseConnectionError, match="the session is not as it was asked to be"):

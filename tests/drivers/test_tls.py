@@ -25,10 +25,12 @@ MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
 CERTIFICATES = ("right", "wrong host", "expired", "unknown authority")
 # Mode → certificates it refuses.
 REFUSED = {
-    "disabled": (), "preferred": (), "required": (),
+    "disabled": (),
+    "preferred": (),
+    "required": (),
     "verify_ca": ("expired", "unknown authority"),
     "verify_identity": ("wrong host", "expired", "unknown authority"),
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -128,8 +130,10 @@ def test_every_ssl_mode_encrypts_or_refuses_as_documented(secured: Secured, cert
     secured.present(certificate)
     found = {}
     for name, connect in (
-        ("source", mysql_is_encrypted), ("replica", mysql_is_encrypted), ("warehouse", postgres_is_encrypted)
-    ):  # fmt: skip
+        ("source", mysql_is_encrypted),
+        ("replica", mysql_is_encrypted),
+        ("warehouse", postgres_is_encrypted),
+    ):
         for mode in MODES:
             try:
                 found[name, mode] = "encrypted" if connect(secured.endpoint(name, mode)) else "plain"

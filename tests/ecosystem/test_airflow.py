@@ -98,8 +98,9 @@ def test_a_retried_task_loads_only_what_failed(airflow: Airflow) -> None:
         "IF (SELECT count(*) FROM raw.etl_table_history WHERE table_name = 'patient' AND status = 'failed') < 1 "
         "THEN RAISE 'not now'; END IF; RETURN NEW; END $$"
     )
-    clinic.warehouse_execute("CREATE TRIGGER refuse BEFORE UPDATE OR INSERT ON raw.patient "
-                             "FOR EACH ROW EXECUTE FUNCTION raw.refuse()")  # fmt: skip
+    clinic.warehouse_execute(
+        "CREATE TRIGGER refuse BEFORE UPDATE OR INSERT ON raw.patient FOR EACH ROW EXECUTE FUNCTION raw.refuse()"
+    )
     done = airflow.day()
 
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]

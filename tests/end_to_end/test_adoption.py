@@ -99,8 +99,9 @@ def test_adoption_keeps_types_views_and_comments(taken_over: Clinic) -> None:
     assert sorted(taken_over.warehouse(keys + "('raw.visit', 'raw.pair')")) == [("raw.pair",), ("raw.visit",)]
     text = taken_over.tables_file.read_text()
     assert yaml.safe_load(text)["tables"]["visit"]["overrides"] == {
-        "processing_priority": "high", "columns": {name: {"type": type_} for name, type_ in ASKED.items()}
-    }  # fmt: skip
+        "processing_priority": "high",
+        "columns": {name: {"type": type_} for name, type_ in ASKED.items()},
+    }
     assert yaml.safe_load(text)["tables"]["pair"] == {"overrides": {"columns": {"v": {"type": "boolean"}}}}
     assert "# the clinic's own notes" in text
     assert "# the one that matters" in text
@@ -127,10 +128,12 @@ def test_adoption_upgrades_tracking_tables(taken_over: Clinic) -> None:
     ("change", "reported"),
     [
         ("UPDATE visit SET IsHidden = 2", "IsHidden becomes smallint instead of boolean, which cannot hold 2 values"),
-        ("UPDATE visit SET Start = '24:00:00' WHERE VisitNum = 1",
-         "Start becomes interval instead of time, which cannot hold 1 value"),
+        (
+            "UPDATE visit SET Start = '24:00:00' WHERE VisitNum = 1",
+            "Start becomes interval instead of time, which cannot hold 1 value",
+        ),
     ],
-)  # fmt: skip
+)
 def test_adoption_refuses_types_that_cannot_hold_the_source(taken_over: Clinic, change: str, reported: str) -> None:
     """By `validate` and by a run, before anything moves, with the views named; the other table goes on."""
     taken_over.create(change)
@@ -145,8 +148,9 @@ def test_adoption_refuses_types_that_cannot_hold_the_source(taken_over: Clinic, 
         assert "dbt.stg_visit" in text
     assert (visit["status"], pair["status"]) == ("failed", "succeeded")
     assert before == (
-        taken_over.warehouse(TYPES), taken_over.warehouse('SELECT * FROM dbt.stg_visit ORDER BY "VisitNum"')
-    )  # fmt: skip
+        taken_over.warehouse(TYPES),
+        taken_over.warehouse('SELECT * FROM dbt.stg_visit ORDER BY "VisitNum"'),
+    )
 
 
 def test_adoption_changes_types_that_no_view_uses(taken_over: Clinic) -> None:

@@ -152,9 +152,11 @@ def work(session: drivers.MySQL, rng: random.Random, done: list[str]) -> None:
                 f"UPDATE {table} SET c = c + 1, s = s WHERE MOD(Num, {modulo}) = {rest}",
                 f"DELETE FROM {table} WHERE MOD(Num, {modulo}) = {rest}",
                 f"ALTER TABLE {table} ADD COLUMN n{rng.randrange(10**6)} int NOT NULL DEFAULT 5",
-                "more rows", "more rows", "empty",
+                "more rows",
+                "more rows",
+                "empty",
             ]
-        )  # fmt: skip
+        )
         done.append(f"{table}: {one}")
         if one == "more rows":
             # Columns may have been added: the table begins again where they were.
@@ -205,8 +207,9 @@ def test_chaos_ends_equal_after_a_clean_run(clinic: Clinic, tmp_path: Path, caps
     session.execute(f"CREATE DATABASE {BACKUP}")
     session.execute(f"CREATE USER {ACCOUNT} IDENTIFIED BY 'another {PASSWORD}'")
     clinic.environment |= {
-        f"TEST_{VARIABLES['source']}_USER": ACCOUNT, f"TEST_{VARIABLES['source']}_PASSWORD": f"another {PASSWORD}",
-    }  # fmt: skip
+        f"TEST_{VARIABLES['source']}_USER": ACCOUNT,
+        f"TEST_{VARIABLES['source']}_PASSWORD": f"another {PASSWORD}",
+    }
     for table, (engine, columns) in TABLES.items():
         session.execute(f"CREATE TABLE {table} ({columns}) ENGINE={engine} DEFAULT CHARSET=utf8")
         fill(session, rng, table, 1_000)

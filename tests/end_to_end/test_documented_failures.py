@@ -138,8 +138,10 @@ def test_watermarks_use_the_sources_clock(clinic: Clinic, zone: str, type_: str)
 
 def test_tinyint_stays_a_number(clinic: Clinic) -> None:
     """Zeros and ones today, two tomorrow: a smallint all along, which readers compare with '1' as ever."""
-    clinic.create("CREATE TABLE flags (N int NOT NULL, IsHidden tinyint(1) NOT NULL, PRIMARY KEY (N)) ENGINE=MyISAM;\n"
-                  "INSERT INTO flags VALUES (1, 0), (2, 1)")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE flags (N int NOT NULL, IsHidden tinyint(1) NOT NULL, PRIMARY KEY (N)) ENGINE=MyISAM;\n"
+        "INSERT INTO flags VALUES (1, 0), (2, 1)"
+    )
     clinic.run()
     clinic.create("UPDATE flags SET IsHidden = 2 WHERE N = 1")
 

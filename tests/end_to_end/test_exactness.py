@@ -66,8 +66,9 @@ def test_columns_that_need_hex_are_remembered(logged: Clinic) -> None:
     second = statements(logged)
 
     assert [("HEX" in said.partition(" AS `u`")[0], "HEX" in said.partition(" AS `u`")[2]) for said in first] == [
-        (False, False), (True, False)
-    ]  # fmt: skip
+        (False, False),
+        (True, False),
+    ]
     assert [("HEX" in said.partition(" AS `u`")[0], "HEX" in said.partition(" AS `u`")[2]) for said in second] == [
         (True, False)
     ]
@@ -87,8 +88,10 @@ def test_ordinary_tables_are_read_once(logged: Clinic) -> None:
 
 def test_new_coercions_are_reported_once(clinic: Clinic) -> None:
     """In the JSON, in the summary and in the record; once."""
-    clinic.create("CREATE TABLE visit (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
-                  "INSERT INTO visit VALUES (1, '0000-00-00', 'a')")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE visit (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO visit VALUES (1, '0000-00-00', 'a')"
+    )
     clinic.run()
     clinic.create("INSERT INTO visit VALUES (2, '0000-00-00', UNHEX('6100'))")
     shown = clinic.arrowetl("run", "--all").stdout
@@ -98,8 +101,9 @@ def test_new_coercions_are_reported_once(clinic: Clinic) -> None:
     assert [line.split()[-1] for line in shown.splitlines() if line.startswith("visit.")] == ["new", "2"]
     assert {c["column"]: c["news"] for c in json.loads(recorded[0][0])} == {"d": False, "t": True}
     assert {c["column"]: (c["count"], c["example_keys"], c["news"]) for c in again["tables"][0]["coercions"]} == {
-        "d": (2, [1, 2], False), "t": (1, [2], False)
-    }  # fmt: skip
+        "d": (2, [1, 2], False),
+        "t": (1, [2], False),
+    }
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
@@ -223,8 +227,10 @@ def test_a_partition_loaded_twice_is_refused(clinic: Clinic) -> None:
 
 def test_trigger_messages_are_not_repeated(clinic: Clinic) -> None:
     """A value may be among them."""
-    clinic.create("CREATE TABLE seen (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
-                  "INSERT INTO seen VALUES (1, 'Geheim')")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE seen (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO seen VALUES (1, 'Geheim')"
+    )
     clinic.run()
     clinic.warehouse_execute(
         "CREATE FUNCTION raw.refuse() RETURNS trigger LANGUAGE plpgsql AS "
@@ -240,8 +246,10 @@ def test_trigger_messages_are_not_repeated(clinic: Clinic) -> None:
 
 def test_nul_in_json_is_removed_and_counted(clinic: Clinic) -> None:
     """Removed and counted, as from any text."""
-    clinic.create("CREATE TABLE doc (Num int NOT NULL, j longtext, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8;\n"
-                  "INSERT INTO doc VALUES (1, CONCAT('{\"a\": \"x', CHAR(0), '\"}'))")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE doc (Num int NOT NULL, j longtext, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8;\n"
+        "INSERT INTO doc VALUES (1, CONCAT('{\"a\": \"x', CHAR(0), '\"}'))"
+    )
     clinic.tables_file.write_text("tables: {doc: {overrides: {columns: {j: {type: jsonb}}}}}")
 
     assert clinic.run()["tables"][0]["coerced"] == {"j": 1}
@@ -283,8 +291,10 @@ def test_enum_labels_that_are_no_text_fail_their_table_alone(clinic: Clinic) -> 
 
 def test_a_short_text_beyond_the_packet_limit_fails_the_table(clinic: Clinic) -> None:
     """Nor past us where the limit is a strange one."""
-    clinic.create("CREATE TABLE wide (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8mb4;\n"
-                  "INSERT INTO wide VALUES (7, REPEAT('é', 12000))")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE wide (Num int NOT NULL, t text, PRIMARY KEY (Num)) ENGINE=MyISAM CHARSET=utf8mb4;\n"
+        "INSERT INTO wide VALUES (7, REPEAT('é', 12000))"
+    )
     clinic.create("SET GLOBAL max_allowed_packet = 16384")
     clinic.undo.append(lambda: clinic.create("SET GLOBAL max_allowed_packet = 67108864"))
     (failed,) = clinic.run()["tables"]
@@ -294,8 +304,10 @@ def test_a_short_text_beyond_the_packet_limit_fails_the_table(clinic: Clinic) ->
 
 def test_foreign_not_null_gives_way_and_unique_refuses(clinic: Clinic) -> None:
     """NOT NULL gives way; a UNIQUE of somebody's own refuses, and the other target gets the table."""
-    clinic.create("CREATE TABLE theirs (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
-                  "INSERT INTO theirs VALUES (1, '0000-00-00', 'a'), (2, NULL, 'a')")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE theirs (Num int NOT NULL, d date, t text, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO theirs VALUES (1, '0000-00-00', 'a'), (2, NULL, 'a')"
+    )
     clinic.warehouse_execute("CREATE SCHEMA raw")
     clinic.warehouse_execute('CREATE TABLE raw.theirs ("Num" integer PRIMARY KEY, d date NOT NULL, t text UNIQUE)')
     (failed,) = clinic.run()["tables"]
@@ -310,8 +322,10 @@ def test_foreign_not_null_gives_way_and_unique_refuses(clinic: Clinic) -> None:
 
 def test_a_key_with_zero_dates_is_dropped_and_views_stay(clinic: Clinic) -> None:
     """A zero date in it: the table goes on without, and the view on it, and its comment, stay."""
-    clinic.create("CREATE TABLE plan_ (d date NOT NULL, n int NOT NULL, PRIMARY KEY (d, n)) ENGINE=MyISAM;\n"
-                  "INSERT INTO plan_ VALUES ('2024-01-01', 1)")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE plan_ (d date NOT NULL, n int NOT NULL, PRIMARY KEY (d, n)) ENGINE=MyISAM;\n"
+        "INSERT INTO plan_ VALUES ('2024-01-01', 1)"
+    )
     clinic.run()
     clinic.warehouse_execute("CREATE SCHEMA IF NOT EXISTS dbt")
     clinic.undo.append(lambda: clinic.warehouse_execute("DROP SCHEMA dbt CASCADE"))

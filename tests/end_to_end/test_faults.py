@@ -40,9 +40,7 @@ SHORT = (
     ("connection to the replica reset", "replica's cutover"),
     ("connection to the warehouse reset", "between the cutovers"),
 )  # fmt: skip
-ALL = tuple(
-    (fault, step) for fault in FAULTS for step in STEPS if fault != "kill -9 a worker" or step in IN_WORKERS
-)  # fmt: skip
+ALL = tuple((fault, step) for fault in FAULTS for step in STEPS if fault != "kill -9 a worker" or step in IN_WORKERS)
 PAIRS = ALL if os.environ.get("ARROWETL_TEST_FAULTS") == "all" else SHORT
 OUTCOMES: dict[tuple[str, str], str] = {}
 

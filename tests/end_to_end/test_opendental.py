@@ -70,8 +70,10 @@ def test_coercions_are_exactly_those_generated(loaded: tuple[Clinic, dict]) -> N
                     "datetime",
                     "timestamp",
                 )
-                for kind, odd in (("zero date", is_date & column.str.starts_with("0000-00-00")),
-                                  ("NUL character", column.str.contains("\0", literal=True))):  # fmt: skip
+                for kind, odd in (
+                    ("zero date", is_date & column.str.starts_with("0000-00-00")),
+                    ("NUL character", column.str.contains("\0", literal=True)),
+                ):
                     if count := odd.sum():
                         key = (name, column.name, kind)
                         wanted[key] = wanted.get(key, 0) + count

@@ -134,8 +134,9 @@ def _date(year: int) -> Any:
 @st.composite
 def a_text(draw: Any) -> Kind:
     length = draw(st.integers(0, 60))
-    type_ = draw(st.sampled_from(
-        [f"char({length})", f"varchar({length})", "tinytext", "text", "mediumtext", "longtext"]))  # fmt: skip
+    type_ = draw(
+        st.sampled_from([f"char({length})", f"varchar({length})", "tinytext", "text", "mediumtext", "longtext"])
+    )
     charset = draw(st.sampled_from(["latin1", "utf8", "utf8mb4", "cp1251", "ascii", "ucs2", "koi8r"]))
     collation = draw(st.sampled_from(["", f" COLLATE {charset}_bin"]))
     odd = st.just(hexed(NO_CHARACTERS[charset])) if charset in NO_CHARACTERS else st.nothing()
@@ -149,16 +150,20 @@ def a_text(draw: Any) -> Kind:
 @st.composite
 def some_bytes(draw: Any) -> Kind:
     length = draw(st.integers(0, 60))
-    type_ = draw(st.sampled_from(
-        [f"binary({length})", f"varbinary({length})", "tinyblob", "blob", "mediumblob", "longblob"]))  # fmt: skip
+    type_ = draw(
+        st.sampled_from([f"binary({length})", f"varbinary({length})", "tinyblob", "blob", "mediumblob", "longblob"])
+    )
     values = st.sampled_from([b"", b"\0", b"\xff", b"NULL", b"\\N", b'"']) | st.binary(max_size=60)
     return Kind(type_, values.map(hexed), (), type_.startswith("varbinary") and length > 0)
 
 
 @st.composite
 def a_choice(draw: Any) -> Kind:
-    letters = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"], exclude_characters=",",
-                                    max_codepoint=0x1FFF), min_size=1, max_size=8)  # fmt: skip
+    letters = st.text(
+        st.characters(codec="utf-8", categories=["L", "N", "P", "S"], exclude_characters=",", max_codepoint=0x1FFF),
+        min_size=1,
+        max_size=8,
+    )
     labels = draw(st.lists(letters, min_size=1, max_size=5, unique_by=lambda text: text.casefold()))
     labels = [f"{label}{index}" for index, label in enumerate(labels)]
     listed = ", ".join("'" + label.replace("\\", "\\\\").replace("'", "''") + "'" for label in labels)
@@ -232,8 +237,11 @@ def tables(draw: Any) -> Drawn:
     }
     able = [column for column, kind in zip(columns, kinds, strict=True) if kind.key]
     key = draw(st.sampled_from(["number", "number", "none", *(["its own"] if able else [])]))
-    keys = {"number": ["arrow number"], "none": [], "its own": draw(st.lists(st.sampled_from(able or [""]), min_size=1,
-            max_size=2, unique=True))}[key]  # fmt: skip
+    keys = {
+        "number": ["arrow number"],
+        "none": [],
+        "its own": draw(st.lists(st.sampled_from(able or [""]), min_size=1, max_size=2, unique=True)),
+    }[key]
     lines = ["`arrow number` int NOT NULL"]
     for column, kind in zip(columns, kinds, strict=True):
         lines.append(f"{mysql_name(column)} {kind.type} {'NOT NULL' if column in keys else 'NULL'}")
@@ -241,8 +249,10 @@ def tables(draw: Any) -> Drawn:
         lines.append(f"PRIMARY KEY ({', '.join(map(mysql_name, keys))})")
     engine = draw(st.sampled_from(["MyISAM", "InnoDB"]))
     name = draw(names)
-    cells = [kind.values if column in keys else st.just("NULL") | kind.values
-             for column, kind in zip(columns, kinds, strict=True)]  # fmt: skip
+    cells = [
+        kind.values if column in keys else st.just("NULL") | kind.values
+        for column, kind in zip(columns, kinds, strict=True)
+    ]
     rows = draw(st.lists(st.tuples(*cells), max_size=6))
     listed = ", ".join(f"({', '.join([str(number), *row])})" for number, row in enumerate(rows))
     return Drawn(
@@ -306,9 +316,12 @@ SYSTEM = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 
 
 @settings(
-    max_examples=TABLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True,
+    max_examples=TABLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
-)  # fmt: skip
+)
 @given(drawn=tables())
 def test_any_table_arrives_exactly_or_counted(
     clinic: Clinic,

@@ -85,8 +85,9 @@ def test_situation_ends_as_described(
         empty(replace(started, warehouse=clinic.sandbox.warehouse))
     for place, (user, password) in said.get("account", {}).items():
         clinic.environment |= {
-            f"TEST_{VARIABLES[place]}_USER": user, f"TEST_{VARIABLES[place]}_PASSWORD": password,
-        }  # fmt: skip
+            f"TEST_{VARIABLES[place]}_USER": user,
+            f"TEST_{VARIABLES[place]}_PASSWORD": password,
+        }
     clinic.undo.append(lambda: _put_back(clinic, said.get("put back", {})))
     if "tables" in said:
         clinic.tables_file.write_text(yaml.safe_dump({"tables": said["tables"]}))

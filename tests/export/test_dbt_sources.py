@@ -65,9 +65,12 @@ def test_a_new_sources_yml_has_types_rules_tests_and_freshness() -> None:
         "SELECT _checked_at FROM \"raw\".etl_load_status WHERE table_name = 'patient'"
     )
     assert column(text, "PatNum") == {
-        "name": "PatNum", "data_type": "bigint", "quote": True, "description": "`bigint(20)` at the source.",
+        "name": "PatNum",
+        "data_type": "bigint",
+        "quote": True,
+        "description": "`bigint(20)` at the source.",
         "data_tests": ["unique", "not_null"],
-    }  # fmt: skip
+    }
     assert column(text, "LName")["description"] == "`varchar(100)` at the source. Masked: hash."
     assert column(text, "Birthdate")["description"].startswith("`date` at the source. Zero, partial and impossible")
     assert table(text, "Link")["data_tests"] == [{"unique": {"arguments": {"column_name": '("A""x", "B")'}}}]
@@ -84,9 +87,12 @@ def test_a_changed_type_updates_our_description() -> None:
     """And with it the description, where that is ours."""
     once, _ = loaded("", PATIENT)
     wider = SourceTable(
-        "patient", "patient", PublishedTable((("PatNum", "numeric(20,0)"),), ("PatNum",)), TableSettings({}),
+        "patient",
+        "patient",
+        PublishedTable((("PatNum", "numeric(20,0)"),), ("PatNum",)),
+        TableSettings({}),
         {"PatNum": "bigint(20) unsigned"},
-    )  # fmt: skip
+    )
     text, _ = loaded(once, wider)
 
     assert column(text, "PatNum")["data_type"] == "numeric(20,0)"

@@ -134,8 +134,9 @@ REFUSED = {
 @pytest.mark.parametrize("where", REFUSED)
 def test_conditions_are_comparisons_only(patients: Clinic, where: str) -> None:
     """Comparisons of columns with values, and nothing else; what is masked may not be asked about."""
-    done = patients.arrowetl("snapshot", "patient", "--to", str(patients.directory / "out"), "--from", "source",
-                             "--where", where)  # fmt: skip
+    done = patients.arrowetl(
+        "snapshot", "patient", "--to", str(patients.directory / "out"), "--from", "source", "--where", where
+    )
 
     assert done.returncode == 2, done.stderr
     assert REFUSED[where] in done.stderr
@@ -192,10 +193,11 @@ def test_other_schemas_of_the_warehouse_can_be_exported(clinic: Clinic) -> None:
 @pytest.mark.parametrize(
     ("choice", "reported"),
     [
-        ("{mask: nullify}", "not known to be masked"), ("{mask: partial}", "not known to be masked"),
+        ("{mask: nullify}", "not known to be masked"),
+        ("{mask: partial}", "not known to be masked"),
         ("{exclude: true}", ""),
     ],
-)  # fmt: skip
+)
 def test_a_policy_newer_than_the_load_is_enforced(clinic: Clinic, target: str, choice: str, reported: str) -> None:
     """What a target holds in clear is left out where it is excluded, and refused where it is to be masked."""
     clinic.create("CREATE TABLE t (Num int PRIMARY KEY, SSN varchar(20));\nINSERT INTO t VALUES (1, 'ssn-in-clear')")

@@ -67,9 +67,12 @@ class Group:
         """Set a clinic's source to a place."""
         source, prefix = self.sources[name], f"TEST_{name.upper()}_{VARIABLES['source']}"
         self.environment |= {
-            f"{prefix}_HOST": host, f"{prefix}_PORT": str(port), f"{prefix}_DB": source.database,
-            f"{prefix}_USER": source.user, f"{prefix}_PASSWORD": source.password,
-        }  # fmt: skip
+            f"{prefix}_HOST": host,
+            f"{prefix}_PORT": str(port),
+            f"{prefix}_DB": source.database,
+            f"{prefix}_USER": source.user,
+            f"{prefix}_PASSWORD": source.password,
+        }
 
     def at_source(self, name: str, *statements: str) -> None:
         session = drivers.MySQL(self.sources[name])
@@ -162,8 +165,10 @@ def test_a_fleet_run_shares_workers_and_survives_clinics_that_are_down(group: Gr
     for number, name in enumerate(group.sources):
         fill(group, name, number)
     group.down = tuple(list(group.sources)[1 : 1 + DOWN])
-    wanted = [{"host": source.host, "port": source.port, "bytes_per_second": RATE, "latency_seconds": LATENCY}
-              for source in group.sources.values()]  # fmt: skip
+    wanted = [
+        {"host": source.host, "port": source.port, "bytes_per_second": RATE, "latency_seconds": LATENCY}
+        for source in group.sources.values()
+    ]
     took = {}
     with links(wanted) as ports:
         for name, port in zip(group.sources, ports, strict=True):
@@ -405,7 +410,7 @@ def test_a_clinic_whose_database_may_not_be_created_is_reported(group: Group) ->
         ("settings: {max_worker: 3}\nclinics: {a: {prefix: A_}}", "max_worker: unknown (did you mean max_workers?)"),
         ("clinics: {a: {prefix: a_}}", "clinics.a.prefix: must be what names of variables begin with"),
     ],
-)  # fmt: skip
+)
 def test_fleet_yml_problems_are_reported(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "fleet.yml"
     path.write_text(text)

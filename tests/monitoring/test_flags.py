@@ -122,8 +122,10 @@ def test_strict_turns_flags_into_exit_1(clinic: Clinic) -> None:
 
 
 def test_a_shrunken_table_is_flagged(clinic: Clinic) -> None:
-    clinic.create("CREATE TABLE big (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
-                  "INSERT INTO big SELECT seq FROM seq_1_to_2000")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE big (Num bigint NOT NULL, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO big SELECT seq FROM seq_1_to_2000"
+    )
     clinic.run()
     clinic.create("DELETE FROM big WHERE Num > 100")
 
@@ -181,8 +183,9 @@ def test_an_overdue_table_is_reported_by_runs_and_status(clinic: Clinic) -> None
         "INSERT INTO visit VALUES (1, '2020-01-01')"
     )
     clinic.run()
-    clinic.warehouse_execute("UPDATE raw.etl_load_status SET _checked_at = now() - interval '31 days' "
-                             "WHERE table_name = 'bill'")  # fmt: skip
+    clinic.warehouse_execute(
+        "UPDATE raw.etl_load_status SET _checked_at = now() - interval '31 days' WHERE table_name = 'bill'"
+    )
 
     run = clinic.run("--table", "visit")
     strict = clinic.run("--table", "visit", "--strict")

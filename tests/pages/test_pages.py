@@ -254,8 +254,10 @@ def test_the_page_prints_all_tables(shown: Shown, report: str, tmp_path: Path) -
 
 def test_text_has_contrast_in_both_colour_schemes(shown: Shown, report: str) -> None:
     """Charts as well: what is written can be read on what it is written on."""
-    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color, " \
-              "getComputedStyle(document.querySelector('#chart-phases .wide text')).fill]"  # fmt: skip
+    colours = (
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color, "
+        "getComputedStyle(document.querySelector('#chart-phases .wide text')).fill]"
+    )
     light = shown(report, color_scheme="light").evaluate(colours)
     page = shown(report, color_scheme="dark")
     photographed(page, "dark")
@@ -352,8 +354,9 @@ def test_a_fleet_page_links_its_clinics(shown: Shown) -> None:
     page = shown(render.fleet_page(clinics, about))
     photographed(page, "fleet")
 
-    assert page.inner_text(".verdict").endswith("1 of 3 clinics have what their sources have. "
-                                                "To be looked at: south, west.")  # fmt: skip
+    assert page.inner_text(".verdict").endswith(
+        "1 of 3 clinics have what their sources have. To be looked at: south, west."
+    )
     assert page.get_attribute("a", "href") == "north.html"
     assert "is it up?" in page.inner_text(".failure")
     assert [words.partition(":")[0] for words in marks(page, "chart-clinics")] == ["north", "south"]
@@ -411,8 +414,9 @@ def test_report_shows_a_killed_run_as_not_ended(clinic: Clinic, shown: Shown) ->
     """Nobody wrote its document: what is known is reported, and that it never ended."""
     clinic.create("CREATE TABLE a (Num int PRIMARY KEY) ENGINE=MyISAM")
     clinic.run()
-    clinic.warehouse_execute("UPDATE raw.etl_run_history SET ended_at = NULL, exit_code = NULL, document = NULL, "
-                             "way = NULL")  # fmt: skip
+    clinic.warehouse_execute(
+        "UPDATE raw.etl_run_history SET ended_at = NULL, exit_code = NULL, document = NULL, way = NULL"
+    )
     page = shown(clinic.arrowetl("report", "--output", "-").stdout)
 
     assert page.inner_text(".verdict").startswith("✗ not ended")

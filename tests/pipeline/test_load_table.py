@@ -498,8 +498,11 @@ def test_resumable_partitions_have_tokens(split: bool, kind: LoadKind, attempt: 
     """Have a token each, by which both targets note that they have it."""
     workers, reported = FakeWorkers(), list[Any]()
     context: Any = SimpleNamespace(
-        workers=workers, route=ROUTE, on_event=reported.append, servers=FakeServers(None, REPLICA, WAREHOUSE)  # type: ignore[arg-type]
-    )  # fmt: skip
+        workers=workers,
+        route=ROUTE,
+        on_event=reported.append,
+        servers=FakeServers(None, REPLICA, WAREHOUSE),  # type: ignore[arg-type]
+    )
     rows = 10**6 if split else 3
     plan = replace(planned(replace(PATIENT, rows=rows)), kind=kind)
     parts = [Partition(0, None, 5), Partition(1, 5, None)]
@@ -588,9 +591,10 @@ def test_targets_complete_in_parallel_and_the_warehouse_gets_deferred_rows(monke
 
     def target(name: str, rows: int) -> Any:
         return SimpleNamespace(
-            name=name, build_indexes=lambda plan: said.append(f"{plan.name} {name} finish"),
+            name=name,
+            build_indexes=lambda plan: said.append(f"{plan.name} {name} finish"),
             count=lambda plan: rows * plan.workers,
-        )  # fmt: skip
+        )
 
     workers = FakeWorkers()
     context: Any = SimpleNamespace(workers=workers, route=ROUTE)

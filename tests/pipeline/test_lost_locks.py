@@ -124,8 +124,9 @@ def test_a_run_that_lost_its_lock_publishes_nothing(
                 "DELETE FROM first WHERE Id <= 5;\nDELETE FROM edited WHERE Id <= 7;\n"
                 "UPDATE edited SET V = 'y' WHERE Id = 9"
             )
-            second = there.start("run", "--all", "--json", "--publish", publish, "--to", to,
-                                 ARROWETL_SILENCE_SECONDS="60")  # fmt: skip
+            second = there.start(
+                "run", "--all", "--json", "--publish", publish, "--to", to, ARROWETL_SILENCE_SECONDS="60"
+            )
             said, errors = second.communicate(timeout=240)
             # Where the first is in the middle of a switch, the second may have to give way.
             assert second.returncode in (0, 1, 6), (errors, said)

@@ -99,8 +99,10 @@ def test_first_loads_become_visible_at_once(clinic: Clinic) -> None:
 
 def test_without_publish_together_readers_see_partial_runs(practice: Clinic) -> None:
     """Which is what this is for, and shows that the reader of these tests would notice."""
-    practice.create("DELETE FROM patient WHERE PatNum = 7;\nDELETE FROM procedurelog WHERE PatNum = 7;\n"
-                    "DELETE FROM payment WHERE PatNum = 7")  # fmt: skip
+    practice.create(
+        "DELETE FROM patient WHERE PatNum = 7;\nDELETE FROM procedurelog WHERE PatNum = 7;\n"
+        "DELETE FROM payment WHERE PatNum = 7"
+    )
     practice.run("--table", "patient")
 
     assert int(practice.warehouse(BROKEN)[0][0]) > 0
@@ -133,8 +135,10 @@ def test_failed_tables_keep_their_rows(noted: Clinic) -> None:
 
     assert run["exit_code"] == 1
     assert {t["table"]: t["status"] for t in run["tables"]} == {
-        "patient": "succeeded", "payment": "failed", "procedurelog": "succeeded",
-    }  # fmt: skip
+        "patient": "succeeded",
+        "payment": "failed",
+        "procedurelog": "succeeded",
+    }
     assert run["published"]["tables"] == 2
     assert after[2] == before[2]
     assert after[0] != before[0]
@@ -150,8 +154,9 @@ def test_strict_publishes_nothing_if_a_table_fails(noted: Clinic) -> None:
     assert (run["exit_code"], run["published"]) == (1, None)
     assert {t["status"] for t in run["tables"]} == {"failed"}
     withheld = next(t["error"]["message"] for t in run["tables"] if t["table"] == "patient")
-    assert withheld == ("patient: staged and compared, and withheld: --strict publishes nothing where a table "
-                        "failed (payment)")  # fmt: skip
+    assert withheld == (
+        "patient: staged and compared, and withheld: --strict publishes nothing where a table failed (payment)"
+    )
     assert contents(noted) == before
     configure(noted, **FULL_TABLES)
     noted.create("UPDATE payment SET Note = NULL")

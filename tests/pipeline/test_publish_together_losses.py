@@ -82,8 +82,9 @@ def test_staging_emptied_by_a_crash_is_staged_again(hospital: Clinic, strict: bo
 
 def test_columns_follow_once_when_the_transaction_is_repeated(practice: Clinic) -> None:
     """A table has a new column, and another turns out to be behind: the transaction is made twice."""
-    practice.create("ALTER TABLE payment ADD Extra varchar(50) NULL;\n"
-                    "UPDATE patient SET Owes = Owes + 1 WHERE PatNum = 5")  # fmt: skip
+    practice.create(
+        "ALTER TABLE payment ADD Extra varchar(50) NULL;\nUPDATE patient SET Owes = Owes + 1 WHERE PatNum = 5"
+    )
     practice.warehouse_execute('DELETE FROM raw.patient WHERE "PatNum" BETWEEN 100 AND 120')
     run = practice.run("--all", "--publish", "together")
 

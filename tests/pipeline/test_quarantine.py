@@ -115,8 +115,10 @@ def test_the_changelog_marks_quarantined_columns(careful: Clinic) -> None:
     careful.arrowetl("analyze")
 
     (document,) = (careful.directory / "logs/schema_analysis/reports").glob("schema_changelog_*.json")
-    reported = {(one["table"], one["column"]): (one["next_run"], one["readers"])
-            for one in json.loads(document.read_text())["changes"]}  # fmt: skip
+    reported = {
+        (one["table"], one["column"]): (one["next_run"], one["readers"])
+        for one in json.loads(document.read_text())["changes"]
+    }
 
     nothing = ("left out until you choose of it (`new_columns: quarantine`)", "nothing: they have it not")
     assert reported == {("visit", "Scan"): nothing, ("news", None): nothing}

@@ -106,8 +106,10 @@ def test_small_innodb_tables_are_skipped_by_checksum(clinic: Clinic) -> None:
 
 def test_a_value_moving_between_columns_is_noticed(clinic: Clinic) -> None:
     """CHECKSUM TABLE does not see it."""
-    clinic.create("CREATE TABLE name (N int NOT NULL, A varchar(9), B varchar(9), PRIMARY KEY (N)) ENGINE=InnoDB;\n"
-                  "INSERT INTO name VALUES (1, 'ab', 'c'), (2, NULL, 'x')")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE name (N int NOT NULL, A varchar(9), B varchar(9), PRIMARY KEY (N)) ENGINE=InnoDB;\n"
+        "INSERT INTO name VALUES (1, 'ab', 'c'), (2, NULL, 'x')"
+    )
     clinic.run()
     clinic.create("UPDATE name SET A = 'a', B = 'bc' WHERE N = 1")
     first = moved(only(clinic.run()))
@@ -187,8 +189,10 @@ def test_equal_rows_are_not_rewritten(patients: Clinic) -> None:
 
 def test_keyless_tables_keep_the_number_of_duplicates(clinic: Clinic) -> None:
     """Equal rows of a table without a key: as many as the source has, the others left alone."""
-    clinic.create("CREATE TABLE bak (a int, b varchar(9)) ENGINE=MyISAM;\n"
-                  "INSERT INTO bak VALUES (1, 'x'), (1, 'x'), (1, 'x'), (2, NULL), (2, NULL), (3, '')")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE bak (a int, b varchar(9)) ENGINE=MyISAM;\n"
+        "INSERT INTO bak VALUES (1, 'x'), (1, 'x'), (1, 'x'), (2, NULL), (2, NULL), (3, '')"
+    )
     clinic.run()
     clinic.create("DELETE FROM bak WHERE a = 1 LIMIT 1;\nINSERT INTO bak VALUES (2, NULL), (4, 'new')")
     table = only(clinic.run())
@@ -219,15 +223,18 @@ def test_both_comparison_methods_find_the_same(clinic: Clinic, by: str) -> None:
 KEYS = {
     "composite": ("a int NOT NULL, b varchar(20) NOT NULL", "a, b", "seq % 40, CONCAT('k', seq)"),
     "string": ("a varchar(40) CHARACTER SET utf8 COLLATE utf8_general_ci NOT NULL", "a", "CONCAT('Key', seq)"),
-    "exact-string": ("a varchar(40) CHARACTER SET utf8 COLLATE utf8_bin NOT NULL", "a",
-                     "IF(seq % 2, CONCAT('k', seq), CONCAT('K', seq - 1))"),
+    "exact-string": (
+        "a varchar(40) CHARACTER SET utf8 COLLATE utf8_bin NOT NULL",
+        "a",
+        "IF(seq % 2, CONCAT('k', seq), CONCAT('K', seq - 1))",
+    ),
     "binary": ("a varbinary(16) NOT NULL", "a", "UNHEX(MD5(seq))"),
     "unsigned": ("a bigint unsigned NOT NULL", "a", "18446744073709551615 - seq"),
     "negative": ("a int NOT NULL", "a", "CAST(seq AS SIGNED) - 500"),
     "random": ("a bigint NOT NULL", "a", "CAST(CONV(LEFT(SHA1(seq), 15), 16, 10) AS SIGNED)"),
     "date": ("a date NOT NULL", "a", "'2000-01-01' + INTERVAL seq DAY"),
     "decimal": ("a decimal(12,2) NOT NULL", "a", "seq / 4"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KEYS)
@@ -389,8 +396,10 @@ def test_types_missing_at_the_replica_become_texts_and_keep_their_values(clinic:
         "INSERT INTO visitor VALUES (1, '123e4567-e89b-12d3-a456-426655440000', '2001:db8::ff00:42:8329', '10.0.0.1'), "
         "(2, NULL, NULL, NULL)"
     )
-    types = "SELECT string_agg(format_type(atttypid, atttypmod), ' ' ORDER BY attnum) FROM pg_attribute " \
-            "WHERE attrelid = 'raw.visitor'::regclass AND attnum > 0"  # fmt: skip
+    types = (
+        "SELECT string_agg(format_type(atttypid, atttypmod), ' ' ORDER BY attnum) FROM pg_attribute "
+        "WHERE attrelid = 'raw.visitor'::regclass AND attnum > 0"
+    )
     rows = 'SELECT "Token"::text, "Host"::text, "Old"::text FROM raw.visitor ORDER BY "Id"'
     clinic.run()
     before = clinic.warehouse(types), clinic.warehouse(rows)
@@ -407,8 +416,9 @@ def test_types_missing_at_the_replica_become_texts_and_keep_their_values(clinic:
 
     assert before[0] == [("bigint uuid inet inet",)]
     assert before[1] == [
-        ("123e4567-e89b-12d3-a456-426655440000", "2001:db8::ff00:42:8329/128", "10.0.0.1/32"), (None, None, None),
-    ]  # fmt: skip
+        ("123e4567-e89b-12d3-a456-426655440000", "2001:db8::ff00:42:8329/128", "10.0.0.1/32"),
+        (None, None, None),
+    ]
     assert after == before
     assert moved(from_replica) == (0, 0, 0)
     assert (clinic.warehouse(types), clinic.warehouse(rows)) == before
@@ -574,8 +584,10 @@ def test_checksums_are_chosen_over_a_slow_link(clinic: Clinic, far: slow_link.Li
     for by in ("reading", "auto"):
         configure(clinic, {"reconcile_by": by}, notes={"overrides": {"batch_size": 5000}})
         # The way to the source has another name now, on which nothing is known; once that is reported, only of edits.
-        clinic.create(f"UPDATE etl_copy_status SET as_of = REPLACE(as_of, ':{clinic.sandbox.source.port}/', "
-                      f"':{far.port}/')", "replica")  # fmt: skip
+        clinic.create(
+            f"UPDATE etl_copy_status SET as_of = REPLACE(as_of, ':{clinic.sandbox.source.port}/', ':{far.port}/')",
+            "replica",
+        )
         clinic.create(f"UPDATE notes SET T = '{by}' WHERE Num % 2000 = 0")
         before, clock = far.bytes, time.monotonic()
         table = only(clinic.run())
@@ -633,11 +645,15 @@ def test_a_dry_run_shows_mode_and_reason(patients: Clinic) -> None:
 
 def test_a_dropped_unique_key_does_not_block_the_replica(clinic: Clinic) -> None:
     """The replica's table has it until it is next read in full; rows that swapped its values arrive all the same."""
-    clinic.create("CREATE TABLE seat (Num bigint NOT NULL, Chair varchar(9), PRIMARY KEY (Num), UNIQUE KEY (Chair)) "
-                  "ENGINE=MyISAM;\nINSERT INTO seat VALUES (1, 'a'), (2, 'b'), (3, 'c')")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE seat (Num bigint NOT NULL, Chair varchar(9), PRIMARY KEY (Num), UNIQUE KEY (Chair)) "
+        "ENGINE=MyISAM;\nINSERT INTO seat VALUES (1, 'a'), (2, 'b'), (3, 'c')"
+    )
     clinic.run()
-    clinic.create("ALTER TABLE seat DROP INDEX Chair;\n"
-                  "UPDATE seat SET Chair = CASE Num WHEN 1 THEN 'b' WHEN 2 THEN 'a' ELSE 'd' END")  # fmt: skip
+    clinic.create(
+        "ALTER TABLE seat DROP INDEX Chair;\n"
+        "UPDATE seat SET Chair = CASE Num WHEN 1 THEN 'b' WHEN 2 THEN 'a' ELSE 'd' END"
+    )
 
     (table,) = clinic.run()["tables"]
 
@@ -647,8 +663,10 @@ def test_a_dropped_unique_key_does_not_block_the_replica(clinic: Clinic) -> None
 
 def test_a_key_loaded_as_text_is_found_again(clinic: Clinic) -> None:
     """Rows that are named by their numbers come with texts for keys."""
-    clinic.create("CREATE TABLE seat (Num tinyint NOT NULL, Chair varchar(9), PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
-                  "INSERT INTO seat VALUES (-128, 'a'), (7, 'b')")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE seat (Num tinyint NOT NULL, Chair varchar(9), PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
+        "INSERT INTO seat VALUES (-128, 'a'), (7, 'b')"
+    )
     clinic.tables_file.write_text(
         "settings: {reconcile_by: checksum}\ntables: {seat: {overrides: {columns: {Num: {type: text}}}}}\n"
     )
@@ -721,8 +739,10 @@ def test_a_locked_table_fails_alone(clinic: Clinic) -> None:
     found = {table["table"]: table for table in run["tables"]}
 
     assert {name: table["status"] for name, table in found.items()} == {
-        "a_one": "failed", "b_two": "succeeded", "c_three": "succeeded",
-    }  # fmt: skip
+        "a_one": "failed",
+        "b_two": "succeeded",
+        "c_three": "succeeded",
+    }
     assert found["a_one"]["error"]["remedy"]
     assert clinic.run()["exit_code"] == 0
     assert [differences(clinic.sandbox, name)[0] for name in names] == [[], [], []]

@@ -178,7 +178,7 @@ def test_views_grants_comments_and_indexes_survive_every_change(watched: Clinic)
         ("ALTER TABLE visit0 MODIFY Units smallint NOT NULL", "Units becomes smallint instead of integer"),
         ("ALTER TABLE visit0 CHANGE Note note varchar(20) NOT NULL", "which the source spells note"),
     ],
-)  # fmt: skip
+)
 def test_columns_used_by_views_are_not_dropped(watched: Clinic, change: str, reported: str) -> None:
     """Refused before any row moves, at either target, with the views named; everything is."""
     before = watched.warehouse(EXISTS)
@@ -292,8 +292,11 @@ def test_schema_changes_are_followed_at_both_targets(clinic: Clinic, kind: str) 
     clinic.create(VISIT.replace("{t}", "visit"))
     assert clinic.run()["exit_code"] == 0
     oid = clinic.warehouse("SELECT 'raw.visit'::regclass::oid::bigint")
-    clinic.create(f"UPDATE visit SET Units = VisitNum % 200;\nALTER TABLE visit {change}" if kind == "narrowed"
-                  else f"ALTER TABLE visit {change}")  # fmt: skip
+    clinic.create(
+        f"UPDATE visit SET Units = VisitNum % 200;\nALTER TABLE visit {change}"
+        if kind == "narrowed"
+        else f"ALTER TABLE visit {change}"
+    )
     run = clinic.run()
 
     assert [table["error"] for table in run["tables"] if table["error"]] == []

@@ -171,8 +171,10 @@ def test_unexplained_row_counts_are_errors(changes: tuple[int | None, int | None
 def test_a_recent_or_doubted_update_time_leaves_it_unknown() -> None:
     """A timestamp of this second, or one that does not change: the table may have moved under it."""
     fresh, doubted, unstamped = (
-        replace(READ, now=NOON), replace(READ, update_time_reliable=False), replace(READ, update_time=None),
-    )  # fmt: skip
+        replace(READ, now=NOON),
+        replace(READ, update_time_reliable=False),
+        replace(READ, update_time=None),
+    )
     assert [evidence.settled(one, one) for one in (fresh, doubted, unstamped)] == [None, None, None]
     assert evidence.settled(SUMMED, SUMMED) is True
 

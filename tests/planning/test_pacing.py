@@ -66,8 +66,10 @@ def test_concurrency_shrinks_on_a_busy_machine() -> None:
 
 @given(
     st.lists(st.tuples(st.integers(0, 10**10), st.floats(0, 1e4), st.floats(0, 1e3), st.floats(0, 1)), max_size=40),
-    st.integers(1, 64), st.integers(1, 64), st.integers(1, 64),
-)  # fmt: skip
+    st.integers(1, 64),
+    st.integers(1, 64),
+    st.integers(1, 64),
+)
 def test_pace_stays_within_its_bounds(
     reported: list[tuple[int, float, float, float]], begin: int, cores: int, most: int
 ) -> None:

@@ -193,10 +193,12 @@ NARROW, WIDE = column("Num", "bigint(20)"), column("Note", "text")
         ((NARROW, WIDE), {"data_bytes": 10**9, "row_bytes": limits.varying_row_bytes}, True),
         ((NARROW, WIDE), {"data_bytes": 10**9, "row_bytes": limits.varying_row_bytes - 1}, False),
         ((NARROW, column("c", "blob")), {"row_bytes": 0}, True),
-        *(((NARROW, column("c", huge)), {"data_bytes": 10**9}, True)
-          for huge in ("mediumtext", "longtext", "mediumblob", "longblob", "json", "point", "geometry")),
+        *(
+            ((NARROW, column("c", huge)), {"data_bytes": 10**9}, True)
+            for huge in ("mediumtext", "longtext", "mediumblob", "longblob", "json", "point", "geometry")
+        ),
     ],
-)  # fmt: skip
+)
 def test_tables_with_large_objects_vary(columns: tuple[Any, ...], more: dict[str, Any], varies: bool) -> None:
     assert partitioning.varies(replace(table("t", *columns, key=("Num",), rows=1_000), **more)) is varies
 

@@ -385,10 +385,12 @@ def test_each_state_gets_its_mode_and_full_reason(case: dict[str, Any], mode: st
         (SchemaChange(dropped=("A", "B")), ": dropped A, B"),
         (SchemaChange(adds_key=True), ": another primary key"),
         (SchemaChange(drops_key=True), ": another primary key"),
-        (SchemaChange(adds_key=True, drops_key=True, dropped=("A",), added=fields(column("B", "int(11)"))),
-         ": added B; dropped A; another primary key"),
+        (
+            SchemaChange(adds_key=True, drops_key=True, dropped=("A",), added=fields(column("B", "int(11)"))),
+            ": added B; dropped A; another primary key",
+        ),
     ],
-)  # fmt: skip
+)
 def test_schema_changes_are_in_the_reason(drift: SchemaChange, words: str) -> None:
     plan = replace(planned(MOVED, THERE), drift=drift)
     found = sync_mode.with_kind(

@@ -130,8 +130,9 @@ PREDECESSORS = PublishedTable(
 def test_adoption_keeps_types_that_hold_every_value() -> None:
     """Types that can hold every value are kept; the source is asked of those that might not; a missing key is added."""
     assert table_plan.values_to_check(VISIT, TableSettings(), PREDECESSORS) == {
-        "Seen": "{c} NOT IN (0, 1)", "At": "{c} < '00:00:00' OR {c} >= '24:00:00'"
-    }  # fmt: skip
+        "Seen": "{c} NOT IN (0, 1)",
+        "At": "{c} < '00:00:00' OR {c} >= '24:00:00'",
+    }
     decided = table_plan.table_plan(VISIT, TableSettings(), PREDECESSORS)
 
     assert decided.adopted == {"Seen": "boolean", "At": "time", "Changed": "timestamp", "Why": "varchar(50)"}
@@ -175,9 +176,7 @@ def test_an_impossible_key_is_dropped_in_place() -> None:
     assert (decided.cutover, decided.drift.drops_key, decided.key_postgres) == (Cutover.MATCH, True, ())
 
 
-@pytest.mark.parametrize(
-    ("name", "reported"), [("lname", "lname (did you mean LName?)"), ("nope", "not: nope")]
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "reported"), [("lname", "lname (did you mean LName?)"), ("nope", "not: nope")])
 def test_overrides_of_missing_columns_are_refused(name: str, reported: str) -> None:
     """It may have been meant to keep a name at home."""
     with pytest.raises(DataError) as refusal:

@@ -125,8 +125,10 @@ def elsewhere(words: str) -> bool:
 @pytest.mark.parametrize(("executor", "next_to"), [("thread", 0), ("process", 4)])
 def test_the_documented_process_tree_is_real(clinic: Clinic, executor: str, next_to: int) -> None:
     """docs/run.md: one process; with `process` one for each of three workers, and one that tidies up after them."""
-    clinic.create("CREATE TABLE big (Num int PRIMARY KEY, Note char(200)) ENGINE=MyISAM;\n"
-                  "INSERT INTO big SELECT seq, 'n' FROM seq_1_to_60000")  # fmt: skip
+    clinic.create(
+        "CREATE TABLE big (Num int PRIMARY KEY, Note char(200)) ENGINE=MyISAM;\n"
+        "INSERT INTO big SELECT seq, 'n' FROM seq_1_to_60000"
+    )
     clinic.tables_file.write_text("tables: {big: {overrides: {partition_bytes: 400000}}}\n")
     process = clinic.start("run", "--all", "--max-workers", "3", "--executor", executor)
     seen = 0

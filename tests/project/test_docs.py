@@ -155,8 +155,11 @@ def test_links_resolve(page: str) -> None:
         file = (path.parent / target).resolve() if target else path
         assert file.exists(), target
         if heading:
-            there = [re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
-                     for line in file.read_text().splitlines() if line.startswith("#")]  # fmt: skip
+            there = [
+                re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
+                for line in file.read_text().splitlines()
+                if line.startswith("#")
+            ]
             assert heading in there
 
 

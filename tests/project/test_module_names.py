@@ -48,9 +48,8 @@ def _names(file: Path) -> set[str]:
 
 
 @cache
-def _nouns() -> set[str]:
-    """The names of what packages hand to each other."""
-    return set().union(*(_names(file) for file in (PACKAGE / "model").glob("*.py")))
+def _names_of_package(package: Path) -> set[str]:
+    return set().union(*(_names(file) for file in package.glob("*.py")))
 
 
 @cache
@@ -65,12 +64,13 @@ def _documented(file: Path) -> Iterator[ast.Module | ast.ClassDef | ast.Function
 
 
 def unknown(file: Path) -> list[str]:
-    """A file's docstrings' names that neither the package's modules, nor `model`, nor the file have."""
+    """A file's docstrings' names that neither are modules, nor in the package or `model`."""
     found = []
     for node in _documented(file):
         for first, second in NAMED.findall(EXAMPLE.sub("", ast.get_docstring(node) or "")):
             home = _modules().get(first)
-            known = first in _modules() or first in _names(file) or first in _nouns() or first in OTHERS
+            known = first in _modules() or first in OTHERS
+            known = known or any(first in _names_of_package(one) for one in (file.parent, PACKAGE / "model"))
             if second and home:
                 known = known and any(second in _names(one) or second == one.stem for one in home)
             if not known:

@@ -88,7 +88,7 @@ KEYS = [(number, 1) for number in range(1, 11)]
         # More rows share the key's first column than a range is to have.
         ([(1, 1)] * 3 + [(2, 1)] * 9 + [(3, 1)] * 2, 2, (), [(None, 1, 2), (1, 2, 4), (2, None, 14)]),
     ],
-)  # fmt: skip
+)
 def test_ranges_have_the_wanted_rows(
     rows: list[tuple[int, int]], each: int, bounds: tuple[int | None, ...], ranges: Ranges
 ) -> None:

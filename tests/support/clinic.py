@@ -81,9 +81,12 @@ class Clinic:
         }
         # Bytecode is kept, as an installed program's is: hundreds of starts need not compile it again, 0.25 s each.
         environment = {
-            **outside, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(launcher.WITHOUT_PANDAS),
-            **self.environment, **more,
-        }  # fmt: skip
+            **outside,
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPATH": str(launcher.WITHOUT_PANDAS),
+            **self.environment,
+            **more,
+        }
         environment = {name: value for name, value in environment.items() if value != ""}
         command = ("--config", str(self.tables_file), *arguments)
         process = launcher.start("arrowetl", command, environment, self.directory, int(limit_file_bytes or 0))

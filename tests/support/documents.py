@@ -85,8 +85,9 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
 
         log = ("--log-format", "json", "-v")
         said("run --json", "run", "--all", "--json", *log)
-        clinic.warehouse_execute("UPDATE raw.etl_load_status SET _checked_at = now() - interval '40 days' "
-                                 "WHERE table_name = 'late'")  # fmt: skip
+        clinic.warehouse_execute(
+            "UPDATE raw.etl_load_status SET _checked_at = now() - interval '40 days' WHERE table_name = 'late'"
+        )
         clinic.create("UPDATE visit SET Note = 'c' WHERE Num = 2")
         said("run --json", "run", "--table", "visit", "--json", "--publish", "together", *log)
         said("run --dry-run --json", "run", "--all", "--dry-run", "--force-full", "--json")

@@ -43,9 +43,11 @@ class Ground:
         outside = {n: v for n, v in os.environ.items() if not n.startswith(("TEST_", "ETL_", "PYTEST", "ARROWETL_F"))}
         ports = {f"TEST_{VARIABLES[name]}_PORT": str(way.port) for name, way in self.relays.items()}
         chosen = {
-            "ARROWETL_RETRIES": "1", "ARROWETL_RETRY_SECONDS": "0.1", "ARROWETL_SILENCE_SECONDS": "2",
+            "ARROWETL_RETRIES": "1",
+            "ARROWETL_RETRY_SECONDS": "0.1",
+            "ARROWETL_SILENCE_SECONDS": "2",
             "ARROWETL_CONNECT_SECONDS": "1",
-        }  # fmt: skip
+        }
         fault = {"ARROWETL_FAULT_AT": at, "ARROWETL_FAULT_DIR": str(directory)} if at else {}
         environment = {**outside, **self.clinic.environment, **chosen, **ports, **fault, **more}
         command = ("--config", str(self.clinic.tables_file), *arguments)

@@ -41,7 +41,7 @@ WORDS = {
     r"made level|brought level": "in sync",
     r"(?:is|are|were|was|has|have|shows?) no more(?! than)|any more(?= at)": "no longer",
     r"by its bytes|by their bytes": "read as hex",
-}  # fmt: skip
+}
 
 # The contract's, a library's, or the language's: each with the word as it is written there.
 KEPT = re.compile("|".join((

@@ -59,9 +59,12 @@ async def _serve(links: list[dict[str, Any]]) -> None:
         there, back = (Way(link["bytes_per_second"], link["latency_seconds"]) for _ in range(2))
 
         async def accept(
-            reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
-            link: dict[str, Any] = link, there: Way = there, back: Way = back,
-        ) -> None:  # fmt: skip
+            reader: asyncio.StreamReader,
+            writer: asyncio.StreamWriter,
+            link: dict[str, Any] = link,
+            there: Way = there,
+            back: Way = back,
+        ) -> None:
             try:
                 up_reader, up_writer = await asyncio.open_connection(link["host"], link["port"])
             except OSError:

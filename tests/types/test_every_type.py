@@ -50,8 +50,11 @@ def given_by(rule: Rule) -> list[Field]:
     return found
 
 
-GIVEN = [pytest.param(field, id=f"{field.rule}: {field.column.column_type}")
-         for rule in rules.RULES for field in given_by(rule)]  # fmt: skip
+GIVEN = [
+    pytest.param(field, id=f"{field.rule}: {field.column.column_type}")
+    for rule in rules.RULES
+    for field in given_by(rule)
+]
 
 
 def test_every_rule_names_types() -> None:

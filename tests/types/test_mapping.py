@@ -225,14 +225,17 @@ def test_all_impossible_columns_are_in_one_error() -> None:
 @pytest.mark.parametrize(
     ("mysql", "asked", "remedy"),
     [
-        ("tinyint(1)", {"c": "boolean"},
-         "let it be smallint: remove the type from tables.t.overrides.columns.c, or name that one"),
+        (
+            "tinyint(1)",
+            {"c": "boolean"},
+            "let it be smallint: remove the type from tables.t.overrides.columns.c, or name that one",
+        ),
         ("json", {}, "load it unchanged with tables.t.overrides.columns.c: {type: text}"),
         ("varchar(5)", {}, "load it unchanged with tables.t.overrides.columns.c: {type: bytea}"),
         ("double", {}, "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
         ("uuid", {}, "load it unchanged with tables.t.overrides.columns.c: {type: text}"),
     ],
-)  # fmt: skip
+)
 def test_errors_end_with_the_override_that_loads_the_value(mysql: str, asked: dict[str, str], remedy: str) -> None:
     """Each error about a value ends with the override that solves it."""
     (field,) = fields(column("c", mysql), **asked)
@@ -302,10 +305,12 @@ def test_taken_names_are_replaced() -> None:
 @pytest.mark.parametrize(
     ("mysql", "charset", "there"),
     [
-        ("enum('a','?')", "utf8mb4", "varchar(255)"), ("set('?')", "utf8mb4", "text"),
-        ("enum('a','?')", "utf8", "enum('a','?')"), ("enum('a')", "utf8mb4", "enum('a')"),
+        ("enum('a','?')", "utf8mb4", "varchar(255)"),
+        ("set('?')", "utf8mb4", "text"),
+        ("enum('a','?')", "utf8", "enum('a','?')"),
+        ("enum('a')", "utf8mb4", "enum('a')"),
     ],
-)  # fmt: skip
+)
 def test_enums_with_unknown_labels_become_texts(mysql: str, charset: str, there: str) -> None:
     """Are texts at the replica, whatever its flavour."""
     (field,) = fields(column("c", mysql, charset=charset))

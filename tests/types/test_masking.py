@@ -91,9 +91,7 @@ def test_numbers_are_hashed_and_zero_stays() -> None:
 def test_partial_texts_keep_their_first_letter() -> None:
     values = [b"Smith", "Öz Ko".encode(), b"Amy", b"", None, b"\xff\xfe\xfd\xfc\xfb"]
 
-    assert masked("varchar(50)", "partial", values, pa.large_binary()) == [
-        "S***", "Ö***", "***", "", None, "\ufffd***"
-    ]  # fmt: skip
+    assert masked("varchar(50)", "partial", values, pa.large_binary()) == ["S***", "Ö***", "***", "", None, "\ufffd***"]
 
 
 def test_partial_dates_keep_their_year() -> None:
@@ -359,8 +357,9 @@ def test_masked_watermarks_are_forgotten(people: Clinic) -> None:
     people.run()
     known = "SELECT last_primary_value, primary_column_name FROM {}etl_{}_status WHERE table_name = 'person'"
     before = people.warehouse(known.format("raw.", "load"))
-    people.tables_file.write_text(POLICY.replace("LName: {mask: hash}\n", "LName: {mask: hash}\n"
-                                                 "        Edited: {mask: nullify}\n", 1))  # fmt: skip
+    people.tables_file.write_text(
+        POLICY.replace("LName: {mask: hash}\n", "LName: {mask: hash}\n        Edited: {mask: nullify}\n", 1)
+    )
     people.run()
     replica = drivers.MySQL(people.sandbox.replica)
     after = [people.warehouse(known.format("raw.", "load")), replica.rows(known.format("", "copy"))]
@@ -372,8 +371,9 @@ def test_masked_watermarks_are_forgotten(people: Clinic) -> None:
 
 def test_partial_timestamps_of_1970_begin_a_second_late() -> None:
     assert masked("timestamp", "partial", [19700501120000, 19710501120000], pa.int64()) == [
-        19700101000001, 19710101000000
-    ]  # fmt: skip
+        19700101000001,
+        19710101000000,
+    ]
 
 
 def test_values_that_cannot_be_masked_are_not_shown() -> None:
@@ -398,9 +398,11 @@ def test_suggested_masks_fit_opendental() -> None:
 
 def test_suggestions_leave_decided_columns(people: Clinic) -> None:
     """It can be put into tables.yml as it is, and works."""
-    people.create("CREATE TABLE patient (PatNum bigint NOT NULL, LName varchar(100), FName varchar(10), "
-                  "SSN varchar(9), Birthdate date, Zip varchar(3), PRIMARY KEY (PatNum)) ENGINE=MyISAM;\n"
-                  "INSERT INTO patient VALUES (1, 'Plantedlast', 'Amy', 'planted-1', '1967-04-12', '123')")  # fmt: skip
+    people.create(
+        "CREATE TABLE patient (PatNum bigint NOT NULL, LName varchar(100), FName varchar(10), "
+        "SSN varchar(9), Birthdate date, Zip varchar(3), PRIMARY KEY (PatNum)) ENGINE=MyISAM;\n"
+        "INSERT INTO patient VALUES (1, 'Plantedlast', 'Amy', 'planted-1', '1967-04-12', '123')"
+    )
     people.tables_file.write_text("tables: {patient: {overrides: {columns: {SSN: {mask: nullify}}}}}\n")
 
     suggested = people.arrowetl("analyze", "--suggest-phi")
@@ -409,7 +411,9 @@ def test_suggestions_leave_decided_columns(people: Clinic) -> None:
 
     columns = yaml.safe_load(suggested.stdout)["tables"]["patient"]["overrides"]["columns"]
     assert columns == {
-        "LName": {"mask": "hash"}, "FName": {"exclude": True}, "Birthdate": {"mask": "partial"},
+        "LName": {"mask": "hash"},
+        "FName": {"exclude": True},
+        "Birthdate": {"mask": "partial"},
         "Zip": {"exclude": True},
-    }  # fmt: skip
+    }
     assert run["exit_code"] == 0

@@ -77,7 +77,7 @@ def test_values_are_converted_or_counted(
         ("varchar(9)", "varchar(3)", pa.string(), ["abc", "äöü", "", None], ["abcd"], "longer than 3 characters"),
         ("time", "time", pa.int64(), [0, 86_399_999_999], [-1, 86_400_000_000], "2 values of another day, which time"),
     ],
-)  # fmt: skip
+)
 def test_requested_types_refuse_values_that_do_not_fit(
     type_: str, asked: str, arrow: pa.DataType, fit: list[Any], unfit: list[Any], reported: str
 ) -> None:
@@ -194,12 +194,15 @@ def test_invalid_bytes_are_left_for_hex() -> None:
     ("values", "key", "reported"),
     [
         (["", None, "61=a"], "k", "t.c (varchar(9)): 1 value too large for the source to say (for example at k 1)"),
-        (["61=a", "", "", "", ""], "k",
-         "t.c (varchar(9)): 4 values too large for the source to say (for example at k 2, 3, 4)"),
+        (
+            ["61=a", "", "", "", ""],
+            "k",
+            "t.c (varchar(9)): 4 values too large for the source to say (for example at k 2, 3, 4)",
+        ),
         ([""] * 1234, None, "t.c (varchar(9)): 1,234 values too large for the source to say"),
         ([""], "other", "t.c (varchar(9)): 1 value too large for the source to say"),
     ],
-)  # fmt: skip
+)
 def test_truncated_values_are_refused(values: list[str | None], key: str | None, reported: str) -> None:
     with pytest.raises(DataExtractionError) as refusal:
         read("varchar(9)", values, pa.string(), "cp1251", key)
@@ -284,7 +287,7 @@ def test_edge_values_are_converted(
         ("timestamp", "timestamp", pa.int64(), [20240102030405], [TIME]),
         ("bigint(20)", "text", pa.string(), ["5", None], ["5", None]),
     ],
-)  # fmt: skip
+)
 def test_requested_types_convert_values(
     type_: str, asked: str, arrow: pa.DataType, given: list[Any], kept: list[Any]
 ) -> None:

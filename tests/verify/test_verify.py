@@ -381,8 +381,10 @@ def test_altered_and_missing_receipts_are_found(clinic: Clinic) -> None:
     sound = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
     clinic.warehouse_execute(f"DELETE FROM raw.etl_receipts WHERE run_id = '{runs[1]}'")
     deleted = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
-    clinic.warehouse_execute("UPDATE raw.etl_receipts SET receipt = jsonb_set(receipt, '{signed_off}', 'false') "
-                             f"WHERE run_id = '{runs[0]}'")  # fmt: skip
+    clinic.warehouse_execute(
+        "UPDATE raw.etl_receipts SET receipt = jsonb_set(receipt, '{signed_off}', 'false') "
+        f"WHERE run_id = '{runs[0]}'"
+    )
     altered = json.loads(clinic.arrowetl("verify", "--all", "--json").stdout)
 
     assert sound["warnings"] == []
