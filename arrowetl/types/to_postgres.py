@@ -87,7 +87,8 @@ def date_and_time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Foun
     micros = pl.lit(0)
     if pa.types.is_decimal(column.type):
         fraction = pc.subtract(column.cast(pa.decimal128(20, 6)), whole.cast(pa.decimal128(19, 0)))
-        micros = pl.lit(series(pc.multiply(fraction, _MILLION).cast(pa.int64())))
+        million = pa.scalar(Decimal(1_000_000), pa.decimal128(7, 0))
+        micros = pl.lit(series(pc.multiply(fraction, million).cast(pa.int64())))
     timestamp, days = pl.col("digits"), pc.divide(whole, 1_000_000)
     frame = pl.DataFrame({"digits": series(whole), "date": _dated(days)})
     seconds = timestamp // 10_000 % 100 * 3600 + timestamp // 100 % 100 * 60 + timestamp % 100
@@ -96,9 +97,6 @@ def date_and_time(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Foun
     )
     timestamps = frame.select(timestamp).to_series()
     return timestamps.to_arrow().cast(field.arrow), _no_dates(timestamps, series(days))
-
-
-_MILLION = pa.scalar(Decimal(1_000_000), pa.decimal128(7, 0))
 
 
 def _no_dates(timestamps: pl.Series, days: pl.Series) -> Found:
