@@ -160,9 +160,12 @@ class Postgres:
         """Name, what the server would have done, what this session does, and why."""
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """The rows of a query."""
+        """The rows of a query; of several statements, those of the last."""
         with self._translated("query"), self._connection.cursor() as cursor:
-            return cursor.execute(statement.encode()).fetchall()
+            cursor.execute(statement.encode())
+            while cursor.nextset():
+                pass
+            return cursor.fetchall()
 
     def count(self, namespace: str, table: str) -> int:
         """How many rows a table has."""

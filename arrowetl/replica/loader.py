@@ -321,14 +321,15 @@ class Replica:
         exists = self._said(plan.name) in self._tables
         _refuse_pointed_at(self._pointing, plan, self.folds_names)
         with self.pool.session() as session:
-            rows = begin_switch(session, database, plan)
+            rows, is_recorded = begin_switch(session, database, plan)
             if rows != staged.expected:
                 raise miscounted(plan, "replica", rows, staged.expected)
             if exists:
                 # An attempt whose connection was lost may have come as far as its own RENAME.
                 session.execute(replica_sql.drop_mysql(database, sql.retired_name(plan.name, plan.run)))
             # A RENAME is no part of a transaction: until it is recorded, the table's rows are in doubt.
-            session.execute(state_sql.in_doubt(plan.name))
+            if is_recorded:
+                session.execute(state_sql.in_doubt(plan.name))
             try:
                 session.execute(replica_sql.swap_replica(database, plan, exists))
             except DatabaseQueryError:

@@ -16,26 +16,28 @@ from arrowetl.state import fence_sql
 from arrowetl.state.load_journal import Session
 
 
-def require_own(session: Session, namespace: str | None, plan: TablePlan) -> None:
+def require_own(session: Session, namespace: str | None, plan: TablePlan, after: Sequence[str] = ()) -> None:
     """
     No other run has begun since, nor will before the transaction ends.
 
     Args:
         namespace: None at the replica.
+        after: statements that the warehouse is to run before, in the same round trip.
 
     Raises:
         LockLostError: one has; nothing is switched.
     """
-    _require_mark(session.rows(fence_sql.holder(namespace)), "warehouse" if namespace else "replica", plan)
+    found = session.rows("; ".join([*after, fence_sql.holder(namespace)]))
+    _require_mark(found, "warehouse" if namespace else "replica", plan)
 
 
-def begin_switch(replica: Session, database: str, plan: TablePlan) -> int:
+def begin_switch(replica: Session, database: str, plan: TablePlan) -> tuple[int, bool]:
     """
     The same at the replica, where a RENAME is no part of a transaction: a run that would take over the switching waits
     for a lock that this session has from now on.
 
     Returns:
-        How many rows are staged.
+        How many rows are staged, and whether the replica has a record of the table.
 
     Raises:
         LockLostError: another run has begun; nothing is switched.
@@ -43,16 +45,16 @@ def begin_switch(replica: Session, database: str, plan: TablePlan) -> int:
     """
     replica.execute(fence_sql.waits_to_switch(database))
     try:
-        found = replica.rows(fence_sql.may_switch(database, staging_name(plan.name, plan.run)))
+        found = replica.rows(fence_sql.may_switch(database, plan.name, staging_name(plan.name, plan.run)))
     except DatabaseQueryError:
         # The staged rows no longer exist: by a run that has begun since?
         require_own(replica, None, plan)
         raise
     _require_mark(found, "replica", plan)
-    _, _, has_lock, rows = found[0]
+    _, _, has_lock, rows, records = found[0]
     if not has_lock:
         raise DatabaseQueryError(f"{plan.name}: the replica is busy with another switch", "run again", transient=True)
-    return int(rows)
+    return int(rows), bool(records)
 
 
 def _require_mark(found: Sequence[tuple[Any, ...]], target: str, plan: TablePlan) -> None:

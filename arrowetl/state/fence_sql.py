@@ -43,10 +43,14 @@ def waits_to_switch(database: str) -> str:
     return f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}, {_GOT} = {got}"
 
 
-def may_switch(database: str, staging: str) -> str:
-    """The mark of the run that may switch, and its name; whether this session has the lock; and the staged rows."""
+def may_switch(database: str, table: str, staging: str) -> str:
+    """
+    The mark of the run that may switch, and its name; whether this session has the lock; the staged rows; and the
+    records of the table.
+    """
     rows = f"SELECT COUNT(*) FROM {mysql_table(database, staging)}"
-    return f"SELECT run, run_id, {_GOT}, ({rows}) FROM {_place(None)} LOCK IN SHARE MODE"
+    records = f"SELECT COUNT(*) FROM etl_copy_status WHERE table_name = {mysql_literal(table)}"
+    return f"SELECT run, run_id, {_GOT}, ({rows}), ({records}) FROM {_place(None)} LOCK IN SHARE MODE"
 
 
 _GOT = "@arrowetl_switches"

@@ -51,7 +51,7 @@ def cutover(
     """
     plan = follow(session, plan)
     with session.transaction():
-        require_own(session, session.endpoint.namespace, plan)
+        require_own(session, session.endpoint.namespace, plan, after=_waits(session.endpoint.namespace, plan))
         return _switch(session, plan, staged, comments, recorded)
 
 
@@ -143,6 +143,7 @@ def _switch_or_explain(session: drivers.Postgres, one: TableCutover, found: Join
     try:
         # Part of the caller's transaction: all of it, or nothing.
         with session.transaction():
+            session.execute("; ".join(_waits(session.endpoint.namespace, one.plan)))
             found.changes[name] = _switch(session, one.plan, one.staged, one.comments, one.recorded)
     except DatabaseConnectionError:
         raise
@@ -155,6 +156,15 @@ def _is_bent(plan: TablePlan) -> bool:
     return len(plan.drift.retyped) > len(plan.drift.widened)
 
 
+def _waits(namespace: str, plan: TablePlan) -> list[str]:
+    """What a switch waits for, and for how long: readers of the table, and whoever names tables as well."""
+    waits = [f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"]
+    if plan.cutover is Cutover.SWAP:
+        # What another one is about to call its key may be this one's name.
+        waits.append(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
+    return waits
+
+
 def _switch(
     session: drivers.Postgres,
     plan: TablePlan,
@@ -163,11 +173,6 @@ def _switch(
     recorded: StateStatement,
 ) -> RowCounts:
     namespace = session.endpoint.namespace
-    begins = [f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"]
-    if plan.cutover is Cutover.SWAP:
-        # What another one is about to call its key may be this one's name.
-        begins.append(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
-    session.execute("; ".join(begins))
     if _is_bent(plan):
         # Readers may not look in between.
         with _views_recreated(session, plan):
