@@ -21,6 +21,9 @@ from arrowetl.sandbox import servers
 with suppress(ImportError):  # dbt's and Airflow's sessions do without
     import hypothesis
 
+    # An example has no deadline: on a machine that others share, some take long.
+    hypothesis.settings.register_profile("usual", deadline=None)
+    hypothesis.settings.load_profile("usual")
     # For tests of tests, which are run thousands of times.
     hypothesis.settings.register_profile("few", max_examples=15, deadline=None)
 

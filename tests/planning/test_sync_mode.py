@@ -559,6 +559,27 @@ def test_the_watermark_column_is_chosen(settings: dict[str, Any], watermark: str
     assert sync_mode.watermark_column(VISIT, TableSettings(settings)) == watermark
 
 
+def test_a_load_that_finds_more_becomes_another_kind() -> None:
+    """What is found while a table is loaded makes another kind of its plan, and says why."""
+    plan = sync_mode.with_kind(
+        planned(MOVED, THERE, **INCREMENTAL), TableSettings(INCREMENTAL), STATE,
+        RunConditions("clinic:3306/opendental", TONIGHT),
+    )  # fmt: skip
+    assert (plan.kind, plan.incremental_from is None) == (LoadKind.INCREMENTAL, False)
+
+    compared = sync_mode.with_full_comparison(plan, "its timestamps went back")
+    assert (compared.kind, compared.incremental_from) == (LoadKind.BY_CHECKSUMS, None)
+    assert compared.reason == "its timestamps went back"
+
+    recreated = sync_mode.with_recreated_replica(plan)
+    assert recreated.mode is Mode.FULL
+    assert (recreated.incremental_from, recreated.stages_all_rows) == (None, True)
+    assert recreated.reason == f"{plan.reason}; the replica could not follow row by row, and is recreated"
+
+    read = sync_mode.with_full_load(plan, "it differs")
+    assert (read.mode, read.reason) == (Mode.FULL, "it differs")
+
+
 def test_structure_digests_are_stable() -> None:
     """They may change with no version: every table would be read in full."""
     plan = planned(VISIT, THERE)

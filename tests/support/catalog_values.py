@@ -17,7 +17,10 @@ def column(name: str, column_type: str, **more: Any) -> Column:
     """`column("Amt", "decimal(10,2)")`; precision and scale as information_schema would give them."""
     bare = column_type.partition("(")[0].partition(" ")[0]
     digits = column_type.partition("(")[2].partition(")")[0].split(",")
-    if bare in ("decimal", "datetime", "timestamp", "time") and digits[0].isdigit():
+    has_precision = bare in ("decimal", "datetime", "timestamp", "time") or (
+        len(digits) == 2 and bare in ("float", "double")
+    )
+    if has_precision and digits[0].isdigit():
         more = {"precision": int(digits[0]), "scale": int(digits[1]) if len(digits) > 1 else None} | more
     return Column(name, bare, column_type, **more)
 

@@ -71,6 +71,12 @@ def test_every_text_survives_load_data(rows: list[tuple[str | None, str | None]]
         ("double", pa.float64(), 1e-7, "1e-7"),
         ("double", pa.float64(), 1e300, "1e+300"),
         ("float", pa.float32(), 0.1, "0.10000000149011612"),
+        # As MySQL shows the largest that it takes, it would not take it again.
+        ("float(8,2)", pa.float32(), 1_000_000.0, "999999.99"),
+        ("float(8,2)", pa.float32(), -1_000_000.0, "-999999.99"),
+        ("float(8,2)", pa.float32(), 999_999.0, "999999.0"),
+        ("float(8,2)", pa.float32(), -0.5, "-0.5"),
+        ("double(5,1)", pa.float64(), 9_999.9, "9999.9"),
         ("decimal(10,2)", pa.decimal128(38, 10), Decimal("1234.5"), "1234.50"),
         ("date", pa.int64(), 20240229, "20240229"),
         ("date", pa.int64(), 10101, "00010101"),
