@@ -57,7 +57,7 @@ def run_report(settings: Settings, run_id: str = "") -> RunReport:
 
 
 def _chosen(session: drivers.Postgres, namespace: str, wanted: str) -> str:
-    there = ledger.is_there(session, *ledger.OURS)
+    there = ledger.is_there(session, "etl_run_history", "etl_table_history", "etl_load_status", "etl_receipts")
     names = [name for (name,) in session.rows(history_sql.run_ids(namespace))] if there else []
     if not names:
         raise UsageError(f"no run is recorded in {namespace}", "run `arrowetl run --all` first")

@@ -171,10 +171,15 @@ CREATE TABLE IF NOT EXISTS {namespace}.etl_verified (
 
 def missing_columns(create: str, there: Collection[str]) -> dict[str, str]:
     """
-    The columns that a statement makes and a table lacks → their definitions.
+    The columns that a statement makes and a table lacks → their definitions; of those that rows which are there may
+    have nothing in: a predecessor's table may have another key.
 
-    >>> missing_columns(REPLICA_TABLES["etl_run_lock"], {"number", "run", "run_id"})
-    {'taken_at': 'TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP'}
+    >>> missing_columns(REPLICA_TABLES["etl_partition_status"], {"table_name", "plan", "rows_staged", "lower_key"})
+    {'upper_key': 'VARCHAR(32) NULL', 'coerced': 'TEXT NULL', 'execution': 'VARCHAR(64) NULL'}
     """
     columns = re.findall(r"^    ([a-z_]+) (.+?),?$", create, re.MULTILINE)
-    return {name: definition for name, definition in columns if name not in there}
+    return {
+        name: definition
+        for name, definition in columns
+        if name not in there and "NOT NULL" not in definition and "PRIMARY KEY" not in definition
+    }

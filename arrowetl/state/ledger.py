@@ -33,6 +33,7 @@ from arrowetl.state.state_sql import Entry
 
 OURS = frozenset(ddl.WAREHOUSE_TABLES)
 """The tracking tables at the warehouse."""
+_DBTS = "etl_transform_status"
 TRACKING = (
     OURS
     | {"etl_copy_status"}
@@ -90,7 +91,7 @@ class Ledger:
             for table, create in ddl.WAREHOUSE_TABLES.items():
                 if table not in there:
                     session.execute(create.format(namespace=self._quoted))
-                elif missing := ddl.missing_columns(create, there[table]):
+                elif table != _DBTS and (missing := ddl.missing_columns(create, there[table])):
                     added = ", ".join(f"ADD COLUMN IF NOT EXISTS {name} {type_}" for name, type_ in missing.items())
                     session.execute(f"ALTER TABLE {self._quoted}.{table} {added}")
         if self._replica and self._writes_replica:

@@ -124,6 +124,24 @@ def test_adoption_upgrades_tracking_tables(taken_over: Clinic) -> None:
     ]
 
 
+def test_adoption_leaves_keys_and_dbts_table_as_they_are(taken_over: Clinic) -> None:
+    """Tracking tables that have another key keep it; dbt's lacks what it lacked, and belongs to whoever made it."""
+    taken_over.warehouse_execute("ALTER TABLE raw.etl_load_status DROP COLUMN id, ADD PRIMARY KEY (table_name)")
+    taken_over.warehouse_execute("ALTER TABLE raw.etl_transform_status DROP COLUMN _transformed_at")
+    replica = drivers.MySQL(taken_over.sandbox.replica)
+    replica.execute("ALTER TABLE etl_copy_status DROP COLUMN id, ADD PRIMARY KEY (table_name)")
+    replica.close()
+
+    assert taken_over.run()["exit_code"] == 0
+    assert [table["rows_inserted"] for table in taken_over.run()["tables"]] == [0, 0]
+    columns = (
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = 'raw.{}'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    assert ("_transformed_at",) not in taken_over.warehouse(columns.format("etl_transform_status"))
+    assert ("id",) not in taken_over.warehouse(columns.format("etl_load_status"))
+    assert taken_over.arrowetl("report", "--output", "-").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("change", "reported"),
     [
