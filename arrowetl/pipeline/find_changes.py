@@ -76,16 +76,7 @@ def changes_for_both(source: Source, replica: Source, warehouse: Warehouse, job:
     read, rows, at_replica = read_both(source, replica, plan, part)
     rows = arrow_diff.ordered(rows, key)
     changed, deleted_keys = arrow_diff.diff_by_key(rows, arrow_diff.ordered(at_replica, key), plan.table.primary_key)
-    lacks = {
-        "replica": ChangeSet(
-            changed_rows=((read, changed),),
-            deleted_keys=deleted_keys,
-            read=read,
-            rows_in_source=rows.num_rows,
-            rows_read=rows.num_rows,
-            bytes_read=rows.nbytes,
-        )
-    }
+    lacks = {"replica": _all_read(read, rows, changed, deleted_keys)}
     del at_replica  # one server at a time: so large a part of the table is held twice, not three times
     wanted, coercions = conversion.to_warehouse(plan.name, rows, read.fields, key)
     there = arrow_diff.ordered(warehouse.rows(read, part), plan.key_postgres[0])
@@ -93,17 +84,7 @@ def changes_for_both(source: Source, replica: Source, warehouse: Warehouse, job:
         from_postgres.as_read_back(wanted, read.fields), there, plan.key_postgres
     )
     lost = _keys(plan, [int(value) for value in deleted_keys.column(0).to_pylist()])
-    changed_rows = ((read, rows.take(places)),)
-    lacks["warehouse"] = ChangeSet(
-        changed_rows=changed_rows,
-        deleted_keys=lost,
-        read=read,
-        rows_in_source=rows.num_rows,
-        rows_read=rows.num_rows,
-        bytes_read=rows.nbytes,
-        coercions=coercions,
-    )
-    return lacks
+    return {**lacks, "warehouse": replace(_all_read(read, rows, rows.take(places), lost), coercions=coercions)}
 
 
 def same_without_key(source: Source, replica: Source, plan: TablePlan, part: Partition) -> tuple[bool, int, int]:
@@ -128,6 +109,11 @@ def read_both(
 def _by_reading(source: Source, replica: Source, plan: TablePlan, part: Partition) -> ChangeSet:
     read, rows, at_replica = read_both(source, replica, plan, part)
     changed, deleted_keys = arrow_diff.diff_by_key(rows, at_replica, plan.table.primary_key)
+    return _all_read(read, rows, changed, deleted_keys)
+
+
+def _all_read(read: TablePlan, rows: pa.Table, changed: pa.Table, deleted_keys: pa.Table) -> ChangeSet:
+    """What a target lacks, where every row of the range was read at the source."""
     return ChangeSet(
         changed_rows=((read, changed),),
         deleted_keys=deleted_keys,

@@ -350,7 +350,7 @@ class Warehouse:
             OutOfStepError: the published table would not have the rows it must; nothing was changed.
         """
         with self.pool.session() as session:
-            changes = merge.cutover(session, plan, staged, comments, recorded)
+            changes = merge.cutover(session, TableCutover(plan, staged, comments, recorded))
             self._drop_what_is_left(session, plan)
         return changes
 

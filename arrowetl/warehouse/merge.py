@@ -36,23 +36,28 @@ from arrowetl.warehouse.union_views_sql import clinics_from
 from arrowetl.warehouse.union_views_sql import comment as said
 
 
-def cutover(
-    session: drivers.Postgres,
-    plan: TablePlan,
-    staged: StagedCounts,
-    comments: Mapping[str, str],
-    recorded: StateStatement,
-) -> RowCounts:
+@dataclass(frozen=True)
+class TableCutover:
+    """A table that is staged, and what is recorded once it is switched."""
+
+    plan: TablePlan
+    staged: StagedCounts
+    comments: Mapping[str, str]
+    recorded: StateStatement
+
+
+def cutover(session: drivers.Postgres, one: TableCutover) -> RowCounts:
     """
     One transaction, or two where the table can follow beforehand: a short lock, where the rows' would last.
 
     Raises:
         OutOfStepError: the published table would not have the rows it must.
     """
-    plan = follow(session, plan)
+    one = replace(one, plan=follow(session, one.plan))
+    namespace = session.endpoint.namespace
     with session.transaction():
-        require_own(session, session.endpoint.namespace, plan, after=_waits(session.endpoint.namespace, plan))
-        return _switch(session, plan, staged, comments, recorded)
+        require_own(session, namespace, one.plan, after=_waits(namespace, one.plan))
+        return _switch(session, one)
 
 
 def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
@@ -75,16 +80,6 @@ def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
     union_views.patiently(session, act)
     followed = replace(published, not_null=()) if published else None
     return replace(plan, drift=SchemaChange(adds_key=plan.drift.adds_key), published=followed)
-
-
-@dataclass(frozen=True)
-class TableCutover:
-    """One of many tables that are switched together."""
-
-    plan: TablePlan
-    staged: StagedCounts
-    comments: Mapping[str, str]
-    recorded: StateStatement
 
 
 @dataclass
@@ -144,7 +139,7 @@ def _switch_or_explain(session: drivers.Postgres, one: TableCutover, found: Join
         # Part of the caller's transaction: all of it, or nothing.
         with session.transaction():
             session.execute("; ".join(_waits(session.endpoint.namespace, one.plan)))
-            found.changes[name] = _switch(session, one.plan, one.staged, one.comments, one.recorded)
+            found.changes[name] = _switch(session, one)
     except DatabaseConnectionError:
         raise
     except Exception as error:
@@ -165,24 +160,18 @@ def _waits(namespace: str, plan: TablePlan) -> list[str]:
     return waits
 
 
-def _switch(
-    session: drivers.Postgres,
-    plan: TablePlan,
-    staged: StagedCounts,
-    comments: Mapping[str, str],
-    recorded: StateStatement,
-) -> RowCounts:
-    namespace = session.endpoint.namespace
+def _switch(session: drivers.Postgres, one: TableCutover) -> RowCounts:
+    namespace, plan = session.endpoint.namespace, one.plan
     if _is_bent(plan):
         # Readers may not look in between.
         with _views_recreated(session, plan):
             _follow(session, namespace, plan)
-            changes = _write(session, namespace, plan, staged)
+            changes = _write(session, namespace, plan, one.staged)
     else:
-        changes = _write(session, namespace, plan, staged)
-    for column, text in comments.items():
+        changes = _write(session, namespace, plan, one.staged)
+    for column, text in one.comments.items():
         _comment(session, namespace, plan.name_postgres, column, text)
-    session.execute(recorded(changes))
+    session.execute(one.recorded(changes))
     return changes
 
 
