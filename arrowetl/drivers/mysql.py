@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,17 @@ class MySQL:
             result = self._connection.cmd_query(statement)
             found = self._connection.get_rows()[0] if "columns" in result else []
         return [tuple(map(_text, row)) for row in found]
+
+    def answers(self, questions: Sequence[str]) -> list[list[tuple[Any, ...]] | None]:
+        """The rows of each of many queries, in one round trip; None of one that is refused."""
+        found = list[list[tuple[Any, ...]] | None]()
+        with suppress(DatabaseQueryError), self._translated("query"):
+            for result in self._connection.cmd_query_iter("; ".join(questions)):
+                rows = self._connection.get_rows()[0] if "columns" in result else []
+                found.append([tuple(map(_text, row)) for row in rows])
+            return found
+        # Nothing behind it was answered.
+        return [*found, None, *(self.answers(rest) if (rest := questions[len(found) + 1 :]) else [])]
 
     @contextmanager
     def impatient(self) -> Iterator[None]:

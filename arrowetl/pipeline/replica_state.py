@@ -8,10 +8,10 @@ what follows.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from arrowetl import drivers, sql
+from arrowetl import drivers, limits, sql
 from arrowetl.model.plan import TablePlan
 from arrowetl.model.state import TableState
 from arrowetl.planning.sync_mode import ReplicaFacts
@@ -71,12 +71,28 @@ def shape_at_replica(plan: TablePlan, targets: Iterable[jobs.Target]) -> str:
     replica = next((target for target in targets if target.name == "replica"), None)
     if replica is None or not plan.stages_all_rows:
         return plan.at_replica
-    name = sql.staging_name(plan.name, plan.run)
-    # Some servers show names in small letters.
-    return {there.lower(): shape for there, shape in _shapes(replica.pool, name).items()}.get(name.lower(), "")
+    with replica.pool.session() as session:
+        definition = replica_sql.definition(session.endpoint.database, sql.staging_name(plan.name, plan.run))
+        # Nobody gave staging a trigger.
+        return replica_sql.shape(session.rows(definition)[0][1])
 
 
-def _shapes(pool: drivers.Pool[Any], staging: str | None = None) -> dict[str, str]:
+def _shapes(pool: drivers.Pool[drivers.MySQL]) -> dict[str, str]:
     """Table → what is another once a column, the key or a trigger of it is."""
     with pool.session() as session:
-        return dict(session.rows(replica_sql.shapes(session.endpoint.database, staging)))
+        database = session.endpoint.database
+        names = [name for (name,) in session.rows(replica_sql.names(database))]
+        triggers = defaultdict[str, list[str]](list)
+        for table, trigger in session.rows(replica_sql.triggers(database)):
+            triggers[table].append(trigger)
+        questions = [replica_sql.definition(database, name) for name in names]
+        answers = [
+            answer
+            for first in range(0, len(questions), limits.definitions_at_once)
+            for answer in session.answers(questions[first : first + limits.definitions_at_once])
+        ]
+    # What cannot be shown is of no shape that a run gave it.
+    return {
+        name: replica_sql.shape(answer[0][1], triggers[name]) if answer else "unknown"
+        for name, answer in zip(names, answers, strict=True)
+    }

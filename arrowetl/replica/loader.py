@@ -338,7 +338,7 @@ class Replica:
             session.execute(recorded(changes))
             if plan.is_partitioned:
                 session.execute(load_journal_sql.forget(None, plan.name))
-            session.rows(f"SELECT RELEASE_LOCK({fence_sql.switching(database)})")
+            session.rows(f"SELECT RELEASE_LOCK({fence_sql.switch_lock(database, plan.name)})")
             if exists:
                 for statement in replica_sql.drop_retired(database, sql.retired_name(plan.name, plan.run)):
                     session.execute(statement)

@@ -4,8 +4,10 @@ What is said to a replica: its tables are made, filled and switched. What is rea
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
 
 from arrowetl.model.dialect import REPLICATED_INDEXES, Flavour
 from arrowetl.model.plan import Field, Index, LoadKind, Table, TablePlan
@@ -277,29 +279,41 @@ def other_unique_keys(database: str, table: str) -> str:
     )
 
 
-def shapes(database: str, staging: str | None = None) -> str:
+def names(database: str) -> str:
+    """Of its tables, and of views, which may stand in the place of one."""
+    return f"SHOW TABLES FROM {mysql_name(database)}"
+
+
+def definition(database: str, table: str) -> str:
     """
-    Tables, or a staging table alone, with a number that changes when a column, the primary key or a trigger does: as
-    this server describes them, so that it is compared only with another answer of the same server.
+    How the server would make a table again.
+
+    Not by information_schema.COLUMNS, for which it makes a temporary file each time: 2 ms of its core for each of
+    381 tables that had just been made.
     """
-    column = "ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME, EXTRA, COLUMN_KEY = 'PRI'"
-    there = mysql_literal(database)
-    alone = f" AND TABLE_NAME = {mysql_literal(staging)}" if staging else ""
-    said = "CONCAT_WS('#', TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT)"
-    triggers = (
-        f" UNION ALL SELECT EVENT_OBJECT_TABLE, {said} FROM information_schema.TRIGGERS "
-        f"WHERE EVENT_OBJECT_SCHEMA = {there}"
-    )
-    if staging:
-        # Staging has no trigger, and the server takes as long to look for one as for all columns.
-        triggers = ""
+    return f"SHOW CREATE TABLE {mysql_table(database, table)}"
+
+
+def triggers(database: str) -> str:
+    """Table, and a trigger of it, in one text."""
     return (
-        f"SELECT MAX(name), CAST(SUM(CAST(CONV(LEFT(MD5(said), 12), 16, 10) AS UNSIGNED)) AS CHAR) FROM ("
-        f"SELECT TABLE_NAME AS name, CONCAT_WS('#', {column}) AS said FROM information_schema.COLUMNS "
-        f"WHERE TABLE_SCHEMA = {there}{alone}{triggers}"
-        # Names may differ in capitals alone, and a catalog takes them for one.
-        ") described GROUP BY BINARY name"
+        "SELECT EVENT_OBJECT_TABLE, CONCAT_WS('#', TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT) "
+        f"FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {mysql_literal(database)}"
     )
+
+
+def shape(definition: str, triggers: Iterable[str] = ()) -> str:
+    """
+    A digest of what the server says of a table's columns, its primary key and its triggers; whatever else belongs to
+    the table, an index say, may be another.
+    """
+    lines = (line.strip().rstrip(",") for line in definition.split("\n")[1:])
+    columns = takewhile(lambda line: not line.startswith(")"), lines)
+    described = [line for line in columns if not _NO_COLUMN.match(line)]
+    return hashlib.sha256(repr((described, sorted(triggers))).encode()).hexdigest()[:16]
+
+
+_NO_COLUMN = re.compile(r"((UNIQUE|FULLTEXT|SPATIAL|VECTOR) )?(KEY|INDEX|CONSTRAINT|CHECK)\b")
 
 
 def pointing(database: str) -> str:

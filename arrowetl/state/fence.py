@@ -31,10 +31,23 @@ def require_own(session: Session, namespace: str | None, plan: TablePlan, after:
     _require_mark(found, "warehouse" if namespace else "replica", plan)
 
 
+def begin_swap(warehouse: Session, namespace: str, plan: TablePlan, after: Sequence[str]) -> int:
+    """
+    The same, where staging is to become the published table.
+
+    Returns:
+        How many rows are staged.
+    """
+    staging = staging_name(plan.name_postgres, plan.run)
+    found = warehouse.rows("; ".join([*after, fence_sql.may_swap(namespace, staging)]))
+    _require_mark(found, "warehouse", plan)
+    return int(found[0][2])
+
+
 def begin_switch(replica: Session, database: str, plan: TablePlan) -> tuple[int, bool]:
     """
-    The same at the replica, where a RENAME is no part of a transaction: a run that would take over the switching waits
-    for a lock that this session has from now on.
+    The same at the replica, where a RENAME is no part of a transaction: a run that takes over the switching waits for a
+    lock that this session has from now on.
 
     Returns:
         How many rows are staged, and whether the replica has a record of the table.
@@ -43,7 +56,7 @@ def begin_switch(replica: Session, database: str, plan: TablePlan) -> tuple[int,
         LockLostError: another run has begun; nothing is switched.
         DatabaseQueryError: another run is switching, and does not end.
     """
-    replica.execute(fence_sql.waits_to_switch(database))
+    replica.execute(fence_sql.waits_to_switch(database, plan.name))
     try:
         found = replica.rows(fence_sql.may_switch(database, plan.name, staging_name(plan.name, plan.run)))
     except DatabaseQueryError:

@@ -5,14 +5,15 @@ The lock that keeps a second run out is held by a session, and a session can be
 ended while its run goes on. So a run also writes its mark here, once it has
 the lock; whatever switches a table holds the row, and finds its own mark in
 it. A run that would write another mark waits for that. `namespace` is None at the
-replica, where RENAME ends a transaction: there a lock of the switching session
-is held instead of the row.
+replica, where RENAME ends a transaction: there a switch holds one of a few locks
+from before it reads the mark until it has ended, and a run that has written
+its mark waits for each of them once.
 """
 
 from __future__ import annotations
 
 from arrowetl import limits
-from arrowetl.sql import lock_number, mysql_literal, mysql_table, postgres_literal, postgres_name
+from arrowetl.sql import lock_number, mysql_literal, mysql_table, postgres_literal, postgres_name, postgres_table
 
 
 def taken(namespace: str | None, run: str, run_id: str) -> str:
@@ -34,12 +35,18 @@ def holder(namespace: str | None) -> str:
     return f"SELECT run, run_id FROM {_place(namespace)}{locks}"
 
 
-def waits_to_switch(database: str) -> str:
+def may_swap(namespace: str, staging: str) -> str:
+    """The same at the warehouse, and how many rows are staged."""
+    rows = f"SELECT count(*) FROM ONLY {postgres_table(namespace, staging)}"
+    return f"SELECT run, run_id, ({rows}) FROM {_place(namespace)} FOR SHARE"
+
+
+def waits_to_switch(database: str, table: str) -> str:
     """
-    At the replica: wait for the lock of a run that switches there, and for readers of a table no longer than they may
-    wait for us; the server's own default is a day, in which every other reader would queue behind.
+    At the replica: take the lock of a table's switch, and wait for readers of the table no longer than they may wait
+    for us; the server's own default is a day, in which every other reader would queue behind.
     """
-    got = f"GET_LOCK({switching(database)}, {limits.lock_seconds})"
+    got = f"GET_LOCK({switch_lock(database, table)}, {limits.lock_seconds})"
     return f"SET SESSION lock_wait_timeout = {limits.cutover_lock_seconds}, {_GOT} = {got}"
 
 
@@ -56,9 +63,19 @@ def may_switch(database: str, table: str, staging: str) -> str:
 _GOT = "@arrowetl_switches"
 
 
-def switching(database: str) -> str:
-    """The name of the lock that a session of the replica holds while it renames tables, as a literal."""
-    return mysql_literal(f"arrowetl switch {lock_number(database)}")
+def switch_lock(database: str, table: str) -> str:
+    """The name of the lock that a session of the replica holds while it renames a table, as a literal."""
+    return switch_locks(database)[lock_number(table) % limits.switch_locks]
+
+
+def switch_locks(database: str) -> list[str]:
+    """All names that such a lock can have."""
+    return [mysql_literal(f"arrowetl switch {lock_number(database)} {n}") for n in range(limits.switch_locks)]
+
+
+def switch_has_ended(lock: str) -> str:
+    """Whether nobody holds such a lock any more, within some seconds: it is taken, and given back."""
+    return f"SELECT GET_LOCK({lock}, {limits.lock_seconds}), RELEASE_LOCK({lock})"
 
 
 def _place(namespace: str | None) -> str:

@@ -106,30 +106,32 @@ class Locks:
             LockedError: some run, whose lock was lost, goes on switching a table.
             LockLostError: the lock was lost before this.
         """
-        run, waited = sql.run_mark(run_id), limits.lock_seconds
+        run = sql.run_mark(run_id)
         for holding, _ in tuple(self._held):
             endpoint = holding.endpoint
             is_warehouse = endpoint.name == "warehouse"
             if not (self._writes_warehouse if is_warehouse else self._writes_replica):
                 continue
-            with ExitStack() as held:
-                if not is_warehouse:
-                    assert self._replica is not None
-                    # A session of MySQL before 5.7.5 has one lock, and this one the run's.
-                    other = held.enter_context(self._replica.session())
-                    lock = fence_sql.switching(endpoint.database)
-                    if other.rows(f"SELECT GET_LOCK({lock}, {waited})")[0][0] != 1:
-                        raise _switching(endpoint, waited)
-                    held.callback(_quietly, other.rows, f"SELECT RELEASE_LOCK({lock})")
-                try:
-                    holding.execute(fence_sql.taken(endpoint.namespace if is_warehouse else None, run, run_id))
-                except DatabaseConnectionError as error:
-                    self.lost = _lost(endpoint, error.message)
-                    raise self.lost from error
-                except DatabaseQueryError as error:
-                    waits = error.code in ("55P03", _LOCK_WAIT)
-                    raise _switching(endpoint, waited) if waits else error from error
+            try:
+                holding.execute(fence_sql.taken(endpoint.namespace if is_warehouse else None, run, run_id))
+            except DatabaseConnectionError as error:
+                self.lost = _lost(endpoint, error.message)
+                raise self.lost from error
+            except DatabaseQueryError as error:
+                waits = error.code in ("55P03", _LOCK_WAIT)
+                raise _switching(endpoint) if waits else error from error
+            if not is_warehouse:
+                self._wait_for_renames(endpoint)
         self.require_lock()
+
+    def _wait_for_renames(self, endpoint: Endpoint) -> None:
+        """Whoever began a switch at the replica before the mark was written has ended it."""
+        assert self._replica is not None
+        # A session of MySQL before 5.7.5 has one lock, and the one that wrote the mark the run's.
+        with self._replica.session() as other:
+            for lock in fence_sql.switch_locks(endpoint.database):
+                if other.rows(fence_sql.switch_has_ended(lock))[0][0] != 1:
+                    raise _switching(endpoint)
 
 
 def _not_held(session: drivers.Postgres | drivers.MySQL, question: str) -> LockLostError | None:
@@ -165,10 +167,10 @@ def _locked(endpoint: Endpoint, holders: Sequence[tuple[Any, ...]]) -> LockedErr
     )
 
 
-def _switching(endpoint: Endpoint, seconds: int) -> LockedError:
+def _switching(endpoint: Endpoint) -> LockedError:
     return LockedError(
         f"{endpoint}: a run that has lost its lock is switching a table there, and did not end within "
-        f"{seconds} seconds",
+        f"{limits.lock_seconds} seconds",
         "end that run, or its sessions at the server, and run again",
     )
 

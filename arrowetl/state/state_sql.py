@@ -208,7 +208,7 @@ def as_of_text(as_of: SyncPoint | None) -> str | None:
             "without_key": as_of.warehouse_key_dropped,
             "masks": as_of.masks,
             "keys": as_of.keys,
-            "at_replica": as_of.at_replica,
+            "definition": as_of.at_replica,
         }
     )
 
@@ -229,7 +229,7 @@ def as_of_from(text: str | None) -> SyncPoint | None:
             warehouse_key_dropped=said["without_key"],
             masks=said["masks"],
             keys=said["keys"],
-            at_replica=said["at_replica"],
+            at_replica=said["definition"],
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
@@ -28,7 +28,7 @@ from arrowetl.errors import (
 from arrowetl.model.plan import Cutover, LoadKind, SchemaChange, TablePlan
 from arrowetl.model.result import RowCounts, StagedCounts, StateStatement
 from arrowetl.state import state_sql
-from arrowetl.state.fence import miscounted, require_own
+from arrowetl.state.fence import begin_swap, miscounted, require_own
 from arrowetl.state.history_sql import mark_published
 from arrowetl.state.state_sql import is_prepared
 from arrowetl.warehouse import schema_changes_sql, union_views, warehouse_sql
@@ -55,6 +55,9 @@ def cutover(session: drivers.Postgres, one: TableCutover) -> RowCounts:
     """
     one = replace(one, plan=follow(session, one.plan))
     namespace = session.endpoint.namespace
+    if one.plan.cutover is Cutover.SWAP:
+        with suppress(_NameTakenError), session.transaction():
+            return _swap_unlooked(session, namespace, one)
     with session.transaction():
         require_own(session, namespace, one.plan, after=_waits(namespace, one.plan))
         return _switch(session, one)
@@ -153,11 +156,20 @@ def _is_bent(plan: TablePlan) -> bool:
 
 def _waits(namespace: str, plan: TablePlan) -> list[str]:
     """What a switch waits for, and for how long: readers of the table, and whoever names tables as well."""
-    waits = [f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"]
+    waits = [_patience()]
     if plan.cutover is Cutover.SWAP:
         # What another one is about to call its key may be this one's name.
-        waits.append(f"SELECT pg_advisory_xact_lock({sql.lock_number(f'arrowetl names {namespace}')})")
+        waits.append(f"SELECT pg_advisory_xact_lock({_naming(namespace)})")
     return waits
+
+
+def _patience() -> str:
+    return f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"
+
+
+def _naming(namespace: str) -> int:
+    """The lock of whoever gives tables and keys their names: shared by those that take a name if it is free."""
+    return sql.lock_number(f"arrowetl names {namespace}")
 
 
 def _switch(session: drivers.Postgres, one: TableCutover) -> RowCounts:
@@ -169,10 +181,14 @@ def _switch(session: drivers.Postgres, one: TableCutover) -> RowCounts:
             changes = _write(session, namespace, plan, one.staged)
     else:
         changes = _write(session, namespace, plan, one.staged)
-    for column, text in one.comments.items():
-        _comment(session, namespace, plan.name_postgres, column, text)
     session.execute(one.recorded(changes))
+    _comment_columns(session, one)
     return changes
+
+
+def _comment_columns(session: drivers.Postgres, one: TableCutover) -> None:
+    for column, text in one.comments.items():
+        _comment(session, session.endpoint.namespace, one.plan.name_postgres, column, text)
 
 
 def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
@@ -199,6 +215,42 @@ def _write(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: S
             f"{plan.name}: the warehouse would have {rows:,} rows, and must have {staged.expected:,}",
             "run again with --force-full",
         )
+    return changes
+
+
+class _NameTakenError(Exception):
+    """Something has a name that a table, or its key, was to have; nothing was changed."""
+
+
+# A table, an index, a type or a constraint of that name; none of the old one; two that take it at once.
+_NAME_TAKEN = {"42P07", "42710", "42704", "23505", "40P01"}
+
+
+def _swap_unlooked(session: drivers.Postgres, namespace: str, one: TableCutover) -> RowCounts:
+    """
+    As `_swap`, where nothing has the names, as nearly always: many at once, and without the millisecond that it takes
+    to look at each. Of 381 tables' first load that were 0.4 s of the server's 2.
+
+    Raises:
+        _NameTakenError: something has.
+    """
+    plan = one.plan
+    shared = f"SELECT pg_advisory_xact_lock_shared({_naming(namespace)})"
+    rows = begin_swap(session, namespace, plan, after=[_patience(), shared])
+    if rows != one.staged.expected:
+        raise miscounted(plan, "warehouse", rows, one.staged.expected)
+    changes = RowCounts(inserted=rows)
+    renamed = warehouse_sql.swap_warehouse(namespace, plan)
+    if plan.key_postgres:
+        now = sql.key_of(sql.staging_name(plan.name_postgres, plan.run))
+        renamed.append(warehouse_sql.rename_key(namespace, plan, now, warehouse_sql.shortened_key(plan.name_postgres)))
+    try:
+        session.execute("; ".join([*renamed, one.recorded(changes)]))
+    except DatabaseQueryError as error:
+        if error.code in _NAME_TAKEN:
+            raise _NameTakenError from error
+        raise
+    _comment_columns(session, one)
     return changes
 
 

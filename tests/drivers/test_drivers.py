@@ -84,6 +84,17 @@ def test_refused_statements_have_the_servers_code(sandbox: servers.Sandbox) -> N
     assert (mysql_error.value.code, postgres_error.value.code) == (1146, "42P01")
 
 
+def test_many_questions_are_answered_at_once_and_a_refused_one_alone_is_not(sandbox: servers.Sandbox) -> None:
+    """What follows it is answered; of none nothing is."""
+    session = drivers.MySQL(sandbox.source)
+    found = session.answers(["SELECT 1, 'a'", "SELECT 2 UNION SELECT 3", "SELECT * FROM nowhere", "DO 1", "SELECT 4"])
+    refused_last, after = session.answers(["SELECT 5", "SELECT"]), session.rows("SELECT 6")
+    session.close()
+
+    assert found == [[(1, "a")], [(2,), (3,)], None, [], [(4,)]]
+    assert (refused_last, after) == ([[(5,)], None], [(6,)])
+
+
 def test_sessions_know_their_flavour_and_use_utc(sandbox: servers.Sandbox) -> None:
     """MariaDB is not taken for MySQL; no time zone of the server's is in the way; ids of 0 stay."""
     session = drivers.MySQL(sandbox.source)
