@@ -156,6 +156,25 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", f"--numprocesses={processes}", *session.posargs)
 
 
+@nox.session
+def quick(session: nox.Session) -> None:
+    """What can be known in two minutes: style, layers, words, types, and every test that needs no server."""
+    _install(session, "dev")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+    session.run("python", "tests/support/house_words.py")
+    session.run("mypy")
+    session.run("pytest", "-m", "not server", "--hypothesis-profile", "few", *session.posargs)
+
+
+@nox.session
+def types_page(session: nox.Session) -> None:
+    """docs/types.md's table, written from the type rules."""
+    _install(session)
+    session.run("python", "tests/support/types_page.py")
+
+
 _MUTANTS_KILLED = 0.95
 
 

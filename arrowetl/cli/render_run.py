@@ -282,21 +282,18 @@ def examined(found: Sequence[Examined]) -> RenderableType:
     return Group(*parts)
 
 
-_TYPES_HEADINGS = ("MySQL, MariaDB", "warehouse", "Parquet", "read as", "replica", "note")
-
-
 def types(rules: Sequence[Rule]) -> RenderableType:
     """The type rules."""
-    table = grid(*_TYPES_HEADINGS)
-    for rule in rules:
-        table.add_row(*_type_words(rule))
+    headings, *rows = type_rows(rules)
+    table = grid(*headings)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
-def types_markdown(rules: Sequence[Rule]) -> str:
-    """The same table as the README has it."""
-    lines = [_TYPES_HEADINGS, ("---",) * len(_TYPES_HEADINGS), *map(_type_words, rules)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def type_rows(rules: Sequence[Rule]) -> list[tuple[str, ...]]:
+    """The same in words; the headings first."""
+    return [("MySQL, MariaDB", "warehouse", "Parquet", "read as", "replica", "note"), *map(_type_words, rules)]
 
 
 def _type_words(rule: Rule) -> tuple[str, ...]:
