@@ -116,8 +116,8 @@ def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
     """
     left, right = drivers.MySQL(source, read_only=True), drivers.MySQL(replica)
     try:
-        folded = any(map(folds_names, (left, right)))
-        names = [e.database.lower() if folded else e.database for e in (source, replica)]
+        folds = any(map(folds_names, (left, right)))
+        names = [sql.folded(one.database, folds) for one in (source, replica)]
         token = sql.mysql_literal(f"arrowetl {secrets.token_hex(8)}")
         right.rows(f"SELECT GET_LOCK({token}, 0)")
         seen = left.rows(f"SELECT IS_USED_LOCK({token})")[0][0] is not None

@@ -134,39 +134,14 @@ def is_ours(name: str) -> str:
     return "(" + " OR ".join(f"left({name}, {len(prefix)}) = '{prefix}'" for prefix in OURS) + ")"
 
 
+def folded(name: str, folds: bool) -> str:
+    """A name as a server of MySQL's compares it, which may take two for one that differ in capitals alone."""
+    return name.lower() if folds else name
+
+
 def lock_number(text: str) -> int:
     """A 63-bit number for PostgreSQL's advisory locks."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def holder_of(number: int) -> str:
-    """Who holds one of PostgreSQL's advisory locks, and since when."""
-    return (
-        "SELECT a.application_name, a.backend_start AT TIME ZONE 'UTC' FROM pg_locks l "
-        "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted "
-        f"AND l.classid = {number >> 32} AND l.objid = {number & 0xFFFFFFFF}"
-    )
-
-
-def mysql_holder_of(lock: str) -> str:
-    """The same of one of MySQL's locks; its name as a literal."""
-    return (
-        "SELECT CONCAT(USER, ' from ', HOST), NOW() - INTERVAL TIME SECOND FROM information_schema.PROCESSLIST "
-        f"WHERE ID = IS_USED_LOCK({lock})"
-    )
-
-
-def holds(number: int) -> str:
-    """Whether the session that asks holds one of PostgreSQL's advisory locks."""
-    return (
-        "SELECT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted "
-        f"AND l.pid = pg_backend_pid() AND l.classid = {number >> 32} AND l.objid = {number & 0xFFFFFFFF})"
-    )
-
-
-def mysql_holds(lock: str) -> str:
-    """The same of one of MySQL's locks; its name as a literal."""
-    return f"SELECT COALESCE(IS_USED_LOCK({lock}) = CONNECTION_ID(), 0)"
 
 
 def within(key: str, part: Partition) -> list[str]:

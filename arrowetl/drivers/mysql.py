@@ -170,6 +170,13 @@ class MySQL:
             result = self._connection.cmd_query(statement)
         return int(result.get("affected_rows", 0))
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements of the block, or none: where something failed, the pool closes the session."""
+        self.execute("START TRANSACTION")
+        yield
+        self.execute("COMMIT")
+
     def load(self, statement: str, lenient: bool = False) -> tuple[int, int, list[str]]:
         """
         Run a LOAD DATA.

@@ -287,6 +287,11 @@ class SchemaChange:
     def __bool__(self) -> bool:
         return bool(self.added or self.retyped or self.dropped or self.adds_key or self.drops_key)
 
+    @property
+    def changes_values(self) -> bool:
+        """Whether values of a column change: they are missing until the rows are there."""
+        return len(self.retyped) > len(self.widened)
+
 
 @dataclass(frozen=True, slots=True)
 class TableEstimate:

@@ -83,17 +83,16 @@ def load_table(plan: TablePlan, context: RunContext) -> Outcome:
     Raises:
         ArrowetlError: what went wrong; staging is dropped, the published tables are unchanged.
     """
-    ready = stage_table(plan, context)
+    ready = stage_for_warehouse(plan, context)
     outcome = switch_or_discard(ready)
     if outcome.rows_warehouse is None and "warehouse" in context.route.targets and not plan.only:
         outcome = switch_or_discard(staged_from_replica(plan, context, ready.entry, outcome))
     return outcome
 
 
-def stage_table(plan: TablePlan, context: RunContext) -> StagedTable:
+def stage_for_warehouse(plan: TablePlan, context: RunContext) -> StagedTable:
     """
-    All of it but what the warehouse's readers see: a replica that the warehouse is to catch up with is
-    switched before.
+    All of it but what the warehouse's readers see. May switch the replica: where the warehouse is to be loaded from it.
     """
     if plan.kind in (LoadKind.FROM_REPLICA, LoadKind.CATCHING_UP):
         return staged_from_replica(plan, context, recorded_entry(plan, context))
@@ -138,9 +137,9 @@ def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> S
         # What was read since the comparison began may have timestamps beyond what it found.
         max_watermark = compared.watermark if compared else source.max_watermark(plan, before)
         plan, results = adjust_plan.adjusted(plan, context, before, max_watermark)
-        targets, counts, finishing = targets_of(plan, context.servers), dict[str, int](), 0.0
+        targets, counts, seconds_finishing = targets_of(plan, context.servers), dict[str, int](), 0.0
         if not results:
-            plan, results, counts, finishing = fill_staging(plan, targets, context, before.rows, compared)
+            plan, results, counts, seconds_finishing = fill_staging(plan, targets, context, before.rows, compared)
         plan = replace(plan, at_replica=replica_state.shape_at_replica(plan, targets))
         staged = sum_partitions(results, compared.rows_equal if compared else 0)
         settled = compare(plan, staged, counts, before, source.reading(plan))
@@ -152,7 +151,7 @@ def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> S
     if not staged and not plan.reload_warehouse_from_replica:
         # They are up to date already, and their records say so from now on.
         targets = tuple(target for target in context.servers.targets if plan.only in ("", target.name))
-    outcome = staged_outcome(plan, results, coercions, settled, started_at, time.monotonic() - clock, finishing)
+    outcome = staged_outcome(plan, results, coercions, settled, started_at, time.monotonic() - clock, seconds_finishing)
     return StagedTable(
         plan=plan, context=context, staged=staged, entry=entry, comments=comments, targets=targets, outcome=outcome
     )
@@ -295,10 +294,11 @@ def sum_partitions(results: Sequence[PartitionOutcome], equal: int) -> StagedCou
     Args:
         equal: rows in no partition, since they were found equal before.
     """
-    rows, rows_deleted, rows_in_source = (
-        sum(getattr(part, what) for part in results) for what in ("staged", "rows_deleted", "rows_in_source")
+    return StagedCounts(
+        sum(one.staged for one in results),
+        sum(one.rows_deleted for one in results),
+        sum(one.rows_in_source for one in results) + equal,
     )
-    return StagedCounts(rows, rows_deleted, rows_in_source + equal)
 
 
 def compare(
@@ -358,6 +358,7 @@ def switch(ready: StagedTable, targets: Sequence[Target] | None = None) -> Outco
         except OutOfStepError:
             if not plan.stages_changes_only:
                 raise
+            # Not in `changes`: it is loaded from the replica, then.
             target.discard(plan)
     return switched_outcome(ready.outcome, plan, ready.staged, changes, time.monotonic() - began)
 

@@ -28,8 +28,7 @@ from arrowetl.planning.estimate import Estimate, History
 from arrowetl.planning.pacing import Pace
 from arrowetl.planning.sync_mode import NO_FACTS, RunConditions
 from arrowetl.source.reader import Source
-from arrowetl.state import ledger
-from arrowetl.state.ledger import Ledger
+from arrowetl.state.ledger import TRACKING, Ledger
 from arrowetl.state.receipt_store import Archive
 from arrowetl.types import mapping, masking
 from arrowetl.workers import jobs
@@ -107,7 +106,9 @@ def planned(options: RunOptions, tables_file: TablesFile, route: Route, ledger: 
     found = planned_tables(options, tables_file, catalog, states, ledger.known_coercions(), servers.source, around)
     found = replace(found, pace=pace)
     found = _decided_with_measurements(found, tables_file, servers.source, replica, around)
-    found = _estimated(found, sql.run_mark(route.run_id), options.max_workers, ledger.past(options.route_label))
+    run = sql.run_mark(route.run_id)
+    found = replace(found, plans=tuple(replace(one, run=run) for one in found.plans))
+    found = _estimated(found, options.max_workers, ledger.past(options.route_label))
     if options.read_from == "source":
         now_missing = missing(records, tables_file, catalog, route.source.namespace)
         found = replace(found, missing=tuple(now_missing), vanished=tuple(sorted({*now_missing, *found.vanished})))
@@ -138,18 +139,16 @@ def missing(
     known = {
         name
         for name, record in recorded.items()
-        if name not in ledger.TRACKING
-        and record.version is not None
-        and not tables_file.analyzed_since(record.checked_at)
+        if name not in TRACKING and record.version is not None and not tables_file.analyzed_since(record.checked_at)
     }
     known |= tables_file.analyzed_of(database)
     return evidence.missing((name for name in known if not tables_file.of(name).excluded), catalog)
 
 
-def _estimated(found: Planned, run: str, workers: int, history: History) -> Planned:
+def _estimated(found: Planned, workers: int, history: History) -> Planned:
     """The plans of a run, each with what it is expected to take."""
     each = zip(found.plans, estimate.of_tables(found.plans, history), strict=True)
-    plans = tuple(replace(one, run=run, expected=expected) for one, expected in each)
+    plans = tuple(replace(one, expected=expected) for one, expected in each)
     return replace(found, plans=plans, estimate=estimate.of_run(plans, workers, history))
 
 
@@ -172,20 +171,20 @@ def states_of(
     Args:
         folds_names: whether the replica takes two names for one that differ in capitals alone.
     """
-    folded = frozenset(name.lower() for name in at_replica) if folds_names else at_replica
+    there = {sql.folded(name, folds_names) for name in at_replica}
     return {
         name: TableState(
             replica.get(name, NO_STATE),
             warehouse.get(name, NO_STATE),
-            (name.lower() if folds_names else name) in folded,
+            sql.folded(name, folds_names) in there,
             published.get(mapping.postgres_name(name)),
         )
         for name in names
     }
 
 
-def _has_geometry(one: TablePlan) -> bool:
-    """Whether it is read in full where it is read."""
+def _is_full_for_geometry(one: TablePlan) -> bool:
+    """Whether it is read in full only because it cannot be compared by checksums of its rows."""
     return one.mode is Mode.FULL and any(mapping.is_geometry(field) for field in one.fields)
 
 
@@ -197,7 +196,7 @@ def _decided_with_measurements(
     asked = [
         one
         for one in found.plans
-        if (one.stages_changes_only or alone or _has_geometry(one))
+        if (one.stages_changes_only or alone or _is_full_for_geometry(one))
         and one.kind is not LoadKind.PROOF
         and evidence.is_checked_by_checksum(one)
     ]
@@ -211,13 +210,13 @@ def _decided_with_measurements(
             for name, one in facts.items()
         }
         around = replace(around, seen={**around.seen, **facts})
-    update_time_reliable = [
+    large_incremental = [
         one for one in found.plans if one.kind is LoadKind.INCREMENTAL and _is_large(one) and not alone
     ]
-    cascades = source.cascades(one.name for one in update_time_reliable if one.table.engine == "InnoDB")
-    update_time_reliable = [one for one in update_time_reliable if one.name not in cascades]
+    cascades = source.cascades(one.name for one in large_incremental if one.table.engine == "InnoDB")
+    large_incremental = [one for one in large_incremental if one.name not in cascades]
     around = replace(
-        around, mostly_changed=source.mostly_changed(update_time_reliable) if update_time_reliable else frozenset()
+        around, mostly_changed=source.mostly_changed(large_incremental) if large_incremental else frozenset()
     )
     found = replace(found, plans=tuple(_with_cascades(one, cascades) for one in found.plans))
     known = {*checksums, *cascades, *around.mostly_changed}
@@ -276,11 +275,11 @@ def planned_tables(
         UsageError: a table that was named is not there.
     """
     if options.read_from == "replica":
-        catalog = {name: table for name, table in catalog.items() if name not in ledger.TRACKING}
-    unlisted, vanished = table_plan.unlisted(catalog, tables_file.tables)
+        catalog = {name: table for name, table in catalog.items() if name not in TRACKING}
+    unlisted, absent = table_plan.unlisted(catalog, tables_file.tables)
     warnings = _warnings(catalog, tables_file, unlisted)
-    missed = [name for name in vanished if not tables_file.of(name).excluded]
-    held_back = [name for name in vanished if tables_file.of(name).excluded or tables_file.of(name).get("columns")]
+    vanished = [name for name in absent if not tables_file.of(name).excluded]
+    held_back = [name for name in absent if tables_file.of(name).excluded or tables_file.of(name).get("columns")]
     chosen = env.chosen_tables(options.tables, catalog) if options.tables else tuple(catalog)
     plans, failed = [], []
     for name in chosen:
@@ -295,7 +294,7 @@ def planned_tables(
         if options.category and category != options.category:
             continue
         try:
-            refusals.refuse_ours(name, ledger.TRACKING)
+            refusals.refuse_ours(name, TRACKING)
             if around.folds_names:
                 refusals.refuse_folded(name, catalog)
             refusals.refuse_other_spelling(name, held_back)
@@ -327,7 +326,7 @@ def planned_tables(
         warnings=tuple(warnings),
         states=states,
         known_coercions=known_coercions,
-        vanished=tuple(missed),
+        vanished=tuple(vanished),
     )
 
 

@@ -1,7 +1,7 @@
 """
 All tables of a run switched together: at the warehouse in one transaction, then at the replica one by one.
 
-Until then everything is staged and compared (`load_table.stage_table`), and no
+Until then everything is staged and compared (`load_table.stage_for_warehouse`), and no
 reader of the warehouse sees any of it; dbt finds the state of the last run, or of this
 one. How tables are switched in one transaction is `merge`'s business.
 """

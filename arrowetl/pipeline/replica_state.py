@@ -55,8 +55,8 @@ def shapes_at_replica(servers: jobs.Servers, from_replica: bool, to: str) -> dic
 
 def by_name(names: Iterable[str], shapes: Mapping[str, str], folds: bool) -> dict[str, str]:
     """The same by the source's names, where the replica treats capitals in its own manner."""
-    there = {(name.lower() if folds else name): shape for name, shape in shapes.items()}
-    return {name: shape for name in names if (shape := there.get(name.lower() if folds else name))}
+    there = {sql.folded(name, folds): shape for name, shape in shapes.items()}
+    return {name: shape for name in names if (shape := there.get(sql.folded(name, folds)))}
 
 
 def partly_shown(source: Source, among: Iterable[str]) -> list[str]:

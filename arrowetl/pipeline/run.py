@@ -30,7 +30,7 @@ from arrowetl.model.run_options import RunOptions
 from arrowetl.model.state import TableState
 from arrowetl.monitoring import flags, webhook
 from arrowetl.pipeline import plan_run
-from arrowetl.pipeline.load_table import stage_table
+from arrowetl.pipeline.load_table import stage_for_warehouse
 from arrowetl.pipeline.load_tables import TableRunner, is_up_to_date, load_tables, skipped
 from arrowetl.pipeline.plan_run import Planned, refuse_unknown_tables
 from arrowetl.pipeline.publish_together import publish
@@ -150,7 +150,7 @@ def _load_all(
     if options.publish == "each":
         results = load_tables(work, runner, options.max_workers)
         return [one for one in results if isinstance(one, Outcome)], None
-    staging = replace(runner, load=stage_table)
+    staging = replace(runner, load=stage_for_warehouse)
     staged = load_tables(work, staging, options.max_workers)
     on_event(StepBegan(Step.PUBLISH))
     return publish(staged, staging, options.max_workers, options.strict, unplanned)

@@ -77,6 +77,9 @@ def with_kind(plan: TablePlan, settings: TableSettings, state: TableState, aroun
     """
     The plan with the kind of its load, and the reason.
 
+    Called again once the source's checksums are known; `plan_run` asks for them only of tables whose first kind they
+    could change: those that stage changes, and those of geometries.
+
     Args:
         plan: as `table_plan.table_plan` made it: as if everything were to be read.
     """

@@ -26,7 +26,7 @@ from arrowetl.model.plan import (
 from arrowetl.model.result import Coercion
 from arrowetl.planning import partitioning, validation
 from arrowetl.types import mapping, masking, postgres_types
-from arrowetl.types.rules import LETTERS
+from arrowetl.types.rules import LETTERS, LOST_AT_REPLICAS
 from arrowetl.types.to_postgres import NO_CHARACTER
 
 _ROWS_FROM = {"large": 1_000_000, "medium": 100_000, "small": 10_000, "tiny": 0}
@@ -207,15 +207,11 @@ def without_absent(settings: TableSettings, replica: Table, published: Published
     existing = _existing_types(published) if published else {}
     for column in replica.columns:
         was = existing.get(mapping.postgres_name(column.name))
-        if was in _LOST_AT_REPLICAS and column.data_type in LETTERS and "type" not in kept.get(column.name, {}):
+        if was in LOST_AT_REPLICAS and column.data_type in LETTERS and "type" not in kept.get(column.name, {}):
             kept = {**kept, column.name: {**kept.get(column.name, {}), "type": was}}
     # Nothing is read by a watermark there.
     overrides = {**(settings.get("overrides") or {}), "primary_incremental_column": None}
     return TableSettings({**settings.values, "columns": kept, "overrides": overrides}) if kept or columns else settings
-
-
-_LOST_AT_REPLICAS = ("jsonb", "uuid", "inet")
-"""Types at the warehouse of what a replica of another flavour has as texts."""
 
 
 def _columns(table: Table, settings: TableSettings) -> list[Column]:

@@ -1,7 +1,7 @@
 """
 The replica's loader: a staging table, LOAD DATA into it, RENAME or merge.
 
-It receives spills' text and returns counts. Reading from the replica is
+It receives Arrow, which it spills as text. Reading from the replica is
 `reader`'s work; its SQL is in `replica_sql`.
 """
 
@@ -26,7 +26,7 @@ from arrowetl.model.result import Coercion, LoadResult, RowCounts, StagedCounts,
 from arrowetl.replica import replica_sql
 from arrowetl.state import fence_sql, load_journal_sql, state_sql
 from arrowetl.state.fence import begin_switch, miscounted, require_own
-from arrowetl.state.load_journal import record_retried_partition
+from arrowetl.state.load_journal import close_attempt, record_retried_partition
 from arrowetl.types import conversion, mapping
 
 Spilled = Callable[[Callable[[IO[bytes]], None]], AbstractContextManager[Path]]
@@ -89,7 +89,7 @@ class Replica:
 
     def _said(self, name: str) -> str:
         """A table's name as the server compares it."""
-        return name.lower() if self.folds_names else name
+        return sql.folded(name, self.folds_names)
 
     @cached_property
     def _server(self) -> tuple[Flavour, dict[str, str]]:
@@ -106,11 +106,9 @@ class Replica:
 
     def published(self) -> frozenset[str]:
         """The names of the tables there."""
-        schema = sql.mysql_literal(self.endpoint.database)
-        question = f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"
         with self.pool.session() as session:
             self.folds_names = folds_names(session)
-            return frozenset(name for (name,) in session.rows(question))
+            return frozenset(name for (name,) in session.rows(replica_sql.names(self.endpoint.database)))
 
     def resumable_partitions(self, plan: TablePlan) -> dict[str, tuple[Partition, tuple[Coercion, ...]]]:
         """
@@ -144,14 +142,12 @@ class Replica:
         """
         name, database = sql.staging_name(plan.name, plan.run), self.endpoint.database
         if keep:
-            with self.pool.session() as session:
-                session.execute("START TRANSACTION")
+            with self.pool.session() as session, session.transaction():
                 session.execute(load_journal_sql.forget(None, plan.name, [part.resume_token or "" for part in keep]))
                 key = sql.mysql_name(plan.table.primary_key[0])
                 session.execute(f"DELETE FROM {sql.mysql_table(database, name)}{sql.outside(key, keep)}")
                 if attempt:
                     session.execute(load_journal_sql.begin(None, plan.name, attempt))
-                session.execute("COMMIT")
             return ()
         flavour, collations = self._server
         for field in plan.fields:
@@ -227,12 +223,11 @@ class Replica:
             if part.attempt:
                 # If this machine is lost meanwhile, the server would not know for hours, and keep its locks.
                 session.execute(f"SET SESSION wait_timeout = {limits.lock_seconds}")
-            session.execute("START TRANSACTION")
-            if part.resume_token:
-                self._note(session, plan, part, sum(rows.num_rows for _, rows in row_batches))
-            for (rows, fields, name), path in zip(loads, paths, strict=True):
-                self._load(session, plan, part, rows, fields, name, path)
-            session.execute("COMMIT")
+            with session.transaction():
+                if part.resume_token:
+                    self._note(session, plan, part, sum(rows.num_rows for _, rows in row_batches))
+                for (rows, fields, name), path in zip(loads, paths, strict=True):
+                    self._load(session, plan, part, rows, fields, name, path)
             if part.attempt:
                 session.execute(f"SET SESSION wait_timeout = {limits.idle_session_seconds}")
         return LoadResult(seconds={"spill": spilled - began, "load": time.monotonic() - spilled})
@@ -273,12 +268,7 @@ class Replica:
     def close_attempt(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
         """Let no job of an attempt load any more partitions; token → execution of those that are there."""
         with self.pool.session() as session:
-            session.execute(load_journal_sql.close_attempt(None, attempt))
-            found = dict(session.rows(load_journal_sql.executions(None, plan.name)))
-            if not (plan.is_partitioned and plan.stages_all_rows):
-                # No run would resume it.
-                session.execute(load_journal_sql.forget(None, plan.name))
-            return found
+            return close_attempt(session, None, plan, attempt)
 
     def count(self, plan: TablePlan) -> int:
         """Rows in staging, as the server counts them."""
@@ -311,7 +301,8 @@ class Replica:
             recorded: the ledger's statement about what was changed.
 
         Raises:
-            VerificationError: the published table would not have the rows it must; nothing was changed.
+            VerificationError: staging has not the rows it must; nothing was changed.
+            ReplicaBehindError: the published table would not have them, or is not as it was made; nothing was changed.
         """
         return (self._merge if plan.stages_changes_only else self._swap)(plan, staged, recorded)
 
@@ -353,17 +344,18 @@ class Replica:
             # It may have keys that the source has dropped since.
             in_place = not session.rows(replica_sql.other_unique_keys(database, plan.name))[0][0]
             statements = replica_sql.merge_replica(database, plan, checksums, in_place)
-            session.execute("START TRANSACTION")
-            require_own(session, None, plan)
-            if staged:
-                done = self._merged(session, plan, statements)
-                went_out = 0 if in_place else done["updated"]
-                changes = RowCounts(done["inserted"] - went_out, done["updated"], done["deleted"])
-                rows = int(session.rows(replica_sql.mysql_count_changed(database, plan.name))[0][0])
-                if rows != staged.expected:
-                    raise ReplicaBehindError(miscounted(plan, "replica", rows, staged.expected).message, "run again")
-            session.execute(recorded(changes))
-            session.execute("COMMIT")
+            with session.transaction():
+                require_own(session, None, plan)
+                if staged:
+                    done = self._merged(session, plan, statements)
+                    went_out = 0 if in_place else done["updated"]
+                    changes = RowCounts(done["inserted"] - went_out, done["updated"], done["deleted"])
+                    rows = int(session.rows(replica_sql.mysql_count_changed(database, plan.name))[0][0])
+                    if rows != staged.expected:
+                        raise ReplicaBehindError(
+                            miscounted(plan, "replica", rows, staged.expected).message, "run again"
+                        )
+                session.execute(recorded(changes))
             for name in sql.staged_names(plan.name, plan.run, plan.stages_changes_only):
                 session.execute(replica_sql.drop_mysql(database, name))
         return changes
@@ -399,8 +391,8 @@ def _refuse_pointed_at(keys_there: Iterable[tuple[str, str, str]], plan: TablePl
     Raises:
         DataLoadingError: foreign keys at the replica point at a table that is to be recreated.
     """
-    said = str.lower if folds_names else str
-    if pointing := [(table, key) for to, table, key in keys_there if said(to) == said(plan.name)]:
+    name = sql.folded(plan.name, folds_names)
+    if pointing := [(table, key) for to, table, key in keys_there if sql.folded(to, folds_names) == name]:
         keys = ", ".join(f"{key} of {table}" for table, key in pointing)
         raise DataLoadingError(
             f"{plan.name}: foreign keys at the replica point at it ({keys}), and it was to be recreated; nothing was "

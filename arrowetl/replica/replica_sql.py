@@ -280,8 +280,8 @@ def other_unique_keys(database: str, table: str) -> str:
 
 
 def names(database: str) -> str:
-    """Of its tables, and of views, which may stand in the place of one."""
-    return f"SHOW TABLES FROM {mysql_name(database)}"
+    """Of its tables, and of views, which may be in the place of one; none of a database that is not there."""
+    return f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {mysql_literal(database)}"
 
 
 def definition(database: str, table: str) -> str:

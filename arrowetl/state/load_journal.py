@@ -1,7 +1,7 @@
 """
-A partition that a retried job loads a second time: rows of the first attempt are deleted, unless the attempt is closed.
+Jobs that may be lost and go on unnoticed: a partition that is loaded a second time, and an attempt that is closed.
 
-In the transaction that loads it, at either target alike. The SQL is in
+At either target alike; rows of a first attempt are deleted in the transaction that loads the second. The SQL is in
 `load_journal_sql`; the loaders delete the rows.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from arrowetl.model.plan import Partition
+from arrowetl.model.plan import Partition, TablePlan
 from arrowetl.model.result import Coercion
 from arrowetl.state import load_journal_sql
 
@@ -43,3 +43,13 @@ def record_retried_partition(
     session.execute(load_journal_sql.note_again(namespace, part, rows, coercions))
     for statement in out:
         session.execute(statement)
+
+
+def close_attempt(session: Session, namespace: str | None, plan: TablePlan, attempt: str) -> dict[str, str | None]:
+    """Let no job of an attempt load any more partitions; token → execution of those that are there."""
+    session.execute(load_journal_sql.close_attempt(namespace, attempt))
+    found = dict(session.rows(load_journal_sql.executions(namespace, plan.name)))
+    if not (plan.is_partitioned and plan.stages_all_rows):
+        # No run would resume it.
+        session.execute(load_journal_sql.forget(namespace, plan.name))
+    return found

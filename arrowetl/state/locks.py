@@ -61,20 +61,20 @@ class Locks:
                 drivers.require_one_each(warehouse, other)
             number = _number(warehouse.endpoint)
             if not warehouse.rows(f"SELECT pg_try_advisory_lock({number})")[0][0]:
-                raise _locked(warehouse.endpoint, warehouse.rows(sql.holder_of(number)))
+                raise _locked(warehouse.endpoint, warehouse.rows(_holder_of(number)))
             held.callback(_quietly, warehouse.execute, f"SELECT pg_advisory_unlock({number})")
             # Another run that finds the lock taken shows this.
             holder = f"arrowetl run {run_id} on {socket.gethostname()}"[: limits.postgres_name_bytes]
             warehouse.execute(f"SET application_name = {sql.postgres_literal(holder)}")
-            self._held = [(warehouse, sql.holds(number))]
+            self._held = [(warehouse, _holds(number))]
             held.callback(self._held.clear)
             if self._replica:
                 replica = held.enter_context(self._replica.session())
                 name = sql.mysql_literal(f"arrowetl {sql.lock_number(replica.endpoint.database)}")
                 if replica.rows(f"SELECT GET_LOCK({name}, 0)")[0][0] != 1:
-                    raise _locked(replica.endpoint, replica.rows(sql.mysql_holder_of(name)))
+                    raise _locked(replica.endpoint, replica.rows(_mysql_holder_of(name)))
                 held.callback(_quietly, replica.rows, f"SELECT RELEASE_LOCK({name})")
-                self._held.append((replica, sql.mysql_holds(name)))
+                self._held.append((replica, _mysql_holds(name)))
             yield
 
     def require_lock(self, trusted_seconds: float = 0.0) -> None:
@@ -145,12 +145,42 @@ def _not_held(session: drivers.Postgres | drivers.MySQL, question: str) -> LockL
 
 def is_at_work(warehouse: drivers.Postgres, run_id: str) -> bool:
     """Whether a run has its lock: one that was killed has none."""
-    holders = warehouse.rows(sql.holder_of(_number(warehouse.endpoint)))
+    holders = warehouse.rows(_holder_of(_number(warehouse.endpoint)))
     return any(str(holder).startswith(f"arrowetl run {run_id} ") for holder, _ in holders)
 
 
 def _number(warehouse: Endpoint) -> int:
     return sql.lock_number(f"arrowetl {warehouse.database} {warehouse.namespace}")
+
+
+def _holder_of(number: int) -> str:
+    """Who holds one of PostgreSQL's advisory locks, and since when."""
+    return (
+        "SELECT a.application_name, a.backend_start AT TIME ZONE 'UTC' FROM pg_locks l "
+        "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted "
+        f"AND l.classid = {number >> 32} AND l.objid = {number & 0xFFFFFFFF}"
+    )
+
+
+def _mysql_holder_of(lock: str) -> str:
+    """The same of one of MySQL's locks; its name as a literal."""
+    return (
+        "SELECT CONCAT(USER, ' from ', HOST), NOW() - INTERVAL TIME SECOND FROM information_schema.PROCESSLIST "
+        f"WHERE ID = IS_USED_LOCK({lock})"
+    )
+
+
+def _holds(number: int) -> str:
+    """Whether the session that asks holds one of PostgreSQL's advisory locks."""
+    return (
+        "SELECT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted "
+        f"AND l.pid = pg_backend_pid() AND l.classid = {number >> 32} AND l.objid = {number & 0xFFFFFFFF})"
+    )
+
+
+def _mysql_holds(lock: str) -> str:
+    """The same of one of MySQL's locks; its name as a literal."""
+    return f"SELECT COALESCE(IS_USED_LOCK({lock}) = CONNECTION_ID(), 0)"
 
 
 def _quietly(say: Callable[[str], Any], statement: str) -> None:

@@ -7,10 +7,20 @@ One row for each type that a rule gives. Another view may have any other: that i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
+from arrowetl import lazy
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+else:
+    pc = lazy.module("pyarrow.compute")
 
 _TEXT = "{c}::text"
 # What no other program's days go back to, or on to, is NULL, and counted; so are numbers that are none.
@@ -30,6 +40,8 @@ class PostgresType:
     """Its type in a Parquet file; None is the same."""
     file_select: str = ""
     """How it is selected for one; empty is as it is read back."""
+    from_copy: Callable[[pa.ChunkedArray], pa.ChunkedArray] | None = None
+    """Makes the file's value of what COPY is given; None where Arrow casts it."""
     file_lacks: str = ""
     """SQL that is true of values that no file has."""
     unit: str = ""
@@ -40,6 +52,31 @@ class PostgresType:
     """Types that hold each of its values, and keep it where a column is altered to be that."""
     unites_as: tuple[str, ...] = ()
     """Types that hold each of its values, where a view unites columns of both; the narrowest first."""
+
+
+def _document(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    # Its wire form begins with a byte of its version.
+    return pc.binary_replace_slice(column, 0, 1, b"").cast(pa.string())
+
+
+def _uuid(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return in_words(column, lambda value: str(uuid.UUID(bytes=value)))
+
+
+def _address(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    # Its wire form begins with the family, the length of the mask, a flag and the address's length.
+    return in_words(column, lambda value: _written_address(ip_address(value[4:])))
+
+
+def _written_address(address: IPv4Address | IPv6Address) -> str:
+    """As PostgreSQL writes it."""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return f"::ffff:{mapped}" if mapped else str(address)
+
+
+def in_words(column: pa.ChunkedArray, said: Callable[[Any], str]) -> pa.ChunkedArray:
+    """Each value as text; NULL stays NULL."""
+    return pa.chunked_array([pa.array([None if v is None else said(v) for v in column.to_pylist()], pa.string())])
 
 
 TYPES: dict[str, PostgresType] = {
@@ -56,7 +93,7 @@ TYPES: dict[str, PostgresType] = {
     "varchar": PostgresType(pa.string(), file_select=_TEXT, unites_as=("text",), widens_to=("text", "varchar")),
     "text": PostgresType(pa.string(), file_select=_TEXT),
     "json": PostgresType(pa.string(), _TEXT, unites_as=("jsonb",)),
-    "jsonb": PostgresType(pa.string(), _TEXT),
+    "jsonb": PostgresType(pa.string(), _TEXT, from_copy=_document),
     "bytea": PostgresType(pa.binary()),
     "date": PostgresType(pa.date32(), file_select=_FINITE, file_lacks=_NOT_FINITE, unites_as=("timestamp",),
                          widens_to=("timestamp",)),
@@ -64,8 +101,8 @@ TYPES: dict[str, PostgresType] = {
     "timestamptz": PostgresType(pa.timestamp("us", "UTC"), file_select=_FINITE, file_lacks=_NOT_FINITE),
     "time": PostgresType(pa.time64("us")),
     "interval": PostgresType(pa.int64(), _MICROSECONDS, unit="microseconds"),
-    "uuid": PostgresType(pa.binary(), "uuid_send({c})", file=pa.string(), file_select=_TEXT),
-    "inet": PostgresType(pa.binary(), "inet_send({c})", file=pa.string(), file_select="host({c})"),
+    "uuid": PostgresType(pa.binary(), "uuid_send({c})", file=pa.string(), file_select=_TEXT, from_copy=_uuid),
+    "inet": PostgresType(pa.binary(), "inet_send({c})", file=pa.string(), file_select="host({c})", from_copy=_address),
 }  # fmt: skip
 
 # Other spellings of them, PostgreSQL's own among these.

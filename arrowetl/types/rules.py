@@ -195,6 +195,9 @@ _INTEGER = Texts(("{c} + 0", "{c}::text"))
 # The eight IEEE bytes: the text of a double differs between MySQL and MariaDB.
 _FLOAT = Texts((mysql_types.BITS, "upper(encode(float8send({c}::float8), 'hex'))"), _BIT.shown)
 _ADDRESS = Texts(("{c}", "host({c})"))
+# As somebody wrote them: in capitals, shortened or not.
+_WRITTEN_UUID = Texts(("LOWER(REPLACE({c}, '-', ''))", "replace({c}::text, '-', '')"))
+_WRITTEN_ADDRESS = Texts(("HEX(INET6_ATON({c}))", "upper(encode(substr(inet_send({c}), 5), 'hex'))"))
 # FROM_DAYS knows no zero, partial or impossible date.
 _REAL_DATE = "IF(FROM_DAYS(TO_DAYS({c})) = DATE({c}) AND YEAR({c}) > 0, {c}, NULL)"
 _DATE = Texts((_REAL_DATE, "{c}::text"))
@@ -270,6 +273,15 @@ _RULES_BY_DEFAULT = (
          texts=_ADDRESS),
 )  # fmt: skip
 
+_TEXTS_AT_REPLICAS = {
+    name for name, others in REPLICA_TYPES.items() if any("char" in one or "text" in one for one in others.values())
+}
+LOST_AT_REPLICAS = frozenset(rule.postgres for rule in _RULES_BY_DEFAULT if _TEXTS_AT_REPLICAS.intersection(rule.mysql))
+"""
+Types at the warehouse of what a replica of another flavour has as texts: each can be asked for, or a load from such a
+replica would make a text of it.
+"""
+
 # What can be asked for. A value that does not fit fails the table, with a message; none is changed.
 _RULES_ON_REQUEST = (
     Rule("boolean on request", INTEGERS, "boolean", pa.bool_(), to_postgres=pg.boolean, texts=_BOOLEAN,
@@ -301,9 +313,9 @@ _RULES_ON_REQUEST = (
           ("jsonb", pg.jsonb, "as PostgreSQL spells it: of equal keys the last; what is none is refused"),
           ("json", pg.json_text, "what is none is refused"))),
     Rule("uuid on request", LETTERS, "uuid", pa.binary(16), can_adopt=False, select="CAST({c} AS CHAR)",
-         to_postgres=pg.uuid, when=_has_ascii, note="what is none is refused"),
+         to_postgres=pg.uuid, texts=_WRITTEN_UUID, when=_has_ascii, note="what is none is refused"),
     Rule("inet on request", LETTERS, "inet", pa.binary(), can_adopt=False, select="CAST({c} AS CHAR)",
-         to_postgres=pg.inet, texts=_ADDRESS, when=_has_ascii, note="what is none is refused"),
+         to_postgres=pg.inet, texts=_WRITTEN_ADDRESS, when=_has_ascii, note="what is none is refused"),
 )  # fmt: skip
 
 RULES = (*_RULES_BY_DEFAULT, *(replace(rule, only_on_request=True) for rule in _RULES_ON_REQUEST))

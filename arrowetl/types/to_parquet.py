@@ -8,21 +8,11 @@ type for a value, `postgres_types` names a substitute. `snapshot` writes the fil
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Callable
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from arrowetl import lazy
 from arrowetl.model.plan import Field
-from arrowetl.types.postgres_types import A_NUMBER, TYPES, bare, digits_of
-
-if TYPE_CHECKING:
-    import pyarrow.compute as pc
-else:
-    pc = lazy.module("pyarrow.compute")
+from arrowetl.types.postgres_types import A_NUMBER, TYPES, bare, digits_of, in_words
 
 # DuckDB and polars read no decimal of more digits.
 _DIGITS_MAX = 38
@@ -75,30 +65,14 @@ def from_arrow(column: pa.ChunkedArray, type_postgres: str, wanted: pa.DataType)
     """
     if column.type == wanted:
         return column
-    if type_postgres == "jsonb":
-        # Its wire form begins with a byte of its version.
-        column = pc.binary_replace_slice(column, 0, 1, b"")
-    elif type_postgres == "uuid":
-        return _each(column, lambda value: str(uuid.UUID(bytes=value)))
-    elif type_postgres == "inet":
-        # Its wire form begins with the family, the length of the mask, a flag and the address's length.
-        return _each(column, lambda value: _address(value[4:]))
-    elif pa.types.is_decimal(column.type) and wanted == pa.string():
-        return _each(column, lambda value: f"{value:f}")
-    elif pa.types.is_uint64(column.type):
+    type_ = TYPES.get(bare(type_postgres), _ANOTHER)
+    if type_.from_copy:
+        return type_.from_copy(column)
+    if pa.types.is_decimal(column.type) and wanted == pa.string():
+        return in_words(column, lambda value: f"{value:f}")
+    if pa.types.is_uint64(column.type):
         return column.cast(pa.decimal128(20, 0)).cast(wanted)
     return column.cast(wanted)
-
-
-def _address(packed: bytes) -> str:
-    """As PostgreSQL writes it."""
-    address = ip_address(packed)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return f"::ffff:{mapped}" if mapped else str(address)
-
-
-def _each(column: pa.ChunkedArray, said: Callable[[Any], str]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array([None if v is None else said(v) for v in column.to_pylist()], pa.string())])
 
 
 def field_of(name: str, type_postgres: str, field: Field | None) -> pa.Field:

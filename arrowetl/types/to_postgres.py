@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from binascii import unhexlify
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
@@ -222,7 +223,8 @@ def _each(column: pa.ChunkedArray, field: Field, convert: Callable[[str], bytes]
 
 
 def uuid(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
-    return _each(column, field, lambda text: bytes.fromhex(text.replace("-", "")))
+    # Not bytes.fromhex, which overlooks blanks.
+    return _each(column, field, lambda text: unhexlify(text.replace("-", "")))
 
 
 def inet(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
@@ -230,6 +232,8 @@ def inet(column: pa.ChunkedArray, field: Field) -> tuple[pa.Array, Found]:
 
 
 def _inet_send(text: str) -> bytes:
+    if "%" in text:
+        raise ValueError("an address of one network card")
     address = ipaddress.ip_address(text)
     family, bits = (2, 32) if address.version == 4 else (3, 128)
     return bytes([family, bits, 0, len(address.packed)]) + address.packed

@@ -23,7 +23,7 @@ from arrowetl.model.plan import Cutover, LoadKind, Partition, PublishedTable, Ta
 from arrowetl.model.result import Coercion, LoadResult, RowCounts, StagedCounts, StateStatement
 from arrowetl.planning import refusals
 from arrowetl.state import load_journal_sql, state_sql
-from arrowetl.state.load_journal import record_retried_partition
+from arrowetl.state.load_journal import close_attempt, record_retried_partition
 from arrowetl.types import conversion, from_postgres, mapping
 from arrowetl.warehouse import merge, warehouse_sql
 from arrowetl.warehouse.merge import JointCutover, TableCutover
@@ -281,12 +281,7 @@ class Warehouse:
     def close_attempt(self, plan: TablePlan, attempt: str) -> dict[str, str | None]:
         """Let no job of an attempt load any more partitions; token → execution of those that are there."""
         with self.pool.session() as session:
-            session.execute(load_journal_sql.close_attempt(self.namespace, attempt))
-            found = dict(session.rows(load_journal_sql.executions(self.namespace, plan.name)))
-            if not (plan.is_partitioned and plan.stages_all_rows):
-                # No run would resume it.
-                session.execute(load_journal_sql.forget(self.namespace, plan.name))
-            return found
+            return close_attempt(session, self.namespace, plan, attempt)
 
     def rows(self, plan: TablePlan, part: Partition) -> pa.Table:
         """The published rows of a partition, as `from_postgres.as_read_back` has them."""
@@ -373,7 +368,7 @@ class Warehouse:
         found: JointCutover,
         accepts: Callable[[Mapping[str, ArrowetlError]], bool],
     ) -> None:
-        """Many tables in one transaction, as `cutover.cutover_together` has it."""
+        """Many tables in one transaction, as `merge.cutover_together` has it."""
         with self.pool.session() as session:
             merge.cutover_together(session, switches, found, accepts)
             # They are published, whatever becomes of this; the next run sweeps up.

@@ -31,9 +31,7 @@ from arrowetl.state import state_sql
 from arrowetl.state.fence import begin_swap, miscounted, require_own
 from arrowetl.state.history_sql import mark_published
 from arrowetl.state.state_sql import is_prepared
-from arrowetl.warehouse import schema_changes_sql, union_views, warehouse_sql
-from arrowetl.warehouse.union_views_sql import clinics_from
-from arrowetl.warehouse.union_views_sql import comment as said
+from arrowetl.warehouse import schema_changes_sql, union_views, union_views_sql, warehouse_sql
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,13 @@ def follow(session: drivers.Postgres, plan: TablePlan) -> TablePlan:
         The plan, with nothing left to follow but the key.
     """
     published = plan.published
-    if _is_bent(plan) or not (plan.drift or (published and published.not_null)):
+    if plan.drift.changes_values or not (plan.drift or (published and published.not_null)):
         return plan
     namespace = session.endpoint.namespace
 
     def act() -> None:
         require_own(session, namespace, plan)
-        _follow_alone(session, namespace, plan)
+        _change_columns_before_rows(session, namespace, plan)
 
     union_views.patiently(session, act)
     followed = replace(published, not_null=()) if published else None
@@ -126,7 +124,7 @@ def cutover_together(
         with session.transaction():
             require_own(session, session.endpoint.namespace, switches[0].plan)
             # What takes a reader's place comes last: it holds that until all are done.
-            for one in sorted(switches, key=lambda one: _is_bent(one.plan) or one.plan.drift.adds_key):
+            for one in sorted(switches, key=lambda one: one.plan.drift.changes_values or one.plan.drift.adds_key):
                 _switch_or_explain(session, one, found)
             if found.errors and not accepts(found.errors):
                 raise _RefusedError
@@ -149,35 +147,30 @@ def _switch_or_explain(session: drivers.Postgres, one: TableCutover, found: Join
         found.errors[name] = as_arrowetl_error(name, error)
 
 
-def _is_bent(plan: TablePlan) -> bool:
-    """Whether values of a column change: they are missing until the rows are there."""
-    return len(plan.drift.retyped) > len(plan.drift.widened)
-
-
 def _waits(namespace: str, plan: TablePlan) -> list[str]:
     """What a switch waits for, and for how long: readers of the table, and whoever names tables as well."""
-    waits = [_patience()]
+    waits = [_lock_timeout()]
     if plan.cutover is Cutover.SWAP:
         # What another one is about to call its key may be this one's name.
-        waits.append(f"SELECT pg_advisory_xact_lock({_naming(namespace)})")
+        waits.append(f"SELECT pg_advisory_xact_lock({_names_lock(namespace)})")
     return waits
 
 
-def _patience() -> str:
+def _lock_timeout() -> str:
     return f"SET LOCAL lock_timeout = '{limits.cutover_lock_seconds}s'"
 
 
-def _naming(namespace: str) -> int:
+def _names_lock(namespace: str) -> int:
     """The lock of whoever gives tables and keys their names: shared by those that take a name if it is free."""
     return sql.lock_number(f"arrowetl names {namespace}")
 
 
 def _switch(session: drivers.Postgres, one: TableCutover) -> RowCounts:
     namespace, plan = session.endpoint.namespace, one.plan
-    if _is_bent(plan):
+    if plan.drift.changes_values:
         # Readers may not look in between.
         with _views_recreated(session, plan):
-            _follow(session, namespace, plan)
+            _change_columns(session, namespace, plan)
             changes = _write(session, namespace, plan, one.staged)
     else:
         changes = _write(session, namespace, plan, one.staged)
@@ -191,10 +184,10 @@ def _comment_columns(session: drivers.Postgres, one: TableCutover) -> None:
         _comment(session, session.endpoint.namespace, one.plan.name_postgres, column, text)
 
 
-def _follow_alone(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+def _change_columns_before_rows(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
     """The table follows before its rows do: until they have, its content is in doubt."""
     with _views_recreated(session, plan):
-        _follow(session, namespace, plan)
+        _change_columns(session, namespace, plan)
     session.execute(state_sql.load_in_doubt(namespace, plan.name))
 
 
@@ -235,15 +228,13 @@ def _swap_unlooked(session: drivers.Postgres, namespace: str, one: TableCutover)
         _NameTakenError: something has.
     """
     plan = one.plan
-    shared = f"SELECT pg_advisory_xact_lock_shared({_naming(namespace)})"
-    rows = begin_swap(session, namespace, plan, after=[_patience(), shared])
+    shared = f"SELECT pg_advisory_xact_lock_shared({_names_lock(namespace)})"
+    rows = begin_swap(session, namespace, plan, after=[_lock_timeout(), shared])
     if rows != one.staged.expected:
         raise miscounted(plan, "warehouse", rows, one.staged.expected)
     changes = RowCounts(inserted=rows)
-    renamed = warehouse_sql.swap_warehouse(namespace, plan)
-    if plan.key_postgres:
-        now = sql.key_of(sql.staging_name(plan.name_postgres, plan.run))
-        renamed.append(warehouse_sql.rename_key(namespace, plan, now, warehouse_sql.shortened_key(plan.name_postgres)))
+    now = sql.key_of(sql.staging_name(plan.name_postgres, plan.run)) if plan.key_postgres else None
+    renamed = warehouse_sql.swap_warehouse(namespace, plan, now, warehouse_sql.shortened_key(plan.name_postgres))
     try:
         session.execute("; ".join([*renamed, one.recorded(changes)]))
     except DatabaseQueryError as error:
@@ -261,8 +252,8 @@ def _swap(session: drivers.Postgres, namespace: str, plan: TablePlan, staged: St
         raise miscounted(plan, "warehouse", rows, staged.expected)
     met = [one for one in met if one[1] != "rows"]
     _free_names(session, namespace, plan, [(kind, of) for name, kind, of in met if name == plan.name_postgres])
-    key = _key_renamed(session, namespace, plan, {name: kind for name, kind, _ in met})
-    session.execute("; ".join([*warehouse_sql.swap_warehouse(namespace, plan), *key]))
+    now, wanted = _key_names(session, namespace, plan, {name: kind for name, kind, _ in met})
+    session.execute("; ".join(warehouse_sql.swap_warehouse(namespace, plan, now, wanted)))
     return RowCounts(inserted=rows)
 
 
@@ -293,17 +284,18 @@ def _free_names(
 _TAKEN = {"type": "a type", "S": "a sequence", "c": "a composite type", "v": "a view", "r": "a table"}
 
 
-def _key_renamed(session: drivers.Postgres, namespace: str, plan: TablePlan, met: Mapping[str, str]) -> list[str]:
+def _key_names(
+    session: drivers.Postgres, namespace: str, plan: TablePlan, met: Mapping[str, str]
+) -> tuple[str | None, str]:
     """
-    What calls the key as a reader of \\d expects, unless something else is called so.
+    What the key is called, and what it is to be: as a reader of \\d expects, unless something else is called so.
 
     Args:
         met: names that are there, and of what kind: the key's own is a `key`.
     """
     wanted = warehouse_sql.shortened_key(plan.name_postgres)
-    now = next((name for name, kind in met.items() if kind == "key"), wanted)
-    free = _free(session, namespace, wanted) if wanted in met else wanted
-    return [warehouse_sql.rename_key(namespace, plan, now, free)] if now != wanted else []
+    now = next((name for name, kind in met.items() if kind == "key"), None)
+    return now, _free(session, namespace, wanted) if wanted in met and now != wanted else wanted
 
 
 def _free(session: drivers.Postgres, namespace: str, name: str) -> str:
@@ -370,10 +362,10 @@ def _require_written(plan: TablePlan, written: int, wanted: int) -> None:
         )
 
 
-def _follow(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
+def _change_columns(session: drivers.Postgres, namespace: str, plan: TablePlan) -> None:
     """Give the published table the columns, types and the freedom that the rows need."""
     named = session.rows(warehouse_sql.key_name(namespace, plan.name_postgres)) if plan.drift.drops_key else []
-    for statement in schema_changes_sql.follow(namespace, plan, named[0][0] if named else None):
+    for statement in schema_changes_sql.changes(namespace, plan, named[0][0] if named else None):
         session.execute(statement)
 
 
@@ -396,9 +388,9 @@ def _views_recreated(session: drivers.Postgres, plan: TablePlan) -> Iterator[Non
 
     def recreated(comment: str | None) -> tuple[str, str | None] | None:
         """Of a view over many clinics: what they have now."""
-        clinics = clinics_from(comment)
+        clinics = union_views_sql.clinics_from(comment)
         query = union_views.definition(session, plan.name_postgres, clinics) if clinics else None
-        return (query, said(clinics or {}, query)) if query else None
+        return (query, union_views_sql.comment(clinics or {}, query)) if query else None
 
     for statement in kept.creations(recreated):
         try:

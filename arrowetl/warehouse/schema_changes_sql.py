@@ -11,7 +11,7 @@ from arrowetl.model.plan import TablePlan
 from arrowetl.sql import diff_name, postgres_literal, postgres_name, postgres_table
 
 
-def follow(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
+def changes(namespace: str, plan: TablePlan, key: str | None) -> list[str]:
     """
     The table's own changes, in the order in which they do not hinder each other.
 

@@ -84,21 +84,27 @@ def rows_back(namespace: str, plan: TablePlan, part: Partition) -> str:
     return f"SELECT {', '.join(columns)} FROM ONLY {_target(namespace, plan)}{where}"
 
 
-def swap_warehouse(namespace: str, plan: TablePlan) -> list[str]:
-    """Staging becomes the published table that there was none of."""
-    rename = f"ALTER TABLE {_staging(namespace, plan)} RENAME TO {postgres_name(plan.name_postgres)}"
-    watched = f"ALTER TABLE {_target(namespace, plan)} RESET (autovacuum_enabled)"
-    return [rename, watched] if plan.is_partitioned else [rename]
+def swap_warehouse(namespace: str, plan: TablePlan, key: str | None, wanted: str) -> list[str]:
+    """
+    Staging becomes the published table that there was none of.
+
+    Args:
+        key: what its primary key is called; None where it has none.
+        wanted: what that is to be called.
+    """
+    target = _target(namespace, plan)
+    statements = [f"ALTER TABLE {_staging(namespace, plan)} RENAME TO {postgres_name(plan.name_postgres)}"]
+    if plan.is_partitioned:
+        statements.append(f"ALTER TABLE {target} RESET (autovacuum_enabled)")
+    if key not in (None, wanted):
+        statements.append(f"ALTER TABLE {target} RENAME CONSTRAINT {postgres_name(key)} TO {postgres_name(wanted)}")
+    return statements
 
 
 def key_name(namespace: str, table: str) -> str:
     """The name of a table's primary key: whoever made it had the choice."""
     target = postgres_literal(postgres_table(namespace, table))
     return f"SELECT conname::text FROM pg_constraint WHERE contype = 'p' AND conrelid = {target}::regclass"
-
-
-def rename_key(namespace: str, plan: TablePlan, key: str, wanted: str) -> str:
-    return f"ALTER TABLE {_target(namespace, plan)} RENAME CONSTRAINT {postgres_name(key)} TO {postgres_name(wanted)}"
 
 
 def taken_by(namespace: str, names: Iterable[str]) -> str:

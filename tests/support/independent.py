@@ -14,6 +14,7 @@ import os
 import re
 import struct
 import subprocess
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -188,8 +189,10 @@ def _comparable(text: str | None, column: Column, asked: str = "") -> object:
     # A double is its eight bytes, however many digits either side prints.
     if column.is_("float", "double"):
         return struct.pack(">d", float(text)).hex()
-    if column.is_("inet"):
+    if column.is_("inet") or asked == "inet":
         return str(ipaddress.ip_address(text))
+    if asked == "uuid":
+        return str(uuid.UUID(text))
     if asked == "jsonb":
         return json.dumps(json.loads(text, parse_float=_number, parse_int=_number), sort_keys=True)
     if asked.startswith("char"):

@@ -13,6 +13,7 @@ from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import duckdb
 import pandas
@@ -71,6 +72,8 @@ def wanted(text: str | None, column: Column, asked: str) -> object:
 
 
 def _comparable(value: object, asked: str) -> object:
+    if asked in ("uuid", "inet") and value is not None:
+        return UUID(str(value)) if asked == "uuid" else ip_address(str(value))
     if isinstance(value, float):
         return struct.pack(">d", value)
     if isinstance(value, datetime):

@@ -68,6 +68,31 @@ def test_every_type_has_a_row() -> None:
     assert set(rules.REPLICA_TYPES) <= mysql_types.TYPES.keys()
 
 
+@pytest.mark.parametrize("type_", sorted(rules.LOST_AT_REPLICAS))
+def test_what_a_replica_has_as_text_can_be_asked_for(type_: str) -> None:
+    """Or a load from a replica of another flavour would make a text of it."""
+    assert {"jsonb", "uuid", "inet"} == rules.LOST_AT_REPLICAS
+    assert [one.type_postgres for one in fields(column("c", "varchar(45)", charset="utf8"), c=type_)] == [type_]
+
+
+FILED = {
+    # Of each type whose wire form is no value of Arrow's: a value as MySQL writes it, and as a file has it.
+    "jsonb": ('{"a": [1]}', '{"a": [1]}'),
+    "uuid": ("6CCD780C-BABA-1026-9564-5B8C656024DB", "6ccd780c-baba-1026-9564-5b8c656024db"),
+    "inet": ("2001:DB8:0:0::1", "2001:db8::1"),
+}
+
+
+@pytest.mark.parametrize("type_", [name for name, one in postgres_types.TYPES.items() if one.arrow == pa.binary()
+                                   and one.file == pa.string()] + ["jsonb"])  # fmt: skip
+def test_a_wire_form_is_a_text_in_a_file(type_: str) -> None:
+    written, filed = FILED[type_]
+    (field,) = fields(column("c", "varchar(45)", charset="utf8"), c=type_)
+    found, _ = conversion.to_warehouse("t", pa.table({"c": [written, None]}), [field], None)
+
+    assert to_parquet.from_arrow(found.column(0), type_, pa.string()).to_pylist() == [filed, None]
+
+
 QUESTIONS: dict[str, Any] = {
     "selected": mapping.expression,
     "compared as stored": checksum_text.stored_text,

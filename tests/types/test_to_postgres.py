@@ -317,6 +317,14 @@ def test_enum_labels_that_are_no_text_are_refused() -> None:
     ("type_", "asked", "arrow", "odd", "reported"),
     [
         ("char(36)", "uuid", pa.string(), "no uuid at all", "t.c (char(36)): holds a value that uuid cannot"),
+        (
+            "char(36)",
+            "uuid",
+            pa.string(),
+            "6ccd780c baba-1026-9564-5b8c656024db",
+            "t.c (char(36)): holds a value that uuid cannot",
+        ),
+        ("varchar(45)", "inet", pa.string(), "fe80::1%2", "t.c (varchar(45)): holds a value that inet cannot"),
         ("varchar(45)", "inet", pa.string(), "10.0.0.256", "t.c (varchar(45)): holds a value that inet cannot"),
         ("bigint(20)", "smallint", pa.int64(), 32768, "t.c (bigint(20)): 1 value outside of 16 bits, which smallint"),
         ("bigint(20)", "smallint", pa.int64(), -32769, "t.c (bigint(20)): 1 value outside of 16 bits, which smallint"),

@@ -1,1 +1,2 @@
 CREATE TABLE asked (Num bigint NOT NULL, yes tinyint(1), small int, whole int unsigned, big bigint unsigned, year_ year, seen timestamp NULL, at time, at3 time(3), name varchar(100), code char(5), born date, changed datetime(3), price decimal(10,2), note text CHARACTER SET cp1251, nul text CHARACTER SET utf8, doc longtext, f float, PRIMARY KEY (Num)) ENGINE=MyISAM DEFAULT CHARSET=utf8;
+CREATE TABLE spelled (Id int PRIMARY KEY, id36 char(36) CHARACTER SET ascii, addr varchar(45) CHARACTER SET utf8) ENGINE=MyISAM;
