@@ -147,13 +147,22 @@ class MySQL:
         return [tuple(map(_text, row)) for row in found]
 
     def answers(self, questions: Sequence[str]) -> list[list[tuple[Any, ...]] | None]:
-        """The rows of each of many queries, in one round trip; None of one that is refused."""
+        """
+        The rows of each of many queries, in one round trip; None of one that is refused.
+
+        Raises:
+            DatabaseQueryError: one waited too long; whether it would be refused is not known.
+        """
         found = list[list[tuple[Any, ...]] | None]()
-        with suppress(DatabaseQueryError), self._translated("query"):
-            for result in self._connection.cmd_query_iter("; ".join(questions)):
-                rows = self._connection.get_rows()[0] if "columns" in result else []
-                found.append([tuple(map(_text, row)) for row in rows])
+        try:
+            with self._translated("query"):
+                for result in self._connection.cmd_query_iter("; ".join(questions)):
+                    rows = self._connection.get_rows()[0] if "columns" in result else []
+                    found.append([tuple(map(_text, row)) for row in rows])
             return found
+        except DatabaseQueryError as error:
+            if error.code in _WAITED:
+                raise
         # Nothing behind it was answered.
         return [*found, None, *(self.answers(rest) if (rest := questions[len(found) + 1 :]) else [])]
 
@@ -228,6 +237,10 @@ class MySQL:
             raise _mysql_error(error, self.endpoint, doing) from error
         except (OSError, IndexError) as error:  # the pure driver lets a torn connection through as one of these
             raise lost(self.endpoint, doing) from error
+
+
+# For a lock, in a circle of them, until it was ended, or its time was over on MariaDB, or on MySQL.
+_WAITED = {1205, 1213, 1317, 1969, 3024}
 
 
 def _connect_mysql(arguments: dict[str, Any], endpoint: Endpoint) -> Any:

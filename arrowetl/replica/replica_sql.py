@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import takewhile
 
 from arrowetl.model.dialect import REPLICATED_INDEXES, Flavour
 from arrowetl.model.plan import Field, Index, LoadKind, Table, TablePlan
@@ -307,13 +306,23 @@ def shape(definition: str, triggers: Iterable[str] = ()) -> str:
     A digest of what the server says of a table's columns, its primary key and its triggers; whatever else belongs to
     the table, an index say, may be another.
     """
-    lines = (line.strip().rstrip(",") for line in definition.split("\n")[1:])
-    columns = takewhile(lambda line: not line.startswith(")"), lines)
-    described = [line for line in columns if not _NO_COLUMN.match(line)]
-    return hashlib.sha256(repr((described, sorted(triggers))).encode()).hexdigest()[:16]
+    lines = [line.strip().rstrip(",") for line in _QUOTED.sub(_in_one_line, definition).split("\n")[1:]]
+    end = next((number for number, line in enumerate(lines) if line.startswith(")")), len(lines))
+    columns = [line for line in lines[:end] if not _NO_COLUMN.match(line)]
+    # A column that has the table's own character set and collation is shown without either.
+    own = _TABLES_TEXT.findall(" ".join(lines[end:]))[:1]
+    return hashlib.sha256(repr((columns, own, sorted(triggers))).encode()).hexdigest()[:16]
 
 
+# Comments, names and texts.
+_QUOTED = re.compile(r"( COMMENT[ =])?'(?:[^'\\]|''|\\.)*'|`(?:[^`]|``)*`", re.DOTALL)
 _NO_COLUMN = re.compile(r"((UNIQUE|FULLTEXT|SPATIAL|VECTOR) )?(KEY|INDEX|CONSTRAINT|CHECK)\b")
+_TABLES_TEXT = re.compile(r" (?:DEFAULT )?CHARSET=\w+(?: COLLATE=\w+)?")
+
+
+def _in_one_line(quoted: re.Match[str]) -> str:
+    """A name as it is, on one line; nothing of a comment."""
+    return "" if quoted[1] else quoted[0].replace("\n", "\\n")
 
 
 def pointing(database: str) -> str:

@@ -95,6 +95,21 @@ def test_many_questions_are_answered_at_once_and_a_refused_one_alone_is_not(sand
     assert (refused_last, after) == ([[(5,)], None], [(6,)])
 
 
+def test_many_questions_that_wait_are_not_refused(sandbox: servers.Sandbox) -> None:
+    """Somebody who holds a table makes nothing known of it."""
+    holder, session = drivers.MySQL(sandbox.admin("source")), drivers.MySQL(sandbox.admin("source"))
+    holder.execute("CREATE TABLE held (A int)")
+    holder.execute("LOCK TABLES held WRITE")
+    with session.impatient(), pytest.raises(DatabaseQueryError) as waited:
+        session.answers(["SELECT 1", "SELECT COUNT(*) FROM held"])
+    holder.execute("UNLOCK TABLES")
+    holder.execute("DROP TABLE held")
+    session.close()
+    holder.close()
+
+    assert waited.value.code == 1205
+
+
 def test_sessions_know_their_flavour_and_use_utc(sandbox: servers.Sandbox) -> None:
     """MariaDB is not taken for MySQL; no time zone of the server's is in the way; ids of 0 stay."""
     session = drivers.MySQL(sandbox.source)

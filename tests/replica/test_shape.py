@@ -16,7 +16,8 @@ from arrowetl.sandbox import servers
 
 TABLE = (
     "CREATE TABLE t (Id int, `a)` varchar(9) CHARACTER SET latin1, `KEY` int NOT NULL DEFAULT 1, "
-    "D decimal(9,2) COMMENT 'x\\n) y', PRIMARY KEY (Id), KEY k (D))"
+    "D decimal(9,2) COMMENT 'x\\n) y', `e\n) e` int, T varchar(9), Z varchar(9) DEFAULT '`', "
+    "PRIMARY KEY (Id), KEY k (D)) CHARACTER SET utf8mb3 COMMENT 'it''s CHARSET=none'"
 )
 
 
@@ -42,20 +43,28 @@ def _shapes(replica: drivers.MySQL) -> dict[str, str]:
         ("ALTER TABLE t MODIFY `a)` varchar(9) CHARACTER SET utf8mb4", True),
         ("ALTER TABLE t MODIFY `a)` varchar(9) CHARACTER SET latin1 COLLATE latin1_bin", True),
         ("ALTER TABLE t MODIFY `a)` varchar(9) CHARACTER SET latin1 NOT NULL", True),
-        ("ALTER TABLE t ADD COLUMN z int", True),
-        ("ALTER TABLE t ADD COLUMN z int AS (Id + 1) VIRTUAL", True),
+        ("ALTER TABLE t ADD COLUMN y int", True),
+        ("ALTER TABLE t ADD COLUMN y int AS (Id + 1) VIRTUAL", True),
         ("ALTER TABLE t DROP COLUMN `KEY`", True),
         ("ALTER TABLE t MODIFY D decimal(9,2) FIRST", True),
         ("ALTER TABLE t CHANGE `KEY` `INDEX` int NOT NULL DEFAULT 1", True),
         ("ALTER TABLE t DROP PRIMARY KEY", True),
         ("ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (`KEY`)", True),
+        ("ALTER TABLE t CONVERT TO CHARACTER SET latin1", True),
+        ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", True),
+        ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb3 COLLATE utf8mb3_bin", True),
+        ("ALTER TABLE t DROP COLUMN `e\n) e`", True),
+        ("ALTER TABLE t MODIFY Z varchar(8)", True),
         ("CREATE TRIGGER u BEFORE UPDATE ON t FOR EACH ROW SET NEW.D = 1", True),
         ("ALTER TABLE t ADD INDEX l (`KEY`)", False),
         ("ALTER TABLE t ADD UNIQUE KEY l (`KEY`, Id)", False),
         ("ALTER TABLE t ADD FULLTEXT INDEX l (`a)`)", False),
         ("ALTER TABLE t DROP INDEX k", False),
         ("ALTER TABLE t COMMENT 'of an analyst', AUTO_INCREMENT = 17", False),
-        ("INSERT INTO t VALUES (1, 'a', 1, 1)", False),
+        ("ALTER TABLE t MODIFY D decimal(9,2) COMMENT 'of an\n) CHARSET=analyst'", False),
+        ("ALTER TABLE t COMMENT 'CHARSET=latin1'", False),
+        ("ALTER TABLE t ROW_FORMAT=COMPRESSED", False),
+        ("INSERT INTO t (Id) VALUES (1)", False),
         ("CREATE TABLE other (A int)", False),
     ],
 )

@@ -16,3 +16,5 @@ CREATE TABLE seen_through (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
 INSERT INTO seen_through VALUES (1, 1);
 CREATE TABLE checked (Id int PRIMARY KEY, A int) ENGINE=InnoDB;
 INSERT INTO checked VALUES (1, 1);
+CREATE TABLE spoken (Id int PRIMARY KEY, T varchar(20)) ENGINE=InnoDB CHARACTER SET utf8mb4;
+INSERT INTO spoken VALUES (1, 'Łukasz 名');

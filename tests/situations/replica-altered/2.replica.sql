@@ -8,3 +8,4 @@ ALTER TABLE keyed DROP PRIMARY KEY;
 RENAME TABLE seen_through TO kept_behind;
 CREATE VIEW seen_through AS SELECT Id, A + 100 AS A FROM kept_behind;
 ALTER TABLE checked ADD CHECK (A < 6);
+ALTER TABLE spoken CONVERT TO CHARACTER SET latin1;
