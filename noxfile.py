@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "dbt", "wheel"]
+nox.options.sessions = ["tests", "dbt", "wheel"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
@@ -88,6 +88,10 @@ def demo(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, by ruff; which package may import which, by import-linter; and the words, by a list."""
     session.install(*_tools("ruff", "import-linter"))
+    _style(session)
+
+
+def _style(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
@@ -100,6 +104,10 @@ def types(session: nox.Session) -> None:
     Types, by mypy in its strict mode; on three systems, by which a call that one of them has not is found.
     """
     session.install("-e", ".[sandbox]", *_tools("mypy", "types-"))
+    _types(session)
+
+
+def _types(session: nox.Session) -> None:
     for system in ("linux", "darwin", "win32"):
         session.run("mypy", "--platform", system)
 
@@ -145,25 +153,25 @@ def compatibility(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Every test, on servers of their own."""
+    """Every test, on servers of their own; before all of them style and types."""
     _install(session, "dev")
+    if not session.posargs:
+        _style(session)
+        _types(session)
     _mariadb(session)
     _postgres(session)
     _chromium(session)
     _browsers_driver(session)
     # Tests wait for servers and programs as much as they work: one more than there are cores.
     processes = min(4, 1 + (os.cpu_count() or 1))
-    session.run("pytest", f"--numprocesses={processes}", *session.posargs)
+    session.run("pytest", f"--numprocesses={processes}", *session.posargs, env=_in_memory())
 
 
 @nox.session
 def quick(session: nox.Session) -> None:
     """What can be known in two minutes: style, layers, words, types, and every test that needs no server."""
     _install(session, "dev")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("lint-imports")
-    session.run("python", "tests/support/house_words.py")
+    _style(session)
     session.run("mypy")
     session.run("pytest", "-m", "not server", "--hypothesis-profile", "few", *session.posargs)
 
@@ -173,6 +181,13 @@ def types_page(session: nox.Session) -> None:
     """docs/types.md's table, written from the type rules."""
     _install(session)
     session.run("python", "tests/support/types_page.py")
+
+
+def _in_memory() -> dict[str, str]:
+    """Where the servers of tests keep their data: in memory, if there is enough; a seventh of the time is a disk's."""
+    place = Path("/dev/shm")
+    enough = place.is_dir() and os.access(place, os.W_OK) and shutil.disk_usage(place).free > 8 * 2**30
+    return {"TMPDIR": str(place)} if enough else {}
 
 
 _MUTANTS_KILLED = 0.95
@@ -199,7 +214,7 @@ def dbt(session: nox.Session) -> None:
     groups = nox.project.load_toml("pyproject.toml")
     session.install("-e", ".[sandbox]", "pytest", "pytest-xdist", *nox.project.dependency_groups(groups, "dbt"))
     _mariadb(session)
-    session.run("pytest", "-n", "2", "tests/ecosystem/test_dbt.py", *session.posargs)
+    session.run("pytest", "-n", "2", "tests/ecosystem/test_dbt.py", *session.posargs, env=_in_memory())
 
 
 @nox.session
