@@ -12,6 +12,7 @@ from typing import Any
 
 from arrowetl.errors import DataError
 from arrowetl.model.plan import Column, Table
+from arrowetl.pages.printable import printable_name
 from arrowetl.types import mapping, postgres_types
 
 SEVERITIES = ("breaking", "warning", "info")
@@ -233,7 +234,7 @@ def as_markdown(changes: Sequence[Change], since: str | None, now: str) -> str:
             lines += ["", f"## {severity.capitalize()}", "", "| what | before | after | next run | readers of raw |"]
             lines += ["|---|---|---|---|---|"]
             lines += [
-                f"| {change.what} | {_cell(change.before)} | {_cell(change.after)} "
+                f"| {_cell(change.what)} | {_cell(change.before)} | {_cell(change.after)} "
                 f"| {change.next_run} | {change.readers} |"
                 for change in those
             ]
@@ -241,4 +242,5 @@ def as_markdown(changes: Sequence[Change], since: str | None, now: str) -> str:
 
 
 def _cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|").replace("\n", " ")
+    """A text that is no more than itself in a table of Markdown, whatever a name holds."""
+    return printable_name(text or "").replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

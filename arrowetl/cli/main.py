@@ -45,7 +45,7 @@ from arrowetl.config import env
 from arrowetl.config.files import DEFAULT_TABLES
 from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError
 from arrowetl.model.connection import CATEGORIES, DESTINATIONS, EXECUTORS
-from arrowetl.pages.printable import printable
+from arrowetl.pages.printable import printable, printable_name
 from arrowetl.workers import memory
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def validate(offline: bool) -> None:
         # Without settings there is no server to ask; the file can be judged all the same.
         problems, notes = [str(error), *problems_of(tables_file)], []
     for line in (*notes, *problems):
-        click.echo(printable(line))
+        click.echo(printable(line.replace("\n", "\n  ")))
     if problems:
         sys.exit(3)
     click.echo("no problem found")
@@ -221,11 +221,11 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool) -> None
     tables = {name: entry for name, entry in analysis.document["tables"].items() if name not in analysis.vanished}
     by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}
     for note in analysis.notes:
-        click.echo(printable(f"note: {note}"))
+        click.echo(printable_name(f"note: {note}"))
     words = ", ".join(f"{number} {category}" for category, number in by_category.items() if number)
     click.echo(f"{analysis.path}: {len(tables)} tables ({words})")
     if analysis.vanished:
-        click.echo(printable(f"missing at the source: {', '.join(analysis.vanished)}"))
+        click.echo(printable_name(f"missing at the source: {', '.join(analysis.vanished)}"))
     show(render_run.changed(analysis.changes, analysis.changelog))
     sys.exit(int(fail_on is not None and analysis.is_breaking))
 

@@ -33,6 +33,7 @@ from arrowetl.model.events import (
     TableStarted,
 )
 from arrowetl.model.result import Outcome, Status
+from arrowetl.pages.printable import printable_name
 
 _BUSY_SHOWN = 6
 
@@ -162,17 +163,21 @@ class Lines:
             self._tally.add(event)
             if isinstance(event, StepBegan) and self._verbose:
                 words = f"{event.step}/{len(Step)} {event.step.words}"
-                self._console.print(words, markup=False, highlight=False, soft_wrap=True)
+                self._print(words)
             if isinstance(event, TableEnded) and (self._verbose or is_reportable(event.outcome)):
-                self._console.print(_table_line(event.outcome), markup=False, highlight=False, soft_wrap=True)
+                self._print(_table_line(event.outcome))
             if isinstance(event, TableRetried):
                 words = f"{event.message}; again in {duration(event.seconds)}"
-                self._console.print(words, markup=False, highlight=False, soft_wrap=True)
+                self._print(words)
             if time.monotonic() - self._reported_at >= limits.progress_line_seconds:
                 self._reported_at = time.monotonic()
                 tally = self._tally
                 words = f"{tally.tables_done}/{tally.tables} tables, {tally.words()}; at work: {tally.busy_words()}"
-                self._console.print(words, markup=False, highlight=False, soft_wrap=True)
+                self._print(words)
+
+    def _print(self, words: str) -> None:
+        # One line for one event, whatever a name holds.
+        self._console.print(printable_name(words), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         pass

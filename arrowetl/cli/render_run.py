@@ -70,7 +70,7 @@ def summary(run: Summary) -> RenderableType:
     if coerced:
         parts += [_coercions(coerced), Text()]
     for note in [f"{o.table}: {note}" for o in done for note in o.notes] + list(run.warnings):
-        parts.append(Text(f"note: {note}"))
+        parts.append(Text(f"note: {_indented(note)}"))
     unsettled = [outcome.table for outcome in done if outcome.settled is False]
     if unsettled:
         parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
@@ -101,10 +101,15 @@ def summary(run: Summary) -> RenderableType:
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
     for failure in root_failures([outcome.failure for outcome in failed if outcome.failure]):
-        parts.append(Text(f"✗ {failure.message}", style="red"))
+        parts.append(Text(f"✗ {_indented(failure.message)}", style="red"))
         if failure.remedy:
-            parts.append(Text("  " + failure.remedy.replace("\n", "\n  ")))
+            parts.append(Text("  " + _indented(failure.remedy)))
     return Group(*parts)
+
+
+def _indented(text: str) -> str:
+    """So that no line of it, a name's own included, looks like one of arrowetl's."""
+    return text.replace("\n", "\n  ")
 
 
 def _expected(run: Summary) -> str:

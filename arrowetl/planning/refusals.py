@@ -6,13 +6,14 @@ Pure. `table_plan` refuses what else cannot be loaded.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 
 from arrowetl.errors import DatabaseQueryError, DataError, DataLoadingError
 from arrowetl.model.plan import TablePlan
-from arrowetl.types import mapping
+from arrowetl.types import mapping, postgres_types
 
 
 def refuse_ours(table: str, tracking: Collection[str]) -> None:
@@ -63,4 +64,26 @@ def refused_value(plan: TablePlan, rows: pa.Table, error: DatabaseQueryError) ->
         f"{plan.name}.{name} ({field.column.column_type}): a value was refused as {field.type_postgres}{at}: "
         f"{error.said}",
         mapping.remedy_of(plan.name, field),
+    )
+
+
+# Bytes in a row of PostgreSQL's, of the types that are never stored elsewhere.
+_BYTES = {
+    "interval": 16, "uuid": 16, "bigint": 8, "double precision": 8, "timestamp": 8, "timestamptz": 8, "time": 8,
+    "integer": 4, "real": 4, "date": 4, "smallint": 2, "boolean": 1,
+}  # fmt: skip
+
+
+def row_too_wide(plan: TablePlan, error: DatabaseQueryError) -> DataLoadingError:
+    """A row that is larger than a page of PostgreSQL's: the columns that take most of it, by their types."""
+    columns = defaultdict[str, list[str]](list)
+    for field in plan.fields:
+        columns[postgres_types.bare(field.type_postgres)].append(field.name_postgres)
+    type_, names = max(columns.items(), key=lambda one: _BYTES.get(one[0], 0) * len(one[1]))
+    taken = _BYTES.get(type_, 0) * len(names)
+    of_them = f"{', '.join(names[:3])} and {len(names) - 3:,} more" if len(names) > 4 else ", ".join(names)
+    return DataLoadingError(
+        f"{plan.name}: a row was refused by the warehouse: {error.said}; {taken:,} bytes of it are {of_them} ({type_})",
+        "load some of them as texts, which are stored outside of the row, or leave some out: "
+        f"tables.{plan.name}.overrides.columns: {{{names[0]}: {{type: text}}}}, or {{exclude: true}}",
     )

@@ -158,6 +158,8 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
 def _key(table: Table, fields: Iterable[Field], become_null: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The primary key at the warehouse, and what is to be noted of one that there cannot be."""
     names = {field.column.name: field.name_postgres for field in fields}
+    if not table.primary_key and any(index.name == "PRIMARY" for index in table.indexes):
+        return (), ("without its primary key at both targets: the tables that it merges hold one twice",)
     if not all(name in names for name in table.primary_key):
         return (), ("without a primary key at the warehouse: a column of it is excluded",)
     dates = {field.column.name for field in fields if mapping.is_a_date(field)}

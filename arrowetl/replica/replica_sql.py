@@ -149,6 +149,17 @@ def add_indexes(
     return f"ALTER TABLE {mysql_table(database, name)} {clauses}" if clauses else None
 
 
+def indexes_left_out(plan: TablePlan, replica: Flavour) -> list[str]:
+    """Unique keys that the replica's server cannot have, in words."""
+    names = [index.name for index in plan.table.indexes if _is_unique_hash(index)] if replica is Flavour.MYSQL else []
+    return [f"its unique key {name} is not at the replica: MySQL has none over full texts" for name in names]
+
+
+def _is_unique_hash(index: Index) -> bool:
+    """Of full texts, only MariaDB has unique keys, by a hash of its own."""
+    return index.kind == "HASH" and index.unique
+
+
 def _secondary(plan: TablePlan, present: Collection[str] = (), replica: Flavour = Flavour.MARIADB) -> list[str]:
     kept, there = {field.column.name for field in plan.fields}, {"PRIMARY", *present}
     # Values that are masked in part are the same more often, and so are the beginnings of hashes.
@@ -158,8 +169,7 @@ def _secondary(plan: TablePlan, present: Collection[str] = (), replica: Flavour 
         for index in plan.table.indexes
         if index.name not in there
         and kept.issuperset(dict(index.columns))
-        # Of full texts, only MariaDB has unique keys, by a hash of its own.
-        and not (index.kind == "HASH" and index.unique and replica is Flavour.MYSQL)
+        and not (_is_unique_hash(index) and replica is Flavour.MYSQL)
         and not (index.unique and any(masks[n] == "partial" or (masks[n] and p) for n, p in index.columns))
     ]
     return [clause for clause in map(_index_clause, indexes) if clause]

@@ -97,8 +97,7 @@ class Source:
             return table
         with suppress(DatabaseQueryError), self.pool.session() as session, session.impatient():
             if session.rows(source_sql.key_twice(self.endpoint.database, table)):
-                indexes = (replace(i, unique=False) for i in table.indexes if i.name != "PRIMARY")
-                return replace(table, primary_key=(), indexes=tuple(indexes))
+                return replace(table, primary_key=(), indexes=tuple(replace(i, unique=False) for i in table.indexes))
         return table
 
     def probes(self, tables: Sequence[Table], left_out: Mapping[str, frozenset[str]]) -> dict[str, Sample]:

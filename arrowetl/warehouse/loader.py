@@ -269,6 +269,8 @@ class Warehouse:
         except DatabaseQueryError as error:
             if read.key_postgres and error.code in _KEY_REFUSED:
                 raise KeyNotHeldError(f"{read.name}: {error.message}") from error
+            if error.code == _ROW_TOO_WIDE:
+                raise refusals.row_too_wide(read, error) from error
             if refused := refusals.refused_value(read, rows, error):
                 raise refused from error
             raise
@@ -408,3 +410,5 @@ class Warehouse:
 
 # Two keys that became one, a key without a value, a key too long for an index.
 _KEY_REFUSED = {"23505", "23502", "54000"}
+# And a row that does not fit into a page.
+_ROW_TOO_WIDE = "54000"

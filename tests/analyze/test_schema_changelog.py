@@ -224,3 +224,13 @@ def test_every_schema_change_has_its_entry_severity_and_plan(clinic: Clinic) -> 
     assert (
         clinic.arrowetl("verify", "--table", "news," + ",".join(f"visit{n}" for n in range(len(NEXT)))).returncode == 0
     )
+
+
+def test_a_name_is_no_more_than_a_name_in_markdown() -> None:
+    """Neither markup, nor another cell, nor another line."""
+    name = "a|b\n<script>x</script>\x1b[2J"
+    changes = [schema_changelog.Change("table_added", "info", name, before="enum('|')", after="<b>&amp;")]
+    lines = schema_changelog.as_markdown(changes, None, "today").splitlines()
+
+    assert lines[-1] == (r"| a\|b\n&lt;script>x&lt;/script>\x1b[2J: table added | enum('\|') | &lt;b>&amp;amp; |  |  |")
+    assert lines[-2] == "|---|---|---|---|---|"

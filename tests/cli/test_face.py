@@ -4,6 +4,7 @@ What leaves by the edges, and what is obeyed there: conditions, files for others
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -14,17 +15,23 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ruamel.yaml import YAML
 from support.clinic import Clinic
 
-from arrowetl.config import env
-from arrowetl.errors import UsageError
+from arrowetl.cli import progress, render_run
+from arrowetl.cli.screen import Screen
+from arrowetl.config import env, files
+from arrowetl.errors import ConfigurationError, DataError, UsageError
 from arrowetl.export import where_clause
 from arrowetl.export.dbt_sources import _quote
 from arrowetl.model.connection import reserved_name
+from arrowetl.model.events import TableEnded, TableRetried, TableStarted
+from arrowetl.model.plan import Mode
+from arrowetl.model.result import Failure, Outcome, Status
 from arrowetl.monitoring import webhook
 from arrowetl.pages.printable import printable, printable_document, printable_name
 
@@ -218,6 +225,63 @@ def test_a_full_disk_behind_stdout_exits_74(arguments: list[str], tmp_path: Path
     assert done.returncode == 74
     assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_a_closed_stderr_is_no_traceback(closed: str, tmp_path: Path) -> None:
+    """The exit code still says what it was."""
+    command = f'"{sys.executable}" -m arrowetl run --all {closed}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+
+
+def test_a_ctrl_c_while_libraries_are_imported_ends_silently(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-m", "arrowetl", "run", "--all"], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("attribute", ["write_text", "replace"])
+def test_nothing_half_written_is_left_of_a_file(
+    attribute: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: what was there still is, and nothing next to it."""
+    place = tmp_path / "report.html"
+    place.write_text("of yesterday")
+    really = getattr(Path, attribute)
+
+    def fails(path: Path, *arguments: Any, **more: Any) -> None:
+        really(path, *arguments, **more) if attribute == "write_text" else None
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, attribute, fails)
+    with pytest.raises(ConfigurationError, match=r"report.html: cannot be written: No space left on device"):
+        files.write_where_asked(place, "of today")
+
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.html", "of yesterday")]
+
+
+FORGED = "x\nall equal: 381 of 381 tables"
+
+
+def test_no_name_makes_a_line_of_its_own() -> None:
+    """Neither in a log, where an event is a line, nor in what is shown of a run."""
+    failure = Failure("DataError", f"{FORGED}: it failed", "see\nthere")
+    outcome = Outcome(table=FORGED, category="", mode=Mode.FULL, reason="", status=Status.FAILED, failure=failure)
+    log, shown = io.StringIO(), io.StringIO()
+    lines = progress.Lines(Screen(file=log, width=200), verbose=True)
+    for event in (TableStarted(FORGED, 1), TableRetried(FORGED, 1, 1.0, f"{FORGED}: lost"), TableEnded(outcome)):
+        lines(event)
+    Screen(file=shown, width=200).print(render_run.error(DataError(failure.message, failure.remedy)))
+
+    assert len(log.getvalue().splitlines()) == 2
+    for text in (log.getvalue(), shown.getvalue()):
+        assert not any(line.startswith("all equal") for line in text.splitlines())
 
 
 def test_a_url_as_host_is_refused_without_being_shown(clinic: Clinic) -> None:

@@ -179,6 +179,40 @@ def test_a_pool_reuses_counts_and_closes_sessions() -> None:
     assert (count.opened, count.peak, len(closed)) == (2, 2, 2)
 
 
+def test_a_dead_session_ends_the_idle_ones_with_it() -> None:
+    """What ended it, a server's own limit say, has ended those too: the next try meets none of them."""
+    closed: list[int] = []
+
+    class Session:
+        def alive(self) -> bool:
+            return True
+
+        def close(self) -> None:
+            closed.append(id(self))
+
+    pool = drivers.Pool(ENDPOINT, Session)
+    with pool.session() as first, pool.session() as second, pool.session() as third:
+        pass
+    with pytest.raises(DatabaseConnectionError), pool.session():
+        raise DatabaseConnectionError("the connection was lost")
+    dead = set(closed)
+    with pool.session() as fresh:
+        pass
+    pool.close()
+
+    assert dead == {id(first), id(second), id(third)}
+    assert id(fresh) not in dead
+
+
+@pytest.mark.parametrize("endpoint", [ENDPOINT, Endpoint("warehouse", "h", 5432, "d", "u", "it's \\ secret")])
+def test_the_warehouse_is_sent_no_options_when_it_is_connected_to(endpoint: Endpoint) -> None:
+    """PgBouncer refuses them; what a session needs is set in it."""
+    sent = psycopg.conninfo.conninfo_to_dict(drivers.postgres.conninfo(endpoint))
+
+    assert "options" not in sent
+    assert sent["password"] == endpoint.password
+
+
 def test_a_failed_transaction_leaves_nothing(sandbox: servers.Sandbox) -> None:
     """At the warehouse: all statements of a transaction, or none; whoever raised, and whatever."""
     session = drivers.Postgres(sandbox.warehouse)
