@@ -211,3 +211,7 @@ def test_mysql_replicas_get_equivalent_types_and_keys() -> None:
     assert "`p` geomcollection" in replica_sql.create_replica("d", "t", places, Flavour.MYSQL, COLLATIONS)
     assert "UNIQUE" in replica_sql.create_replica("d", "t", texts, Flavour.MARIADB, COLLATIONS, indexed=True)
     assert "UNIQUE" not in replica_sql.create_replica("d", "t", texts, Flavour.MYSQL, COLLATIONS, indexed=True)
+    assert replica_sql.indexes_left_out(texts, Flavour.MARIADB) == []
+    assert replica_sql.indexes_left_out(texts, Flavour.MYSQL) == [
+        "its unique key s is not at the replica: MySQL has none over full texts"
+    ]
