@@ -10,21 +10,21 @@ from __future__ import annotations
 import calendar
 import ipaddress
 import json
-import os
 import re
 import struct
-import subprocess
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import mysql.connector
+import psycopg
 
 from arrowetl.model.connection import Endpoint
-from arrowetl.sandbox import programs, servers
+from arrowetl.sandbox import servers
 
 Row = tuple[str | None, ...]
 GEOMETRIES = ("geom", "point", "linestring", "polygon", "multi")
@@ -39,7 +39,7 @@ CODECS = {"utf8": "utf-8", "utf8mb3": "utf-8", "utf8mb4": "utf-8", "ucs2": "utf-
 # Whatever a role has set for itself.
 _SETTINGS = (
     "statement_timeout=0", "search_path=pg_catalog", "bytea_output=hex", "IntervalStyle=postgres",
-    "DateStyle=ISO,MDY", "extra_float_digits=1", "standard_conforming_strings=on",
+    "DateStyle=ISO,MDY", "TimeZone=UTC", "extra_float_digits=1", "standard_conforming_strings=on",
 )  # fmt: skip
 _OPTIONS = " ".join(f"-c {setting}" for setting in _SETTINGS)
 
@@ -63,16 +63,28 @@ def mysql_rows(
     Floats are made doubles, to be exact; texts and bytes are hexadecimal digits of what is stored, so that nothing is
     lost in translation; an enum is its number and its label.
     """
+    with _session(_mysql, endpoint) as connection, closing(connection.cursor(raw=True)) as cursor:
+        return _mysql_rows(cursor, table, like)
+
+
+def _mysql(endpoint: Endpoint) -> Any:
     connection = mysql.connector.connect(
         host=endpoint.host, port=endpoint.port, user=endpoint.user, password=endpoint.password, ssl_disabled=True,
-        database=endpoint.database, use_pure=True, collation="utf8mb4_general_ci", time_zone="+00:00",
+        database=endpoint.database, use_pure=True, collation="utf8mb4_general_ci", time_zone="+00:00", autocommit=True,
     )  # fmt: skip
-    cursor = connection.cursor(raw=True)
+    cursor = connection.cursor()
     # Whatever the server says of itself to everybody.
     cursor.execute(
         "SET NAMES utf8mb4, sql_select_limit = 18446744073709551615, sql_big_selects = 1, time_zone = '+00:00'"
     )
     cursor.execute("SET /*M!100103 max_statement_time = 0, */ completion_type = 0")
+    cursor.close()
+    return connection
+
+
+def _mysql_rows(
+    cursor: Any, table: str, like: list[Column] | None
+) -> tuple[list[Column], list[tuple[bytes | None, ...]]]:
     quoted = "`" + table.replace("`", "``") + "`"
     cursor.execute(f"SHOW FULL COLUMNS FROM {quoted}")
     columns = [
@@ -96,29 +108,54 @@ def mysql_rows(
         names.append(name)
     cursor.execute(f"SELECT {', '.join(names)} FROM {quoted}")
     rows = [tuple(None if value is None else bytes(value) for value in row) for row in cursor.fetchall()]
-    cursor.close()
-    connection.close()
     return columns, rows
 
 
 def postgres_rows(endpoint: Endpoint, table: str, columns: list[tuple[str, str]]) -> list[Row]:
-    """The warehouse's rows, by psql's COPY TO STDOUT in text form; columns as (name there, MySQL type)."""
+    """The warehouse's rows, by COPY TO STDOUT in text form; columns as (name there, MySQL type)."""
     selected = []
     for name, type_ in columns:
         column = '"' + name.replace('"', '""') + '"'
         selected.append(f"{column}::float8" if type_.startswith("float") else column)
     quoted = '"' + table.replace('"', '""') + '"'
     statement = f"COPY (SELECT {', '.join(selected)} FROM ONLY {endpoint.namespace}.{quoted}) TO STDOUT"
-    done = subprocess.run(
-        [str(programs.postgres() / "psql"), "-X", "-q", "-h", endpoint.host, "-p", str(endpoint.port),
-         "-U", endpoint.user, "-d", endpoint.database, "-c", statement],
-        env={
-            **os.environ, "PGPASSWORD": endpoint.password, "PGTZ": "UTC", "PGCLIENTENCODING": "UTF8",
-            "PGOPTIONS": _OPTIONS,
-        },
-        capture_output=True, check=True,
+    with _session(_postgres, endpoint) as connection, connection.cursor().copy(statement) as copy:
+        text = b"".join(map(bytes, copy)).decode()
+    return [tuple(_unescaped(field) for field in line.split("\t")) for line in text.split("\n")[:-1]]
+
+
+def _postgres(endpoint: Endpoint) -> Any:
+    return psycopg.connect(
+        host=endpoint.host, port=endpoint.port, user=endpoint.user, password=endpoint.password,
+        dbname=endpoint.database, options=_OPTIONS, client_encoding="UTF8", autocommit=True,
     )  # fmt: skip
-    return [tuple(_unescaped(field) for field in line.split("\t")) for line in done.stdout.decode().split("\n")[:-1]]
+
+
+_kept: dict[Any, Any] | None = None
+
+
+@contextmanager
+def many_tables() -> Iterator[None]:
+    """In the block, whoever asks about many tables does so in the same sessions."""
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        for session in _kept.values():
+            session.close()
+        _kept = None
+
+
+@contextmanager
+def _session(connect: Callable[[Endpoint], Any], endpoint: Endpoint) -> Iterator[Any]:
+    if _kept is None:
+        with closing(connect(endpoint)) as session:
+            yield session
+    else:
+        if endpoint not in _kept:
+            _kept[endpoint] = connect(endpoint)
+        yield _kept[endpoint]
 
 
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
