@@ -2,7 +2,7 @@
 Days of random work, runs of random faults; after the last clean run both targets are the source.
 
 Twelve rounds here, the same each time; `ARROWETL_TEST_ROUNDS=500 ARROWETL_TEST_SEED=7 nox -s tests --
-tests/end_to_end/test_chaos_ends_equal_after_a_clean_run.py -n 0` makes others, and as many as one has time for.
+tests/end_to_end/test_chaos.py -n 0` makes others, and as many as one has time for.
 """
 
 from __future__ import annotations
