@@ -54,14 +54,16 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """`kill -9`, with whatever it started."""
+        # Whoever keeps the workers running may put another one in its place meanwhile.
+        killed = self.processes[name]
         with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(self.processes[name].pid)
+            process = psutil.Process(killed.pid)
             family = [process, *process.children(recursive=True)]
             for one in family:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
             psutil.wait_procs(family, timeout=10)
-        self.processes[name].wait()
+        killed.wait()
 
     def keep_workers(self) -> None:
         """Start those that do not run."""
