@@ -184,7 +184,7 @@ def types_page(session: nox.Session) -> None:
 
 
 def _in_memory() -> dict[str, str]:
-    """Where the servers of tests keep their data: in memory, if there is enough; a seventh of the time is a disk's."""
+    """Where the servers of tests keep their data: in memory, if there is enough; an eighth of the time is a disk's."""
     place = Path("/dev/shm")
     enough = place.is_dir() and os.access(place, os.W_OK) and shutil.disk_usage(place).free > 8 * 2**30
     return {"TMPDIR": str(place)} if enough else {}

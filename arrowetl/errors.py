@@ -31,6 +31,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
+def indented(text: str) -> str:
+    """So that no line of it but the first, one of a name's own included, looks like one of arrowetl's."""
+    return text.replace("\n", "\n  ")
+
+
 class ArrowetlError(Exception):
     """
     Something arrowetl could not do; the branch says what kind.
@@ -58,7 +63,7 @@ class ArrowetlError(Exception):
     def __str__(self) -> str:
         if self.remedy is None:
             return self.message
-        return self.message + "\n  " + self.remedy.replace("\n", "\n  ")
+        return self.message + "\n  " + indented(self.remedy)
 
     @property
     def kind(self) -> str:

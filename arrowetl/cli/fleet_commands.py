@@ -31,6 +31,7 @@ from arrowetl.cli.options import (
 )
 from arrowetl.cli.screen import Screen
 from arrowetl.config.files import DEFAULT_FLEET
+from arrowetl.errors import indented
 from arrowetl.humanize import count, duration
 from arrowetl.model.connection import DESTINATIONS, EXECUTORS
 
@@ -108,7 +109,7 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
             for endpoint in opened_fleet.settings[name].endpoints.values():
                 click.echo(f"  {endpoint}")
             for problem in problems:
-                click.echo("  " + problem.replace("\n", "\n  "))
+                click.echo("  " + indented(problem))
         for one in found:
             for note in one.answer[1] if one.answer else []:
                 click.echo(f"note: {one.clinic}: {note}", err=True)

@@ -43,7 +43,7 @@ from arrowetl.cli.sandbox_commands import demo_of_sandbox, sandbox
 from arrowetl.cli.screen import Screen
 from arrowetl.config import env
 from arrowetl.config.files import DEFAULT_TABLES
-from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError
+from arrowetl.errors import ArrowetlError, EnvironmentError, Interrupted, UsageError, indented
 from arrowetl.model.connection import CATEGORIES, DESTINATIONS, EXECUTORS
 from arrowetl.pages.printable import printable, printable_name
 from arrowetl.workers import memory
@@ -198,7 +198,7 @@ def validate(offline: bool) -> None:
         # Without settings there is no server to ask; the file can be judged all the same.
         problems, notes = [str(error), *problems_of(tables_file)], []
     for line in (*notes, *problems):
-        click.echo(printable(line.replace("\n", "\n  ")))
+        click.echo(printable(indented(line)))
     if problems:
         sys.exit(3)
     click.echo("no problem found")

@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from arrowetl.errors import ArrowetlError
+from arrowetl.errors import ArrowetlError, indented
 from arrowetl.humanize import count, duration, size
 from arrowetl.model.plan import TablePlan
 from arrowetl.model.result import Coercion, Failure, Status, Summary
@@ -70,7 +70,7 @@ def summary(run: Summary) -> RenderableType:
     if coerced:
         parts += [_coercions(coerced), Text()]
     for note in [f"{o.table}: {note}" for o in done for note in o.notes] + list(run.warnings):
-        parts.append(Text(f"note: {_indented(note)}"))
+        parts.append(Text(f"note: {indented(note)}"))
     unsettled = [outcome.table for outcome in done if outcome.settled is False]
     if unsettled:
         parts.append(Text(f"note: written to while they were read, so not settled: {', '.join(unsettled)}"))
@@ -101,15 +101,10 @@ def summary(run: Summary) -> RenderableType:
     moved = ", ".join(f"{count(number)} {kind}" for kind, number in changes.items())
     parts.append(Text(f"{head}, {facts}; in the warehouse {moved} (run {run.run_id})", style="bold"))
     for failure in root_failures([outcome.failure for outcome in failed if outcome.failure]):
-        parts.append(Text(f"✗ {_indented(failure.message)}", style="red"))
+        parts.append(Text(f"✗ {indented(failure.message)}", style="red"))
         if failure.remedy:
-            parts.append(Text("  " + _indented(failure.remedy)))
+            parts.append(Text("  " + indented(failure.remedy)))
     return Group(*parts)
-
-
-def _indented(text: str) -> str:
-    """So that no line of it, a name's own included, looks like one of arrowetl's."""
-    return text.replace("\n", "\n  ")
 
 
 def _expected(run: Summary) -> str:
@@ -331,5 +326,5 @@ def error(problem: ArrowetlError) -> Text:
     head, _, rest = problem.message.partition("\n")
     text = Text(f"arrowetl: {head}", style="red")
     for line in [*([rest] if rest else []), *([problem.remedy] if problem.remedy else [])]:
-        text.append("\n" + line if line.startswith("  ") else "\n  " + line.replace("\n", "\n  "), style="default")
+        text.append("\n" + line if line.startswith("  ") else "\n  " + indented(line), style="default")
     return text

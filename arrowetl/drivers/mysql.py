@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -142,9 +142,11 @@ class MySQL:
         """The rows of a query."""
         with self._translated("query"):
             # Not by a cursor, which asks the server whether it is still there, each time: a second round trip.
-            result = self._connection.cmd_query(statement)
-            found = self._connection.get_rows()[0] if "columns" in result else []
-        return [tuple(map(_text, row)) for row in found]
+            return self._fetched(self._connection.cmd_query(statement))
+
+    def _fetched(self, result: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        rows = self._connection.get_rows()[0] if "columns" in result else []
+        return [tuple(map(_text, row)) for row in rows]
 
     def answers(self, questions: Sequence[str]) -> list[list[tuple[Any, ...]] | None]:
         """
@@ -157,8 +159,7 @@ class MySQL:
         try:
             with self._translated("query"):
                 for result in self._connection.cmd_query_iter("; ".join(questions)):
-                    rows = self._connection.get_rows()[0] if "columns" in result else []
-                    found.append([tuple(map(_text, row)) for row in rows])
+                    found.append(self._fetched(result))
             return found
         except DatabaseQueryError as error:
             if error.code in _WAITED:

@@ -175,8 +175,9 @@ class Replica:
         """The staging table; what is to be noted of it."""
         flavour, collations = self._server
         name, database, indexed = sql.staging_name(plan.name, plan.run), self.endpoint.database, _is_indexed_first(plan)
-        notes = tuple(replica_sql.other_collations(plan, collations) + replica_sql.indexes_left_out(plan, flavour))
-        notes = () if plan.stages_changes_only else notes
+        notes: tuple[str, ...] = ()
+        if not plan.stages_changes_only:
+            notes = (*replica_sql.other_collations(plan, collations), *replica_sql.indexes_left_out(plan, flavour))
         try:
             session.execute(replica_sql.create_replica(database, name, plan, flavour, collations, indexed))
             return notes

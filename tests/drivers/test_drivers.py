@@ -153,8 +153,8 @@ def test_connectorx_reads_from_the_configured_server(monkeypatch: pytest.MonkeyP
     assert "p%40ss%3Aw%2Frd%231%3F%26%25@127.0.0.1:3307/d?prefer_socket=false&" in asked[0]
 
 
-def test_a_pool_reuses_counts_and_closes_sessions() -> None:
-    """Sessions are used again; one that was in use when something failed is not; all are counted."""
+def pool_of_living() -> tuple[drivers.Pool[Any], list[int]]:
+    """A pool of sessions that are alive until they are closed, and those that were."""
     closed: list[int] = []
 
     class Session:
@@ -164,7 +164,12 @@ def test_a_pool_reuses_counts_and_closes_sessions() -> None:
         def close(self) -> None:
             closed.append(id(self))
 
-    pool = drivers.Pool(ENDPOINT, Session)
+    return drivers.Pool(ENDPOINT, Session), closed
+
+
+def test_a_pool_reuses_counts_and_closes_sessions() -> None:
+    """Sessions are used again; one that was in use when something failed is not; all are counted."""
+    pool, closed = pool_of_living()
     with pool.session() as first, pool.session():
         pass
     with pool.session() as again:
@@ -181,16 +186,7 @@ def test_a_pool_reuses_counts_and_closes_sessions() -> None:
 
 def test_a_dead_session_ends_the_idle_ones_with_it() -> None:
     """What ended it, a server's own limit say, has ended those too: the next try meets none of them."""
-    closed: list[int] = []
-
-    class Session:
-        def alive(self) -> bool:
-            return True
-
-        def close(self) -> None:
-            closed.append(id(self))
-
-    pool = drivers.Pool(ENDPOINT, Session)
+    pool, closed = pool_of_living()
     with pool.session() as first, pool.session() as second, pool.session() as third:
         pass
     with pytest.raises(DatabaseConnectionError), pool.session():

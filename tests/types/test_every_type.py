@@ -83,8 +83,7 @@ FILED = {
 }
 
 
-@pytest.mark.parametrize("type_", [name for name, one in postgres_types.TYPES.items() if one.arrow == pa.binary()
-                                   and one.file == pa.string()] + ["jsonb"])  # fmt: skip
+@pytest.mark.parametrize("type_", [name for name, one in postgres_types.TYPES.items() if one.from_copy])
 def test_a_wire_form_is_a_text_in_a_file(type_: str) -> None:
     written, filed = FILED[type_]
     (field,) = fields(column("c", "varchar(45)", charset="utf8"), c=type_)
