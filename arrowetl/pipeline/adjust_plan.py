@@ -7,6 +7,7 @@ what comes of it here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 
@@ -24,11 +25,11 @@ from arrowetl.workers.pool import RunContext
 
 
 def adjusted(
-    plan: TablePlan, context: RunContext, before: SourceStats, max_watermark: str | None
+    plan: TablePlan, context: RunContext, before: SourceStats, max_watermark: Callable[[], str | None]
 ) -> tuple[TablePlan, list[PartitionOutcome]]:
     """
     Args:
-        before: what the source says of the table now; `max_watermark` is the highest timestamp there.
+        before: what the source says of the table now; `max_watermark` says the highest timestamp there.
 
     Returns:
         The plan, and what was read of a table that is equal; nothing where it is still to be loaded.
@@ -69,10 +70,12 @@ def _by_its_rows(plan: TablePlan, rows: int) -> TablePlan:
     return replace(plan, table=table, rows_per_partition=min(plan.rows_per_partition, fitting))
 
 
-def _compared_if_timestamps_went_back(plan: TablePlan, context: RunContext, max_watermark: str | None) -> TablePlan:
+def _compared_if_timestamps_went_back(
+    plan: TablePlan, context: RunContext, max_watermark: Callable[[], str | None]
+) -> TablePlan:
     """Where the highest timestamp is lower than before, the table, or some of its rows, was restored."""
     if plan.kind is not LoadKind.INCREMENTAL or not evidence.went_back(
-        recorded(plan, context).watermark, max_watermark
+        recorded(plan, context).watermark, max_watermark()
     ):
         return plan
     reason = f"its timestamps went back beneath {recorded(plan, context).watermark}: full comparison by checksums"

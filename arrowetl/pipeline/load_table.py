@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -47,6 +47,7 @@ from arrowetl.pipeline.table_record import (
 )
 from arrowetl.planning import evidence, partitioning, sync_mode
 from arrowetl.replica import replica_sql, spill
+from arrowetl.source.reader import Source
 from arrowetl.state.state_sql import Entry
 from arrowetl.workers.jobs import Job, Target, servers_of
 from arrowetl.workers.pool import RunContext
@@ -130,12 +131,11 @@ def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> S
     """
     source, started_at, clock = context.servers.source, datetime.now(UTC), time.monotonic()
 
-    with _staging_discarded_on_failure(plan, context):
+    with _staging_discarded_on_failure(plan, context), ExitStack() as asking:
         compared = context.compared.get(plan.name) if plan.kind is LoadKind.PROOF else None
         before = compared.reading if compared else source.reading(plan)
         adjust_plan.refuse_another(plan, before, known)
-        # What was read since the comparison began may have timestamps beyond what it found.
-        max_watermark = compared.watermark if compared else source.max_watermark(plan, before)
+        max_watermark = asking.enter_context(_max_watermark(plan, source, before, compared))
         plan, results = adjust_plan.adjusted(plan, context, before, max_watermark)
         targets, counts, seconds_finishing = targets_of(plan, context.servers), dict[str, int](), 0.0
         if not results:
@@ -145,7 +145,7 @@ def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> S
         settled = compare(plan, staged, counts, before, source.reading(plan))
         coercions, comments = coerced(plan, results, context)
         began = compared.began if compared else started_at
-        entry = known or entry_of(plan, staged, context, max_watermark, before if settled else None, began)
+        entry = known or entry_of(plan, staged, context, max_watermark(), before if settled else None, began)
         entry = replace(entry, rows=staged.expected, coerced=all_coercions(plan, coercions, context))
 
     if not staged and not plan.reload_warehouse_from_replica:
@@ -155,6 +155,27 @@ def stage(plan: TablePlan, context: RunContext, known: Entry | None = None) -> S
     return StagedTable(
         plan=plan, context=context, staged=staged, entry=entry, comments=comments, targets=targets, outcome=outcome
     )
+
+
+@contextmanager
+def _max_watermark(
+    plan: TablePlan, source: Source, before: SourceStats, compared: RangesToRepair | None
+) -> Iterator[Callable[[], str | None]]:
+    """
+    The watermark that the load reaches: asked of the source now, before a row is read, and answered when it is needed.
+
+    Without an index the source reads every row to answer. A large table is loaded meanwhile: what changes in the
+    instant between question and first row is within the overlap.
+    """
+    if compared:
+        # What was read since the comparison began may have timestamps beyond what it found.
+        yield lambda: compared.watermark
+    elif plan.watermark is None or before.rows < limits.watermark_meanwhile_rows_min:
+        known = source.max_watermark(plan, before)
+        yield lambda: known
+    else:
+        with ThreadPoolExecutor(1) as meanwhile:
+            yield meanwhile.submit(source.max_watermark, plan, before).result
 
 
 def fill_staging(

@@ -5,6 +5,7 @@ How one table is loaded, with targets that note what they are asked: the order, 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -909,7 +910,8 @@ def test_staging_runs_its_steps_in_order(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked.of["shape_at_replica"] == [(NOTED, targets)]
     assert asked.of["refuse_another"] == [(FIRST, BEFORE, None)]
     assert asked.of["high"] == [(FIRST, BEFORE)]
-    assert asked.of["adjusted"] == [(FIRST, context, BEFORE, "source's high")]
+    (((*adjusted, max_watermark),)) = asked.of["adjusted"]
+    assert (adjusted, max_watermark()) == ([FIRST, context, BEFORE], "source's high")
     assert asked.of["targets_of"] == [(ADJUSTED, context.servers)]
     assert asked.of["held"] == [(ADJUSTED, targets, asked.source, "replica's source")]
     assert asked.of["servers_of"] == [(context.route.from_replica,)]
@@ -944,6 +946,33 @@ def test_an_unsettled_reading_is_not_recorded(settled: bool | None, monkeypatch:
     assert asked.of["staged_outcome"][0][3] is settled
 
 
+@pytest.mark.parametrize(
+    ("rows", "watermark", "waits"),
+    [
+        (limits.watermark_meanwhile_rows_min, "DateTStamp", False),
+        (limits.watermark_meanwhile_rows_min - 1, "DateTStamp", True),
+        (limits.watermark_meanwhile_rows_min, None, True),
+    ],
+)
+def test_a_large_table_is_loaded_while_the_source_looks_for_its_watermark(
+    rows: int, watermark: str | None, waits: bool
+) -> None:
+    """It is asked before the first row is read; where the answer takes long, it is waited for when it is needed."""
+    plan, before = replace(PLAN, watermark=watermark), replace(BEFORE, rows=rows)
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def answer(of: TablePlan, stats: SourceStats) -> str:
+        assert (of, stats) == (plan, before)
+        asked.set()
+        assert waits or may_answer.wait(60)
+        return "high"
+
+    with load_table._max_watermark(plan, SimpleNamespace(max_watermark=answer), before, None) as max_watermark:  # type: ignore[arg-type]
+        assert asked.wait(0 if waits else 60)
+        may_answer.set()
+        assert max_watermark() == "high"
+
+
 def test_staging_after_a_comparison_reads_only_differing_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it found just now is neither asked nor read once more, and is as of then."""
     plan = replace(FIRST, kind=LoadKind.PROOF)
@@ -952,7 +981,8 @@ def test_staging_after_a_comparison_reads_only_differing_ranges(monkeypatch: pyt
 
     assert asked.of["reading"] == [(DONE,)]
     assert "high" not in asked.of
-    assert asked.of["adjusted"] == [(plan, asked.context, COMPARED.reading, "compared high")]
+    (((*adjusted, max_watermark),)) = asked.of["adjusted"]
+    assert (adjusted, max_watermark()) == ([plan, asked.context, COMPARED.reading], "compared high")
     assert asked.of["partitions_of"] == [(NOTED, asked.context, [(20, 30)], 50, None)]
     assert asked.of["sum_partitions"] == [(["finished"], 12)]
     assert asked.of["entry_of"][0][3:] == ("compared high", COMPARED.reading, COMPARED.began)
