@@ -318,7 +318,7 @@ def shape(definition: str, triggers: Iterable[str] = ()) -> str:
     """
     lines = [line.strip().rstrip(",") for line in _QUOTED.sub(_in_one_line, definition).split("\n")[1:]]
     end = next((number for number, line in enumerate(lines) if line.startswith(")")), len(lines))
-    columns = [line for line in lines[:end] if not _NO_COLUMN.match(line)]
+    columns = [line for line in lines[:end] if not line.startswith(_NO_COLUMN)]
     # A column that has the table's own character set and collation is shown without either.
     own = _TABLES_TEXT.findall(" ".join(lines[end:]))[:1]
     return hashlib.sha256(repr((columns, own, sorted(triggers))).encode()).hexdigest()[:16]
@@ -326,7 +326,8 @@ def shape(definition: str, triggers: Iterable[str] = ()) -> str:
 
 # Comments, names and texts.
 _QUOTED = re.compile(r"( COMMENT[ =])?'(?:[^'\\]|''|\\.)*'|`(?:[^`]|``)*`", re.DOTALL)
-_NO_COLUMN = re.compile(r"((UNIQUE|FULLTEXT|SPATIAL|VECTOR) )?(KEY|INDEX|CONSTRAINT|CHECK)\b")
+# A column's line begins with its name, in backticks. (No pattern: of 381 tables there are 11,000 lines at each run.)
+_NO_COLUMN = ("UNIQUE ", "FULLTEXT ", "SPATIAL ", "VECTOR ", "KEY ", "INDEX ", "CONSTRAINT ", "CHECK ")
 _TABLES_TEXT = re.compile(r" (?:DEFAULT )?CHARSET=\w+(?: COLLATE=\w+)?")
 
 
