@@ -177,10 +177,11 @@ def quick(session: nox.Session) -> None:
 
 
 @nox.session
-def types_page(session: nox.Session) -> None:
-    """docs/types.md's table, written from the type rules."""
+def pages(session: nox.Session) -> None:
+    """docs/cli.md, written from the commands, and docs/types.md's table, from the type rules."""
     _install(session)
-    session.run("python", "tests/support/types_page.py")
+    for page in ("cli_page", "types_page"):
+        session.run("python", f"tests/support/{page}.py")
 
 
 def _in_memory() -> dict[str, str]:

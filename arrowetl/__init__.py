@@ -55,6 +55,8 @@ __all__ = [
     "__version__",
     "open",
 ]
+# Not in it are two names that would hide Python's own where somebody imports *: `arrowetl.open`, which users know, and
+# `arrowetl.EnvironmentError`.
 
 
 def __getattr__(name: str) -> Any:

@@ -9,21 +9,22 @@ The command line calls nothing else.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arrowetl import limits, preflight
 from arrowetl.config import env
 from arrowetl.config.env import Settings
-from arrowetl.errors import ArrowetlError, UsageError
-from arrowetl.model.connection import SERVERS
+from arrowetl.config.tables_yml import TablesFile
+from arrowetl.errors import ArrowetlError
 from arrowetl.model.events import Event
 from arrowetl.model.result import Summary
-from arrowetl.model.run_options import RunOptions, refuse_unknown_destination
-from arrowetl.model.verdict import Verdict, VerifyResult
+from arrowetl.model.run_options import RunOptions, VerifyOptions, refuse_unknown_destination
+from arrowetl.model.verdict import VerifyResult
 from arrowetl.monitoring import status as monitoring_status
 from arrowetl.monitoring.status import Status
 from arrowetl.pipeline import plan_run
@@ -37,6 +38,26 @@ if TYPE_CHECKING:
     from arrowetl.monitoring import run_history
 
 
+T = TypeVar("T")
+Place = str | os.PathLike[str]
+"""Of a file or a directory."""
+
+
+def _ignore(event: Event) -> None:
+    """A listener who shows nothing."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What `validate` found."""
+
+    problems: tuple[str, ...] = ()
+    """In words, each with what to do about it; none is good."""
+    notes: tuple[str, ...] = ()
+    """What a run would keep of tables that arrowetl did not make, and other things worth knowing."""
+    exit_code: int = 0
+
+
 class Etl:
     """
     What `open` returns: a method for each command, with settings already read.
@@ -46,7 +67,7 @@ class Etl:
         self.settings = settings
 
     def run(
-        self, on_event: Callable[[Event], None] = lambda event: None, share: WorkerShare | None = None, **options: Any
+        self, on_event: Callable[[Event], None] = _ignore, share: WorkerShare | None = None, **options: Any
     ) -> Summary:
         """
         Load tables from the source into the replica and the warehouse.
@@ -62,7 +83,7 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
-        asked = _options(options)
+        asked = _options(self.settings, options)
         try:
             summary = running.run(self.settings, asked, on_event, share)
         except ArrowetlError as error:
@@ -77,13 +98,15 @@ class Etl:
 
     def plan(self, **options: Any) -> plan_run.Planned:
         """What `run` would do with the same options; nothing is written anywhere."""
-        return running.dry_run(self.settings, _options(options))
+        return running.dry_run(self.settings, _options(self.settings, options))
 
-    def analyze(self, output: Path | None = None) -> analyze_tables.Analysis:
+    def analyze(
+        self, output: Place | None = None, on_event: Callable[[Event], None] = _ignore
+    ) -> analyze_tables.Analysis:
         """Write tables.yml from the source's catalog."""
         from arrowetl.analyze import analyze_tables
 
-        return analyze_tables.analyze(self.settings, output)
+        return analyze_tables.analyze(self.settings, None if output is None else Path(output), on_event)
 
     def suggest_phi(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """
@@ -95,54 +118,34 @@ class Etl:
         return analyze_tables.suggested_policy(self.settings)
 
     def verify(
-        self,
-        tables: Sequence[str] = (),
-        deep: bool = False,
-        show_values: bool = False,
-        repairs: bool = False,
-        changed: bool = False,
-        max_workers: int = limits.workers_default,
-        on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+        self, tables: Sequence[str] = (), on_event: Callable[[Event], None] = _ignore, **options: Any
     ) -> VerifyResult:
         """
-        Compare the three servers, table by table.
+        Compare the servers, table by table.
 
         Args:
-            tables: their names; all, where none is named.
-            deep: compare every value, instead of checksums.
-            show_values: show the values that differ, and not their digests alone.
-            repairs: reload what differs, and compare it again.
-            changed: read only what changed since the last verification; trust its checksums for the rest.
+            tables: their names, or globs; all, where none is named.
+            options: as `VerifyOptions` has them: `deep=True`, `repairs=True` …
+
+        Raises:
+            UsageError, ConfigurationError, DatabaseError: nothing was compared.
         """
         from arrowetl.verify import repair, verify_tables
-        from arrowetl.verify.verify_table import VerifyOptions
 
-        if deep and changed:
-            raise UsageError("--changed trusts checksums, and --deep asks for values", "leave out one of them")
-        options = VerifyOptions(tuple(tables), deep, show_values, changed)
-        found = verify_tables.verify(self.settings, options, max_workers, on_verdict)
-        return repair.repair(self.settings, options, found, max_workers, lambda event: None) if repairs else found
+        asked = _made(VerifyOptions, {"tables": tuple(tables), **options}, "a verification")
+        found = verify_tables.verify(self.settings, asked, on_event)
+        return repair.repair(self.settings, asked, found, on_event) if asked.repairs else found
 
     def snapshot(
-        self,
-        tables: Sequence[str],
-        directory: Path,
-        columns: Sequence[str] = (),
-        where: str = "",
-        since: str = "",
-        read_from: str = "warehouse",
-        namespace: str = "",
+        self, tables: Sequence[str], directory: Place, on_event: Callable[[Event], None] = _ignore, **options: Any
     ) -> dict[str, Any]:
         """
         Write tables as Parquet files, with a manifest.
 
         Args:
+            tables: their names, or globs; all, where none is named.
             directory: gets a directory for each table; what an earlier snapshot wrote of it is replaced.
-            columns: all, where none is named.
-            where: a condition in SQL, of comparisons alone.
-            since: a watermark, as the last manifest has it under `until`; only later changes are written.
-            read_from: `source`, `replica` or `warehouse`.
-            namespace: of the warehouse, instead of the one that is loaded.
+            options: as `readers.Request` has them: `columns=["PatNum"]`, `read_from="replica"` …
 
         Raises:
             UsageError, ConfigurationError, DatabaseError, DataError: nothing that was there has been replaced.
@@ -150,25 +153,13 @@ class Etl:
         from arrowetl.export import readers
         from arrowetl.export import snapshot as snapshots
 
-        if read_from not in SERVERS:
-            raise UsageError(f"no snapshot from {read_from!r}", f"one of: {', '.join(SERVERS)}")
-        if namespace and read_from != "warehouse":
-            raise UsageError("--namespace is the warehouse's", "leave out --from, or --namespace")
-        asked = readers.Request(
-            tables=tuple(tables),
-            directory=directory,
-            columns=tuple(columns),
-            where=where,
-            since=since,
-            read_from=read_from,
-            namespace=namespace,
-        )
-        return snapshots.snapshot(self.settings, asked)
+        given = {"tables": tuple(tables), "directory": Path(directory), **options}
+        return snapshots.snapshot(self.settings, _made(readers.Request, given, "a snapshot"), on_event=on_event)
 
     def bench(
         self,
         table: str,
-        to: str = "both",
+        to: str | None = None,
         seconds: float = limits.bench_seconds,
         save: bool = False,
         on_trial: Callable[[benching.Trial], None] = lambda trial: None,
@@ -186,6 +177,7 @@ class Etl:
         from arrowetl import bench as benching
         from arrowetl.config import tables_yml_edit
 
+        to = to or self.settings.targets
         refuse_unknown_destination(to)
         found = benching.bench(self.settings, table, to, seconds, on_trial)
         if save and found.chosen:
@@ -197,28 +189,38 @@ class Etl:
         """Examine the three servers; what is wrong with one is part of its result."""
         return preflight.test_connections(self.settings)
 
-    def validate(self, offline: bool = False) -> tuple[list[str], list[str]]:
+    def validate(self, offline: bool = False) -> Validation:
         """
         Every problem of tables.yml, of the servers, and of the tables as a run would find them.
 
-        Returns:
-            The problems, of which none is good; and what a run would keep of tables that arrowetl did not make.
+        The exit code is 4 where servers alone are the problem.
         """
         file, problems = preflight.validate_tables(self.settings)
-        if offline:
-            return problems, list(file.notes) if file else []
-        problems += preflight.validate_servers(self.settings)
-        if file is None:
-            return problems, []
+        ours = len(problems)
+        if not offline:
+            problems += preflight.validate_servers(self.settings)
+        of_servers = len(problems) - ours
+        notes = list(file.notes) if file else []
+        if file and not file.tables:
+            notes.append(f"{self.settings.tables_file} names no table: all of the source are loaded, with defaults")
+        if file and not offline:
+            of_tables, more = self._validate_tables(file, bool(problems))
+            problems += of_tables
+            notes += [note for note in more if note not in notes]
+        code = 0 if not problems else 4 if of_servers == len(problems) else 3
+        return Validation(tuple(problems), (*preflight.open_files(self.settings), *notes), code)
+
+    def _validate_tables(self, file: TablesFile, is_known: bool) -> tuple[list[str], list[str]]:
+        """The problems of the tables, and notes; none of servers, where some are known."""
         # A missing key of masks was reported above; this finds what else is wrong.
         settings = replace(self.settings, mask_key=self.settings.mask_key or b"nobody's")
         try:
             planned = running.dry_run(settings, RunOptions(all=True), file)
         except ArrowetlError as error:
-            # What prevents planning was reported above, or is the one problem to report.
-            return problems or [str(error)], []
+            # What prevents planning was reported, or is the one problem to report.
+            return [] if is_known else [str(error)], []
         failures = [outcome.failure for outcome in planned.failed if outcome.failure]
-        problems += [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
+        problems = [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
         notes = [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
         return problems, [*planned.warnings, *notes]
 
@@ -228,7 +230,7 @@ class Etl:
 
         Args:
             alert: notify the webhook of what failed or is overdue.
-            tables: their names; all, where none is named.
+            tables: their names, or globs; all, where none is named.
 
         Raises:
             UsageError: a table that was named was never loaded there.
@@ -254,7 +256,13 @@ class Etl:
 
         return run_history.run_report(self.settings, run_id)
 
-    def dbt_sources(self, path: Path | None = None) -> tuple[str, list[str]]:
+    def runs(self, last: int = limits.runs_listed) -> list[dict[str, Any]]:
+        """The last runs, newest first: id, times, exit code, tables, rows."""
+        from arrowetl.monitoring import run_history
+
+        return run_history.runs(self.settings, last)
+
+    def dbt_sources(self, path: Place | None = None) -> tuple[str, list[str]]:
         """
         dbt's sources.yml of the warehouse's tables, as text; where there is a path, the file there is updated.
 
@@ -263,21 +271,26 @@ class Etl:
         """
         from arrowetl.export import dbt_sources
 
-        return dbt_sources.dbt_sources(self.settings, path)
+        return dbt_sources.dbt_sources(self.settings, None if path is None else Path(path))
 
 
-def _options(options: Mapping[str, Any]) -> RunOptions:
-    if unknown := options.keys() - {one.name for one in fields(RunOptions)}:
-        raise TypeError(f"a run has no option {', '.join(sorted(unknown))}")
-    return RunOptions(**options)
+def _options(settings: Settings, options: Mapping[str, Any]) -> RunOptions:
+    return _made(RunOptions, {"to": settings.targets, **options}, "a run")
+
+
+def _made(kind: type[T], options: Mapping[str, Any], what: str) -> T:
+    """A dataclass of options; one it does not have is a mistake of the caller's, said in words."""
+    if unknown := options.keys() - {one.name for one in fields(kind)}:  # type: ignore[arg-type]
+        raise TypeError(f"{what} has no option {', '.join(sorted(unknown))}")
+    return kind(**options)
 
 
 @contextmanager
 def open(
     settings: Settings | Mapping[str, str] | None = None,
-    tables_file: Path | None = None,
-    env_file: Path | None = None,
-    needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+    tables_file: Place | None = None,
+    env_file: Place | None = None,
+    needs: tuple[str, ...] = (),
     wants: tuple[str, ...] = (),
 ) -> Iterator[Etl]:
     """
@@ -287,12 +300,14 @@ def open(
         settings: default from the environment; or a mapping of the same names; or a `Settings`.
         tables_file: default conf/tables.yml.
         env_file: default `.env_<environment>` next to it.
-        needs: the servers that will be used; the others need no settings.
+        needs: the servers that will be used; the others need no settings. By default all: but a replica need not be
+            configured, and then nothing is about it.
         wants: those that will be used where there are settings of them.
 
     Raises:
         EnvironmentError: every problem of the settings, at once.
     """
     if not isinstance(settings, Settings):
-        settings = env.settings_from_environment(settings, tables_file, env_file, needs, wants)
+        tables_path, env_path = (None if place is None else Path(place) for place in (tables_file, env_file))
+        settings = env.settings_from_environment(settings, tables_path, env_path, needs, wants)
     yield Etl(settings)

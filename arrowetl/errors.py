@@ -214,7 +214,22 @@ def unexpected(table: str, error: Exception) -> DataError:
     """A bug: what was raised, and the line that raised it; not its text, which might hold a row's values."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} at {frame.filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.lineno}"
-    return DataError(f"{table}: unexpected {place}", "this is a fault in arrowetl; please report it")
+    internal = DataError(f"{table}: internal error ({place})", "please report it; --debug shows where it was raised")
+    internal.__cause__ = error
+    return internal
+
+
+def traced(error: BaseException) -> str:
+    """Where an error was raised, and what caused it; of exceptions that are not ours no text: it may hold a value."""
+    chain, words = list[BaseException](), list[str]()
+    next_: BaseException | None = error
+    while next_ is not None and next_ not in chain:
+        chain.append(next_)
+        next_ = next_.__cause__ or next_.__context__
+    for one in reversed(chain):
+        words += [line.rstrip() for line in traceback.format_tb(one.__traceback__)]
+        words.append(f"{type(one).__name__}" + (f": {one}" if isinstance(one, ArrowetlError) else ""))
+    return "\n".join(words)
 
 
 def as_arrowetl_error(name: str, error: Exception) -> ArrowetlError:

@@ -290,6 +290,9 @@ changed_share_max = 1 / 3
 # where no index has it. (procedurelog, 1 million rows: 0.65 s of 30. Below, a connection costs more than the wait.)
 watermark_meanwhile_rows_min = 100_000
 
+# What `runs` lists: two weeks, where there is one a day.
+runs_listed = 14
+
 # Rows of one group of the checksums that source and replica compare. With 0.5% of rows changed at random, groups of
 # 16 cost 1.5 bytes a row for all, and 8% of the keys; larger ones name too many keys, smaller ones are too many.
 checksum_group_rows = 16

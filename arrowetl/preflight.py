@@ -7,6 +7,7 @@ of it. Nothing here writes to a server, not even a temporary table.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import TablesFile, examined_tables
 from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
 from arrowetl.model.connection import Endpoint
+from arrowetl.model.result import Failure
 from arrowetl.replica.loader import folds_names
 from arrowetl.source import catalog, source_sql
 
@@ -42,6 +44,34 @@ class Examined:
     @property
     def good(self) -> bool:
         return self.error is None and not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """One of the servers of the document `test-connections --json` prints."""
+        return {
+            **self.endpoint.as_json(),
+            "good": self.good,
+            "version": self.version,
+            "latency_milliseconds": None if self.latency_seconds is None else round(self.latency_seconds * 1000, 3),
+            "facts": dict(self.facts),
+            "problems": list(self.problems),
+            "advice": list(self.advice),
+            "session": [
+                {"setting": name, "server": there, "arrowetl": ours, "why": why}
+                for name, there, ours, why in self.differing_settings
+            ],
+            "error": self.error and Failure.of(self.error).as_json(),
+        }
+
+
+def open_files(settings: Settings) -> list[str]:
+    """Files with passwords that others than their owner may read, in words."""
+    path = settings.env_file
+    if path is None or os.name != "posix" or not path.is_file() or not path.stat().st_mode & 0o077:
+        return []
+    if settings.environment == "test":
+        # Its passwords are in the repository.
+        return []
+    return [f"{path} can be read by others than its owner, and has passwords: chmod 600 {path}"]
 
 
 def reach(*endpoints: Endpoint) -> None:
@@ -276,7 +306,7 @@ _EXAMINATIONS: dict[str, Examination] = {
 
 
 def test_connections(settings: Settings) -> list[Examined]:
-    """The three servers, examined at the same time."""
+    """The servers, examined at the same time."""
     with ThreadPoolExecutor(3) as pool:
         return list(pool.map(examine, settings.endpoints.values()))
 
@@ -303,6 +333,8 @@ def validate_servers(settings: Settings) -> list[str]:
         if examined.error:
             problems.append(str(examined.error))
         problems += [f"{examined.endpoint}: {problem}" for problem in examined.problems]
+    if "replica" not in settings.endpoints:
+        return problems
     try:
         refuse_same_server(settings.endpoint("source"), settings.endpoint("replica"))
     except ConfigurationError as error:

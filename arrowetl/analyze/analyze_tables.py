@@ -9,7 +9,7 @@ kept as it is (`yaml_comments`); `tables_yml` reads what is written here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +38,7 @@ from arrowetl.config.tables_yml_keys import persons_part, sound
 from arrowetl.config.yaml_file import load_yaml
 from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, join_problems
 from arrowetl.model.connection import RunSettings, TableSettings
+from arrowetl.model.events import Event, TableDone, TablesChosen
 from arrowetl.model.plan import Table
 from arrowetl.model.run_options import route_label
 from arrowetl.source.reader import Source
@@ -58,10 +59,34 @@ class Analysis:
     changelog: Path | None = None
     """Where they were written down; None where nothing changed."""
     notes: tuple[str, ...] = ()
+    written: bool = True
+    """Whether tables.yml was written: it is left as it was where nothing but the time would change."""
 
     @property
     def is_breaking(self) -> bool:
         return schema_changelog.are_breaking(self.changes)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document `analyze --json` prints."""
+        there = {name: one for name, one in self.document["tables"].items() if name not in self.vanished}
+        return {
+            "tables_file": str(self.path),
+            "written": self.written,
+            "tables": [
+                {
+                    "table": name,
+                    "category": one["performance_category"],
+                    "strategy": one["extraction_strategy"],
+                    "reason": one["strategy_reason"],
+                    "rows": one["estimated_rows"],
+                }
+                for name, one in there.items()
+            ],
+            "missing": list(self.vanished),
+            "changes": [one.as_json() for one in self.changes],
+            "changelog": self.changelog and str(self.changelog),
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True)
@@ -112,7 +137,9 @@ def before(path: Path) -> ExistingTablesYml:
     return found
 
 
-def analyze(settings: Settings, output: Path | None = None) -> Analysis:
+def analyze(
+    settings: Settings, output: Path | None = None, on_event: Callable[[Event], None] = lambda event: None
+) -> Analysis:
     """
     Write tables.yml from the source's catalog, and what changed since the last time under the log directory.
 
@@ -123,7 +150,7 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     """
     path, database = output or settings.tables_file, settings.endpoint("source").database
     was = before(path)
-    tables, notes = _looked_at(settings, was)
+    tables, notes = _looked_at(settings, was, on_event)
     now = schema_changelog.facts((one.table for one in tables.values()), _strategies(tables))
     waiting = _in_quarantine(tables, was)
     document, text, lost = rewritten(tables, was, settings.environment, database, waiting)
@@ -131,8 +158,9 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
     reports = settings.log_directory / "schema_analysis" / "reports"
     timestamp = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
     changelog = reports / f"schema_changelog_{timestamp}.md" if found else None
+    written = _without_time(was.text) != _without_time(text)
     try:
-        if was.text and _without_time(was.text) != _without_time(text):
+        if was.text and written:
             write_atomically(reports / f"{path.stem}_{timestamp}{path.suffix}", was.text)
         if changelog:
             until = document["metadata"]["generated_at"]
@@ -143,8 +171,10 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
         write_atomically(
             reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()})
         )
-        write_atomically(path, text)
-        write_atomically(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
+        if written:
+            write_atomically(path, text)
+        if written or now != was.known:
+            write_atomically(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
     except OSError as error:
         place = error.filename or reports
         raise ConfigurationError(
@@ -156,7 +186,13 @@ def analyze(settings: Settings, output: Path | None = None) -> Analysis:
         notes.append(f"{path.with_suffix(SCHEMA_SUFFIX)} was not there: what changed since then is not known")
     vanished = tuple(sorted(was.tables.keys() - tables.keys()))
     return Analysis(
-        path=path, document=document, vanished=vanished, changes=tuple(found), changelog=changelog, notes=tuple(notes)
+        path=path,
+        document=document,
+        vanished=vanished,
+        changes=tuple(found),
+        changelog=changelog,
+        notes=tuple(notes),
+        written=written,
     )
 
 
@@ -211,7 +247,9 @@ def _strategies(tables: Mapping[str, TableProfile]) -> dict[str, str]:
     return {name: one.strategy.name for name, one in tables.items()}
 
 
-def _looked_at(settings: Settings, was: ExistingTablesYml) -> tuple[dict[str, TableProfile], list[str]]:
+def _looked_at(
+    settings: Settings, was: ExistingTablesYml, on_event: Callable[[Event], None]
+) -> tuple[dict[str, TableProfile], list[str]]:
     """The source's tables, each looked at, without our own records; and notes."""
     endpoint = settings.endpoint("source")
     preflight.reach(endpoint)
@@ -220,7 +258,8 @@ def _looked_at(settings: Settings, was: ExistingTablesYml) -> tuple[dict[str, Ta
     left_out = {name: frozenset(_personal(was.chosen.of(name))) for name in catalog}
     with closing(Source(endpoint, RunSettings(statement_seconds=limits.probe_seconds))) as source:
         asked = [table for table in catalog.values() if table.rows or is_counted(table)]
-        found = source.probes(asked, left_out)
+        on_event(TablesChosen(len(asked)))
+        found = source.probes(asked, left_out, lambda name: on_event(TableDone(name)))
     took, notes = _took(settings)
     return {
         name: seen(table, found.get(name), left_out[name], (took or {}).get(name), took is not None)

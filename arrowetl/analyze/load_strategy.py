@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arrowetl.humanize import listed
+from arrowetl.model.humanize import listed
 from arrowetl.model.plan import Table
 from arrowetl.planning import evidence
 from arrowetl.source.sample_sql import ColumnSample, Sample, times

@@ -8,10 +8,11 @@ their API.
 from __future__ import annotations
 
 import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import click
@@ -20,15 +21,20 @@ from rich.console import RenderableType
 import arrowetl
 from arrowetl.cli import progress, render_run, render_verify
 from arrowetl.errors import ConfigurationError, UsageError
-from arrowetl.humanize import count, duration
 from arrowetl.model.connection import CATEGORIES
+from arrowetl.model.humanize import count, duration
 from arrowetl.sandbox import opendental, servers
 from arrowetl.sandbox import seed as seeding
 
 _NAME = "up"
 
 
-def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: Callable[[], progress.Watch]) -> int:
+def demo(
+    scale: str,
+    keep: bool,
+    show: Callable[[RenderableType], None],
+    watching: Callable[[], AbstractContextManager[progress.Watch]],
+) -> int:
     """
     The main job, end to end, on servers of its own.
 
@@ -52,15 +58,11 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
                 tables = etl.analyze().document["tables"].values()
                 counts = {c: sum(t["performance_category"] == c for t in tables) for c in CATEGORIES}
                 report(", ".join(f"{number} {category}" for category, number in counts.items() if number))
-            with _phase("arrowetl run --all") as report:
-                watching = watch()
-                try:
-                    summary = etl.run(on_event=watching, all=True)
-                finally:
-                    watching.close()
+            with _phase("arrowetl run --all") as report, watching() as watch:
+                summary = etl.run(on_event=watch, all=True)
                 report(f"{count(sum(o.rows_extracted for o in summary.outcomes))} rows to both targets")
-            with _phase("arrowetl verify --all: source, replica and warehouse") as report:
-                verdicts = etl.verify()
+            with _phase("arrowetl verify --all: source, replica and warehouse") as report, watching() as watch:
+                verdicts = etl.verify(on_event=watch)
                 report(f"{sum(v.verdict == 'equal' for v in verdicts.tables)} of {len(verdicts.tables)} tables equal")
         click.echo()
         show(render_run.summary(summary))
@@ -79,11 +81,18 @@ def demo(scale: str, keep: bool, show: Callable[[RenderableType], None], watch: 
 
 @contextmanager
 def _phase(what: str) -> Iterator[Callable[[str], None]]:
-    """A line for what is being done, ended by how long it took."""
-    click.echo(f"{what} … ", nl=False)
+    """
+    A line for what is being done, ended by how long it took.
+
+    On a terminal the line is printed when it is done: the progress that is shown meanwhile would take its place.
+    """
+    is_terminal = sys.stdout.isatty()
+    if not is_terminal:
+        click.echo(f"{what} … ", nl=False)
     clock, said = time.monotonic(), list[str]()
     yield said.append
-    click.echo(f"{time.monotonic() - clock:.1f} s" + (f" ({said[0]})" if said else ""))
+    took = f"{time.monotonic() - clock:.1f} s" + (f" ({said[0]})" if said else "")
+    click.echo(f"{what} … {took}" if is_terminal else took)
 
 
 def _factor(scale: str) -> float:
@@ -123,9 +132,9 @@ def down(delete: bool) -> str:
     return f"stopped: {', '.join(stopped) or 'nothing ran'}{kept}"
 
 
-def status() -> str:
-    places = servers.status(_NAME)
-    return "\n".join(f"{server}: {place}" for server, place in places.items()) or "not up: arrowetl sandbox up"
+def places() -> dict[str, str]:
+    """Server → where it listens; nothing where none runs."""
+    return {server: str(place) for server, place in servers.status(_NAME).items()}
 
 
 def _exports(sandbox: servers.Sandbox) -> list[str]:

@@ -14,16 +14,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arrowetl import lazy
-from arrowetl.cli.opening import open_etl
+from arrowetl.cli.opening import open_etl, watching
 from arrowetl.cli.options import (
+    OUTPUT,
+    Command,
+    all_option,
     best_effort_report,
+    choosing_tables,
     clinic_option,
+    exclude_option,
     json_option,
-    names_of_tables,
+    option,
     show,
     show_json,
     split_names,
     with_global_options,
+    with_settings,
     write_file,
 )
 from arrowetl.errors import ArrowetlError
@@ -37,48 +43,68 @@ else:
     render_verify = lazy.module("arrowetl.cli.render_verify")
 
 
-@click.command()
-@click.argument(
-    "tables", nargs=-1, required=True, callback=split_names, metavar="TABLE...", shell_complete=names_of_tables
+@click.command(
+    cls=Command,
+    examples=[
+        "arrowetl snapshot patient payment --to out",
+        "arrowetl snapshot --all --to out --exclude 'proc*'",
+        'arrowetl snapshot patient --to out --columns Num --where "Num < 100"',
+    ],
 )
-@click.option(
-    "--to", "directory", type=click.Path(path_type=Path), required=True, help="A directory; each table gets one in it."
+@choosing_tables
+@all_option
+@exclude_option
+@option(
+    "--to", "directory", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Output directory; each "
+    "table gets a subdirectory.",
+)  # fmt: skip
+@option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these columns.")
+@option("--where", default="", metavar="CONDITION", help="Only rows that match: comparisons in SQL.")
+@option("--since", default="", metavar="WATERMARK", help="Only rows changed then or later.")
+@option(
+    "--from", "read_from", type=click.Choice(SERVERS), default="warehouse", show_default=True, help="Server to read."
 )
-@click.option("--columns", multiple=True, callback=split_names, metavar="A,B", help="Only these.")
-@click.option("--where", default="", metavar="CONDITION", help="Only rows of which it is true: comparisons in SQL.")
-@click.option("--since", default="", metavar="WATERMARK", help="Only rows changed then or later.")
-@click.option(
-    "--from", "read_from", type=click.Choice(SERVERS), default="warehouse", show_default=True, help="What is read."
-)
-@click.option("--namespace", default="", metavar="SCHEMA", help="Of the warehouse, such as marts; default the raw one.")
+@option("--namespace", default="", metavar="SCHEMA", help="Schema of the warehouse, such as marts. [default: raw]")
 @clinic_option
 @json_option
 @with_global_options
-def snapshot(as_json: bool, **asked: Any) -> None:
-    """Write tables as Parquet files, for analysis elsewhere."""
-    with open_etl(asked["read_from"]) as etl:
-        found = etl.snapshot(**asked)
+def snapshot(as_json: bool, all: bool, **asked: Any) -> None:
+    """Write tables as Parquet files, for DuckDB, Polars or pandas."""
+    if all == bool(asked["tables"]):
+        raise click.UsageError("choose tables: TABLE... or --all (exactly one)")
+    with open_etl(asked["read_from"]) as etl, watching() as watch:
+        found = etl.snapshot(**asked, on_event=watch)
     if as_json:
         show_json({"exit_code": 0, **found})
     else:
         show(render_verify.snapshot(found))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=["arrowetl report --open", "arrowetl report 20261126 --output run.html", "arrowetl report --json"],
+)
 @click.argument("run_id", metavar="[RUN]", default="")
-@click.option("--output", type=click.Path(path_type=Path), help="A file, or - ; default report-RUN.html.")
-@click.option("--open", "opens", is_flag=True, help="Show it in the browser.")
+@option("--output", type=click.Path(path_type=Path), heading=OUTPUT, help="Output file, or - for stdout. [default: "
+        "report-RUN.html]")  # fmt: skip
+@option("--open", "opens", is_flag=True, heading=OUTPUT, help="Open it in the browser.")
 @clinic_option
-@with_global_options
-def report(run_id: str, output: Path | None, opens: bool) -> None:
-    """One page of the last run, or of RUN (its name begins so): was it good, what changed, what took long."""
+@json_option
+@with_settings
+def report(run_id: str, output: Path | None, opens: bool, as_json: bool) -> None:
+    """Write an HTML report of the last run, or of RUN (the beginning of its id)."""
+    if opens and str(output) == "-":
+        raise click.UsageError("--open cannot be combined with --output -")
+    if as_json and (opens or output):
+        raise click.UsageError("--json prints the run's document: leave out --open and --output")
+    with open_etl("warehouse") as etl:
+        report = etl.run_report(run_id)
+    if as_json:
+        show_json(report.document)
+        return
     # Jinja and Vega take a second to import, and only this command needs them.
     from arrowetl.pages import render
 
-    if opens and str(output) == "-":
-        raise click.UsageError("a browser opens a file: leave out --open, or --output -")
-    with open_etl("warehouse") as etl:
-        report = etl.run_report(run_id)
     page = render.run_page(report.document, report.runs, report.receipt)
     path = write_file(output or Path(f"report-{report.document['run_id']}.html"), page)
     if opens:
@@ -87,18 +113,19 @@ def report(run_id: str, output: Path | None, opens: bool) -> None:
         webbrowser.open(path.resolve().as_uri())
 
 
-@click.command("dbt-sources")
-@click.option(
+@click.command("dbt-sources", cls=Command, examples=["arrowetl dbt-sources --output models/sources.yml"])
+@option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("sources.yml"),
     show_default=True,
-    help="Updated, where it exists: what you added stays. - prints a new one.",
+    heading=OUTPUT,
+    help="File to write; what you added to it stays. - prints a new one.",
 )
 @clinic_option
-@with_global_options
+@with_settings
 def dbt_sources(output: Path) -> None:
-    """Write dbt's sources.yml of the warehouse's tables, with types, tests of keys, and freshness."""
+    """Create or update dbt's sources.yml, with types, tests of keys, and freshness."""
     with open_etl("warehouse") as etl:
         text, notes = etl.dbt_sources(None if str(output) == "-" else output)
     if str(output) == "-":

@@ -18,9 +18,14 @@ from rich.text import Text
 
 from arrowetl import lazy, limits
 from arrowetl.cli.options import (
+    GLOBAL,
+    HOW,
+    OUTPUT,
+    CommandGroup,
     best_effort_report,
     global_options,
     json_option,
+    option,
     publish_option,
     servers_used,
     show,
@@ -32,8 +37,8 @@ from arrowetl.cli.options import (
 from arrowetl.cli.screen import Screen
 from arrowetl.config.files import DEFAULT_FLEET
 from arrowetl.errors import indented
-from arrowetl.humanize import count, duration
 from arrowetl.model.connection import DESTINATIONS, EXECUTORS
+from arrowetl.model.humanize import count, duration, number_of
 
 if TYPE_CHECKING:
     from arrowetl.cli import progress, render_run
@@ -48,29 +53,34 @@ SERVERS = ("source", "replica", "warehouse")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def fleet() -> None:
-    """Many clinics, by conf/fleet.yml."""
+    """Run many databases, as conf/fleet.yml lists them."""
 
 
 def _of_fleet(command: F) -> F:
     """The options that all of them have."""
-    for option in (
-        click.option("--clinic", "clinics", multiple=True, callback=split_names, metavar="C", help="Only these."),
-        click.option("--fleet", "fleet_file", type=click.Path(path_type=Path), default=DEFAULT_FLEET,
-                     show_default=True, help="Which clinics there are."),
+    for one in (
+        option("--clinic", "clinics", multiple=True, callback=split_names, metavar="C", help="Only these clinics."),
+        option("--fleet", "fleet_file", type=click.Path(path_type=Path), default=DEFAULT_FLEET, show_default=True,
+               heading=GLOBAL, help="Path to fleet.yml."),
     ):  # fmt: skip
-        command = option(command)
+        command = one(command)
     return command
 
 
-_to_option = click.option(
-    "--to", type=click.Choice(DESTINATIONS), default="both", help="Which targets are written; default both."
+_to_option = option(
+    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Targets to write."
 )
 
 
-_report_option = click.option(
-    "--report", "report_directory", type=click.Path(path_type=Path), metavar="DIR", help="Write pages of it, too."
+_report_option = option(
+    "--report",
+    "report_directory",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    heading=OUTPUT,
+    help="Write HTML reports as well.",
 )
 
 
@@ -86,44 +96,44 @@ def _open_fleet(fleet_file: Path, clinics: Sequence[str], *needs: str) -> FleetR
 
 def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Settings:
     """Those of one clinic, for the commands of one."""
-    opened_fleet = _open_fleet(DEFAULT_FLEET, (name,), *needs)
+    opened_fleet = _open_fleet(global_options().get("fleet_file") or DEFAULT_FLEET, (name,), *needs)
     return opened_fleet.settings[name]
 
 
 @fleet.command()
-@click.option("--offline", is_flag=True, help="Reach no server.")
+@option("--offline", is_flag=True, help="Ask no server.")
 @_of_fleet
 @json_option
 @with_global_options
 def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json: bool) -> None:
-    """Every problem of fleet.yml, and of each clinic's settings, tables.yml and servers."""
+    """Check fleet.yml, and each clinic's settings, tables.yml and servers."""
     opened_fleet = _open_fleet(fleet_file, clinics)
     found = opened_fleet.validate(offline, limits.workers_default)
-    wrong = {one.clinic: one.answer[0] if one.answer else [str(one.error)] for one in found}
+    wrong = {one.clinic: list(one.answer.problems) if one.answer else [str(one.error)] for one in found}
     if as_json:
         documents = [{"clinic": name, "problems": problems} for name, problems in wrong.items()]
         show_json({"exit_code": 3 if any(wrong.values()) else 0, "clinics": documents})
     else:
         for name, problems in wrong.items():
-            click.echo(f"{name}: {'good' if not problems else f'{len(problems)} problems'}")
+            click.echo(f"{name}: {'good' if not problems else number_of(len(problems), 'problem')}")
             for endpoint in opened_fleet.settings[name].endpoints.values():
                 click.echo(f"  {endpoint}")
             for problem in problems:
                 click.echo("  " + indented(problem))
         for one in found:
-            for note in one.answer[1] if one.answer else []:
+            for note in one.answer.notes if one.answer else []:
                 click.echo(f"note: {one.clinic}: {note}", err=True)
     sys.exit(3 if any(wrong.values()) else 0)
 
 
 @fleet.command()
-@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
+@option("--force-full", "--full-refresh", is_flag=True, help="Read every row again, whatever is recorded.")
 @_to_option
 @_of_fleet
 @json_option
 @with_global_options
 def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, as_json: bool) -> None:
-    """What a run would do in each clinic; touches nothing."""
+    """Show what a run would do in each clinic; touches nothing."""
     from arrowetl.fleet.fleet_run import together
     from arrowetl.model.run_options import RunOptions
 
@@ -137,7 +147,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
         ]  # fmt: skip
         show_json({"exit_code": code, "clinics": documents})
         sys.exit(code)
-    table = render_run.grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3))
+    table = render_run.grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3), folds=(4,))
     for one in found:
         if (planned := one.answer) is None:
             table.add_row(one.clinic, "", "", "", _error_of(one))
@@ -151,16 +161,21 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
 
 
 @fleet.command()
-@click.option("--max-workers", type=int, help="Of all clinics together; default what fleet.yml says.")
-@click.option("--executor", metavar="|".join(EXECUTORS), help="Who loads partitions; default what fleet.yml says.")
+@option(
+    "--max-workers", type=int, metavar="N", heading=HOW, help="Of all clinics together. [default: as fleet.yml says]"
+)
+@option(
+    "--executor",
+    metavar="|".join(EXECUTORS),
+    heading=HOW,
+    help="Load partitions in threads, in processes or on a Dask cluster. [default: as fleet.yml says]",
+)
 @_to_option
-@click.option("--force-full", is_flag=True, help="Read every row, whatever is known of a table.")
-@click.option("--strict", is_flag=True, help="Exit 1 for what is only flagged, too.")
+@option("--force-full", "--full-refresh", is_flag=True, help="Read every row again, whatever is recorded.")
+@option("--strict", is_flag=True, heading=HOW, help="Treat warnings as failures (exit 1).")
 @publish_option
 @_report_option
-@click.option(
-    "--unite/--no-unite", default=True, help="Make the union views of all clinics, where fleet.yml names a schema."
-)
+@option("--unite/--no-unite", default=True, help="Make the union views of all clinics, where fleet.yml names a schema.")
 @_of_fleet
 @json_option
 @with_global_options
@@ -168,7 +183,7 @@ def run(
     fleet_file: Path, clinics: tuple[str, ...], report_directory: Path | None, unite: bool, as_json: bool,
     max_workers: int | None, **asked: Any,
 ) -> None:  # fmt: skip
-    """Load all clinics, several at a time."""
+    """Copy what changed of all clinics, several at a time."""
     from arrowetl.model.run_options import RunOptions
 
     opened_fleet = _open_fleet(fleet_file, clinics, *servers_used("source", asked["to"]))
@@ -204,7 +219,9 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
         ]  # fmt: skip
         show_json({"exit_code": code, "clinics": documents, "differing": differing})
         sys.exit(code)
-    table = render_run.grid("clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5))
+    table = render_run.grid(
+        "clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5), folds=(6,)
+    )
     for one in found:
         if (status := one.answer) is None:
             table.add_row(one.clinic, "", "", "", "", "", _error_of(one))
@@ -221,17 +238,18 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
 
 
 @fleet.command("report")
-@click.option(
+@option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("fleet-report"),
     show_default=True,
-    help="A directory: a page of all clinics, and one of each.",
+    heading=OUTPUT,
+    help="Directory for a page of all clinics, and one of each.",
 )
 @_of_fleet
 @with_global_options
 def report_(fleet_file: Path, clinics: tuple[str, ...], output: Path) -> None:
-    """A page of the last run of all clinics, above the page of each."""
+    """Write an HTML report of the last run of all clinics, and one of each."""
     opened_fleet = _open_fleet(fleet_file, clinics, "warehouse")
     _write_pages(opened_fleet, output, None)
 
@@ -341,10 +359,10 @@ def _differing(found: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """Which clinics have a table or column that differs."""
     if not found:
         return []
-    table = render_run.grid("table", "column", "as", "in")
+    table = render_run.grid("table", "column", "type", "clinics", folds=(3,))
     for one in found[:_DIFFERING_SHOWN]:
         for number, (type_, clinics) in enumerate(one["clinics"].items()):
             place = (one["table"], one["column"] or "(the table)") if number == 0 else ("", "")
-            table.add_row(*place, type_ or "not there", ", ".join(clinics))
+            table.add_row(*place, type_ or "(missing)", ", ".join(clinics))
     more = len(found) - _DIFFERING_SHOWN
     return [Text(), table, *([Text(f"and {count(more)} more; --json has all")] if more > 0 else [])]

@@ -1,13 +1,14 @@
 """
-What several commands have: options, where they are kept, and how a result is shown.
+What several commands have: options, where they are kept, how help shows them, and how a result is shown.
 
 The partner of `main`, which has the commands.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +16,62 @@ from typing import Any, TypeVar
 import click
 from rich.console import RenderableType
 
+from arrowetl import limits
 from arrowetl.cli.screen import Screen
-from arrowetl.config.files import DEFAULT_TABLES, write_where_asked
+from arrowetl.config.files import DEFAULT_FLEET, DEFAULT_TABLES, write_where_asked
 from arrowetl.errors import ConfigurationError, as_arrowetl_error
-from arrowetl.model.connection import PUBLISHING
+from arrowetl.model.connection import DESTINATIONS, PUBLISHING
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# The headings of a command's help, in their order.
+WHICH, HOW, OUTPUT, MORE, GLOBAL = "Which tables", "How", "Output", "Options", "Settings"
+_HEADINGS = (WHICH, MORE, HOW, OUTPUT, GLOBAL)
+
+
+class Option(click.Option):
+    """An option, and under which heading of its command's help it is."""
+
+    def __init__(self, *arguments: Any, heading: str = MORE, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.heading = heading
+
+
+class Command(click.Command):
+    """A command whose help groups its options, and ends with examples."""
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.examples = tuple(examples)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        by_heading: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(context):
+            record = parameter.get_help_record(context)
+            if record is not None and not isinstance(parameter, click.Argument):
+                by_heading.setdefault(getattr(parameter, "heading", MORE), []).append(record)
+        for heading in _HEADINGS:
+            if heading in by_heading:
+                with formatter.section(heading):
+                    formatter.write_dl(by_heading[heading])
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+class CommandGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+def option(*arguments: Any, **named: Any) -> Callable[[F], F]:
+    """As click's, with a heading."""
+    decorator: Callable[[F], F] = click.option(*arguments, cls=Option, **named)
+    return decorator
 
 
 def global_options() -> dict[str, Any]:
@@ -34,23 +85,45 @@ def choose(context: click.Context, parameter: click.Parameter, value: Any) -> No
         context.ensure_object(dict)[parameter.name] = value
 
 
-def with_global_options(command: F) -> F:
-    """Add the global options, which may come before or after the command."""
-    for option in reversed(_GLOBALS):
-        command = option(command)
-    return command
-
-
-_GLOBALS = (
-    click.option("--config", "tables_file", type=click.Path(path_type=Path), callback=choose, expose_value=False,
-                 help="tables.yml; default conf/tables.yml."),
-    click.option("--env-file", type=click.Path(path_type=Path), callback=choose, expose_value=False,
-                 help="Settings; default .env_<environment> next to tables.yml."),
-    click.option("--log-format", type=click.Choice(["text", "json"]), callback=choose, expose_value=False,
-                 help="How progress is written to stderr."),
-    click.option("-v", "--verbose", is_flag=True, default=None, callback=choose, expose_value=False,
-                 help="A line for every table."),
+# Declaration, kind, and what click is given of each.
+_GLOBALS: tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...] = (
+    (("--config", "tables_file"), "settings",
+     {"type": click.Path(path_type=Path), "envvar": "ARROWETL_CONFIG", "heading": GLOBAL,
+      "help": "Path to tables.yml. [default: conf/tables.yml]"}),
+    (("--env-file",), "settings",
+     {"type": click.Path(path_type=Path), "envvar": "ARROWETL_ENV_FILE", "heading": GLOBAL,
+      "help": "File with connection settings. [default: .env_<environment> next to tables.yml]"}),
+    (("--log-format",), "log",
+     {"type": click.Choice(["text", "json"]), "heading": OUTPUT,
+      "help": "How progress is written to stderr. [default: text]"}),
+    (("-v", "--verbose"), "log",
+     {"is_flag": True, "default": None, "heading": OUTPUT, "help": "Print every step and table."}),
+    (("-q", "--quiet"), "log",
+     {"is_flag": True, "default": None, "heading": OUTPUT, "help": "Print the result and errors only."}),
+    (("--debug",), "errors",
+     {"is_flag": True, "default": None, "heading": OUTPUT, "help": "Print the traceback of an error as well."}),
 )  # fmt: skip
+
+
+def _accepts(*shown: str) -> Callable[[F], F]:
+    """The global options, which may come before or after any command; its help shows those that act on it."""
+
+    def accepting(command: F) -> F:
+        for declared, kind, about in reversed(_GLOBALS):
+            hidden = kind not in (*shown, "errors")
+            command = option(*declared, callback=choose, expose_value=False, hidden=hidden, **about)(command)
+        return command
+
+    return accepting
+
+
+with_global_options = _accepts("settings", "log")
+"""Of commands that read settings and take a while."""
+with_settings = _accepts("settings")
+"""Of commands that read settings and answer at once."""
+with_log_options = _accepts("log")
+"""Of commands that take a while, and need no settings."""
+without_options = _accepts()
 
 
 def split_names(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,63 +138,114 @@ def json_too(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 def names_of_tables(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """For a shell that completes words: the tables of tables.yml that begin so, after the last comma."""
+    return _names_in(context.ensure_object(dict).get("tables_file") or DEFAULT_TABLES, "tables", incomplete)
+
+
+def names_of_clinics(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The same of the clinics of fleet.yml."""
+    return _names_in(context.ensure_object(dict).get("fleet_file") or DEFAULT_FLEET, "clinics", incomplete)
+
+
+def _names_in(path: Path, part: str, incomplete: str) -> list[str]:
     from arrowetl.config.yaml_file import load_yaml
 
-    path = context.ensure_object(dict).get("tables_file") or DEFAULT_TABLES
     before, comma, last = incomplete.rpartition(",")
     with suppress(ConfigurationError, KeyError, TypeError):
-        return [f"{before}{comma}{name}" for name in load_yaml(path, "")["tables"] if name.startswith(last)]
+        return [f"{before}{comma}{name}" for name in load_yaml(path, "")[part] if name.startswith(last)]
     return []
 
 
-table_option = click.option(
-    "--table", "tables", multiple=True, callback=split_names, metavar="T", help="Repeat it, or use commas.",
-    shell_complete=names_of_tables,
+_table_option = option(
+    "--table", "tables", multiple=True, callback=split_names, metavar="T", heading=WHICH,
+    shell_complete=names_of_tables, help="The same as TABLE. Repeat it or use commas.",
 )  # fmt: skip
 
 
-all_option = click.option("--all", is_flag=True, help="Every table that tables.yml does not exclude.")
+def choosing_tables(command: F) -> F:
+    """Tables by position, by `--table`, or both: names, or globs such as 'claim*'."""
+
+    @click.argument("by_position", nargs=-1, callback=split_names, metavar="[TABLE]...", shell_complete=names_of_tables)
+    @_table_option
+    @functools.wraps(command)
+    def chosen(by_position: tuple[str, ...], tables: tuple[str, ...], **named: Any) -> Any:
+        return command(tables=(*by_position, *tables), **named)
+
+    return chosen  # type: ignore[return-value]
 
 
-clinic_option = click.option(
-    "--clinic", callback=choose, expose_value=False, metavar="C", help="One of those of conf/fleet.yml."
+all_option = option("--all", is_flag=True, heading=WHICH, help="All tables that are not excluded.")
+
+
+exclude_option = option(
+    "--exclude", multiple=True, callback=split_names, metavar="T", heading=WHICH, shell_complete=names_of_tables,
+    help="Leave these out: names or globs.",
+)  # fmt: skip
+
+
+workers_option = option(
+    "--max-workers", type=int, default=limits.workers_default, show_default=True, heading=HOW, metavar="N",
+    help="Partitions loaded in parallel.",
+)  # fmt: skip
+
+
+_CLINIC = (
+    option("--clinic", callback=choose, expose_value=False, metavar="C", heading=GLOBAL,
+           shell_complete=names_of_clinics, help="A clinic of fleet.yml."),
+    option("--fleet", "fleet_file", type=click.Path(path_type=Path), callback=choose, expose_value=False,
+           heading=GLOBAL, help="Path to fleet.yml, for --clinic. [default: conf/fleet.yml]"),
+)  # fmt: skip
+
+
+def clinic_option(command: F) -> F:
+    """One clinic of many, and the file that lists them."""
+    for one in reversed(_CLINIC):
+        command = one(command)
+    return command
+
+
+json_option = option(
+    "--json", "as_json", is_flag=True, callback=json_too, heading=OUTPUT, help="Print the result as one JSON document."
 )
 
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, callback=json_too, help="One JSON document on stdout, and nothing else."
-)
-
-
-publish_option = click.option(
+publish_option = option(
     "--publish",
     type=click.Choice(PUBLISHING),
     default="each",
     show_default=True,
-    help="Each table when it is ready, or all in one transaction of the warehouse; none where --strict, and one fails.",
+    heading=HOW,
+    help="each: publish tables as they finish. together: all in one transaction; with --strict, all or nothing.",
 )
 
 
 def not_stdout(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     if value is not None and str(value) == "-":
-        raise click.BadParameter("a file, please: stdout has the result", context, parameter)
+        raise click.BadParameter("--report needs a file name: stdout has the result", context, parameter)
     return value
 
 
-report_option = click.option(
+report_option = option(
     "--report",
     "report_file",
     callback=not_stdout,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a page of it, too.",
+    heading=OUTPUT,
+    help="Write an HTML report as well.",
 )
 
 
-def servers_used(read_from: str, to: str) -> tuple[str, ...]:
-    """Those that a run needs by what it reads and writes."""
-    without_replica = to == "warehouse" or read_from == "replica"
-    return (read_from, "warehouse") if without_replica else ("source", "replica", "warehouse")
+to_option = option(
+    "--to", type=click.Choice(DESTINATIONS), heading=MORE,
+    help="Targets to write. [default: both; warehouse, where no replica is configured]",
+)  # fmt: skip
+
+
+def servers_used(read_from: str, to: str | None) -> tuple[str, ...]:
+    """Those that a run needs by what it reads and writes; none named are all that are configured."""
+    if to == "warehouse" or read_from == "replica":
+        return (read_from, "warehouse")
+    return () if to is None else ("source", "replica", "warehouse")
 
 
 def write_file(path: Path, text: str) -> Path:
@@ -148,11 +272,15 @@ def best_effort_report(place: Path) -> Iterator[None]:
 
 def show(what: RenderableType) -> None:
     """For a person, on stdout."""
-    # A pipe has no width of its own: nothing is cut there.
     console = Screen(highlight=False)
-    if not console.is_terminal:
-        console = Screen(highlight=False, width=240)
-    console.print(what)
+    if console.is_terminal:
+        console.print(what)
+        return
+    # A pipe has no width of its own: nothing is cut there, and no line is padded to a width.
+    console = Screen(highlight=False, width=240)
+    with console.capture() as captured:
+        console.print(what)
+    click.echo("\n".join(line.rstrip() for line in captured.get().split("\n")), nl=False)
 
 
 def show_json(document: Any) -> None:

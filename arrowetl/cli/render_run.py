@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from arrowetl.errors import ArrowetlError, indented
-from arrowetl.humanize import count, duration, size
+from arrowetl.model.humanize import count, duration, size
 from arrowetl.model.plan import TablePlan
 from arrowetl.model.result import Coercion, Failure, Status, Summary
 
@@ -35,10 +35,23 @@ _CHANGES_SHOWN = 12
 _CHAIN_SHOWN = 4
 
 
-def grid(*headings: str, right: Iterable[int] = ()) -> Table:
+def grid(*headings: str, right: Iterable[int] = (), folds: Iterable[int] = ()) -> Table:
+    """
+    A table without lines. Neither a number nor a name is broken into two lines; sentences are.
+
+    Args:
+        right: the columns of numbers.
+        folds: the columns of sentences.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    right, folds = set(right), set(folds)
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index in set(right) else "left", overflow="fold")
+        table.add_column(
+            heading,
+            justify="right" if index in right else "left",
+            no_wrap=index not in folds,
+            overflow="fold" if index in folds else "ellipsis",
+        )
     return table
 
 
@@ -124,7 +137,7 @@ def root_failures(failures: Sequence[Failure]) -> list[Failure]:
 
 
 def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
-    table = grid("coerced in the warehouse", "from", "to", "values", "for example", "", right=(3,))
+    table = grid("coerced in the warehouse", "from", "to", "values", "for example", "", right=(3,), folds=(4,))
     for name, coercion in sorted(coerced, key=lambda pair: (not pair[1].is_new, -pair[1].count))[:_COERCIONS_SHOWN]:
         keys = ", ".join(map(str, coercion.example_keys))
         is_new = "new" if coercion.is_new else ""
@@ -136,7 +149,7 @@ def _coercions(coerced: Sequence[tuple[str, Coercion]]) -> Table:
 
 def plans(planned: Planned) -> RenderableType:
     """The plan of a run, in the order of work."""
-    table = grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4))
+    table = grid("table", "mode", "rows", "size", "about", "why", right=(2, 3, 4), folds=(5,))
     for plan in planned.plans:
         table.add_row(
             plan.name, plan.mode, _about(plan), size(_bytes(plan)), duration(plan.expected.seconds), plan.reason
@@ -262,8 +275,8 @@ def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) 
     return head + text + more + "".join(lines)
 
 
-def examined(found: Sequence[Examined]) -> RenderableType:
-    """The three servers, and what is wrong with them."""
+def examined(found: Sequence[Examined], verbose: bool = False) -> RenderableType:
+    """Each server in a line, and beneath it what is wrong with it; what it is set to where that is asked for."""
     parts: list[RenderableType] = []
     for one in found:
         if one.error:
@@ -271,9 +284,12 @@ def examined(found: Sequence[Examined]) -> RenderableType:
             continue
         latency = f"{(one.latency_seconds or 0) * 1000:.1f} ms"
         parts.append(Text(f"{'✓' if one.good else '✗'} {one.endpoint}: {one.version}, {latency}", style="bold"))
-        parts.append(Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts)))
-        parts += [Text(f"  {problem}", style="red") for problem in one.problems]
+        parts += [Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts))] if verbose else []
+        parts += [Text(f"  fix: {problem}", style="red") for problem in one.problems]
         parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
+        if not verbose:
+            parts += [Text(f"  note: {name}: {value}") for name, value in one.facts if value.startswith("not trusted")]
+            continue
         ours = ", ".join(
             f"{name} {value or repr(value)} (there: {there or repr(there)})"
             for name, there, value, _ in one.differing_settings
@@ -285,7 +301,7 @@ def examined(found: Sequence[Examined]) -> RenderableType:
 def types(rules: Sequence[Rule]) -> RenderableType:
     """The type rules."""
     headings, *rows = type_rows(rules)
-    table = grid(*headings)
+    table = grid(*headings, folds=range(1, len(headings)))
     for row in rows:
         table.add_row(*row)
     return table

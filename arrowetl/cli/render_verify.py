@@ -6,16 +6,18 @@ Like `render_run`, it asks no server and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from arrowetl import limits
 from arrowetl.cli.render_run import grid
-from arrowetl.humanize import count, duration, size
+from arrowetl.errors import indented
+from arrowetl.model.humanize import count, duration, number_of, size
 from arrowetl.model.verdict import RowDifference, Verdict
 
 if TYPE_CHECKING:
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
 
 
 def verdicts(verified: VerifyResult) -> RenderableType:
-    """The comparison of the three servers; what is not equal last."""
+    """The comparison of the servers; what is not equal last."""
     found = verified.tables
     equal = [verdict for verdict in found if verdict.verdict == "equal"]
     rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
-    words = f"{count(len(equal))} of {count(len(found))} tables equal at all three servers, {count(rows)} rows"
+    where = "at source and warehouse" if not verified.has_replica else "at all three servers"
+    words = f"{count(len(equal))} of {count(len(found))} tables equal {where}, {count(rows)} rows"
     reused = [verdict for verdict in equal if verdict.recalled]
     if reused:
         unread = sum(not verdict.rows_read for verdict in reused)
@@ -73,7 +76,7 @@ def _rows(differing: Sequence[RowDifference], differences: int) -> list[Renderab
     """Which rows differ, and in which columns."""
     if not differing:
         return []
-    table = grid("target", "row", "key", "column", "source", "there")
+    table = grid("target", "row", "key", "column", "source", "there", folds=(2, 4, 5))
     for one in differing[:_DIFFERENCES_SHOWN]:
         key = ", ".join(f"{name} {value}" for name, value in one.key.items()) or "(no key)"
         shown = one.digests if one.values is None else one.values
@@ -99,7 +102,7 @@ _DIFFERENCES_SHOWN = 10
 
 def snapshot(found: Mapping[str, Any]) -> RenderableType:
     """What was written where."""
-    table = grid("table", "rows", "files", "size", "coerced", right=(1, 2, 3))
+    table = grid("table", "rows", "files", "size", "coerced", right=(1, 2, 3), folds=(4,))
     for name, entry in found["tables"].items():
         bytes_ = sum(part["bytes"] for part in entry["files"])
         coerced = ", ".join(f"{one['column']} {count(one['count'])}" for one in entry["coercions"])
@@ -112,15 +115,18 @@ def snapshot(found: Mapping[str, Any]) -> RenderableType:
     return Group(table, *left_out, Text(f"in {found['directory']}, with manifest.json", style="bold"))
 
 
-def status(found: Status) -> RenderableType:
-    """The ledger's last word on each table; failures first."""
+def status(found: Status, shows_all: bool = True) -> RenderableType:
+    """
+    The last run, then the ledger's last word on each table, those with a problem first, and what is wrong beneath.
+
+    Args:
+        shows_all: tables of which nothing is to be said as well.
+    """
     if not found.tables:
-        return Text("nothing has been loaded yet: arrowetl run --all")
-    table = grid(
-        "table", "last", "rows", "change", "lag", "usual", "verified", "expected", "error, or flags", right=(2, 3, 4, 5)
-    )
-    for row in found.tables:
-        table.add_row(
+        return Text("no runs yet. Start with: arrowetl run --all")
+    shown = [row for row in found.tables if shows_all or _is_of_interest(row)]
+    rows = [
+        (
             row["table"],
             row["load_status"],
             "" if row["rows"] is None else count(row["rows"]),
@@ -129,15 +135,67 @@ def status(found: Status) -> RenderableType:
             "" if row["seconds_usual"] is None else duration(row["seconds_usual"]),
             f"differs, {_timestamp(row['differed_at'])}" if row["differed_at"] else _timestamp(row["verified_at"]),
             _timestamp(row["expected_at"]),
-            Text(row["error"] or _flags(row), overflow="fold"),
+            _flags(row),
         )
-    failed = sum(row["load_status"] != "success" for row in found.tables)
-    overdue = sum(row["overdue"] for row in found.tables)
-    differing = sum(row["differed_at"] is not None for row in found.tables)
-    words = f"{count(len(found.tables))} tables, {failed} failed"
-    words += (f", {differing} found to differ" if differing else "") + (f", {overdue} overdue" if overdue else "")
-    late = [Text(f"✗ {found.missed}", style="red")] if found.missed else []
-    return Group(Text(_last_run(found), style="bold"), table, *late, Text(f"{words}; times are UTC", style="bold"))
+        for row in shown
+    ]
+    parts: list[RenderableType] = [Text(_last_run(found), style="bold")]
+    if rows:
+        parts.append(_without_empty_columns(_STATUS, rows, right=(2, 3, 4, 5)))
+    for row in shown:
+        if row["error"]:
+            # The record has the error's class before its words, which name the table.
+            words = row["error"].partition(": ")[2] or row["error"]
+            parts.append(Text(f"✗ {indented(words)}", style="red"))
+            parts.append(Text(f"  try again with: arrowetl run {row['table']}"))
+    parts += [Text(f"✗ {found.missed}", style="red")] if found.missed else []
+    number = len(found.tables)
+    counts = {
+        "failed": sum(row["load_status"] != "success" for row in found.tables),
+        "found to differ": sum(row["differed_at"] is not None for row in found.tables),
+        "overdue": sum(bool(row["overdue"]) for row in found.tables),
+    }
+    wrong = ", ".join(f"{many} {what}" for what, many in counts.items() if many)
+    more = "" if len(shown) == number else f"; --all lists the other {count(number - len(shown))}"
+    words = f"{number_of(number, 'table')}, {wrong or 'none failed'}{more}"
+    parts.append(Text(f"{words}; times are UTC" if rows else words, style="bold"))
+    return Group(*parts)
+
+
+_STATUS = ("table", "last", "rows", "change", "lag", "usual", "verified", "expected", "flags")
+
+
+def _is_of_interest(row: Mapping[str, Any]) -> bool:
+    """Whether a table failed, differs, is overdue or flagged, or changed in the last run."""
+    return bool(
+        row["load_status"] != "success" or row["differed_at"] or row["overdue"] or row["flags"] or row["rows_changed"]
+    )
+
+
+def _without_empty_columns(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int]) -> Table:
+    kept = [index for index in range(len(headings)) if index == 0 or any(row[index] for row in rows)]
+    table = grid(*(headings[index] for index in kept), right=(kept.index(index) for index in right if index in kept))
+    for row in rows:
+        table.add_row(*(row[index] for index in kept))
+    return table
+
+
+def runs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Past runs, newest first."""
+    if not found:
+        return Text("no runs yet. Start with: arrowetl run --all")
+    table = grid("run", "began (UTC)", "took", "tables", "failed", "rows read", "result", "route", right=(2, 3, 4, 5))
+    for one in found:
+        ended = one["exit_code"] is not None
+        table.add_row(
+            one["run_id"],
+            f"{one['started_at'].astimezone(UTC):%Y-%m-%d %H:%M}",
+            duration(one["seconds"]) if ended and one["seconds"] is not None else "",
+            *("" if one[name] is None else count(one[name]) for name in ("tables", "failed", "rows_extracted")),
+            "not ended" if not ended else "good" if one["exit_code"] == 0 else f"exit code {one['exit_code']}",
+            one["route"] or "",
+        )
+    return table
 
 
 def _last_run(found: Status) -> str:

@@ -6,17 +6,46 @@ What is shown is made by `render_run` and `render_verify`; what is printable is 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from arrowetl.pages.printable import printable
 
+# For streams that cannot encode them: a C locale, a pipe on Windows.
+_PLAIN = str.maketrans(
+    {"✓": "ok", "✗": "x", "⚠": "!", "…": "...", "→": "->", "←": "<-", "×": "x", "█": "#", "◄": "<", "−": "-", "–": "-"}
+)
+
 
 class Screen(Console):
-    """A console that no control character can change."""
+    """A console that no control character can change, and whose stream can encode what it is given."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            yield segment if segment.control else Segment(self._encodable(printable(segment.text)), segment.style)
+
+    def _encodable(self, text: str) -> str:
+        if text.isascii() or self.encoding.startswith("utf"):
+            return text
+        return text.translate(_PLAIN).encode(self.encoding, "replace").decode(self.encoding)
+
+
+class _Stderr:
+    """Where progress and errors go: `main` replaces it by a stream that no driver prints to."""
+
+    screen = Screen(stderr=True)
+
+
+def stderr() -> Screen:
+    return _Stderr.screen
+
+
+def use_streams(errors: TextIO) -> None:
+    """Progress and errors go to `errors`; what stdout cannot encode is replaced, and raises nothing."""
+    _Stderr.screen = Screen(file=errors)
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="replace")

@@ -19,20 +19,21 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from arrowetl import limits
+from arrowetl.config import connections
 from arrowetl.config.files import DEFAULT_TABLES
-from arrowetl.errors import EnvironmentError, UsageError, did_you_mean, join_problems
-from arrowetl.humanize import listed
+from arrowetl.errors import EnvironmentError, did_you_mean, join_problems
 from arrowetl.model.connection import (
     MASK_KEY_CHARACTERS_MIN,
     MASK_KEY_VARIABLE,
     VARIABLES,
     Credentials,
     Endpoint,
-    reserved_name,
 )
+from arrowetl.model.humanize import listed
 
-ENVIRONMENTS = ("production", "test")
-SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
+TEST = "test"
+"""The environment with a guard: a production host that happens to be exported is never reached from it."""
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 DEFAULT_SPILL_DIRECTORY = tempfile.gettempdir()
 WEBHOOK_VARIABLE = "ARROWETL_WEBHOOK_URL"
 
@@ -86,6 +87,15 @@ class Settings:
     """What is chosen besides tables.yml, in its form."""
     credentials: Credentials | None = None
     """Where a cluster's workers find the passwords, among their own settings; None where they cannot."""
+    env_file: Path | None = None
+    """That some of them were read from."""
+    has_replica: bool = True
+    """Whether anything of a replica is configured."""
+
+    @property
+    def targets(self) -> str:
+        """What is written where nobody says otherwise."""
+        return "both" if self.has_replica else "warehouse"
 
     def endpoint(self, name: str) -> Endpoint:
         """
@@ -101,7 +111,7 @@ def settings_from_environment(
     environment: Mapping[str, str] | None = None,
     tables_file: Path | None = None,
     env_file: Path | None = None,
-    needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+    needs: tuple[str, ...] = (),
     wants: tuple[str, ...] = (),
     prefix: str = "",
     file_wins: bool = False,
@@ -113,7 +123,8 @@ def settings_from_environment(
         environment: default the operating system's. It wins over the file; a
             blank value is unset.
         env_file: instead of the file next to tables.yml; must exist.
-        needs: the servers that are going to be used.
+        needs: the servers that are going to be used; where none is named, all that are configured: a replica need not
+            be.
         wants: those that are used where there are settings of them.
         prefix: variables whose names begin with it replace those without it: those of one clinic of many.
         file_wins: the file over the environment: it is one clinic's, and the environment is of all.
@@ -124,19 +135,21 @@ def settings_from_environment(
     """
     outside = dict(os.environ if environment is None else environment)
     chosen = _environment(outside)
+    tables_file = tables_file or _path(outside, "ARROWETL_CONFIG")
+    env_file = env_file or _path(outside, "ARROWETL_ENV_FILE")
+    _refuse_missing(tables_file, env_file)
     tables_file = tables_file or DEFAULT_TABLES
     path = env_file or tables_file.parent / f".env_{chosen}"
-    if env_file is not None and not env_file.is_file():
-        raise EnvironmentError(f"{env_file}: no such file", "name the file that --env-file should read")
     values = prefixed(_values(chosen, path, outside, file_wins), prefix)
     problems = unknown_variables(values)
     connect, silence, retries, retry_seconds = (_seconds(name, values, problems) for name in TIMEOUTS)
-    # What is missing of a server that is only wanted is no problem.
-    found = {name: _endpoint(name, values, problems if name in needs else [], chosen) for name in (*needs, *wants)}
+    has_replica = connections.is_configured("replica", values)
+    needs = needs or ("source", *(["replica"] if has_replica else []), "warehouse")
+    found, wrong = _endpoints(values, needs, wants, chosen == TEST)
+    problems += wrong
     endpoints = {
         name: replace(endpoint, connect_seconds=int(connect), silence_seconds=int(silence))
         for name, endpoint in found.items()
-        if endpoint is not None
     }
     spill = values.get("ARROWETL_SPILL_DIR") or DEFAULT_SPILL_DIRECTORY
     mask_key = values.get(MASK_KEY_VARIABLE, "")
@@ -146,24 +159,51 @@ def settings_from_environment(
     if problems:
         raise EnvironmentError(
             f"settings of the {chosen} environment: {join_problems(problems)}",
-            f"set them in the environment or in {path}",
+            f"set them in the environment or in {path}" + ("" if path.exists() else ", which does not exist yet"),
         )
-    logs = Path(values.get("ARROWETL_LOG_DIR") or "logs")
     return Settings(
         environment=chosen,
         endpoints=endpoints,
         tables_file=tables_file,
         spill_directory=Path(spill),
         mask_key=mask_key.encode(),
-        log_directory=logs,
+        log_directory=Path(values.get("ARROWETL_LOG_DIR") or "logs"),
         webhook=address,
         retries=int(retries),
         retry_seconds=retry_seconds,
         metrics_file=Path(measured) if measured else None,
-        clinic="",
-        chosen={},
         credentials=Credentials(chosen, prefix, path.name, file_wins),
+        env_file=path if path.is_file() else None,
+        has_replica=has_replica or "replica" in endpoints,
     )
+
+
+def _path(outside: Mapping[str, str], name: str) -> Path | None:
+    return Path(said) if (said := outside.get(name, "").strip()) else None
+
+
+def _refuse_missing(tables_file: Path | None, env_file: Path | None) -> None:
+    """Places that a person named, where there is nothing."""
+    if tables_file is not None and not tables_file.parent.is_dir():
+        raise EnvironmentError(
+            f"{tables_file}: no such file, and no directory {tables_file.parent}", "see the path after --config"
+        )
+    if env_file is not None and not env_file.is_file():
+        what = "is no file" if env_file.exists() else "no such file"
+        raise EnvironmentError(f"{env_file}: {what}", "name the file that --env-file should read")
+
+
+def _endpoints(
+    values: Mapping[str, str], needs: Sequence[str], wants: Sequence[str], is_test: bool
+) -> tuple[dict[str, Endpoint], list[str]]:
+    """The servers that are needed, and those that are only wanted: what is missing of these is no problem."""
+    found, problems = dict[str, Endpoint](), list[str]()
+    for name in (*needs, *wants):
+        endpoint, wrong = connections.endpoint(name, values, is_test)
+        problems += wrong if name in needs else []
+        if endpoint:
+            found[name] = endpoint
+    return found, problems
 
 
 def _impossible(spill: str, mask_key: str, address: str, measured: str) -> Iterator[str]:
@@ -178,16 +218,16 @@ def _impossible(spill: str, mask_key: str, address: str, measured: str) -> Itera
         yield f"ARROWETL_METRICS_FILE: no directory {Path(measured).parent}"
 
 
-_PARTS = ("HOST", "PORT", "DB", "USER", "PASSWORD", "SSL_MODE", "SSL_CA")
 SECRETS_VARIABLE = "ARROWETL_SECRETS_DIR"
+# Of options, for containers.
+_OF_THE_COMMAND_LINE = ("ARROWETL_CONFIG", "ARROWETL_ENV_FILE")
 # The sandbox's, and those of tests.
 _OTHERS = ("ARROWETL_SANDBOX_", "ARROWETL_TEST_", "ARROWETL_FAULT_", "ARROWETL_CLOCK_")
 
 
 def known_variables() -> set[str]:
     """The names of all settings."""
-    servers = {f"{prefix}_{part}" for prefix in VARIABLES.values() for part in _PARTS}
-    return {*servers, f"{VARIABLES['warehouse']}_SCHEMA", *ARROWETL_VARIABLES, SECRETS_VARIABLE}
+    return {*connections.variables(), *ARROWETL_VARIABLES, SECRETS_VARIABLE, *_OF_THE_COMMAND_LINE}
 
 
 def unknown_variables(values: Mapping[str, str]) -> list[str]:
@@ -197,7 +237,7 @@ def unknown_variables(values: Mapping[str, str]) -> list[str]:
     >>> unknown_variables({"MYSQL_REPLICATION_SSLMODE": "required", "PATH": "/bin"})
     ['MYSQL_REPLICATION_SSLMODE: no such setting (did you mean MYSQL_REPLICATION_SSL_MODE?)']
     """
-    known, begin = known_variables(), (*(f"{prefix}_" for prefix in VARIABLES.values()), "ARROWETL_")
+    known, begin = known_variables(), (*(f"{prefix}_" for prefix in connections.prefixes()), "ARROWETL_")
     unknown = sorted(n for n in values if n.startswith(begin) and n not in known and not n.startswith(_OTHERS))
     return [f"{name}: no such setting{did_you_mean(name, known)}" for name in unknown]
 
@@ -220,11 +260,11 @@ def shown_variables(
 
 def _environment(outside: Mapping[str, str]) -> str:
     chosen = outside.get("ETL_ENVIRONMENT", "").strip()
-    if chosen not in ENVIRONMENTS:
-        found = f"is {chosen!r}" if chosen else "is not set"
+    if not _ENVIRONMENT_NAME.fullmatch(chosen):
+        found = f"is {chosen!r}, which is no name" if chosen else "is not set"
         raise EnvironmentError(
             f"ETL_ENVIRONMENT {found}",
-            f"set it to one of: {', '.join(ENVIRONMENTS)}; there is no default, and no file can set it",
+            "set it to one of: production, test, or another name of yours; there is no default, and no file can set it",
         )
     return chosen
 
@@ -260,8 +300,11 @@ def _values(chosen: str, path: Path, outside: Mapping[str, str], file_wins: bool
     if chosen == "test":
         # A production host that happens to be exported must never be reached from a test.
         values |= {key.removeprefix("TEST_"): value for key, value in values.items() if key.startswith("TEST_")}
+        ours = tuple(f"{prefix}_" for prefix in connections.prefixes())
         outside = {
-            key.removeprefix("TEST_"): value for key, value in outside.items() if key.startswith(("TEST_", "ARROWETL_"))
+            key.removeprefix("TEST_"): value
+            for key, value in outside.items()
+            if key.startswith("TEST_") or (key.startswith("ARROWETL_") and not key.startswith(ours))
         }
     given = {key: value for key, value in outside.items() if value.strip()}
     return given | values if file_wins else values | given
@@ -295,47 +338,6 @@ def prefixed(values: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {**values, **own}
 
 
-def _endpoint(name: str, values: Mapping[str, str], problems: list[str], chosen: str) -> Endpoint | None:
-    prefix = VARIABLES[name]
-    shown = f"TEST_{prefix}" if chosen == "test" else prefix
-    missing = [key for key in ("HOST", "PORT", "DB", "USER", "PASSWORD") if f"{prefix}_{key}" not in values]
-    problems += [f"{shown}_{key} is missing" for key in missing]
-    port = values.get(f"{prefix}_PORT", "0").strip()
-    if "PORT" not in missing and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
-        problems.append(f"{shown}_PORT: must be a number from 1 to 65535, got {port!r}")
-        missing.append("PORT")
-    ssl_mode = values.get(f"{prefix}_SSL_MODE", "preferred").strip().lower()
-    if ssl_mode not in SSL_MODES:
-        problems.append(f"{shown}_SSL_MODE: must be one of {', '.join(SSL_MODES)}, got {ssl_mode!r}")
-        missing.append("SSL_MODE")
-    ssl_ca = values.get(f"{prefix}_SSL_CA")
-    if ssl_ca and not Path(ssl_ca).is_file():
-        problems.append(f"{shown}_SSL_CA: no file {ssl_ca}")
-    host = values.get(f"{prefix}_HOST", "").strip()
-    if any(mark in host for mark in "/@?#") or host.count("://"):
-        # It may have a password in it.
-        problems.append(f"{shown}_HOST: must be a host's name or its address; a URL has no place there")
-        missing.append("HOST")
-    part = "SCHEMA" if name == "warehouse" else "DB"
-    if reserved := reserved_name(name, values.get(f"{prefix}_{part}", "").strip()):
-        problems.append(f"{shown}_{part}: {reserved}")
-        missing.append("SCHEMA")
-    if missing:
-        return None
-    namespace = values.get(f"{prefix}_SCHEMA", "raw") if name == "warehouse" else ""
-    return Endpoint(
-        name=name,
-        host=values[f"{prefix}_HOST"].strip(),
-        port=int(port),
-        database=values[f"{prefix}_DB"].strip(),
-        user=values[f"{prefix}_USER"],
-        password=values[f"{prefix}_PASSWORD"],
-        namespace=namespace,
-        ssl_mode=ssl_mode,
-        ssl_ca=ssl_ca,
-    )
-
-
 def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
     """
     Raises:
@@ -347,25 +349,6 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
             f"set it to {MASK_KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is "
             "loaded again and nothing old can be joined",
         )
-
-
-_LISTED = "`arrowetl status` and conf/tables.yml list those there are"
-
-# --- names of tables ----------------------------------------------------------------------------
-
-
-def chosen_tables(names: Sequence[str], known: Any, remedy: str = _LISTED, what: str = "table") -> Sequence[str]:
-    """
-    The tables a person named.
-
-    Raises:
-        UsageError: some do not exist; the message has the nearest names.
-    """
-    unknown = [name for name in names if name not in set(known)]
-    if unknown:
-        words = [f"{name}{did_you_mean(name, known, most=3)}" for name in unknown]
-        raise UsageError(f"unknown {what if len(unknown) == 1 else what + 's'}: {', '.join(words)}", remedy)
-    return tuple(dict.fromkeys(names))
 
 
 def is_address(url: str) -> bool:

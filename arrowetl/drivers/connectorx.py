@@ -53,6 +53,8 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
     }
     if tls and endpoint.ssl_ca:
         options["ssl-ca"] = endpoint.ssl_ca
+    if endpoint.socket:
+        options |= {"socket": endpoint.socket, "ssl-mode": "DISABLED"}
     user, password, database = (quote(part, safe="") for part in (endpoint.user, endpoint.password, endpoint.database))
     query = "&".join(f"{key}={quote(value, safe='/')}" for key, value in options.items())
     url = f"mysql://{user}:{password}@{_url_host(endpoint.host)}:{endpoint.port}/{database}?{query}"

@@ -13,11 +13,11 @@ import re
 from arrowetl import limits
 from arrowetl.drivers.remedies import UNREACHABLE
 from arrowetl.errors import DatabaseConnectionError
-from arrowetl.model.connection import VARIABLES, Endpoint
+from arrowetl.model.connection import Endpoint
 
 
 def remedy_for(text: str | None, endpoint: Endpoint) -> str | None:
-    return text and text.format(variables=VARIABLES[endpoint.name], database=endpoint.database)
+    return text and text.format(variables=endpoint.settings, database=endpoint.database)
 
 
 def clean(text: str, endpoint: Endpoint) -> str:

@@ -94,6 +94,8 @@ class MySQL:
             "autocommit": True,
             "allow_local_infile": False,
         }
+        if endpoint.socket:
+            arguments["unix_socket"] = endpoint.socket
         if infile_directory is not None:
             arguments["allow_local_infile_in_path"] = str(infile_directory)
         with self._translated("connect"):
@@ -103,15 +105,8 @@ class MySQL:
             connected = self._connection._socket.sock
             connected.settimeout(None)
             self._fd = connected.fileno()
-            unacknowledged = {"TCP_USER_TIMEOUT": limits.unacknowledged_seconds * 1000}
-            for name, value in {**limits.tcp_keepalive, **unacknowledged}.items():
-                # Not every system has all of them.
-                if (option := getattr(socket, name, None)) is not None:
-                    connected.setsockopt(socket.IPPROTO_TCP, option, value)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            # LOAD DATA sends a file's end by itself, which otherwise waits 40 ms for the server to have acknowledged
-            # what came before.
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not endpoint.socket:
+                _keep_alive(connected)
         with ExitStack() as undo:
             undo.callback(self.close)
             settings = sessions.mysql(sessions.STRICT, statement_seconds, writes=not read_only)
@@ -240,13 +235,26 @@ class MySQL:
             raise lost(self.endpoint, doing) from error
 
 
+def _keep_alive(connected: socket.socket) -> None:
+    unacknowledged = {"TCP_USER_TIMEOUT": limits.unacknowledged_seconds * 1000}
+    for name, value in {**limits.tcp_keepalive, **unacknowledged}.items():
+        # Not every system has all of them.
+        if (option := getattr(socket, name, None)) is not None:
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # LOAD DATA sends a file's end by itself, which otherwise waits 40 ms for the server to have acknowledged what came
+    # before.
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 # For a lock, in a circle of them, until it was ended, or its time was over on MariaDB, or on MySQL.
 _WAITED = {1205, 1213, 1317, 1969, 3024}
 
 
 def _connect_mysql(arguments: dict[str, Any], endpoint: Endpoint) -> Any:
     mode = endpoint.ssl_mode
-    if mode == "disabled":
+    if mode == "disabled" or endpoint.socket:
+        # What passes through a unix socket does not leave the machine.
         return mysql.connector.connect(**arguments, ssl_disabled=True)
     if mode == "preferred":
         try:

@@ -24,7 +24,7 @@ from arrowetl.drivers import remedies, sessions
 from arrowetl.drivers.messages import clean, remedy_for, verb
 from arrowetl.drivers.watchdog import time_limit
 from arrowetl.errors import DatabaseConnectionError, DatabaseError, DatabaseQueryError
-from arrowetl.model.connection import VARIABLES, Endpoint
+from arrowetl.model.connection import Endpoint
 from arrowetl.sql import postgres_name, postgres_table
 
 # It logs what it cannot raise, in its own words; without a handler, Python would print them.
@@ -61,6 +61,8 @@ def conninfo(endpoint: Endpoint) -> str:
     # libpq verifies by an authority it is given whatever the mode, and `prefer` then falls back to plain text.
     if endpoint.ssl_ca and endpoint.ssl_mode.startswith("verify"):
         settings["sslrootcert"] = endpoint.ssl_ca
+    if endpoint.ssl_cert and endpoint.ssl_key:
+        settings |= {"sslcert": endpoint.ssl_cert, "sslkey": endpoint.ssl_key}
     escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in settings.items()}
     return " ".join(f"{key}='{value}'" for key, value in escaped.items())
 
@@ -107,7 +109,7 @@ def set_up(session: Asks) -> list[tuple[str, str, str, str]]:
         raise DatabaseConnectionError(
             f"{endpoint}: its database is encoded in {encoding}, which cannot store all of the source's texts",
             f"make another: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8', and name it in "
-            f"{VARIABLES[endpoint.name]}_DB",
+            f"{endpoint.settings}_DB",
             transient=False,
         )
     return sessions.differing_settings(settings, {name: before for name, _, before in answers})

@@ -23,7 +23,7 @@ from arrowetl import sql
 from arrowetl.config.tables_yml import TablesFile
 from arrowetl.errors import DatabaseQueryError, DataError, UsageError, did_you_mean
 from arrowetl.export import where_clause
-from arrowetl.model.connection import TableSettings
+from arrowetl.model.connection import SERVERS, TableSettings
 from arrowetl.model.plan import Column, Field, Partition, Table, TablePlan
 from arrowetl.model.result import Coercion
 from arrowetl.planning import evidence, sync_mode, table_plan
@@ -38,13 +38,22 @@ class Request:
     """What a person asked for."""
 
     tables: tuple[str, ...]
+    """Names or globs; all, where none is named."""
     directory: Path
+    exclude: tuple[str, ...] = ()
+    """Of these, not."""
     columns: tuple[str, ...] = ()
     where: str = ""
     since: str = ""
     read_from: str = "warehouse"
     namespace: str = ""
     """Of the warehouse; empty is the one that is loaded."""
+
+    def __post_init__(self) -> None:
+        if self.read_from not in SERVERS:
+            raise UsageError(f"no snapshot from {self.read_from!r}", f"one of: {', '.join(SERVERS)}")
+        if self.namespace and self.read_from != "warehouse":
+            raise UsageError("--namespace is the warehouse's", "leave out --from, or --namespace")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,10 +26,12 @@ import pyarrow.parquet as pq
 from arrowetl import __version__, limits, preflight
 from arrowetl.config import env, files
 from arrowetl.config.env import Settings
+from arrowetl.config.table_names import chosen_tables
 from arrowetl.config.tables_yml import read_tables
 from arrowetl.errors import ConfigurationError, DatabaseQueryError, DataError, UsageError
 from arrowetl.export import where_clause
 from arrowetl.export.readers import OfMySQL, OfWarehouse, Read, Reader, Request
+from arrowetl.model.events import Event, TableDone, TablesChosen
 from arrowetl.replica.spill import run_directory
 from arrowetl.source.reader import Source
 from arrowetl.types import conversion
@@ -43,7 +45,12 @@ _NAMES_SHOWN = 12
 _NO_DISK_SPACE = "free some space there, or name another directory with --to"
 
 
-def snapshot(settings: Settings, request: Request, workers: int = limits.workers_default) -> dict[str, Any]:
+def snapshot(
+    settings: Settings,
+    request: Request,
+    workers: int = limits.workers_default,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> dict[str, Any]:
     """
     Write the tables asked for, and a manifest.
 
@@ -78,7 +85,14 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
             remedy = f"those of {endpoint}: {', '.join(names)}"
         else:
             remedy = f"there is none in {endpoint} yet: `arrowetl run` loads them there, dbt makes its own"
-        tables = env.chosen_tables(request.tables, there, remedy)
+        tables = chosen_tables(request.tables, there, remedy, request.exclude)
+        on_event(TablesChosen(len(tables)))
+
+        def one(name: str) -> list[_Part]:
+            parts = _write(staging / places[name], reads[name])
+            on_event(TableDone(name, sum(part.rows for part in parts)))
+            return parts
+
         reads = {name: reader.read(name, request, tree) for name in tables}
         places = {name: _place(name) for name in tables}
         _make(request.directory)
@@ -88,9 +102,7 @@ def snapshot(settings: Settings, request: Request, workers: int = limits.workers
         _refuse_increment_on_full(request, tables, before)
         staging = held.enter_context(run_directory(request.directory, _PREFIX, _NO_DISK_SPACE))
         with ThreadPoolExecutor(workers) as pool, _explain_condition_errors(request):
-            written = dict(
-                zip(tables, pool.map(lambda name: _write(staging / places[name], reads[name]), tables), strict=True)
-            )
+            written = dict(zip(tables, pool.map(one, tables), strict=True))
         about = {
             "from": str(endpoint),
             "where": request.where or None,

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from arrowetl import drivers, limits, sql
-from arrowetl.api import Etl
-from arrowetl.config import env
+from arrowetl.api import Etl, Validation
 from arrowetl.config.env import Settings
 from arrowetl.config.fleet_yml import Clinic, Fleet
+from arrowetl.config.table_names import chosen_names
 from arrowetl.errors import ArrowetlError, Interrupted, as_arrowetl_error
 from arrowetl.fleet import schema_diff
 from arrowetl.fleet.fleet_settings import Sources, make_database, settings_of, with_what_is_made_later
@@ -159,7 +159,7 @@ class FleetRun:
         """
         self.fleet = fleet
         known = {clinic.name: clinic for clinic in fleet.clinics}
-        names = env.chosen_tables(tuple(only), known, "`arrowetl fleet status` lists those there are", "clinic")
+        names = chosen_names(tuple(only), known, "fleet.yml lists the clinics", "clinic")
         self.clinics = tuple(known[name] for name in names) or fleet.clinics
         self.settings = settings_of(fleet, self.clinics, tables_file, needs)
 
@@ -222,15 +222,15 @@ class FleetRun:
         """The document of each clinic's last run."""
         return self._each(lambda clinic: Etl(self.settings[clinic]).run_report(), limits.workers_default)
 
-    def validate(self, offline: bool, max_workers: int) -> list[OfClinic[tuple[list[str], list[str]]]]:
+    def validate(self, offline: bool, max_workers: int) -> list[OfClinic[Validation]]:
         """Of each clinic every problem, and what is to be known."""
 
-        def validate(clinic: str) -> tuple[list[str], list[str]]:
+        def validate(clinic: str) -> Validation:
             settings = self.settings[clinic] if offline else with_what_is_made_later(self.settings[clinic])
-            problems, notes = Etl(settings).validate(offline)
+            found = Etl(settings).validate(offline)
             replica = settings.endpoints.get("replica")
             later = [f"{replica}: the database will be made"] if replica and replica.is_made_later else []
-            return problems, [*later, *notes]
+            return replace(found, notes=(*later, *found.notes))
 
         return self._each(validate, max_workers)
 

@@ -19,6 +19,12 @@ MASK_KEY_VARIABLE = "ARROWETL_MASK_KEY"
 MASK_KEY_CHARACTERS_MIN = 16
 VARIABLES = {"source": "OPENDENTAL_SOURCE", "replica": "MYSQL_REPLICATION", "warehouse": "POSTGRES_ANALYTICS"}
 """Server's name → what the names of its settings begin with."""
+EQUALS = {
+    "source": ("OPENDENTAL_SOURCE", "ARROWETL_SOURCE"),
+    "replica": ("MYSQL_REPLICATION", "ARROWETL_REPLICA"),
+    "warehouse": ("POSTGRES_ANALYTICS", "ARROWETL_WAREHOUSE"),
+}
+"""The same, and what means the same: not every source is OpenDental's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +41,16 @@ class Endpoint:
     namespace: str = ""
     """PostgreSQL's schema; empty for MySQL."""
     ssl_mode: str = "preferred"
-    ssl_ca: str | None = None
-    connect_seconds: int = limits.connect_seconds
     """The mode a connection must use."""
+    ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    """The certificate that this client shows to PostgreSQL, and its key."""
+    ssl_key: str | None = None
+    socket: str = ""
+    """The path of MySQL's unix socket; empty where it is reached by its host and port."""
+    variables: str = ""
+    """What the names of its settings begin with; empty is `VARIABLES`' of it."""
+    connect_seconds: int = limits.connect_seconds
     silence_seconds: int = limits.silence_seconds
     """In which a statement must be answered, where the server knows no limit of its own; 0 is never."""
     is_made_later: bool = False
@@ -45,7 +58,22 @@ class Endpoint:
 
     def __str__(self) -> str:
         place = f"{self.database}/{self.namespace}" if self.namespace else self.database
-        return f"{self.name} {self.host}:{self.port}/{place}"
+        return f"{self.name} {self.socket or f'{self.host}:{self.port}'}/{place}"
+
+    @property
+    def settings(self) -> str:
+        """What the names of its settings begin with, for remedies."""
+        return self.variables or VARIABLES[self.name]
+
+    def as_json(self) -> dict[str, Any]:
+        """As documents name a server: nothing of an account."""
+        return {
+            "server": self.name,
+            "host": self.host,
+            "port": self.port,
+            "database": self.database,
+            "schema": self.namespace or None,
+        }
 
 
 SERVERS = ("source", "replica", "warehouse")

@@ -1,8 +1,7 @@
 """
-The events of a run, as frozen values, and the steps of a run by their numbers.
+The events of a run, and of whatever else takes a while, as frozen values; and the steps of a run by their numbers.
 
-A listener shows them (`progress`), or ignores them. The result of a run is
-in `result`.
+A listener shows them (`progress`), or ignores them. The result of a run is in `result`.
 """
 
 from __future__ import annotations
@@ -46,6 +45,13 @@ _STEPS = {
 
 
 @dataclass(frozen=True, slots=True)
+class RunBegan:
+    """The first of a run's."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepBegan:
     step: Step
 
@@ -53,7 +59,6 @@ class StepBegan:
 @dataclass(frozen=True, slots=True)
 class RunPlanned:
     plans: tuple[TablePlan, ...]
-    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +104,35 @@ class RunEnded:
     seconds: float
 
 
-Event = StepBegan | RunPlanned | TableStarted | PartitionLoaded | TableRetried | TableStaged | TableEnded | RunEnded
+@dataclass(frozen=True, slots=True)
+class TablesChosen:
+    """Of what is no run: how many tables there are to be analyzed, verified or written."""
+
+    tables: int
+    rows: int = 0
+    """As the catalog has them; 0 where rows are not what it takes time for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableDone:
+    """Of what is no run."""
+
+    table: str
+    rows: int = 0
+    problem: str = ""
+    """What is wrong with it, in words."""
+
+
+Event = (
+    RunBegan
+    | StepBegan
+    | RunPlanned
+    | TableStarted
+    | PartitionLoaded
+    | TableRetried
+    | TableStaged
+    | TableEnded
+    | RunEnded
+    | TablesChosen
+    | TableDone
+)

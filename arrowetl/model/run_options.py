@@ -1,7 +1,7 @@
 """
-What a person asks of a run: from the command line, from Python, of one clinic or of many, to the planner.
+What a person asks of a run, or of a verification: from the command line, from Python, of one clinic or of many.
 
-`RunOptions` checks itself when it is made; nothing between here and there spells the options again.
+Both check themselves when they are made; nothing between here and what is done spells the options again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ class RunOptions:
     """
 
     tables: Sequence[str] = ()
-    """Their names."""
-    category: str | None = None
-    """`large`, `medium`, `small` or `tiny`."""
+    """Their names, or globs."""
+    category: str | Sequence[str] | None = None
+    """One or several of `large`, `medium`, `small`, `tiny`."""
     all: bool = False
     """Every table that tables.yml does not exclude."""
+    exclude: Sequence[str] = ()
+    """Of these, not: their names, or globs."""
     force_full: bool = False
     """Read every row, whatever is known of a table."""
     read_from: str = "source"
@@ -52,10 +54,12 @@ class RunOptions:
     """Table → what a comparison found of it just now; only what differs is to be read of these."""
 
     def __post_init__(self) -> None:
-        if sum([bool(self.tables), self.category is not None, self.all]) != 1:
-            raise UsageError("which tables?", "name them, or a category, or ask for all: exactly one of the three")
-        if self.category is not None and self.category not in CATEGORIES:
-            raise UsageError(f"no category {self.category!r}", f"one of: {', '.join(CATEGORIES)}")
+        if sum([bool(self.tables), bool(self.category), self.all]) != 1:
+            raise UsageError(
+                "which tables are meant?", "choose TABLE..., --category SIZE or --all: exactly one of the three"
+            )
+        if unknown := [one for one in self.categories if one not in CATEGORIES]:
+            raise UsageError(f"no category {', '.join(map(repr, unknown))}", f"one of: {', '.join(CATEGORIES)}")
         if self.read_from not in ("source", "replica"):
             raise UsageError(f"cannot read from {self.read_from!r}", "read from the source or from the replica")
         refuse_unknown_destination(self.to)
@@ -71,8 +75,39 @@ class RunOptions:
             raise UsageError(f"--max-source-connections must be 1 or more, got {self.max_source_connections}")
 
     @property
+    def categories(self) -> tuple[str, ...]:
+        return (self.category,) if isinstance(self.category, str) else tuple(self.category or ())
+
+    @property
     def route_label(self) -> str:
         return route_label(self.read_from, self.to)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """
+    Raises:
+        UsageError: what is asked cannot be.
+    """
+
+    tables: Sequence[str] = ()
+    """Their names, or globs; all, where none is named."""
+    exclude: Sequence[str] = ()
+    """Of these, not."""
+    deep: bool = False
+    """Compare every value, and not checksums."""
+    changed: bool = False
+    """Read only what changed since the last verification, and trust its checksums for the rest."""
+    repairs: bool = False
+    """Reload what differs, and compare it again."""
+    show_values: bool = False
+    """Show the values that differ, and not their digests alone."""
+    max_workers: int = limits.workers_default
+
+    def __post_init__(self) -> None:
+        worker_count(self.max_workers)
+        if self.deep and self.changed:
+            raise UsageError("--changed trusts checksums, and --deep asks for values", "leave out one of them")
 
 
 def route_label(read_from: str = "source", to: str = "both") -> str:

@@ -89,11 +89,12 @@ class RangesToRepair:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedRange:
-    """A range that was equal at all three servers, and its sums there."""
+    """A range that was equal at all servers, and its sums there."""
 
     part: Partition
     rows: int
-    images: int
+    images: int | None
+    """None where there is no replica, with whose the source's are compared."""
     texts: int
 
 

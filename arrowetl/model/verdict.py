@@ -36,8 +36,10 @@ class Sum:
         return {"rows": self.rows, "stored": _hex(self.images), "canonical": _hex(self.texts)}
 
 
-def equal_sums(rows: int, images: int, texts: int) -> dict[str, Sum]:
-    """End → what it says of rows that are the same everywhere."""
+def equal_sums(rows: int, images: int | None, texts: int) -> dict[str, Sum]:
+    """Server → what it says of rows that are the same everywhere."""
+    if images is None:
+        return {"source": Sum(rows, None, texts), "warehouse": Sum(rows, None, texts)}
     return {
         "source": Sum(rows, images),
         "replica": Sum(rows, images, texts),
@@ -162,6 +164,8 @@ class VerifyResult:
     warnings: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     """Tables that the targets have, and the source does not show."""
+    has_replica: bool = True
+    """Whether a replica was compared as well."""
 
     @property
     def exit_code(self) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from arrowetl import drivers, preflight
-from arrowetl.config import env
 from arrowetl.config.env import Settings
+from arrowetl.config.table_names import chosen_names
 from arrowetl.errors import UsageError
 from arrowetl.state import history_sql, ledger, receipt_sql
 
@@ -66,8 +67,24 @@ def _chosen(session: drivers.Postgres, namespace: str, wanted: str) -> str:
     fitting = [name for name in names if name.startswith(wanted)]
     if len(fitting) > 1 and wanted not in fitting:
         raise UsageError(f"{len(fitting)} runs begin with {wanted!r}: {', '.join(fitting[:3])} …", "say more of it")
-    (found,) = env.chosen_tables((fitting[0] if fitting and wanted not in fitting else wanted,), names, _LAST, "run")
+    (found,) = chosen_names((fitting[0] if fitting and wanted not in fitting else wanted,), names, _LAST, "run")
     return str(found)
+
+
+def runs(settings: Settings, last: int) -> list[dict[str, Any]]:
+    """
+    The last runs, newest first; those that were killed or go on have no exit code.
+
+    Raises:
+        DatabaseError: the warehouse cannot be asked.
+    """
+    endpoint = settings.endpoint("warehouse")
+    preflight.reach(endpoint)
+    with closing(drivers.Postgres(endpoint)) as session:
+        if not ledger.is_there(session, "etl_run_history"):
+            return []
+        rows = session.rows(history_sql.runs(endpoint.namespace, last))
+    return [dict(zip(history_sql.LISTED, row, strict=True)) for row in rows]
 
 
 _LAST = "`arrowetl report` without a name is of the last one"

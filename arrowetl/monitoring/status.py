@@ -15,7 +15,8 @@ from typing import Any
 
 from arrowetl import preflight
 from arrowetl.config import files
-from arrowetl.config.env import WEBHOOK_VARIABLE, Settings, chosen_tables
+from arrowetl.config.env import WEBHOOK_VARIABLE, Settings
+from arrowetl.config.table_names import chosen_tables
 from arrowetl.config.tables_yml import TablesFile, examined_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError, Interrupted
 from arrowetl.model.judgement import Facts, Judgement, judge
@@ -102,7 +103,7 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
         at_work = run is not None and run["ended_at"] is None and ledger.is_at_work(run["run_id"])
     chosen = _chosen(settings)
     now = datetime.now(UTC)
-    wanted = chosen_tables(tuple(tables), [row["table"] for row in rows], _NEVER)
+    wanted = chosen_tables(tuple(tables), [row["table"] for row in rows], _NEVER) if tables else ()
     # Of a table that failed, and was excluded since, there is nothing to be seen to any more.
     of_interest = [row for row in rows if row["load_status"] == "success" or not chosen.of(row["table"]).excluded]
     rows_shown = [_status_row(row, chosen, now) for row in of_interest if not wanted or row["table"] in wanted]
@@ -174,6 +175,5 @@ def alert(settings: Settings, found: Status) -> str | None:
     if not alerts:
         return None
     run_id = found.run["run_id"] if found.run else None
-    about = {"run_id": run_id, "environment": found.environment, "clinic": settings.clinic or None, "exit_code": None}
-    wrong = webhook.post(settings.webhook, {**about, "alerts": alerts})
+    wrong = webhook.post(settings.webhook, webhook.document(found.environment, settings.clinic, run_id, None, alerts))
     return f"{len(alerts)} alerts could not be sent to {WEBHOOK_VARIABLE}: {wrong}" if wrong else None

@@ -7,10 +7,31 @@ A run is not worse for an alert that did not arrive; it says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arrowetl import limits
+
+_LISTED = 5
+
+
+def document(
+    environment: str, clinic: str, run_id: str | None, exit_code: int | None, alerts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """
+    What is sent: alerts for a program, and a `text` for chats, which show nothing without one.
+
+    >>> document("production", "north", None, 4, [{"message": "source: down"}])["text"]
+    'arrowetl production, north: source: down'
+    """
+    lines = [str(alert["message"]) for alert in alerts]
+    where = f"arrowetl {environment}" + (f", {clinic}" if clinic else "")
+    text = f"{where}: {lines[0]}"
+    if len(lines) > 1:
+        more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+        text = "\n- ".join([f"{where}: {len(lines)} alerts", *lines[:_LISTED], *more])
+    about = {"run_id": run_id, "environment": environment, "clinic": clinic or None, "exit_code": exit_code}
+    return {"text": text, **about, "alerts": list(alerts)}
 
 
 def post(url: str, document: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arrowetl.errors import WITHHELD, Interrupted
-from arrowetl.humanize import count, duration, listed, size
+from arrowetl.model.humanize import count, duration, listed, size
 from arrowetl.model.judgement import Facts, judge
 
 __all__ = ["count", "duration", "size"]

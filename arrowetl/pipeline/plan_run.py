@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from arrowetl import limits, sql
-from arrowetl.config import env
+from arrowetl.config.table_names import chosen_tables
 from arrowetl.config.tables_yml import TablesFile
 from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import Route
@@ -63,8 +63,8 @@ def refuse_unknown_tables(options: RunOptions, source: Source) -> None:
     Raises:
         UsageError: a table that was named is not there.
     """
-    if options.tables:
-        env.chosen_tables(options.tables, source.catalog())
+    if options.tables or options.exclude:
+        chosen_tables(options.tables, source.catalog(), exclude=options.exclude)
 
 
 def planned(options: RunOptions, tables_file: TablesFile, route: Route, ledger: Ledger) -> Planned:
@@ -280,18 +280,18 @@ def planned_tables(
     warnings = _warnings(catalog, tables_file, unlisted)
     vanished = [name for name in absent if not tables_file.of(name).excluded]
     held_back = [name for name in absent if tables_file.of(name).excluded or tables_file.of(name).get("columns")]
-    chosen = env.chosen_tables(options.tables, catalog) if options.tables else tuple(catalog)
+    chosen = chosen_tables(options.tables, catalog, exclude=options.exclude)
     plans, failed = [], []
     for name in chosen:
         settings = tables_file.of_table(catalog[name])
         if options.read_from == "replica":
             settings = table_plan.without_absent(settings, catalog[name], states[name].published)
         if settings.excluded:
-            if options.tables:
+            if name in options.tables:
                 warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in tables.yml"]
             continue
         category = settings.get("performance_category") or table_plan.category_of(catalog[name].rows)
-        if options.category and category != options.category:
+        if options.categories and category not in options.categories:
             continue
         try:
             refusals.refuse_ours(name, TRACKING)

@@ -24,8 +24,8 @@ from arrowetl.errors import (
     WithheldError,
     as_arrowetl_error,
 )
-from arrowetl.humanize import listed
 from arrowetl.model.events import TableEnded, TableRetried
+from arrowetl.model.humanize import listed
 from arrowetl.model.result import Outcome, Published, Status
 from arrowetl.pipeline.load_table import StagedTable, discard, staged_from_replica, switch, switch_or_discard
 from arrowetl.pipeline.load_tables import (

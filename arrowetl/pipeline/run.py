@@ -22,7 +22,7 @@ from arrowetl.config.env import WEBHOOK_VARIABLE, Settings
 from arrowetl.config.tables_yml import TablesFile, read_tables
 from arrowetl.errors import ArrowetlError
 from arrowetl.model.connection import Route
-from arrowetl.model.events import Event, RunEnded, RunPlanned, Step, StepBegan, TableEnded
+from arrowetl.model.events import Event, RunBegan, RunEnded, RunPlanned, Step, StepBegan, TableEnded
 from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Mode, TablePlan
 from arrowetl.model.result import ConnectionCount, Flag, Outcome, Published, Status, Summary
@@ -61,6 +61,7 @@ def run(
     started_at = datetime.now(UTC)
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     tables_file = read_tables(settings.tables_file, settings.chosen)
+    on_event(RunBegan(run_id))
     with ExitStack() as held:
         on_event(StepBegan(Step.REACH))
         route = held.enter_context(opened_route(settings, options, tables_file, run_id))
@@ -78,7 +79,7 @@ def run(
         on_event(StepBegan(Step.PREPARE))
         _prepare(planned, servers, ledger)
         ledger.begin(run_id, settings.environment, started_at, len(planned.plans) + len(planned.failed))
-        on_event(RunPlanned(planned.plans, run_id))
+        on_event(RunPlanned(planned.plans))
         unplanned, current = _ended_at_once(planned, ledger, run_id, started_at, options.read_from == "source")
         for outcome in (*unplanned, *current):
             on_event(TableEnded(outcome))
@@ -116,7 +117,7 @@ def run(
 
 def _runner(context: RunContext, tables_file: TablesFile, settings: Settings, options: RunOptions) -> TableRunner:
     def planned_again(name: str) -> Planned:
-        only = replace(options, tables=(name,), category=None, all=False)
+        only = replace(options, tables=(name,), category=None, all=False, exclude=())
         return plan_run.planned(only, tables_file, context.route, context.ledger)
 
     return TableRunner(context, tables_file.choices, Retries(settings.retries, settings.retry_seconds), planned_again)
@@ -219,8 +220,8 @@ def _notified(settings: Settings, summary: Summary, tables_file: TablesFile) -> 
     alerts = flags.alerts(summary, tables_file.tables) if settings.webhook else []
     if not alerts:
         return summary
-    about = {"run_id": summary.run_id, "environment": summary.environment, "clinic": settings.clinic or None}
-    wrong = webhook.post(settings.webhook, {**about, "exit_code": summary.exit_code, "alerts": alerts})
+    sent = webhook.document(summary.environment, settings.clinic, summary.run_id, summary.exit_code, alerts)
+    wrong = webhook.post(settings.webhook, sent)
     words = f"{len(alerts)} alerts could not be sent to {WEBHOOK_VARIABLE}: {wrong}"
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
@@ -228,9 +229,9 @@ def _notified(settings: Settings, summary: Summary, tables_file: TablesFile) -> 
 def notify_not_started(settings: Settings, error: ArrowetlError) -> None:
     """Notify the webhook that nothing was done; a webhook that cannot be reached changes nothing."""
     if settings.webhook:
-        about = {"run_id": None, "environment": settings.environment, "clinic": settings.clinic or None}
         alert = {"table": None, "kind": "not started", "message": error.message, "remedy": error.remedy}
-        webhook.post(settings.webhook, {**about, "exit_code": error.exit_code, "alerts": [alert]})
+        sent = webhook.document(settings.environment, settings.clinic, None, error.exit_code, [alert])
+        webhook.post(settings.webhook, sent)
 
 
 def dry_run(settings: Settings, options: RunOptions, examined: TablesFile | None = None) -> Planned:

@@ -100,7 +100,12 @@ class Source:
                 return replace(table, primary_key=(), indexes=tuple(replace(i, unique=False) for i in table.indexes))
         return table
 
-    def probes(self, tables: Sequence[Table], left_out: Mapping[str, frozenset[str]]) -> dict[str, Sample]:
+    def probes(
+        self,
+        tables: Sequence[Table],
+        left_out: Mapping[str, frozenset[str]],
+        on_table: Callable[[str], None] = lambda name: None,
+    ) -> dict[str, Sample]:
         """
         Table → what one bounded look at it finds; nothing of one that cannot be read, which its run will report.
 
@@ -114,6 +119,7 @@ class Source:
             with suppress(DatabaseQueryError), self.pool.session() as session:
                 ((answer,),) = session.rows(probe(self.endpoint.database, table, left_out[table.name]))
                 found[table.name] = probed(table, left_out[table.name], answer)
+            on_table(table.name)
         return found
 
     @property

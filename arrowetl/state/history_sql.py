@@ -201,6 +201,21 @@ def recent_runs(namespace: str, run_id: str) -> str:
     )
 
 
+LISTED = (
+    "run_id", "started_at", "ended_at", "seconds", "exit_code", "tables", "failed", "rows_extracted", "route",
+)  # fmt: skip
+"""The columns of `runs`."""
+
+
+def runs(namespace: str, last: int) -> str:
+    """The last runs, newest first, be they at their end or not."""
+    return (
+        "SELECT run_id::text, started_at, ended_at, extract(epoch FROM ended_at - started_at)::double precision, "
+        "exit_code, tables, failed, rows_extracted, way::text "
+        f"FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC LIMIT {last}"
+    )
+
+
 RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "missing", "shows_nothing")
 """The columns of `last_run`."""
 

@@ -101,7 +101,10 @@ def remember(namespace: str, found: Mapping[str, LastVerification]) -> str:
 
 
 def _values(table: str, known: LastVerification) -> str:
-    ranges = [[r.part.lower, r.part.upper, r.rows, f"{r.images:x}", f"{r.texts:x}"] for r in known.ranges]
+    ranges = [
+        [r.part.lower, r.part.upper, r.rows, None if r.images is None else f"{r.images:x}", f"{r.texts:x}"]
+        for r in known.ranges
+    ]
     return postgres_values(
         table, known.run_id, known.verified_at, known.version, known.structure,
         json.dumps(reading_said(known.reading)), known.watermark, json.dumps(ranges, separators=(",", ":")),
@@ -114,7 +117,12 @@ def known_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, LastVerification]:
     for table, run_id, verified_at, version, structure, reading, watermark, ranges in rows:
         try:
             each = tuple(
-                VerifiedRange(Partition(n, lower, upper, rows=count), count, int(images, 16), int(texts, 16))
+                VerifiedRange(
+                    Partition(n, lower, upper, rows=count),
+                    count,
+                    None if images is None else int(images, 16),
+                    int(texts, 16),
+                )
                 for n, (lower, upper, count, images, texts) in enumerate(json.loads(ranges))
             )
             seen = reading_of(json.loads(reading))

@@ -1,5 +1,5 @@
 """
-A range of a table at all three servers, value by value in Arrow.
+A range of a table at all servers, value by value in Arrow.
 
 What checksums cannot compare is compared here: JSON, of which the warehouse
 keeps the meaning and not the spelling, and rows that are too large for a server's
@@ -35,7 +35,7 @@ class Deep:
 
 def compared(
     source: Source,
-    replica: Source,
+    replica: Source | None,
     warehouse: Warehouse,
     plan: TablePlan,
     part: Partition,
@@ -48,10 +48,15 @@ def compared(
     Raises:
         DatabaseError, DataExtractionError: one of them could not be read.
     """
-    read, rows, at_replica = find_changes.read_both(source, replica, plan, part)
-    counts = {"source": rows.num_rows, "replica": at_replica.num_rows}
-    number, found = _row_differences("replica", rows, at_replica, read, style, limit)
-    del at_replica
+    number, found = 0, list[RowDifference]()
+    if replica:
+        read, rows, at_replica = find_changes.read_both(source, replica, plan, part)
+        counts = {"source": rows.num_rows, "replica": at_replica.num_rows}
+        number, found = _row_differences("replica", rows, at_replica, read, style, limit)
+        del at_replica
+    else:
+        read, rows = source.extract(plan, part)
+        counts = {"source": rows.num_rows}
     options, _ = conversion.to_warehouse(plan.name, rows, read.fields, plan.table.integer_key)
     there = warehouse.rows(read, part)
     counts["warehouse"] = there.num_rows

@@ -13,16 +13,15 @@ from dataclasses import replace
 from arrowetl.config.env import Settings
 from arrowetl.model.events import Event
 from arrowetl.model.result import Failure
-from arrowetl.model.run_options import RunOptions
+from arrowetl.model.run_options import RunOptions, VerifyOptions
 from arrowetl.model.state import RangesToRepair
 from arrowetl.model.verdict import Verdict, VerifyResult
 from arrowetl.pipeline import run as running
 from arrowetl.verify import verify_tables
-from arrowetl.verify.verify_table import VerifyOptions
 
 
 def repair(
-    settings: Settings, options: VerifyOptions, found: VerifyResult, max_workers: int, on_event: Callable[[Event], None]
+    settings: Settings, options: VerifyOptions, found: VerifyResult, on_event: Callable[[Event], None]
 ) -> VerifyResult:
     """
     Reload what differs, and compare it again.
@@ -40,10 +39,17 @@ def repair(
     if not before:
         return found
     compared = {name: known for name, verdict in before.items() if (known := _compared(verdict))}
-    run_options = RunOptions(tables=tuple(before), force_full=True, max_workers=max_workers, compared=compared)
+    run_options = RunOptions(
+        tables=tuple(before),
+        to=settings.targets,
+        force_full=True,
+        max_workers=options.max_workers,
+        compared=compared,
+    )
     summary = running.run(settings, run_options, on_event)
     failures = {outcome.table: outcome.failure for outcome in summary.outcomes if outcome.failure}
-    after = verify_tables.verify(settings, replace(options, tables=tuple(before)), max_workers)
+    again_options = replace(options, tables=tuple(before), exclude=())
+    after = verify_tables.verify(settings, again_options, on_event)
     again = {verdict.table: _judged(before[verdict.table], verdict, failures) for verdict in after.tables}
     return replace(after, tables=tuple(again.get(verdict.table, verdict) for verdict in found.tables))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from arrowetl import limits
+from arrowetl.model.connection import SERVERS
 from arrowetl.model.plan import Partition, TablePlan
 from arrowetl.model.state import LastVerification, SourceStats, SyncPoint, TableState, TargetState, VerifiedRange
 from arrowetl.model.verdict import Ranged, Verdict, equal_sums
@@ -59,8 +60,8 @@ def recalled(
     Args:
         reading: what the source says now.
     """
-    version = state.replica.version
-    if known is None or version is None or version != state.warehouse.version or known.structure != structure(planned):
+    version = _version(state, has_replica=len(asked) == len(SERVERS))
+    if known is None or version is None or known.structure != structure(planned):
         return None
     seen = replace(
         planned.table,
@@ -92,12 +93,18 @@ def recalled(
     return IncrementalVerification(parts, kept, words, known.verified_at)
 
 
+def _version(state: TableState, has_replica: bool) -> str | None:
+    """That the targets have; None where they do not have the same."""
+    version = state.warehouse.version
+    return version if not has_replica or version == state.replica.version else None
+
+
 def _has(part: Partition, keys: Sequence[int]) -> bool:
     return any((part.lower is None or key >= part.lower) and (part.upper is None or key < part.upper) for key in keys)
 
 
 def _counted(one: VerifiedRange, asked: Sequence[TableSide]) -> bool:
-    """Whether all three servers still have as many rows in it: deletes have no timestamp."""
+    """Whether all servers still have as many rows in it: deletes have no timestamp."""
     return all(int(a.target.answers(a.side.sums(one.part, (), 0))[0][0]) == one.rows for a in asked)
 
 
@@ -107,14 +114,15 @@ def as_found(kept: Sequence[VerifiedRange]) -> tuple[Ranged, ...]:
 
 
 def known_of(
-    verdicts: Sequence[Verdict], states: Mapping[str, TableState], run_id: str, now: datetime
+    verdicts: Sequence[Verdict], states: Mapping[str, TableState], has_replica: bool, run_id: str, now: datetime
 ) -> dict[str, LastVerification]:
     """
     Table → what is to be remembered of it: of those that are equal. What was trusted stays as old as it was.
     """
     found = {}
     for verdict in verdicts:
-        version = states.get(verdict.table, TableState()).replica.version
+        state = states.get(verdict.table, TableState())
+        version = state.replica.version if has_replica else state.warehouse.version
         ranges = _known_ranges(verdict)
         if verdict.verdict == "equal" and ranges and verdict.reading and version:
             as_of = (verdict.recalled or now).astimezone(UTC)
@@ -134,8 +142,10 @@ def _known_ranges(verdict: Verdict) -> tuple[VerifiedRange, ...]:
     """None where values were compared, and nothing was added up."""
     found = []
     for ranged in verdict.ranges:
-        replica = ranged.sums["replica"]
-        if replica.images is None or replica.texts is None:
+        # Without a replica the source itself adds up texts.
+        has_replica = "replica" in ranged.sums
+        here = ranged.sums["replica" if has_replica else "source"]
+        if here.texts is None or (has_replica and here.images is None):
             return ()
-        found.append(VerifiedRange(ranged.part, replica.rows, replica.images, replica.texts))
+        found.append(VerifiedRange(ranged.part, here.rows, here.images, here.texts))
     return tuple(sorted(found, key=lambda one: (one.part.lower is not None, one.part.lower or 0)))

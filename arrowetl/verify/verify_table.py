@@ -1,11 +1,10 @@
 """
-One table at all three servers: equal, or which rows and columns are not.
+One table at all servers: equal, or which rows and columns are not.
 
-Each server adds up checksums of its own rows, range by range of the
-primary key: source and replica of their stored images, replica and warehouse
-of canonical texts. Of ranges that differ `drilldown` finds the rows; `by_value`
-compares values where checksums cannot; `since_last` knows what need not be read.
-Nothing is written here. `verify_tables` walks many tables through it.
+Each server adds up checksums of its own rows, range by range of the primary key: source and replica of their stored
+images, replica and warehouse of canonical texts; without a replica source and warehouse of canonical texts. Of ranges
+that differ `drilldown` finds the rows; `by_value` compares values where checksums cannot; `since_last` knows what need
+not be read. Nothing is written here. `verify_tables` walks many tables through it.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from datetime import UTC, datetime
 from arrowetl import limits
 from arrowetl.checksums.row_checksums import IMAGES, TEXTS, mysql_side, postgres_side
 from arrowetl.config.tables_yml import TablesFile
-from arrowetl.model.connection import SERVERS
 from arrowetl.model.plan import Field, Partition, PublishedTable, Table, TablePlan
+from arrowetl.model.run_options import VerifyOptions
 from arrowetl.model.state import LastVerification, SourceStats, TableState
 from arrowetl.model.verdict import Ranged, RowDifference, Sum, Verdict
 from arrowetl.planning import partitioning, sync_mode, table_plan
@@ -35,25 +34,12 @@ from arrowetl.warehouse.loader import Warehouse
 
 
 @dataclass(frozen=True)
-class VerifyOptions:
-    """What a person asked for."""
-
-    tables: tuple[str, ...] = ()
-    """All, where none is named."""
-    deep: bool = False
-    """Whether every value is to be compared, and not checksums."""
-    shows: bool = False
-    """Whether values may be shown."""
-    changed: bool = False
-    """Whether only what changed since the last verification is to be read, and the rest trusted."""
-
-
-@dataclass(frozen=True)
 class VerifyContext:
-    """The three servers, the tables at two of them, and what is recorded and remembered of those."""
+    """The servers, the tables at the targets, and what is recorded and remembered of those."""
 
     source: Source
-    replica: Source
+    replica: Source | None
+    """None where none is configured: source and warehouse are compared."""
     warehouse: Warehouse
     at_replica: Mapping[str, Table]
     published: Mapping[str, PublishedTable]
@@ -80,7 +66,10 @@ def audit(table: Table, context: VerifyContext, options: VerifyOptions) -> Verdi
     reading = context.source.reading(planned)
     absent = [
         target
-        for target, there in (("replica", table.name in context.at_replica), ("warehouse", published))
+        for target, there in (
+            ("replica", context.replica is None or table.name in context.at_replica),
+            ("warehouse", published),
+        )
         if not there
     ]
     wrong = [f"missing at the {target}" for target in absent] or _altered(planned, context)
@@ -95,14 +84,14 @@ def audit(table: Table, context: VerifyContext, options: VerifyOptions) -> Verdi
     else:
         parts = list(context.source.ranges(planned, lambda: limits.verified_rows)) if asked[0].side.key else [_ALL]
     fields = tuple(field for field in planned.fields if field.is_compared)
-    style = DifferenceFormat.of(fields, _naming(planned), options.shows)
+    style = DifferenceFormat.of(fields, _naming(planned), options.show_values)
     planned = replace(planned, fields=fields)
     if options.deep or any(map(mapping.is_json, fields)):
         found = _read(planned, context, parts, style, limits.differences_shown)
     else:
         found = _summed(planned, context, asked, style, parts)
     if recalled:
-        found = _with_remembered(found, recalled)
+        found = _with_remembered(found, recalled, [one.name for one in asked])
     if found.verdict == "differs":
         found = replace(found, note=_moved(planned, context, reading, state))
     left_out = tuple(column.name for column in table.columns if column.name not in {f.column.name for f in fields})
@@ -112,12 +101,12 @@ def audit(table: Table, context: VerifyContext, options: VerifyOptions) -> Verdi
     )  # fmt: skip
 
 
-def _with_remembered(found: Verdict, recalled: IncrementalVerification) -> Verdict:
+def _with_remembered(found: Verdict, recalled: IncrementalVerification, servers: Sequence[str]) -> Verdict:
     rows = sum(one.rows for one in recalled.kept)
     return replace(
         found,
         ranges=found.ranges + since_last.as_found(recalled.kept),
-        rows={target: (found.rows.get(target) or 0) + rows for target in SERVERS},
+        rows={target: (found.rows.get(target) or 0) + rows for target in servers},
         note=recalled.note,
     )
 
@@ -138,10 +127,17 @@ _ALL = Partition(0, None, None)
 
 def _altered(planned: TablePlan, context: VerifyContext) -> list[str]:
     """How a target's columns differ from those that the source has now, in words."""
+    drift = planned.drift
+    at_warehouse = [
+        *(f"the warehouse lacks {field.name_postgres}" for field in drift.added),
+        *(f"only the warehouse has {name}" for name in drift.dropped),
+        *(f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped),
+    ]
+    if context.replica is None:
+        return at_warehouse
     planned_columns = {field.column.name for field in planned.fields}
     there = {column.name for column in context.at_replica[planned.name].columns}
     at_source = {column.name for column in planned.table.columns}
-    drift = planned.drift
     return [
         *(f"the replica lacks {name}" for name in sorted(planned_columns - there)),
         *(
@@ -149,9 +145,7 @@ def _altered(planned: TablePlan, context: VerifyContext) -> list[str]:
             for name in sorted((there - planned_columns) & at_source)
         ),
         *(f"only the replica has {name}" for name in sorted(there - planned_columns - at_source)),
-        *(f"the warehouse lacks {field.name_postgres}" for field in drift.added),
-        *(f"only the warehouse has {name}" for name in drift.dropped),
-        *(f"{field.name_postgres} is of another type at the warehouse" for field in drift.retyped),
+        *at_warehouse,
     ]
 
 
@@ -161,18 +155,20 @@ def _naming(planned: TablePlan) -> tuple[Field, ...]:
     return key if all(checksum_text.canonical_text(field) for field in key) else ()
 
 
-def _sides(planned: TablePlan, context: VerifyContext) -> tuple[TableSide, TableSide, TableSide]:
+def _sides(planned: TablePlan, context: VerifyContext) -> tuple[TableSide, ...]:
+    """The table at the source, at the replica where there is one, and at the warehouse."""
     fields = [field for field in planned.fields if field.is_compared]
     named, ranged = _naming(planned), None
     if named and partitioning.can_be_split(planned.table) and _is_a_number(named[0]):
         ranged = named[0]
     key, key_there = (ranged.column.name, ranged.name_postgres) if ranged else (None, None)
-    at_source, at_replica = (
+    in_mysql = [
         TableSide(target.endpoint.name, target, mysql_side(target.endpoint.database, planned.name, fields, key, named))
         for target in (context.source, context.replica)
-    )
+        if target
+    ]
     there = postgres_side(context.warehouse.namespace, planned.name_postgres, fields, key_there, named)
-    return at_source, at_replica, TableSide("warehouse", context.warehouse, there)
+    return *in_mysql, TableSide("warehouse", context.warehouse, there)
 
 
 def _is_a_number(field: Field) -> bool:
@@ -195,19 +191,21 @@ def _added_up(
 
 
 _METHODS = {"source": (IMAGES,), "replica": (IMAGES, TEXTS), "warehouse": (TEXTS,)}
+_WITHOUT_REPLICA = {"source": (TEXTS,), "warehouse": (TEXTS,)}
 
 
 def _summed(
     planned: TablePlan,
     context: VerifyContext,
-    asked: tuple[TableSide, TableSide, TableSide],
+    asked: Sequence[TableSide],
     style: DifferenceFormat,
     parts: Sequence[Partition],
 ) -> Verdict:
-    """By checksums; all three servers add up at the same time."""
+    """By checksums; all servers add up at the same time."""
     pause = context.source.choices.pause_milliseconds / 1000
+    methods = _METHODS if context.replica else _WITHOUT_REPLICA
     adding = [
-        context.asking.submit(_added_up, one, parts, _METHODS[one.name], pause if one.name == "source" else 0.0)
+        context.asking.submit(_added_up, one, parts, methods[one.name], pause if one.name == "source" else 0.0)
         for one in asked
     ]
     said = [future.result() for future in adding]
@@ -224,33 +222,44 @@ def _summed(
 
 
 def _drill_down(
-    asked: tuple[TableSide, TableSide, TableSide],
+    asked: Sequence[TableSide],
     part: Partition,
     sums: Mapping[str, Sum],
     style: DifferenceFormat,
     limit: int,
 ) -> tuple[int, list[RowDifference]]:
     """How many rows of a range differ, at both targets together, and the first of them."""
-    source, replica, warehouse = asked
+    source, *replicas, warehouse = asked
+    if not replicas:
+        return _against_warehouse((source, warehouse), sums["source"], part, sums["warehouse"], style, limit)
+    (replica,) = replicas
     alike = (sums["source"].rows, sums["source"].images) == (sums["replica"].rows, sums["replica"].images)
-    number, found, reference, texts = 0, list[RowDifference](), replica, (sums["replica"].rows, sums["replica"].texts)
+    number, found, reference, texts = 0, list[RowDifference](), replica, sums["replica"]
     if not alike:
         only = drilldown.differing_rows(source, replica, IMAGES, part, sums["source"].rows)
         number, found = drilldown.row_differences(source, replica, IMAGES, part, only, style, limit)
         # What the replica says is no measure here.
-        (said,) = _added_up(source, [part], (TEXTS,))
-        reference, texts = source, (said.rows, said.texts)
-    if texts != (sums["warehouse"].rows, sums["warehouse"].texts):
-        only = drilldown.differing_rows(reference, warehouse, TEXTS, part, sums["warehouse"].rows)
-        more, others = drilldown.row_differences(reference, warehouse, TEXTS, part, only, style, limit - len(found))
-        number, found = number + more, found + others
-    return number, found
+        reference, (texts,) = source, _added_up(source, [part], (TEXTS,))
+    asked_of = (reference, warehouse)
+    more, others = _against_warehouse(asked_of, texts, part, sums["warehouse"], style, limit - len(found))
+    return number + more, found + others
+
+
+def _against_warehouse(
+    asked: tuple[TableSide, TableSide], texts: Sum, part: Partition, there: Sum, style: DifferenceFormat, limit: int
+) -> tuple[int, list[RowDifference]]:
+    """The same of the warehouse alone, by the texts of source or replica."""
+    if (texts.rows, texts.texts) == (there.rows, there.texts):
+        return 0, []
+    reference, warehouse = asked
+    only = drilldown.differing_rows(reference, warehouse, TEXTS, part, there.rows)
+    return drilldown.row_differences(reference, warehouse, TEXTS, part, only, style, limit)
 
 
 def _read(
     planned: TablePlan, context: VerifyContext, parts: Sequence[Partition], style: DifferenceFormat, limit: int
 ) -> Verdict:
-    """By reading all three."""
+    """By reading all of them."""
     found = Verdict(planned.name, "equal")
     for part in parts:
         left = max(0, limit - len(found.differing))
@@ -284,7 +293,7 @@ def _with(found: Verdict, more: Verdict) -> Verdict:
         found,
         verdict="differs" if "differs" in (found.verdict, more.verdict) else "equal",
         ranges=found.ranges + more.ranges,
-        rows={target: (found.rows.get(target) or 0) + (more.rows.get(target) or 0) for target in SERVERS},
+        rows={target: (found.rows.get(target) or 0) + (rows or 0) for target, rows in more.rows.items()},
         differences=found.differences + more.differences,
         differing=found.differing + more.differing,
         ranges_differing=found.ranges_differing + more.ranges_differing,

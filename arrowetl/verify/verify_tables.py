@@ -16,14 +16,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from arrowetl import limits, preflight
-from arrowetl.config import env
+from arrowetl import preflight
 from arrowetl.config.env import Settings
+from arrowetl.config.table_names import chosen_tables
 from arrowetl.config.tables_yml import read_tables
 from arrowetl.errors import ArrowetlError, unexpected
 from arrowetl.model.connection import SERVERS
+from arrowetl.model.events import Event, TableDone, TablesChosen
+from arrowetl.model.humanize import number_of
 from arrowetl.model.plan import Table
 from arrowetl.model.result import Failure
+from arrowetl.model.run_options import VerifyOptions
 from arrowetl.model.state import NO_STATE, TableState
 from arrowetl.model.verdict import Verdict, VerifyResult
 from arrowetl.pipeline import plan_run
@@ -32,35 +35,36 @@ from arrowetl.state import receipt
 from arrowetl.state.ledger import TRACKING, Ledger
 from arrowetl.state.receipt_store import Archive, versions
 from arrowetl.verify import since_last
-from arrowetl.verify.verify_table import VerifyContext, VerifyOptions, audit
+from arrowetl.verify.verify_table import VerifyContext, audit
 from arrowetl.warehouse.loader import Warehouse
 
 
 def verify(
     settings: Settings,
     options: VerifyOptions,
-    workers: int = limits.workers_default,
-    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+    on_event: Callable[[Event], None] = lambda event: None,
 ) -> VerifyResult:
     """
     Compare the tables asked for, several at a time; what was found is written down at the warehouse, with a receipt.
 
     Raises:
         UsageError: a table that was named is not there.
-        DatabaseConnectionError: one of the three cannot be reached.
+        DatabaseConnectionError: one of the servers cannot be reached.
     """
     started_at = datetime.now(UTC)
     run_id = f"verify-{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    with _open_context(settings, options, workers) as context, ThreadPoolExecutor(workers) as pool:
+    with _open_context(settings, options) as context, ThreadPoolExecutor(options.max_workers) as pool:
         catalog = {name: table for name, table in context.source.catalog().items() if name not in TRACKING}
-        chosen = env.chosen_tables(options.tables, catalog) if options.tables else tuple(catalog)
         chosen = tuple(
-            name for name in chosen if options.tables or not context.tables_file.of_table(catalog[name]).excluded
+            name
+            for name in chosen_tables(options.tables, catalog, exclude=options.exclude)
+            if name in options.tables or not context.tables_file.of_table(catalog[name]).excluded
         )
+        on_event(TablesChosen(len(chosen), sum(catalog[name].rows for name in chosen)))
 
         def one(name: str) -> Verdict:
             verdict = _one(catalog[name], context, options)
-            on_verdict(verdict)
+            on_event(TableDone(name, verdict.rows.get("source") or 0, _problem(verdict)))
             return verdict
 
         # The largest first, so that none is the last one alone.
@@ -69,9 +73,16 @@ def verify(
         verdicts = _still(tuple(found[name] for name in chosen), context)
         missing = () if options.tables else _missing(settings, context, catalog)
         warnings = (plan_run.missing_words("source", missing, len(catalog)),) if missing else ()
-        return _signed(
-            settings, VerifyResult(run_id, verdicts, warnings=warnings, missing=missing), context, started_at
+        result = VerifyResult(
+            run_id, verdicts, warnings=warnings, missing=missing, has_replica=context.replica is not None
         )
+        return _signed(settings, result, context, started_at)
+
+
+def _problem(verdict: Verdict) -> str:
+    if verdict.failure:
+        return verdict.failure.message
+    return "" if verdict.verdict == "equal" else f"{verdict.table}: {number_of(verdict.differences, 'difference')}"
 
 
 def _still(verdicts: tuple[Verdict, ...], context: VerifyContext) -> tuple[Verdict, ...]:
@@ -113,7 +124,7 @@ def _signed(settings: Settings, found: VerifyResult, context: VerifyContext, sta
     """With a receipt kept at the warehouse; where that cannot be, the verdicts are returned all the same."""
     ended_at = datetime.now(UTC)
     records = {name: state.warehouse for name, state in context.states.items()}
-    known = since_last.known_of(found.tables, context.states, found.run_id, ended_at)
+    known = since_last.known_of(found.tables, context.states, context.replica is not None, found.run_id, ended_at)
     differing = {v.table: _versions(context.states, v.table)[1] for v in found.tables if v.verdict != "equal"}
 
     def said(previous: str | None) -> dict[str, Any]:
@@ -133,28 +144,31 @@ def _signed(settings: Settings, found: VerifyResult, context: VerifyContext, sta
 
 
 def _versions_of(context: VerifyContext) -> dict[str, str]:
-    servers = {one.name: one.version for one in (context.source, context.replica, context.warehouse)}
+    servers = {one.name: one.version for one in (context.source, context.replica, context.warehouse) if one}
     return {**versions(), **servers}
 
 
 @contextmanager
-def _open_context(settings: Settings, options: VerifyOptions, workers: int) -> Iterator[VerifyContext]:
+def _open_context(settings: Settings, options: VerifyOptions) -> Iterator[VerifyContext]:
     tables_file = read_tables(settings.tables_file, settings.chosen)
-    preflight.reach(*(settings.endpoint(target) for target in SERVERS))
+    at_replica = settings.endpoint("replica") if settings.has_replica else None
+    preflight.reach(*filter(None, (settings.endpoint("source"), at_replica, settings.endpoint("warehouse"))))
     with ExitStack() as held:
         source = Source(settings.endpoint("source"), tables_file.choices)
-        replica = Source(settings.endpoint("replica"), mask_key=None)
+        replica = Source(at_replica, mask_key=None) if at_replica else None
         warehouse = Warehouse(settings.endpoint("warehouse"))
-        for target in (source, replica, warehouse):
-            held.callback(target.close)
-        asking = held.enter_context(ThreadPoolExecutor(len(SERVERS) * workers, "asking"))
-        ledger = held.enter_context(closing(Ledger(settings.endpoint("replica"), settings.endpoint("warehouse"))))
+        held.callback(source.close)
+        held.callback(warehouse.close)
+        if replica:
+            held.callback(replica.close)
+        asking = held.enter_context(ThreadPoolExecutor(len(SERVERS) * options.max_workers, "asking"))
+        ledger = held.enter_context(closing(Ledger(at_replica, settings.endpoint("warehouse"))))
         known = Archive(ledger.warehouse).last_verifications() if options.changed else {}
         yield VerifyContext(
             source=source,
             replica=replica,
             warehouse=warehouse,
-            at_replica=replica.catalog(),
+            at_replica=replica.catalog() if replica else {},
             published=warehouse.published(),
             tables_file=tables_file,
             asking=asking,

@@ -24,9 +24,9 @@ from typing import Any
 from uuid import uuid4
 
 from arrowetl import drivers, limits
-from arrowetl.config import env
+from arrowetl.config import connections, env
 from arrowetl.errors import ArrowetlError, ConfigurationError, DataExtractionError, EnvironmentError, unexpected
-from arrowetl.model.connection import MASK_KEY_VARIABLE, VARIABLES, Credentials, Endpoint, Route
+from arrowetl.model.connection import MASK_KEY_VARIABLE, Credentials, Endpoint, Route
 from arrowetl.model.result import PartitionOutcome
 from arrowetl.planning import connection_budget
 from arrowetl.replica.spill import run_directory
@@ -191,7 +191,11 @@ def _opened(route: Route, terms: Terms) -> _OpenRoute:
             f"worker {_address()}: {MASK_KEY_VARIABLE} is {'another one than the run has' if key else 'not set'} there",
             "give its workers the key that the run has",
         )
-    missing = [name for one in route.endpoints if (name := f"{VARIABLES[one.name]}_PASSWORD") not in values]
+    missing = [
+        f"{one.settings}_PASSWORD"
+        for one in route.endpoints
+        if not one.socket and connections.password_of(one.name, values) is None
+    ]
     if missing:
         test = "TEST_" if found.environment == "test" else ""
         names = ", ".join(f"{test}{found.prefix}{name}" for name in missing)
@@ -228,9 +232,14 @@ def _leases(run_id: str, jobs: int) -> Any:
 
 
 def _with_secrets(endpoint: Endpoint, values: Mapping[str, str]) -> Endpoint:
-    prefix = VARIABLES[endpoint.name]
-    authority = values.get(f"{prefix}_SSL_CA", endpoint.ssl_ca)
-    return replace(endpoint, password=values[f"{prefix}_PASSWORD"], ssl_ca=authority)
+    found, _ = connections.said_of(endpoint.name, values)
+    return replace(
+        endpoint,
+        password=found.get("PASSWORD"),
+        ssl_ca=found.get("SSL_CA") or endpoint.ssl_ca,
+        ssl_cert=found.get("SSL_CERT") or endpoint.ssl_cert,
+        ssl_key=found.get("SSL_KEY") or endpoint.ssl_key,
+    )
 
 
 @lru_cache

@@ -2,7 +2,8 @@
 A nightly run by Airflow: validate → analyze → run, a task for each size of tables → verify → dbt.
 
 Put it where your DAGs are; arrowetl must be installed where Airflow's tasks run, and its settings be in their
-environment (ETL_ENVIRONMENT, OPENDENTAL_SOURCE_HOST …), or in a file that ARROWETL_ENV_FILE names. A retried
+environment (ETL_ENVIRONMENT, ARROWETL_SOURCE_URL …), or in a file that ARROWETL_ENV_FILE names; tables.yml is where
+ARROWETL_CONFIG says. arrowetl is imported in the tasks: Airflow reads this file every few seconds. A retried
 task continues where the failed one stopped: tables that arrived are skipped, and of one that was being loaded the
 complete partitions in staging are kept.
 """
@@ -11,22 +12,19 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.sdk import dag, task
 
-import arrowetl
-
-TABLES_FILE = Path(os.environ.get("ARROWETL_TABLES_FILE", "conf/tables.yml"))
-ENV_FILE = Path(os.environ["ARROWETL_ENV_FILE"]) if "ARROWETL_ENV_FILE" in os.environ else None
 DBT_PROJECT = os.environ.get("DBT_PROJECT_DIR", "")
 SIZES = ["large", "medium", "small", "tiny"]
 
 
 def opened() -> Any:
-    return arrowetl.open(tables_file=TABLES_FILE, env_file=ENV_FILE)
+    import arrowetl
+
+    return arrowetl.open()
 
 
 def failures(tables: list[dict[str, Any]]) -> str:
@@ -42,7 +40,7 @@ def failures(tables: list[dict[str, Any]]) -> str:
     max_active_runs=1,
     default_args={
         "retries": 3,
-        "retry_delay": timedelta(seconds=int(os.environ.get("ARROWETL_RETRY_DELAY", "300"))),
+        "retry_delay": timedelta(seconds=int(os.environ.get("NIGHTLY_RETRY_SECONDS", "300"))),
         "retry_exponential_backoff": True,
     },
     tags=["arrowetl"],
@@ -53,11 +51,11 @@ def arrowetl_nightly() -> None:
     @task
     def validate() -> list[str]:
         with opened() as etl:
-            problems, notes = etl.validate()
-        if problems:
+            found = etl.validate()
+        if found.problems:
             # A retry would not repair it.
-            raise AirflowFailException("\n".join(problems))
-        return notes
+            raise AirflowFailException("\n".join(found.problems))
+        return list(found.notes)
 
     @task
     def analyze() -> list[str]:

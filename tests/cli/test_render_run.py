@@ -80,8 +80,8 @@ def test_progress_is_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
     assert "payment: lost" in lines
-    assert "0/1 tables, 0 rows" in lines[1]
-    assert "at work: payment 0/1" in lines[1]
+    assert lines[1].startswith("0/1 tables; ")
+    assert "in progress: payment 0/1" in lines[1]
 
 
 def test_progress_is_bars_on_a_terminal() -> None:
@@ -90,7 +90,7 @@ def test_progress_is_bars_on_a_terminal() -> None:
     watch = progress.Bars(console)
     for event in (RunPlanned((PLAN,)), TableStarted("patient", 7), PartitionLoaded("patient", 3, 100)):
         watch(event)
-    watch._progress.refresh()
+    watch._live.refresh()
     watch.close()
     screen = console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -109,9 +109,10 @@ def test_types_lists_every_rule() -> None:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("arrowetl ru", ["run"]),
+        ("arrowetl ru", ["run", "runs"]),
         ("arrowetl run --publish ", ["each", "together"]),
         ("arrowetl run --table pa", ["patient", "payment"]),
+        ("arrowetl run pa", ["patient", "payment"]),
         ("arrowetl run --table patient,pay", ["patient,payment"]),
         ("arrowetl snapshot pat", ["patient"]),
         ("arrowetl bench pay", ["payment"]),

@@ -66,7 +66,7 @@ def test_passwords_may_hold_any_character(password: str) -> None:
     """But blanks alone, which are no value; and is in no repr."""
     found = env.settings_from_environment(
         {"ETL_ENVIRONMENT": "production", **COMPLETE, "OPENDENTAL_SOURCE_PASSWORD": password},
-        Path("nowhere/tables.yml"),
+        Path("/tables.yml"),
     )
 
     assert found.endpoint("source").password == password
@@ -84,15 +84,29 @@ def test_passwords_in_the_file_may_be_quoted(tmp_path: Path, line: str) -> None:
 
 
 def test_all_missing_variables_are_in_one_error(tmp_path: Path) -> None:
-    """Fifteen of them, in one error; only the servers that are needed count."""
+    """Twelve of them, in one error; ports have defaults, and only the servers that are needed count."""
+    all_three = ("source", "replica", "warehouse")
     with pytest.raises(EnvironmentError) as refusal:
-        settings({"ETL_ENVIRONMENT": "production"}, tmp_path)
+        settings({"ETL_ENVIRONMENT": "production"}, tmp_path, needs=all_three)
     with pytest.raises(EnvironmentError) as fewer:
         settings({"ETL_ENVIRONMENT": "production"}, tmp_path, needs=("warehouse",))
 
-    assert [key for key in KEYS if f"{key} is missing" not in refusal.value.message] == []
-    assert "15 problems" in refusal.value.message
-    assert "5 problems" in fewer.value.message
+    wanted = [key for key in KEYS if not key.endswith("_PORT")]
+    assert [key for key in wanted if f"{key} is missing" not in refusal.value.message] == []
+    assert "12 problems" in refusal.value.message
+    assert "4 problems" in fewer.value.message
+    assert ".env_production, which does not exist yet" in (fewer.value.remedy or "")
+
+
+def test_a_replica_need_not_be_configured(tmp_path: Path) -> None:
+    """Then the warehouse is what is written; where only a part of it is said, the rest is missing."""
+    without = {key: value for key, value in COMPLETE.items() if not key.startswith("MYSQL_REPLICATION")}
+    found = settings({"ETL_ENVIRONMENT": "production", **without}, tmp_path)
+
+    assert (found.targets, sorted(found.endpoints)) == ("warehouse", ["source", "warehouse"])
+    assert settings({"ETL_ENVIRONMENT": "production", **COMPLETE}, tmp_path).targets == "both"
+    with pytest.raises(EnvironmentError, match="MYSQL_REPLICATION_PASSWORD is missing"):
+        settings({"ETL_ENVIRONMENT": "production", **without, "MYSQL_REPLICATION_HOST": "there"}, tmp_path)
 
 
 @pytest.mark.parametrize("port", ["33O6", "0", "65536", "-1", "3306.0", "٣٣٠٦", "²"])

@@ -45,7 +45,7 @@ class Airflow:
             **clinic.environment,
             "PATH": f"{Path(sys.executable).parent}:{dbt}:/usr/bin:/bin", "HOME": str(clinic.directory),
             "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "false", "DO_NOT_TRACK": "1",
-            "ARROWETL_TABLES_FILE": str(clinic.tables_file), "ARROWETL_RETRY_DELAY": "1", "ARROWETL_RETRIES": "0",
+            "ARROWETL_CONFIG": str(clinic.tables_file), "NIGHTLY_RETRY_SECONDS": "1", "ARROWETL_RETRIES": "0",
             "DBT_PROJECT_DIR": str(clinic.directory / "dbt"),
             "POSTGRES_ANALYTICS_HOST": warehouse.host, "POSTGRES_ANALYTICS_PORT": str(warehouse.port),
             "POSTGRES_ANALYTICS_DB": warehouse.database, "POSTGRES_ANALYTICS_USER": warehouse.user,

@@ -4,6 +4,7 @@ What may be asked of a run, and what not: whoever asks, it is refused in the sam
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from arrowetl.model.run_options import RunOptions
 @pytest.mark.parametrize(
     ("asked", "reported"),
     [
-        ({}, "which tables?"),
-        ({"all": True, "tables": ["patient"]}, "which tables?"),
+        ({}, "which tables are meant?"),
+        ({"all": True, "tables": ["patient"]}, "which tables are meant?"),
         ({"category": "huge"}, "no category 'huge'"),
         ({"all": True, "read_from": "warehouse"}, "cannot read from 'warehouse'"),
         ({"all": True, "to": "source"}, "cannot write to 'source'"),
@@ -46,5 +47,5 @@ def test_an_unknown_option_is_refused_by_name() -> None:
     from arrowetl.api import Etl
 
     with pytest.raises(TypeError, match="a run has no option force"):
-        Etl(None).run(all=True, force=True)  # type: ignore[arg-type]
+        Etl(SimpleNamespace(targets="both")).run(all=True, force=True)  # type: ignore[arg-type]
     assert arrowetl.Etl is Etl

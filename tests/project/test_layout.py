@@ -59,7 +59,7 @@ def test_drivers_are_imported_in_drivers_only() -> None:
     assert found == []
 
 
-PURE = {"errors", "limits", "humanize", "model", "types", "checksums", "planning", "pages", "sql"}
+PURE = {"errors", "limits", "model", "types", "checksums", "planning", "pages", "sql"}
 # Of packages that can do more than decide.
 ALSO_PURE = {
     "config/legacy.py", "config/tables_yml_keys.py", "analyze/load_strategy.py", "analyze/schema_changelog.py",

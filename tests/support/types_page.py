@@ -1,7 +1,7 @@
 """
 The table in docs/types.md, from the type rules.
 
-`nox -s types_page` writes it; `project/test_docs.py` shows that it was.
+`nox -s pages` writes it; `project/test_docs.py` shows that it was.
 """
 
 from __future__ import annotations

@@ -41,6 +41,14 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def number_of(number: int, what: str) -> str:
+    """
+    >>> number_of(1, "problem"), number_of(2_000, "row")
+    ('1 problem', '2,000 rows')
+    """
+    return f"{count(number)} {what}" + ("" if number == 1 else "s")
+
+
 def listed(names: Sequence[str], most: int) -> str:
     """
     >>> listed(["a", "b", "c", "d"], most=2), listed(["a", "b"], most=2)
