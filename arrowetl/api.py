@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from arrowetl import limits, preflight
-from arrowetl.config import env
+from arrowetl.config import arrowetl_yml, env
 from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import TablesFile
 from arrowetl.errors import ArrowetlError
@@ -110,8 +110,8 @@ class Etl:
 
     def suggest_phi(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """
-        A policy to begin with for OpenDental's personal columns, as tables.yml would have it, and table → other columns
-        that may be personal by their names; nothing is written.
+        A policy to begin with for OpenDental's personal columns, as arrowetl.yml would have it, and table → other
+        columns that may be personal by their names; nothing is written.
         """
         from arrowetl.analyze import analyze_tables
 
@@ -169,20 +169,20 @@ class Etl:
 
         Args:
             seconds: about how long it may take.
-            save: write what was better than the default into the table's overrides.
+            save: write what was better than the default into arrowetl.yml.
 
         Raises:
             UsageError, ConfigurationError, DatabaseError, DataError: it could not be tried; nothing is left of it.
         """
         from arrowetl import bench as benching
-        from arrowetl.config import tables_yml_edit
+        from arrowetl.config import arrowetl_yml_edit
 
         to = to or self.settings.targets
         refuse_unknown_destination(to)
         found = benching.bench(self.settings, table, to, seconds, on_trial)
         if save and found.chosen:
-            by_hand = f"add to the overrides of {table}: {found.chosen}"
-            tables_yml_edit.record(self.settings.tables_file, {table: found.chosen}, by_hand)
+            by_hand = f"add below tables.{table}: {found.chosen}"
+            arrowetl_yml_edit.record(arrowetl_yml.path_of(self.settings.tables_file), {table: found.chosen}, by_hand)
         return found
 
     def test_connections(self) -> list[preflight.Examined]:

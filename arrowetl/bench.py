@@ -4,7 +4,7 @@ Finds out how fast a table can be loaded, and by how many workers in partitions 
 Real servers, real rows, the same `load_partition` as a run's; staging is filled and
 dropped again, and no published table is touched. Sizes are tried first, then numbers of
 workers at the best size. The best is then measured against the default, in turn.
-`render_run` shows the result; `tables_yml_edit` keeps it.
+`render_run` shows the result; `arrowetl_yml_edit` keeps it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Benched:
 
     @property
     def chosen(self) -> dict[str, int]:
-        """The overrides that make what is recommended of the default."""
+        """The choices that make what is recommended of the default."""
         pairs = {
             name: (getattr(self.best, name), getattr(self.default, name)) for name in ("partition_bytes", "workers")
         }
@@ -265,7 +265,7 @@ def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, ledger: Le
     for outcome in planned.failed:
         raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
     if not planned.plans:
-        raise DataError(f"{options.tables[0]}: excluded in tables.yml", "take `exclude` out of its overrides")
+        raise DataError(f"{options.tables[0]}: excluded in tables.yml", "take `exclude` out of its choices")
     one = planned.plans[0]
     # Under a name of its own: that of the published table's key is taken.
     return replace(

@@ -1,9 +1,9 @@
 """
 The source's catalog, and a short look at each table → tables.yml: how each table is to be treated, and why.
 
-It needs nothing but SELECT, and writes tables.yml, the schema next to
-it, what it found, and what changed since (`schema_changelog`). What a person wrote is
-kept as it is (`yaml_comments`); `tables_yml` reads what is written here.
+It needs nothing but SELECT, and writes tables.yml, the schema next to it, what it found, and what changed since
+(`schema_changelog`). What a person chose in a file of an earlier form is moved to arrowetl.yml, and comments are kept
+(`yaml_comments`); `tables_yml` reads what is written here.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml.error import YAMLError
 
 from arrowetl import limits, preflight
 from arrowetl.analyze import schema_changelog, tables_yml_entry, yaml_comments
 from arrowetl.analyze.schema_changelog import Change
 from arrowetl.analyze.tables_yml_entry import TableProfile, seen
-from arrowetl.config import legacy
+from arrowetl.config import arrowetl_yml, arrowetl_yml_edit, legacy, schemas
 from arrowetl.config.env import Settings
 from arrowetl.config.files import write_atomically
+from arrowetl.config.keys import persons_part, sound
 from arrowetl.config.tables_yml import (
     SCHEMA_SUFFIX,
     WRITE_IT,
@@ -34,8 +36,7 @@ from arrowetl.config.tables_yml import (
     settings_of,
     unknown_columns,
 )
-from arrowetl.config.tables_yml_keys import persons_part, sound
-from arrowetl.config.yaml_file import load_yaml
+from arrowetl.config.yaml_file import load_yaml, located
 from arrowetl.errors import ArrowetlError, ConfigurationError, ValidationError, join_problems
 from arrowetl.model.connection import RunSettings, TableSettings
 from arrowetl.model.events import Event, TableDone, TablesChosen
@@ -119,15 +120,19 @@ def before(path: Path) -> ExistingTablesYml:
         ConfigurationError: it cannot be read, or what a person chose in it cannot be meant: it would be lost, or stay
             wrong.
     """
+    person = arrowetl_yml.read(path)
     if not path.exists():
-        return ExistingTablesYml("", {}, TablesFile({}, {}), {})
+        none = TablesFile({}, settings_of({"tables": {}}, person), RunSettings(**person.settings), person=person)
+        return ExistingTablesYml("", {}, none, {})
     document, known = load_yaml(path, WRITE_IT), generated_facts(path)
-    kept, problems = sound(persons_part(legacy.modernized(document)[0]))
-    choices = RunSettings(**(kept.get("settings") or {}))
+    kept, wrong = sound(persons_part(legacy.modernized(document)[0]))
+    choices = RunSettings(**{**(kept.get("settings") or {}), **person.settings})
     quarantines = choices.new_columns == "quarantine"
     # A first analysis finds nothing new.
-    chosen = TablesFile({}, settings_of(kept), choices, (known or None) if quarantines else None)
+    known_columns = (known or None) if quarantines else None
+    chosen = TablesFile({}, settings_of(kept, person), choices, known_columns, person=person)
     found = ExistingTablesYml(path.read_text(encoding="utf-8"), document, chosen, known)
+    problems = located(path, wrong)
     if quarantines and not known and found.written_at:
         problems.append(unknown_columns(path))
     if problems:
@@ -153,7 +158,7 @@ def analyze(
     tables, notes = _looked_at(settings, was, on_event)
     now = schema_changelog.facts((one.table for one in tables.values()), _strategies(tables))
     waiting = _in_quarantine(tables, was)
-    document, text, lost = rewritten(tables, was, settings.environment, database, waiting)
+    document, text, lost, choices = rewritten(tables, was, settings.environment, database, waiting)
     found = schema_changelog.found(was.known, now, _left_out_now(tables, was, waiting)) if was.known else []
     reports = settings.log_directory / "schema_analysis" / "reports"
     timestamp = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
@@ -171,10 +176,13 @@ def analyze(
         write_atomically(
             reports / "schema_analysis.json", _lines({name: one.as_json() for name, one in tables.items()})
         )
+        # First: a choice that is in both files is the same in both.
+        notes += _moved(path, choices)
         if written:
             write_atomically(path, text)
         if written or now != was.known:
             write_atomically(path.with_suffix(SCHEMA_SUFFIX), _lines(now))
+        schemas.write_next_to(path)
     except OSError as error:
         place = error.filename or reports
         raise ConfigurationError(
@@ -196,6 +204,28 @@ def analyze(
     )
 
 
+def _moved(path: Path, choices: str) -> list[str]:
+    """
+    Put into arrowetl.yml what a tables.yml of an earlier form has of a person's choices; say so.
+
+    Raises:
+        ConfigurationError: arrowetl.yml cannot be rewritten; neither file was.
+    """
+    if not choices:
+        return []
+    place = arrowetl_yml.path_of(path)
+    before = place.read_text(encoding="utf-8") if place.exists() else ""
+    try:
+        text, both = arrowetl_yml_edit.with_moved(before, choices)
+    except YAMLError as error:
+        raise ConfigurationError(
+            f"{place}: cannot be rewritten: {type(error).__name__}", "move what you chose in tables.yml there yourself"
+        ) from error
+    write_atomically(place, text)
+    words = f"what you chose in {path.name} was moved to {place}, with its comments"
+    return [words, *([f"{place} already says otherwise, and holds: {', '.join(both)}"] if both else [])]
+
+
 def _page(changelog: Mapping[str, Any]) -> str:
     # Jinja takes a tenth of a second to import, and most runs change nothing.
     from arrowetl.pages import render
@@ -205,17 +235,20 @@ def _page(changelog: Mapping[str, Any]) -> str:
 
 def rewritten(
     tables: Mapping[str, TableProfile], was: ExistingTablesYml, environment: str, database: str, waiting: Waiting
-) -> tuple[dict[str, Any], str, tuple[str, ...]]:
+) -> tuple[dict[str, Any], str, tuple[str, ...], str]:
     """
-    tables.yml, as a document and as its text, with what a person wrote into the one that is there; and comments that
-    found no place in it.
+    tables.yml, as a document and as its text, with a person's comments; comments that found no place in it; and what a
+    person chose in the file that is there, as arrowetl.yml has it.
     """
-    choices = was.document.get("settings")
-    document = tables_yml_entry.document(tables, datetime.now(UTC), environment, database, was.tables, choices, waiting)
+    document = tables_yml_entry.document(tables, datetime.now(UTC), environment, database, was.tables, waiting)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
     text = f"{tables_yml_entry.heading()}\n{text}"
-    return document, *(yaml_comments.kept(was.text, text, tables_yml_entry.FIRST_LINE) if was.text else (text, ()))
+    if not was.text:
+        return document, text, (), ""
+    rest, choices, lost = yaml_comments.moved(was.text, tables_yml_entry.HEADINGS)
+    text, more = yaml_comments.kept(rest, text, tables_yml_entry.HEADINGS)
+    return document, text, (*lost, *more), choices
 
 
 Waiting = Mapping[str, tuple[str, ...]]
@@ -301,7 +334,7 @@ def _without_time(text: str) -> list[str]:
 
 def suggested_policy(settings: Settings) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """
-    What `overrides.columns` of OpenDental's personal columns could be, as tables.yml would have it, and table → other
+    What `columns` of OpenDental's personal columns could be, as arrowetl.yml would have it, and table → other
     columns that may be personal by their names; nothing is written.
 
     Raises:
@@ -314,5 +347,5 @@ def suggested_policy(settings: Settings) -> tuple[dict[str, Any], dict[str, list
         catalog = _catalog(source)
     decided = read_tables(settings.tables_file).tables if settings.tables_file.exists() else {}
     found = phi.suggested(catalog.values(), decided)
-    suggested = {"tables": {name: {"overrides": {"columns": columns}} for name, columns in found.items()}}
+    suggested = {"tables": {name: {"columns": columns} for name, columns in found.items()}}
     return suggested, phi.doubtful(catalog.values(), decided)

@@ -17,6 +17,7 @@ from typing import Any
 from arrowetl import __version__, limits
 from arrowetl.analyze import load_strategy
 from arrowetl.analyze.load_strategy import Candidate, Strategy
+from arrowetl.config import keys
 from arrowetl.model.plan import Table
 from arrowetl.planning import estimate, partitioning, table_plan
 from arrowetl.source.sample_sql import Sample
@@ -28,58 +29,14 @@ _PRIORITY = {"large": "high", "medium": "high", "small": "medium", "tiny": "low"
 _URGENT = frozenset({"patient", "appointment", "procedurelog", "claimproc", "payment"})
 
 
-MEANINGS = {
-    "table_name": "as the source spells it",
-    "extraction_strategy": "full_table; incremental, incremental_chunked if large: every change can be known",
-    "strategy_reason": "why",
-    "incremental_columns": "the server updates them at every change",
-    "primary_incremental_column": "the one by which changed rows are found",
-    "batch_size": "rows of a partition at most",
-    "performance_category": "large from a million rows, medium from 100,000, small from 10,000, or tiny",
-    "processing_priority": "high before medium before low, the largest first within",
-    "time_gap_threshold_days": "full comparison, and called overdue, when its last success is older",
-    "estimated_rows": "exact where the engine counts them, or they are few",
-    "estimated_size_mb": "as the source stores it",
-    "estimated_processing_time_minutes": "of reading it in full: what the last runs took, or a guess before the first",
-    "memory_requirements_mb": "of one partition in flight",
-    "monitoring": "what to report: failures, slow reads, and what is slow",
-    "primary_key": "a name, several, or null",
-    "quarantined_columns": "left out until you choose of them under overrides.columns, or remove them from this list",
-}
-"""What each key of a table is for, as tables.yml explains it."""
-
+SCHEMA_LINE = "# yaml-language-server: $schema=schemas/tables.json"
 FIRST_LINE = "# How arrowetl treats each table of the source. Written by `arrowetl analyze`, which rewrites it;"
+HEADINGS = (SCHEMA_LINE, FIRST_LINE)
+"""How the comment at the head begins, now and in earlier forms."""
 _HEADING = """\
+{schema_line}
 {first_line}
-# your comments stay, and so does what you choose yourself, which goes under a table's `overrides:`
-#
-#   patient:
-#     overrides:
-#       exclude: true                     # leave the table out
-#       processing_priority: high         # high before medium before low
-#       batch_size: 50000                 # rows of a partition at most
-#       partition_bytes: 8388608          # bytes of a partition; otherwise they follow what a run measures
-#       workers: 2                        # partitions of it at a time, at most
-#       columns:
-#         SSN: {exclude: true}            # leave a column out
-#         LName: {mask: hash}             # or nullify, or partial; hashes need ARROWETL_MASK_KEY
-#         HasIns: {type: boolean}         # load it as another type; `arrowetl types` lists them
-#       views: rebuild                    # save the views that block a change of type, and recreate them
-#
-# What you choose for all tables goes under `settings:`, and stays as well:
-#
-#   settings:
-#     reconcile_days: 7                   # full comparison of every table, every so many days
-#     reconcile_by: auto                  # or reading, or checksum
-#     statement_seconds: 600              # no statement at the source takes longer
-#     source_connections: 4               # at most so many at once
-#     replica_connections: 20             # the same at the replica, and at the warehouse
-#     warehouse_connections: 20
-#     executor: thread                    # or process, or dask:tcp://host:8786
-#     pause_milliseconds: 0               # between two ranges of a table
-#     business_hours: 07:00-18:00         # no table of the source is begun in them, by this machine's clock, or
-#     time_zone: America/Chicago          # by that of a zone
-#     new_columns: carry                  # or quarantine: what appears later is left out until you choose
+# comments stay. What you choose goes into arrowetl.yml next to this file, whose choices hold over it.
 #
 # The keys of each table:
 #
@@ -89,9 +46,8 @@ _HEADING = """\
 
 def heading() -> str:
     """The comment at the head of tables.yml."""
-    meanings = "\n".join(f"#   {key:<35} # {words}" for key, words in MEANINGS.items())
-    # Its examples have braces of their own.
-    return _HEADING.replace("{first_line}", FIRST_LINE).replace("{meanings}", meanings)
+    meanings = "\n".join(f"#   {key:<35} # {keys.MEANINGS[key]}" for key in keys.KEYS)
+    return _HEADING.format(schema_line=SCHEMA_LINE, first_line=FIRST_LINE, meanings=meanings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +115,13 @@ def document(
     environment: str,
     database: str,
     before: Mapping[str, Any],
-    settings: Mapping[str, Any] | None = None,
     waiting: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, Any]:
     """
     The text of tables.yml.
 
     Args:
-        before: the tables of the file that is there, for their overrides.
-        settings: those of the file that is there, which stay.
+        before: the tables of the file that is there, for what is near enough.
         waiting: table → its columns in quarantine.
     """
     names = sorted(seen)
@@ -180,16 +134,7 @@ def document(
             "total_tables": len(names),
             "schema_hash": schema_hash(seen[name].table for name in names),
         },
-        **({"settings": settings} if settings else {}),
-        "tables": {
-            **{name: _entry(seen[name], before.get(name), (waiting or {}).get(name, ())) for name in names},
-            # Of tables that are not there now, a person's choices stay: they may come back.
-            **{
-                name: {"overrides": entry["overrides"]}
-                for name, entry in sorted(before.items(), key=lambda item: str(item[0]))
-                if name not in seen and isinstance(entry, dict) and entry.get("overrides")
-            },
-        },
+        "tables": {name: _entry(seen[name], before.get(name), (waiting or {}).get(name, ())) for name in names},
     }
 
 
@@ -234,8 +179,6 @@ def _entry(seen: TableProfile, before: Any, waiting: tuple[str, ...]) -> dict[st
     }
     if waiting:
         entry["quarantined_columns"] = list(waiting)
-    if isinstance(before, dict) and before.get("overrides"):
-        entry["overrides"] = before["overrides"]
     return entry
 
 

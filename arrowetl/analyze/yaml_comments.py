@@ -1,6 +1,6 @@
 """
-What a person wrote into tables.yml, kept in the text that `analyze` rewrites: comments, and the very
-lines of `settings:` and of each table's `overrides:`.
+What a person wrote into tables.yml: comments, kept in the text that `analyze` rewrites; and choices, moved to
+arrowetl.yml with the comments that belong to them.
 
 Pure text. The result must parse to what was meant, or the new text is left as it is; a comment without a place
 is reported.
@@ -28,30 +28,112 @@ class _Place:
     path: Path
     line: int
     column: int
+    key_end: int
+    """The column after the key."""
     end: int
     """The line after its last."""
 
 
-def kept(before: str, after: str, heading: str) -> tuple[str, tuple[str, ...]]:
+def kept(before: str, after: str, headings: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """
-    The new text with a person's comments and lines in it, and the comments that are not in it.
+    The new text with a person's comments in it, and the comments that are not in it.
 
     Args:
-        before: the file as it is.
+        before: the file as it is, without what was moved.
         after: what would be written.
-        heading: how the comment begins that is arrowetl's own, up to the first line that is none.
+        headings: how the comment may begin that is arrowetl's own, up to the first line that is none.
     """
     old = before.splitlines()
-    own = _own_lines(old, heading)
+    own = _own_lines(old, headings)
     try:
         text = _merged(old, after, own) if not _has_aliases(before) else after
         text = text if _reads_as(text) == _reads_as(after) else after
     except (yaml.YAMLError, RecursionError):
         text = after
-    there = {line.strip() for line in text.splitlines()}
+    return text, _lost(old, own, text)
+
+
+def _lost(old: Sequence[str], own: set[int], *texts: str) -> tuple[str, ...]:
+    """Comments of a file that are in none of some texts."""
+    there = {line.strip() for text in texts for line in text.splitlines()}
     said = [line.strip() for number, line in enumerate(old) if number not in own and line.lstrip().startswith("#")]
     said += [_behind(line).strip() for line in old if not line.lstrip().startswith("#")]
-    return text, tuple(one for one in said if one and one not in there and not any(one in line for line in there))
+    return tuple(one for one in said if one and one not in there and not any(one in line for line in there))
+
+
+def moved(before: str, headings: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
+    """
+    A tables.yml of an earlier form without a person's choices; these as an arrowetl.yml, with the comments that belong
+    to them; and the comments that are in neither. The second is empty where nobody chose anything.
+    """
+    wanted = _choices(_reads_as(before))
+    if not wanted:
+        return before, "", ()
+    old = before.splitlines()
+    own = _own_lines(old, headings)
+    try:
+        rest, text = _taken_out(old, own) if not _has_aliases(before) else ("", "")
+    except (yaml.YAMLError, RecursionError):
+        rest, text = "", ""
+    if not text or _reads_as(text) != wanted or _choices(_reads_as(rest)):
+        # Written on one line, say, or shared by an alias: the choices are kept, and their comments are reported.
+        text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=120)
+        rest = "\n".join(line for number, line in enumerate(old) if number in own or line.lstrip().startswith("#"))
+        return rest, text, _lost(old, own, text, rest)
+    return rest, text, ()
+
+
+def _choices(document: Any) -> dict[str, Any]:
+    """What of a tables.yml a person chose, as arrowetl.yml has it."""
+    if not isinstance(document, dict):
+        return {}
+    tables = document.get("tables")
+    each = tables.items() if isinstance(tables, dict) else ()
+    found = {name: one["overrides"] for name, one in each if isinstance(one, dict) and one.get("overrides")}
+    settings = document.get("settings")
+    return {**({"settings": settings} if settings else {}), **({"tables": found} if found else {})}
+
+
+def _taken_out(old: Sequence[str], own: set[int]) -> tuple[str, str]:
+    """The lines without those of a person's choices, and these, a level higher."""
+    places = list(_places("\n".join(old) + "\n"))
+    by_path = {place.path: place for place in places}
+    chosen = [place for place in places if _is_a_persons(place.path)]
+    inside = {number for place in chosen for number in range(place.line + 1, place.end)}
+    above = _lines_above(old, places, own | inside)
+    taken, settings, tables = set[int](inside), list[str](), list[str]()
+    for place in chosen:
+        taken.add(place.line)
+        lines = old[place.line : place.end]
+        if place.path == ("settings",):
+            taken |= set(above[place.path])
+            settings += [*(old[number] for number in above[place.path]), *lines]
+            continue
+        table = by_path[place.path[:2]]
+        comments = [*above[table.path], *above[place.path]]
+        taken |= set(comments)
+        key = old[table.line][table.column : table.key_end]
+        tables += [f"  {old[number].strip()}" for number in comments]
+        tables += [f"  {key}{lines[0][place.key_end :]}", *_shifted(lines[1:], 2 - place.column)]
+    rest = [line for number, line in enumerate(old) if number not in taken]
+    return "\n".join(rest) + "\n", "\n".join([*settings, *(["tables:", *tables] if tables else [])]) + "\n"
+
+
+def _lines_above(lines: Sequence[str], places: Sequence[_Place], left_out: set[int]) -> dict[Path, list[int]]:
+    """Key → the lines of the comments directly above it."""
+    found: dict[Path, list[int]] = {}
+    starts = {place.line: place for place in places}
+    waiting: list[int] = []
+    for number, line in enumerate(lines):
+        if number in left_out:
+            waiting = []
+        elif line.lstrip().startswith("#"):
+            waiting.append(number)
+        elif number in starts:
+            found[starts[number].path], waiting = waiting, []
+        elif line.strip():
+            waiting = []
+    return found
 
 
 def _has_aliases(text: str) -> bool:
@@ -61,25 +143,13 @@ def _has_aliases(text: str) -> bool:
 
 def _merged(old: Sequence[str], after: str, own: set[int]) -> str:
     before = "\n".join(old) + "\n"
-    old_places, places = _places(before), {place.path: place for place in _places(after)}
-    verbatim = [place for place in old_places if place.path in places and _is_a_persons(place.path)]
-    inside = {number for place in verbatim for number in range(place.line + 1, place.end)}
-    whole, trailing = _comments(old, old_places, own | inside)
-    replaced = {places[place.path].line: (place, places[place.path]) for place in verbatim}
-    at_line = {place.line: place for place in places.values()}
+    whole, trailing = _comments(old, list(_places(before)), own)
+    at_line = {place.line: place for place in _places(after)}
     out: list[str] = []
-    number, lines = 0, after.splitlines()
-    while number < len(lines):
+    for number, line in enumerate(after.splitlines()):
         place = at_line.get(number)
-        if place:
-            out += whole.get(place.path, [])
-        if number in replaced:
-            was, is_ = replaced[number]
-            out += _shifted(old[was.line : was.end], is_.column - was.column)
-            number = max(is_.end, number + 1)
-            continue
-        out.append(lines[number] + (trailing.get(place.path, "") if place else ""))
-        number += 1
+        out += whole.get(place.path, []) if place else []
+        out.append(line + (trailing.get(place.path, "") if place else ""))
     return "\n".join([*out, *whole.get(_END, [])]) + "\n"
 
 
@@ -100,7 +170,8 @@ def _walked(node: yaml.MappingNode, path: Path, lines: Sequence[str]) -> Iterato
             continue
         inner = (*path, str(key.value))
         column = key.start_mark.column
-        yield _Place(inner, key.start_mark.line, column, _end(key.start_mark.line, column, value, lines))
+        end = _end(key.start_mark.line, column, value, lines)
+        yield _Place(path=inner, line=key.start_mark.line, column=column, key_end=key.end_mark.column, end=end)
         if isinstance(value, yaml.MappingNode) and not _is_a_persons(inner):
             yield from _walked(value, inner, lines)
 
@@ -120,9 +191,9 @@ def _end(line: int, column: int, value: yaml.Node, lines: Sequence[str]) -> int:
     return end
 
 
-def _own_lines(lines: Sequence[str], heading: str) -> set[int]:
+def _own_lines(lines: Sequence[str], headings: Sequence[str]) -> set[int]:
     """The lines of the comment that arrowetl writes itself."""
-    start = next((number for number, line in enumerate(lines) if line == heading), None)
+    start = next((number for number, line in enumerate(lines) if line in headings), None)
     if start is None:
         return set()
     end = next((n for n in range(start, len(lines)) if not lines[n].startswith("#")), len(lines))
@@ -145,7 +216,7 @@ def _comments(
         elif number in starts:
             place = starts[number]
             whole[place.path], waiting = waiting, []
-            if not _is_a_persons(place.path) and (comment := _behind(line)):
+            if comment := _behind(line):
                 trailing[place.path] = comment
     whole[_END] = waiting
     return whole, trailing

@@ -35,8 +35,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Every day": (run_commands.run, run_commands.status, export_commands.report, run_commands.runs),
     "Prove and repair": (prove_commands.verify,),
     "More": (
-        export_commands.snapshot, export_commands.dbt_sources, prove_commands.bench, help_commands.types, fleet,
-        sandbox, help_commands.completion, help_commands.help_,
+        export_commands.snapshot, export_commands.dbt_sources, prove_commands.bench, help_commands.types,
+        setup_commands.config, fleet, sandbox, help_commands.completion, help_commands.help_,
     ),
 }  # fmt: skip
 # What users of other tools type.

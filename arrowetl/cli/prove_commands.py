@@ -35,11 +35,12 @@ from arrowetl.cli.options import (
     write_file,
 )
 from arrowetl.cli.screen import stderr
-from arrowetl.model.run_options import VerifyOptions
 
 if TYPE_CHECKING:
     from arrowetl.cli import render_run, render_verify
+    from arrowetl.model import run_options
 else:
+    run_options = lazy.module("arrowetl.model.run_options")
     render_run, render_verify = (lazy.module(f"arrowetl.cli.{name}") for name in ("render_run", "render_verify"))
 
 
@@ -62,7 +63,7 @@ def verify(all: bool, as_json: bool, **options: Any) -> None:
     """Compare the servers, and name the rows and columns that differ."""
     if all == bool(options["tables"]):
         raise click.UsageError("choose tables: TABLE... or --all (exactly one)")
-    VerifyOptions(**options)
+    run_options.VerifyOptions(**options)
     with open_etl() as etl, watching() as watch:
         found = etl.verify(on_event=watch, **options)
     if as_json:

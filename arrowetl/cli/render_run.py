@@ -239,7 +239,7 @@ def benched(found: Benched, save: bool = False) -> RenderableType:
     parts += [Text(f"note: {note}") for note in found.notes]
     parts.append(Text(words, style="bold"))
     if found.chosen:
-        parts.append(Text("saved in tables.yml" if save else "--save writes it into the table's overrides"))
+        parts.append(Text("saved in arrowetl.yml" if save else "--save writes it into arrowetl.yml"))
     return Group(*parts)
 
 
@@ -256,19 +256,18 @@ def changed(changes: Sequence[Change], changelog: Path | None) -> RenderableType
 
 def policy(suggested: Mapping[str, Any], doubtful: Mapping[str, Sequence[str]]) -> str:
     """
-    Overrides as tables.yml takes them, and in comments what nothing is suggested for.
+    Choices as arrowetl.yml takes them, and in comments what nothing is suggested for.
 
-    >>> print(policy({"tables": {"patient": {"overrides": {"columns": {"LName": {"mask": "hash"}}}}}}, {}), end="")
-    # What is known of OpenDental, and surely not all. Add what you want to tables.yml.
+    >>> print(policy({"tables": {"patient": {"columns": {"LName": {"mask": "hash"}}}}}, {}), end="")
+    # What is known of OpenDental, and surely not all. Add what you want to arrowetl.yml.
     tables:
       patient:
-        overrides:
-          columns:
-            LName: {mask: hash}
+        columns:
+          LName: {mask: hash}
     """
     import yaml
 
-    head = "# What is known of OpenDental, and surely not all. Add what you want to tables.yml.\n"
+    head = "# What is known of OpenDental, and surely not all. Add what you want to arrowetl.yml.\n"
     text = yaml.safe_dump(suggested, sort_keys=False, default_flow_style=None, allow_unicode=True)
     lines = [f"#   {table}: {', '.join(columns)}\n" for table, columns in doubtful.items()]
     more = "\n# By their names these may be personal as well; nothing is suggested for them:\n" if lines else ""

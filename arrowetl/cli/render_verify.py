@@ -150,14 +150,14 @@ def status(found: Status, shows_all: bool = True) -> RenderableType:
             parts.append(Text(f"  try again with: arrowetl run {row['table']}"))
     parts += [Text(f"✗ {found.missed}", style="red")] if found.missed else []
     number = len(found.tables)
+    failed = sum(row["load_status"] != "success" for row in found.tables)
     counts = {
-        "failed": sum(row["load_status"] != "success" for row in found.tables),
         "found to differ": sum(row["differed_at"] is not None for row in found.tables),
         "overdue": sum(bool(row["overdue"]) for row in found.tables),
     }
-    wrong = ", ".join(f"{many} {what}" for what, many in counts.items() if many)
+    wrong = "".join(f", {many} {what}" for what, many in counts.items() if many)
     more = "" if len(shown) == number else f"; --all lists the other {count(number - len(shown))}"
-    words = f"{number_of(number, 'table')}, {wrong or 'none failed'}{more}"
+    words = f"{number_of(number, 'table')}, {failed} failed{wrong}{more}"
     parts.append(Text(f"{words}; times are UTC" if rows else words, style="bold"))
     return Group(*parts)
 

@@ -40,12 +40,13 @@ from arrowetl.cli.options import (
 )
 from arrowetl.cli.screen import stderr
 from arrowetl.model.connection import CATEGORIES, EXECUTORS
-from arrowetl.model.run_options import RunOptions
 from arrowetl.pages.printable import printable
 
 if TYPE_CHECKING:
     from arrowetl.cli import render_run, render_verify
+    from arrowetl.model import run_options
 else:
+    run_options = lazy.module("arrowetl.model.run_options")
     render_run, render_verify = (lazy.module(f"arrowetl.cli.{name}") for name in ("render_run", "render_verify"))
 
 
@@ -85,7 +86,7 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
         raise click.UsageError("--report cannot be combined with --dry-run")
     # What is not asked for is as configured; what cannot be asked for is refused before settings are read.
     options = {name: value for name, value in options.items() if value is not None}
-    RunOptions(**options)
+    run_options.RunOptions(**options)
     with open_etl(*servers_used(options["read_from"], options.get("to"))) as etl:
         if dry_run:
             planned = etl.plan(**options)

@@ -1,5 +1,5 @@
 """
-The commands of a first day: `arrowetl test-connections`, `analyze`, `validate`.
+The commands of a first day: `arrowetl test-connections`, `analyze`, `validate`, `config`.
 
 The partner of `main`, which lists all commands.
 """
@@ -18,15 +18,18 @@ from arrowetl import lazy
 from arrowetl.cli.opening import open_etl, watching
 from arrowetl.cli.options import (
     Command,
+    CommandGroup,
     clinic_option,
     global_options,
     json_option,
+    names_of_tables,
     option,
     show,
     show_json,
     with_global_options,
+    with_settings,
+    without_options,
 )
-from arrowetl.config import env
 from arrowetl.config.files import DEFAULT_TABLES
 from arrowetl.errors import EnvironmentError, indented
 from arrowetl.model.connection import CATEGORIES
@@ -34,8 +37,9 @@ from arrowetl.pages.printable import printable, printable_name
 
 if TYPE_CHECKING:
     from arrowetl.cli import render_run
+    from arrowetl.config import env
 else:
-    render_run = lazy.module("arrowetl.cli.render_run")
+    render_run, env = lazy.module("arrowetl.cli.render_run"), lazy.module("arrowetl.config.env")
 
 
 @click.command("test-connections", cls=Command, examples=["arrowetl test-connections", "arrowetl test-connections -v"])
@@ -86,16 +90,71 @@ def validate(offline: bool, as_json: bool) -> None:
 
 def _settings(tables_file: Path) -> list[str]:
     """What holds, and where each value is from; no secret."""
+    shown = _shown(tables_file)
+    return [
+        *(f"{server} {part} = {value} ({origin})" for server, parts in shown["servers"].items()
+          for part, (value, origin) in parts.items()),
+        *(f"{name} = {value} ({origin})" for name, (value, origin) in shown["variables"].items()),
+        *(f"settings.{name} = {_in_words(value)} ({origin})" for name, (value, origin) in shown["settings"].items()),
+    ]  # fmt: skip
+
+
+def _shown(tables_file: Path) -> dict[str, dict[str, Any]]:
     from arrowetl.config.tables_yml import run_wide
 
-    lines = list[str]()
-    with suppress(EnvironmentError):  # a file that cannot be read was reported
-        known = env.shown_variables(os.environ, tables_file, global_options().get("env_file"))
-        lines += [f"{name} = {value} ({origin})" for name, (value, origin) in known.items()]
-    for name, (value, default) in run_wide(tables_file).items():
-        origin = "default" if value == default else str(tables_file)
-        lines.append(f"settings.{name} = {_in_words(value)} ({origin})")
-    return lines
+    servers, variables = dict[str, Any](), dict[str, Any]()
+    with suppress(EnvironmentError):  # a file that cannot be read is reported by `validate`
+        found = env.explained(os.environ, tables_file, global_options().get("env_file"))
+        servers = {server: {part: (value, at) for part, value, at in parts} for server, parts in found.servers.items()}
+        variables = dict(found.variables)
+    return {"servers": servers, "variables": variables, "settings": run_wide(tables_file)}
+
+
+@click.group(cls=CommandGroup)
+def config() -> None:
+    """Show what holds and where it came from; print JSON Schemas."""
+
+
+@config.command(
+    "show", examples=["arrowetl config show", "arrowetl config show patient", "arrowetl config show --json"]
+)
+@click.argument("table", default="", shell_complete=names_of_tables)
+@json_option
+@with_settings
+def show_holding(table: str, as_json: bool) -> None:
+    """Show settings, or what holds of a table, each with its origin."""
+    from arrowetl.config.tables_yml import explained
+
+    tables_file = global_options().get("tables_file") or DEFAULT_TABLES
+    found = {table: explained(tables_file, table)} if table else _shown(tables_file)
+    if as_json:
+        document = {
+            part: {name: _with_origin(value) for name, value in values.items()} for part, values in found.items()
+        }
+        show_json({"exit_code": 0, **({"tables": document} if table else document)})
+        return
+    for part, values in found.items():
+        for name, value in values.items():
+            each = value.items() if isinstance(value, dict) else [("", value)]
+            for inner, (what, origin) in each:
+                place = ".".join(filter(None, (part, name, inner)))
+                click.echo(printable(f"{place} = {_in_words(what)} ({origin})"))
+
+
+def _with_origin(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {part: _with_origin(inner) for part, inner in value.items()}
+    return {"value": value[0], "origin": value[1]}
+
+
+@config.command(examples=["arrowetl config schema arrowetl", "arrowetl config schema fleet"])
+@click.argument("name", type=click.Choice(["arrowetl", "tables", "fleet"]))
+@without_options
+def schema(name: str) -> None:
+    """Print the JSON Schema of a file, by which editors complete and check it."""
+    from arrowetl.config import schemas
+
+    click.echo(schemas.text(name), nl=False)
 
 
 def _in_words(value: Any) -> str:

@@ -96,10 +96,10 @@ def variables() -> set[str]:
     return {f"{prefix}_{part}" for server, names in EQUALS.items() for prefix in names for part in parts_of(server)}
 
 
-def is_configured(server: str, values: Mapping[str, str], url: str = "") -> bool:
+def is_configured(server: str, values: Mapping[str, str]) -> bool:
     """Whether anything is said of a server, but for the name of its database: a clinic of many has that in any case."""
     parts = [part for part in parts_of(server) if part not in ("DB", "SCHEMA")]
-    return bool(url) or any(f"{prefix}_{part}" in values for prefix in EQUALS[server] for part in parts)
+    return any(f"{prefix}_{part}" in values for prefix in EQUALS[server] for part in parts)
 
 
 def endpoint(
@@ -164,6 +164,18 @@ def said_of(
         if "PASSWORD" in found.parts and found.parts["PASSWORD"].origin == url.origin:
             found.problems.append(f"{url.origin}: has a password, for which {shown}_PASSWORD is the place")
     return found, shown
+
+
+def shown(server: str, values: Mapping[str, str], is_test: bool, url: Said | None) -> list[tuple[str, str, str]]:
+    """Part, value and origin of what is said of a server; of a password only that there is one."""
+    found, _ = said_of(server, values, is_test, url)
+    if not is_test:
+        _fill_from_files(found)
+    order = {part: number for number, part in enumerate(parts_of(server))}
+    return [
+        (_in_words(part), "set" if part == "PASSWORD" else said.value, said.origin)
+        for part, said in sorted(found.parts.items(), key=lambda item: order[item[0]])
+    ]
 
 
 def password_of(server: str, values: Mapping[str, str]) -> str | None:

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from arrowetl import limits
-from arrowetl.config import connections
+from arrowetl.config import arrowetl_yml, connections
+from arrowetl.config.connections import Said
 from arrowetl.config.files import DEFAULT_TABLES
 from arrowetl.errors import EnvironmentError, did_you_mean, join_problems
 from arrowetl.model.connection import (
@@ -143,9 +144,10 @@ def settings_from_environment(
     values = prefixed(_values(chosen, path, outside, file_wins), prefix)
     problems = unknown_variables(values)
     connect, silence, retries, retry_seconds = (_seconds(name, values, problems) for name in TIMEOUTS)
-    has_replica = connections.is_configured("replica", values)
+    urls = _urls(chosen, tables_file)
+    has_replica = connections.is_configured("replica", values) or "replica" in urls
     needs = needs or ("source", *(["replica"] if has_replica else []), "warehouse")
-    found, wrong = _endpoints(values, needs, wants, chosen == TEST)
+    found, wrong = _endpoints(values, urls, needs, wants, chosen == TEST)
     problems += wrong
     endpoints = {
         name: replace(endpoint, connect_seconds=int(connect), silence_seconds=int(silence))
@@ -193,13 +195,18 @@ def _refuse_missing(tables_file: Path | None, env_file: Path | None) -> None:
         raise EnvironmentError(f"{env_file}: {what}", "name the file that --env-file should read")
 
 
+def _urls(chosen: str, tables_file: Path) -> Mapping[str, Said]:
+    """Those of arrowetl.yml; none in `test`, in which no file but its own leads to a server."""
+    return {} if chosen == TEST else arrowetl_yml.urls(tables_file)
+
+
 def _endpoints(
-    values: Mapping[str, str], needs: Sequence[str], wants: Sequence[str], is_test: bool
+    values: Mapping[str, str], urls: Mapping[str, Said], needs: Sequence[str], wants: Sequence[str], is_test: bool
 ) -> tuple[dict[str, Endpoint], list[str]]:
     """The servers that are needed, and those that are only wanted: what is missing of these is no problem."""
     found, problems = dict[str, Endpoint](), list[str]()
     for name in (*needs, *wants):
-        endpoint, wrong = connections.endpoint(name, values, is_test)
+        endpoint, wrong = connections.endpoint(name, values, is_test, urls.get(name))
         problems += wrong if name in needs else []
         if endpoint:
             found[name] = endpoint
@@ -242,20 +249,43 @@ def unknown_variables(values: Mapping[str, str]) -> list[str]:
     return [f"{name}: no such setting{did_you_mean(name, known)}" for name in unknown]
 
 
-def shown_variables(
-    environment: Mapping[str, str], tables_file: Path, env_file: Path | None = None
-) -> dict[str, tuple[str, str]]:
-    """Name → what holds, and where it is from; of all ARROWETL_ variables, secrets left out."""
-    chosen = environment.get("ETL_ENVIRONMENT", "").strip()
+@dataclass(frozen=True)
+class Explained:
+    """What holds, and where it is from."""
+
+    servers: Mapping[str, Sequence[tuple[str, str, str]]]
+    """Server → part, value and origin."""
+    variables: Mapping[str, tuple[str, str]]
+    """Name → value and origin."""
+
+
+def explained(environment: Mapping[str, str], tables_file: Path, env_file: Path | None = None) -> Explained:
+    """
+    What holds of the servers and of all ARROWETL_ variables, secrets left out.
+
+    Raises:
+        EnvironmentError: ETL_ENVIRONMENT is no name, or the file cannot be read.
+    """
+    chosen = _environment(environment)
     path = env_file or tables_file.parent / f".env_{chosen}"
-    values = _values(chosen, path, environment)
-    found = {}
+    values, inside = _values(chosen, path, environment), read_variables(path)
+    urls = _urls(chosen, tables_file)
+    servers = {name: connections.shown(name, values, chosen == TEST, urls.get(name)) for name in VARIABLES}
+
+    def origin_of(name: str) -> str:
+        said = environment.get(name) or (environment.get(f"TEST_{name}") if chosen == TEST else None)
+        return "" if said or name not in {one.removeprefix("TEST_") for one in inside} else f" in {path}"
+
+    variables = dict[str, tuple[str, str]]()
     for name, (default, _) in ARROWETL_VARIABLES.items():
-        outside = environment.get(name) or (environment.get(f"TEST_{name}") if chosen == "test" else None)
         value = values.get(name)
         shown = "set" if value and name in SECRETS else value or default
-        found[name] = (shown, "the environment" if value and outside else str(path) if value else "default")
-    return found
+        variables[name] = (shown, (origin_of(name).removeprefix(" in ") or "the environment") if value else "default")
+    with_files = {
+        name: [(part, value, f"{origin}{origin_of(origin.removeprefix('TEST_'))}") for part, value, origin in parts]
+        for name, parts in servers.items()
+    }
+    return Explained(with_files, variables)
 
 
 def _environment(outside: Mapping[str, str]) -> str:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from arrowetl import limits
-from arrowetl.config import tables_yml_keys
-from arrowetl.config.yaml_file import load_yaml
-from arrowetl.errors import ValidationError, did_you_mean, join_problems
+from arrowetl.config import keys
+from arrowetl.config.keys import Check, Problem
+from arrowetl.config.yaml_file import load_yaml, located
+from arrowetl.errors import ValidationError, join_problems
 from arrowetl.model.connection import reserved_name
 
 
@@ -54,28 +55,37 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w{0,62}", value, re.ASCII) is not None
 
 
-_NAME = (_is_name, "a name of letters, digits and _")
-_PATTERN = (_is_pattern, "a name with {clinic} in it, such as raw_{clinic}")
-_MAPPING = (lambda value: isinstance(value, dict), "a mapping")
-_TEXT = (lambda value: isinstance(value, str) and value != "", "a text")
+_NAME = Check(
+    _is_name, "a name of letters, digits and _", {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,62}$"}
+)
+_PATTERN = Check(
+    _is_pattern, "a name with {clinic} in it, such as raw_{clinic}",
+    {"type": "string", "pattern": "^[A-Za-z0-9_]*\\{clinic\\}[A-Za-z0-9_]*$"},
+)  # fmt: skip
+_TEXT = Check(lambda value: isinstance(value, str) and value != "", "a text", {"type": "string", "minLength": 1})
+_PREFIX = Check(
+    lambda v: _is_name(v) and v == v.upper(), "what names of variables begin with, such as NORTH_",
+    {"type": "string", "pattern": "^[A-Z_][A-Z0-9_]*$"},
+)  # fmt: skip
 
-SETTINGS: dict[str, tables_yml_keys.Check] = {
+SETTINGS: dict[str, Check] = {
     "replica": _PATTERN,
     "schema": _PATTERN,
-    "max_workers": (lambda v: isinstance(v, int) and 1 <= v <= limits.workers_max, f"1 to {limits.workers_max}"),
-    "executor": tables_yml_keys.SETTINGS["executor"],
+    "max_workers": keys.integer(1, limits.workers_max),
+    "executor": keys.SETTINGS["executor"],
     "unite": _NAME,
 }
-CLINIC: dict[str, tables_yml_keys.Check] = {
+CLINIC: dict[str, Check] = {
     "env_file": _TEXT,
-    "prefix": (lambda v: _is_name(v) and v == v.upper(), "what names of variables begin with, such as NORTH_"),
-    "time_zone": tables_yml_keys.SETTINGS["time_zone"],
-    "hours": tables_yml_keys.SETTINGS["business_hours"],
+    "prefix": _PREFIX,
+    "time_zone": keys.SETTINGS["time_zone"],
+    "hours": keys.SETTINGS["business_hours"],
     "replica": _NAME,
     "schema": _NAME,
-    "settings": _MAPPING,
-    "tables": _MAPPING,
+    "settings": keys.MAPPING,
+    "tables": keys.MAPPING,
 }
+FLEET_YML: dict[str, Check] = {"settings": keys.MAPPING_OR_NULL, "clinics": keys.MAPPING_OR_NULL}
 MISSING = "write it: `clinics:` with the name of each and its `env_file` or `prefix`"
 
 
@@ -88,61 +98,51 @@ def read_fleet(path: Path) -> Fleet:
         ValidationError: unknown keys or impossible values; all at once.
     """
     document = load_yaml(path, MISSING)
-    problems = _wrong(document, {"settings": _MAPPING, "clinics": _MAPPING}, "")
+    problems = keys.wrong(document, FLEET_YML, ())
     settings = document.get("settings") or {}
     there = document.get("clinics") or {}
     if not problems:
-        problems += _wrong(settings, SETTINGS, "settings.")
-        problems += [] if there else ["clinics: there must be one at least"]
+        problems += keys.wrong(settings, SETTINGS, ("settings",))
+        problems += [] if there else [Problem(("clinics",), "there must be one at least")]
         for name, entry in there.items():
             problems += _wrong_clinic(name, entry)
     if problems:
-        raise ValidationError(f"{path}: {join_problems(problems)}", "correct them")
+        raise ValidationError(f"{path}: {join_problems(located(path, problems))}", "correct them")
     clinics = tuple(_clinic(name, entry or {}, settings, path) for name, entry in there.items())
-    problems = _twice(clinics)
-    problems += [
+    shared = _twice(clinics)
+    shared += [
         f"clinics.{one.name}.{what}: {words}"
         for one in clinics
         for what, server in (("schema", "warehouse"), ("replica", "replica"))
         if (words := reserved_name(server, getattr(one, what)))
     ]
     if words := reserved_name("warehouse", str(settings.get("unite", ""))):
-        problems.append(f"settings.unite: {words}")
-    problems += [
+        shared.append(f"settings.unite: {words}")
+    shared += [
         f"settings.unite: {one.schema} is {one.name}'s schema"
         for one in clinics
         if one.schema.casefold() == str(settings.get("unite", "")).casefold()
     ]
-    if problems:
-        raise ValidationError(f"{path}: {join_problems(problems)}", "give each clinic a place of its own")
+    if shared:
+        raise ValidationError(f"{path}: {join_problems(shared)}", "give each clinic a place of its own")
     return Fleet(
         clinics, settings.get("max_workers", limits.workers_default), settings.get("executor"), settings.get("unite")
     )
 
 
-def _wrong(found: Mapping[str, Any], known: Mapping[str, tables_yml_keys.Check], place: str) -> list[str]:
-    problems = []
-    for key, value in found.items():
-        if key not in known:
-            problems.append(f"{place}{key}: unknown{did_you_mean(str(key), known)}")
-        elif not known[key][0](value):
-            problems.append(f"{place}{key}: must be {known[key][1]}, got {value!r}")
-    return problems
-
-
-def _wrong_clinic(name: Any, entry: Any) -> list[str]:
+def _wrong_clinic(name: Any, entry: Any) -> list[Problem]:
+    place = ("clinics", name)
     if not _is_name(name) or len(name) > _NAME_CHARACTERS:
-        return [f"clinics.{name}: must be {_NAME[1]}, of {_NAME_CHARACTERS} characters at the most"]
+        return [Problem(place, f"must be {_NAME.words}, of {_NAME_CHARACTERS} characters at the most")]
     if entry is not None and not isinstance(entry, dict):
-        return [f"clinics.{name}: must be {_MAPPING[1]}"]
+        return [Problem(place, f"must be {keys.MAPPING.words}")]
     entry = entry or {}
-    problems = _wrong(entry, CLINIC, f"clinics.{name}.")
+    problems = keys.wrong(entry, CLINIC, place)
     if not entry.get("env_file") and not entry.get("prefix"):
-        problems.append(f"clinics.{name}: needs an env_file, or a prefix: how else are its servers found?")
+        problems.append(Problem(place, "needs an env_file, or a prefix: how else are its servers found?"))
     if not problems:
-        tables = {table: {"overrides": chosen} for table, chosen in (entry.get("tables") or {}).items()}
-        found = tables_yml_keys.check_tables({"settings": entry.get("settings") or {}, "tables": tables})
-        problems += [f"clinics.{name}: {problem}" for problem in found]
+        chosen = {"settings": entry.get("settings") or {}, "tables": entry.get("tables") or {}}
+        problems += [Problem((*place, *one.place), one.words) for one in keys.sound_choices(chosen)[1]]
     return problems
 
 
@@ -164,7 +164,7 @@ def _clinic(name: str, entry: Mapping[str, Any], settings: Mapping[str, Any], pa
         prefix=entry.get("prefix", ""),
         replica=placed("replica", "replica_{clinic}"),
         schema=placed("schema", "raw_{clinic}"),
-        chosen={"settings": chosen, "tables": entry.get("tables") or {}},
+        chosen={"settings": chosen, "tables": keys.sound_choices({"tables": entry.get("tables") or {}})[0]["tables"]},
     )
 
 
@@ -180,3 +180,11 @@ def _twice(clinics: tuple[Clinic, ...]) -> list[str]:
             if other != clinic.name:
                 problems.append(f"clinics.{clinic.name}: its {what} {place(clinic)} is {other}'s")
     return problems
+
+
+def schema() -> dict[str, Any]:
+    """A JSON Schema of fleet.yml, for editors."""
+    inner = keys.arrowetl_schema()["properties"]
+    clinic = keys.schema_of(CLINIC, {"settings": inner["settings"], "tables": inner["tables"]})
+    clinics = {"type": ["object", "null"], "additionalProperties": clinic}
+    return keys.schema_of(FLEET_YML, {"settings": keys.schema_of(SETTINGS), "clinics": clinics})

@@ -1,34 +1,33 @@
 """
-tables.yml → what is chosen of each table and for all of them, or every problem at once.
+tables.yml and arrowetl.yml → what holds of each table and for all of them, or every problem at once.
 
-Reads one file, and decides nothing about tables (`table_plan` does). What a key may
-hold is one table, `KEYS`; `analyze_tables` writes the file this module reads, and
-`tables_yml_edit` a line of it.
+Decides nothing about tables (`table_plan` does). `analyze_tables` writes tables.yml, and a person arrowetl.yml, whose
+choices hold over it. What a key may hold is in `keys`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from arrowetl.config import legacy, tables_yml_keys
-from arrowetl.config.yaml_file import load_yaml
+from arrowetl.config import arrowetl_yml, keys, legacy
+from arrowetl.config.arrowetl_yml import NO_CHOICES, NOTHING, Choices
+from arrowetl.config.yaml_file import load_yaml, located
 from arrowetl.errors import ArrowetlError, ConfigurationError, Interrupted, ValidationError, join_problems
 from arrowetl.model.connection import DEFAULT_CHOICES, RunSettings, TableSettings
 from arrowetl.model.plan import Table
 
-NOTHING: Mapping[str, Any] = {}
 WRITE_IT = "write it with: arrowetl analyze"
 
 
 @dataclass(frozen=True)
 class TablesFile:
-    """tables.yml, checked."""
+    """tables.yml, checked, with what a person chooses in arrowetl.yml."""
 
     metadata: Mapping[str, Any]
     tables: Mapping[str, TableSettings]
@@ -37,10 +36,11 @@ class TablesFile:
     """The schema of the last analysis, where `new_columns: quarantine` asks for it."""
     notes: tuple[str, ...] = ()
     """What a person should know of the file, although it can be read."""
+    person: Choices = NO_CHOICES
 
     def of(self, table: str) -> TableSettings:
         """A table's settings; defaults for one the file does not know."""
-        return self.tables.get(table, TableSettings())
+        return self.tables.get(table) or _settled(_layers(table, {}, self.person, NOTHING))
 
     def of_table(self, table: Table) -> TableSettings:
         """The same, but for what is in quarantine, which is left out as if a person had said so."""
@@ -96,13 +96,13 @@ class TablesFile:
 
 def read_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> TablesFile:
     """
-    Read tables.yml.
+    Read tables.yml, and arrowetl.yml next to it.
 
     Args:
-        over: `settings`, and `tables` with their overrides, that are chosen besides.
+        over: `settings`, and `tables` with choices, that are chosen besides.
 
     Raises:
-        ConfigurationError: there is none, or it is no YAML.
+        ConfigurationError: there is none, or one is no YAML.
         ValidationError: unknown keys or impossible values; all at once.
     """
     found, problem = examined_tables(path, over)
@@ -113,73 +113,114 @@ def read_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> TablesFile:
 
 def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[TablesFile, ValidationError | None]:
     """
-    What of tables.yml can be used, and what is wrong with the rest, all at once.
+    What of both files can be used, and what is wrong with the rest, all at once.
 
     Raises:
-        ConfigurationError: there is none, or it is no YAML.
+        ConfigurationError: there is none, or one is no YAML.
     """
-    document, notes = legacy.modernized(with_choices(load_yaml(path, WRITE_IT), over))
-    kept, problems = tables_yml_keys.sound(document)
-    tables = settings_of(kept)
-    choices, known = RunSettings(**(kept.get("settings") or {})), None
+    document, notes = legacy.modernized(load_yaml(path, WRITE_IT))
+    kept, wrong = keys.sound(document)
+    person, wrong_choices = arrowetl_yml.examined(path)
+    tables = {
+        name: _settled(_layers(name, kept["tables"].get(name, {}), person, over.get("tables", {})))
+        for name in {**kept["tables"], **person.tables, **over.get("tables", {})}
+    }
+    said = {**(kept.get("settings") or {}), **person.settings, **(over.get("settings") or {})}
+    choices, known = RunSettings(**said), None
+    problems = located(path, wrong)
     if choices.new_columns == "quarantine":
         known = generated_facts(path) or None
         problems += [] if known else [unknown_columns(path)]
-    named = tuple(f"{path}: {note}" for note in notes)
-    found = TablesFile(metadata=kept.get("metadata") or {}, tables=tables, choices=choices, known=known, notes=named)
-    remedy = "correct them; an `overrides:` that is wrong stays so until you do"
-    return found, ValidationError(f"{path}: {join_problems(problems)}", remedy) if problems else None
+    found = TablesFile(
+        metadata=kept.get("metadata") or {},
+        tables=tables,
+        choices=choices,
+        known=known,
+        notes=tuple(f"{path}: {note}" for note in notes),
+        person=person,
+    )
+    each = [(path, problems), (person.path, wrong_choices)]
+    words = [f"{place}: {join_problems(those)}" for place, those in each if those]
+    return found, ValidationError("\n".join(words), "correct them") if words else None
 
 
-def with_choices(document: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+Layer = tuple[str, Mapping[str, Any]]
+"""Where choices are from, and they themselves."""
+
+
+def _layers(name: str, entry: Mapping[str, Any], person: Choices, over: Mapping[str, Any]) -> list[Layer]:
+    """What is said of a table, the last of which holds."""
+    return [
+        ("tables.yml", {key: value for key, value in entry.items() if key != "overrides"}),
+        (f"{person.path.name}: include, exclude", {"exclude": True} if person.leaves_out(name) else {}),
+        (f"{person.path.name}: defaults", person.defaults),
+        ("tables.yml: overrides", entry.get("overrides") or {}),
+        (f"{person.path.name}: tables", person.tables.get(name, {})),
+        ("fleet.yml", over.get(name, {})),
+    ]
+
+
+def layered(layers: Iterable[Layer]) -> dict[str, Any]:
     """
-    A tables.yml with more settings, and more overrides of its tables.
-
-    >>> there = {"tables": {"a": {"overrides": {"workers": 1, "batch_size": 5}}}}
-    >>> with_choices(there, {"settings": {"reconcile_days": 1}, "tables": {"a": {"workers": 2}}})
-    {'tables': {'a': {'overrides': {'workers': 2, 'batch_size': 5}}}, 'settings': {'reconcile_days': 1}}
+    >>> layered([("a", {"workers": 1, "columns": {"x": {"type": "text"}}}), ("b", {"columns": {"y": {}}})])
+    {'workers': 1, 'columns': {'x': {'type': 'text'}, 'y': {}}}
     """
-    found = dict(document)
-    if over.get("settings"):
-        found["settings"] = {**(found.get("settings") or {}), **over["settings"]}
-    for name, chosen in over.get("tables", {}).items():
-        tables = found.get("tables") or {}
-        entry = tables.get(name) or {}
-        overrides = {**(entry.get("overrides") or {}), **chosen}
-        found["tables"] = {**tables, name: {**entry, "overrides": overrides}}
+    found: dict[str, Any] = {}
+    for _, values in layers:
+        for key, value in values.items():
+            inner = key in ("columns", "monitoring") and isinstance(found.get(key), dict)
+            found[key] = {**found[key], **value} if inner else value
     return found
 
 
-def settings_of(kept: Mapping[str, Any]) -> dict[str, TableSettings]:
-    """Table → its settings, of what is sound."""
-    return {name: TableSettings(_chosen(entry)) for name, entry in kept["tables"].items()}
+def _settled(layers: Sequence[Layer]) -> TableSettings:
+    """What holds of a table; under `overrides` what of it a person chose."""
+    return TableSettings({**layered(layers), "overrides": layered(layers[1:])})
 
 
-def run_wide(path: Path) -> dict[str, tuple[Any, Any]]:
-    """Name → what tables.yml chooses for all tables, and the default; the defaults where it cannot be read."""
+def explained(path: Path, table: str, over: Mapping[str, Any] = NOTHING) -> dict[str, tuple[Any, str]]:
+    """
+    Key → a table's value, and where it is from.
+
+    Raises:
+        ConfigurationError: the files cannot be read.
+    """
+    kept, _ = keys.sound(legacy.modernized(load_yaml(path, WRITE_IT))[0])
+    person, _ = arrowetl_yml.examined(path)
+    layers = _layers(table, kept["tables"].get(table, {}), person, over.get("tables", {}))
+    origins = {key: origin for origin, values in layers for key in values}
+    return {key: (value, origins[key]) for key, value in layered(layers).items()}
+
+
+def settings_of(kept: Mapping[str, Any], person: Choices) -> dict[str, TableSettings]:
+    """Table → its settings, of what is sound in tables.yml, and of arrowetl.yml."""
+    names = {**kept["tables"], **person.tables}
+    return {name: _settled(_layers(name, kept["tables"].get(name, {}), person, NOTHING)) for name in names}
+
+
+def run_wide(path: Path) -> dict[str, tuple[Any, str]]:
+    """Name → what holds for all tables, and where it is from; the defaults where the files cannot be read."""
     try:
-        choices = examined_tables(path)[0].choices
+        found = examined_tables(path)[0]
     except ConfigurationError:
-        choices = DEFAULT_CHOICES
-    return {f.name: (getattr(choices, f.name), getattr(DEFAULT_CHOICES, f.name)) for f in fields(RunSettings)}
+        found = TablesFile({}, {})
+    values = {one.name: getattr(found.choices, one.name) for one in fields(RunSettings)}
+
+    def origin(name: str) -> str:
+        if name in found.person.settings:
+            return str(found.person.path)
+        return "default" if values[name] == getattr(DEFAULT_CHOICES, name) else str(path)
+
+    return {name: (value, origin(name)) for name, value in values.items()}
 
 
 def problems_of(path: Path) -> list[str]:
-    """What is wrong with a tables.yml, in words; empty is good."""
+    """What is wrong with tables.yml and arrowetl.yml, in words; empty is good."""
     try:
         read_tables(path)
     except ConfigurationError as error:
         return [str(error)]
     return []
-
-
-def _chosen(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A table's entry, with a person's choices in the place of the others."""
-    overrides = entry["overrides"]
-    chosen = {**entry, **overrides}
-    if "monitoring" in overrides:
-        chosen["monitoring"] = {**entry.get("monitoring", {}), **overrides["monitoring"]}
-    return chosen
 
 
 SCHEMA_SUFFIX = ".schema.json"
@@ -225,7 +266,7 @@ def is_within(hours: str | None, timestamp: datetime) -> bool:
     >>> is_within("22:00-02:00", datetime(2026, 1, 2, 1, 0)), is_within("07:00-18:00", datetime(2026, 1, 2, 18, 0))
     (True, False)
     """
-    if not hours or not (span := tables_yml_keys.hours(hours)):
+    if not hours or not (span := keys.hours(hours)):
         return False
     begin, end = span
     now = timestamp.time()

@@ -4,12 +4,14 @@ YAML that a person wrote: every mistake is reported with its line, and aliases c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from arrowetl import limits
+from arrowetl.config.keys import Problem
 from arrowetl.errors import ConfigurationError
 
 
@@ -75,8 +77,43 @@ def load_yaml(path: Path, missing: str) -> dict[str, Any]:
             "write out what is meant",
         )
     if not isinstance(document, dict):
-        raise ConfigurationError(f"{path}: must be a mapping with `tables`, or `clinics`", missing)
+        raise ConfigurationError(f"{path}: must be a mapping, such as `tables:` with names below it", missing)
     return document
+
+
+def located(path: Path, problems: Sequence[Problem]) -> list[str]:
+    """Problems of a file that was read, in words, each with its line, and with keys as they are written there."""
+    if not problems:
+        return []
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+    except (OSError, *_NO_YAML):
+        return [str(problem) for problem in problems]
+    return [_located(loader, root, problem) for problem in problems]
+
+
+def _located(loader: _Loader, node: yaml.Node | None, problem: Problem) -> str:
+    line, written = 0, list[str]()
+    for key in problem.place:
+        pair = _below(loader, node, key)
+        if pair is None:
+            written.append(str(key))
+            node = None
+        else:
+            line, node = pair[0].start_mark.line + 1, pair[1]
+            written.append(str(pair[0].value))
+    words = f"{'.'.join(written)}: {problem.words}"
+    return f"line {line}: {words}" if line else words
+
+
+def _below(loader: _Loader, node: yaml.Node | None, wanted: Any) -> tuple[yaml.ScalarNode, yaml.Node] | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and loader.construct_object(key) == wanted:
+            return key, value
+    return None
 
 
 def _values(value: Any, known: dict[int, float]) -> float:

@@ -45,7 +45,7 @@ _UNSUITED = "use a replica that knows what the source does: the same flavour, an
 _VALUE = (
     "compare the table's definition at both servers: collations, the labels of an enum (one that is empty, or of no "
     "character set), the digits of a number; where they are alike, leave the column out with "
-    "overrides.columns: {{exclude: true}} until they are alike"
+    "{{exclude: true}} in arrowetl.yml until they are alike"
 )
 
 MYSQL: dict[int, str] = {
@@ -120,7 +120,7 @@ POSTGRES: dict[str, str] = {
     "53100": "free space on the server's disk",
     "53200": "give the server more memory, or lower --max-workers; the limit on locks is max_locks_per_transaction",
     "53400": "raise the limit at the server that its message names (temp_file_limit, …)",
-    "54000": "load its widest columns as texts, which are stored outside of the row: overrides.columns: "
+    "54000": "load its widest columns as texts, which are stored outside of the row: in arrowetl.yml columns: "
     "{{name: {{type: text}}}}; or exclude some",
     "54001": "raise max_stack_depth at the server, or exclude some columns",
     "54011": "dropped columns count as well, and PostgreSQL takes 1,600: drop the table at the "
@@ -144,13 +144,13 @@ POSTGRES: dict[str, str] = {
     "42883": _VIEWS_BLOCK,
     "428C9": _VIEWS_BLOCK,
     "42701": "two names become one at the warehouse: rename a column at the source, or leave it out with "
-    "overrides.columns: {{name: {{exclude: true}}}}",
+    "in arrowetl.yml columns: {{name: {{exclude: true}}}}",
     "0A000": _VIEWS_BLOCK,
     "42P16": "drop the table's views, run again, and recreate them; a table that inherits from another follows only "
     "once it is detached from that",
     "42809": "rename or drop the object of that name at the warehouse: it is no plain table; or detach it",
     "42846": "drop the column at the warehouse, with the views on it, and run again",
-    "22": "load the column unchanged: overrides.columns: {{name: {{type: text}}}}, or bytea for texts",
+    "22": "load the column unchanged: in arrowetl.yml columns: {{name: {{type: text}}}}, or bytea for texts",
     "0A": _DIFFERENT,
     "42": _DIFFERENT,
     "55": "see what else is done to the table at the warehouse, and run again",

@@ -19,10 +19,10 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from arrowetl import preflight
+from arrowetl.config.arrowetl_yml_edit import is_plain
 from arrowetl.config.env import Settings
 from arrowetl.config.files import write_where_asked
 from arrowetl.config.tables_yml import TablesFile, generated_facts, read_tables
-from arrowetl.config.tables_yml_edit import is_plain
 from arrowetl.errors import ConfigurationError, UsageError
 from arrowetl.export import dbt_document
 from arrowetl.model.plan import PublishedTable

@@ -300,7 +300,7 @@ def _watermark(table: Table, settings: TableSettings) -> str | None:
 def _no_watermark(name: str) -> UsageError:
     return UsageError(
         f"{name}: --since needs a watermark, and tables.yml has none of this table",
-        f"name one under tables.{name}.overrides.primary_incremental_column, or use --where",
+        f"name one in arrowetl.yml, tables.{name}.primary_incremental_column, or use --where",
     )
 
 

@@ -85,6 +85,8 @@ PUBLISHING = ("each", "together")
 """How tables are switched: each when it is ready, or all in one transaction of the warehouse."""
 COMPARISONS = ("auto", "reading", "checksum")
 NEW_COLUMNS = ("carry", "quarantine")
+MASKS = ("hash", "nullify", "partial")
+"""What a column may be masked by: `masking` does it."""
 EXECUTORS = ("thread", "process", "dask:tcp://HOST:8786")
 """What may be asked for."""
 
@@ -100,7 +102,7 @@ def is_executor(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TableSettings:
-    """One table's entry of tables.yml, a person's overrides applied."""
+    """One table's entry of tables.yml, a person's choices over it."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
 

@@ -258,7 +258,7 @@ class Field:
     type_postgres: str
     arrow: pa.DataType
     mask: str | None = None
-    """One of `masking.MASKS`: the targets get a mask instead of the source's values."""
+    """One of `connection.MASKS`: the targets get a mask instead of the source's values."""
 
     @property
     def is_compared(self) -> bool:
@@ -353,7 +353,7 @@ class TablePlan:
     mask_mark: str = ""
     """By which another key of its masks is noticed."""
     adopted: Mapping[str, str] = field(default_factory=dict)
-    """Columns → types of a table that arrowetl did not make, kept as they are; to be recorded as overrides."""
+    """Columns → types of a table that arrowetl did not make, kept as they are; to be recorded in arrowetl.yml."""
     notes: tuple[str, ...] = ()
     expected: TableEstimate = NO_ESTIMATE
     only: str = ""

@@ -352,8 +352,8 @@ def _quarantined(catalog: Mapping[str, Table], tables_file: TablesFile) -> str |
     if not places:
         return None
     return (
-        f"in quarantine, and left out: {', '.join(places)}; choose of each under overrides.columns, or remove it from "
-        "the table's quarantined_columns, which `arrowetl analyze` lists"
+        f"in quarantine, and left out: {', '.join(places)}; choose of each under columns in arrowetl.yml, or remove it "
+        "from the table's quarantined_columns, which `arrowetl analyze` lists"
     )
 
 
@@ -361,7 +361,7 @@ def missing_words(where: str, names: Sequence[str], seen: int) -> str:
     return (
         f"missing at the {where}: {', '.join(names)}; {len(names)} of {seen + len(names)} known tables were "
         "dropped, or are not shown to this account; the targets keep theirs. Where that is right, `arrowetl analyze` "
-        "removes them from tables.yml, or overrides: {exclude: true} does; else GRANT SELECT on them"
+        "removes them from tables.yml, or {exclude: true} in arrowetl.yml does; else GRANT SELECT on them"
     )
 
 

@@ -307,16 +307,16 @@ def opened_route(
 
 def _adopt(path: Path, plans: Iterable[TablePlan]) -> None:
     """
-    Record as overrides what is kept of tables that arrowetl did not make.
+    Record in arrowetl.yml what is kept of tables that arrowetl did not make.
 
     Raises:
-        ConfigurationError: tables.yml cannot be written; nothing was done.
+        ConfigurationError: it cannot be written; nothing was done.
     """
     adopted = {plan.name: plan.adopted for plan in plans if plan.adopted}
     if adopted:
-        from arrowetl.config import tables_yml_edit
+        from arrowetl.config import arrowetl_yml, arrowetl_yml_edit
 
-        tables_yml_edit.record_types(path, adopted)
+        arrowetl_yml_edit.record_types(arrowetl_yml.path_of(path), adopted)
 
 
 def _judged(

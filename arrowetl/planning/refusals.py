@@ -21,7 +21,7 @@ def refuse_ours(table: str, tracking: Collection[str]) -> None:
     if table in tracking:
         raise DataError(
             f"{table}: arrowetl keeps its own records under this name",
-            f"exclude it: tables.{table}.overrides: {{exclude: true}}",
+            f"exclude it in arrowetl.yml: tables.{table}: {{exclude: true}}",
         )
 
 
@@ -31,7 +31,7 @@ def refuse_folded(table: str, tables: Iterable[str]) -> None:
     if len(same) > 1:
         raise DataError(
             f"{table}: the replica takes {' and '.join(same)} for one name: neither was loaded",
-            f"leave one of them out with tables.{table}.overrides: {{exclude: true}}, or have a replica that was "
+            f"leave one of them out in arrowetl.yml, tables.{table}: {{exclude: true}}, or have a replica that was "
             "initialised with lower_case_table_names = 0; --to warehouse loads both",
         )
 
@@ -85,5 +85,5 @@ def row_too_wide(plan: TablePlan, error: DatabaseQueryError) -> DataLoadingError
     return DataLoadingError(
         f"{plan.name}: a row was refused by the warehouse: {error.said}; {taken:,} bytes of it are {of_them} ({type_})",
         "load some of them as texts, which are stored outside of the row, or leave some out: "
-        f"tables.{plan.name}.overrides.columns: {{{names[0]}: {{type: text}}}}, or {{exclude: true}}",
+        f"tables.{plan.name}.columns: {{{names[0]}: {{type: text}}}}, or {{exclude: true}}",
     )

@@ -325,7 +325,7 @@ def _overdue(record: TargetState, settings: TableSettings, now: datetime) -> str
 def watermark_column(table: Table, settings: TableSettings) -> str | None:
     """
     The column that shows the table's changes: one that the server updates at every change, or that a person
-    named under `overrides:`.
+    named in arrowetl.yml.
     """
     name = settings.get("primary_incremental_column")
     if settings.get("extraction_strategy", "full_table") == "full_table" or name in (None, "none"):

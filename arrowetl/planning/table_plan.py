@@ -122,7 +122,7 @@ def not_shown(plan: TablePlan, settings: TableSettings) -> DataError | None:
     if not missing:
         return None
     named = ", ".join(missing)
-    place = f"tables.{plan.name}.overrides.columns"
+    place = f"tables.{plan.name}.columns"
     return DataError(
         f"{plan.name}: the source no longer shows {named}, to an account that does not see all columns of the "
         "table: dropped, or no longer granted? nothing was loaded",
@@ -142,16 +142,16 @@ def _refuse_what_cannot_be(table: Table, settings: TableSettings, published: Pub
         if column.data_type in ("enum", "set") and "\ufffd" in column.column_type:
             raise DataError(
                 f"{table.name}.{column.name}: a label of it is no text",
-                f"leave the column out with tables.{table.name}.overrides.columns.{column.name}: {{exclude: true}}",
+                f"leave the column out in arrowetl.yml: tables.{table.name}.columns.{column.name}: {{exclude: true}}",
             )
     if not _columns(table, settings):
         raise DataError(
-            f"{table.name}: every column is excluded", "exclude the table instead: overrides: {exclude: true}"
+            f"{table.name}: every column is excluded", "exclude the table instead: {exclude: true} in arrowetl.yml"
         )
     if published and published.kind != "table":
         raise DataError(
             f"{table.name}: a {published.kind} of that name exists at the warehouse, and cannot be written to",
-            "rename or drop it there, or exclude the table: overrides: {exclude: true}",
+            "rename or drop it there, or exclude the table in arrowetl.yml: {exclude: true}",
         )
 
 
@@ -294,12 +294,12 @@ def _with_cutover(plan: TablePlan, unrepresentable: Mapping[str, int], rebuild_v
             f"the same change there: {', '.join(blocking)}",
             "drop the views, run again, and recreate them"
             + (
-                f". If only types changed, set tables.{name}.overrides: {{views: rebuild}}: arrowetl then does this in "
-                "the cutover's transaction, and readers of the views wait for it"
+                f". If only types changed, set tables.{name}: {{views: rebuild}} in arrowetl.yml: arrowetl then does "
+                "this in the cutover's transaction, and readers of the views wait for it"
                 if bent
                 else ""
             )
-            + (f". Or keep the warehouse's types with tables.{name}.overrides.columns: {keep}" if keep else ""),
+            + (f". Or keep the warehouse's types with tables.{name}.columns: {keep}" if keep else ""),
         )
     cutover = Cutover.MERGE if plan.key_postgres and not drift.adds_key else Cutover.MATCH
     notes = [_retyping(field, existing[field.name_postgres], unrepresentable) for field in retyped]

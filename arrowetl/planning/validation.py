@@ -46,7 +46,7 @@ def _unknown(table: Table, settings: TableSettings) -> Iterator[DataError]:
         unknown = [name for name in unknown if name not in settings.excluded_columns()]
     if unknown:
         yield DataError(
-            f"{table.name}: tables.yml has overrides of columns that the source has not: {_hinted(unknown, names)}",
+            f"{table.name}: choices for columns that the source has not: {_hinted(unknown, names)}",
             f"correct {_place(table.name)}.columns",
         )
 
@@ -92,4 +92,4 @@ def _hinted(unknown: Iterable[str], names: Iterable[str]) -> str:
 
 
 def _place(table: str) -> str:
-    return f"tables.{table}.overrides"
+    return f"tables.{table}"

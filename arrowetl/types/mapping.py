@@ -153,7 +153,7 @@ def refused_values(column: Column, asked: str) -> str | None:
 
 def remedy_of(table: str, field: Field) -> str:
     """The override that would load whatever the column holds, in words."""
-    place, column = f"tables.{table}.overrides.columns.{field.column.name}", field.column
+    place, column = f"tables.{table}.columns.{field.column.name}", field.column
     default = rule_for(column)
     if default and _type_postgres(default, column) != field.type_postgres:
         return f"let it be {_type_postgres(default, column)}: remove the type from {place}, or name that one"
@@ -166,7 +166,7 @@ def remedy_of(table: str, field: Field) -> str:
 
 
 def _no_rule(table: str, column: Column, asked: str | None) -> DataError:
-    place = f"tables.{table}.overrides.columns.{column.name}"
+    place = f"tables.{table}.columns.{column.name}"
     if asked is None:
         return DataError(
             f"{table}.{column.name}: no rule for the type {column.column_type}",

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 else:
     pc = lazy.module("pyarrow.compute")
 
-MASKS = ("hash", "nullify", "partial")
-
 # 128 bits in hexadecimal where they fit, and no fewer than 64.
 _HASH_CHARACTERS, _HASH_CHARACTERS_MIN = 32, 16
 _STARS = "***"

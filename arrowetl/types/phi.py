@@ -88,7 +88,7 @@ PERSONAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 def suggested(tables: Iterable[Table], settings: Mapping[str, TableSettings]) -> dict[str, dict[str, Any]]:
     """
-    Table → `overrides.columns` for the personal columns that are there and that nobody has decided about.
+    Table → `columns` for the personal columns that are there and that nobody has decided about.
 
     Where a mask does not fit, as for a hash in a short column, the column is left out instead.
     """

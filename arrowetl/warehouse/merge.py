@@ -274,7 +274,7 @@ def _free_names(
             what = _TAKEN.get(kind, f"something of kind {kind}")
             raise DataLoadingError(
                 f"{plan.name}: {what} of that name exists in {namespace} at the warehouse, where the table is to be",
-                f"rename or drop it there, or exclude the table: tables.{plan.name}.overrides: {{exclude: true}}",
+                f"rename or drop it there, or exclude the table in arrowetl.yml: tables.{plan.name}: {{exclude: true}}",
             )
         session.execute(
             warehouse_sql.rename_index(namespace, plan.name_postgres, _free(session, namespace, f"{of}_pkey"))

@@ -1,5 +1,5 @@
 """
-What a person wrote into tables.yml is there after the next analysis.
+What a person wrote into tables.yml: comments are there after the next analysis, and choices in arrowetl.yml.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 
 from arrowetl.analyze import yaml_comments
 
-FIRST = "# ours begins"
+FIRST = ("# schema", "# ours begins")
 OURS = f"""\
-{FIRST}
+{FIRST[0]}
+{FIRST[1]}
 # and ends
 
 metadata:
   total_tables: 2
-settings:
-  reconcile_days: 3
 tables:
   patient:
     batch_size: 6
@@ -29,10 +28,6 @@ tables:
     - DateTStamp
     monitoring:
       alert_on_failure: true
-    overrides:
-      columns:
-        SSN:
-          exclude: true
   zebra:
     batch_size: 7
 """
@@ -45,6 +40,7 @@ A_PERSONS = """\
 # of the file
 metadata:
   total_tables: 1
+# weekly is too late
 settings: {reconcile_days: 3}   # they asked for it
 tables:
   # of the patients
@@ -58,15 +54,56 @@ tables:
     overrides:
       # inside
       columns: {SSN: {exclude: true}}  # the law
+      workers: 2
 
   # about zebras
   # twice
   zebra:
     batch_size: 7
+  'On':
+    overrides: {exclude: true}  # not ours
 # the end
 """
 
+REST = """\
+# before everything
+# ours begins
+# with other words, of an earlier version
+
+# of the file
+metadata:
+  total_tables: 1
+tables:
+  patient:
+    batch_size: 5  # it is slow
+    incremental_columns:
+    - DateTStamp
+    monitoring:
+      alert_on_failure: true
+
+  # about zebras
+  # twice
+  zebra:
+    batch_size: 7
+  'On':
+# the end
+"""
+
+CHOICES = """\
+# weekly is too late
+settings: {reconcile_days: 3}   # they asked for it
+tables:
+  # of the patients
+  # why this
+  patient:
+    # inside
+    columns: {SSN: {exclude: true}}  # the law
+    workers: 2
+  'On': {exclude: true}  # not ours
+"""
+
 BOTH = """\
+# schema
 # ours begins
 # and ends
 
@@ -74,19 +111,13 @@ BOTH = """\
 # of the file
 metadata:
   total_tables: 2
-settings: {reconcile_days: 3}   # they asked for it
 tables:
-  # of the patients
   patient:
     batch_size: 6  # it is slow
     incremental_columns:
     - DateTStamp
     monitoring:
       alert_on_failure: true
-    # why this
-    overrides:
-      # inside
-      columns: {SSN: {exclude: true}}  # the law
   # about zebras
   # twice
   zebra:
@@ -95,10 +126,37 @@ tables:
 """
 
 
-def test_comments_and_overrides_are_kept_verbatim() -> None:
+def test_choices_are_moved_with_their_comments() -> None:
+    """Their very lines, a level higher; what is left has none, and the second time nothing is moved."""
+    assert yaml_comments.moved(A_PERSONS, FIRST) == (REST, CHOICES, ())
+    assert yaml_comments.moved(REST, FIRST) == (REST, "", ())
+
+
+def test_comments_are_kept_verbatim() -> None:
     """And arrowetl's own heading is the new one."""
-    assert yaml_comments.kept(A_PERSONS, OURS, FIRST) == (BOTH, ())
+    assert yaml_comments.kept(REST, OURS, FIRST) == (BOTH, ())
     assert yaml_comments.kept(BOTH, OURS, FIRST) == (BOTH, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "choices", "lost"),
+    [
+        ("tables: {a: {overrides: {workers: 2}}}  # one\n", {"tables": {"a": {"workers": 2}}}, ("# one",)),
+        ("tables:\n  c:\n    overrides: &o {workers: 2}  # why\n  a:\n    overrides: *o\n",
+         {"tables": {"c": {"workers": 2}, "a": {"workers": 2}}}, ("# why",)),
+        ("tables:\n  a:\n    overrides: {\n      workers: 2  # two\n    }\n", {"tables": {"a": {"workers": 2}}}, ()),
+        ("settings: {  # every one\n  reconcile_days: 3\n}\ntables: {}\n", {"settings": {"reconcile_days": 3}}, ()),
+        ("tables:\n  a:\n    overrides: {}\n  b:\n    overrides:\n", {}, ()),
+        ("tables: {}\nsettings:\n", {}, ()),
+        ("- no mapping\n", {}, ()),
+    ],
+)  # fmt: skip
+def test_choices_of_any_form_are_moved(before: str, choices: dict[str, Any], lost: tuple[str, ...]) -> None:
+    """Whatever way they are written; a comment that cannot go along is reported."""
+    rest, text, reported = yaml_comments.moved(before, FIRST)
+
+    assert (yaml.safe_load(text) or {}, reported) == (choices, lost)
+    assert "overrides: {workers" not in rest
 
 
 def test_a_file_without_comments_gets_none() -> None:
@@ -113,10 +171,6 @@ def test_a_file_without_comments_gets_none() -> None:
          ("# they were dropped", "# all of them")),
         (OURS.replace("alert_on_failure: true", "alert_on_failure: true  # agreed"), ()),
         (OURS.replace("total_tables: 2", "total_tables: 2  # two"), ()),
-        (OURS.replace("reconcile_days: 3", "reconcile_days: 3  # weekly"), ()),
-        (OURS.replace("    overrides:\n      columns:\n        SSN:\n          exclude: true\n",
-                      "    overrides: {\n      columns: {SSN: {exclude: true}}  # the law\n    }\n"), ()),
-        (OURS.replace("settings:\n  reconcile_days: 3\n", "settings: {  # every one\n  reconcile_days: 3\n}\n"), ()),
         (OURS.replace("  zebra:\n", "  yak: &a\n    batch_size: 7  # seven\n  yeti: *a\n  zebra:\n"), ("# seven",)),
     ],
 )  # fmt: skip
@@ -125,11 +179,7 @@ def test_a_comment_is_kept_or_reported(before: str, lost: tuple[str, ...]) -> No
     text, reported = yaml_comments.kept(before, OURS, FIRST)
 
     assert reported == lost
-    assert all(
-        comment in text
-        for comment in ("# agreed", "# two", "# weekly", "# the law", "# every one")
-        if comment in before and comment not in lost
-    )
+    assert all(comment in text for comment in ("# agreed", "# two") if comment in before and comment not in lost)
     assert yaml.safe_load(text) == yaml.safe_load(OURS)
 
 
@@ -151,15 +201,6 @@ def test_text_that_would_parse_differently_is_not_inserted(before: str) -> None:
     assert yaml.safe_load(yaml_comments.kept(before, OURS, FIRST)[0]) == yaml.safe_load(OURS)
 
 
-def test_aliases_survive_rewriting() -> None:
-    """What several tables share is one value in memory, and an alias in the text that is written."""
-    shared = {"workers": 2}
-    after = yaml.safe_dump({"tables": {name: {"overrides": shared} for name in "abc"}})
-    before = "tables:\n  c:\n    overrides: &o {workers: 2}  # why\n  a:\n    overrides: *o\n  b: {overrides: *o}\n"
-
-    assert yaml_comments.kept(before, after, FIRST) == (after, ("# why",))
-
-
 WORDS = st.text("ab: #'\"{}[]-,&*|>\\éß", max_size=8)
 VALUES: st.SearchStrategy[Any] = st.recursive(
     WORDS | st.integers() | st.booleans() | st.none(),
@@ -174,18 +215,26 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["# one", "  # two", "      # three", "#"])), max_size=5),
     st.booleans(),
 )
-def test_the_rewritten_file_always_parses_to_the_new_document(
+def test_nothing_is_lost_of_a_rewritten_file(
     tables: dict[str, Any], settings: Any, said: list[tuple[int, str]], flows: bool
 ) -> None:
-    """Overrides in any form, comments at any line."""
-    after = {"metadata": {"total_tables": 2}, "settings": settings, "tables": {**tables, "new": {"batch_size": 1}}}
+    """Choices in any form, comments at any line: the new document is what is meant, and the choices are all there."""
+    after = {"metadata": {"total_tables": 2}, "tables": {**{name: {} for name in tables}, "new": {"batch_size": 1}}}
     before = {"settings": settings, "tables": tables}
     lines = yaml.safe_dump(before, sort_keys=False, default_flow_style=None if flows else False).splitlines()
     for place, comment in said:
         lines.insert(place, comment)
+    document = "\n".join(lines) + "\n"
+    try:
+        reads = yaml.safe_load(document)
+    except yaml.YAMLError:
+        # A comment within a text.
+        return
 
     text = yaml.safe_dump(after, sort_keys=False, allow_unicode=True)
-    kept, _ = yaml_comments.kept("\n".join(lines) + "\n", text, FIRST)
+    rest, choices, _ = yaml_comments.moved(document, FIRST)
+    kept, _ = yaml_comments.kept(rest, text, FIRST)
 
     assert yaml.safe_load(kept) == after
+    assert (yaml.safe_load(choices) or {}) == yaml_comments._choices(reads)
     assert yaml_comments.kept(kept, text, FIRST) == (kept, ())

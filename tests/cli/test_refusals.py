@@ -86,7 +86,7 @@ def test_all_unreachable_servers_are_in_one_error(patients: Clinic) -> None:
     ("change", "reported"),
     [
         ({"ETL_ENVIRONMENT": ""}, ["ETL_ENVIRONMENT is not set", "production, test"]),
-        ({"ETL_ENVIRONMENT": "prod"}, ["ETL_ENVIRONMENT is 'prod'", "production, test"]),
+        ({"ETL_ENVIRONMENT": "../prod"}, ["ETL_ENVIRONMENT is '../prod'", "production, test"]),
         (
             {
                 "TEST_OPENDENTAL_SOURCE_HOST": "",

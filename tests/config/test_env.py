@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from arrowetl import errors
 from arrowetl.config import env
+from arrowetl.config.keys import check_tables
 from arrowetl.config.tables_yml import read_tables
-from arrowetl.config.tables_yml_keys import check_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError
 
 KEYS = [
@@ -129,7 +129,7 @@ def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
         ({"overrides": {"exclude": "yes"}}, "must be true or false"),
         ({"overrides": {"columns": {"SSN": {"mask": "hush"}}}}, "must be one of hash, nullify, partial"),
         ({"overrides": {"columns": {"SSN": {"masked": "hash"}}}}, "unknown key (did you mean mask?)"),
-        ({"overrides": {"columns": {"SSN": "hash"}}}, "must be a mapping"),
+        ({"overrides": {"columns": {"SSN": 5}}}, "must be a type, or a mapping such as {type: boolean}, got 5"),
         ({"monitoring": {"alert": True}}, "unknown key"),
         ({"monitoring": []}, "must be a mapping"),
     ],

@@ -76,7 +76,7 @@ def test_validate_lists_what_adoption_keeps(taken_over: Clinic) -> None:
 
     kept = ", ".join(f"{name} as {type_}" for name, type_ in ASKED.items())
     assert done.returncode == 0, done.stdout
-    assert f"visit: kept as they are at the warehouse: {kept}" in done.stdout.splitlines()
+    assert f"note: visit: kept as they are at the warehouse: {kept}" in done.stdout.splitlines()
     assert "pair: kept as they are at the warehouse: v as boolean" in done.stdout.splitlines()
     assert taken_over.tables_file.read_text() == TABLES
 

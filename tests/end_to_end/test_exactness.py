@@ -171,7 +171,7 @@ def test_an_override_that_cannot_hold_the_data_names_the_remedy(
     assert failed["error"]["message"].startswith("wrong.c")
     assert reported in failed["error"]["message"]
     assert remedy in failed["error"]["remedy"]
-    assert "tables.wrong.overrides.columns.c" in failed["error"]["remedy"]
+    assert "tables.wrong.columns.c" in failed["error"]["remedy"]
     assert SECRET not in json.dumps(run)
     assert clinic.leftovers() == []
 

@@ -399,15 +399,21 @@ def test_a_clinic_whose_database_may_not_be_created_is_reported(group: Group) ->
     [
         ("clinics: {}", "there must be one at least"),
         ("clinics: {a: {}}", "clinics.a: needs an env_file, or a prefix"),
-        ("clinics: {a: {prefix: A_, hour: '1'}}", "clinics.a.hour: unknown (did you mean hours?)"),
+        ("clinics: {a: {prefix: A_, hour: '1'}}", "line 1: clinics.a.hour: unknown key (did you mean hours?)"),
         ("clinics: {a b: {prefix: A_}}", "clinics.a b: must be a name of letters, digits and _"),
         ("clinics: {a: {prefix: A_, time_zone: Mars}}", "must be a time zone like America/Chicago"),
         ("settings: {schema: raw}\nclinics: {a: {prefix: A_}}", "a name with {clinic} in it"),
         ("clinics: {a: {prefix: A_, schema: x}, b: {prefix: B_, schema: x}}", "clinics.b: its schema x is a's"),
         ("clinics: {a: {prefix: A_, replica: x}, b: {prefix: B_, replica: X}}", "clinics.b: its replica X is a's"),
         ("settings: {unite: raw_a}\nclinics: {a: {prefix: A_}}", "settings.unite: raw_a is a's schema"),
-        ("clinics: {a: {prefix: A_, tables: {t: {workers: many}}}}", "clinics.a: "),
-        ("settings: {max_worker: 3}\nclinics: {a: {prefix: A_}}", "max_worker: unknown (did you mean max_workers?)"),
+        (
+            "clinics: {a: {prefix: A_, tables: {t: {workers: many}}}}",
+            "clinics.a.tables.t.workers: must be an integer from 1",
+        ),
+        (
+            "settings: {max_worker: 3}\nclinics: {a: {prefix: A_}}",
+            "settings.max_worker: unknown key (did you mean max_workers?)",
+        ),
         ("clinics: {a: {prefix: a_}}", "clinics.a.prefix: must be what names of variables begin with"),
     ],
 )

@@ -200,7 +200,7 @@ def test_an_overdue_table_is_reported_by_runs_and_status(clinic: Clinic) -> None
     assert (run["exit_code"], strict["exit_code"]) == (0, 1)
     assert {name: one["overdue"] for name, one in reported.items()} == {"bill": True, "visit": False}
     assert [flag["kind"] for flag in reported["visit"]["flags"]] == []
-    assert "2 tables, 0 failed, 1 overdue; times are UTC" in status.stdout
+    assert "2 tables, 0 failed, 1 overdue; --all lists the other 1; times are UTC" in status.stdout
 
 
 @pytest.mark.parametrize(("wanted", "reported"), [({}, ["bill"]), ({"alert_on_failure": False}, [])])

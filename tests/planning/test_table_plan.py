@@ -83,7 +83,7 @@ def test_blocked_changes_name_the_override_that_keeps_types() -> None:
     with pytest.raises(DataError) as refusal:
         table_plan.table_plan(PATIENT, TableSettings(), there, known_coercions=())
 
-    kept = "tables.patient.overrides.columns: PatNum: {type: boolean}"
+    kept = "tables.patient.columns: PatNum: {type: boolean}"
     assert f"keep the warehouse's types with {kept}" in str(refusal.value)
 
 

@@ -16,7 +16,7 @@ from support import cli_page, types_page
 from arrowetl.cli import main
 from arrowetl.cli.fleet_commands import fleet
 from arrowetl.config import connections, env, fleet_yml
-from arrowetl.config.tables_yml_keys import COLUMN_OVERRIDES, KEYS, OVERRIDES
+from arrowetl.config.keys import ARROWETL_YML, COLUMN_OVERRIDES, KEYS, OVERRIDES, SETTINGS
 from arrowetl.model.connection import VARIABLES
 from arrowetl.model.events import Step
 from arrowetl.sandbox import programs
@@ -78,8 +78,8 @@ def test_every_variable_is_documented() -> None:
 
 
 def test_every_override_is_documented() -> None:
-    """What `overrides:` may hold beyond what analyze writes, and what it may hold of a column."""
-    own = OVERRIDES.keys() - KEYS.keys() | COLUMN_OVERRIDES.keys()
+    """What arrowetl.yml may hold beyond what analyze writes, and what it may hold of a column."""
+    own = OVERRIDES.keys() - KEYS.keys() | COLUMN_OVERRIDES.keys() | ARROWETL_YML.keys() | SETTINGS.keys()
 
     assert [key for key in own if f"{key}:" not in PAGES["settings"]] == []
 

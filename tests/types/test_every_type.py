@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from support.catalog_values import column, fields
 
+from arrowetl.model.connection import MASKS
 from arrowetl.model.dialect import Flavour
 from arrowetl.model.plan import Field
 from arrowetl.types import (
@@ -101,7 +102,7 @@ QUESTIONS: dict[str, Any] = {
     "read back": from_postgres.read_back,
     "in a file": lambda field: to_parquet.parquet_type(field.type_postgres),
     "in no file": lambda field: to_parquet.beyond(field.type_postgres),
-    "masked": lambda field: [masking.refused(field.column, mask, ()) for mask in masking.MASKS],
+    "masked": lambda field: [masking.refused(field.column, mask, ()) for mask in MASKS],
     "widened": lambda field: postgres_types.widens(field.type_postgres, "text"),
     "at the replica": lambda field: mapping.replica_type(field, Flavour.MYSQL, Flavour.MARIADB),
     "solved": lambda field: mapping.remedy_of("t", field),

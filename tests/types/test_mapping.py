@@ -109,7 +109,7 @@ def test_impossible_types_are_refused_with_a_remedy(mysql: str, asked: str | Non
 
     assert refusal.value.message == reported
     assert refusal.value.remedy is not None
-    assert "tables.t.overrides.columns.c" in refusal.value.remedy
+    assert "tables.t.columns.c" in refusal.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -188,16 +188,16 @@ def test_type_digits_are_parsed(type_: str, digits: tuple[int, ...]) -> None:
     ("of", "asked", "reported", "remedy"),
     [
         (column("c", "cursor"), None, "t.c: no rule for the type cursor",
-         "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
+         "leave the column out with tables.t.columns.c: {exclude: true}"),
         (column("c", "varchar(5)"), "boolean", "t.c: varchar(5) cannot be loaded as boolean",
-         "correct tables.t.overrides.columns.c.type; varchar(5) can be: text, varchar, bytea, jsonb, json, uuid, inet"),
+         "correct tables.t.columns.c.type; varchar(5) can be: text, varchar, bytea, jsonb, json, uuid, inet"),
         (column("c", "blob"), "text", "t.c: blob cannot be loaded as text",
-         "correct tables.t.overrides.columns.c.type; blob can be: bytea"),
+         "correct tables.t.columns.c.type; blob can be: bytea"),
         (column("c", "int(10) unsigned"), "bool(3)", "t.c: int(10) unsigned cannot be loaded as bool(3)",
-         "correct tables.t.overrides.columns.c.type; int(10) unsigned can be: "
+         "correct tables.t.columns.c.type; int(10) unsigned can be: "
          "bigint, boolean, smallint, integer, text"),
         (column("c", "char(5)", charset="cp1251"), "jsonb", "t.c: char(5) cannot be loaded as jsonb",
-         "correct tables.t.overrides.columns.c.type; char(5) can be: text, varchar, char, bytea, uuid, inet"),
+         "correct tables.t.columns.c.type; char(5) can be: text, varchar, char, bytea, uuid, inet"),
     ],
 )  # fmt: skip
 def test_refusals_list_the_possible_types(of: Column, asked: str | None, reported: str, remedy: str) -> None:
@@ -228,12 +228,12 @@ def test_all_impossible_columns_are_in_one_error() -> None:
         (
             "tinyint(1)",
             {"c": "boolean"},
-            "let it be smallint: remove the type from tables.t.overrides.columns.c, or name that one",
+            "let it be smallint: remove the type from tables.t.columns.c, or name that one",
         ),
-        ("json", {}, "load it unchanged with tables.t.overrides.columns.c: {type: text}"),
-        ("varchar(5)", {}, "load it unchanged with tables.t.overrides.columns.c: {type: bytea}"),
-        ("double", {}, "leave the column out with tables.t.overrides.columns.c: {exclude: true}"),
-        ("uuid", {}, "load it unchanged with tables.t.overrides.columns.c: {type: text}"),
+        ("json", {}, "load it unchanged with tables.t.columns.c: {type: text}"),
+        ("varchar(5)", {}, "load it unchanged with tables.t.columns.c: {type: bytea}"),
+        ("double", {}, "leave the column out with tables.t.columns.c: {exclude: true}"),
+        ("uuid", {}, "load it unchanged with tables.t.columns.c: {type: text}"),
     ],
 )
 def test_errors_end_with_the_override_that_loads_the_value(mysql: str, asked: dict[str, str], remedy: str) -> None:
@@ -269,9 +269,7 @@ def test_texts_without_a_hex_rule_fail() -> None:
         mapping.fields_read_as_hex("t", fields(column("c", "text", charset="utf8"), c="jsonb"), {"c"})
 
     assert refusal.value.message == "t.c (text): holds bytes that are no character, which jsonb cannot"
-    assert refusal.value.remedy == (
-        "let it be text: remove the type from tables.t.overrides.columns.c, or name that one"
-    )
+    assert refusal.value.remedy == ("let it be text: remove the type from tables.t.columns.c, or name that one")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_requested_types_refuse_values_that_do_not_fit(
         converted(type_, unfit, arrow, c=asked)
     assert refusal.value.message.startswith(f"t.c ({type_}): ")
     assert reported in refusal.value.message
-    assert "tables.t.overrides.columns.c" in str(refusal.value.remedy)
+    assert "tables.t.columns.c" in str(refusal.value.remedy)
 
 
 def test_conversion_errors_show_no_value() -> None:
