@@ -178,10 +178,12 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def pages(session: nox.Session) -> None:
-    """docs/cli.md, written from the commands, and docs/types.md's table, from the type rules."""
-    _install(session)
+    """docs/cli.md, from the commands; docs/types.md's table, from the rules; docs/schemas, from real documents."""
+    _install(session, "dev")
     for page in ("cli_page", "types_page"):
         session.run("python", f"tests/support/{page}.py")
+    _mariadb(session)
+    session.run("pytest", "-n", "0", "tests/cli/test_documents.py", env={"ARROWETL_TEST_SCHEMAS": "write"})
 
 
 def _in_memory() -> dict[str, str]:

@@ -63,7 +63,7 @@ class Trial:
             "workers": self.workers, "partition_bytes": self.partition_bytes, "partitions": self.partitions,
             "rows": self.rows, "bytes": self.bytes, "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.rows_per_second),
-            "legs": {phase: round(seconds, 3) for phase, seconds in self.phases.items()},
+            "phases": {phase: round(seconds, 3) for phase, seconds in self.phases.items()},
         }  # fmt: skip
 
 

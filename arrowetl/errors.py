@@ -48,11 +48,17 @@ class ArrowetlError(Exception):
     """The target that failed, where it was one of them."""
     transient = False
     """Whether it may well go by itself: the same again may succeed."""
+    slug = "failed"
+    """What happened, for programs: finer than the class where one was given."""
 
-    def __init__(self, message: str, remedy: str | None = None, transient: bool | None = None) -> None:
+    def __init__(
+        self, message: str, remedy: str | None = None, transient: bool | None = None, slug: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        if slug is not None:
+            self.slug = slug
         if transient is not None:
             self.transient = transient
 
@@ -71,26 +77,30 @@ class ArrowetlError(Exception):
 
 
 class UsageError(ArrowetlError):
+    slug = "usage"
     exit_code = 2
 
 
 class ConfigurationError(ArrowetlError):
+    slug = "configuration"
     exit_code = 3
 
 
 class EnvironmentError(ConfigurationError):
-    pass
+    slug = "settings"
 
 
 class ValidationError(ConfigurationError):
-    pass
+    slug = "invalid_file"
 
 
 class DatabaseError(ArrowetlError):
+    slug = "database"
     exit_code = 4
 
 
 class DatabaseConnectionError(DatabaseError):
+    slug = "unreachable"
     transient = True
 
 
@@ -100,6 +110,8 @@ class DatabaseQueryError(DatabaseError):
     number, or PostgreSQL's SQLSTATE; `refused` the row (from 0) and, where it
     was one value, the column that a COPY stumbled over; `said` its own words.
     """
+
+    slug = "statement_refused"
 
     def __init__(
         self,
@@ -117,12 +129,13 @@ class DatabaseQueryError(DatabaseError):
 
 
 class DatabaseTransactionError(DatabaseError):
-    pass
+    slug = "transaction_failed"
 
 
 class LockedError(DatabaseTransactionError):
     """Another run is at work."""
 
+    slug = "busy"
     exit_code = 6
 
 
@@ -132,21 +145,25 @@ class LockLostError(DatabaseTransactionError):
     from then on.
     """
 
+    slug = "lock_lost"
+
 
 class Interrupted(ArrowetlError):
+    slug = "interrupted"
     exit_code = 130
 
 
 class DataError(ArrowetlError):
+    slug = "data"
     exit_code = 1
 
 
 class DataExtractionError(DataError):
-    pass
+    slug = "not_read"
 
 
 class DataLoadingError(DataError):
-    pass
+    slug = "not_loaded"
 
 
 class KeyNotHeldError(DataLoadingError):
@@ -155,12 +172,16 @@ class KeyNotHeldError(DataLoadingError):
     warehouse. The caller loads the table without the key.
     """
 
+    slug = "key_not_held"
+
 
 class OutOfStepError(DataLoadingError):
     """
     The warehouse's table is not what was recorded of it: what changed would not
     make it right. The caller has it take everything from the replica.
     """
+
+    slug = "warehouse_changed"
 
 
 class ReplicaBehindError(DataLoadingError):
@@ -170,6 +191,8 @@ class ReplicaBehindError(DataLoadingError):
     recreates it.
     """
 
+    slug = "replica_changed"
+
 
 class StagingLostError(DataLoadingError):
     """
@@ -177,11 +200,15 @@ class StagingLostError(DataLoadingError):
     plans and stages the table again.
     """
 
+    slug = "staging_lost"
+
     transient = True
 
 
 class WithheldError(DataLoadingError):
     """Nothing is wrong with the table: it is not published, since another failed."""
+
+    slug = "withheld"
 
 
 WITHHELD = WithheldError.__name__
@@ -189,6 +216,7 @@ WITHHELD = WithheldError.__name__
 
 
 class VerificationError(DataError):
+    slug = "differs"
     exit_code = 5
 
 
@@ -214,7 +242,8 @@ def unexpected(table: str, error: Exception) -> DataError:
     """A bug: what was raised, and the line that raised it; not its text, which might hold a row's values."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} at {frame.filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.lineno}"
-    internal = DataError(f"{table}: internal error ({place})", "please report it; --debug shows where it was raised")
+    remedy = "please report it; --debug shows where it was raised"
+    internal = DataError(f"{table}: internal error ({place})", remedy, slug="internal")
     internal.__cause__ = error
     return internal
 

@@ -48,6 +48,7 @@ class Examined:
     def as_json(self) -> dict[str, Any]:
         """One of the servers of the document `test-connections --json` prints."""
         return {
+            "server": self.endpoint.name,
             **self.endpoint.as_json(),
             "good": self.good,
             "version": self.version,
@@ -154,7 +155,8 @@ def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
         if names[0] == names[1] and (seen or _identity(left) == _identity(right)):
             raise ConfigurationError(
                 f"{replica} is the source itself; nothing was written",
-                "point MYSQL_REPLICATION_HOST, _PORT and _DB at a server and database of your own",
+                f"point {replica.settings}_HOST, _PORT and _DB at a server and database of your own",
+                slug="replica_is_source",
             )
     finally:
         left.close()

@@ -26,6 +26,7 @@ from arrowetl.cli.options import (
     json_option,
     option,
     show,
+    show_document,
     show_json,
     split_names,
     with_global_options,
@@ -48,7 +49,7 @@ else:
     examples=[
         "arrowetl snapshot patient payment --to out",
         "arrowetl snapshot --all --to out --exclude 'proc*'",
-        'arrowetl snapshot patient --to out --columns Num --where "Num < 100"',
+        "arrowetl snapshot patient --to out --columns Num --where 'Num < 100'",
     ],
 )
 @choosing_tables
@@ -75,7 +76,7 @@ def snapshot(as_json: bool, all: bool, **asked: Any) -> None:
     with open_etl(asked["read_from"]) as etl, watching() as watch:
         found = etl.snapshot(**asked, on_event=watch)
     if as_json:
-        show_json({"exit_code": 0, **found})
+        show_document(0, etl.settings.identity, **found)
     else:
         show(render_verify.snapshot(found))
 

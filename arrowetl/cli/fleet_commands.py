@@ -29,6 +29,7 @@ from arrowetl.cli.options import (
     publish_option,
     servers_used,
     show,
+    show_document,
     show_json,
     split_names,
     with_global_options,
@@ -112,7 +113,7 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
     wrong = {one.clinic: list(one.answer.problems) if one.answer else [str(one.error)] for one in found}
     if as_json:
         documents = [{"clinic": name, "problems": problems} for name, problems in wrong.items()]
-        show_json({"exit_code": 3 if any(wrong.values()) else 0, "clinics": documents})
+        show_document(3 if any(wrong.values()) else 0, clinics=documents)
     else:
         for name, problems in wrong.items():
             click.echo(f"{name}: {'good' if not problems else number_of(len(problems), 'problem')}")
@@ -145,7 +146,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
             {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
              "plan": one.answer and render_run.plans_json(one.answer)} for one in found
         ]  # fmt: skip
-        show_json({"exit_code": code, "clinics": documents})
+        show_document(code, clinics=documents)
         sys.exit(code)
     table = render_run.grid("clinic", "tables", "to read", "about", "", right=(1, 2, 3), folds=(4,))
     for one in found:
@@ -217,7 +218,7 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
             {"clinic": one.clinic, "error": one.failure and one.failure.as_json(),
              "status": one.answer and one.answer.as_json()} for one in found
         ]  # fmt: skip
-        show_json({"exit_code": code, "clinics": documents, "differing": differing})
+        show_document(code, clinics=documents, differing=differing)
         sys.exit(code)
     table = render_run.grid(
         "clinic", "last run", "tables", "failed", "overdue", "rows", "", right=(2, 3, 4, 5), folds=(6,)

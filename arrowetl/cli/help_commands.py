@@ -12,7 +12,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from arrowetl import lazy
-from arrowetl.cli.options import Command, json_option, show, show_json, without_options
+from arrowetl.cli.options import Command, json_option, show, show_document, without_options
 from arrowetl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def types(names: tuple[str, ...], as_json: bool) -> None:
         raise UsageError(f"no type {', '.join(names)}", "`arrowetl types` lists all of them")
     if as_json:
         headings, *rows = render_run.type_rows(wanted)
-        show_json({"exit_code": 0, "types": [dict(zip(headings, row, strict=True)) for row in rows]})
+        show_document(0, types=[dict(zip(headings, row, strict=True)) for row in rows])
     else:
         show(render_run.types(wanted))
 

@@ -22,6 +22,7 @@ from arrowetl.cli.options import option, show_json, with_global_options
 from arrowetl.cli.sandbox_commands import demo, sandbox
 from arrowetl.cli.screen import stderr, use_streams
 from arrowetl.errors import ArrowetlError, Interrupted, UsageError, traced, unexpected
+from arrowetl.model.document import Identity, document
 from arrowetl.workers import memory
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Commands(click.Group):
             problem.show()
             if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
                 usage_error = UsageError(problem.format_message(), "--help, also after a command, lists the options")
-                show_json(render_run.error_json(usage_error))
+                show_json(document(_typed(arguments, named), problem.exit_code, **render_run.error_json(usage_error)))
             sys.exit(problem.exit_code)
         except click.Abort:
             sys.exit(Interrupted.exit_code)
@@ -114,8 +115,16 @@ def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
     if options.get("debug"):
         stderr().print(traced(problem), markup=False, highlight=False, soft_wrap=True)
     if options.get("json"):
-        show_json(render_run.error_json(problem))
+        about = Identity(environment=os.environ.get("ETL_ENVIRONMENT", "").strip() or None)
+        command = options.get("command", "")
+        show_json(document(command, problem.exit_code, about, **render_run.error_json(problem)))
     sys.exit(problem.exit_code)
+
+
+def _typed(arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
+    """The command that was typed, of a line that could not be understood."""
+    words = named.get("args") or (arguments[0] if arguments else None) or sys.argv[1:]
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:

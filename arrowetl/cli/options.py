@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from arrowetl.cli.screen import Screen
 from arrowetl.config.files import DEFAULT_FLEET, DEFAULT_TABLES, write_where_asked
 from arrowetl.errors import ConfigurationError, as_arrowetl_error
 from arrowetl.model.connection import DESTINATIONS, PUBLISHING
+from arrowetl.model.document import NOBODY, Identity, document
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -132,7 +133,7 @@ def split_names(context: click.Context, parameter: click.Parameter, values: tupl
 
 def json_too(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     # A failure is then printed as JSON as well.
-    context.ensure_object(dict)["json"] = value
+    context.ensure_object(dict).update(json=value, command=_path_of(context))
     return value
 
 
@@ -286,3 +287,21 @@ def show(what: RenderableType) -> None:
 def show_json(document: Any) -> None:
     """For a program, on stdout."""
     click.echo(json.dumps(document, indent=2, default=str))
+
+
+def show_document(code: int, about: Identity = NOBODY, error: Mapping[str, Any] | None = None, **more: Any) -> None:
+    """The same of what the command of this invocation has to say, with the beginning that all documents have."""
+    show_json(document(command_name(), code, about, error, **more))
+
+
+def command_name() -> str:
+    """As a person types it, without the program's name; empty before one is known."""
+    return _path_of(click.get_current_context(silent=True))
+
+
+def _path_of(context: click.Context | None) -> str:
+    words = list[str]()
+    while context is not None and context.parent is not None:
+        words.insert(0, context.command.name or "")
+        context = context.parent
+    return " ".join(words)

@@ -28,6 +28,7 @@ from arrowetl.cli.options import (
     report_option,
     servers_used,
     show,
+    show_document,
     show_json,
     to_option,
     with_global_options,
@@ -92,6 +93,6 @@ def bench(table: str, to: str | None, seconds: float, save: bool, report_file: P
 
         write_file(report_file, render.bench_page(found.as_json()))
     if as_json:
-        show_json({"exit_code": 0, **found.as_json(), "saved": save and bool(found.chosen)})
+        show_document(0, etl.settings.identity, **found.as_json(), saved=save and bool(found.chosen))
     else:
         show(render_run.benched(found, save))

@@ -182,13 +182,14 @@ def _bytes(plan: TablePlan) -> int:
 
 def plans_json(planned: Planned) -> dict[str, Any]:
     return {
-        "planned": planned.estimate and planned.estimate.as_json(),
+        "estimate": planned.estimate and planned.estimate.as_json(),
         "tables": [
             {
                 "table": plan.name,
                 "category": plan.category,
                 "mode": plan.mode.value,
                 "reason": plan.reason,
+                "reason_code": plan.reason_code or None,
                 "rows": plan.table.rows,
                 "rows_expected": plan.expected.rows,
                 "bytes_expected": _bytes(plan),
@@ -332,8 +333,8 @@ def _shorter(expression: str) -> str:
 
 
 def error_json(problem: ArrowetlError) -> dict[str, Any]:
-    """What `--json` prints of a command that did nothing."""
-    return {"exit_code": problem.exit_code, "tables": [], "error": Failure.of(problem).as_json()}
+    """What is in the document of a command that did nothing, after its beginning."""
+    return {"tables": [], "error": Failure.of(problem).as_json()}
 
 
 def error(problem: ArrowetlError) -> Text:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from arrowetl.cli.options import (
     report_option,
     servers_used,
     show,
+    show_document,
     show_json,
     split_names,
     to_option,
@@ -91,7 +93,7 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
         if dry_run:
             planned = etl.plan(**options)
             if as_json:
-                show_json(render_run.plans_json(planned))
+                show_document(int(bool(planned.failed)), etl.settings.identity, **render_run.plans_json(planned))
             else:
                 show(render_run.plans(planned))
                 for failure in (outcome.failure for outcome in planned.failed if outcome.failure):
@@ -132,13 +134,14 @@ def status(tables: tuple[str, ...], shows_all: bool, watch: bool, alert: bool, c
                     time.sleep(limits.watch_seconds)
                     live.update(render_verify.status(etl.status(tables=tables), shows_all), refresh=True)
         found = etl.status(alert, tables)
+    code = int(bool(found.warnings) or (check and not found.good))
     if as_json:
-        show_json(found.as_json())
+        show_json(replace(found, exit_code=code).as_json())
     else:
         show(render_verify.status(found, shows_all or bool(tables)))
     for warning in found.warnings:
         stderr().print(f"arrowetl: {warning}", highlight=False, soft_wrap=True)
-    sys.exit(int(bool(found.warnings) or (check and not found.good)))
+    sys.exit(code)
 
 
 @click.command(cls=Command, examples=["arrowetl runs", "arrowetl runs --last 3 --json", "arrowetl report 20261126"])
@@ -152,6 +155,6 @@ def runs(last: int, as_json: bool) -> None:
     with open_etl("warehouse") as etl:
         found = etl.runs(last)
     if as_json:
-        show_json({"exit_code": 0, "runs": found})
+        show_document(0, etl.settings.identity, runs=found)
     else:
         show(render_verify.runs(found))

@@ -20,7 +20,7 @@ from arrowetl.cli.options import (
     json_option,
     option,
     show,
-    show_json,
+    show_document,
     with_log_options,
     without_options,
 )
@@ -96,6 +96,6 @@ def sandbox_status(as_json: bool) -> None:
     """Show where the servers listen."""
     places = demo_of_sandbox().places()
     if as_json:
-        show_json({"exit_code": 0, "servers": places})
+        show_document(0, running=places)
     else:
         click.echo("\n".join(f"{server}: {place}" for server, place in places.items()) or "not up: arrowetl sandbox up")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from arrowetl.cli.options import (
     names_of_tables,
     option,
     show,
-    show_json,
+    show_document,
     with_global_options,
     with_settings,
     without_options,
@@ -33,6 +34,7 @@ from arrowetl.cli.options import (
 from arrowetl.config.files import DEFAULT_TABLES
 from arrowetl.errors import EnvironmentError, indented
 from arrowetl.model.connection import CATEGORIES
+from arrowetl.model.document import NOBODY
 from arrowetl.pages.printable import printable, printable_name
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def test_connections(as_json: bool) -> None:
         found = etl.test_connections()
     code = 0 if all(one.good for one in found) else 4
     if as_json:
-        show_json({"exit_code": code, "servers": [one.as_json() for one in found]})
+        show_document(code, etl.settings.identity, examined=[one.as_json() for one in found])
     else:
         show(render_run.examined(found, bool(global_options().get("verbose"))))
     sys.exit(code)
@@ -71,43 +73,44 @@ def validate(offline: bool, as_json: bool) -> None:
     try:
         with open_etl() as etl:
             found = etl.validate(offline)
-        problems, notes, code = found.problems, found.notes, found.exit_code
+        problems, notes, code, about = found.problems, found.notes, found.exit_code, etl.settings.identity
     except EnvironmentError as error:
         # Without settings there is no server to ask; the file can be judged all the same.
-        problems, notes, code = (str(error), *problems_of(tables_file)), (), error.exit_code
+        problems, notes, code, about = (str(error), *problems_of(tables_file)), (), error.exit_code, NOBODY
     if as_json:
-        show_json({"exit_code": code, "problems": problems, "notes": notes})
+        show_document(code, about, problems=list(problems), notes=list(notes))
         sys.exit(code)
     if not problems:
         click.echo("no problem found")
     for line in (*problems, *(f"note: {note}" for note in notes)):
         click.echo(printable(indented(line)))
     if global_options().get("verbose"):
-        for line in _settings(tables_file):
+        for line in _lines(_settings(tables_file)):
             click.echo(printable(line))
     sys.exit(code)
 
 
-def _settings(tables_file: Path) -> list[str]:
-    """What holds, and where each value is from; no secret."""
-    shown = _shown(tables_file)
-    return [
-        *(f"{server} {part} = {value} ({origin})" for server, parts in shown["servers"].items()
-          for part, (value, origin) in parts.items()),
-        *(f"{name} = {value} ({origin})" for name, (value, origin) in shown["variables"].items()),
-        *(f"settings.{name} = {_in_words(value)} ({origin})" for name, (value, origin) in shown["settings"].items()),
-    ]  # fmt: skip
+Shown = tuple[str, Any, str]
+"""A setting's name, its value, and where that is from; of a secret only that it is set."""
 
 
-def _shown(tables_file: Path) -> dict[str, dict[str, Any]]:
+def _settings(tables_file: Path) -> list[Shown]:
     from arrowetl.config.tables_yml import run_wide
 
-    servers, variables = dict[str, Any](), dict[str, Any]()
+    shown = list[Shown]()
     with suppress(EnvironmentError):  # a file that cannot be read is reported by `validate`
         found = env.explained(os.environ, tables_file, global_options().get("env_file"))
-        servers = {server: {part: (value, at) for part, value, at in parts} for server, parts in found.servers.items()}
-        variables = dict(found.variables)
-    return {"servers": servers, "variables": variables, "settings": run_wide(tables_file)}
+        shown += [
+            (f"{server}.{part}", value, origin)
+            for server, parts in found.servers.items()
+            for part, value, origin in parts
+        ]
+        shown += [(name, value, origin) for name, (value, origin) in found.variables.items()]
+    return shown + [(f"settings.{name}", value, origin) for name, (value, origin) in run_wide(tables_file).items()]
+
+
+def _lines(shown: Sequence[Shown]) -> list[str]:
+    return [f"{name} = {_in_words(value)} ({origin})" for name, value, origin in shown]
 
 
 @click.group(cls=CommandGroup)
@@ -126,25 +129,15 @@ def show_holding(table: str, as_json: bool) -> None:
     from arrowetl.config.tables_yml import explained
 
     tables_file = global_options().get("tables_file") or DEFAULT_TABLES
-    found = {table: explained(tables_file, table)} if table else _shown(tables_file)
+    if table:
+        shown: list[Shown] = [(f"{table}.{key}", *found) for key, found in explained(tables_file, table).items()]
+    else:
+        shown = _settings(tables_file)
     if as_json:
-        document = {
-            part: {name: _with_origin(value) for name, value in values.items()} for part, values in found.items()
-        }
-        show_json({"exit_code": 0, **({"tables": document} if table else document)})
+        show_document(0, settings=[{"name": name, "value": value, "origin": at} for name, value, at in shown])
         return
-    for part, values in found.items():
-        for name, value in values.items():
-            each = value.items() if isinstance(value, dict) else [("", value)]
-            for inner, (what, origin) in each:
-                place = ".".join(filter(None, (part, name, inner)))
-                click.echo(printable(f"{place} = {_in_words(what)} ({origin})"))
-
-
-def _with_origin(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {part: _with_origin(inner) for part, inner in value.items()}
-    return {"value": value[0], "origin": value[1]}
+    for line in _lines(shown):
+        click.echo(printable(line))
 
 
 @config.command(examples=["arrowetl config schema arrowetl", "arrowetl config schema fleet"])
@@ -185,7 +178,7 @@ def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool, as_json
             analysis = etl.analyze(output, watch)
     code = int(fail_on is not None and analysis.is_breaking)
     if as_json:
-        show_json({"exit_code": code, **analysis.as_json()})
+        show_document(code, etl.settings.identity, **analysis.as_json())
         sys.exit(code)
     tables = {name: entry for name, entry in analysis.document["tables"].items() if name not in analysis.vanished}
     by_category = {c: sum(t["performance_category"] == c for t in tables.values()) for c in CATEGORIES}

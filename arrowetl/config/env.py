@@ -30,6 +30,7 @@ from arrowetl.model.connection import (
     Credentials,
     Endpoint,
 )
+from arrowetl.model.document import Identity
 from arrowetl.model.humanize import listed
 
 TEST = "test"
@@ -92,6 +93,12 @@ class Settings:
     """That some of them were read from."""
     has_replica: bool = True
     """Whether anything of a replica is configured."""
+
+    @property
+    def identity(self) -> Identity:
+        """As documents name the environment and its servers."""
+        servers = {name: endpoint.as_json() for name, endpoint in self.endpoints.items()}
+        return Identity(self.environment, self.clinic or None, servers)
 
     @property
     def targets(self) -> str:
@@ -378,6 +385,7 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
             f"{MASK_KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {listed(hashed, 3)}",
             f"set it to {MASK_KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is "
             "loaded again and nothing old can be joined",
+            slug="mask_key_missing",
         )
 
 

@@ -56,4 +56,5 @@ def _matching(known: Iterable[str], glob: str) -> list[str]:
 def _refuse_unknown(unknown: Sequence[str], known: Collection[str], remedy: str, what: str) -> None:
     if unknown:
         words = [f"{name}{did_you_mean(name, known, most=3)}" for name in unknown]
-        raise UsageError(f"unknown {what if len(unknown) == 1 else what + 's'}: {', '.join(words)}", remedy)
+        plural = "" if len(unknown) == 1 else "s"
+        raise UsageError(f"unknown {what}{plural}: {', '.join(words)}", remedy, slug=f"unknown_{what}")

@@ -27,6 +27,7 @@ from arrowetl.config.table_names import chosen_names
 from arrowetl.errors import ArrowetlError, Interrupted, as_arrowetl_error
 from arrowetl.fleet import schema_diff
 from arrowetl.fleet.fleet_settings import Sources, make_database, settings_of, with_what_is_made_later
+from arrowetl.model.document import Identity, document
 from arrowetl.model.events import Event
 from arrowetl.model.result import Failure, Status, Summary
 from arrowetl.model.run_options import RunOptions
@@ -105,12 +106,10 @@ class FleetSummary:
     def as_json(self) -> dict[str, Any]:
         """The document `fleet run --json` prints: each clinic's run as `run --json` has it."""
         runs = [one.answer for one in self.clinics if one.answer]
-        return {
-            "environment": self.environment,
+        more: dict[str, Any] = {
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
             "seconds": round(self.seconds, 3),
-            "exit_code": self.exit_code,
             "totals": {
                 "clinics": len(self.clinics),
                 "good": sum(self.exit_code_of(one) == 0 for one in self.clinics),
@@ -130,9 +129,10 @@ class FleetSummary:
                 for one in self.clinics
             ],
             "differing": [dict(one) for one in self.differing],
-            "united": list(self.united),
+            "union_views": list(self.united),
             "warnings": list(self.warnings),
         }
+        return document("fleet run", self.exit_code, Identity(self.environment), **more)
 
 
 class FleetRun:

@@ -68,8 +68,7 @@ class Endpoint:
     def as_json(self) -> dict[str, Any]:
         """As documents name a server: nothing of an account."""
         return {
-            "server": self.name,
-            "host": self.host,
+            "host": self.socket or self.host,
             "port": self.port,
             "database": self.database,
             "schema": self.namespace or None,

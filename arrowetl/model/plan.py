@@ -326,6 +326,8 @@ class TablePlan:
     key_postgres: tuple[str, ...]
     """Primary key at the warehouse; empty where there is none."""
     cutover: Cutover
+    reason_code: str = ""
+    """The reason, for programs: one of `reasons.CODES`."""
     full_scan_per_partition: bool = False
     """Whether the source scans the full table for each partition."""
     batch_size: int | None = None

@@ -18,6 +18,7 @@ from typing import Any
 
 from arrowetl.errors import WITHHELD, ArrowetlError, Interrupted
 from arrowetl.model.connection import CATEGORIES
+from arrowetl.model.document import NOBODY, Identity, document
 from arrowetl.model.plan import NO_ESTIMATE, LoadKind, Mode, Partition, TableEstimate, TablePlan
 
 
@@ -50,13 +51,13 @@ class Coercion:
             "to": self.became,
             "count": self.count,
             "example_keys": list(self.example_keys),
-            "news": self.is_new,
+            "is_new": self.is_new,
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Coercion:
+    def from_json(cls, recorded: Mapping[str, Any]) -> Coercion:
         """One that was recorded; its news are old."""
-        return cls(document["column"], document["from"], document["to"], document["count"])
+        return cls(recorded["column"], recorded["from"], recorded["to"], recorded["count"])
 
 
 def coercions_text(coercions: Iterable[Coercion]) -> str:
@@ -166,12 +167,14 @@ class Failure:
     kind: str
     message: str
     remedy: str | None
+    code: str = ""
+    """For programs, finer than the kind."""
 
     @classmethod
     def of(cls, error: ArrowetlError, table: str = "") -> Failure:
         """An error as a table's failure: its message names the table, if it did not already."""
         message = error.message if error.message.startswith(table) else f"{table}: {error.message}"
-        return cls(error.kind, message, error.remedy)
+        return cls(error.kind, message, error.remedy, error.slug)
 
     @property
     def is_collateral(self) -> bool:
@@ -179,7 +182,7 @@ class Failure:
         return self.kind in (Interrupted.__name__, WITHHELD)
 
     def as_json(self) -> dict[str, str | None]:
-        return {"kind": self.kind, "message": self.message, "remedy": self.remedy}
+        return {"kind": self.kind, "code": self.code or None, "message": self.message, "remedy": self.remedy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,8 @@ class Outcome:
     mode: Mode
     reason: str
     status: Status
+    reason_code: str = ""
+    """The reason, for programs."""
     partitions: int = 0
     rows_extracted: int = 0
     rows_replica: int | None = None
@@ -256,6 +261,7 @@ class Outcome:
             "category": self.category,
             "mode": self.mode.value,
             "reason": self.reason,
+            "reason_code": self.reason_code or None,
             "status": self.status.value,
             "partitions": self.partitions,
             "rows_extracted": self.rows_extracted,
@@ -275,7 +281,7 @@ class Outcome:
             "attempts": self.attempts,
             "started_at": self.started_at and self.started_at.isoformat(),
             "worker": self.worker,
-            "legs": {phase: round(self.phases[phase], 3) for phase in PHASES if phase in self.phases},
+            "phases": {phase: round(self.phases[phase], 3) for phase in PHASES if phase in self.phases},
             "notes": list(self.notes),
             "flags": [flag.as_json() for flag in self.flags],
             "error": self.failure and self.failure.as_json(),
@@ -323,6 +329,8 @@ class Summary:
     """Those of them that were there."""
     shows_nothing: bool = False
     """Whether the source shows no table."""
+    about: Identity = NOBODY
+    """Whose it is."""
 
     @property
     def seconds(self) -> float:
@@ -343,18 +351,16 @@ class Summary:
             for category in CATEGORIES
             if (those := [outcome for outcome in self.outcomes if outcome.category == category])
         }
-        return {
+        more: dict[str, Any] = {
             "run_id": self.run_id,
-            "environment": self.environment,
             "from": self.read_from,
             "to": self.to,
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
             "seconds": round(self.seconds, 3),
-            "exit_code": self.exit_code,
             "totals": {**self.totals(), "by_category": categories},
             "connections": {name: dict(counts) for name, counts in self.connections.items()},
-            "planned": dict(self.estimate) or None,
+            "estimate": dict(self.estimate) or None,
             "published": self.published and self.published.as_json(),
             "tables": [outcome.as_json() for outcome in self.outcomes],
             "vanished": list(self.vanished),
@@ -363,6 +369,8 @@ class Summary:
             "overdue": [{"table": name, "message": flag.message} for name, flag in self.overdue.items()],
             "warnings": list(self.warnings),
         }
+        about = replace(self.about, environment=self.environment)
+        return document("run", self.exit_code, about, **more)
 
 
 def _totals(outcomes: Iterable[Outcome]) -> dict[str, int]:
@@ -371,6 +379,9 @@ def _totals(outcomes: Iterable[Outcome]) -> dict[str, int]:
         "tables": len(outcomes),
         **{status.value: sum(o.status is status for o in outcomes) for status in Status},
         "rows_extracted": sum(o.rows_extracted for o in outcomes),
+        "rows_inserted": sum(o.changes.inserted for o in outcomes),
+        "rows_updated": sum(o.changes.updated for o in outcomes),
         "rows_deleted": sum(o.changes.deleted for o in outcomes),
+        "coerced": sum(sum(o.coerced().values()) for o in outcomes),
         "bytes_extracted": sum(o.bytes_extracted for o in outcomes),
     }

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from arrowetl.model.connection import SERVERS
+from arrowetl.model.document import NOBODY, Identity, document
 from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Partition
 from arrowetl.model.result import Failure
@@ -147,7 +148,7 @@ class Verdict:
             "rows_read": self.rows_read,
             "seconds": round(self.seconds, 3),
             "repaired": self.repaired,
-            "mended": [one.as_json() for one in self.repaired_rows],
+            "repaired_rows": [one.as_json() for one in self.repaired_rows],
             "note": self.note or None,
             "error": self.failure and self.failure.as_json(),
         }
@@ -166,6 +167,10 @@ class VerifyResult:
     """Tables that the targets have, and the source does not show."""
     has_replica: bool = True
     """Whether a replica was compared as well."""
+    about: Identity = NOBODY
+    """Whose it is."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def exit_code(self) -> int:
@@ -179,11 +184,22 @@ class VerifyResult:
 
     def as_json(self) -> dict[str, Any]:
         """The document `verify --json` prints."""
-        return {
+        times = (self.started_at, self.ended_at)
+        took = (times[1] - times[0]).total_seconds() if times[0] and times[1] else None
+        more: dict[str, Any] = {
             "run_id": self.run_id,
-            "exit_code": self.exit_code,
+            "started_at": times[0] and times[0].isoformat(),
+            "ended_at": times[1] and times[1].isoformat(),
+            "seconds": took and round(took, 3),
+            "totals": {
+                "tables": len(self.tables),
+                **{word: sum(one.verdict == word for one in self.tables) for word in ("equal", "differs", "failed")},
+                "rows_read": sum(one.rows_read for one in self.tables),
+                "differences": sum(one.differences for one in self.tables),
+            },
             "tables": [verdict.as_json() for verdict in self.tables],
             "missing": list(self.missing),
             "receipt": self.receipt,
             "warnings": list(self.warnings),
         }
+        return document("verify", self.exit_code, self.about, **more)

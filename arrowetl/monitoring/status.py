@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from arrowetl.config.env import WEBHOOK_VARIABLE, Settings
 from arrowetl.config.table_names import chosen_tables
 from arrowetl.config.tables_yml import TablesFile, examined_tables
 from arrowetl.errors import ConfigurationError, EnvironmentError, Interrupted
+from arrowetl.model.document import NOBODY, Identity, document
 from arrowetl.model.judgement import Facts, Judgement, judge
 from arrowetl.monitoring import flags, webhook
 from arrowetl.state.ledger import Ledger
@@ -40,6 +41,10 @@ class Status:
     """That a run did not come, in words."""
     at_work: bool = False
     """Whether the last run, which has not ended, goes on: it has its lock."""
+    about: Identity = NOBODY
+    """Whose it is."""
+    exit_code: int = 0
+    """Of the command that asked."""
 
     @property
     def good(self) -> bool:
@@ -69,8 +74,7 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """The document `status --json` prints."""
-        return {
-            "environment": self.environment,
+        more: dict[str, Any] = {
             "now": self.now.isoformat(),
             "good": self.good,
             "word": self.judgement.word,
@@ -79,6 +83,8 @@ class Status:
             "tables": [{name: _said(value) for name, value in row.items()} for row in self.tables],
             "warnings": list(self.warnings),
         }
+        about = replace(self.about, environment=self.environment)
+        return document("status", self.exit_code, about, **more)
 
 
 def _said(value: Any) -> Any:
@@ -111,7 +117,13 @@ def status(settings: Settings, tables: Sequence[str] = ()) -> Status:
         key=lambda row: (row["load_status"] == "success", not row["differed_at"], not row["overdue"], row["table"])
     )
     return Status(
-        settings.environment, now, run, tuple(rows_shown), missed=flags.missed(rows_shown, now), at_work=at_work
+        settings.environment,
+        now,
+        run,
+        tuple(rows_shown),
+        missed=flags.missed(rows_shown, now),
+        at_work=at_work,
+        about=settings.identity,
     )
 
 

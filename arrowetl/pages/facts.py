@@ -57,12 +57,12 @@ class Verdict:
 _RUN: Mapping[str, Any] = {
     "from": "source", "to": "both", "totals": {}, "vanished": (), "missing": (),
     "ended_at": None, "exit_code": None, "seconds": None,
-    "published": None, "planned": None, "overdue": (), "warnings": (), "shows_nothing": False,
+    "published": None, "estimate": None, "overdue": (), "warnings": (), "shows_nothing": False,
 }  # fmt: skip
 _TABLE: Mapping[str, Any] = {
     "reason": "", "rows_extracted": 0, "rows_replica": None, "rows_warehouse": None, "rows_inserted": 0,
     "rows_updated": 0, "rows_deleted": 0, "bytes_extracted": 0, "seconds": 0.0, "seconds_expected": 0.0, "coerced": {},
-    "coercions": (), "attempts": 1, "started_at": None, "worker": None, "legs": {}, "notes": (), "flags": (),
+    "coercions": (), "attempts": 1, "started_at": None, "worker": None, "phases": {}, "notes": (), "flags": (),
     "settled": None, "error": None,
 }  # fmt: skip
 
@@ -73,7 +73,13 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     def filled(defaults: Mapping[str, Any], what: Mapping[str, Any]) -> dict[str, Any]:
         return {**defaults, **{key: value for key, value in what.items() if value is not None}}
 
-    return {**filled(_RUN, document), "tables": [filled(_TABLE, one) for one in document["tables"]]}
+    run = {_NAMED.get(key, key): value for key, value in document.items()}
+    tables = [{_NAMED.get(key, key): value for key, value in one.items()} for one in document["tables"]]
+    return {**filled(_RUN, run), "tables": [filled(_TABLE, one) for one in tables]}
+
+
+# What documents of earlier runs, which the warehouse keeps, call them.
+_NAMED = {"planned": "estimate", "legs": "phases"}
 
 
 def timestamp(text: str | datetime | None) -> str:
@@ -198,7 +204,7 @@ def phases(tables: Iterable[Table]) -> dict[str, float]:
     """Phase → seconds, of all tables and their workers together."""
     found: dict[str, float] = {}
     for one in tables:
-        for phase, seconds in one["legs"].items():
+        for phase, seconds in one["phases"].items():
             found[phase] = found.get(phase, 0.0) + seconds
     return {phase: round(found[phase], 3) for phase in PHASES if phase in found}
 
@@ -213,7 +219,7 @@ def bottleneck(seconds: Mapping[str, float]) -> str:
 
 def planned(run: Mapping[str, Any]) -> str:
     """What was expected of the run, and what came of it."""
-    one = run["planned"]
+    one = run["estimate"]
     if not one or run["seconds"] is None:
         return ""
     words = f"{duration(run['seconds'])}; {duration(one['seconds'])} were expected"
@@ -228,7 +234,7 @@ def new_coercions(tables: Sequence[Table]) -> list[dict[str, Any]]:
         {"table": table["table"], **coercion}
         for table in tables
         for coercion in table["coercions"]
-        if coercion.get("news")
+        if coercion.get("is_new", coercion.get("news"))
     ]
 
 

@@ -89,10 +89,10 @@ def bench_page(document: Document) -> str:
         "bench.html",
         title=f"arrowetl: how {document['table']} is loaded fastest",
         bench=document,
-        bottleneck=facts.bottleneck(document["recommended"]["legs"]),
+        bottleneck=facts.bottleneck(document["recommended"]["phases"]),
         charts={
             "trials": _drawn(charts.trials, facts.trials(document)),
-            "phases": _drawn(charts.phases, document["recommended"]["legs"]),
+            "phases": _drawn(charts.phases, document["recommended"]["phases"]),
         },
     )
 

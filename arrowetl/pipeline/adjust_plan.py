@@ -79,7 +79,7 @@ def _compared_if_timestamps_went_back(
     ):
         return plan
     reason = f"its timestamps went back beneath {recorded(plan, context).watermark}: full comparison by checksums"
-    return sync_mode.with_full_comparison(plan, reason)
+    return sync_mode.with_full_comparison(plan, ("timestamps_went_back", reason))
 
 
 def _full_load_if_changed(plan: TablePlan, context: RunContext) -> tuple[TablePlan, list[PartitionOutcome]]:
@@ -101,4 +101,4 @@ def _full_load_if_changed(plan: TablePlan, context: RunContext) -> tuple[TablePl
         else:
             return plan, equal
     reason = f"{plan.reason}; its rows differ, and there is no primary key to identify them"
-    return sync_mode.with_full_load(plan, reason), []
+    return sync_mode.with_full_load(plan, ("differs_without_key", reason)), []

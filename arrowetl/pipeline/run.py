@@ -99,7 +99,7 @@ def run(
         connections = chain(jobs.connections_of(route), ledger.connections(), *workers.connections.values())
         everything = [_flagged(one, planned, tables_file) for one in (*unplanned, *current, *outcomes)]
         interrupted, now = workers.stopping.is_set(), datetime.now(UTC)
-        begun = Summary(run_id, settings.environment, started_at, now, interrupted=interrupted)
+        begun = Summary(run_id, settings.environment, started_at, now, interrupted=interrupted, about=settings.identity)
         summary = _judged(begun, planned, options, everything, _left_behind(planned, everything, tables_file))
         warnings = (*summary.warnings, *workers.warnings)
         summary = replace(summary, warnings=warnings, connections=_together(connections), published=published)

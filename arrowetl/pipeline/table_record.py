@@ -128,6 +128,7 @@ def staged_outcome(
         category=plan.category,
         mode=plan.mode,
         reason=plan.reason,
+        reason_code=plan.reason_code,
         status=Status.SUCCEEDED,
         # Rows that waited are no partition of their own.
         partitions=sum(1 for part in results if not part.completes),

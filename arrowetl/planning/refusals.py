@@ -22,6 +22,7 @@ def refuse_ours(table: str, tracking: Collection[str]) -> None:
         raise DataError(
             f"{table}: arrowetl keeps its own records under this name",
             f"exclude it in arrowetl.yml: tables.{table}: {{exclude: true}}",
+            slug="name_reserved",
         )
 
 

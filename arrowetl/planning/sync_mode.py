@@ -21,6 +21,7 @@ from arrowetl.model.dialect import INTEGERS, REPLICATED_INDEXES
 from arrowetl.model.plan import Column, Cutover, LoadKind, Table, TablePlan
 from arrowetl.model.state import SyncPoint, TableState, TargetState
 from arrowetl.planning import evidence
+from arrowetl.planning.reasons import Why
 from arrowetl.types import mapping
 
 
@@ -99,45 +100,54 @@ def with_kind(plan: TablePlan, settings: TableSettings, state: TableState, aroun
     if around.to == "warehouse":
         return _without_replica(plan, settings, state, around)
     record = state.replica
-    reason = _why_full(plan, state, around)
-    if (why := _forced(plan, around)) and _can_be_proven(plan, state, around):
-        reason = f"{why}: every row of source, replica and warehouse is read and compared"
-        return replace(plan, kind=LoadKind.PROOF, reload_warehouse_from_replica=False, reason=reason)
-    if reason:
-        return _full(plan, reason)
+    if (forced := _forced(plan, around)) and _can_be_proven(plan, state, around):
+        words = f"{forced[1]}: every row of source, replica and warehouse is read and compared"
+        plan = replace(plan, kind=LoadKind.PROOF, reload_warehouse_from_replica=False)
+        return _because(plan, (forced[0], words))
+    if why := _why_full(plan, state, around):
+        return _full(plan, why)
     # An unchanged source proves nothing of a replica that cannot be read.
     proof = None if seen.unanswered else evidence.unchanged(plan.table, record, seen.replica_checksum)
     if not seen.in_transactions and not proof:
-        reason = "the replica's table, whose rows are too wide for InnoDB, cannot be changed in place"
-        return _full(plan, reason)
+        words = "the replica's table, whose rows are too wide for InnoDB, cannot be changed in place"
+        return _full(plan, ("replica_not_transactional", words))
     if lost := evidence.miscounted_target(record, seen.replica_rows):
         # What changed at the source is not all that it lacks.
-        kind, why = _comparison(plan, around)
-        return replace(plan, kind=kind, reason=f"somebody changed the replica's table: {lost}; {why}")
+        kind, how = _comparison(plan, around)
+        words = f"somebody changed the replica's table: {lost}; {how}"
+        return _because(replace(plan, kind=kind), ("replica_changed_by_others", words))
     overdue = _overdue(record, settings, around.now)
     incremental_from, why_not = _incremental_from(plan, settings, record, around)
     if incremental_from and plan.name in around.mostly_changed:
-        incremental_from, why_not = None, f"a third of its rows or more changed since {incremental_from}"
-    stale = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
+        words = f"a third of its rows or more changed since {incremental_from}"
+        incremental_from, why_not = None, ("mostly_changed", words)
+    stale = _comparison_due(record, around)
     if proof and not overdue and not stale:
         kind = LoadKind.CATCHING_UP if plan.reload_warehouse_from_replica else LoadKind.SKIPPED
-        plan = replace(plan, kind=kind, reason=proof.words)
+        plan = _because(replace(plan, kind=kind), (f"unchanged_{proof.kind}", proof.words))
     elif any(mapping.is_geometry(field) for field in plan.fields):
         # Column comments name the reference system of all values, which a part of the rows cannot decide.
-        plan = _full(plan, "has geometry columns; always a full load")
+        plan = _full(plan, ("geometry", "has geometry columns; always a full load"))
     elif not overdue and incremental_from:
         words = _incremental_words(plan, incremental_from, around)
-        plan = replace(plan, kind=LoadKind.INCREMENTAL, incremental_from=incremental_from, reason=words)
+        plan = replace(plan, kind=LoadKind.INCREMENTAL, incremental_from=incremental_from)
+        plan = _because(plan, ("timestamps", words))
     else:
-        kind, why = _comparison(plan, around)
-        plan = replace(plan, kind=kind, reason=f"{overdue or (stale if proof else None) or why_not}; {why}")
+        kind, how = _comparison(plan, around)
+        code, words = overdue or (stale if proof else None) or why_not
+        plan = _because(replace(plan, kind=kind), (code, f"{words}; {how}"))
     if plan.reload_warehouse_from_replica:
         plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind, and takes all from the replica")
     return plan
 
 
-def _full(plan: TablePlan, reason: str) -> TablePlan:
-    return replace(with_full_load(plan, reason), reload_warehouse_from_replica=False)
+def _because(plan: TablePlan, why: Why) -> TablePlan:
+    code, words = why
+    return replace(plan, reason=words, reason_code=code)
+
+
+def _full(plan: TablePlan, why: Why) -> TablePlan:
+    return replace(with_full_load(plan, why), reload_warehouse_from_replica=False)
 
 
 def _incremental_words(plan: TablePlan, incremental_from: str, around: RunConditions) -> str:
@@ -186,24 +196,26 @@ def _as_recorded(plan: TablePlan, state: TableState) -> bool:
     return not (plan.published and plan.published.is_empty and state.warehouse.rows) and not plan.drift
 
 
-def _forced(plan: TablePlan, around: RunConditions) -> str | None:
+def _forced(plan: TablePlan, around: RunConditions) -> Why | None:
     """Why nothing that is recorded of a table is trusted."""
-    found = "a verification found that it differs" if plan.name in around.differing else None
-    return "--force-full" if around.force_full else found
+    if around.force_full:
+        return "forced", "--force-full"
+    return ("found_to_differ", "a verification found that it differs") if plan.name in around.differing else None
 
 
-def _why_full(plan: TablePlan, state: TableState, around: RunConditions) -> str | None:
+def _why_full(plan: TablePlan, state: TableState, around: RunConditions) -> Why | None:
     """Why there is nothing to compare with; None where there is."""
     record, as_of = state.replica, state.replica.as_of
     known = state.at_replica and record.version is not None and as_of is not None
+    altered = evidence.another_shape(record, plan.at_replica)
     reasons = (
-        (not state.at_replica and state.published is None, "first load"),
-        (not state.at_replica, "the replica has no such table"),
-        (not known, "the replica's rows are of unknown origin, or of a run that was killed"),
-        (evidence.another_shape(record, plan.at_replica), "somebody altered the replica's table; it is recreated"),
+        (not state.at_replica and state.published is None, "first_load", "first load"),
+        (not state.at_replica, "first_load", "the replica has no such table"),
+        (not known, "origin_unknown", "the replica's rows are of unknown origin, or of a run that was killed"),
+        (altered, "replica_altered", "somebody altered the replica's table; it is recreated"),
     )
-    reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
-    return reason or _read_otherwise(plan, as_of, around)
+    why = _forced(plan, around) or next(((code, words) for holds, code, words in reasons if holds), None)
+    return why or _read_otherwise(plan, as_of, around)
 
 
 def _can_be_proven(plan: TablePlan, state: TableState, around: RunConditions) -> bool:
@@ -237,16 +249,17 @@ def _is_alike(plan: TablePlan, there: Table) -> bool:
     )
 
 
-def _read_otherwise(plan: TablePlan, as_of: SyncPoint | None, around: RunConditions) -> str | None:
+def _read_otherwise(plan: TablePlan, as_of: SyncPoint | None, around: RunConditions) -> Why | None:
     """Why what was read last is no measure of what is read now."""
     if as_of and as_of.structure != plan.structure:
         if as_of.masks != masks_of(plan):
-            return "tables.yml masks other columns, or masks them differently"
-        return f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
+            return "masks_changed", "tables.yml masks other columns, or masks them differently"
+        words = f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
+        return "columns_changed", words
     if as_of and as_of.keys != keys_of(plan):
-        return "its unique keys changed at the source: the replica's are to follow"
+        return "unique_keys_changed", "its unique keys changed at the source: the replica's are to follow"
     if as_of and evidence.another_source(as_of.source, around.source):
-        return "read from another server or database than the last time"
+        return "another_source", "read from another server or database than the last time"
     return None
 
 
@@ -274,16 +287,16 @@ def _from_replica(plan: TablePlan, state: TableState, around: RunConditions) -> 
             f"{plan.name}: somebody altered the replica's table; nothing was loaded",
             "load the table from the source first: without --from replica",
         )
-    why = _forced(plan, around)
-    if not why and warehouse_is_current(plan, state):
-        return replace(plan, kind=LoadKind.SKIPPED, reason="the warehouse has what the replica has")
-    if why:
-        reason = f"{why}, from the replica"
+    forced = _forced(plan, around)
+    if not forced and warehouse_is_current(plan, state):
+        return _because(replace(plan, kind=LoadKind.SKIPPED), ("current", "the warehouse has what the replica has"))
+    if forced:
+        why = forced[0], f"{forced[1]}, from the replica"
     elif state.published is None:
-        reason = "first load, from the replica"
+        why = "first_load", "first load, from the replica"
     else:
-        reason = "the warehouse has another version than the replica"
-    return replace(plan, kind=LoadKind.FROM_REPLICA, reason=reason)
+        why = "behind", "the warehouse has another version than the replica"
+    return _because(replace(plan, kind=LoadKind.FROM_REPLICA), why)
 
 
 def base(state: TableState, around: RunConditions) -> TargetState:
@@ -294,31 +307,36 @@ def base(state: TableState, around: RunConditions) -> TargetState:
 def _without_replica(plan: TablePlan, settings: TableSettings, state: TableState, around: RunConditions) -> TablePlan:
     """Skipped, or read in full: without a replica there is nothing to compare with."""
     record = state.warehouse
+    unknown = record.version is None or record.as_of is None
     reasons = (
-        (plan.published is None, "first load"),
-        (record.version is None or record.as_of is None, "the warehouse's rows are of unknown origin"),
+        (plan.published is None, "first_load", "first load"),
+        (unknown, "origin_unknown", "the warehouse's rows are of unknown origin"),
     )
-    reason = _forced(plan, around) or next((reason for holds, reason in reasons if holds), None)
-    reason = reason or _read_otherwise(plan, record.as_of, around)
-    if not reason and not _as_recorded(plan, state):
-        reason = "the warehouse's table changed"
-    reason = reason or _overdue(record, settings, around.now)
-    reason = reason or evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
-    if not reason and (proof := evidence.unchanged(plan.table, record)):
-        return replace(plan, kind=LoadKind.SKIPPED, reason=proof.words)
-    return _full(plan, reason or "changed; without a replica, all rows are read")
+    why = _forced(plan, around) or next(((code, words) for holds, code, words in reasons if holds), None)
+    why = why or _read_otherwise(plan, record.as_of, around)
+    if not why and not _as_recorded(plan, state):
+        why = "warehouse_changed", "the warehouse's table changed"
+    why = why or _overdue(record, settings, around.now) or _comparison_due(record, around)
+    if not why and (proof := evidence.unchanged(plan.table, record)):
+        return _because(replace(plan, kind=LoadKind.SKIPPED), (f"unchanged_{proof.kind}", proof.words))
+    return _full(plan, why or ("changed", "changed; without a replica, all rows are read"))
 
 
-def _overdue(record: TargetState, settings: TableSettings, now: datetime) -> str | None:
+def _comparison_due(record: TargetState, around: RunConditions) -> Why | None:
+    words = evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days)
+    return ("comparison_due", words) if words else None
+
+
+def _overdue(record: TargetState, settings: TableSettings, now: datetime) -> Why | None:
     """Why the last success is not trusted: too long ago, or by the clock in the future."""
     days = settings.get("time_gap_threshold_days", limits.time_gap_days)
     if record.checked_at is None:
-        return "when it was last current is not recorded"
+        return "overdue", "when it was last current is not recorded"
     age = now - record.checked_at
     if age < -timedelta(minutes=5):
-        return "by the clock, its last success is yet to come"
+        return "overdue", "by the clock, its last success is yet to come"
     if age > timedelta(days=days):
-        return f"its last success is {age.days} days old, more than {days}"
+        return "overdue", f"its last success is {age.days} days old, more than {days}"
     return None
 
 
@@ -340,29 +358,29 @@ def watermark_column(table: Table, settings: TableSettings) -> str | None:
 
 def _incremental_from(
     plan: TablePlan, settings: TableSettings, record: TargetState, around: RunConditions
-) -> tuple[str | None, str]:
+) -> tuple[str | None, Why]:
     """From where on an incremental read begins; or why there is none."""
     strategy = settings.get("extraction_strategy", "full_table")
     if strategy == "full_table":
-        return None, "full_table in tables.yml"
+        return None, ("full_table", "full_table in tables.yml")
     if plan.watermark is None:
         named = settings.get("primary_incremental_column")
-        return None, f"{named} is no watermark: the server does not update it at every change"
+        return None, ("no_watermark", f"{named} is no watermark: the server does not update it at every change")
     if plan.table.integer_key is None:
-        return None, "its primary key is not one integer"
+        return None, ("no_integer_key", "its primary key is not one integer")
     if not plan.key_fields:
-        return None, "its primary key is left out, by which changed rows would be known"
+        return None, ("no_integer_key", "its primary key is left out, by which changed rows would be known")
     if why := evidence.unstamped_changes(plan.table) or plan.table.exchangeable:
-        return None, why
+        return None, ("unstamped_changes", why)
     before = record.as_of.reading if record.as_of else None
     if before and before.create_time != plan.table.create_time:
-        return None, "it was recreated at the source since: its timestamps may be older"
+        return None, ("unstamped_changes", "it was recreated at the source since: its timestamps may be older")
     incremental_from = watermark_less_overlap(_reached(plan, record), plan.table.column(plan.watermark))
     if incremental_from is None or record.watermark_column != plan.watermark:
-        return None, f"no watermark of {plan.watermark} is recorded"
-    if stale := evidence.trusted_long_enough(record, around.now, around.choices.reconcile_days):
+        return None, ("no_watermark", f"no watermark of {plan.watermark} is recorded")
+    if stale := _comparison_due(record, around):
         return None, stale
-    return incremental_from, ""
+    return incremental_from, ("", "")
 
 
 def _reached(plan: TablePlan, record: TargetState) -> str | None:
@@ -439,19 +457,18 @@ def with_reload_from_replica(plan: TablePlan) -> TablePlan:
     )
 
 
-def with_full_comparison(plan: TablePlan, reason: str) -> TablePlan:
+def with_full_comparison(plan: TablePlan, why: Why) -> TablePlan:
     """For an incremental table whose timestamps prove nothing after all."""
-    return replace(plan, kind=LoadKind.BY_CHECKSUMS, incremental_from=None, reason=reason)
+    return _because(replace(plan, kind=LoadKind.BY_CHECKSUMS, incremental_from=None), why)
 
 
-def with_full_load(plan: TablePlan, reason: str) -> TablePlan:
+def with_full_load(plan: TablePlan, why: Why) -> TablePlan:
     """For a table without a key that turned out to differ; the warehouse may still have to catch up."""
     kind = LoadKind.FIRST_LOAD if plan.cutover is Cutover.SWAP else LoadKind.FULL
-    return replace(plan, kind=kind, reason=reason)
+    return _because(replace(plan, kind=kind), why)
 
 
 def with_recreated_replica(plan: TablePlan) -> TablePlan:
     """For a table that the replica cannot follow row by row: all of it is read, and takes its place."""
-    return replace(
-        _full(plan, f"{plan.reason}; the replica could not follow row by row, and is recreated"), incremental_from=None
-    )
+    words = f"{plan.reason}; the replica could not follow row by row, and is recreated"
+    return replace(_full(plan, ("replica_recreated", words)), incremental_from=None)

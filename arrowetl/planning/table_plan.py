@@ -300,6 +300,7 @@ def _with_cutover(plan: TablePlan, unrepresentable: Mapping[str, int], rebuild_v
                 else ""
             )
             + (f". Or keep the warehouse's types with tables.{name}.columns: {keep}" if keep else ""),
+            slug="views_block_change",
         )
     cutover = Cutover.MERGE if plan.key_postgres and not drift.adds_key else Cutover.MATCH
     notes = [_retyping(field, existing[field.name_postgres], unrepresentable) for field in retyped]

@@ -74,7 +74,14 @@ def verify(
         missing = () if options.tables else _missing(settings, context, catalog)
         warnings = (plan_run.missing_words("source", missing, len(catalog)),) if missing else ()
         result = VerifyResult(
-            run_id, verdicts, warnings=warnings, missing=missing, has_replica=context.replica is not None
+            run_id,
+            verdicts,
+            warnings=warnings,
+            missing=missing,
+            has_replica=context.replica is not None,
+            about=settings.identity,
+            started_at=started_at,
+            ended_at=datetime.now(UTC),
         )
         return _signed(settings, result, context, started_at)
 

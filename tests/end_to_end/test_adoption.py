@@ -77,7 +77,7 @@ def test_validate_lists_what_adoption_keeps(taken_over: Clinic) -> None:
     kept = ", ".join(f"{name} as {type_}" for name, type_ in ASKED.items())
     assert done.returncode == 0, done.stdout
     assert f"note: visit: kept as they are at the warehouse: {kept}" in done.stdout.splitlines()
-    assert "pair: kept as they are at the warehouse: v as boolean" in done.stdout.splitlines()
+    assert "note: pair: kept as they are at the warehouse: v as boolean" in done.stdout.splitlines()
     assert taken_over.tables_file.read_text() == TABLES
 
 
@@ -97,14 +97,11 @@ def test_adoption_keeps_types_views_and_comments(taken_over: Clinic) -> None:
     assert taken_over.warehouse("SELECT col_description('raw.visit'::regclass, 7)") == [("said by the patient",)]
     keys = "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'p' AND conrelid::regclass::text IN "
     assert sorted(taken_over.warehouse(keys + "('raw.visit', 'raw.pair')")) == [("raw.pair",), ("raw.visit",)]
-    text = taken_over.tables_file.read_text()
-    assert yaml.safe_load(text)["tables"]["visit"]["overrides"] == {
-        "processing_priority": "high",
-        "columns": {name: {"type": type_} for name, type_ in ASKED.items()},
+    assert yaml.safe_load(taken_over.tables_file.with_name("arrowetl.yml").read_text())["tables"] == {
+        "visit": {"columns": {name: {"type": type_} for name, type_ in ASKED.items()}},
+        "pair": {"columns": {"v": {"type": "boolean"}}},
     }
-    assert yaml.safe_load(text)["tables"]["pair"] == {"overrides": {"columns": {"v": {"type": "boolean"}}}}
-    assert "# the clinic's own notes" in text
-    assert "# the one that matters" in text
+    assert taken_over.tables_file.read_text() == TABLES
 
 
 def test_adoption_upgrades_tracking_tables(taken_over: Clinic) -> None:
@@ -182,9 +179,9 @@ def test_adoption_changes_types_that_no_view_uses(taken_over: Clinic) -> None:
     assert differences(taken_over.sandbox, "visit", asked={**ASKED, "IsHidden": ""}) == ([], {})
 
 
-def test_adoption_needs_a_writable_tables_yml(taken_over: Clinic) -> None:
+def test_adoption_needs_a_writable_arrowetl_yml(taken_over: Clinic) -> None:
     """Nothing is done, and what was to be recorded is reported."""
-    taken_over.tables_file.with_name("tables.yml.unfinished").mkdir()
+    taken_over.tables_file.with_name("arrowetl.yml.unfinished").mkdir()
     done = taken_over.arrowetl("run", "--all")
 
     assert done.returncode == 3

@@ -55,7 +55,7 @@ def test_case_arrives_exactly_or_is_counted(clinic: Clinic, case: Path) -> None:
             assert {table["table"]: table["coerced"] for table in run["tables"] if table["coerced"]} == wanted
         if attempt != "first load":
             assert [t for t in run["tables"] if t["rows_inserted"] or t["rows_updated"] or t["rows_deleted"]] == []
-        assert [c for table in run["tables"] for c in table["coercions"] if c["news"]] == []
+        assert [c for table in run["tables"] for c in table["coercions"] if c["is_new"]] == []
         assert compared.keys() == _tables(clinic)
     assert clinic.arrowetl("verify", "--all").returncode == 0
     with arrowetl.open(clinic.environment, clinic.tables_file) as etl:

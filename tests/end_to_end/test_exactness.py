@@ -99,8 +99,8 @@ def test_new_coercions_are_reported_once(clinic: Clinic) -> None:
     again = clinic.run("--all", "--force-full")
 
     assert [line.split()[-1] for line in shown.splitlines() if line.startswith("visit.")] == ["new", "2"]
-    assert {c["column"]: c["news"] for c in json.loads(recorded[0][0])} == {"d": False, "t": True}
-    assert {c["column"]: (c["count"], c["example_keys"], c["news"]) for c in again["tables"][0]["coercions"]} == {
+    assert {c["column"]: c["is_new"] for c in json.loads(recorded[0][0])} == {"d": False, "t": True}
+    assert {c["column"]: (c["count"], c["example_keys"], c["is_new"]) for c in again["tables"][0]["coercions"]} == {
         "d": (2, [1, 2], False),
         "t": (1, [2], False),
     }

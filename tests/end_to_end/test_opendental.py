@@ -135,7 +135,7 @@ def test_snapshots_of_every_table_equal_the_source(loaded: tuple[Clinic, dict]) 
 
 
 def test_analyze_describes_every_table_correctly(loaded: tuple[Clinic, dict]) -> None:
-    """tables.yml has every table, its key and its size; a second analysis keeps what a person wrote."""
+    """tables.yml has every table, its key and its size; a second moves what a person chose; a third writes nothing."""
     clinic, _ = loaded
     document = yaml.safe_load(clinic.tables_file.read_text())
     tables = opendental.tables(opendental.factor_of(SCALE))
@@ -147,14 +147,24 @@ def test_analyze_describes_every_table_correctly(loaded: tuple[Clinic, dict]) ->
     assert document["tables"]["procedurelog"]["primary_incremental_column"] == "DateTStamp"
     assert document["tables"]["sheetfield"]["extraction_strategy"] == "full_table"
 
-    document["tables"]["patient"]["overrides"] = {"columns": {"SSN": {"exclude": True}}}
-    clinic.tables_file.write_text(yaml.safe_dump(document))
-    assert clinic.arrowetl("analyze").returncode == 0
+    chosen = {"columns": {"SSN": {"exclude": True}}}
+    of_earlier = {**document, "tables": {**document["tables"]}}
+    of_earlier["tables"]["patient"] = {**document["tables"]["patient"], "overrides": chosen}
+    clinic.tables_file.write_text(yaml.safe_dump(of_earlier))
+    moved = clinic.arrowetl("analyze")
     again = yaml.safe_load(clinic.tables_file.read_text())
-    assert again["tables"]["patient"]["overrides"] == {"columns": {"SSN": {"exclude": True}}}
-    del document["tables"]["patient"]["overrides"], again["tables"]["patient"]["overrides"]
+    arrowetl_yml = clinic.tables_file.with_name("arrowetl.yml")
+
+    assert (moved.returncode, "was moved to" in moved.stdout) == (0, True)
+    assert yaml.safe_load(arrowetl_yml.read_text()) == {"tables": {"patient": chosen}}
     assert again["tables"] == document["tables"]
     assert again["metadata"]["schema_hash"] == document["metadata"]["schema_hash"]
+
+    before = {path: path.read_bytes() for path in clinic.directory.rglob("*.*ml") if "logs" not in path.parts}
+    unchanged = clinic.arrowetl("analyze")
+    assert "nothing but the time has changed" in unchanged.stdout
+    assert {path: path.read_bytes() for path in before} == before
+    arrowetl_yml.unlink()
 
 
 # Table → the column in which the server timestamps every change; every other table of OpenDental is read in full.

@@ -233,7 +233,7 @@ def test_schema_differences_between_clinics_are_reported(group: Group) -> None:
     after = group.fleet("run", *three)
     united = group.clinic.warehouse('SELECT clinic, "PatNum", "LName", "Age", "Email" FROM raw_all.patient ORDER BY 1')
 
-    assert (before["differing"], before["united"]) == ([], ["raw_all.patient"])
+    assert (before["differing"], before["union_views"]) == ([], ["raw_all.patient"])
     assert united == [("c0", 1, "Verne", 7, "a@b"), ("c1", 1, None, 7, None), ("c2", 1, "Verne", 5_000_000_000, None)]
     assert {one["column"]: one["clinics"] for one in after["differing"]} == {
         "Email": {"text": ["c0"], "": ["c1", "c2"]},
@@ -264,7 +264,7 @@ def test_union_views_keep_clinics_that_were_not_run(group: Group) -> None:
 
     assert both == [("c0", 0, 5), ("c1", 1, 5), ("c0", 8, 6)]
     assert granted == [(True,)]
-    assert alone["united"] == ["raw_all.t"]
+    assert alone["union_views"] == ["raw_all.t"]
     assert (left, views) == ([("c0",)], [("mine",), ("t",)])
 
 

@@ -37,7 +37,8 @@ def table(number: int, name: str, **more: Any) -> dict[str, Any]:
         number * 2 % 50, "rows_deleted": number % 7, "bytes_extracted": number * 100_000, "seconds": seconds,
         "seconds_expected": seconds * 0.8, "coerced": {}, "coercions": [], "settled": True, "verdict": "equal",
         "attempts": 1, "started_at": f"2026-11-26T02:{number % 60:02}:00+00:00", "worker": number % 5,
-        "legs": {"extract": seconds / 2, "load": seconds / 4, "finish": 0.01}, "notes": [], "flags": [], "error": None,
+        "phases": {"extract": seconds / 2, "load": seconds / 4, "finish": 0.01}, "notes": [], "flags": [],
+        "error": None,
         **more,
     }  # fmt: skip
 
@@ -48,13 +49,13 @@ def day() -> dict[str, Any]:
     tables = [table(number, name) for number, name in enumerate(names)] + [table(380, HOSTILE, seconds=9.0)]
     error = {"kind": "DataError", "message": "account: no room", "remedy": "make some\nand run again"}
     tables[0] |= {"status": "failed", "error": error, "attempts": 5, "verdict": None}
-    tables[1] |= {"status": "skipped", "mode": "skipped", "worker": None, "legs": {}, "rows_inserted": 0,
+    tables[1] |= {"status": "skipped", "mode": "skipped", "worker": None, "phases": {}, "rows_inserted": 0,
                   "rows_updated": 0, "rows_deleted": 0, "seconds": 0.0}  # fmt: skip
-    is_new = {"column": "D", "from": "zero date", "to": "NULL", "count": 12, "example_keys": [4, 5], "news": True}
+    is_new = {"column": "D", "from": "zero date", "to": "NULL", "count": 12, "example_keys": [4, 5], "is_new": True}
     tables[2] |= {"coerced": {"D": 12}, "coercions": [is_new], "flags": [{"kind": "grew", "message": "it grew"}]}
     return {
         "run_id": "20261126T020000-abcdef", "environment": "production", "started_at": "2026-11-26T02:00:00+00:00",
-        "ended_at": "2026-11-26T03:00:00+00:00", "seconds": 3600.0, "exit_code": 1, "published": None, "planned":
+        "ended_at": "2026-11-26T03:00:00+00:00", "seconds": 3600.0, "exit_code": 1, "published": None, "estimate":
         {"seconds": 3000.0, "low": 2500.0, "high": 3500.0, "basis": "by 3 runs like it", "critical_path": ["claim"]},
         "tables": tables, "overdue": [{"table": "z", "message": "z: its last success is 9 days old"}],
         "warnings": ["a warning"],
@@ -160,7 +161,7 @@ def test_charts_show_the_documents_values(shown: Shown, report: str) -> None:
         for phase, s in (re.match(r"(\w+): ([\d.]+) s", w).groups() for w in marks(page, "chart-phases"))
     }  # type: ignore[union-attr]
     assert phases == pytest.approx(
-        {phase: sum(one["legs"].get(phase, 0) for one in run["tables"]) for phase in ("extract", "load", "finish")},
+        {phase: sum(one["phases"].get(phase, 0) for one in run["tables"]) for phase in ("extract", "load", "finish")},
         abs=0.01,
     )
     reported = dict(one.rsplit(": ", 1) for one in marks(page, "chart-changes"))
@@ -309,7 +310,7 @@ def test_a_run_without_changes_draws_no_chart(shown: Shown) -> None:
     run = day()
     for one in run["tables"]:
         one |= {"status": "skipped", "mode": "skipped", "rows_inserted": 0, "rows_updated": 0, "rows_deleted": 0,
-                "rows_extracted": 0, "worker": None, "legs": {}, "seconds": 0.0, "error": None, "coercions": [],
+                "rows_extracted": 0, "worker": None, "phases": {}, "seconds": 0.0, "error": None, "coercions": [],
                 "coerced": {}, "flags": []}  # fmt: skip
     page = shown(render.run_page({**run, "exit_code": 0, "overdue": [], "warnings": [], "planned": None}))
 
@@ -365,7 +366,7 @@ def test_a_fleet_page_links_its_clinics(shown: Shown) -> None:
 
 def test_bench_and_changelog_pages_share_the_style(shown: Shown) -> None:
     trial = {"workers": 2, "partition_bytes": 2**21, "partitions": 4, "rows": 1000, "bytes": 1, "seconds": 1.0,
-             "rows_per_second": 1000, "legs": {"extract": 0.4, "load": 0.6}}  # fmt: skip
+             "rows_per_second": 1000, "phases": {"extract": 0.4, "load": 0.6}}  # fmt: skip
     bench = {
         "table": "patient", "to": "both", "rows": 5000, "trials":
         [trial, {**trial, "workers": 3, "rows_per_second": 800}],

@@ -156,14 +156,14 @@ def test_after_three_runs_the_interval_is_narrow(clinic: Clinic) -> None:
         clinic.run("--all", "--force-full")
 
     for number in range(3, 7):
-        before = json.loads(clinic.arrowetl("run", "--all", "--force-full", "--dry-run", "--json").stdout)["planned"]
+        before = json.loads(clinic.arrowetl("run", "--all", "--force-full", "--dry-run", "--json").stdout)["estimate"]
         run = clinic.run("--all", "--force-full")
-        assert run["planned"]["basis"] == before["basis"] == f"by {min(number, 5)} runs like it"
+        assert run["estimate"]["basis"] == before["basis"] == f"by {min(number, 5)} runs like it"
         # All three are rounded to milliseconds: half of one, and one and a half times half of one.
         assert before["low"] >= before["seconds"] * 0.5 - 0.002
         assert before["high"] <= before["seconds"] * 1.5 + 0.002
 
-    assert first["planned"]["basis"] == "a guess: nothing like it is remembered"
+    assert first["estimate"]["basis"] == "a guess: nothing like it is remembered"
     assert all(table["seconds_expected"] > 0 for table in run["tables"])
 
 

@@ -567,7 +567,7 @@ def test_a_load_that_finds_more_becomes_another_kind() -> None:
     )  # fmt: skip
     assert (plan.kind, plan.incremental_from is None) == (LoadKind.INCREMENTAL, False)
 
-    compared = sync_mode.with_full_comparison(plan, "its timestamps went back")
+    compared = sync_mode.with_full_comparison(plan, ("timestamps_went_back", "its timestamps went back"))
     assert (compared.kind, compared.incremental_from) == (LoadKind.BY_CHECKSUMS, None)
     assert compared.reason == "its timestamps went back"
 
@@ -576,8 +576,8 @@ def test_a_load_that_finds_more_becomes_another_kind() -> None:
     assert (recreated.incremental_from, recreated.stages_all_rows) == (None, True)
     assert recreated.reason == f"{plan.reason}; the replica could not follow row by row, and is recreated"
 
-    read = sync_mode.with_full_load(plan, "it differs")
-    assert (read.mode, read.reason) == (Mode.FULL, "it differs")
+    read = sync_mode.with_full_load(plan, ("differs_without_key", "it differs"))
+    assert (read.mode, read.reason, read.reason_code) == (Mode.FULL, "it differs", "differs_without_key")
 
 
 def test_structure_digests_are_stable() -> None:

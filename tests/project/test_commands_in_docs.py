@@ -27,7 +27,7 @@ UNITS = [ROOT / "examples/systemd/arrowetl.service"]
 
 # Program and first words → the test that runs it, where it cannot be run here.
 ELSEWHERE = {
-    "demo": "sandbox/test_sandbox.py",
+    "demo": "../noxfile.py",
     "sandbox": "sandbox/test_sandbox.py",
     "run --all --max-workers 8 --executor dask": "workers/test_dask.py",
     "status --alert": "monitoring/test_flags.py",

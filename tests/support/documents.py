@@ -21,12 +21,14 @@ from support.webhook_listener import listening
 
 # Maps whose keys are names of the data's own: whatever is there is reported as `*`.
 NAMES_OF_DATA = (
-    "tables[].coerced", "tables[].legs", "tables[].differing[].key", "tables[].differing[].digests",
+    "tables[].coerced", "tables[].phases", "tables[].differing[].key", "tables[].differing[].digests",
     "tables[].differing[].values", "versions", "tables", "connections", "totals.by_category", "differing[].clinics",
+    "servers", "settings[].value", "examined[].facts", "types[]", "trials[].phases", "default.phases",
+    "recommended.phases",
 )  # fmt: skip
 WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--publish together", "--show-values", "--repair",
          "--since", "status --alert", "--check", "status --json", "run --dry-run --json", "--changed",
-         "etl_receipts", "digest"}  # fmt: skip
+         "etl_receipts", "digest", "fleet run"}  # fmt: skip
 PAGES = [Path(__file__).parent.parent.parent / "docs" / name for name in ("documents.md", "documents-more.md")]
 
 
@@ -44,11 +46,42 @@ def paths(value: Any, at: str = "") -> Iterator[str]:
             yield from paths(inner, f"{at}[]")
 
 
+def schema_of(values: list[Any], at: str = "") -> dict[str, Any]:
+    """A JSON Schema of what was written at one place: every key, and each of the types it had, or null."""
+    kinds = {_KINDS[type(value)] for value in values if value is not None}
+    schema: dict[str, Any] = {"type": sorted({*kinds - ({"integer"} if "number" in kinds else set()), "null"})}
+    if mappings := [value for value in values if isinstance(value, dict)]:
+        by_key: dict[str, list[Any]] = {}
+        for one in mappings:
+            for key, value in one.items():
+                by_key.setdefault(key, []).append(value)
+        if at in NAMES_OF_DATA:
+            place = f"{at}.*"
+            schema["additionalProperties"] = schema_of([value for each in by_key.values() for value in each], place)
+        else:
+            schema["properties"] = {key: schema_of(each, f"{at}.{key}" if at else key) for key, each in by_key.items()}
+            schema["additionalProperties"] = False
+    if lists := [value for value in values if isinstance(value, list)]:
+        schema["items"] = schema_of([item for one in lists for item in one], f"{at}[]")
+    return schema
+
+
+_KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+SCHEMAS = PAGES[0].parent / "schemas"
+
+
+def schema_file(name: str) -> Path:
+    """`fleet run --json` → docs/schemas/fleet-run.json."""
+    return SCHEMAS / f"{name.replace(' --json', '').replace('--', '').replace(' ', '-').removesuffix('.json')}.json"
+
+
 def described() -> dict[str, set[str]]:
     """Document → the keys that the docs have of it."""
     found: dict[str, set[str]] = {}
     for part in (part for page in PAGES for part in page.read_text().split("\n## ")[1:]):
         heading, _, body = part.partition("\n")
+        if not heading.startswith("`"):
+            continue
         rows = [line for line in body.splitlines() if line.startswith("| `")]
         # Whatever is in code is a key, but for words that are explained as such.
         keys = {key for line in rows for key in re.findall(r"`([^`]+)`", line)} - WORDS
@@ -56,8 +89,8 @@ def described() -> dict[str, set[str]]:
     return found
 
 
-def documents(clinic: Clinic) -> dict[str, set[str]]:
-    """Document → the keys it has, in runs in which all that may happen does."""
+def documents(clinic: Clinic) -> tuple[dict[str, list[Any]], set[str]]:
+    """Document → those that were written in runs in which all that may happen does; and the names of metrics."""
     clinic.create(
         "CREATE TABLE visit (Num int NOT NULL, D date, Note varchar(50), DateTStamp timestamp NOT NULL DEFAULT "
         "CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (Num)) ENGINE=MyISAM;\n"
@@ -95,6 +128,16 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
         said("verify --json", "verify", "--all", "--json", "--show-values")
         said("status --json", "status", "--json", "--alert")
         said("snapshot --json", "snapshot", "visit", "--to", str(clinic.directory / "s"), "--from", "source", "--json")
+        said("runs --json", "runs", "--json")
+        said("bench --json", "bench", "visit", "--seconds", "1", "--json")
+        said("analyze --json", "analyze", "--output", str(clinic.directory / "new" / "tables.yml"), "--json")
+        clinic.create("ALTER TABLE late ADD v int")
+        said("analyze --json", "analyze", "--output", str(clinic.directory / "new" / "tables.yml"), "--json")
+        said("validate --json", "validate", "--json")
+        said("test-connections --json", "test-connections", "--json")
+        said("types --json", "types", "--json")
+        said("config show --json", "config", "show", "--json")
+        said("config show --json", "config", "show", "visit", "--json")
         _said_of_a_fleet(clinic, said)
         said("error", "run", "--table", "nosuch", "--json", "--log-format", "json")
     for name in found:
@@ -110,9 +153,7 @@ def documents(clinic: Clinic) -> dict[str, set[str]]:
     found["receipt"] = [json.loads(r) for (r,) in clinic.warehouse("SELECT receipt::text FROM raw.etl_receipts")]
     found["webhook"] = [json.loads(body) for body in heard]
     metrics = (clinic.directory / "arrowetl.prom").read_text()
-    answer = {name: {path for one in each for path in paths(one)} for name, each in found.items()}
-    answer["metrics"] = set(re.findall(r"^# TYPE (\S+)", metrics, re.MULTILINE))
-    return answer
+    return found, set(re.findall(r"^# TYPE (\S+)", metrics, re.MULTILINE))
 
 
 def _said_of_a_fleet(clinic: Clinic, said: Callable[..., None]) -> None:

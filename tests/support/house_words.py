@@ -47,7 +47,7 @@ WORDS = {
 KEPT = re.compile("|".join((
     r"stand(?:s|ing)? for",
     # Columns of tracking tables, keys and values of documents, a value of tables.yml.
-    r"\bjourney varchar|t\.journey|table_name, journey|\"journey|[\"'`]legs[\"'`]|tables\[\]\.legs",
+    r"\bjourney varchar|t\.journey|table_name, journey|\"journey|[\"'`]legs[\"'`]",
     r"[\"'`](?:stamped_by_server|stamped|tables\[\]\.believed_of|believed_of|carry|compared whole)[\"'`]",
     r"new_columns: carry",
     # The name of a benchmark, of a test, of a variable.

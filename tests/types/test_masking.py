@@ -398,7 +398,7 @@ def test_suggested_masks_fit_opendental() -> None:
 
 
 def test_suggestions_leave_decided_columns(people: Clinic) -> None:
-    """It can be put into tables.yml as it is, and works."""
+    """It can be put into arrowetl.yml as it is, and works."""
     people.create(
         "CREATE TABLE patient (PatNum bigint NOT NULL, LName varchar(100), FName varchar(10), "
         "SSN varchar(9), Birthdate date, Zip varchar(3), PRIMARY KEY (PatNum)) ENGINE=MyISAM;\n"
@@ -407,10 +407,10 @@ def test_suggestions_leave_decided_columns(people: Clinic) -> None:
     people.tables_file.write_text("tables: {patient: {overrides: {columns: {SSN: {mask: nullify}}}}}\n")
 
     suggested = people.arrowetl("analyze", "--suggest-phi")
-    people.tables_file.write_text(suggested.stdout)
+    people.tables_file.with_name("arrowetl.yml").write_text(suggested.stdout)
     run = people.run("--table", "patient")
 
-    columns = yaml.safe_load(suggested.stdout)["tables"]["patient"]["overrides"]["columns"]
+    columns = yaml.safe_load(suggested.stdout)["tables"]["patient"]["columns"]
     assert columns == {
         "LName": {"mask": "hash"},
         "FName": {"exclude": True},

@@ -193,7 +193,7 @@ def test_missing_and_extra_rows_are_found(clinic: Clinic, key: str, method: list
     repaired = clinic.arrowetl("verify", "--all", "--repair", "--json")
     (mended,) = json.loads(repaired.stdout)["tables"]
     assert (repaired.returncode, mended["repaired"]) == (0, table["differences"])
-    assert [row["kind"] for row in mended["mended"]] == [row["kind"] for row in table["differing"]]
+    assert [row["kind"] for row in mended["repaired_rows"]] == [row["kind"] for row in table["differing"]]
     assert differences(clinic.sandbox, "t")[0] == []
 
 
