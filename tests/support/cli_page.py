@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 HEAD = """\
 # Command line
 
-Every command and option, as `arrowetl help COMMAND` prints them. `python -m arrowetl` is the same program.
+Every command and option, as its `--help` prints them. `python -m arrowetl` is the same program.
 
 An option that is listed with several commands means the same in each. `--config`, `--env-file`, `--log-format`, `-v`,
 `-q` and `--debug` may come before or after any command. `--config` and `--env-file` may also be set by the variables
@@ -52,8 +52,9 @@ def about(name: str, command: click.Command) -> Iterator[str]:
     if isinstance(command, click.Group):
         return
     arguments = " ".join(command.collect_usage_pieces(context)).replace("[OPTIONS]", "").strip()
-    yield f"    arrowetl {name}{' ' + arguments if arguments else ''} …" if arguments else f"    arrowetl {name} …"
-    yield ""
+    if arguments:
+        yield f"    {arguments}"
+        yield ""
     rows = [
         record
         for one in command.get_params(context)
