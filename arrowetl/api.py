@@ -215,7 +215,7 @@ class Etl:
         # A missing key of masks was reported above; this finds what else is wrong.
         settings = replace(self.settings, mask_key=self.settings.mask_key or b"nobody's")
         try:
-            planned = running.dry_run(settings, RunOptions(all=True), file)
+            planned = running.dry_run(settings, RunOptions(all=True, to=settings.targets), file)
         except ArrowetlError as error:
             # What prevents planning was reported, or is the one problem to report.
             return [] if is_known else [str(error)], []

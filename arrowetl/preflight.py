@@ -8,9 +8,10 @@ of it. Nothing here writes to a server, not even a temporary table.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,13 @@ from arrowetl import drivers, limits, sql
 from arrowetl.config import env
 from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import TablesFile, examined_tables
-from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseConnectionError, DatabaseQueryError
+from arrowetl.errors import (
+    ArrowetlError,
+    ConfigurationError,
+    DatabaseConnectionError,
+    DatabaseError,
+    DatabaseQueryError,
+)
 from arrowetl.model.connection import Endpoint
 from arrowetl.model.result import Failure
 from arrowetl.replica.loader import folds_names
@@ -39,6 +46,8 @@ class Examined:
     """What an administrator of the server could do for more speed."""
     differing_settings: tuple[tuple[str, str, str, str], ...] = ()
     """Setting, what the server would have done, what arrowetl's session does, and why."""
+    grants: tuple[str, ...] = ()
+    """What an administrator of the server is to say, where the account lacks something."""
     error: ArrowetlError | None = None
 
     @property
@@ -55,6 +64,7 @@ class Examined:
             "latency_milliseconds": None if self.latency_seconds is None else round(self.latency_seconds * 1000, 3),
             "facts": dict(self.facts),
             "problems": list(self.problems),
+            "grants": list(self.grants),
             "advice": list(self.advice),
             "session": [
                 {"setting": name, "server": there, "arrowetl": ours, "why": why}
@@ -221,13 +231,16 @@ def examine(endpoint: Endpoint) -> Examined:
     try:
         session = _connect(endpoint, compares=True)
     except ArrowetlError as error:
-        return Examined(endpoint, error=error)
+        return Examined(endpoint, error=error, grants=_grants(endpoint) if isinstance(error, DatabaseError) else ())
     try:
         clock = time.monotonic()
         session.rows("SELECT 1")
         latency = time.monotonic() - clock
         version, facts, problems = _EXAMINATIONS[endpoint.name](session, endpoint)
         advised = advice(endpoint.name, dict(facts))
+        grants = _lacking(session, endpoint)
+        if grants and not problems:
+            problems = [f"{endpoint.user} lacks privileges on {endpoint.database}"]
         return Examined(
             endpoint=endpoint,
             version=version,
@@ -236,11 +249,82 @@ def examine(endpoint: Endpoint) -> Examined:
             problems=tuple(problems),
             advice=advised,
             differing_settings=tuple(session.differing_settings),
+            grants=grants,
         )
     except ArrowetlError as error:
         return Examined(endpoint, error=error)
     finally:
         session.close()
+
+
+_REPLICA_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX")
+
+
+def _grants(endpoint: Endpoint, account: str = "") -> tuple[str, ...]:
+    """All that an account needs at a server, as an administrator says it."""
+    if endpoint.name == "warehouse":
+        names = sql.postgres_name(endpoint.namespace), sql.postgres_name(endpoint.user)
+        return (f"CREATE SCHEMA IF NOT EXISTS {names[0]} AUTHORIZATION {names[1]};",)
+    account = account or f"{sql.mysql_literal(endpoint.user)}@'%'"
+    place = f"{sql.mysql_name(endpoint.database)}.*"
+    if endpoint.name == "source":
+        return (f"GRANT SELECT ON {place} TO {account};",)
+    return (
+        f"CREATE DATABASE IF NOT EXISTS {sql.mysql_name(endpoint.database)};",
+        f"GRANT {', '.join(_REPLICA_PRIVILEGES)} ON {place} TO {account};",
+    )
+
+
+def _lacking(session: Any, endpoint: Endpoint) -> tuple[str, ...]:
+    """What of that this account has not, as far as it can see."""
+    if endpoint.name == "warehouse":
+        schema = sql.postgres_literal(endpoint.namespace)
+        exists = bool(session.rows(f"SELECT 1 FROM pg_namespace WHERE nspname = {schema}"))
+        question = f"has_schema_privilege({schema}, 'CREATE')" if exists else _MAY_MAKE_SCHEMAS
+        return () if session.rows(f"SELECT {question}")[0][0] else _grants(endpoint)
+    grants = [str(grant) for (grant,) in session.rows("SHOW GRANTS")]
+    if endpoint.name == "source":
+        # Some are granted single tables on purpose: what counts is whether any can be seen.
+        database = sql.mysql_literal(endpoint.database)
+        question = f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}"
+        lacks = not session.rows(question)[0][0]
+    else:
+        has = privileges_on(endpoint.database, grants)
+        # What a role has is not said.
+        knows = all(" ON " in grant for grant in grants)
+        lacks = knows and not {*_REPLICA_PRIVILEGES} <= has and "ALL" not in has
+    if not lacks:
+        return ()
+    user, _, host = str(session.rows("SELECT CURRENT_USER()")[0][0]).rpartition("@")
+    return _grants(endpoint, f"{sql.mysql_literal(user)}@{sql.mysql_literal(host)}")[-1:]
+
+
+_MAY_MAKE_SCHEMAS = "has_database_privilege(current_database(), 'CREATE')"
+
+
+def privileges_on(database: str, grants: Iterable[str]) -> set[str]:
+    """
+    What grants, as SHOW GRANTS says them, allow in a database; ALL is all of it.
+
+    >>> sorted(privileges_on("rep_a", ["GRANT SELECT, INSERT ON `rep\\_%`.* TO x", "GRANT DROP ON `b`.* TO x"]))
+    ['INSERT', 'SELECT']
+    """
+    found = set[str]()
+    for grant in grants:
+        if said := re.match(r"GRANT (.*?) ON (\*|`[^`]*`)\.\*", grant):
+            privileges = {privilege.strip() for privilege in said[1].split(",")}
+            if _is_like(database, said[2].strip("`")):
+                found |= {"ALL" if one == "ALL PRIVILEGES" else one for one in privileges}
+    return found
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """Whether a grant means a database: `%` is anything there, `_` one character; a backslash takes that back."""
+    if pattern == "*":
+        return True
+    parts = {"%": ".*", "_": "."}
+    tokens = re.findall(r"\\.|.", pattern, re.DOTALL)
+    return bool(re.fullmatch("".join(parts.get(one) or re.escape(one[-1]) for one in tokens), name, re.DOTALL))
 
 
 Examination = Callable[[Any, Endpoint], tuple[str, list[tuple[str, str]], list[str]]]

@@ -18,6 +18,7 @@ import arrowetl
 from arrowetl import drivers, lazy
 from arrowetl.cli import export_commands, help_commands, prove_commands, run_commands, setup_commands
 from arrowetl.cli.fleet_commands import fleet
+from arrowetl.cli.init_command import init
 from arrowetl.cli.options import option, show_json, with_global_options
 from arrowetl.cli.sandbox_commands import demo, sandbox
 from arrowetl.cli.screen import stderr, use_streams
@@ -32,7 +33,9 @@ else:
 
 # The headings of the list of commands, in the order of a first day.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Get started": (demo, setup_commands.test_connections, setup_commands.analyze, setup_commands.validate),
+    "Get started": (
+        demo, init, setup_commands.test_connections, setup_commands.analyze, setup_commands.validate,
+    ),
     "Every day": (run_commands.run, run_commands.status, export_commands.report, run_commands.runs),
     "Prove and repair": (prove_commands.verify,),
     "More": (

@@ -281,11 +281,13 @@ def examined(found: Sequence[Examined], verbose: bool = False) -> RenderableType
     for one in found:
         if one.error:
             parts.append(Text(f"✗ {one.error}", style="red"))
+            parts += [Text(f"  if the account lacks privileges: {grant}") for grant in one.grants]
             continue
         latency = f"{(one.latency_seconds or 0) * 1000:.1f} ms"
         parts.append(Text(f"{'✓' if one.good else '✗'} {one.endpoint}: {one.version}, {latency}", style="bold"))
         parts += [Text("  " + ", ".join(f"{name} {value}" for name, value in one.facts))] if verbose else []
         parts += [Text(f"  fix: {problem}", style="red") for problem in one.problems]
+        parts += [Text(f"  missing: {grant}", style="red") for grant in one.grants]
         parts += [Text(f"  for more speed: {advice}") for advice in one.advice]
         if not verbose:
             parts += [Text(f"  note: {name}: {value}") for name, value in one.facts if value.startswith("not trusted")]

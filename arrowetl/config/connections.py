@@ -49,6 +49,10 @@ _SERVICE = {
 }  # fmt: skip
 
 
+OURS = {server: names[-1] for server, names in EQUALS.items()}
+"""Server → what the names of its variables begin with, of sources that are not OpenDental's as well."""
+
+
 class Said(NamedTuple):
     """A part of a connection, and where it is from."""
 
@@ -176,6 +180,21 @@ def shown(server: str, values: Mapping[str, str], is_test: bool, url: Said | Non
         (_in_words(part), "set" if part == "PASSWORD" else said.value, said.origin)
         for part, said in sorted(found.parts.items(), key=lambda item: order[item[0]])
     ]
+
+
+def without_password(url: str) -> tuple[str, str]:
+    """
+    A URL without its password, and that; empty where it has none.
+
+    >>> without_password("mysql://reader:s%2Fx@h:3306/d?ssl_mode=required")
+    ('mysql://reader@h:3306/d?ssl_mode=required', 's/x')
+    """
+    before, at, after = url.partition("://")
+    account, found, rest = after.partition("@")
+    if not at or not found or "/" in account:
+        return url, ""
+    user, _, password = account.partition(":")
+    return f"{before}://{user}@{rest}", unquote(password)
 
 
 def password_of(server: str, values: Mapping[str, str]) -> str | None:

@@ -8,7 +8,6 @@ says. `fleet_run` runs it with what is made here.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -138,18 +137,4 @@ def may_make(database: str, grants: Iterable[str]) -> bool:
     >>> may_make("rep_north", ["GRANT SELECT, CREATE VIEW ON *.* TO x", "GRANT CREATE ON `repXnorth`.* TO x"])
     False
     """
-    for grant in grants:
-        if found := re.match(r"GRANT (.*?) ON (\*|`[^`]*`)\.\*", grant):
-            privileges = {privilege.strip() for privilege in found[1].split(",")}
-            if privileges & {"ALL", "ALL PRIVILEGES", "CREATE"} and _is_like(database, found[2].strip("`")):
-                return True
-    return False
-
-
-def _is_like(name: str, pattern: str) -> bool:
-    """Whether a grant means a database: `%` is anything there, `_` one character; a backslash takes that back."""
-    if pattern == "*":
-        return True
-    parts = {"%": ".*", "_": "."}
-    tokens = re.findall(r"\\.|.", pattern, re.DOTALL)
-    return bool(re.fullmatch("".join(parts.get(one) or re.escape(one[-1]) for one in tokens), name, re.DOTALL))
+    return bool(preflight.privileges_on(database, grants) & {"ALL", "CREATE"})

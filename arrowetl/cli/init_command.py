@@ -1,0 +1,113 @@
+"""
+`arrowetl init`: ask for the servers, try them, write conf/, analyze, and say what is next.
+
+The partner of `setup_commands`, whose commands do the same one by one. Nothing is written before the servers answered.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import arrowetl
+from arrowetl import lazy
+from arrowetl.cli.opening import watching
+from arrowetl.cli.options import OUTPUT, Command, global_options, option, show, with_log_options
+from arrowetl.cli.screen import stderr
+from arrowetl.errors import UsageError
+
+if TYPE_CHECKING:
+    from arrowetl.cli import render_run
+    from arrowetl.config import connections, env, first_files
+else:
+    render_run = lazy.module("arrowetl.cli.render_run")
+    connections, env, first_files = (
+        lazy.module(f"arrowetl.config.{name}") for name in ("connections", "env", "first_files")
+    )
+
+_ASKED = {
+    "source": "Source, which is only read (mysql://user@host/database)",
+    "replica": "Replica, a MySQL copy of it (mysql://user@host/database; empty for none)",
+    "warehouse": "Warehouse (postgresql://user@host/database?schema=raw)",
+}
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "arrowetl init",
+        "arrowetl init --source mysql://reader@10.0.0.5/opendental --warehouse postgresql://etl@db/analytics",
+    ],
+)
+@option("--source", metavar="URL", help="mysql://user@host:port/database")
+@option("--replica", metavar="URL", help="mysql://user@host:port/database; without one only the warehouse is written.")
+@option("--warehouse", metavar="URL", help="postgresql://user@host:port/database?schema=raw")
+@option("--environment", default="production", show_default=True, help="Name of the environment these servers are.")
+@option("--directory", type=click.Path(path_type=Path), default=Path("conf"), show_default=True, heading=OUTPUT,
+        help="Where to write.")  # fmt: skip
+@option("--no-input", is_flag=True, help="Ask nothing: passwords are taken from ARROWETL_SOURCE_PASSWORD and so on.")
+@option("--force", is_flag=True, help="Replace settings that are there, and write them although a server refuses.")
+@with_log_options
+def init(environment: str, directory: Path, no_input: bool, force: bool, **given: str | None) -> None:
+    """Ask for the servers, try them, write conf/, and analyze the source."""
+    path = first_files.env_file(directory, environment)
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already, and was left as it is", "--force replaces it")
+    urls, passwords = _asked(given, no_input)
+    variables = {"ETL_ENVIRONMENT": environment}
+    test = "TEST_" if environment == env.TEST else ""
+    for server, url in urls.items():
+        variables[f"{test}{connections.OURS[server]}_URL"] = url
+        if server in passwords:
+            variables[f"{test}{connections.OURS[server]}_PASSWORD"] = passwords[server]
+    with arrowetl.open(variables, needs=tuple(urls)) as etl:
+        found = etl.test_connections()
+    show(render_run.examined(found))
+    if not all(one.good for one in found) and not force:
+        stderr().print("arrowetl: nothing was written: a server refuses, or lacks something; see above. --force writes "
+                       "the settings all the same", style="red", soft_wrap=True)  # fmt: skip
+        sys.exit(4)
+    for written in first_files.write(directory, environment, urls, passwords, force):
+        click.echo(f"wrote {written}")
+    tables_file = directory / "tables.yml"
+    if next(one for one in found if one.endpoint.name == "source").good:
+        global_options()["tables_file"] = tables_file
+        with (
+            arrowetl.open(
+                {"ETL_ENVIRONMENT": environment}, tables_file, needs=("source",), wants=("warehouse",)
+            ) as etl,
+            watching() as watch,
+        ):
+            analysis = etl.analyze(on_event=watch)
+        tables = len(analysis.document["tables"])
+        click.echo(f"wrote {analysis.path}: {tables} tables")
+    config = "" if directory == Path("conf") else f" --config {tables_file}"
+    click.echo("next:")
+    click.echo(f"  export ETL_ENVIRONMENT={environment}")
+    click.echo(f"  arrowetl{config} run --all --dry-run     # what would happen; then without --dry-run")
+
+
+def _asked(given: dict[str, str | None], no_input: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Server → URL and password, of options, of the environment, or as a person answers."""
+    urls, passwords = dict[str, str](), dict[str, str]()
+    for server, words in _ASKED.items():
+        url = given.get(server) or os.environ.get(f"{connections.OURS[server]}_URL", "")
+        if not url and not no_input:
+            url = click.prompt(words, default="" if server == "replica" else None, show_default=False, err=True)
+        if not url:
+            if server != "replica":
+                raise UsageError(f"no {server} was named", f"--{server} URL, or {connections.OURS[server]}_URL")
+            continue
+        urls[server], inside = connections.without_password(url)
+        password = inside or os.environ.get(f"{connections.OURS[server]}_PASSWORD", "")
+        if not password and not no_input:
+            password = click.prompt(
+                f"Password at the {server}", hide_input=True, default="", show_default=False, err=True
+            )
+        if password:
+            passwords[server] = password
+    return urls, passwords
