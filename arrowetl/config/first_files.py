@@ -1,7 +1,7 @@
 """
 The files of a first day: settings with their passwords, for their owner alone; choices; what git leaves out.
 
-It writes what `init` found to work, and replaces nothing that is there but where that was asked for.
+It writes what `init_command` found to work, and replaces nothing that is there but where that was asked for.
 """
 
 from __future__ import annotations

@@ -22,12 +22,17 @@ from support.two_clinics import fleet_of_two
 from arrowetl.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/dbt/README.md"]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "examples/dbt/README.md",
+]
 UNITS = [ROOT / "examples/systemd/arrowetl.service"]
 
 # Program and first words → the test that runs it, where it cannot be run here.
 ELSEWHERE = {
     "demo": "../noxfile.py",
+    "init": "cli/test_init.py",
     "sandbox": "sandbox/test_sandbox.py",
     "run --all --max-workers 8 --executor dask": "workers/test_dask.py",
     "status --alert": "monitoring/test_flags.py",
