@@ -20,7 +20,7 @@ _MISSING_MARIADB = "import json; from arrowetl.sandbox import programs; print(js
 
 def _install(session: nox.Session, *groups: str) -> None:
     development = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), *groups) if groups else []
-    session.install("-e", ".[sandbox]", *development)
+    session.install("-e", ".[sandbox,report]" if development else ".[sandbox]", *development)
 
 
 def _tools(*names: str) -> list[str]:

@@ -106,7 +106,7 @@ def report(run_id: str, output: Path | None, opens: bool, as_json: bool) -> None
     # Jinja and Vega take a second to import, and only this command needs them.
     from arrowetl.pages import render
 
-    page = render.run_page(report.document, report.runs, report.receipt)
+    page = render.run_page(report.document, report.runs, report.receipt, report.status)
     path = write_file(output or Path(f"report-{report.document['run_id']}.html"), page)
     if opens:
         import webbrowser
@@ -139,10 +139,9 @@ def write_report(path: Path, etl: Etl, summary: Summary) -> None:
     """The run's page; without the runs before it, if the warehouse was lost."""
     from arrowetl.pages import render
 
-    runs: tuple[Any, ...] = ()
-    receipt = None
+    known: tuple[Any, ...] = ()
     with suppress(ArrowetlError):
         report = etl.run_report(summary.run_id)
-        runs, receipt = report.runs, report.receipt
+        known = (report.runs, report.receipt, report.status)
     with best_effort_report(path):
-        write_file(path, render.run_page(summary.as_json(), runs, receipt))
+        write_file(path, render.run_page(summary.as_json(), *known))

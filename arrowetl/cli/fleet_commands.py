@@ -275,8 +275,8 @@ def _write_pages(opened_fleet: FleetRun, directory: Path, summary: FleetSummary 
         if run is not None:
             page = f"clinics/{last.clinic}.html"
             begun.append(run["started_at"])
-            runs, receipt = (report.runs, report.receipt) if report else ((), None)
-            write_file(directory / page, render.run_page(run, runs, receipt))
+            known = (report.runs, report.receipt, report.status) if report else ((), None, None)
+            write_file(directory / page, render.run_page(run, *known, back="../index.html"))
         failure = {"message": error.message, "remedy": error.remedy} if error else None
         rows.append({"clinic": last.clinic, "page": page, "error": failure, "run": run})
     about = {

@@ -1,5 +1,5 @@
 """
-A run as the warehouse keeps it: its document, the runs before it, its receipt.
+A run as the warehouse keeps it: its document, the runs before it, its receipt; and what is there now.
 
 It asks the warehouse alone, and writes nothing. `pages` shows what it
 finds.
@@ -17,6 +17,7 @@ from arrowetl import drivers, preflight
 from arrowetl.config.env import Settings
 from arrowetl.config.table_names import chosen_names
 from arrowetl.errors import UsageError
+from arrowetl.monitoring.status import status
 from arrowetl.state import history_sql, ledger, receipt_sql
 
 
@@ -30,6 +31,8 @@ class RunReport:
     """It and those before it on the same route, the latest first."""
     receipt: Mapping[str, Any] | None
     """`digest`, and what it says under `receipt`."""
+    status: Mapping[str, Any] | None = None
+    """What is in the warehouse now, as `status --json` has it."""
 
 
 def run_report(settings: Settings, run_id: str = "") -> RunReport:
@@ -54,7 +57,7 @@ def run_report(settings: Settings, run_id: str = "") -> RunReport:
     finally:
         session.close()
     receipt = {"digest": kept[0][1], "receipt": json.loads(kept[0][0])} if kept else None
-    return RunReport({**document, "tables": tables}, tuple(runs), receipt)
+    return RunReport({**document, "tables": tables}, tuple(runs), receipt, status(settings).as_json())
 
 
 def _chosen(session: drivers.Postgres, namespace: str, wanted: str) -> str:

@@ -1,33 +1,38 @@
 """
 Vega-Lite specifications, and the SVG that Vega draws of them.
 
-Colours are the page's own variables, so that a chart follows it into the dark;
-every mark says in words what it shows, for who hears the page and who points
-at it. What is shown was chosen by `facts`.
+Colours are the page's own variables, so that a chart follows it into the dark; they differ in brightness as well, for
+who cannot tell red from green. Every mark says in words what it shows, for who hears the page and who points at it.
+What is shown was chosen by `facts`. Vega comes with the extra `report`: without it, a page has no charts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-import vl_convert
-
+from arrowetl import lazy
 from arrowetl.pages import facts
 
-Spec = dict[str, Any]
-Chart = Callable[[Any, int], Spec | None]
-"""What is to be drawn, and how many pixels there are → a specification."""
+if TYPE_CHECKING:
+    import vl_convert
+else:
+    vl_convert = lazy.module("vl_convert")
 
-WIDTHS = {"wide": 860, "narrow": 330}
-"""Of a screen, and of paper; of a telephone."""
-_LABELS = {860: 150, 330: 100}
-"""Of those pixels, how many the names of tables have."""
-_GOOD, _BAD, _PLAIN, _QUIET, _ACCENT = (f"var(--{name})" for name in ("good", "bad", "plain", "quiet", "accent"))
+Spec = dict[str, Any]
+Chart = Callable[[Any], Spec | None]
+"""What is to be drawn → a specification."""
+
+_WIDTH, _BROAD = 560, 1100
+"""Pixels of a chart, two of which fit next to each other, and of one that needs the whole page."""
+_LABELS, _VALUES = 130, 90
+"""Of those pixels, how many the names at the left have, and the values at the right."""
+_BAD, _PLAIN, _ACCENT = (f"var(--{name})" for name in ("bad", "plain", "accent"))
 _MODES = {"full": _PLAIN, "reconcile": "var(--second)", "incremental": "var(--third)", "failed": _BAD}
-_CHANGES = {"inserted": _GOOD, "updated": "var(--second)", "deleted": _BAD}
+_CHANGES = {"inserted": _PLAIN, "updated": "var(--second)", "deleted": "var(--grey)"}
 _ROW = 22
 """Pixels of one bar and the space around it."""
 _NAMED = 0.1
@@ -38,15 +43,20 @@ _CONFIG = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     # The page's font may be wider than the one that Vega measures by.
-    "padding": {"left": 24, "right": 5, "top": 5, "bottom": 5},
+    "padding": {"left": 5, "right": 5, "top": 5, "bottom": 5},
     "axis": {
         "labelColor": "var(--text)", "titleColor": "var(--text)", "domainColor": "var(--line)", "tickColor":
         "var(--line)", "gridColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 400,
     },
     "legend": {"labelColor": "var(--text)", "titleColor": "var(--text)", "labelFontSize": 12, "orient": "top"},
     "bar": {"cornerRadius": 2},
-    "text": {"color": "var(--text)", "fontSize": 11},
+    "text": {"color": "var(--text)", "fontSize": 12},
 }  # fmt: skip
+
+
+def can_draw() -> bool:
+    """Whether the extra `report` is installed."""
+    return find_spec("vl_convert") is not None
 
 
 def svg(spec: Spec) -> str:
@@ -55,7 +65,7 @@ def svg(spec: Spec) -> str:
     return re.sub(r'(<path aria-label="([^"]*)"[^>]*)/>', r"\1><title>\2</title></path>", drawn)
 
 
-def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
+def timeline(run: Mapping[str, Any]) -> Spec | None:
     """When each table was loaded, and by which of the workers."""
     began = datetime.fromisoformat(run["started_at"])
     bars = []
@@ -74,28 +84,20 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
     if not bars:
         return None
     end = max(bar["end"] for bar in bars)
-    colours = [what for what in _MODES if any(bar["what"] == what for bar in bars)]
     x = {"field": "start", "type": "quantitative", "title": "seconds since the run began",
-         "axis": {"grid": False, "tickCount": 8 if width > 500 else 4}}  # fmt: skip
+         "axis": {"grid": False, "tickCount": 8}}  # fmt: skip
     encoding = {"y": {"field": "worker", "type": "ordinal", "title": "worker"}, "x": x, "x2": {"field": "end"}}
-    colour = {
-        "field": "what",
-        "type": "nominal",
-        "title": None,
-        "scale": {"domain": colours, "range": [_MODES[what] for what in colours]},
-    }
-    named = f"datum.end - datum.start > {_NAMED * end * (1 if width > 500 else 2)}"
     return {
         "data": {"values": bars},
-        "width": width - 84,
+        "width": _BROAD - 84,
         "height": {"step": 26},
         "layer": [
             {
                 "mark": {"type": "bar", "stroke": "var(--page)", "strokeWidth": 0.5},
-                "encoding": {**encoding, "color": colour, "description": {"field": "label"}},
+                "encoding": {**encoding, "color": _legend("what", _MODES, bars), "description": {"field": "label"}},
             },
             {
-                "transform": [{"filter": named}],
+                "transform": [{"filter": f"datum.end - datum.start > {_NAMED * end}"}],
                 "mark": {"type": "text", "align": "left", "dx": 4, "color": "var(--page)", "aria": False},
                 "encoding": {"y": encoding["y"], "x": x, "text": {"field": "table"}},
             },
@@ -103,99 +105,106 @@ def timeline(run: Mapping[str, Any], width: int) -> Spec | None:
     }
 
 
-def phases(seconds: Mapping[str, float], width: int) -> Spec:
+def phases(seconds: Mapping[str, float]) -> Spec:
     """What all workers together spent their time with."""
-    whole, most = sum(seconds.values()) or 1.0, max(seconds, key=lambda phase: seconds[phase])
+    all_seconds, most = sum(seconds.values()) or 1.0, max(seconds, key=lambda phase: seconds[phase])
     bars = [
         {
-            "phase": facts.PHASES[phase] if width > 500 else phase,
-            "seconds": s,
+            "name": facts.PHASES[phase],
+            "value": s,
             "most": phase == most,
-            "label": f"{phase}: {s:.2f} s, {s / whole:.0%}",
+            "said": f"{s:.2f} s, {s / all_seconds:.0%}",
+            "label": f"{phase}: {s:.2f} s, {s / all_seconds:.0%}",
         }
         for phase, s in seconds.items()
     ]
-    return _bars(
-        bars, "phase", "seconds", "seconds of all workers together", width, colour=_by("most", _ACCENT, _PLAIN)
-    )
+    return _bars(bars, "seconds of all workers together", _by("most", _ACCENT, _PLAIN))
 
 
-def changes(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
+def changes(tables: Sequence[Mapping[str, Any]]) -> Spec:
     """What became of the warehouse's rows in the tables that changed most."""
-    bars = [
-        {"table": table["table"], "rows": rows, "kind": kind, "order": number,
-         "label": f"{table['table']}: {rows:,} {kind}"}
-        for table in tables
-        for number, kind in enumerate(_CHANGES)
-        if (rows := table[f"rows_{kind}"])
-    ]  # fmt: skip
-    colour = {
-        "field": "kind",
-        "type": "nominal",
-        "title": None,
-        "scale": {"domain": list(_CHANGES), "range": list(_CHANGES.values())},
-    }
-    spec = _bars(bars, "table", "rows", "rows in the warehouse", width, colour=colour)
-    spec["encoding"]["order"] = {"field": "order"}
+    bars = []
+    for table in tables:
+        kinds = [(kind, rows) for kind in _CHANGES if (rows := table[f"rows_{kind}"])]
+        start, total = 0, sum(rows for _, rows in kinds)
+        for kind, rows in kinds:
+            start += rows
+            bars.append({
+                "name": table["table"], "start": start - rows, "value": start, "kind": kind,
+                "label": f"{table['table']}: {rows:,} {kind}", "said": f"{total:,}" if start == total else "",
+            })  # fmt: skip
+    spec = _bars(bars, "rows in the warehouse", _legend("kind", _CHANGES, bars))
+    spec["layer"][0]["encoding"]["x"] = {**spec["layer"][0]["encoding"]["x"], "field": "start"}
+    spec["layer"][0]["encoding"]["x2"] = {"field": "value"}
     return spec
 
 
-def planned(tables: Sequence[Mapping[str, Any]], width: int) -> Spec:
+def planned(tables: Sequence[Mapping[str, Any]]) -> Spec:
     """What the slowest tables took, and a mark for what was expected."""
     bars = [
-        {"table": t["table"], "seconds": t["seconds"], "expected": t["seconds_expected"],
+        {"name": t["table"], "value": t["seconds"], "expected": t["seconds_expected"], "said": f"{t['seconds']:.2f} s",
          "label": f"{t['table']}: {t['seconds']:.2f} s, {t['seconds_expected']:.2f} s expected"}
         for t in tables
     ]  # fmt: skip
-    spec = _bars(bars, "table", "seconds", "seconds, and as expected ┃", width, colour={"value": _PLAIN})
-    encoding = spec.pop("encoding")
+    spec = _bars(bars, "seconds, and as expected ┃", {"value": _PLAIN})
     tick = {
-        "mark": {"type": "tick", "thickness": 3, "size": _ROW - 4, "color": _ACCENT, "aria": False},
-        "encoding": {"y": encoding["y"], "x": {"field": "expected", "type": "quantitative"}},
+        "mark": {"type": "tick", "thickness": 3, "size": _ROW - 2, "color": "var(--text)", "aria": False},
+        "encoding": {"y": spec["layer"][0]["encoding"]["y"], "x": {"field": "expected", "type": "quantitative"}},
     }
-    spec["layer"] = [{"mark": spec.pop("mark"), "encoding": encoding}, tick]
+    spec["layer"].append(tick)
     return spec
 
 
-def recent_runs(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
-    """How long the last runs took; those that were not good in another colour."""
-    words = (f"{facts.duration(one['seconds'])}, exit code {one['exit_code']}" for one in runs)
-    return _columns(runs, [one["seconds"] for one in runs], words, "seconds", width, _by("good", _PLAIN, _BAD))
+def recent_runs(runs: Sequence[Mapping[str, Any]]) -> Spec:
+    """How long the last runs took; those that were not good in another colour, and with a cross."""
+    words = [f"{facts.duration(one['seconds'])}{'' if one['exit_code'] == 0 else ' ✗'}" for one in runs]
+    bars = [
+        {"name": _run_label(one, runs), "value": one["seconds"], "good": one["exit_code"] == 0, "said": said,
+         "label": f"{facts.timestamp(one['started_at'])}: {facts.duration(one['seconds'])}, "
+                  f"exit code {one['exit_code']}"}
+        for one, said in zip(runs, words, strict=True)
+    ]  # fmt: skip
+    return _bars(bars, "seconds", _by("good", _PLAIN, _BAD))
 
 
-def throughput(runs: Sequence[Mapping[str, Any]], width: int) -> Spec:
-    """How many rows a second the last runs read."""
-    rates = [(one["rows"] or 0) / one["seconds"] for one in runs]
-    words = (f"{facts.count(rate)} rows/s" for rate in rates)
-    return _columns(runs, rates, words, "rows read per second", width, {"value": "var(--third)"})
+def rows_changed(runs: Sequence[Mapping[str, Any]]) -> Spec | None:
+    """How many of the warehouse's rows the last runs changed."""
+    known = [one for one in runs if one.get("rows_changed") is not None]
+    bars = [
+        {"name": _run_label(one, runs), "value": one["rows_changed"], "said": f"{one['rows_changed']:,}",
+         "label": f"{facts.timestamp(one['started_at'])}: {one['rows_changed']:,} rows changed"}
+        for one in known
+    ]  # fmt: skip
+    return _bars(bars, "rows inserted, updated and deleted", {"value": "var(--third)"}) if bars else None
 
 
 def _run_label(run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
-    """When it was; to the second, where several began in a minute."""
-    minute = facts.timestamp(run["started_at"])
-    if sum(facts.timestamp(one["started_at"]) == minute for one in runs) == 1:
-        return minute
-    return f"{minute}:{datetime.fromisoformat(str(run['started_at'])):%S}"
+    """When it was, in UTC; to the second, where several began in a minute."""
+    began = [datetime.fromisoformat(str(one["started_at"])) for one in runs]
+    own = datetime.fromisoformat(str(run["started_at"]))
+    minute = f"{own:%d %b %H:%M}"
+    return minute if sum(f"{one:%d %b %H:%M}" == minute for one in began) == 1 else f"{minute}:{own:%S}"
 
 
-def clinics(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
+def clinics(rows: Sequence[Mapping[str, Any]]) -> Spec:
     """How long each clinic took."""
     bars = [
-        {"clinic": one["clinic"], "seconds": one["seconds"], "good": one["good"],
+        {"name": one["clinic"], "value": one["seconds"], "good": one["good"],
+         "said": f"{facts.duration(one['seconds'])}{'' if one['good'] else ' ✗'}",
          "label": f"{one['clinic']}: {facts.duration(one['seconds'])}, {one['words']}"}
         for one in rows
     ]  # fmt: skip
-    return _bars(bars, "clinic", "seconds", "seconds", width, colour=_by("good", _PLAIN, _BAD))
+    return _bars(bars, "seconds", _by("good", _PLAIN, _BAD))
 
 
-def trials(rows: Sequence[Mapping[str, Any]], width: int) -> Spec:
+def trials(rows: Sequence[Mapping[str, Any]]) -> Spec:
     """How many rows a second each trial loaded; the recommended one is marked."""
     bars = [
-        {"trial": one["trial"], "rate": one["rate"], "best": one["best"],
+        {"name": one["trial"], "value": one["rate"], "best": one["best"], "said": f"{one['rate']:,.0f}",
          "label": f"{one['trial']}: {one['rate']:,.0f} rows/s"}
         for one in rows
     ]  # fmt: skip
-    return _bars(bars, "trial", "rate", "rows per second", width, colour=_by("best", _ACCENT, _PLAIN))
+    return _bars(bars, "rows per second", _by("best", _ACCENT, _PLAIN))
 
 
 def _by(field: str, is_so: str, otherwise: str) -> Spec:
@@ -203,47 +212,39 @@ def _by(field: str, is_so: str, otherwise: str) -> Spec:
     return {"condition": {"test": f"datum.{field}", "value": is_so}, "value": otherwise}
 
 
-def _bars(rows: Sequence[Mapping[str, Any]], name: str, field: str, title: str, width: int, colour: Spec) -> Spec:
-    """Lying bars, in the order of the rows, each with its name."""
-    names = list(dict.fromkeys(row[name] for row in rows))
-    labels = _LABELS[width]
+def _legend(field: str, colours: Mapping[str, str], bars: Sequence[Mapping[str, Any]]) -> Spec:
+    """A colour for each kind, and a legend of those that occur."""
+    there = [kind for kind in colours if any(bar[field] == kind for bar in bars)]
+    scale = {"domain": there, "range": [colours[kind] for kind in there]}
+    return {"field": field, "type": "nominal", "title": None, "scale": scale}
+
+
+def _bars(bars: Sequence[Mapping[str, Any]], title: str, colour: Spec) -> Spec:
+    """
+    Lying bars in the order given, names at the left, values at the right.
+
+    Args:
+        bars: of each `name`, `value`, `said` (the value in words) and `label` (the bar in words).
+    """
+    names = list(dict.fromkeys(bar["name"] for bar in bars))
+    y = {"field": "name", "type": "nominal", "sort": names, "title": None,
+         "axis": {"labelLimit": _LABELS, "minExtent": _LABELS, "ticks": False, "domain": False}}  # fmt: skip
+    x = {"field": "value", "type": "quantitative", "title": title, "axis": {"tickCount": 5}}
     return {
-        "data": {"values": list(rows)},
-        "width": width - labels - 60,
+        "data": {"values": list(bars)},
+        "width": _WIDTH - _LABELS - _VALUES,
         "height": _ROW * len(names),
-        "mark": {"type": "bar", "height": {"band": 0.75}},
-        "encoding": {
-            "y": {"field": name, "type": "nominal", "sort": names, "title": None,
-                  "axis": {"labelLimit": labels, "ticks": False, "domain": False}},
-            "x": {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5}},
-            "color": colour,
-            "description": {"field": "label"},
-        },
-    }  # fmt: skip
-
-
-def _columns(
-    runs: Sequence[Mapping[str, Any]], values: Iterable[float], words: Iterable[str], title: str, width: int,
-    colour: Spec,
-) -> Spec:  # fmt: skip
-    """Vertical bars, one for each run."""
-    bars = [
-        {"run": _run_label(one, runs), "value": value, "good": one["exit_code"] == 0,
-         "label": f"{facts.timestamp(one['started_at'])}: {said}"}
-        for one, value, said in zip(runs, values, words, strict=True)
-    ]  # fmt: skip
-    every = -(-len(bars) // (12 if width > 500 else 5))
-    shown = [bar["run"] for bar in bars][::-1][::every]
-    return {
-        "data": {"values": bars},
-        "width": width - 94,
-        "height": 130,
-        "mark": {"type": "bar"},
-        "encoding": {
-            "x": {"field": "run", "type": "ordinal", "sort": None, "title": None,
-                  "axis": {"labelAngle": -35, "values": shown}},
-            "y": {"field": "value", "type": "quantitative", "title": title, "axis": {"tickCount": 4}},
-            "color": colour,
-            "description": {"field": "label"},
-        },
-    }  # fmt: skip
+        # The space of the values, whether or not one is that long.
+        "padding": {"left": 5, "right": _VALUES - 10, "top": 5, "bottom": 5},
+        "autosize": {"type": "pad", "contains": "content"},
+        "layer": [
+            {
+                "mark": {"type": "bar", "height": {"band": 0.75}},
+                "encoding": {"y": y, "x": x, "color": colour, "description": {"field": "label"}},
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 5, "aria": False},
+                "encoding": {"y": y, "x": x, "text": {"field": "said"}},
+            },
+        ],
+    }

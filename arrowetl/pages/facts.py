@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arrowetl.errors import WITHHELD, Interrupted
-from arrowetl.model.humanize import count, duration, listed, size
+from arrowetl.model.humanize import count, duration, listed, number_of, size
 from arrowetl.model.judgement import Facts, judge
 
-__all__ = ["count", "duration", "size"]
+__all__ = ["count", "duration", "number_of", "size"]
 
 Table = Mapping[str, Any]
 SHOWN = 12
@@ -45,19 +45,44 @@ _WAITS_FOR = {
 }
 
 
+GOOD, WARNING, BAD = "good", "warning", "bad"
+"""What a verdict amounts to, by which it has its colour."""
+SIGNS = {GOOD: "✓", WARNING: "⚠", BAD: "✗"}
+"""For who sees no colours."""
+_LABELS = {
+    "good": "Succeeded", "flagged": "Succeeded with warnings", "not ended": "In progress, or killed",
+    "interrupted": "Interrupted", "failed": "Failed", "missing": "Tables are missing", "nothing": "Nothing to load",
+    "not all good": "Not all succeeded",
+}  # fmt: skip
+_WARNINGS = ("flagged", "not ended")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether it was good, and how that is said."""
 
     good: bool
     word: str
+    """As every command has it."""
     sentence: str
+
+    @property
+    def level(self) -> str:
+        if self.good:
+            return GOOD
+        return WARNING if self.word in _WARNINGS else BAD
+
+    @property
+    def label(self) -> str:
+        """As a person reads it."""
+        return _LABELS[self.word]
 
 
 _RUN: Mapping[str, Any] = {
     "from": "source", "to": "both", "totals": {}, "vanished": (), "missing": (),
     "ended_at": None, "exit_code": None, "seconds": None,
     "published": None, "estimate": None, "overdue": (), "warnings": (), "shows_nothing": False,
+    "servers": {}, "clinic": None, "environment": None, "arrowetl_version": None,
 }  # fmt: skip
 _TABLE: Mapping[str, Any] = {
     "reason": "", "rows_extracted": 0, "rows_replica": None, "rows_warehouse": None, "rows_inserted": 0,
@@ -118,20 +143,18 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
     )  # fmt: skip
     if found.word == "not ended":
         words = f"Started {timestamp(run['started_at'])}, no end recorded: still running, or killed."
-        return Verdict(False, found.word, f"{words} At least {done} were done; run again, which loads the others.")
+        return Verdict(False, found.word, f"{words} At least {done} are done. Another run loads the others.")
     if found.word == "interrupted":
-        return Verdict(False, found.word, f"It was stopped: {done} were done, the others stay as they were.")
+        return Verdict(False, found.word, f"It was stopped: {done} are done. The others are as they were before.")
     if withheld:
-        words = (
-            f"{count(len(failed))} tables failed, and so nothing was published: {count(withheld)} others are withheld."
-        )
+        words = f"{count(len(failed))} tables failed, so nothing was published: {count(withheld)} others are withheld."
         return Verdict(False, found.word, words)
     if found.word == "failed":
         failures = count(max(len(failed), number - len(tables)))
         return Verdict(
             False,
             found.word,
-            f"{failures} of {count(number)} tables failed; the others are as the {run['from']} has them.",
+            f"{failures} of {count(number)} tables failed. The others are as the {run['from']} has them.",
         )
     names = count(len(run["missing"]))
     missing_words = f" {names} tables are missing at the {run['from']}, or not shown to us." if run["missing"] else ""
@@ -144,9 +167,7 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
         unsettled = f" {count(moved)} tables were written to while they were read." if moved else ""
         words = f"{_END[run['to']]} what the {run['from']} has: {done}, {count(read)} rows read {took}."
         return Verdict(True, found.word, words + unsettled)
-    return Verdict(
-        False, found.word, f"Every table arrived, and some are to be looked at: {done} {took}.{missing_words}"
-    )
+    return Verdict(False, found.word, f"Every table arrived: {done} {took}. Look at the warnings below.{missing_words}")
 
 
 _END = {"both": "Both targets have", "warehouse": "The warehouse has", "replica": "The replica has"}
@@ -228,13 +249,89 @@ def planned(run: Mapping[str, Any]) -> str:
     return words + (f" It was to end with {chain}." if chain else "")
 
 
-def new_coercions(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """Coercions that the run before had not."""
-    return [
-        {"table": table["table"], **coercion}
+def coercions(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """All coercions, new ones first, then those of most values."""
+    found = [
+        {"table": table["table"], "is_new": bool(coercion.get("news")), **coercion}
         for table in tables
         for coercion in table["coercions"]
-        if coercion.get("is_new", coercion.get("news"))
+    ]
+    return sorted(found, key=lambda one: (not one["is_new"], -one["count"], one["table"], one["column"]))
+
+
+def title(run: Mapping[str, Any]) -> str:
+    """
+    Which database went where; the clinic's name before it, where there are many.
+
+    >>> title({"servers": {"source": {"database": "opendental"}, "warehouse": {"database": "dw", "schema": "raw"}},
+    ...        "to": "both", "from": "source", "clinic": "north"})
+    'north: opendental → dw.raw'
+    """
+    source = run["servers"].get(run["from"], {}).get("database") or run["from"]
+    found = run["servers"].get("replica" if run["to"] == "replica" else "warehouse", {})
+    target = ".".join(filter(None, (found.get("database"), found.get("schema")))) or _TARGETS[run["to"]]
+    return f"{run['clinic']}: {source} → {target}" if run["clinic"] else f"{source} → {target}"
+
+
+_TARGETS = {"both": "warehouse", "warehouse": "warehouse", "replica": "replica"}
+
+
+def sorted_tables(tables: Iterable[Table]) -> list[Table]:
+    """Those that failed, then those with warnings, then those that changed, then the others; slowest first."""
+    return sorted(
+        tables,
+        key=lambda one: (one["status"] != "failed", not one["flags"], not _moved(one), -one["seconds"], one["table"]),
+    )
+
+
+def states(status: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """Table → what the warehouse has of it now, as `status --json` says."""
+    return {row["table"]: row for row in (status or {}).get("tables", ())}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What `verify` last found of what is in the warehouse now."""
+
+    sentence: str
+    equal: int
+    differing: tuple[str, ...]
+    oldest: str | None
+    """When the first of those that are equal was verified."""
+    latest: str | None
+
+
+def proof(status: Mapping[str, Any] | None) -> Proof | None:
+    """Of all tables that are there; None where that could not be asked."""
+    if status is None:
+        return None
+    rows = status["tables"]
+    differing = tuple(row["table"] for row in rows if row["differed_at"])
+    times = sorted(row["verified_at"] for row in rows if row["verified_at"])
+    number, all_ = count(len(times)), count(len(rows))
+    words = f"{number} of {all_} tables were verified since they last changed, and are equal."
+    if not times:
+        words = f"None of {all_} tables was verified since it last changed. `arrowetl verify --all` compares them."
+    if differing:
+        words += f" {number_of(len(differing), 'table')} found to differ: {listed(list(differing), SHOWN)}."
+    return Proof(words, len(times), differing, times[0] if times else None, times[-1] if times else None)
+
+
+def grouped(said: Iterable[tuple[str, str]]) -> list[str]:
+    """
+    What is said of tables, once for those of which the same is said.
+
+    >>> grouped([("a", "column X was added"), ("b", "column X was added"), ("c", "small")])
+    ['2 tables: column X was added (a, b)', 'c: small']
+    """
+    by_words: dict[str, list[str]] = {}
+    for table, words in said:
+        by_words.setdefault(words, []).append(table)
+    return [
+        f"{tables[0]}: {words}"
+        if len(tables) == 1
+        else f"{count(len(tables))} tables: {words} ({listed(tables, SHOWN)})"
+        for words, tables in by_words.items()
     ]
 
 
@@ -244,7 +341,7 @@ def notes(run: Mapping[str, Any]) -> list[str]:
     return [
         *run["warnings"],
         *late,
-        *(f"{one['table']}: {note}" for one in run["tables"] for note in one["notes"]),
+        *grouped((one["table"], note) for one in run["tables"] for note in one["notes"]),
     ]
 
 
@@ -267,12 +364,13 @@ def clinic(one: Mapping[str, Any]) -> dict[str, Any]:
             "totals": None,
             "failed": 0,
             "ended_at": None,
+            "sign": "✗",
         }
     found = verdict(run)
     failed = sum(table["status"] == "failed" for table in run["tables"])
     return {
-        **head, "good": found.good, "words": found.word, "error": None, "totals": totals(run["tables"]),
-        "failed": failed, "ended_at": run["ended_at"],
+        **head, "good": found.good, "words": found.label.lower(), "error": None, "totals": totals(run["tables"]),
+        "failed": failed, "ended_at": run["ended_at"], "sign": SIGNS[found.level],
     }  # fmt: skip
 
 
@@ -283,7 +381,7 @@ def fleet_verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
     others = [row["clinic"] for row in rows if not row["good"]]
     if not others:
         return Verdict(True, "good", words)
-    return Verdict(False, "not all good", f"{words} To be looked at: {listed(others, SHOWN)}.")
+    return Verdict(False, "not all good", f"{words} Look at {listed(others, SHOWN)}.")
 
 
 def trials(bench: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -185,16 +185,19 @@ def table_documents(namespace: str, run_id: str) -> str:
     )
 
 
-RUN_COLUMNS = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes")
+RUN_COLUMNS = ("run_id", "started_at", "seconds", "exit_code", "tables", "failed", "rows", "bytes", "rows_changed")
 """The columns of `recent_runs`."""
 
 
 def recent_runs(namespace: str, run_id: str) -> str:
     """A run and those before it on the same route; the latest first."""
     table = f"{postgres_name(namespace)}.etl_run_history"
+    changed = " + ".join(
+        f"(h.document->'totals'->>'rows_{kind}')::bigint" for kind in ("inserted", "updated", "deleted")
+    )
     return (
         "SELECT h.run_id::text, h.started_at, extract(epoch FROM h.ended_at - h.started_at)::double precision, "
-        f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted FROM {table} h "
+        f"h.exit_code, h.tables, h.failed, h.rows_extracted, h.bytes_extracted, {changed} FROM {table} h "
         f"JOIN {table} this ON this.run_id = {postgres_literal(run_id)} AND h.started_at <= this.started_at "
         "AND coalesce(h.way = this.way, true) WHERE h.ended_at IS NOT NULL "
         f"ORDER BY h.started_at DESC LIMIT {limits.report_runs}"

@@ -1,5 +1,19 @@
-// The table of all: each heading sorts, the fields above it choose which rows are shown.
+// What a page does by itself: local times, a table that sorts, a document to download, paper on which nothing is folded.
 "use strict";
+const local = new Intl.DateTimeFormat(undefined, {
+  weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+});
+for (const time of document.querySelectorAll("time")) {
+  time.title = time.textContent;
+  time.textContent = local.format(new Date(time.dateTime));
+}
+for (const link of document.querySelectorAll("a[download]")) {
+  const data = new Blob([document.getElementById("document").textContent], { type: "application/json" });
+  link.href = URL.createObjectURL(data);
+  link.hidden = false;
+}
+window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+// Each heading sorts, the fields above it choose which rows are shown.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
