@@ -178,12 +178,20 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def pages(session: nox.Session) -> None:
-    """docs/cli.md, from the commands; docs/types.md's table, from the rules; docs/schemas, from real documents."""
+    """The pages that are made: of commands from their help, of types from the rules; schemas from real documents."""
     _install(session, "dev")
     for page in ("cli_page", "types_page"):
         session.run("python", f"tests/support/{page}.py")
     _mariadb(session)
     session.run("pytest", "-n", "0", "tests/cli/test_documents.py", env={"ARROWETL_TEST_SCHEMAS": "write"})
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """A site of the pages in docs/, in site/; a link that leads nowhere is an error."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "site", *session.posargs)
+    session.log(f"open {Path('site', 'index.html').resolve()}")
 
 
 def _in_memory() -> dict[str, str]:

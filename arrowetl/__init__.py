@@ -1,12 +1,12 @@
 """
-arrowetl copies a MySQL or MariaDB database into a MySQL replica and a PostgreSQL warehouse.
+arrowetl copies a MySQL or MariaDB database to PostgreSQL, and proves that every row arrived.
 
     import arrowetl
 
     with arrowetl.open() as etl:
         summary = etl.run(all=True)
 
-Settings come from the environment (docs/settings.md). `arrowetl.errors` has the tree of errors, whose root is
+Settings come from the environment (docs/reference/settings.md). `arrowetl.errors` has the tree of errors, whose root is
 `arrowetl.ArrowetlError`.
 """
 
@@ -29,7 +29,7 @@ from arrowetl.errors import (
     VerificationError,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
     from arrowetl.api import Etl, open

@@ -164,7 +164,7 @@ def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
         seen = left.rows(f"SELECT IS_USED_LOCK({token})")[0][0] is not None
         if names[0] == names[1] and (seen or _identity(left) == _identity(right)):
             raise ConfigurationError(
-                f"{replica} is the source itself; nothing was written",
+                f"{replica} and the source are the same database; nothing was written",
                 f"point {replica.settings}_HOST, _PORT and _DB at a server and database of your own",
                 slug="replica_is_source",
             )
@@ -303,10 +303,10 @@ _MAY_MAKE_SCHEMAS = "has_database_privilege(current_database(), 'CREATE')"
 
 
 def privileges_on(database: str, grants: Iterable[str]) -> set[str]:
-    """
+    r"""
     What grants, as SHOW GRANTS says them, allow in a database; ALL is all of it.
 
-    >>> sorted(privileges_on("rep_a", ["GRANT SELECT, INSERT ON `rep\\_%`.* TO x", "GRANT DROP ON `b`.* TO x"]))
+    >>> sorted(privileges_on("rep_a", [r"GRANT SELECT, INSERT ON `rep\_%`.* TO x", "GRANT DROP ON `b`.* TO x"]))
     ['INSERT', 'SELECT']
     """
     found = set[str]()

@@ -1,6 +1,7 @@
 """
-A benchmark's JSON as Markdown, as a picture, and as parts of the README and of docs/numbers.md: nothing there was typed
-by hand.
+A benchmark's JSON as Markdown, as a picture, and as parts of the README and of docs/explanation/benchmarks.md.
+
+Nothing there was typed by hand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ def write(document: dict[str, Any], path: Path) -> None:
     path.with_suffix(".md").write_text(markdown(document))
     path.with_suffix(".svg").write_text(picture(document))
     for page, name, part in (
-        (ROOT / "docs/numbers.md", "performance", markdown(document)),
+        (ROOT / "docs/explanation/benchmarks.md", "performance", markdown(document)),
         (ROOT / "README.md", "numbers", brief(document)),
     ):
         page.write_text(with_part(page.read_text(), name, part))
@@ -33,9 +34,7 @@ def brief(document: dict[str, Any]) -> str:
     """What a page for five minutes has of it: how arrowetl is to the others."""
     lines = [f"On {document['cores']} cores that client and servers share (`nox -s bench`):\n"]
     for scenario in document["scenarios"].values():
-        lines.append(
-            f"- {scenario['title']}: " + "; ".join(f"{line[0].lower()}{line[1:]}" for line in ratios(scenario)) + "."
-        )
+        lines.append(f"- {scenario['title']}. " + " ".join(f"{line}." for line in ratios(scenario)))
     if "clinic" in document:
         runs = {one["what"]: one for one in document["clinic"]["runs"]}
         reported = ", ".join(
@@ -51,7 +50,7 @@ def markdown(document: dict[str, Any]) -> str:
     """A table for each scenario."""
     parts = [
         f"Medians on {document['cores']} cores shared by client and servers, whole commands with their start; contents "
-        "compared afterwards. A rival that took twice the time of the best of its kind was run once.\n"
+        "compared afterwards. A tool that took twice the time of the best of its kind was run once.\n"
     ]
     for scenario in document["scenarios"].values():
         parts.append(f"\n**{scenario['title']}** ({scenario['rows']:,} rows, {scenario['rounds']} rounds)\n")
@@ -101,6 +100,10 @@ def clinic(found: dict[str, Any]) -> list[str]:
     return parts
 
 
+_PAR = 0.05
+"""A difference of three rounds that is smaller than this one is noise."""
+
+
 def ratios(scenario: dict[str, Any]) -> list[str]:
     """What arrowetl takes against the best of the others, in words; of those whose command succeeded."""
     seconds = {name: one["seconds"] for name, one in scenario["contenders"].items() if not one["failed"]}
@@ -113,14 +116,20 @@ def ratios(scenario: dict[str, Any]) -> list[str]:
     lines = []
     if typed and alone:
         name = min(typed, key=lambda one: typed[one])
-        lines.append(f"To the warehouse alone: {typed[name] / alone:.2f} × the speed of {name}")
+        ratio = typed[name] / alone
+        par = (
+            f"on par with {name} ({ratio:.2f} × its speed)"
+            if abs(ratio - 1) < _PAR
+            else f"{ratio:.2f} × {name}'s speed"
+        )
+        lines.append(f"To the warehouse alone: {par}")
     if typed and replicas and both and again:
         first, second = min(replicas, key=lambda one: replicas[one]), min(typed, key=lambda one: typed[one])
         chain = replicas[first] + typed[second]
         lines.append(
-            f"To both targets: {chain / both:.2f} × the speed of the best chain "
-            f"({first}, then {second}, {chain:.1f} s); again, every row read and proven equal: {chain / again:.2f} ×"
+            f"To both targets: {chain / both:.2f} × the speed of the best chain ({first}, then {second}, {chain:.1f} s)"
         )
+        lines.append(f"Again, with every row read and proven equal: {chain / again:.2f} × the chain's speed")
     elif typed and both:
         name = min(typed, key=lambda one: typed[one])
         lines.append(f"To both targets: {typed[name] / both:.2f} × the speed of {name} to the warehouse alone")

@@ -6,7 +6,7 @@ How many clinics a run holds: what one takes is measured, what many take is comp
 `--measure` loads the synthetic OpenDental at two sizes over a link of 20 Mbit/s and 40 ms, by one worker: a first
 load, and a run in which 0.5% of the rows changed; seconds, seconds of cores and bytes, into benchmarks/scale.json.
 What a clinic takes is a part that goes with its number of tables and one that goes with its size, from the two sizes.
-Without it, docs/scale.md is written again from that file.
+Without it, docs/explanation/scale.md is written again from that file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from arrowetl import drivers
 from arrowetl.sandbox import opendental, seed, servers
 
 HERE = Path(__file__).parent
-FIGURES, PAGE = HERE / "scale.json", HERE.parent / "docs" / "scale.md"
+FIGURES, PAGE = HERE / "scale.json", HERE.parent / "docs" / "explanation" / "scale.md"
 SCALES = ("0.003", "0.03")
 RATE, LATENCY = 20e6 / 8, 0.020
 CLINIC_MIB = 2_851
@@ -132,7 +132,7 @@ def breaks_first(number: int, day: dict[str, tuple[float, float]]) -> tuple[str,
 
 
 def page_part(figures: list[dict[str, Any]]) -> str:
-    """The part of docs/scale.md that is computed."""
+    """The part of docs/explanation/scale.md that is computed."""
     first, day = clinic(figures, "first"), clinic(figures, "run")
     lines = ["| of a first load, as Arrow | |", "|---|---|"]
     for column, words in (

@@ -24,7 +24,7 @@ from arrowetl.errors import ConfigurationError
 
 HEAD = """\
 # yaml-language-server: $schema=schemas/arrowetl.json
-# What you choose: docs/settings.md has every key. Commands add to this file only where they say so.
+# What you choose: docs/reference/settings.md has every key. Commands add to this file only where they say so.
 """
 
 

@@ -52,8 +52,12 @@ ARROWETL_VARIABLES = {
 }
 # Name → (default, what it is for, whether it may have a fraction): how long is waited, and how often tried again.
 TIMEOUTS = {
-    "ARROWETL_CONNECT_SECONDS": (limits.connect_seconds, "in which a server must answer a connection", False),
-    "ARROWETL_SILENCE_SECONDS": (limits.silence_seconds, "in which a statement must be answered; 0: never", False),
+    "ARROWETL_CONNECT_SECONDS": (limits.connect_seconds, "connection timeout, in seconds", False),
+    "ARROWETL_SILENCE_SECONDS": (
+        limits.silence_seconds,
+        "network read timeout of a statement, in seconds; 0: none",
+        False,
+    ),
     "ARROWETL_RETRIES": (limits.retries, "how often a table is tried again after what may pass", False),
     "ARROWETL_RETRY_SECONDS": (
         limits.retry_seconds,

@@ -2,8 +2,8 @@
 Vega-Lite specifications, and the SVG that Vega draws of them.
 
 Colours are the page's own variables, so that a chart follows it into the dark; they differ in brightness as well, for
-who cannot tell red from green. Every mark says in words what it shows, for who hears the page and who points at it.
-What is shown was chosen by `facts`. Vega comes with the extra `report`: without it, a page has no charts.
+who sees red and green alike. Every mark says in words what it shows, for who hears the page and who points at it.
+What is shown was chosen by `facts`. Vega comes with an extra: without it, a page has no charts.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _CONFIG = {
 
 
 def can_draw() -> bool:
-    """Whether the extra `report` is installed."""
+    """Whether the extra "report" is installed."""
     return find_spec("vl_convert") is not None
 
 

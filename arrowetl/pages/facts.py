@@ -1,7 +1,7 @@
 """
 What a page says of a document: the verdict in a sentence, what changed, what it waited for.
 
-Pure: values from the documents that programs read (docs/documents.md), so that
+Pure: values from the documents that programs read (docs/reference/documents.md), so that
 page and JSON cannot differ. How it looks is the templates' business.
 """
 
@@ -314,7 +314,8 @@ def proof(status: Mapping[str, Any] | None) -> Proof | None:
         words = f"None of {all_} tables was verified since it last changed. `arrowetl verify --all` compares them."
     if differing:
         words += f" {number_of(len(differing), 'table')} found to differ: {listed(list(differing), SHOWN)}."
-    return Proof(words, len(times), differing, times[0] if times else None, times[-1] if times else None)
+    oldest, latest = (times[0], times[-1]) if times else (None, None)
+    return Proof(sentence=words, equal=len(times), differing=differing, oldest=oldest, latest=latest)
 
 
 def grouped(said: Iterable[tuple[str, str]]) -> list[str]:

@@ -137,7 +137,7 @@ def with_kind(plan: TablePlan, settings: TableSettings, state: TableState, aroun
         code, words = overdue or (stale if proof else None) or why_not
         plan = _because(replace(plan, kind=kind), (code, f"{words}; {how}"))
     if plan.reload_warehouse_from_replica:
-        plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind, and takes all from the replica")
+        plan = replace(plan, reason=f"{plan.reason}; the warehouse is behind and is loaded from the replica")
     return plan
 
 

@@ -266,7 +266,7 @@ def test_a_replica_that_is_the_source_is_refused_before_any_write(patients: Clin
     admin.close()
 
     assert done.returncode == 3
-    assert "is the source itself; nothing was written" in done.stderr
+    assert "and the source are the same database; nothing was written" in done.stderr
     assert before == after
     assert patients.published()["warehouse"] == set()
 

@@ -99,8 +99,8 @@ def read(**more: Any) -> TableState:
          "its last success is 31 days old"),
         ({"of": VISIT, "state": recorded(checked_at=TONIGHT + timedelta(days=1))}, "reconcile", "by the clock"),
         ({"of": VISIT, "state": replace(STATE, warehouse=replace(RECORD, version="run0"))}, "skipped",
-         "unchanged since 2026-01-02 12:00:00; the warehouse is behind, and takes all from the replica"),
-        ({"state": replace(STATE, published=None)}, "incremental", "takes all from the replica"),
+         "unchanged since 2026-01-02 12:00:00; the warehouse is behind and is loaded from the replica"),
+        ({"state": replace(STATE, published=None)}, "incremental", "is loaded from the replica"),
         ({"read_from": "replica"}, "skipped", "the warehouse has what the replica has"),
         ({"read_from": "replica", "state": replace(STATE, published=None)}, "full",
          "first load, from the replica"),
@@ -197,7 +197,7 @@ LATE = (
 )
 STILL = "unchanged since 2026-01-02 12:00:00"
 BOTH = "compared by reading both (0.6 s; checksums 1.2 s)"
-CATCHES_UP = "; the warehouse is behind, and takes all from the replica"
+CATCHES_UP = "; the warehouse is behind and is loaded from the replica"
 NO_KEY = "compared by reading both, having no integer key"
 UNKNOWN = "the replica's rows are of unknown origin, or of a run that was killed"
 PROOF = "--force-full: every row of source, replica and warehouse is read and compared"

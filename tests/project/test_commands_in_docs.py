@@ -24,8 +24,7 @@ from arrowetl.cli import main
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    ROOT / "examples/dbt/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 UNITS = [ROOT / "examples/systemd/arrowetl.service"]
 
@@ -129,7 +128,7 @@ def elsewhere(words: str) -> bool:
 
 @pytest.mark.parametrize(("executor", "next_to"), [("thread", 0), ("process", 4)])
 def test_the_documented_process_tree_is_real(clinic: Clinic, executor: str, next_to: int) -> None:
-    """docs/run.md: one process; with `process` one for each of three workers, and one that tidies up after them."""
+    """As explanation/run.md has it: one process; with `process` one for each of three workers, and one to tidy up."""
     clinic.create(
         "CREATE TABLE big (Num int PRIMARY KEY, Note char(200)) ENGINE=MyISAM;\n"
         "INSERT INTO big SELECT seq, 'n' FROM seq_1_to_60000"

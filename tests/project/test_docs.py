@@ -26,7 +26,11 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "arrowetl"
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+DOCS_FOLDER = ROOT / "docs"
+PAGES = {
+    path.relative_to(DOCS_FOLDER).with_suffix("").as_posix(): path.read_text()
+    for path in sorted(DOCS_FOLDER.rglob("*.md"))
+}
 DOCS = "\n".join([README, CONTRIBUTING, *PAGES.values()])
 CONTEXT = click.Context(main.commands)
 
@@ -75,14 +79,14 @@ def test_every_variable_is_documented() -> None:
     names += [f"{prefix}_HOST" for prefix in VARIABLES.values()]
     names += [*(f"_{part}" for part in connections.parts_of("warehouse")), *connections.SSL_MODES]
 
-    assert [name for name in names if name not in PAGES["settings"]] == []
+    assert [name for name in names if name not in PAGES["reference/settings"]] == []
 
 
 def test_every_override_is_documented() -> None:
     """What arrowetl.yml may hold beyond what analyze writes, and what it may hold of a column."""
     own = OVERRIDES.keys() - KEYS.keys() | COLUMN_OVERRIDES.keys() | ARROWETL_YML.keys() | SETTINGS.keys()
 
-    assert [key for key in own if f"{key}:" not in PAGES["settings"]] == []
+    assert [key for key in own if f"{key}:" not in PAGES["reference/settings"]] == []
 
 
 def test_the_types_page_matches_the_rules() -> None:
@@ -108,7 +112,7 @@ def test_the_performance_figures_match_the_benchmark(monkeypatch: pytest.MonkeyP
     results = importlib.import_module("results")
     document = json.loads((ROOT / "benchmarks" / "results.json").read_text())
 
-    assert part("performance", PAGES["numbers"]) == results.markdown(document)
+    assert part("performance", PAGES["explanation/benchmarks"]) == results.markdown(document)
     assert part("numbers") == results.brief(document)
     assert (ROOT / "benchmarks" / "results.md").read_text() == results.markdown(document)
     assert (ROOT / "benchmarks" / "results.svg").read_text() == results.picture(document)
@@ -131,34 +135,38 @@ def test_the_scale_page_matches_its_figures(monkeypatch: pytest.MonkeyPatch) -> 
     """What it computes, it computes from what was measured, and fleet.yml's keys are all explained."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     scale = importlib.import_module("scale")
-    page = (ROOT / "docs" / "scale.md").read_text()
+    page = PAGES["explanation/scale"]
 
     assert page == scale.with_part(page, json.loads((ROOT / "benchmarks" / "scale.json").read_text()))
 
 
 @pytest.mark.parametrize("key", [*fleet_yml.SETTINGS, *fleet_yml.CLINIC])
 def test_every_fleet_key_is_documented(key: str) -> None:
-    assert re.search(rf"\b{key}:", (ROOT / "docs" / "fleet.md").read_text())
+    assert re.search(rf"\b{key}:", PAGES["how-to/load-many-clinics"])
 
 
 def test_the_documented_steps_match_the_log() -> None:
     """By their numbers and words."""
-    assert part("steps", PAGES["run"]) == "".join(f"{step}. {step.words}\n" for step in Step)
+    assert part("steps", PAGES["explanation/run"]) == "".join(f"{step}. {step.words}\n" for step in Step)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_have_a_title_and_are_linked_from_the_readme(page: str) -> None:
+def test_pages_have_a_title_and_are_reached_from_the_first(page: str) -> None:
+    """From the index, for who reads files, and from its contents, for who reads the site."""
     assert PAGES[page].splitlines()[0].startswith("# ")
-    assert f"docs/{page}.md" in README
+    assert "docs/index.md" in README
+    assert page == "index" or (f"({page}.md)" in PAGES["index"] and f"\n{page}\n" in PAGES["index"])
 
 
 LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)")
 
 
-@pytest.mark.parametrize("page", ["README", "CONTRIBUTING", "SECURITY", *PAGES, "examples/dbt/README"])
+@pytest.mark.parametrize(
+    "page", ["README", "CONTRIBUTING", "SECURITY", "examples/dbt/README", *(f"docs/{page}" for page in PAGES)]
+)
 def test_links_resolve(page: str) -> None:
     """To a file, and to a heading that it has."""
-    path = ROOT / f"{page}.md" if page.isupper() or "/" in page else ROOT / "docs" / f"{page}.md"
+    path = ROOT / f"{page}.md"
     for target, heading in LINK.findall(path.read_text()):
         file = (path.parent / target).resolve() if target else path
         assert file.exists(), target

@@ -1,5 +1,5 @@
 """
-docs/cli.md, from the commands themselves.
+docs/reference/cli.md, from the commands themselves.
 
 `nox -s pages` writes it; `project/test_docs.py` shows that it was.
 """
@@ -14,7 +14,7 @@ import click
 from arrowetl.cli import main
 from arrowetl.cli.options import Command
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
 HEAD = """\
 # Command line

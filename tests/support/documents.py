@@ -29,7 +29,7 @@ NAMES_OF_DATA = (
 WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--publish together", "--show-values", "--repair",
          "--since", "status --alert", "--check", "status --json", "run --dry-run --json", "--changed",
          "etl_receipts", "digest", "fleet run"}  # fmt: skip
-PAGES = [Path(__file__).parent.parent.parent / "docs" / name for name in ("documents.md", "documents-more.md")]
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "documents.md"
 
 
 def paths(value: Any, at: str = "") -> Iterator[str]:
@@ -67,7 +67,7 @@ def schema_of(values: list[Any], at: str = "") -> dict[str, Any]:
 
 
 _KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
-SCHEMAS = PAGES[0].parent / "schemas"
+SCHEMAS = PAGE.parent.parent / "schemas"
 
 
 def schema_file(name: str) -> Path:
@@ -78,7 +78,7 @@ def schema_file(name: str) -> Path:
 def described() -> dict[str, set[str]]:
     """Document → the keys that the docs have of it."""
     found: dict[str, set[str]] = {}
-    for part in (part for page in PAGES for part in page.read_text().split("\n## ")[1:]):
+    for part in PAGE.read_text().split("\n## ")[1:]:
         heading, _, body = part.partition("\n")
         if not heading.startswith("`"):
             continue

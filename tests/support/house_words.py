@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("arrowetl/**/*.py", "arrowetl/**/*.html", "arrowetl/**/*.js", "benchmarks/*.py", "tests/**/*.py",
-          "tests/**/*.yml", "tests/*.md", "docs/*.md", "*.md", "conf/tables.yml", "examples/**/*", "noxfile.py",
+          "tests/**/*.yml", "tests/*.md", "docs/**/*.md", "*.md", "conf/tables.yml", "examples/**/*", "noxfile.py",
           "pyproject.toml")  # fmt: skip
 
 WORDS = {

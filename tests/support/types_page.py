@@ -1,5 +1,5 @@
 """
-The table in docs/types.md, from the type rules.
+The table in docs/reference/types.md, from the type rules.
 
 `nox -s pages` writes it; `project/test_docs.py` shows that it was.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from arrowetl.cli import render_run
 from arrowetl.types import rules
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "types.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "types.md"
 
 
 def written() -> str:
