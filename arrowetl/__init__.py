@@ -23,16 +23,19 @@ from arrowetl.errors import (
     DataError,
     DataExtractionError,
     DataLoadingError,
-    EnvironmentError,
     UsageError,
     ValidationError,
     VerificationError,
+)
+from arrowetl.errors import (
+    EnvironmentError as EnvironmentError,
 )
 
 __version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
-    from arrowetl.api import Etl, open
+    from arrowetl.api import Etl
+    from arrowetl.api import open as open
 
 # Polars' allocator asks when it is imported, wherever that is; by default it never returns a page that it once had.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
@@ -47,13 +50,11 @@ __all__ = [
     "DatabaseError",
     "DatabaseQueryError",
     "DatabaseTransactionError",
-    "EnvironmentError",
     "Etl",
     "UsageError",
     "ValidationError",
     "VerificationError",
     "__version__",
-    "open",
 ]
 # Not in it are two names that would hide Python's own where somebody imports *: `arrowetl.open`, which users know, and
 # `arrowetl.EnvironmentError`.

@@ -93,12 +93,17 @@ def reach(*endpoints: Endpoint) -> None:
         DatabaseConnectionError: some cannot be reached, or refuse; names all of them.
     """
     with ThreadPoolExecutor(len(endpoints)) as pool:
-        errors = [error for error in pool.map(_reach_one, endpoints) if error]
+        errors = {
+            place: error for place, error in zip(endpoints, pool.map(_reach_one, endpoints), strict=True) if error
+        }
     if len(errors) == 1:
-        raise errors[0]
+        raise next(iter(errors.values()))
     if errors:
-        remedies = "\n".join(dict.fromkeys(error.remedy for error in errors if error.remedy))
-        raise DatabaseConnectionError("\n".join(error.message for error in errors), remedies or None)
+        # Each next to the server that it is of: there are as many of them as servers.
+        remedies = [f"{place.name}: {error.remedy}" for place, error in errors.items() if error.remedy]
+        raise DatabaseConnectionError(
+            "\n".join(error.message for error in errors.values()), "\n".join(remedies) or None
+        )
 
 
 def _reach_one(endpoint: Endpoint) -> ArrowetlError | None:

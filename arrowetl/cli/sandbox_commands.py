@@ -24,7 +24,7 @@ from arrowetl.cli.options import (
     with_log_options,
     without_options,
 )
-from arrowetl.errors import UsageError
+from arrowetl.errors import ConfigurationError
 
 _scale_option = option(
     "--scale", default="small", show_default=True, help="tiny, small, clinic, or a factor of the clinic."
@@ -36,12 +36,12 @@ def demo_of_sandbox() -> ModuleType:
     `demo`, with all that it needs.
 
     Raises:
-        UsageError: arrowetl was installed without it.
+        ConfigurationError: arrowetl was installed without it.
     """
     try:
         from arrowetl.cli import demo
     except ModuleNotFoundError as error:
-        raise UsageError(
+        raise ConfigurationError(
             f"the sandbox and the demo need {error.name}, which is not installed", "pip install 'arrowetl[sandbox]'"
         ) from None
     return demo

@@ -65,7 +65,7 @@ TIMEOUTS = {
         True,
     ),
 }
-ARROWETL_VARIABLES |= {name: (str(default), purpose) for name, (default, purpose, _) in TIMEOUTS.items()}
+ARROWETL_VARIABLES |= {name: (f"{default:g}", purpose) for name, (default, purpose, _) in TIMEOUTS.items()}
 SECRETS = {MASK_KEY_VARIABLE, WEBHOOK_VARIABLE}
 
 
