@@ -193,7 +193,7 @@ def test_paths_may_be_texts(tmp_path: Path) -> None:
 
 def test_a_star_import_hides_no_name_of_pythons() -> None:
     names: dict[str, object] = {}
-    exec("from arrowetl import *", names)  # noqa: S102 - it is what is tried
+    exec("from arrowetl import *", names)
 
     assert {"Etl", "ArrowetlError"} <= names.keys()
     assert names.keys().isdisjoint({"open", "EnvironmentError"})
