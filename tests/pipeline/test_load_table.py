@@ -729,7 +729,7 @@ def test_the_warehouse_switches_first_after_a_lock_check() -> None:
 
 @pytest.mark.parametrize("kind", [LoadKind.BY_READING, LoadKind.FULL])
 def test_a_warehouse_out_of_sync_is_reloaded_from_the_replica(kind: LoadKind) -> None:
-    """Where only what changed is staged, it takes all from the replica afterwards; else that is a failure."""
+    """Where only what changed is staged, it is loaded from the replica afterwards; else that is a failure."""
     said: list[str] = []
     one = ready(replace(PLAN, kind=kind), said, refuses=True)
     if kind is LoadKind.FULL:

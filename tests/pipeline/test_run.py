@@ -300,7 +300,7 @@ def test_a_rebuilt_warehouse_is_loaded_from_the_replica(patients: Clinic) -> Non
     patients.warehouse_execute("DROP SCHEMA raw CASCADE")
     table = only(patients.run())
 
-    assert "takes all from the replica" in table["reason"]
+    assert "is loaded from the replica" in table["reason"]
     assert table["reason"].startswith("unchanged since")
     assert moved(table) == (3000, 0, 0)
     assert differences(patients.sandbox, "patient") == ([], {})
@@ -330,7 +330,7 @@ def test_an_edited_warehouse_is_reloaded_from_the_replica(patients: Clinic) -> N
 
 
 def test_an_emptied_warehouse_is_reloaded_from_the_replica(patients: Clinic) -> None:
-    """Though nothing changed at the source: it takes all from the replica."""
+    """Though nothing changed at the source: it is loaded from the replica."""
     patients.warehouse_execute("TRUNCATE raw.patient")
 
     assert moved(only(patients.run())) == (3000, 0, 0)
