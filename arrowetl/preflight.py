@@ -24,7 +24,6 @@ from arrowetl.errors import (
     ArrowetlError,
     ConfigurationError,
     DatabaseConnectionError,
-    DatabaseError,
     DatabaseQueryError,
 )
 from arrowetl.model.connection import Endpoint
@@ -236,7 +235,8 @@ def examine(endpoint: Endpoint) -> Examined:
     try:
         session = _connect(endpoint, compares=True)
     except ArrowetlError as error:
-        return Examined(endpoint, error=error, grants=_grants(endpoint) if isinstance(error, DatabaseError) else ())
+        refused = getattr(error.__cause__, "errno", None) in _REFUSED_DATABASES
+        return Examined(endpoint, error=error, grants=_grants(endpoint) if refused else ())
     try:
         clock = time.monotonic()
         session.rows("SELECT 1")
@@ -262,6 +262,8 @@ def examine(endpoint: Endpoint) -> Examined:
         session.close()
 
 
+_REFUSED_DATABASES = (1044, 1049)
+"""What MySQL says of a database that an account may not enter, or that is not there."""
 _REPLICA_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX")
 
 

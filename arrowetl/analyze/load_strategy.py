@@ -116,7 +116,8 @@ def strategy(table: Table, category: str, those: Sequence[Candidate]) -> Strateg
 def _others(those: Sequence[Candidate]) -> str:
     if not those:
         return ": it has none with a time"
-    return f": {listed([one.column for one in those], _NAMES_SHOWN)} are not updated by the server"
+    verb = "is" if len(those) == 1 else "are"
+    return f": {listed([one.column for one in those], _NAMES_SHOWN)} {verb} not updated by the server"
 
 
 def key_words(table: Table, found: Sample | None) -> str:

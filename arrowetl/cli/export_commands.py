@@ -7,7 +7,10 @@ of `snapshot`, `pages` and `dbt_sources`.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +136,21 @@ def dbt_sources(output: Path) -> None:
         click.echo(text, nl=False)
     for note in notes:
         click.echo(f"note: {note}", err=True)
+
+
+@contextmanager
+def reporting_what_prevents_it(path: Path | None) -> Iterator[None]:
+    """Write the page of a run that cannot begin, where a page is asked for: the last one would be taken for it."""
+    try:
+        yield
+    except ArrowetlError as error:
+        if path:
+            from arrowetl.pages import render
+
+            said = {"message": error.message, "remedy": error.remedy, "code": error.slug}
+            with best_effort_report(path):
+                write_file(path, render.not_begun_page(said, os.environ.get("ETL_ENVIRONMENT", ""), datetime.now(UTC)))
+        raise
 
 
 def write_report(path: Path, etl: Etl, summary: Summary) -> None:

@@ -7,6 +7,7 @@ The partner of `setup_commands`, whose commands do the same one by one. Nothing 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from arrowetl.cli.opening import watching
 from arrowetl.cli.options import OUTPUT, Command, global_options, option, show, with_log_options
 from arrowetl.cli.screen import stderr
 from arrowetl.errors import UsageError
+from arrowetl.model.connection import MASK_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from arrowetl.cli import render_run
@@ -49,7 +51,8 @@ _ASKED = {
 @option("--environment", default="production", show_default=True, help="Name of the environment these servers are.")
 @option("--directory", type=click.Path(path_type=Path), default=Path("conf"), show_default=True, heading=OUTPUT,
         help="Where to write.")  # fmt: skip
-@option("--no-input", is_flag=True, help="Ask nothing: passwords are taken from ARROWETL_SOURCE_PASSWORD and so on.")
+@option("--no-input", is_flag=True, help="Ask nothing: passwords come from ARROWETL_SOURCE_PASSWORD, "
+        "ARROWETL_REPLICA_PASSWORD and ARROWETL_WAREHOUSE_PASSWORD.")  # fmt: skip
 @option("--force", is_flag=True, help="Replace settings that are there, and write them although a server refuses.")
 @with_log_options
 def init(environment: str, directory: Path, no_input: bool, force: bool, **given: str | None) -> None:
@@ -71,7 +74,8 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
         stderr().print("arrowetl: nothing was written: a server refuses, or lacks something; see above. --force writes "
                        "the settings all the same", style="red", soft_wrap=True)  # fmt: skip
         sys.exit(4)
-    for written in first_files.write(directory, environment, urls, passwords, force):
+    mask_key = env.read_variables(path).get(MASK_KEY_VARIABLE) or secrets.token_urlsafe(24)
+    for written in first_files.write(directory, environment, urls, passwords, mask_key, force):
         click.echo(f"wrote {written}")
     tables_file = directory / "tables.yml"
     if next(one for one in found if one.endpoint.name == "source").good:
@@ -89,6 +93,24 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
     click.echo("next:")
     click.echo(f"  export ETL_ENVIRONMENT={environment}")
     click.echo(f"  arrowetl{config} run --all --dry-run     # what would happen; then without --dry-run")
+    click.echo(f"  arrowetl{config} verify --all            # every value of every row")
+    click.echo(f"  arrowetl{config} report --open           # the last run as a page")
+
+
+def _answer(words: str, default: str | None, hide_input: bool = False) -> str:
+    """
+    Raises:
+        UsageError: nobody is there to answer.
+    """
+    try:
+        return str(click.prompt(words, default=default, hide_input=hide_input, show_default=False, err=True))
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise UsageError(
+            "standard input ended before all was answered",
+            "--no-input asks nothing: give the URLs as options, and passwords in ARROWETL_SOURCE_PASSWORD and so on",
+        ) from None
 
 
 def _asked(given: dict[str, str | None], no_input: bool) -> tuple[dict[str, str], dict[str, str]]:
@@ -97,7 +119,7 @@ def _asked(given: dict[str, str | None], no_input: bool) -> tuple[dict[str, str]
     for server, words in _ASKED.items():
         url = given.get(server) or os.environ.get(f"{connections.OURS[server]}_URL", "")
         if not url and not no_input:
-            url = click.prompt(words, default="" if server == "replica" else None, show_default=False, err=True)
+            url = _answer(words, default="" if server == "replica" else None)
         if not url:
             if server != "replica":
                 raise UsageError(f"no {server} was named", f"--{server} URL, or {connections.OURS[server]}_URL")
@@ -105,9 +127,7 @@ def _asked(given: dict[str, str | None], no_input: bool) -> tuple[dict[str, str]
         urls[server], inside = connections.without_password(url)
         password = inside or os.environ.get(f"{connections.OURS[server]}_PASSWORD", "")
         if not password and not no_input:
-            password = click.prompt(
-                f"Password at the {server}", hide_input=True, default="", show_default=False, err=True
-            )
+            password = _answer(f"Password at the {server}", default="", hide_input=sys.stdin.isatty())
         if password:
             passwords[server] = password
     return urls, passwords

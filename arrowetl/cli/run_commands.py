@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arrowetl import lazy, limits
-from arrowetl.cli.export_commands import write_report
+from arrowetl.cli.export_commands import reporting_what_prevents_it, write_report
 from arrowetl.cli.opening import open_etl, watching
 from arrowetl.cli.options import (
     HOW,
@@ -89,7 +89,10 @@ def run(report_file: Path | None, dry_run: bool, as_json: bool, **options: Any) 
     # What is not asked for is as configured; what cannot be asked for is refused before settings are read.
     options = {name: value for name, value in options.items() if value is not None}
     run_options.RunOptions(**options)
-    with open_etl(*servers_used(options["read_from"], options.get("to"))) as etl:
+    with (
+        reporting_what_prevents_it(report_file),
+        open_etl(*servers_used(options["read_from"], options.get("to"))) as etl,
+    ):
         if dry_run:
             planned = etl.plan(**options)
             if as_json:

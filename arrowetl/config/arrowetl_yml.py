@@ -7,7 +7,7 @@ found; `arrowetl_yml_edit` is the only place that writes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,11 +15,37 @@ from typing import Any
 
 from arrowetl.config import keys
 from arrowetl.config.connections import Said
+from arrowetl.config.keys import Problem
 from arrowetl.config.yaml_file import load_yaml, located
-from arrowetl.errors import ConfigurationError, ValidationError, join_problems
+from arrowetl.errors import ConfigurationError, ValidationError, did_you_mean, join_problems
 
 NAME = "arrowetl.yml"
 NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A name, or a glob, that is of no table."""
+
+    place: tuple[str, ...]
+    """The keys that lead to it."""
+    name: str
+    meant: str
+    """In words, what it may have been meant to be; empty where no table has a name like it."""
+
+    @property
+    def problem(self) -> Problem:
+        """
+        >>> str(Unmatched(("exclude",), "claims", " (did you mean claim?)").problem)
+        'exclude: claims matches no table (did you mean claim?)'
+        """
+        return Problem(
+            self.place, f"{'no such table' if self.name in self.place else f'{self.name} matches no table'}{self.meant}"
+        )
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    return "" if set(name) & set("*?[") else did_you_mean(name, known)
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,13 @@ class Choices:
         """Whether the globs leave a table out."""
         is_in = not self.include or any(fnmatchcase(table, glob) for glob in self.include)
         return not is_in or any(fnmatchcase(table, glob) for glob in self.exclude)
+
+    def unmatched(self, known: Set[str]) -> list[Unmatched]:
+        """The tables that are named here, by themselves or by a glob, and that are not there."""
+        named = [Unmatched(("tables", name), name, _nearest(name, known - self.tables.keys())) for name in self.tables]
+        for key, globs in (("include", self.include), ("exclude", self.exclude)):
+            named += [Unmatched((key,), glob, _nearest(glob, known)) for glob in globs]
+        return [one for one in named if not any(fnmatchcase(table, one.name) for table in known)]
 
     def url(self, server: str) -> Said | None:
         """A server's URL, and where it is from."""

@@ -188,13 +188,17 @@ def without_password(url: str) -> tuple[str, str]:
 
     >>> without_password("mysql://reader:s%2Fx@h:3306/d?ssl_mode=required")
     ('mysql://reader@h:3306/d?ssl_mode=required', 's/x')
+    >>> without_password("mysql://reader:p@ss@h/d")
+    ('mysql://reader@h/d', 'p@ss')
     """
     before, at, after = url.partition("://")
-    account, found, rest = after.partition("@")
-    if not at or not found or "/" in account:
+    authority, slash, rest = after.partition("/")
+    # A password may have an @ that nobody has written as %40: the last one is the URL's.
+    account, found, place = authority.rpartition("@")
+    if not at or not found:
         return url, ""
     user, _, password = account.partition(":")
-    return f"{before}://{user}@{rest}", unquote(password)
+    return f"{before}://{user}@{place}{slash}{rest}", unquote(password)
 
 
 def password_of(server: str, values: Mapping[str, str]) -> str | None:

@@ -172,7 +172,8 @@ def settings_from_environment(
     if problems:
         raise EnvironmentError(
             f"settings of the {chosen} environment: {join_problems(problems)}",
-            f"set them in the environment or in {path}" + ("" if path.exists() else ", which does not exist yet"),
+            f"set them in the environment or in {path}"
+            + ("" if path.exists() else f", which does not exist yet{_init(path)}"),
         )
     return Settings(
         environment=chosen,
@@ -189,6 +190,13 @@ def settings_from_environment(
         env_file=path if path.is_file() else None,
         has_replica=has_replica or "replica" in endpoints,
     )
+
+
+def _init(path: Path) -> str:
+    """What else may help somebody who has no settings at all."""
+    if path.parent.is_dir():
+        return ""
+    return f"; there is no {path.parent}/ here: `arrowetl init` asks for the servers, as URLs, and writes it"
 
 
 def _path(outside: Mapping[str, str], name: str) -> Path | None:
@@ -386,9 +394,10 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
     """
     if not settings.mask_key:
         raise EnvironmentError(
-            f"{MASK_KEY_VARIABLE} is not set, and tables.yml wants columns hashed: {listed(hashed, 3)}",
-            f"set it to {MASK_KEY_CHARACTERS_MIN} random characters or more, and keep it: with another one, all is "
-            "loaded again and nothing old can be joined",
+            f"{MASK_KEY_VARIABLE} is not set, and columns are to be hashed: {listed(hashed, 3)}",
+            f"add {MASK_KEY_VARIABLE}= with {MASK_KEY_CHARACTERS_MIN} random characters or more to the settings "
+            f"({settings.env_file or 'or the environment'}), and keep it: with another one, all is loaded again and "
+            "nothing old can be joined",
             slug="mask_key_missing",
         )
 

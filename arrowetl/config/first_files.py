@@ -14,6 +14,7 @@ from arrowetl.config import arrowetl_yml
 from arrowetl.config.arrowetl_yml_edit import HEAD
 from arrowetl.config.connections import OURS
 from arrowetl.errors import ConfigurationError
+from arrowetl.model.connection import MASK_KEY_VARIABLE
 
 _GITIGNORE = "# Passwords are nobody else's.\n.env*\n!.env_test\n"
 _CHOICES = """\
@@ -29,13 +30,19 @@ def env_file(directory: Path, environment: str) -> Path:
 
 
 def write(
-    directory: Path, environment: str, urls: Mapping[str, str], passwords: Mapping[str, str], replaces: bool
+    directory: Path,
+    environment: str,
+    urls: Mapping[str, str],
+    passwords: Mapping[str, str],
+    mask_key: str,
+    replaces: bool,
 ) -> list[Path]:
     """
     Write the settings of an environment, and what is next to them where it is not there yet.
 
     Args:
         urls: server → its URL, without a password.
+        mask_key: the key of `mask: hash`.
         replaces: whether settings that are there are replaced.
 
     Returns:
@@ -52,6 +59,11 @@ def write(
         lines += ["", f"{OURS[server]}_URL={_quoted(url)}"]
         if server in passwords:
             lines.append(f"{OURS[server]}_PASSWORD={_quoted(passwords[server])}")
+    lines += [
+        "",
+        "# The key of `mask: hash`. Keep it: with another one, all hashes are others.",
+        f"{MASK_KEY_VARIABLE}={_quoted(mask_key)}",
+    ]
     choices = directory / arrowetl_yml.NAME
     try:
         directory.mkdir(parents=True, exist_ok=True)

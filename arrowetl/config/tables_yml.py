@@ -37,6 +37,22 @@ class TablesFile:
     notes: tuple[str, ...] = ()
     """What a person should know of the file, although it can be read."""
     person: Choices = NO_CHOICES
+    listed: frozenset[str] = frozenset()
+    """The tables that tables.yml itself has."""
+
+    def unmatched_choices(self, there: Iterable[str]) -> list[str]:
+        """
+        What arrowetl.yml says of tables that neither exist nor are known, in words.
+
+        Raises:
+            ValidationError: one of them is like the name of a table that there is. A choice would be without effect: a
+                mask, or an exclusion, of another table than is meant.
+        """
+        found = self.person.unmatched({*there, *self.listed})
+        if wrong := [one for one in found if one.meant]:
+            problems = located(self.person.path, [one.problem for one in wrong])
+            raise ValidationError(f"{self.person.path}: {join_problems(problems)}", "correct it, or take it out")
+        return [f"{self.person.path}: {one.problem}" for one in found]
 
     def of(self, table: str) -> TableSettings:
         """A table's settings; defaults for one the file does not know."""
@@ -138,6 +154,7 @@ def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[Tabl
         known=known,
         notes=tuple(f"{path}: {note}" for note in notes),
         person=person,
+        listed=frozenset(kept["tables"]),
     )
     each = [(path, problems), (person.path, wrong_choices)]
     words = [f"{place}: {join_problems(those)}" for place, those in each if those]

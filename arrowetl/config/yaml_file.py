@@ -68,7 +68,7 @@ def load_yaml(path: Path, missing: str) -> dict[str, Any]:
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(
             f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
-            "correct it; the file is ignored until it can be read",
+            "correct it: nothing is done until the file can be read",
         ) from error
     document = {} if document is None else document
     if _values(document, {}) > limits.yaml_values_max:

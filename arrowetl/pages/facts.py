@@ -52,7 +52,7 @@ SIGNS = {GOOD: "✓", WARNING: "⚠", BAD: "✗"}
 _LABELS = {
     "good": "Succeeded", "flagged": "Succeeded with warnings", "not ended": "In progress, or killed",
     "interrupted": "Interrupted", "failed": "Failed", "missing": "Tables are missing", "nothing": "Nothing to load",
-    "not all good": "Not all succeeded",
+    "not all good": "Not all succeeded", "not begun": "Did not run",
 }  # fmt: skip
 _WARNINGS = ("flagged", "not ended")
 

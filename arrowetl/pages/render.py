@@ -103,6 +103,24 @@ def run_page(
     )
 
 
+def not_begun_page(error: Document, environment: str, at: datetime) -> str:
+    """
+    A run that could not begin: without it, the page of the run before would be taken for today's.
+
+    Args:
+        error: `message`, `remedy` and `code`.
+    """
+    return _page(
+        "not_begun.html",
+        title=f"arrowetl did not run · {facts.timestamp(at)} UTC · {environment}",
+        heading="arrowetl did not run",
+        environment=environment,
+        at=at,
+        error=printable_document(error),
+        verdict=facts.Verdict(False, "not begun", "Nothing was read and nothing was written."),
+    )
+
+
 def fleet_page(clinics: Sequence[Document], about: Document) -> str:
     """
     The run of many clinics, above the pages of each.

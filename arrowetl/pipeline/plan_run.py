@@ -103,8 +103,9 @@ def planned(options: RunOptions, tables_file: TablesFile, route: Route, ledger: 
         partition_bytes=pace.partition_bytes if pace else limits.partition_bytes,
         mask_mark=masking.mark(route.mask_key or b""),
     )
+    unmatched = tables_file.unmatched_choices({*catalog, *records[0], *records[1]}) if catalog else []
     found = planned_tables(options, tables_file, catalog, states, ledger.known_coercions(), servers.source, around)
-    found = replace(found, pace=pace)
+    found = replace(found, pace=pace, warnings=(*unmatched, *found.warnings))
     found = _decided_with_measurements(found, tables_file, servers.source, replica, around)
     run = sql.run_mark(route.run_id)
     found = replace(found, plans=tuple(replace(one, run=run) for one in found.plans))
@@ -277,6 +278,8 @@ def planned_tables(
     if options.read_from == "replica":
         catalog = {name: table for name, table in catalog.items() if name not in TRACKING}
     unlisted, absent = table_plan.unlisted(catalog, tables_file.tables)
+    # What a person alone has named was never there: `unmatched_choices` says so.
+    absent = [name for name in absent if name in tables_file.listed or name not in tables_file.person.tables]
     warnings = _warnings(catalog, tables_file, unlisted)
     vanished = [name for name in absent if not tables_file.of(name).excluded]
     held_back = [name for name in absent if tables_file.of(name).excluded or tables_file.of(name).get("columns")]

@@ -33,6 +33,7 @@ CODES = {
     "no_integer_key": "its primary key is not one integer, or is left out",
     "unstamped_changes": "it changes without its timestamps, or may be another table",
     "mostly_changed": "a third of its rows or more changed",
+    "masked": "some columns are in no checksum, and without a replica all rows are read",
     "changed": "it changed, and without a replica all rows are read",
     "timestamps_went_back": "its timestamps went back: it was restored",
     "differs_without_key": "its rows differ, and no key identifies them",

@@ -18,6 +18,7 @@ from arrowetl import limits
 from arrowetl.errors import DataError
 from arrowetl.model.connection import DEFAULT_CHOICES, Link, RunSettings, TableSettings
 from arrowetl.model.dialect import INTEGERS, REPLICATED_INDEXES
+from arrowetl.model.humanize import listed
 from arrowetl.model.plan import Column, Cutover, LoadKind, Table, TablePlan
 from arrowetl.model.state import SyncPoint, TableState, TargetState
 from arrowetl.planning import evidence
@@ -253,7 +254,7 @@ def _read_otherwise(plan: TablePlan, as_of: SyncPoint | None, around: RunConditi
     """Why what was read last is no measure of what is read now."""
     if as_of and as_of.structure != plan.structure:
         if as_of.masks != masks_of(plan):
-            return "masks_changed", "tables.yml masks other columns, or masks them differently"
+            return "masks_changed", "other columns are masked, or masked differently"
         words = f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
         return "columns_changed", words
     if as_of and as_of.keys != keys_of(plan):
@@ -319,6 +320,8 @@ def _without_replica(plan: TablePlan, settings: TableSettings, state: TableState
     why = why or _overdue(record, settings, around.now) or _comparison_due(record, around)
     if not why and (proof := evidence.unchanged(plan.table, record)):
         return _because(replace(plan, kind=LoadKind.SKIPPED), (f"unchanged_{proof.kind}", proof.words))
+    if not why and plan.left_out:
+        why = "masked", f"no checksum covers {listed(plan.left_out, 3)}; without a replica, all rows are read"
     return _full(plan, why or ("changed", "changed; without a replica, all rows are read"))
 
 

@@ -136,7 +136,7 @@ def test_without_input_what_is_missing_is_a_usage_error(arguments: list[str], tm
 
 @pytest.mark.parametrize("password", ["it's", 'a "b"', "back\\slash", "#hash $dollar", "p@ss:w/rd#1?&%", "é 表"])
 def test_written_passwords_are_read_back(password: str, tmp_path: Path) -> None:
-    first_files.write(tmp_path, "dev", {"source": "mysql://u@h/d"}, {"source": password}, False)
+    first_files.write(tmp_path, "dev", {"source": "mysql://u@h/d"}, {"source": password}, "k" * 32, False)
 
     assert read_variables(tmp_path / ".env_dev") == {
         "ARROWETL_SOURCE_URL": "mysql://u@h/d", "ARROWETL_SOURCE_PASSWORD": password,
