@@ -20,7 +20,7 @@ from arrowetl import limits, preflight
 from arrowetl.config import arrowetl_yml, env
 from arrowetl.config.env import Settings
 from arrowetl.config.tables_yml import TablesFile
-from arrowetl.errors import ArrowetlError
+from arrowetl.errors import ArrowetlError, ValidationError
 from arrowetl.model.events import Event
 from arrowetl.model.result import Summary
 from arrowetl.model.run_options import RunOptions, VerifyOptions, refuse_unknown_destination
@@ -201,6 +201,11 @@ class Etl:
             problems += preflight.validate_servers(self.settings)
         of_servers = len(problems) - ours
         notes = list(file.notes) if file else []
+        if file and offline and file.listed:
+            try:
+                notes += file.unmatched_choices(())
+            except ValidationError as error:
+                problems.append(str(error))
         if file and not file.tables:
             notes.append(f"{self.settings.tables_file} names no table: all of the source are loaded, with defaults")
         if file and not offline:

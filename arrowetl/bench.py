@@ -265,7 +265,7 @@ def _to_be_tried(options: RunOptions, tables_file: Any, route: Route, ledger: Le
     for outcome in planned.failed:
         raise DataError(outcome.failure.message if outcome.failure else outcome.table, None)
     if not planned.plans:
-        raise DataError(f"{options.tables[0]}: excluded in tables.yml", "take `exclude` out of its choices")
+        raise DataError(f"{options.tables[0]}: excluded in arrowetl.yml", "take `exclude` out of its choices")
     one = planned.plans[0]
     # Under a name of its own: that of the published table's key is taken.
     return replace(

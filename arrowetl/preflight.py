@@ -155,9 +155,8 @@ def _passes_read_only(session: drivers.MySQL) -> bool:
 def refuse_same_server(source: Endpoint, replica: Endpoint) -> None:
     """
     Raises:
-            ConfigurationError: the replica is the source's own database. Recognised by
-            the servers' identities, and by a lock taken at the one and looked
-            for at the other, which costs no write at either.
+        ConfigurationError: the replica is the source's own database. Recognised by the servers' identities, and by a
+            lock taken at the one and looked for at the other, which costs no write at either.
     """
     left, right = drivers.MySQL(source, read_only=True), drivers.MySQL(replica)
     try:
@@ -216,8 +215,8 @@ def advice(server: str, facts: Mapping[str, str]) -> tuple[str, ...]:
     """
     return tuple(
         words
-        for name, setting, differing_settings, words in _ADVICE
-        if name == server and setting in facts and differing_settings(_number(facts[setting]))
+        for name, setting, could_be_better, words in _ADVICE
+        if name == server and setting in facts and could_be_better(_number(facts[setting]))
     )
 
 

@@ -266,11 +266,11 @@ def _left_out_now(
     found = dict[tuple[str, str | None], str]()
     for name, one in tables.items():
         chosen = was.chosen.of(name)
-        columns = dict.fromkeys(chosen.excluded_columns(), "left out, as tables.yml says")
+        columns = dict.fromkeys(chosen.excluded_columns(), "left out, as arrowetl.yml says")
         columns |= dict.fromkeys(waiting.get(name, ()), "left out until you choose of it (`new_columns: quarantine`)")
         found |= {(name, column): words for column, words in columns.items()}
         if chosen.excluded:
-            found[name, None] = "left out, as tables.yml says"
+            found[name, None] = "left out, as arrowetl.yml says"
         elif columns.keys() >= {column.name for column in one.table.columns}:
             found[name, None] = columns[one.table.columns[0].name] if columns else "nothing"
     return found

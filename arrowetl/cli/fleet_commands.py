@@ -32,13 +32,14 @@ from arrowetl.cli.options import (
     show_document,
     show_json,
     split_names,
+    to_option,
     with_global_options,
     write_file,
 )
 from arrowetl.cli.screen import Screen
 from arrowetl.config.files import DEFAULT_FLEET
 from arrowetl.errors import indented
-from arrowetl.model.connection import DESTINATIONS, EXECUTORS
+from arrowetl.model.connection import EXECUTORS
 from arrowetl.model.humanize import count, duration, number_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ else:
     progress, render_run = lazy.module("arrowetl.cli.progress"), lazy.module("arrowetl.cli.render_run")
     events, result = lazy.module("arrowetl.model.events"), lazy.module("arrowetl.model.result")
 
-SERVERS = ("source", "replica", "warehouse")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -70,11 +70,6 @@ def _of_fleet(command: F) -> F:
     return command
 
 
-_to_option = option(
-    "--to", type=click.Choice(DESTINATIONS), default="both", show_default=True, help="Targets to write."
-)
-
-
 _report_option = option(
     "--report",
     "report_directory",
@@ -92,7 +87,7 @@ def _open_fleet(fleet_file: Path, clinics: Sequence[str], *needs: str) -> FleetR
 
     if global_options().get("env_file"):
         raise click.UsageError("--env-file is of one clinic: name each clinic's in fleet.yml")
-    return FleetRun(read_fleet(fleet_file), global_options().get("tables_file"), clinics, needs or SERVERS)
+    return FleetRun(read_fleet(fleet_file), global_options().get("tables_file"), clinics, needs)
 
 
 def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Settings:
@@ -108,12 +103,15 @@ def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Settings:
 @with_global_options
 def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json: bool) -> None:
     """Check fleet.yml, and each clinic's settings, tables.yml and servers."""
+    from arrowetl.fleet.fleet_run import together
+
     opened_fleet = _open_fleet(fleet_file, clinics)
     found = opened_fleet.validate(offline, limits.workers_default)
     wrong = {one.clinic: list(one.answer.problems) if one.answer else [str(one.error)] for one in found}
+    code = together(one.exit_code(lambda validation: validation.exit_code) for one in found)
     if as_json:
         documents = [{"clinic": name, "problems": problems} for name, problems in wrong.items()]
-        show_document(3 if any(wrong.values()) else 0, clinics=documents)
+        show_document(code, clinics=documents)
     else:
         for name, problems in wrong.items():
             click.echo(f"{name}: {'good' if not problems else number_of(len(problems), 'problem')}")
@@ -124,22 +122,22 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
         for one in found:
             for note in one.answer.notes if one.answer else []:
                 click.echo(f"note: {one.clinic}: {note}", err=True)
-    sys.exit(3 if any(wrong.values()) else 0)
+    sys.exit(code)
 
 
 @fleet.command()
 @option("--force-full", "--full-refresh", is_flag=True, help="Read every row again, whatever is recorded.")
-@_to_option
+@to_option
 @_of_fleet
 @json_option
 @with_global_options
-def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, as_json: bool) -> None:
+def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str | None, as_json: bool) -> None:
     """Show what a run would do in each clinic; touches nothing."""
     from arrowetl.fleet.fleet_run import together
     from arrowetl.model.run_options import RunOptions
 
     opened_fleet = _open_fleet(fleet_file, clinics, *servers_used("source", to))
-    found = opened_fleet.plan(RunOptions(all=True, force_full=force_full, to=to))
+    found = opened_fleet.plan(RunOptions(all=True, force_full=force_full, to=to or "both"))
     code = together(one.exit_code(lambda planned: int(bool(planned.failed))) for one in found)
     if as_json:
         documents = [
@@ -171,7 +169,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str, 
     heading=HOW,
     help="Load partitions in threads, in processes or on a Dask cluster. [default: as fleet.yml says]",
 )
-@_to_option
+@to_option
 @option("--force-full", "--full-refresh", is_flag=True, help="Read every row again, whatever is recorded.")
 @option("--strict", is_flag=True, heading=HOW, help="Treat warnings as failures (exit 1).")
 @publish_option
@@ -189,7 +187,7 @@ def run(
 
     opened_fleet = _open_fleet(fleet_file, clinics, *servers_used("source", asked["to"]))
     workers = opened_fleet.fleet.max_workers if max_workers is None else max_workers
-    options = RunOptions(all=True, max_workers=workers, **asked)
+    options = RunOptions(all=True, max_workers=workers, **{**asked, "to": asked["to"] or "both"})
     shown = _FleetProgress(Screen(stderr=True))
     summary = opened_fleet.run(options, unite, shown.event, shown.ended)
     if as_json:

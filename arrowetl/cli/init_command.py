@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,14 +61,18 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
     path = first_files.env_file(directory, environment)
     if path.exists() and not force:
         raise UsageError(f"{path} is there already, and was left as it is", "--force replaces it")
-    urls, passwords = _asked(given, no_input)
-    variables = {"ETL_ENVIRONMENT": environment}
+    # In `test` nothing that was exported for production counts.
     test = "TEST_" if environment == env.TEST else ""
+    urls, passwords = _asked(given, no_input, test)
+    variables = {"ETL_ENVIRONMENT": environment}
     for server, url in urls.items():
         variables[f"{test}{connections.OURS[server]}_URL"] = url
         if server in passwords:
             variables[f"{test}{connections.OURS[server]}_PASSWORD"] = passwords[server]
-    with arrowetl.open(variables, needs=tuple(urls)) as etl:
+    # Settings that are to be replaced are not read.
+    with tempfile.NamedTemporaryFile() as empty, arrowetl.open(
+        variables, directory / "tables.yml" if directory.is_dir() else None, Path(empty.name), needs=tuple(urls)
+    ) as etl:  # fmt: skip
         found = etl.test_connections()
     show(render_run.examined(found))
     if not all(one.good for one in found) and not force:
@@ -75,7 +80,7 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
                        "the settings all the same", style="red", soft_wrap=True)  # fmt: skip
         sys.exit(4)
     mask_key = env.read_variables(path).get(MASK_KEY_VARIABLE) or secrets.token_urlsafe(24)
-    for written in first_files.write(directory, environment, urls, passwords, mask_key, force):
+    for written in first_files.write(directory, environment, urls, passwords, mask_key):
         click.echo(f"wrote {written}")
     tables_file = directory / "tables.yml"
     if next(one for one in found if one.endpoint.name == "source").good:
@@ -113,11 +118,16 @@ def _answer(words: str, default: str | None, hide_input: bool = False) -> str:
         ) from None
 
 
-def _asked(given: dict[str, str | None], no_input: bool) -> tuple[dict[str, str], dict[str, str]]:
-    """Server → URL and password, of options, of the environment, or as a person answers."""
+def _asked(given: dict[str, str | None], no_input: bool, test: str) -> tuple[dict[str, str], dict[str, str]]:
+    """
+    Server → URL and password, of options, of the environment, or as a person answers.
+
+    Args:
+        test: what names of variables must begin with.
+    """
     urls, passwords = dict[str, str](), dict[str, str]()
     for server, words in _ASKED.items():
-        url = given.get(server) or os.environ.get(f"{connections.OURS[server]}_URL", "")
+        url = given.get(server) or os.environ.get(f"{test}{connections.OURS[server]}_URL", "")
         if not url and not no_input:
             url = _answer(words, default="" if server == "replica" else None)
         if not url:
@@ -125,7 +135,7 @@ def _asked(given: dict[str, str | None], no_input: bool) -> tuple[dict[str, str]
                 raise UsageError(f"no {server} was named", f"--{server} URL, or {connections.OURS[server]}_URL")
             continue
         urls[server], inside = connections.without_password(url)
-        password = inside or os.environ.get(f"{connections.OURS[server]}_PASSWORD", "")
+        password = inside or os.environ.get(f"{test}{connections.OURS[server]}_PASSWORD", "")
         if not password and not no_input:
             password = _answer(f"Password at the {server}", default="", hide_input=sys.stdin.isatty())
         if password:

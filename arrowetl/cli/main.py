@@ -19,7 +19,7 @@ from arrowetl import drivers, lazy
 from arrowetl.cli import export_commands, help_commands, prove_commands, run_commands, setup_commands
 from arrowetl.cli.fleet_commands import fleet
 from arrowetl.cli.init_command import init
-from arrowetl.cli.options import option, show_json, with_global_options
+from arrowetl.cli.options import option, path_of, show_json, with_global_options
 from arrowetl.cli.sandbox_commands import demo, sandbox
 from arrowetl.cli.screen import stderr, use_streams
 from arrowetl.errors import ArrowetlError, Interrupted, UsageError, traced, unexpected
@@ -89,7 +89,8 @@ class Commands(click.Group):
             problem.show()
             if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
                 usage_error = UsageError(problem.format_message(), "--help, also after a command, lists the options")
-                show_json(document(_typed(arguments, named), problem.exit_code, **render_run.error_json(usage_error)))
+                command = path_of(problem.ctx) if isinstance(problem, click.UsageError) else ""
+                show_json(document(command, problem.exit_code, **render_run.error_json(usage_error)))
             sys.exit(problem.exit_code)
         except click.Abort:
             sys.exit(Interrupted.exit_code)
@@ -118,16 +119,11 @@ def _fail(context: click.Context, problem: ArrowetlError) -> NoReturn:
     if options.get("debug"):
         stderr().print(traced(problem), markup=False, highlight=False, soft_wrap=True)
     if options.get("json"):
-        about = Identity(environment=os.environ.get("ETL_ENVIRONMENT", "").strip() or None)
+        environment = os.environ.get("ETL_ENVIRONMENT", "").strip() or None
+        about = options.get("identity") or Identity(environment=environment, clinic=options.get("clinic"))
         command = options.get("command", "")
         show_json(document(command, problem.exit_code, about, **render_run.error_json(problem)))
     sys.exit(problem.exit_code)
-
-
-def _typed(arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
-    """The command that was typed, of a line that could not be understood."""
-    words = named.get("args") or (arguments[0] if arguments else None) or sys.argv[1:]
-    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:

@@ -7,7 +7,7 @@ The partner of `options`, where the line's options are kept.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import arrowetl
@@ -23,20 +23,24 @@ else:
     progress = lazy.module("arrowetl.cli.progress")
 
 
-def open_etl(*needs: str, wants: tuple[str, ...] = ()) -> AbstractContextManager[Etl]:
+@contextmanager
+def open_etl(*needs: str, wants: tuple[str, ...] = ()) -> Iterator[Etl]:
     """
     Args:
         needs: the servers that are going to be used; all that are configured, where none is named.
         wants: those that will be used where there are settings of them.
     """
-    if clinic := global_options().get("clinic"):
-        return arrowetl.open(settings_of_clinic(clinic, needs))
-    return arrowetl.open(
-        tables_file=global_options().get("tables_file"),
-        env_file=global_options().get("env_file"),
-        needs=needs,
-        wants=wants,
-    )
+    options = global_options()
+    if clinic := options.get("clinic"):
+        opened = arrowetl.open(settings_of_clinic(clinic, needs))
+    else:
+        opened = arrowetl.open(
+            tables_file=options.get("tables_file"), env_file=options.get("env_file"), needs=needs, wants=wants
+        )
+    with opened as etl:
+        # Whose a document is that says why the command failed.
+        options["identity"] = etl.settings.identity
+        yield etl
 
 
 @contextmanager

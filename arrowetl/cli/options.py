@@ -133,7 +133,7 @@ def split_names(context: click.Context, parameter: click.Parameter, values: tupl
 
 def json_too(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     # A failure is then printed as JSON as well.
-    context.ensure_object(dict).update(json=value, command=_path_of(context))
+    context.ensure_object(dict).update(json=value, command=path_of(context))
     return value
 
 
@@ -296,10 +296,11 @@ def show_document(code: int, about: Identity = NOBODY, error: Mapping[str, Any] 
 
 def command_name() -> str:
     """As a person types it, without the program's name; empty before one is known."""
-    return _path_of(click.get_current_context(silent=True))
+    return path_of(click.get_current_context(silent=True))
 
 
-def _path_of(context: click.Context | None) -> str:
+def path_of(context: click.Context | None) -> str:
+    """The command of a context, as a person types it, such as `fleet run`."""
     words = list[str]()
     while context is not None and context.parent is not None:
         words.insert(0, context.command.name or "")

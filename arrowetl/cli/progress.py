@@ -252,7 +252,7 @@ class JsonLines:
 
     def failed(self, problem: ArrowetlError) -> None:
         """A command that did nothing, and why."""
-        self._write("error", "failed", problem.message, kind=problem.kind, remedy=problem.remedy)
+        self._write("error", "failed", problem.message, kind=problem.kind, code=problem.slug, remedy=problem.remedy)
 
     def _write(self, level: str, event: str, message: str, **fields: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

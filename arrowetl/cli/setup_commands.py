@@ -32,9 +32,9 @@ from arrowetl.cli.options import (
     without_options,
 )
 from arrowetl.config.files import DEFAULT_TABLES
-from arrowetl.errors import EnvironmentError, indented
+from arrowetl.errors import ConfigurationError, EnvironmentError, indented
 from arrowetl.model.connection import CATEGORIES
-from arrowetl.model.document import NOBODY
+from arrowetl.model.document import NOBODY, Identity
 from arrowetl.pages.printable import printable, printable_name
 
 if TYPE_CHECKING:
@@ -85,8 +85,10 @@ def validate(offline: bool, as_json: bool) -> None:
     for line in (*problems, *(f"note: {note}" for note in notes)):
         click.echo(printable(indented(line)))
     if global_options().get("verbose"):
-        for line in _lines(_settings(tables_file)):
-            click.echo(printable(line))
+        # What cannot be read is among the problems.
+        with suppress(ConfigurationError):
+            for line in _lines(_settings(tables_file)):
+                click.echo(printable(line))
     sys.exit(code)
 
 
@@ -97,15 +99,13 @@ Shown = tuple[str, Any, str]
 def _settings(tables_file: Path) -> list[Shown]:
     from arrowetl.config.tables_yml import run_wide
 
-    shown = list[Shown]()
-    with suppress(EnvironmentError):  # a file that cannot be read is reported by `validate`
-        found = env.explained(os.environ, tables_file, global_options().get("env_file"))
-        shown += [
-            (f"{server}.{part}", value, origin)
-            for server, parts in found.servers.items()
-            for part, value, origin in parts
-        ]
-        shown += [(name, value, origin) for name, (value, origin) in found.variables.items()]
+    found = env.explained(os.environ, tables_file, global_options().get("env_file"))
+    shown = [
+        (f"{server}.{part}", value, origin)
+        for server, parts in found.servers.items()
+        for part, value, origin in parts
+    ]  # fmt: skip
+    shown += [(name, value, origin) for name, (value, origin) in found.variables.items()]
     return shown + [(f"settings.{name}", value, origin) for name, (value, origin) in run_wide(tables_file).items()]
 
 
@@ -134,7 +134,8 @@ def show_holding(table: str, as_json: bool) -> None:
     else:
         shown = _settings(tables_file)
     if as_json:
-        show_document(0, settings=[{"name": name, "value": value, "origin": at} for name, value, at in shown])
+        about = Identity(environment=os.environ.get("ETL_ENVIRONMENT", "").strip() or None)
+        show_document(0, about, settings=[{"name": name, "value": value, "origin": at} for name, value, at in shown])
         return
     for line in _lines(shown):
         click.echo(printable(line))
@@ -152,10 +153,18 @@ def schema(name: str) -> None:
 
 def _in_words(value: Any) -> str:
     """
-    >>> _in_words(None), _in_words(1.0), _in_words("auto")
-    ('none', '1', 'auto')
+    As YAML has it, so that it can be pasted.
+
+    >>> _in_words(None), _in_words(1.0), _in_words("auto"), _in_words(["Num", "x: y"]), _in_words(False)
+    ('none', '1', 'auto', "[Num, 'x: y']", 'false')
     """
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    import yaml
+
+    if value is None or isinstance(value, str):
+        return "none" if value is None else value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n").strip()
 
 
 @click.command(
@@ -170,6 +179,8 @@ def _in_words(value: Any) -> str:
 @with_global_options
 def analyze(output: Path | None, fail_on: str | None, suggest_phi: bool, as_json: bool) -> None:
     """Inspect the source and write tables.yml; what you chose stays."""
+    if suggest_phi and as_json:
+        raise click.UsageError("--suggest-phi prints YAML: leave out --json")
     with open_etl("source", wants=("warehouse",)) as etl:
         if suggest_phi:
             click.echo(render_run.policy(*etl.suggest_phi()), nl=False)

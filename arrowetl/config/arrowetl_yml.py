@@ -17,7 +17,7 @@ from arrowetl.config import keys
 from arrowetl.config.connections import Said
 from arrowetl.config.keys import Problem
 from arrowetl.config.yaml_file import load_yaml, located
-from arrowetl.errors import ConfigurationError, ValidationError, did_you_mean, join_problems
+from arrowetl.errors import ValidationError, did_you_mean, join_problems
 
 NAME = "arrowetl.yml"
 NOTHING: Mapping[str, Any] = {}
@@ -124,9 +124,11 @@ def read(tables_file: Path) -> Choices:
 
 
 def urls(tables_file: Path) -> Mapping[str, Said]:
-    """Server → its URL in arrowetl.yml; nothing of a file that cannot be read, which is reported when tables are."""
-    try:
-        found = examined(tables_file)[0]
-    except ConfigurationError:
-        return {}
+    """
+    Server → its URL in arrowetl.yml.
+
+    Raises:
+        ConfigurationError: it is no YAML.
+    """
+    found = examined(tables_file)[0]
     return {server: said for server in found.connections if (said := found.url(server))}

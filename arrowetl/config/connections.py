@@ -49,6 +49,7 @@ _SERVICE = {
 }  # fmt: skip
 
 
+NOTHING: Mapping[str, Said] = {}
 OURS = {server: names[-1] for server, names in EQUALS.items()}
 """Server → what the names of its variables begin with, of sources that are not OpenDental's as well."""
 
@@ -100,14 +101,17 @@ def variables() -> set[str]:
     return {f"{prefix}_{part}" for server, names in EQUALS.items() for prefix in names for part in parts_of(server)}
 
 
-def is_configured(server: str, values: Mapping[str, str]) -> bool:
-    """Whether anything is said of a server, but for the name of its database: a clinic of many has that in any case."""
-    parts = [part for part in parts_of(server) if part not in ("DB", "SCHEMA")]
-    return any(f"{prefix}_{part}" in values for prefix in EQUALS[server] for part in parts)
+def is_configured(server: str, values: Mapping[str, str], url: Said | None = None) -> bool:
+    """Whether anything is said of a server. The files of other programs only say the rest."""
+    return bool(url) or any(f"{prefix}_{part}" in values for prefix in EQUALS[server] for part in parts_of(server))
 
 
 def endpoint(
-    server: str, values: Mapping[str, str], is_test: bool = False, url: Said | None = None
+    server: str,
+    values: Mapping[str, str],
+    is_test: bool = False,
+    url: Said | None = None,
+    instead: Mapping[str, Said] = NOTHING,
 ) -> tuple[Endpoint | None, list[str]]:
     """
     One server, and every problem of what is said of it.
@@ -117,11 +121,17 @@ def endpoint(
         is_test: whether the environment is `test`: its problems name its variables, and no file of another program is
             asked, which may lead to a production server.
         url: that arrowetl.yml has for it.
+        instead: parts that hold whatever is said elsewhere.
     """
     found, shown = said_of(server, values, is_test, url)
+    found.parts |= instead
     if not is_test:
         _fill_from_files(found)
-    for part in ("DB", "USER", *(() if "SOCKET" in found.parts else ("HOST", "PASSWORD"))):
+    # At a socket, of which PostgreSQL gets the directory, a server may ask for no password.
+    needs_password = "SOCKET" not in found.parts and not found.get("HOST").startswith("/")
+    for part in (
+        "DB", "USER", *(["HOST"] if "SOCKET" not in found.parts else []), *(["PASSWORD"] if needs_password else []),
+    ):  # fmt: skip
         if part not in found.parts:
             found.problems.append(f"{shown}_{part} is missing")
     port = _checked(found, shown)
@@ -171,7 +181,12 @@ def said_of(
 
 
 def shown(server: str, values: Mapping[str, str], is_test: bool, url: Said | None) -> list[tuple[str, str, str]]:
-    """Part, value and origin of what is said of a server; of a password only that there is one."""
+    """
+    Part, value and origin of what is said of a server; of a password only that there is one. Nothing of a replica that
+    is not configured.
+    """
+    if server == "replica" and not is_configured(server, values, url):
+        return []
     found, _ = said_of(server, values, is_test, url)
     if not is_test:
         _fill_from_files(found)

@@ -22,7 +22,7 @@ from arrowetl import limits
 from arrowetl.config import arrowetl_yml, connections
 from arrowetl.config.connections import Said
 from arrowetl.config.files import DEFAULT_TABLES
-from arrowetl.errors import EnvironmentError, did_you_mean, join_problems
+from arrowetl.errors import ConfigurationError, EnvironmentError, did_you_mean, indented, join_problems
 from arrowetl.model.connection import (
     MASK_KEY_CHARACTERS_MIN,
     MASK_KEY_VARIABLE,
@@ -119,14 +119,28 @@ class Settings:
         return self.endpoints[name]
 
 
+@dataclass(frozen=True)
+class OneOfMany:
+    """Of many clinics in one environment, what is one's own."""
+
+    prefix: str = ""
+    """Variables whose names begin with it replace those without it."""
+    file_wins: bool = False
+    """The file over the environment: it is one clinic's, and the environment is of all."""
+    places: Mapping[str, Mapping[str, Said]] = field(default_factory=dict)
+    """Server → parts that are as fleet.yml has them, whatever is said elsewhere."""
+
+
+ALONE = OneOfMany()
+
+
 def settings_from_environment(
     environment: Mapping[str, str] | None = None,
     tables_file: Path | None = None,
     env_file: Path | None = None,
     needs: tuple[str, ...] = (),
     wants: tuple[str, ...] = (),
-    prefix: str = "",
-    file_wins: bool = False,
+    of: OneOfMany = ALONE,
 ) -> Settings:
     """
     Settings from variables and the file `.env_<environment>` next to tables.yml.
@@ -138,8 +152,7 @@ def settings_from_environment(
         needs: the servers that are going to be used; where none is named, all that are configured: a replica need not
             be.
         wants: those that are used where there are settings of them.
-        prefix: variables whose names begin with it replace those without it: those of one clinic of many.
-        file_wins: the file over the environment: it is one clinic's, and the environment is of all.
+        of: whose they are, of many.
 
     Raises:
         EnvironmentError: ETL_ENVIRONMENT is missing or unknown, or a variable
@@ -152,13 +165,13 @@ def settings_from_environment(
     _refuse_missing(tables_file, env_file)
     tables_file = tables_file or DEFAULT_TABLES
     path = env_file or tables_file.parent / f".env_{chosen}"
-    values = prefixed(_values(chosen, path, outside, file_wins), prefix)
+    values = prefixed(_values(chosen, path, outside, of.file_wins), of.prefix)
     problems = unknown_variables(values)
     connect, silence, retries, retry_seconds = (_seconds(name, values, problems) for name in TIMEOUTS)
-    urls = _urls(chosen, tables_file)
-    has_replica = connections.is_configured("replica", values) or "replica" in urls
+    urls = _urls(chosen, tables_file, problems)
+    has_replica = connections.is_configured("replica", values, urls.get("replica"))
     needs = needs or ("source", *(["replica"] if has_replica else []), "warehouse")
-    found, wrong = _endpoints(values, urls, needs, wants, chosen == TEST)
+    found, wrong = _endpoints(values, urls, (needs, wants), chosen == TEST, of.places)
     problems += wrong
     endpoints = {
         name: replace(endpoint, connect_seconds=int(connect), silence_seconds=int(silence))
@@ -186,7 +199,7 @@ def settings_from_environment(
         retries=int(retries),
         retry_seconds=retry_seconds,
         metrics_file=Path(measured) if measured else None,
-        credentials=Credentials(chosen, prefix, path.name, file_wins),
+        credentials=Credentials(chosen, of.prefix, path.name, of.file_wins),
         env_file=path if path.is_file() else None,
         has_replica=has_replica or "replica" in endpoints,
     )
@@ -214,18 +227,26 @@ def _refuse_missing(tables_file: Path | None, env_file: Path | None) -> None:
         raise EnvironmentError(f"{env_file}: {what}", "name the file that --env-file should read")
 
 
-def _urls(chosen: str, tables_file: Path) -> Mapping[str, Said]:
+def _urls(chosen: str, tables_file: Path, problems: list[str]) -> Mapping[str, Said]:
     """Those of arrowetl.yml; none in `test`, in which no file but its own leads to a server."""
-    return {} if chosen == TEST else arrowetl_yml.urls(tables_file)
+    try:
+        return {} if chosen == TEST else arrowetl_yml.urls(tables_file)
+    except ConfigurationError as error:
+        problems.append(indented(str(error)))
+        return {}
 
 
 def _endpoints(
-    values: Mapping[str, str], urls: Mapping[str, Said], needs: Sequence[str], wants: Sequence[str], is_test: bool
+    values: Mapping[str, str],
+    urls: Mapping[str, Said],
+    names: tuple[Sequence[str], Sequence[str]],
+    is_test: bool,
+    places: Mapping[str, Mapping[str, Said]],
 ) -> tuple[dict[str, Endpoint], list[str]]:
     """The servers that are needed, and those that are only wanted: what is missing of these is no problem."""
-    found, problems = dict[str, Endpoint](), list[str]()
+    found, problems, (needs, wants) = dict[str, Endpoint](), list[str](), names
     for name in (*needs, *wants):
-        endpoint, wrong = connections.endpoint(name, values, is_test, urls.get(name))
+        endpoint, wrong = connections.endpoint(name, values, is_test, urls.get(name), places.get(name, {}))
         problems += wrong if name in needs else []
         if endpoint:
             found[name] = endpoint
@@ -288,7 +309,7 @@ def explained(environment: Mapping[str, str], tables_file: Path, env_file: Path 
     chosen = _environment(environment)
     path = env_file or tables_file.parent / f".env_{chosen}"
     values, inside = _values(chosen, path, environment), read_variables(path)
-    urls = _urls(chosen, tables_file)
+    urls = _urls(chosen, tables_file, [])
     servers = {name: connections.shown(name, values, chosen == TEST, urls.get(name)) for name in VARIABLES}
 
     def origin_of(name: str) -> str:
@@ -310,7 +331,7 @@ def explained(environment: Mapping[str, str], tables_file: Path, env_file: Path 
 def _environment(outside: Mapping[str, str]) -> str:
     chosen = outside.get("ETL_ENVIRONMENT", "").strip()
     if not _ENVIRONMENT_NAME.fullmatch(chosen):
-        found = f"is {chosen!r}, which is no name" if chosen else "is not set"
+        found = f"is {chosen!r}, which is not a valid name" if chosen else "is not set"
         raise EnvironmentError(
             f"ETL_ENVIRONMENT {found}",
             "set it to one of: production, test, or another name of yours; there is no default, and no file can set it",

@@ -1,7 +1,7 @@
 """
 The files of a first day: settings with their passwords, for their owner alone; choices; what git leaves out.
 
-It writes what `init_command` found to work, and replaces nothing that is there but where that was asked for.
+It writes what `init_command` found to work, and asks nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from arrowetl.config.connections import OURS
 from arrowetl.errors import ConfigurationError
 from arrowetl.model.connection import MASK_KEY_VARIABLE
 
-_GITIGNORE = "# Passwords are nobody else's.\n.env*\n!.env_test\n"
+_GITIGNORE = "# Passwords are nobody else's.\n.env*\n"
 _CHOICES = """\
 # exclude: [securityloghash, '*_bak*']        # tables to leave out: names and globs; include: copies only those
 # settings: {business_hours: 07:00-18:00}     # in which nothing is begun
@@ -35,25 +35,21 @@ def write(
     urls: Mapping[str, str],
     passwords: Mapping[str, str],
     mask_key: str,
-    replaces: bool,
 ) -> list[Path]:
     """
-    Write the settings of an environment, and what is next to them where it is not there yet.
+    Write the settings of an environment, over those that are there; and what is next to them where it is not.
 
     Args:
         urls: server → its URL, without a password.
         mask_key: the key of `mask: hash`.
-        replaces: whether settings that are there are replaced.
 
     Returns:
         What was written.
 
     Raises:
-        ConfigurationError: there are settings already, or the files cannot be written.
+        ConfigurationError: the files cannot be written.
     """
     path = env_file(directory, environment)
-    if path.exists() and not replaces:
-        raise ConfigurationError(f"{path}: is there already, and was left as it is", "--force replaces it")
     lines = [f"# Settings of the {environment} environment. It has passwords: keep it out of git, and from others."]
     for server, url in urls.items():
         lines += ["", f"{OURS[server]}_URL={_quoted(url)}"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from arrowetl.config import arrowetl_yml, keys, legacy
 from arrowetl.config.arrowetl_yml import NO_CHOICES, NOTHING, Choices
+from arrowetl.config.table_names import chosen_names
 from arrowetl.config.yaml_file import load_yaml, located
 from arrowetl.errors import ArrowetlError, ConfigurationError, Interrupted, ValidationError, join_problems
 from arrowetl.model.connection import DEFAULT_CHOICES, RunSettings, TableSettings
@@ -45,14 +47,20 @@ class TablesFile:
         What arrowetl.yml says of tables that neither exist nor are known, in words.
 
         Raises:
-            ValidationError: one of them is like the name of a table that there is. A choice would be without effect: a
-                mask, or an exclusion, of another table than is meant.
+            ValidationError: one of them is like the name of a table that there is, and a mask, or an exclusion, would
+                be without effect; or nothing that is to be included is there.
         """
         found = self.person.unmatched({*there, *self.listed})
-        if wrong := [one for one in found if one.meant]:
+        included = [one for one in found if one.place == ("include",)]
+        nothing = included if included and len(included) == len(self.person.include) else []
+        if wrong := [one for one in found if one.meant or one in nothing]:
             problems = located(self.person.path, [one.problem for one in wrong])
             raise ValidationError(f"{self.person.path}: {join_problems(problems)}", "correct it, or take it out")
         return [f"{self.person.path}: {one.problem}" for one in found]
+
+    def is_only_chosen(self, table: str) -> bool:
+        """Whether a person alone has named it: it was never there, as `unmatched_choices` says."""
+        return table in self.person.tables and table not in self.listed
 
     def of(self, table: str) -> TableSettings:
         """A table's settings; defaults for one the file does not know."""
@@ -134,7 +142,7 @@ def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[Tabl
     Raises:
         ConfigurationError: there is none, or one is no YAML.
     """
-    document, notes = legacy.modernized(load_yaml(path, WRITE_IT))
+    document, notes = legacy.modernized(_loaded(path))
     kept, wrong = keys.sound(document)
     person, wrong_choices = arrowetl_yml.examined(path)
     tables = {
@@ -161,6 +169,22 @@ def examined_tables(path: Path, over: Mapping[str, Any] = NOTHING) -> tuple[Tabl
     return found, ValidationError("\n".join(words), "correct them") if words else None
 
 
+def _loaded(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ConfigurationError: it cannot be read; what is wrong with arrowetl.yml is said as well.
+    """
+    try:
+        return load_yaml(path, WRITE_IT)
+    except ConfigurationError as error:
+        with suppress(ConfigurationError):
+            person, problems = arrowetl_yml.examined(path)
+            if problems:
+                words = f"{error.message}\n{person.path}: {join_problems(problems)}"
+                raise ConfigurationError(words, error.remedy) from error
+        raise
+
+
 Layer = tuple[str, Mapping[str, Any]]
 """Where choices are from, and they themselves."""
 
@@ -169,8 +193,8 @@ def _layers(name: str, entry: Mapping[str, Any], person: Choices, over: Mapping[
     """What is said of a table, the last of which holds."""
     return [
         ("tables.yml", {key: value for key, value in entry.items() if key != "overrides"}),
-        (f"{person.path.name}: include, exclude", {"exclude": True} if person.leaves_out(name) else {}),
         (f"{person.path.name}: defaults", person.defaults),
+        (f"{person.path.name}: include, exclude", {"exclude": True} if person.leaves_out(name) else {}),
         ("tables.yml: overrides", entry.get("overrides") or {}),
         (f"{person.path.name}: tables", person.tables.get(name, {})),
         ("fleet.yml", over.get(name, {})),
@@ -197,16 +221,24 @@ def _settled(layers: Sequence[Layer]) -> TableSettings:
 
 def explained(path: Path, table: str, over: Mapping[str, Any] = NOTHING) -> dict[str, tuple[Any, str]]:
     """
-    Key → a table's value, and where it is from.
+    Key → a table's value, and where it is from; of `columns` and `monitoring` each key below them.
 
     Raises:
-        ConfigurationError: the files cannot be read.
+        ConfigurationError: the files cannot be read, or something is wrong in them.
+        UsageError: neither has the table.
     """
+    known = read_tables(path, over).tables
+    chosen_names((table,), known, f"{path} lists the tables", "table")
     kept, _ = keys.sound(legacy.modernized(load_yaml(path, WRITE_IT))[0])
-    person, _ = arrowetl_yml.examined(path)
-    layers = _layers(table, kept["tables"].get(table, {}), person, over.get("tables", {}))
-    origins = {key: origin for origin, values in layers for key in values}
-    return {key: (value, origins[key]) for key, value in layered(layers).items()}
+    layers = _layers(table, kept["tables"].get(table, {}), arrowetl_yml.read(path), over.get("tables", {}))
+    found = dict[str, tuple[Any, str]]()
+    for origin, values in layers:
+        for key, value in values.items():
+            below = value if key in ("columns", "monitoring") and isinstance(value, dict) else None
+            found |= (
+                {f"{key}.{name}": (one, origin) for name, one in below.items()} if below else {key: (value, origin)}
+            )
+    return found
 
 
 def settings_of(kept: Mapping[str, Any], person: Choices) -> dict[str, TableSettings]:
@@ -216,11 +248,13 @@ def settings_of(kept: Mapping[str, Any], person: Choices) -> dict[str, TableSett
 
 
 def run_wide(path: Path) -> dict[str, tuple[Any, str]]:
-    """Name → what holds for all tables, and where it is from; the defaults where the files cannot be read."""
-    try:
-        found = examined_tables(path)[0]
-    except ConfigurationError:
-        found = TablesFile({}, {})
+    """
+    Name → what holds for all tables, and where it is from.
+
+    Raises:
+        ConfigurationError: the files are there and cannot be read.
+    """
+    found = examined_tables(path)[0] if path.exists() else TablesFile({}, {}, person=arrowetl_yml.read(path))
     values = {one.name: getattr(found.choices, one.name) for one in fields(RunSettings)}
 
     def origin(name: str) -> str:
@@ -272,7 +306,7 @@ def refuse_business_hours(choices: RunSettings, what: str, error: type[ArrowetlE
     if is_within(hours, datetime.now(ZoneInfo(zone) if zone else None)):
         raise error(
             f"{what}: not begun, these being business hours ({hours}{f' in {zone}' if zone else ''})",
-            "run again when they have ended; settings.business_hours of tables.yml sets them",
+            "run again when they have ended; settings.business_hours of arrowetl.yml sets them",
         )
 
 

@@ -67,7 +67,7 @@ def load_yaml(path: Path, missing: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(
-            f"{path}{place}: no YAML: {getattr(error, 'problem', error)}",
+            f"{path}{place}: invalid YAML: {getattr(error, 'problem', error)}",
             "correct it: nothing is done until the file can be read",
         ) from error
     document = {} if document is None else document

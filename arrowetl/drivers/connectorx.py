@@ -79,7 +79,7 @@ def read_arrow(endpoint: Endpoint, statement: str, tls: bool, statement_seconds:
             said += "; the name is not only of ASCII, and the server seems to overrule the session's character set"
             remedy = (
                 "take SET NAMES out of the server's init_connect, and skip-character-set-client-handshake out of its "
-                "configuration; or leave the column, or the table, out in tables.yml"
+                "configuration; or leave the column, or the table, out in arrowetl.yml"
             )
         raise DataExtractionError(
             f"{endpoint}: the read was ended: {said}",

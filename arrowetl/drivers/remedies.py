@@ -22,7 +22,8 @@ LOST = (
 )
 _REPAIR = "have it repaired there, by an administrator: CHECK TABLE, REPAIR TABLE"
 _LOST = (
-    "its rows cannot be read any more: restore it from a backup, or drop it, at the server; or exclude it in tables.yml"
+    "its rows cannot be read any more: restore it from a backup, or drop it, at the server; or exclude it in "
+    "arrowetl.yml"
 )
 _DISK_SPACE = "free space on the server's disk, or raise the limit on its table space"
 _ENGINE = "see the server's own log: its storage engine failed, and the message says by which error of its own"
@@ -31,16 +32,16 @@ _MEMORY = "give the server more memory, or lower --max-workers"
 _CONNECTIONS = "lower --max-workers, or raise max_connections, or the account's own limit, at the server"
 _MEANWHILE = "run again: the table was altered, or dropped, during the load"
 _AGAIN = "run again when the lock is free; SHOW PROCESSLIST at the server shows who holds it"
-_OTHER_SERVER = "check that the server can reach the server of the remote table, or exclude the table in tables.yml"
+_OTHER_SERVER = "check that the server can reach the server of the remote table, or exclude the table in arrowetl.yml"
 _KEY_NEEDED = (
     "give the table a primary key at the source; or turn off innodb_force_primary_key, or sql_require_primary_key, at "
     "the replica; --to warehouse loads it without one"
 )
 _WIDE = (
-    "exclude in tables.yml the columns, or the index, that are too wide for the replica's engine, or that use names of "
-    "its own (DB_ROW_ID, FTS_DOC_ID, …); or load the table with --to warehouse"
+    "exclude in arrowetl.yml the columns, or the index, that are too wide for the replica's engine, or that use names "
+    "of its own (DB_ROW_ID, FTS_DOC_ID, …); or load the table with --to warehouse"
 )
-_LIMIT = "raise settings.statement_seconds in tables.yml, or see what keeps the server busy"
+_LIMIT = "raise settings.statement_seconds in arrowetl.yml, or see what keeps the server busy"
 _UNSUITED = "use a replica that knows what the source does: the same flavour, and no older a version"
 _VALUE = (
     "compare the table's definition at both servers: collations, the labels of an enum (one that is empty, or of no "

@@ -22,7 +22,7 @@ from arrowetl.model.connection import Endpoint
 
 _REMEDY = (
     "see what the server, and whatever is between, is doing; ARROWETL_SILENCE_SECONDS, or for the source "
-    "settings.statement_seconds of tables.yml, says how long a statement may take"
+    "settings.statement_seconds of arrowetl.yml, says how long a statement may take"
 )
 
 

@@ -278,7 +278,7 @@ def _require_masks(name: str, target: str, masks: Mapping[str, str | None], as_o
     wanted = {column: mask for column, mask in masks.items() if mask}
     if wanted and (known is None or known.masks != sync_mode.digest_of_masks(wanted)):
         raise DataError(
-            f"{name}: the {target}'s rows are not known to be masked as tables.yml has it "
+            f"{name}: the {target}'s rows are not known to be masked as arrowetl.yml has it "
             f"({', '.join(wanted)}); nothing was written",
             f"load the table first: arrowetl run --table {name}",
         )
@@ -286,7 +286,7 @@ def _require_masks(name: str, target: str, masks: Mapping[str, str | None], as_o
 
 def _refuse_excluded(name: str, excluded: bool) -> None:
     if excluded:
-        raise UsageError(f"{name}: excluded in tables.yml", "what is excluded is copied nowhere")
+        raise UsageError(f"{name}: excluded in arrowetl.yml", "what is excluded is copied nowhere")
 
 
 def _watermark(table: Table, settings: TableSettings) -> str | None:
@@ -342,8 +342,8 @@ def _named(table: str, there: Sequence[str], wanted: Sequence[str]) -> list[str]
     if unknown:
         raise UsageError(
             f"{table}: no column {unknown[0]}{did_you_mean(unknown[0], there, most=3)}",
-            "columns that tables.yml excludes are in no snapshot; nor are those of their names in other schemas, or of "
-            "masked ones: give them another name there where they hold nothing of a person's",
+            "columns that arrowetl.yml excludes are in no snapshot; nor are those of their names in other schemas, or "
+            "of masked ones: give them another name there where they hold nothing of a person's",
         )
     return list(dict.fromkeys(wanted)) if wanted else list(there)
 

@@ -133,6 +133,6 @@ def _known(name: str, columns: Mapping[str, str]) -> str:
     if found is None:
         raise UsageError(
             f"--where: no column {name} that may be asked about{did_you_mean(name, columns, most=3)}",
-            "columns that tables.yml masks or excludes may not be asked about either",
+            "columns that arrowetl.yml masks or excludes may not be asked about either",
         )
     return columns[found]

@@ -145,13 +145,13 @@ class FleetRun:
         fleet: Fleet,
         tables_file: Path | None = None,
         only: Sequence[str] = (),
-        needs: tuple[str, ...] = ("source", "replica", "warehouse"),
+        needs: tuple[str, ...] = (),
     ) -> None:
         """
         Args:
             tables_file: that all share.
             only: names of clinics; all, where none is named.
-            needs: the servers that are going to be used.
+            needs: the servers that are going to be used; all that are configured, where none is named.
 
         Raises:
             UsageError: a clinic that was named is not there.
@@ -188,7 +188,9 @@ class FleetRun:
             if "replica" in settings.endpoints:
                 make_database(settings.endpoint("replica"))
             with shares.of(clinic) as share:
-                return Etl(settings).run(on_event=partial(on_event, clinic), share=share, **vars(options))
+                return Etl(settings).run(
+                    on_event=partial(on_event, clinic), share=share, **self._asked(clinic, options)
+                )
 
         found = self._each(load, options.max_workers, ended, shares.stop)
         schemas, warnings = self._schemas([one.clinic for one in found if one.answer])
@@ -207,10 +209,14 @@ class FleetRun:
             warnings=tuple(warnings),
         )
 
+    def _asked(self, clinic: str, options: RunOptions) -> dict[str, Any]:
+        """Of a clinic without a replica both targets are the one that it has."""
+        return vars(options) | ({"to": self.settings[clinic].targets} if options.to == "both" else {})
+
     def plan(self, options: RunOptions) -> list[OfClinic[Planned]]:
         """What `run` would do in each clinic."""
         return self._each(
-            lambda clinic: Etl(with_what_is_made_later(self.settings[clinic])).plan(**vars(options)),
+            lambda clinic: Etl(with_what_is_made_later(self.settings[clinic])).plan(**self._asked(clinic, options)),
             options.max_workers,
         )
 

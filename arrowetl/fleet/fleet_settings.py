@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from arrowetl import drivers, preflight, sql
 from arrowetl.config import env
+from arrowetl.config.connections import Said
 from arrowetl.config.env import Settings
 from arrowetl.config.fleet_yml import Clinic, Fleet
 from arrowetl.errors import ArrowetlError, EnvironmentError, ValidationError, join_problems
-from arrowetl.model.connection import VARIABLES, Endpoint
+from arrowetl.model.connection import Endpoint
 
 
 class Sources:
@@ -82,23 +82,20 @@ def _of(clinic: Clinic, tables_file: Path | None, needs: tuple[str, ...]) -> Set
             f"no variable begins with {test}{clinic.prefix}: its servers would be those of all",
             "see its prefix in fleet.yml",
         )
-    # fleet.yml says which database and schema are a clinic's: no variable need.
-    own = {"replica": ("DB", clinic.replica), "warehouse": ("SCHEMA", clinic.schema)}
-    for server, (key, place) in own.items():
-        environment.setdefault(f"{test}{clinic.prefix}{VARIABLES[server]}_{key}", place)
-    settings = env.settings_from_environment(
-        environment, tables_file, clinic.env_file, needs, prefix=clinic.prefix, file_wins=clinic.env_file is not None
-    )
-    placed: dict[str, dict[str, Any]] = {
-        "replica": {"database": clinic.replica},
-        "warehouse": {"namespace": clinic.schema},
+    # fleet.yml says which database and schema are a clinic's: no variable and no URL need.
+    places = {
+        "replica": {"DB": Said(clinic.replica, "fleet.yml")},
+        "warehouse": {"SCHEMA": Said(clinic.schema, "fleet.yml")},
     }
-    endpoints = {name: replace(endpoint, **placed.get(name, {})) for name, endpoint in settings.endpoints.items()}
+    settings = env.settings_from_environment(
+        environment, tables_file, clinic.env_file, needs,
+        of=env.OneOfMany(clinic.prefix, clinic.env_file is not None, places),
+    )  # fmt: skip
     measured = settings.metrics_file
     if measured:
         # Each clinic's are in a file of its own, and have its label.
         measured = measured.with_name(f"{measured.stem}.{clinic.name}{measured.suffix}")
-    return replace(settings, endpoints=endpoints, chosen=clinic.chosen, clinic=clinic.name, metrics_file=measured)
+    return replace(settings, chosen=clinic.chosen, clinic=clinic.name, metrics_file=measured)
 
 
 def make_database(endpoint: Endpoint) -> None:

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arrowetl import limits
+from arrowetl import __version__, limits
+from arrowetl.model.document import SCHEMA_VERSION
 
 _LISTED = 5
 
@@ -31,7 +32,8 @@ def document(
         more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
         text = "\n- ".join([f"{where}: {len(lines)} alerts", *lines[:_LISTED], *more])
     about = {"run_id": run_id, "environment": environment, "clinic": clinic or None, "exit_code": exit_code}
-    return {"text": text, **about, "alerts": list(alerts)}
+    form = {"schema_version": SCHEMA_VERSION, "arrowetl_version": __version__}
+    return {**form, "text": text, **about, "alerts": list(alerts)}
 
 
 def post(url: str, document: Mapping[str, Any]) -> str | None:
@@ -47,7 +49,7 @@ def post(url: str, document: Mapping[str, Any]) -> str | None:
             return None
 
     body = json.dumps(document, default=str).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - config.is_address
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - env.is_address has seen it
     try:
         with urllib.request.build_opener(NoRedirects).open(request, timeout=limits.webhook_seconds):
             return None

@@ -167,7 +167,8 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
         unsettled = f" {count(moved)} tables were written to while they were read." if moved else ""
         words = f"{_END[run['to']]} what the {run['from']} has: {done}, {count(read)} rows read {took}."
         return Verdict(True, found.word, words + unsettled)
-    return Verdict(False, found.word, f"Every table arrived: {done} {took}. Look at the warnings below.{missing_words}")
+    where = "the warnings" if flags(tables) else "the coerced values"
+    return Verdict(False, found.word, f"Every table arrived: {done} {took}. Look at {where} below.{missing_words}")
 
 
 _END = {"both": "Both targets have", "warehouse": "The warehouse has", "replica": "The replica has"}
@@ -365,13 +366,13 @@ def clinic(one: Mapping[str, Any]) -> dict[str, Any]:
             "totals": None,
             "failed": 0,
             "ended_at": None,
-            "sign": "✗",
+            "level": BAD,
         }
     found = verdict(run)
     failed = sum(table["status"] == "failed" for table in run["tables"])
     return {
         **head, "good": found.good, "words": found.label.lower(), "error": None, "totals": totals(run["tables"]),
-        "failed": failed, "ended_at": run["ended_at"], "sign": SIGNS[found.level],
+        "failed": failed, "ended_at": run["ended_at"], "level": found.level,
     }  # fmt: skip
 
 
@@ -382,7 +383,8 @@ def fleet_verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
     others = [row["clinic"] for row in rows if not row["good"]]
     if not others:
         return Verdict(True, "good", words)
-    return Verdict(False, "not all good", f"{words} Look at {listed(others, SHOWN)}.")
+    worst = "flagged" if all(row["level"] != BAD for row in rows) else "not all good"
+    return Verdict(False, worst, f"{words} Look at {listed(others, SHOWN)}.")
 
 
 def trials(bench: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -278,10 +278,8 @@ def planned_tables(
     if options.read_from == "replica":
         catalog = {name: table for name, table in catalog.items() if name not in TRACKING}
     unlisted, absent = table_plan.unlisted(catalog, tables_file.tables)
-    # What a person alone has named was never there: `unmatched_choices` says so.
-    absent = [name for name in absent if name in tables_file.listed or name not in tables_file.person.tables]
     warnings = _warnings(catalog, tables_file, unlisted)
-    vanished = [name for name in absent if not tables_file.of(name).excluded]
+    vanished = [name for name in absent if not tables_file.of(name).excluded and not tables_file.is_only_chosen(name)]
     held_back = [name for name in absent if tables_file.of(name).excluded or tables_file.of(name).get("columns")]
     chosen = chosen_tables(options.tables, catalog, exclude=options.exclude)
     plans, failed = [], []
@@ -291,7 +289,7 @@ def planned_tables(
             settings = table_plan.without_absent(settings, catalog[name], states[name].published)
         if settings.excluded:
             if name in options.tables:
-                warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in tables.yml"]
+                warnings += [] if tables_file.quarantined(catalog[name]) else [f"{name}: excluded in arrowetl.yml"]
             continue
         category = settings.get("performance_category") or table_plan.category_of(catalog[name].rows)
         if options.categories and category not in options.categories:

@@ -74,7 +74,7 @@ def _with_a_cluster(choices: RunSettings, workers: int) -> ConnectionBudget:
         raise UsageError(
             f"a cluster's workers need 2 connections to the source and {_RECORDS + 2 * _POOLS} to each target, "
             f"{source or 'any'}, {replica or 'any'} and {warehouse or 'any'} are allowed",
-            "allow more in settings of tables.yml, or use --executor thread",
+            "allow more in settings of arrowetl.yml, or use --executor thread",
         )
     mine = replace(
         choices,

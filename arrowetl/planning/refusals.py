@@ -47,8 +47,8 @@ def refuse_other_spelling(table: str, held_back: Iterable[str]) -> None:
     for other in held_back:
         if other.lower() == table.lower():
             raise DataError(
-                f"{table}: tables.yml leaves out or masks columns of {other}, which the source spells {table}",
-                f"rename tables.{other} to {table} in tables.yml",
+                f"{table}: arrowetl.yml leaves out or masks columns of {other}, which the source spells {table}",
+                f"rename tables.{other} to {table} in arrowetl.yml",
             )
 
 

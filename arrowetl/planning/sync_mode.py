@@ -255,7 +255,7 @@ def _read_otherwise(plan: TablePlan, as_of: SyncPoint | None, around: RunConditi
     if as_of and as_of.structure != plan.structure:
         if as_of.masks != masks_of(plan):
             return "masks_changed", "other columns are masked, or masked differently"
-        words = f"its columns or its key changed, at the source or in tables.yml{_drift_words(plan)}"
+        words = f"its columns or its key changed, at the source or in arrowetl.yml{_drift_words(plan)}"
         return "columns_changed", words
     if as_of and as_of.keys != keys_of(plan):
         return "unique_keys_changed", "its unique keys changed at the source: the replica's are to follow"
@@ -279,7 +279,7 @@ def _from_replica(plan: TablePlan, state: TableState, around: RunConditions) -> 
     as_of = state.replica.as_of
     if plan.masked and (as_of is None or as_of.masks != masks_of(plan)):
         raise DataError(
-            f"{plan.name}: the replica's rows are not known to be masked as tables.yml has it "
+            f"{plan.name}: the replica's rows are not known to be masked as arrowetl.yml has it "
             f"({', '.join(plan.masked)}); nothing was loaded",
             "load the table from the source first: without --from replica",
         )
@@ -431,7 +431,7 @@ def _comparison(plan: TablePlan, around: RunConditions) -> tuple[LoadKind, str]:
     if plan.left_out:
         return LoadKind.BY_READING, f"compared by reading both, for the sake of {', '.join(plan.left_out)}"
     if chosen != "auto":
-        return _COMPARISONS[chosen], f"compared by {chosen}, as tables.yml chooses"
+        return _COMPARISONS[chosen], f"compared by {chosen}, as arrowetl.yml chooses"
     if table.data_bytes <= limits.reading_bytes_min:
         return LoadKind.BY_READING, "compared by reading both, being so small"
     summing = table.rows / limits.checksum_rows_per_second

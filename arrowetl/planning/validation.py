@@ -60,14 +60,14 @@ def _no_watermark(table: Table, settings: TableSettings) -> Iterator[DataError]:
     column = next((column for column in table.columns if column.name == name), None)
     if column and column.data_type not in (*INTEGERS, "timestamp", "datetime", "date"):
         yield DataError(
-            f"{table.name}: tables.yml has a primary_incremental_column that is neither a number nor a timestamp: "
+            f"{table.name}: arrowetl.yml has a primary_incremental_column that is neither a number nor a timestamp: "
             f"{name} ({column.column_type})",
             f"correct {_place(table.name)}.primary_incremental_column",
         )
     # A predecessor's word for no column.
     if column is None and name != "none":
         yield DataError(
-            f"{table.name}: tables.yml has a primary_incremental_column that the source has not: "
+            f"{table.name}: arrowetl.yml has a primary_incremental_column that the source has not: "
             f"{_hinted([name], names)}",
             f"correct {_place(table.name)}.primary_incremental_column",
         )

@@ -141,7 +141,7 @@ def _altered(planned: TablePlan, context: VerifyContext) -> list[str]:
     return [
         *(f"the replica lacks {name}" for name in sorted(planned_columns - there)),
         *(
-            f"tables.yml leaves out {name}, which the replica has"
+            f"arrowetl.yml leaves out {name}, which the replica has"
             for name in sorted((there - planned_columns) & at_source)
         ),
         *(f"only the replica has {name}" for name in sorted(there - planned_columns - at_source)),

@@ -138,7 +138,7 @@ def _let_in(route: Route, terms: Terms) -> Iterator[Route]:
         if not leased and opened.leases and not opened.leases.acquire(timeout=limits.lease_seconds):
             raise DataExtractionError(
                 f"worker {_address()}: no turn within {limits.lease_seconds:,} seconds: all connections are taken",
-                "run again; allow more connections in settings of tables.yml, or fewer workers",
+                "run again; allow more connections in settings of arrowetl.yml, or fewer workers",
                 transient=True,
             )
         try:

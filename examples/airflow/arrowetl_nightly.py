@@ -53,8 +53,9 @@ def arrowetl_nightly() -> None:
         with opened() as etl:
             found = etl.validate()
         if found.problems:
-            # A retry would not repair it.
-            raise AirflowFailException("\n".join(found.problems))
+            # A server that is down may be up again; nothing else is repaired by another try.
+            error = AirflowException if found.exit_code == 4 else AirflowFailException
+            raise error("\n".join(found.problems))
         return list(found.notes)
 
     @task

@@ -136,8 +136,8 @@ def test_without_input_what_is_missing_is_a_usage_error(arguments: list[str], tm
 
 @pytest.mark.parametrize("password", ["it's", 'a "b"', "back\\slash", "#hash $dollar", "p@ss:w/rd#1?&%", "é 表"])
 def test_written_passwords_are_read_back(password: str, tmp_path: Path) -> None:
-    first_files.write(tmp_path, "dev", {"source": "mysql://u@h/d"}, {"source": password}, "k" * 32, False)
+    first_files.write(tmp_path, "dev", {"source": "mysql://u@h/d"}, {"source": password}, "k" * 32)
 
     assert read_variables(tmp_path / ".env_dev") == {
-        "ARROWETL_SOURCE_URL": "mysql://u@h/d", "ARROWETL_SOURCE_PASSWORD": password,
+        "ARROWETL_SOURCE_URL": "mysql://u@h/d", "ARROWETL_SOURCE_PASSWORD": password, "ARROWETL_MASK_KEY": "k" * 32,
     }  # fmt: skip

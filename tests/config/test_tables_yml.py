@@ -146,21 +146,21 @@ BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("tables:\n  a: {}\n  b: {}\n  a: {}\n", "line 4: no YAML: 'a' is there twice"),
-        ("tables:\n  a:\n    overrides: {exclude: true, exclude: false}\n", "line 3: no YAML: 'exclude' is there"),
-        ("[" * 5000, "no YAML"),
-        ("tables: \x00", "no YAML"),
-        ("tables: !!python/object/apply:os.system ['true']", "no YAML"),
-        ("tables: {a: {batch_size: 2026-99-99}}", "no YAML: month must be in 1..12"),
+        ("tables:\n  a: {}\n  b: {}\n  a: {}\n", "line 4: invalid YAML: 'a' is there twice"),
+        ("tables:\n  a:\n    overrides: {exclude: true, exclude: false}\n", "line 3: invalid YAML: 'exclude' is there"),
+        ("[" * 5000, "invalid YAML"),
+        ("tables: \x00", "invalid YAML"),
+        ("tables: !!python/object/apply:os.system ['true']", "invalid YAML"),
+        ("tables: {a: {batch_size: 2026-99-99}}", "invalid YAML: month must be in 1..12"),
         ("tables: {a: {batch_size: 2026-09-09}}", "batch_size: must be an integer"),
         ("tables: {a: {estimated_rows: .inf}}", "estimated_rows: must be a number from 0"),
         ("tables: {a: {overrides: {columns: {On: {exclude: true}}}}}", "On: the name must be a text; put it in"),
         ("tables: &a {b: *a}", "its aliases (*name) refer to each other"),
         (BOMB, "or to more than 1,000,000 values"),
-        ("tables: !!map [1]", "no YAML"),
-        ("tables: !!timestamp foo", "no YAML"),
-        ("tables: !!bool maybe", "no YAML"),
-        ("tables: !!int ''", "no YAML"),
+        ("tables: !!map [1]", "invalid YAML"),
+        ("tables: !!timestamp foo", "invalid YAML"),
+        ("tables: !!bool maybe", "invalid YAML"),
+        ("tables: !!int ''", "invalid YAML"),
         ("tables: {a: {batch_size: 0x" + "f" * 5000 + "}}", "got a number without end"),
         ("settings: {business_hours: '07:00Z-18:00'}", "hours like 07:00-18:00"),
         ("settings: {new_columns: quarantine}\ntables: {a: {batch_size: x}}", "tables.schema.json next to it"),
@@ -303,7 +303,7 @@ def test_any_typing_error_is_read_or_refused(
 
 
 def test_analyze_rewrites_any_readable_file(tmp_path: Path) -> None:
-    """A hundred files, each with some line lost or doubled: written again, or refused as no YAML."""
+    """A hundred files, each with some line lost or doubled: written again, or refused as invalid YAML."""
     chance = random.Random(7)
     seen = {"visit": tables_yml_entry.seen(VISIT, None)}
     for _ in range(100):

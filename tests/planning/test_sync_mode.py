@@ -312,9 +312,9 @@ def ago(**much: float) -> datetime:
         ({"state": replace(STATE, replica=replace(RECORD, as_of=None))}, "full", UNKNOWN),
         ({"state": replace(STATE, replica=replace(RECORD, version=None))}, "full", UNKNOWN),
         ({"state": read(structure="other")}, "full",
-         "its columns or its key changed, at the source or in tables.yml"),
+         "its columns or its key changed, at the source or in arrowetl.yml"),
         ({"state": read(structure="other", masks="other")}, "full",
-         "tables.yml masks other columns, or masks them differently"),
+         "other columns are masked, or masked differently"),
         ({"state": read(keys="other")}, "full",
          "its unique keys changed at the source: the replica's are to follow"),
         ({"state": read(keys=sync_mode.keys_of(planned(VISIT)))}, "incremental", LATE),
@@ -346,7 +346,7 @@ def ago(**much: float) -> datetime:
         ({"to": "warehouse", "of": VISIT, "state": replace(STATE, warehouse=replace(RECORD, as_of=None))},
          "full", "the warehouse's rows are of unknown origin"),
         ({"to": "warehouse", "of": VISIT, "state": read(structure="other")}, "full",
-         "its columns or its key changed, at the source or in tables.yml"),
+         "its columns or its key changed, at the source or in arrowetl.yml"),
         ({"to": "warehouse", "of": VISIT, "state": EMPTIED}, "full", "the warehouse's table changed"),
         ({"to": "warehouse", "of": VISIT, "state": ALTERED}, "full", "the warehouse's table changed"),
         ({"to": "warehouse", "of": VISIT, "state": recorded(checked_at=ago(days=31))}, "full",
@@ -397,7 +397,7 @@ def test_schema_changes_are_in_the_reason(drift: SchemaChange, words: str) -> No
         plan, TableSettings(), read(structure="other"), RunConditions("clinic:3306/opendental", TONIGHT)
     )
 
-    assert found.reason == f"its columns or its key changed, at the source or in tables.yml{words}"
+    assert found.reason == f"its columns or its key changed, at the source or in arrowetl.yml{words}"
 
 
 PLACE, DOCUMENT = column("Place", "point"), column("Doc", "json")
@@ -478,7 +478,7 @@ def test_from_replica_refuses_unmasked_rows() -> None:
             plan_of(MOVED, state, MASKED, read_from="replica")
 
         assert refusal.value.message == (
-            "visit: the replica's rows are not known to be masked as tables.yml has it (Note); nothing was loaded"
+            "visit: the replica's rows are not known to be masked as arrowetl.yml has it (Note); nothing was loaded"
         )
         assert refusal.value.remedy == "load the table from the source first: without --from replica"
 
@@ -493,7 +493,7 @@ def test_from_replica_refuses_an_altered_table() -> None:
 
 
 def test_masked_columns_are_named_in_the_error() -> None:
-    with pytest.raises(DataError, match=r"as tables.yml has it \(Note, DateTStamp\); nothing"):
+    with pytest.raises(DataError, match=r"as arrowetl.yml has it \(Note, DateTStamp\); nothing"):
         plan_of(MOVED, STATE, MASKED_TWICE, read_from="replica")
 
 
@@ -523,8 +523,8 @@ def test_masked_tables_are_compared_by_reading() -> None:
     ("rows", "bytes_", "link", "chosen", "words"),
     [
         (500_000, 50_000_000, None, "auto", "compared by reading both (0.6 s; checksums 1.2 s)"),
-        (500_000, 50_000_000, None, "checksum", "compared by checksum, as tables.yml chooses"),
-        (500_000, 50_000_000, None, "reading", "compared by reading, as tables.yml chooses"),
+        (500_000, 50_000_000, None, "checksum", "compared by checksum, as arrowetl.yml chooses"),
+        (500_000, 50_000_000, None, "reading", "compared by reading, as arrowetl.yml chooses"),
         (500_000, limits.reading_bytes_min, None, "auto", "compared by reading both, being so small"),
         (500_000, limits.reading_bytes_min + 1, None, "auto", "compared by reading both (0.6 s; checksums 1.2 s)"),
         (500_000, 50_000_000, Link(0.01, 5e6), "auto", "compared by checksums (1.2 s; reading 10.0 s)"),

@@ -40,9 +40,9 @@ def settings(columns: dict[str, Any] | None = None, **overrides: Any) -> TableSe
         (settings(primary_incremental_column="Num"), []),
         (settings(primary_incremental_column=None), []),
         (settings(primary_incremental_column="Zzyzx"),
-         ["visit: tables.yml has a primary_incremental_column that the source has not: Zzyzx"]),
+         ["visit: arrowetl.yml has a primary_incremental_column that the source has not: Zzyzx"]),
         (settings(primary_incremental_column="Note"),
-         ["visit: tables.yml has a primary_incremental_column that is neither a number nor a timestamp: "
+         ["visit: arrowetl.yml has a primary_incremental_column that is neither a number nor a timestamp: "
           "Note (varchar(20))"]),
     ],
 )  # fmt: skip

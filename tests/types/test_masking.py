@@ -327,7 +327,7 @@ def test_from_replica_refuses_rows_older_than_the_mask(people: Clinic) -> None:
     refused = people.run("--all", "--from", "replica")
 
     assert set(failures(refused)) == {"person", "visit", "referral"}
-    assert "not known to be masked as tables.yml has it" in failures(refused)["person"]
+    assert "not known to be masked as arrowetl.yml has it" in failures(refused)["person"]
     assert people.published()["warehouse"] == set()
 
 
