@@ -1,7 +1,7 @@
 """
 The commands that write files for others: `arrowetl snapshot`, Parquet; `report`, a page; `dbt-sources`, for dbt.
 
-The partner of `main`, which has all others. What is in a file is the business
+The partner of `main`, which lists all commands. What is in a file is the business
 of `snapshot`, `pages` and `dbt_sources`.
 """
 

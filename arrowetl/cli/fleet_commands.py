@@ -1,5 +1,5 @@
 """
-The commands of many clinics: `arrowetl fleet validate|plan|run|status`, and what they show.
+The commands of many clinics: `arrowetl fleet validate|plan|run|status|report`, and what they show.
 
 The partner of `main`, which has those of one. What is done is `fleet_run`'s
 business.
@@ -96,7 +96,7 @@ def settings_of_clinic(name: str, needs: tuple[str, ...]) -> Settings:
     return opened_fleet.settings[name]
 
 
-@fleet.command()
+@fleet.command(examples=["arrowetl fleet validate --offline"])
 @option("--offline", is_flag=True, help="Ask no server.")
 @_of_fleet
 @json_option
@@ -125,7 +125,7 @@ def validate(fleet_file: Path, clinics: tuple[str, ...], offline: bool, as_json:
     sys.exit(code)
 
 
-@fleet.command()
+@fleet.command(examples=["arrowetl fleet plan --clinic north,south"])
 @option("--force-full", "--full-refresh", is_flag=True, help="Read every row again, whatever is recorded.")
 @to_option
 @_of_fleet
@@ -159,7 +159,7 @@ def plan(fleet_file: Path, clinics: tuple[str, ...], force_full: bool, to: str |
     sys.exit(code)
 
 
-@fleet.command()
+@fleet.command(examples=["arrowetl fleet run --max-workers 8 --report pages"])
 @option(
     "--max-workers", type=int, metavar="N", heading=HOW, help="Of all clinics together. [default: as fleet.yml says]"
 )
@@ -200,7 +200,7 @@ def run(
     sys.exit(summary.exit_code)
 
 
-@fleet.command()
+@fleet.command(examples=["arrowetl fleet status --json"])
 @_of_fleet
 @json_option
 @with_global_options
@@ -236,7 +236,7 @@ def status(fleet_file: Path, clinics: tuple[str, ...], as_json: bool) -> None:
     sys.exit(code)
 
 
-@fleet.command("report")
+@fleet.command("report", examples=["arrowetl fleet report --output pages"])
 @option(
     "--output",
     type=click.Path(path_type=Path),

@@ -64,9 +64,20 @@ class Command(click.Command):
 
 
 class CommandGroup(click.Group):
-    """A group of such commands."""
+    """A group of such commands, which its help lists in the order of their use, each in a full sentence."""
 
     command_class = Command
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(_WHOLE)) for name, one in self.commands.items()])
+
+
+_WHOLE = 1000
+"""Characters of a command's sentence, which is never cut."""
 
 
 def option(*arguments: Any, **named: Any) -> Callable[[F], F]:

@@ -1,7 +1,7 @@
 """
 The commands of the private servers: `arrowetl demo`, `sandbox up|seed|down|status`.
 
-The partner of `main`, which has all others. What they do is in `sandbox`, which
+The partner of `main`, which lists all commands. What they do is in `sandbox`, which
 is imported only here: no other command needs it.
 """
 

@@ -130,7 +130,7 @@ def endpoint(
     # At a socket, of which PostgreSQL gets the directory, a server may ask for no password.
     needs_password = "SOCKET" not in found.parts and not found.get("HOST").startswith("/")
     for part in (
-        "DB", "USER", *(["HOST"] if "SOCKET" not in found.parts else []), *(["PASSWORD"] if needs_password else []),
+        *(["HOST"] if "SOCKET" not in found.parts else []), "DB", "USER", *(["PASSWORD"] if needs_password else []),
     ):  # fmt: skip
         if part not in found.parts:
             found.problems.append(f"{shown}_{part} is missing")

@@ -177,12 +177,13 @@ def _loaded(path: Path) -> dict[str, Any]:
     try:
         return load_yaml(path, WRITE_IT)
     except ConfigurationError as error:
+        person, problems = NO_CHOICES, list[str]()
         with suppress(ConfigurationError):
             person, problems = arrowetl_yml.examined(path)
-            if problems:
-                words = f"{error.message}\n{person.path}: {join_problems(problems)}"
-                raise ConfigurationError(words, error.remedy) from error
-        raise
+        if not problems:
+            raise
+        words = f"{error.message}\n{person.path}: {join_problems(problems)}"
+        raise ConfigurationError(words, error.remedy) from error
 
 
 Layer = tuple[str, Mapping[str, Any]]

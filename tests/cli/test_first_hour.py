@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import os
 import subprocess
 import sys
@@ -133,6 +134,80 @@ def test_a_file_that_was_asked_for_and_is_missing_is_named(typed: Typed) -> None
     assert done.exit_code == 3
     assert "nope/tables.yml: no such file, and no directory nope" in done.output
     assert "is missing" not in done.output
+
+
+def test_without_settings_one_is_shown_the_way(typed: Typed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = typed("run", "--all")
+
+    assert done.exit_code == 3
+    assert "there is no conf/ here: `arrowetl init` asks for the servers" in done.output
+
+
+@pytest.mark.parametrize("command", [["run", "--all"], ["validate", "--offline"], ["config", "show"]])
+def test_an_arrowetl_yml_that_is_no_yaml_is_reported(typed: Typed, command: list[str]) -> None:
+    """Whoever reads it: it may have the servers' addresses."""
+    Path("conf/arrowetl.yml").write_text("connections: {source: [\n")
+    done = typed(*command)
+
+    assert done.exit_code == 3
+    assert "conf/arrowetl.yml, line 2: invalid YAML" in done.output
+
+
+def test_what_is_wrong_with_both_files_is_said_at_once(typed: Typed) -> None:
+    Path("conf/tables.yml").unlink()
+    Path("conf/arrowetl.yml").write_text("tabels: {}\n")
+    done = typed("validate", "--offline")
+
+    assert "conf/tables.yml: no such file" in done.output
+    assert "line 1: tabels: unknown key" in done.output
+
+
+def test_config_show_has_each_value_with_its_origin(typed: Typed) -> None:
+    """As YAML has it; a table that neither file has is refused."""
+    Path("conf/tables.yml").write_text(
+        "tables:\n  patient: {monitoring: {alert_on_failure: true}, incremental_columns: [A]}\n"
+    )
+    Path("conf/arrowetl.yml").write_text("tables: {patient: {monitoring: {alert_on_slow_extraction: false}}}\n")
+    done, unknown = typed("config", "show", "patient"), typed("config", "show", "patnt")
+
+    assert "patient.monitoring.alert_on_failure = true (tables.yml)" in done.output.splitlines()
+    assert "patient.monitoring.alert_on_slow_extraction = false (arrowetl.yml: tables)" in done.output.splitlines()
+    assert "patient.incremental_columns = [A] (tables.yml)" in done.output.splitlines()
+    assert (unknown.exit_code, "did you mean patient?" in unknown.output) == (2, True)
+
+
+def test_a_page_says_that_a_run_did_not_begin(typed: Typed) -> None:
+    """The one of yesterday would be taken for today's."""
+    Path("run.html").write_text("of yesterday")
+    done = typed("run", "--all", "--report", "run.html")
+    page = Path("run.html").read_text()
+
+    assert done.exit_code == 4
+    assert "Did not run" in page
+    assert "cannot connect" in page
+    assert "of yesterday" not in page
+
+
+def test_a_failures_document_says_whose_it_is(typed: Typed) -> None:
+    done = typed("run", "--all", "--json")
+    document = json.loads(done.stdout)
+
+    assert (document["command"], document["environment"], document["exit_code"]) == ("run", "production", 4)
+    assert document["servers"]["source"]["database"] == "od"
+    usage = json.loads(typed("--config", "conf/tables.yml", "fleet", "run", "--json", "--bogus").stdout)
+    assert (usage["command"], usage["exit_code"]) == ("fleet run", 2)
+
+
+def test_phi_is_suggested_as_yaml_alone(typed: Typed) -> None:
+    assert typed("analyze", "--suggest-phi", "--json").exit_code == 2
+
+
+def test_a_socket_needs_no_password(typed: Typed) -> None:
+    written({"ARROWETL_WAREHOUSE_URL": "postgresql://etl@/dw?host=/run/postgresql"})
+
+    assert "PASSWORD" not in typed("validate", "--offline").output
 
 
 def test_each_remedy_names_its_server(typed: Typed) -> None:

@@ -63,7 +63,7 @@ def test_a_new_user_gets_from_nothing_to_verified_data(practice: Clinic, elsewhe
     assert "export ETL_ENVIRONMENT=production" in done.stdout
     assert practice.sandbox.source.password not in done.stdout + done.stderr
     assert stat.S_IMODE((conf / ".env_production").stat().st_mode) == 0o600
-    assert "!.env_test" in (conf / ".gitignore").read_text()
+    assert ".env*" in (conf / ".gitignore").read_text().splitlines()
     assert len((conf / "arrowetl.yml").read_text().splitlines()) <= 15
     chosen = {"ETL_ENVIRONMENT": "production", "ARROWETL_SPILL_DIR": str(elsewhere)}
     for command in (
@@ -132,6 +132,109 @@ def test_without_input_what_is_missing_is_a_usage_error(arguments: list[str], tm
     assert done.returncode in (2, 3)
     assert "s3cret" not in done.stdout + done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_that_are_replaced_are_not_read(practice: Clinic, elsewhere: Path) -> None:
+    """An old file of other names would differ from what is given; the key of its masks is kept."""
+    there = urls(practice)
+    (elsewhere / "conf").mkdir()
+    old = elsewhere / "conf" / ".env_production"
+    old.write_text("OPENDENTAL_SOURCE_HOST=nowhere\nARROWETL_MASK_KEY=the-key-of-all-the-masks\n")
+    asked = ("init", "--no-input", "--source", there["source"], "--warehouse", there["warehouse"])
+    done = arrowetl(elsewhere, *asked, "--force")
+
+    assert done.returncode == 0, done.stderr
+    assert "nowhere" not in old.read_text()
+    assert read_variables(old)["ARROWETL_MASK_KEY"] == "the-key-of-all-the-masks"
+
+
+def test_an_exported_production_server_is_not_written_for_test(practice: Clinic, elsewhere: Path) -> None:
+    """In `test` only names that begin with TEST_ count."""
+    there = urls(practice)
+    production = {"ARROWETL_SOURCE_URL": there["source"], "ARROWETL_WAREHOUSE_URL": there["warehouse"]}
+    refused = arrowetl(elsewhere, "init", "--no-input", "--environment", "test", **production)
+    done = arrowetl(
+        elsewhere, "init", "--no-input", "--environment", "test",
+        **{f"TEST_{name}": url for name, url in production.items()},
+    )  # fmt: skip
+
+    assert (refused.returncode, "no source was named" in refused.stderr) == (2, True)
+    assert done.returncode == 0, done.stderr
+    assert (elsewhere / "conf" / ".env_test").exists()
+
+
+def test_answers_that_end_too_early_are_a_usage_error(practice: Clinic, elsewhere: Path) -> None:
+    done = arrowetl(elsewhere, "init", answers="mysql://reader@127.0.0.1/nothing\n")
+
+    assert done.returncode == 2
+    assert "standard input ended" in done.stderr
+    assert "--no-input" in done.stderr
+    assert "GetPassWarning" not in done.stderr
+
+
+def test_a_clinic_needs_no_replica_and_may_have_urls(practice: Clinic, elsewhere: Path) -> None:
+    """fleet.yml's schema holds over that of a URL."""
+    there = urls(practice)
+    (elsewhere / "conf").mkdir()
+    (elsewhere / "conf" / "fleet.yml").write_text("clinics: {north: {prefix: NORTH_, schema: raw_of_north}}\n")
+    chosen = {
+        "ETL_ENVIRONMENT": "production", "ARROWETL_SPILL_DIR": str(elsewhere),
+        "NORTH_ARROWETL_SOURCE_URL": there["source"],
+        "NORTH_ARROWETL_WAREHOUSE_URL": there["warehouse"] + "?schema=raw",
+    }  # fmt: skip
+    practice.undo.append(lambda: practice.warehouse_execute("DROP SCHEMA IF EXISTS raw_of_north CASCADE"))
+    assert arrowetl(elsewhere, "analyze", "--clinic", "north", **chosen).returncode == 0
+    for command in (
+        ["fleet", "validate"],
+        ["fleet", "plan"],
+        ["fleet", "run"],
+        ["verify", "--all", "--clinic", "north"],
+        ["run", "--all", "--clinic", "north"],
+        ["validate", "--clinic", "north"],
+    ):
+        done = arrowetl(elsewhere, *command, **chosen)
+        assert (command, done.returncode) == (command, 0), done.stdout + done.stderr
+    assert practice.warehouse("SELECT count(*) FROM raw_of_north.patient") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        (
+            "tables: {patien: {columns: {Name: {exclude: true}}}}",
+            "tables.patien: no such table (did you mean patient?)",
+        ),
+        ("exclude: [patint]", "exclude: patint matches no table (did you mean patient?)"),
+        ("include: ['nothing*']", "include: nothing* matches no table"),
+    ],
+)
+def test_a_choice_of_no_table_is_refused_before_anything_is_loaded(
+    practice: Clinic, elsewhere: Path, choices: str, words: str
+) -> None:
+    """A column that was to be left out would arrive."""
+    there = urls(practice)
+    asked = ("init", "--no-input", "--source", there["source"], "--warehouse", there["warehouse"])
+    assert arrowetl(elsewhere, *asked).returncode == 0
+    (elsewhere / "conf" / "arrowetl.yml").write_text(choices)
+    chosen = {"ETL_ENVIRONMENT": "production", "ARROWETL_SPILL_DIR": str(elsewhere)}
+
+    for command in (["run", "--all"], ["validate"], ["validate", "--offline"]):
+        done = arrowetl(elsewhere, *command, **chosen)
+        assert (command, done.returncode) == (command, 3)
+        assert words in done.stdout + done.stderr
+    assert practice.published()["warehouse"] == set()
+
+
+def test_a_choice_of_tables_that_may_come_is_a_note(practice: Clinic, elsewhere: Path) -> None:
+    there = urls(practice)
+    asked = ("init", "--no-input", "--source", there["source"], "--warehouse", there["warehouse"])
+    assert arrowetl(elsewhere, *asked).returncode == 0
+    (elsewhere / "conf" / "arrowetl.yml").write_text("exclude: ['*_bak*']\ntables: {zzz: {workers: 1}}")
+    done = arrowetl(elsewhere, "validate", ETL_ENVIRONMENT="production")
+
+    assert done.returncode == 0
+    assert "note: conf/arrowetl.yml: tables.zzz: no such table\n" in done.stdout
+    assert "note: conf/arrowetl.yml: exclude: *_bak* matches no table\n" in done.stdout
 
 
 @pytest.mark.parametrize("password", ["it's", 'a "b"', "back\\slash", "#hash $dollar", "p@ss:w/rd#1?&%", "é 表"])

@@ -362,7 +362,7 @@ def test_fleet_plan_and_validate_cover_every_clinic(group: Group) -> None:
     group.fleet("run", "--clinic", "c0")
     group.lead("c1", "127.0.0.1", servers.free_port())
     planned = group.fleet("plan", "--clinic", "c0,c1", code=1)
-    valid = group.fleet("validate", "--clinic", "c0,c1", code=3)
+    valid = group.fleet("validate", "--clinic", "c0,c1", code=1)
 
     plans = {one["clinic"]: one for one in planned["clinics"]}
     assert plans["c1"]["error"]["kind"] == "DatabaseConnectionError"
@@ -386,7 +386,7 @@ def test_a_clinic_whose_database_may_not_be_created_is_reported(group: Group) ->
     """The account may make `rep_…` alone: before the first run as in it, that is reported."""
     group.at_source("c0", "CREATE TABLE t (Num int PRIMARY KEY)")
     group.file.write_text(group.file.read_text().replace("rep_{clinic}", "elsewhere_{clinic}"))
-    (found,) = group.fleet("validate", "--clinic", "c0", code=3)["clinics"]
+    (found,) = group.fleet("validate", "--clinic", "c0", code=4)["clinics"]
 
     assert "elsewhere_c0" in found["problems"][0]
 
