@@ -163,7 +163,7 @@ def test_an_exported_production_server_is_not_written_for_test(practice: Clinic,
     assert (elsewhere / "conf" / ".env_test").exists()
 
 
-def test_answers_that_end_too_early_are_a_usage_error(practice: Clinic, elsewhere: Path) -> None:
+def test_too_few_answers_are_a_usage_error(practice: Clinic, elsewhere: Path) -> None:
     done = arrowetl(elsewhere, "init", answers="mysql://reader@127.0.0.1/nothing\n")
 
     assert done.returncode == 2
