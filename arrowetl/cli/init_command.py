@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -61,6 +62,7 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
     path = first_files.env_file(directory, environment)
     if path.exists() and not force:
         raise UsageError(f"{path} is there already, and was left as it is", "--force replaces it")
+    first_files.require_writable(directory)
     # In `test` nothing that was exported for production counts.
     test = "TEST_" if environment == env.TEST else ""
     urls, passwords = _asked(given, no_input, test)
@@ -79,8 +81,7 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
         stderr().print("arrowetl: nothing was written: a server refuses, or lacks something; see above. --force writes "
                        "the settings all the same", style="red", soft_wrap=True)  # fmt: skip
         sys.exit(4)
-    mask_key = env.read_variables(path).get(MASK_KEY_VARIABLE) or secrets.token_urlsafe(24)
-    for written in first_files.write(directory, environment, urls, passwords, mask_key):
+    for written in first_files.write(directory, environment, urls, passwords, _others(path)):
         click.echo(f"wrote {written}")
     tables_file = directory / "tables.yml"
     if next(one for one in found if one.endpoint.name == "source").good:
@@ -94,12 +95,21 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
             analysis = etl.analyze(on_event=watch)
         tables = len(analysis.document["tables"])
         click.echo(f"wrote {analysis.path}: {tables} tables")
-    config = "" if directory == Path("conf") else f" --config {tables_file}"
+    config = "" if directory == Path("conf") else f" --config {shlex.quote(str(tables_file))}"
     click.echo("next:")
+    if not all(one.good for one in found):
+        click.echo(f"  arrowetl{config} test-connections        # until no server refuses; then")
     click.echo(f"  export ETL_ENVIRONMENT={environment}")
     click.echo(f"  arrowetl{config} run --all --dry-run     # what would happen; then without --dry-run")
     click.echo(f"  arrowetl{config} verify --all            # every value of every row")
     click.echo(f"  arrowetl{config} report --open           # the last run as a page")
+
+
+def _others(path: Path) -> dict[str, str]:
+    """What settings that are replaced say of anything but servers; the key of masks is made where there is none."""
+    old = {name: value for name, value in env.read_variables(path).items() if value is not None}
+    servers = {f"{test}{name}" for test in ("", "TEST_") for name in connections.variables()}
+    return {MASK_KEY_VARIABLE: secrets.token_urlsafe(24)} | {k: v for k, v in old.items() if k not in servers}
 
 
 def _answer(words: str, default: str | None, hide_input: bool = False) -> str:
@@ -116,6 +126,13 @@ def _answer(words: str, default: str | None, hide_input: bool = False) -> str:
             "standard input ended before all was answered",
             "--no-input asks nothing: give the URLs as options, and passwords in ARROWETL_SOURCE_PASSWORD and so on",
         ) from None
+
+
+def _given_password(server: str, test: str) -> str:
+    name = f"{test}{connections.OURS[server]}_PASSWORD"
+    if (place := os.environ.get(f"{name}_FILE")) and name not in os.environ:
+        return connections.password_in(place)
+    return os.environ.get(name, "")
 
 
 def _asked(given: dict[str, str | None], no_input: bool, test: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -135,7 +152,7 @@ def _asked(given: dict[str, str | None], no_input: bool, test: str) -> tuple[dic
                 raise UsageError(f"no {server} was named", f"--{server} URL, or {connections.OURS[server]}_URL")
             continue
         urls[server], inside = connections.without_password(url)
-        password = inside or os.environ.get(f"{test}{connections.OURS[server]}_PASSWORD", "")
+        password = inside or _given_password(server, test)
         if not password and not no_input:
             password = _answer(f"Password at the {server}", default="", hide_input=sys.stdin.isatty())
         if password:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -86,8 +87,13 @@ class Commands(click.Group):
         except click.exceptions.Exit as end:
             sys.exit(end.exit_code)
         except click.ClickException as problem:
-            problem.show()
-            if "--json" in (named.get("args") or (arguments[0] if arguments else None) or sys.argv):
+            words = named.get("args") or (arguments[0] if arguments else None) or sys.argv
+            if ("json" in words and "--log-format" in words) or "--log-format=json" in words:
+                log = progress.JsonLines(stderr(), verbose=False)
+                log.failed(UsageError(problem.format_message(), "--help, also after a command, lists the options"))
+            else:
+                problem.show()
+            if "--json" in words:
                 usage_error = UsageError(problem.format_message(), "--help, also after a command, lists the options")
                 command = path_of(problem.ctx) if isinstance(problem, click.UsageError) else ""
                 show_json(document(command, problem.exit_code, **render_run.error_json(usage_error)))
@@ -104,6 +110,10 @@ class Commands(click.Group):
             _fail(context, problem)
         except KeyboardInterrupt:
             _fail(context, Interrupted("interrupted"))
+        except BrokenPipeError:
+            # click would exit with 1, which is a failed table.
+            _forget_stdout()
+            sys.exit(_CANNOT_BE_SHOWN)
         except (click.ClickException, click.exceptions.Exit, click.Abort, OSError):
             raise
         except Exception as bug:
@@ -149,10 +159,15 @@ def main() -> NoReturn:
             sys.exit(1)
         # Nothing can be printed: a pipe that was closed, a disk that is full.
         stderr().print(f"arrowetl: stdout: {error.strerror or error}", highlight=False, soft_wrap=True)
-        # Nor can what is still to be written when the program ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         sys.exit(_CANNOT_BE_SHOWN)
     sys.exit(0)
+
+
+def _forget_stdout() -> None:
+    """What is still to be written when the program ends cannot be written either."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _CANNOT_BE_SHOWN = 74

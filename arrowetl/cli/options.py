@@ -176,7 +176,7 @@ _table_option = option(
 def choosing_tables(command: F) -> F:
     """Tables by position, by `--table`, or both: names, or globs such as 'claim*'."""
 
-    @click.argument("by_position", nargs=-1, callback=split_names, metavar="[TABLE]...", shell_complete=names_of_tables)
+    @click.argument("by_position", nargs=-1, metavar="[TABLE]...", shell_complete=names_of_tables)
     @_table_option
     @functools.wraps(command)
     def chosen(by_position: tuple[str, ...], tables: tuple[str, ...], **named: Any) -> Any:

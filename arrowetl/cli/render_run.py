@@ -8,11 +8,12 @@ to a server or decides anything; `cli` chooses what is shown and where, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -300,13 +301,37 @@ def examined(found: Sequence[Examined], verbose: bool = False) -> RenderableType
     return Group(*parts)
 
 
+@dataclass(frozen=True)
+class _Types:
+    """The type rules: as a table where it fits, else one below the other."""
+
+    rows: Sequence[Sequence[str]]
+    """The headings first."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        headings, *rows = self.rows
+        if options.max_width < _TYPES_WIDTH:
+            for name, *values in rows:
+                yield Text(name, style="bold")
+                yield from _type_lines(headings[1:], values)
+            return
+        table = grid(*headings, folds=range(1, len(headings)))
+        for row in rows:
+            table.add_row(*row)
+        yield table
+
+
 def types(rules: Sequence[Rule]) -> RenderableType:
     """The type rules."""
-    headings, *rows = type_rows(rules)
-    table = grid(*headings, folds=range(1, len(headings)))
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return _Types(type_rows(rules))
+
+
+_TYPES_WIDTH = 130
+"""Characters that six columns need."""
+
+
+def _type_lines(headings: Sequence[str], values: Sequence[str]) -> list[Text]:
+    return [Text(f"  {heading}: {value}") for heading, value in zip(headings, values, strict=True) if value]
 
 
 def type_rows(rules: Sequence[Rule]) -> list[tuple[str, ...]]:

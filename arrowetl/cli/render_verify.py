@@ -195,6 +195,8 @@ def runs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
             "not ended" if not ended else "good" if one["exit_code"] == 0 else f"exit code {one['exit_code']}",
             one["route"] or "",
         )
+    # What they are listed for: `arrowetl report` is given one.
+    table.columns[0].min_width = max(len(one["run_id"]) for one in found)
     return table
 
 

@@ -6,9 +6,11 @@ What is shown is made by `render_run` and `render_verify`; what is printable is 
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -22,7 +24,12 @@ _PLAIN = str.maketrans(
 
 
 class Screen(Console):
-    """A console that no control character can change, and whose stream can encode what it is given."""
+    """
+    A console that no control character and no [markup] of a name changes, and whose stream can encode what it is given.
+    """
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(**{"markup": False, **about})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -32,6 +39,13 @@ class Screen(Console):
         if text.isascii() or self.encoding.startswith("utf"):
             return text
         return text.translate(_PLAIN).encode(self.encoding, "replace").decode(self.encoding)
+
+
+class _ClosedStdout(io.TextIOBase):
+    """Of a program that was started without one: Python writes to nowhere then, and says nothing."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "is closed")
 
 
 class _Stderr:
@@ -47,5 +61,7 @@ def stderr() -> Screen:
 def use_streams(errors: TextIO) -> None:
     """Progress and errors go to `errors`; what stdout cannot encode is replaced, and raises nothing."""
     _Stderr.screen = Screen(file=errors)
+    if sys.stdout is None:
+        sys.stdout = _ClosedStdout()
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="replace")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from arrowetl.errors import did_you_mean
+from arrowetl.errors import EnvironmentError, did_you_mean
 from arrowetl.model.connection import EQUALS, VARIABLES, Endpoint, reserved_name
 
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
@@ -68,6 +68,8 @@ class Found:
     server: str
     parts: dict[str, Said] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    is_unreadable: bool = False
+    """Whether there is a URL of which nothing can be read: what is missing then is not known."""
 
     def add(self, part: str, value: str, origin: str) -> None:
         """What a person says; two that differ are refused."""
@@ -132,7 +134,7 @@ def endpoint(
     for part in (
         *(["HOST"] if "SOCKET" not in found.parts else []), "DB", "USER", *(["PASSWORD"] if needs_password else []),
     ):  # fmt: skip
-        if part not in found.parts:
+        if part not in found.parts and not found.is_unreadable:
             found.problems.append(f"{shown}_{part} is missing")
     port = _checked(found, shown)
     if found.problems:
@@ -230,10 +232,12 @@ def _add_url(found: Found, said: Said) -> None:
         url = urlsplit(said.value.strip())
         port = url.port
     except ValueError:
-        found.problems.append(f"{said.origin}: is no URL; write {schemes[0]}://user@host:port/database")
+        found.problems.append(f"{said.origin}: is not a URL; write {schemes[0]}://user@host:port/database")
+        found.is_unreadable = True
         return
     if url.scheme not in schemes:
         found.problems.append(f"{said.origin}: must begin with {schemes[0]}://")
+        found.is_unreadable = True
         return
     given = {
         "HOST": unquote(url.hostname or ""), "PORT": str(port) if port else "", "USER": unquote(url.username or ""),
@@ -255,17 +259,25 @@ def _add_url(found: Found, said: Said) -> None:
 
 def _add_password_file(found: Found, place: str, origin: str) -> None:
     try:
+        found.add("PASSWORD", password_in(place), origin)
+    except EnvironmentError as error:
+        found.problems.append(f"{origin}: {error.message}")
+
+
+def password_in(place: str) -> str:
+    """
+    What a file has; of an account without a password, nothing.
+
+    Raises:
+        EnvironmentError: it cannot be read.
+    """
+    try:
         password = Path(place).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        found.problems.append(f"{origin}: {place} cannot be read: {why}")
-        return
+        raise EnvironmentError(f"{place} cannot be read: {why}") from error
     # An editor, or echo, ends the file with a line end.
-    password = password.removesuffix("\n").removesuffix("\r")
-    if not password:
-        found.problems.append(f"{origin}: {place} is empty")
-    else:
-        found.add("PASSWORD", password, origin)
+    return password.removesuffix("\n").removesuffix("\r")
 
 
 def _checked(found: Found, shown: str) -> int:
@@ -319,7 +331,7 @@ def _fill_from_files(found: Found) -> None:
         for group, options, file in _my_cnf(found):
             for name, value in options.items():
                 if part := _MY_CNF.get(name.replace("_", "-")):
-                    found.fill(part, value, f"{file} [{group}]")
+                    found.fill(part, _my_cnf_value(value), f"{file} [{group}]")
         return
     for name, value, place in _service(found):
         if part := _SERVICE.get(name):
@@ -343,6 +355,30 @@ def _my_cnf(found: Found) -> Iterator[tuple[str, Mapping[str, str], Path]]:
         yield "client", client, place
 
 
+_ESCAPES = {one: one for one in "\\'\""} | {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "s": " "}
+
+
+def _my_cnf_value(written: str) -> str:
+    r"""
+    A value as MySQL's own programs read it: without a comment, the quotes around it, and with its escapes.
+
+    >>> _my_cnf_value('abc # of today'), _my_cnf_value('"a # b"'), _my_cnf_value('abc"'), _my_cnf_value(r"a\sb\\c")
+    ('abc', 'a # b', 'abc"', 'a b\\c')
+    """
+    quote = ""
+    for at, letter in enumerate(written):
+        if quote:
+            quote = "" if letter == quote and written[at - 1] != "\\" else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter == "#":
+            written = written[:at].rstrip()
+            break
+    if len(written) > 1 and written[0] == written[-1] and written[0] in "'\"":
+        written = written[1:-1]
+    return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[0]), written)
+
+
 def _is_same_host(one: str, other: str) -> bool:
     here = {"localhost", "127.0.0.1", "::1"}
     return one.casefold() == other.casefold() or {one.casefold(), other.casefold()} <= here
@@ -363,7 +399,7 @@ def _read_ini(place: Path, found: Found, left_out: re.Pattern[str] | None = None
         found.problems.append(f"{place}: cannot be read")
         return {}
     return {
-        group: {name: value.strip().strip("'\"") for name, value in reader.items(group) if value is not None}
+        group: {name: value.strip() for name, value in reader.items(group) if value is not None}
         for group in reader.sections()
     }
 

@@ -115,7 +115,10 @@ class Settings:
             EnvironmentError: the settings at hand leave this server out.
         """
         if name not in self.endpoints:
-            raise EnvironmentError(f"no settings for the {name}", f"set {VARIABLES[name]}_HOST and its companions")
+            raise EnvironmentError(
+                f"no settings for the {name}",
+                f"set {connections.OURS[name]}_URL, or {VARIABLES[name]}_HOST and its companions",
+            )
         return self.endpoints[name]
 
 

@@ -34,14 +34,14 @@ def write(
     environment: str,
     urls: Mapping[str, str],
     passwords: Mapping[str, str],
-    mask_key: str,
+    others: Mapping[str, str],
 ) -> list[Path]:
     """
     Write the settings of an environment, over those that are there; and what is next to them where it is not.
 
     Args:
         urls: server → its URL, without a password.
-        mask_key: the key of `mask: hash`.
+        others: the variables of anything else, among them the key of masks.
 
     Returns:
         What was written.
@@ -55,11 +55,9 @@ def write(
         lines += ["", f"{OURS[server]}_URL={_quoted(url)}"]
         if server in passwords:
             lines.append(f"{OURS[server]}_PASSWORD={_quoted(passwords[server])}")
-    lines += [
-        "",
-        "# The key of `mask: hash`. Keep it: with another one, all hashes are others.",
-        f"{MASK_KEY_VARIABLE}={_quoted(mask_key)}",
-    ]
+    if MASK_KEY_VARIABLE in others:
+        lines += ["", "# The key of `mask: hash`. Keep it: with another one, all hashes are others."]
+    lines += [f"{name}={_quoted(value)}" for name, value in others.items()]
     choices = directory / arrowetl_yml.NAME
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -74,6 +72,18 @@ def write(
             f"{error.filename}: cannot be written: {error.strerror}", "choose another --directory"
         ) from error
     return written
+
+
+def require_writable(directory: Path) -> None:
+    """
+    Before anybody is asked for anything.
+
+    Raises:
+        ConfigurationError: it cannot be written to.
+    """
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{there}: nothing can be written there", "choose another --directory")
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -29,6 +29,7 @@ from arrowetl.model.result import Coercion
 from arrowetl.planning import evidence, sync_mode, table_plan
 from arrowetl.source.reader import Source
 from arrowetl.state import state_sql
+from arrowetl.state.ledger import TRACKING
 from arrowetl.types import conversion, mapping, postgres_types, to_parquet
 from arrowetl.warehouse.loader import Warehouse
 
@@ -73,6 +74,7 @@ class Reader(Protocol):
     """A server to read from."""
 
     def names(self) -> list[str]: ...
+    def leaves_out(self, name: str) -> bool: ...
     def read(self, name: str, request: Request, tree: Any) -> Read: ...
     def close(self) -> None: ...
 
@@ -86,6 +88,9 @@ class OfMySQL:
 
     def names(self) -> list[str]:
         return list(self._catalog)
+
+    def leaves_out(self, name: str) -> bool:
+        return name in TRACKING or self._tables_file.of_table(self._catalog[name]).excluded
 
     def read(self, name: str, request: Request, tree: Any) -> Read:
         """
@@ -154,6 +159,9 @@ class OfWarehouse:
 
     def names(self) -> list[str]:
         return list(self._published)
+
+    def leaves_out(self, name: str) -> bool:
+        return name in TRACKING or self._tables_file.of(self._names.get(name, name)).excluded
 
     def read(self, name: str, request: Request, tree: Any) -> Read:
         """

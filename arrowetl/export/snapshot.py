@@ -31,6 +31,7 @@ from arrowetl.config.tables_yml import read_tables
 from arrowetl.errors import ConfigurationError, DatabaseQueryError, DataError, UsageError
 from arrowetl.export import where_clause
 from arrowetl.export.readers import OfMySQL, OfWarehouse, Read, Reader, Request
+from arrowetl.model.connection import Endpoint
 from arrowetl.model.events import Event, TableDone, TablesChosen
 from arrowetl.replica.spill import run_directory
 from arrowetl.source.reader import Source
@@ -79,13 +80,7 @@ def snapshot(
             mask_key = settings.mask_key if request.read_from == "source" else None
             reader = OfMySQL(Source(endpoint, tables_file.choices, mask_key=mask_key), tables_file)
         held.callback(reader.close)
-        there = reader.names()
-        if there:
-            names = [*sorted(there)[:_NAMES_SHOWN], *(["…"] if len(there) > _NAMES_SHOWN else [])]
-            remedy = f"those of {endpoint}: {', '.join(names)}"
-        else:
-            remedy = f"there is none in {endpoint} yet: `arrowetl run` loads them there, dbt makes its own"
-        tables = chosen_tables(request.tables, there, remedy, request.exclude)
+        tables = _chosen(reader, request, endpoint)
         on_event(TablesChosen(len(tables)))
 
         def one(name: str) -> list[_Part]:
@@ -118,6 +113,22 @@ def snapshot(
 
 
 # --- what is written ----------------------------------------------------------------------------
+
+
+def _chosen(reader: Reader, request: Request, endpoint: Endpoint) -> tuple[str, ...]:
+    """
+    What is left out, and arrowetl's own tables, are in no snapshot of all or of a glob; by its name it is refused.
+
+    Raises:
+        UsageError: a name, or a glob, is of no table.
+    """
+    there = reader.names()
+    names = [*sorted(there)[:_NAMES_SHOWN], *(["…"] if len(there) > _NAMES_SHOWN else [])]
+    remedy = f"those of {endpoint}: {', '.join(names)}"
+    if not there:
+        remedy = f"there is none in {endpoint} yet: `arrowetl run` loads them there, dbt makes its own"
+    chosen = chosen_tables(request.tables, there, remedy, request.exclude)
+    return tuple(name for name in chosen if name in request.tables or not reader.leaves_out(name))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from arrowetl import drivers, preflight
 from arrowetl.config.env import Settings
 from arrowetl.config.table_names import chosen_names
 from arrowetl.errors import UsageError
+from arrowetl.model import document as documents
 from arrowetl.monitoring.status import status
 from arrowetl.state import history_sql, ledger, receipt_sql
 
@@ -56,6 +57,9 @@ def run_report(settings: Settings, run_id: str = "") -> RunReport:
         kept = session.rows(receipt_sql.receipt_of(endpoint.namespace, name))
     finally:
         session.close()
+    if "schema_version" not in document:
+        # Nobody wrote the end of it.
+        document = {**documents.document("run", 1, settings.identity), **document}
     receipt = {"digest": kept[0][1], "receipt": json.loads(kept[0][0])} if kept else None
     return RunReport({**document, "tables": tables}, tuple(runs), receipt, status(settings).as_json())
 

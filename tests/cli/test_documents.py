@@ -74,4 +74,10 @@ def write_schemas(written: dict[str, list[Any]]) -> None:
         path = schema_file(name)
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"arrowetl: {name}"}
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({**head, **schema_of(those)}, indent=1) + "\n")
+        required = [key for key in HEAD if all(key in one for one in those)]
+        path.write_text(
+            json.dumps({**head, **schema_of(those), "type": "object", "required": required}, indent=1) + "\n"
+        )
+
+
+HEAD = ("schema_version", "arrowetl_version", "command", "ok", "exit_code", "error", "environment", "clinic", "servers")

@@ -227,6 +227,26 @@ def test_a_full_disk_behind_stdout_exits_74(arguments: list[str], tmp_path: Path
     assert "No space left" in done.stderr
 
 
+@pytest.mark.parametrize("where", ["| true", ">&-"])
+def test_a_result_that_nobody_can_read_exits_74(where: str, tmp_path: Path) -> None:
+    """A pipe that was closed, or no stdout at all: 0 would say that it was written, and 1 that a table failed."""
+    command = f'"{sys.executable}" -m arrowetl types --json {where}; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (74, False)
+
+
+def test_usage_errors_are_in_the_logs_format(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "arrowetl", "run", "--bogus", "--log-format", "json"], capture_output=True, text=True,
+        cwd=tmp_path, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert (json.loads(line)["event"], json.loads(line)["code"]) == ("failed", "usage")
+
+
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
 def test_a_closed_stderr_is_no_traceback(closed: str, tmp_path: Path) -> None:
     """The exit code still says what it was."""
@@ -267,6 +287,16 @@ def test_nothing_half_written_is_left_of_a_file(
 
 
 FORGED = "x\nall equal: 381 of 381 tables"
+
+
+def test_no_name_is_markup() -> None:
+    """What rich would take for a colour is a name's own."""
+    said = io.StringIO()
+    table = render_run.grid("table")
+    table.add_row("br[ack] [bold]red")
+    Screen(file=said, width=80).print(table)
+
+    assert "br[ack] [bold]red" in said.getvalue()
 
 
 def test_no_name_makes_a_line_of_its_own() -> None:

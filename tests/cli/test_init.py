@@ -239,7 +239,9 @@ def test_a_choice_of_tables_that_may_come_is_a_note(practice: Clinic, elsewhere:
 
 @pytest.mark.parametrize("password", ["it's", 'a "b"', "back\\slash", "#hash $dollar", "p@ss:w/rd#1?&%", "é 表"])
 def test_written_passwords_are_read_back(password: str, tmp_path: Path) -> None:
-    first_files.write(tmp_path, "dev", {"source": "mysql://u@h/d"}, {"source": password}, "k" * 32)
+    first_files.write(
+        tmp_path, "dev", {"source": "mysql://u@h/d"}, {"source": password}, {"ARROWETL_MASK_KEY": "k" * 32}
+    )
 
     assert read_variables(tmp_path / ".env_dev") == {
         "ARROWETL_SOURCE_URL": "mysql://u@h/d", "ARROWETL_SOURCE_PASSWORD": password, "ARROWETL_MASK_KEY": "k" * 32,

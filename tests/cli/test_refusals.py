@@ -123,7 +123,7 @@ def test_production_variables_are_ignored_in_test(clinic: Clinic) -> None:
     ("text", "reported"),
     [
         (None, ["no such file", "arrowetl analyze"]),
-        ("tables: [", ["tables.yml, line ", "no YAML"]),
+        ("tables: [", ["tables.yml, line ", "invalid YAML"]),
         ("- a list\n", ["must be a mapping"]),
         (
             "tables:\n  patient: {extraction_stratgy: full_table, batch_size: 0, overrides: {exclude: maybe}}\n"

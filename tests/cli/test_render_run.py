@@ -106,6 +106,15 @@ def test_types_lists_every_rule() -> None:
     assert [rule.name for rule in rules.RULES if rule.name not in lines] == []
 
 
+def test_types_fit_a_narrow_terminal() -> None:
+    """Six columns do not: each rule is a few lines there."""
+    said = io.StringIO()
+    Console(file=said, width=80).print(render_run.types(rules.RULES))
+
+    assert "  warehouse: boolean\n" in said.getvalue()
+    assert [line for line in said.getvalue().splitlines() if "…" in line and "(…)" not in line] == []
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

@@ -106,7 +106,7 @@ def test_a_urls_options_are_parts(query: str, wanted: dict[str, Any]) -> None:
         ({"ARROWETL_SOURCE_URL": URL, "ARROWETL_SOURCE_PASSWORD": "another"},
          "ARROWETL_SOURCE_PASSWORD and ARROWETL_SOURCE_URL: they differ in the password; leave out one"),
         ({"ARROWETL_SOURCE_URL": f"postgres://u:{quote(SECRET, safe='')}@h/d"}, "ARROWETL_SOURCE_URL: must begin with mysql://"),
-        ({"ARROWETL_SOURCE_URL": f"mysql://u:{SECRET}@h/d"}, "ARROWETL_SOURCE_URL: is no URL; write mysql://user@host:port/database"),
+        ({"ARROWETL_SOURCE_URL": f"mysql://u:{SECRET}@h/d"}, "ARROWETL_SOURCE_URL: is not a URL; write mysql://user@host:port/database"),
         ({"ARROWETL_SOURCE_URL": URL + "?ssl_mod=required"}, "unknown option ssl_mod after ? (did you mean ssl_mode?)"),
         ({"ARROWETL_SOURCE_URL": URL + "?schema=raw"}, "unknown option schema after ?"),
         ({"ARROWETL_SOURCE_URL": "mysql://h"}, "ARROWETL_SOURCE_DB is missing"),
@@ -179,6 +179,34 @@ def test_my_cnf_of_another_host_is_not_sent_to_this_one(home: Path) -> None:
     assert problems(
         "source", {"ARROWETL_SOURCE_HOST": "10.0.0.5", "ARROWETL_SOURCE_DB": "d", "ARROWETL_SOURCE_USER": "u"}
     ) == ["ARROWETL_SOURCE_PASSWORD is missing"]
+
+
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [
+        ("abc", "abc"), ('"abc"', "abc"), ("'a b'", "a b"), ('abc"', 'abc"'), ("abc # of today", "abc"),
+        ('"a # b"', "a # b"), (r"abc\sdef", "abc def"), (r"a\\b", r"a\b"),
+    ],
+)  # fmt: skip
+def test_my_cnf_is_read_by_mysqls_rules(written: str, password: str, home: Path) -> None:
+    """Quotes, comments and escapes, as MySQL's own programs have them."""
+    (home / ".my.cnf").write_text(f"[client]\nuser=reader\npassword={written}\n")
+
+    assert found("source", {"ARROWETL_SOURCE_HOST": "h", "ARROWETL_SOURCE_DB": "d"}).password == password
+
+
+def test_an_account_without_a_password_has_an_empty_file(home: Path) -> None:
+    """A blank variable is an unset one: an account that has no password says so by a file."""
+    (home / "nothing").write_text("")
+    values = {**WAREHOUSE, "ARROWETL_WAREHOUSE_PASSWORD_FILE": str(home / "nothing")}
+
+    assert found("warehouse", values).password == ""
+
+
+def test_what_is_missing_of_an_unreadable_url_is_not_guessed() -> None:
+    assert problems("source", {"ARROWETL_SOURCE_URL": "postgres://reader@h/d"}) == [
+        "ARROWETL_SOURCE_URL: must begin with mysql://"
+    ]
 
 
 PGPASS = "# mine\ndb:5432:wh:etl:right\\:one\n*:*:*:other:wrong\n"

@@ -66,6 +66,23 @@ def test_snapshots_follow_exclusions_and_masks(patients: Clinic, target: str) ->
 
 
 @pytest.mark.parametrize("target", SERVERS)
+def test_a_snapshot_of_all_has_what_is_not_left_out(patients: Clinic, target: str) -> None:
+    """Neither tables that are excluded nor arrowetl's own; by its name an excluded one is refused."""
+    patients.create("CREATE TABLE visit (Num int PRIMARY KEY) ENGINE=MyISAM")
+    assert patients.run()["exit_code"] == 0
+    (patients.directory / "arrowetl.yml").write_text("exclude: [visit]\n")
+    out = ["--to", str(patients.directory / "all"), "--from", target, "--json"]
+    for chosen in (["--all"], ["*"]):
+        done = patients.arrowetl("snapshot", *chosen, *out)
+        assert done.returncode == 0, done.stdout
+        assert [*json.loads(done.stdout)["tables"]] == ["patient"]
+    refused = patients.arrowetl("snapshot", "visit", *out)
+
+    assert refused.returncode == 2
+    assert "visit: excluded in arrowetl.yml" in refused.stdout
+
+
+@pytest.mark.parametrize("target", SERVERS)
 def test_columns_conditions_and_since_limit_a_snapshot(patients: Clinic, target: str) -> None:
     """Columns, a condition, and what is updated later; the manifest says so, and how each file can be checked."""
     entry = taken(

@@ -26,6 +26,8 @@ NAMES_OF_DATA = (
     "servers", "settings[].value", "examined[].facts", "types[]", "trials[].phases", "default.phases",
     "recommended.phases",
 )  # fmt: skip
+# Values of a server, of a file or of a person: of whatever type.
+ANY_VALUE = ("settings[].value", "changes[].before", "changes[].after", "examined[].facts.*", "tables[].checksums.*.*")
 WORDS = {"production", "test", "equal", "tables[].…", "run --json", "--publish together", "--show-values", "--repair",
          "--since", "status --alert", "--check", "status --json", "run --dry-run --json", "--changed",
          "etl_receipts", "digest", "fleet run"}  # fmt: skip
@@ -49,6 +51,9 @@ def paths(value: Any, at: str = "") -> Iterator[str]:
 def schema_of(values: list[Any], at: str = "") -> dict[str, Any]:
     """A JSON Schema of what was written at one place: every key, and each of the types it had, or null."""
     kinds = {_KINDS[type(value)] for value in values if value is not None}
+    if not kinds or at in ANY_VALUE:
+        # Nothing is known of what is there when it is not null.
+        return {}
     schema: dict[str, Any] = {"type": sorted({*kinds - ({"integer"} if "number" in kinds else set()), "null"})}
     if mappings := [value for value in values if isinstance(value, dict)]:
         by_key: dict[str, list[Any]] = {}
@@ -61,8 +66,8 @@ def schema_of(values: list[Any], at: str = "") -> dict[str, Any]:
         else:
             schema["properties"] = {key: schema_of(each, f"{at}.{key}" if at else key) for key, each in by_key.items()}
             schema["additionalProperties"] = False
-    if lists := [value for value in values if isinstance(value, list)]:
-        schema["items"] = schema_of([item for one in lists for item in one], f"{at}[]")
+    if items := [item for value in values if isinstance(value, list) for item in value]:
+        schema["items"] = schema_of(items, f"{at}[]")
     return schema
 
 
