@@ -227,6 +227,11 @@ class Etl:
         failures = [outcome.failure for outcome in planned.failed if outcome.failure]
         problems = [f"{failure.message}\n  {failure.remedy or 'see the server'}" for failure in failures]
         notes = [f"{plan.name}: {note}" for plan in planned.plans for note in plan.notes]
+        notes += [
+            f"{name}: is left out, and the warehouse keeps what it has of it: drop it there where nobody needs it"
+            for name, state in planned.states.items()
+            if state.published is not None and file.of(name).excluded
+        ]
         return problems, [*planned.warnings, *notes]
 
     def status(self, alert: bool = False, tables: Sequence[str] = ()) -> Status:

@@ -48,7 +48,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
 ALIASES = {"export": "snapshot", "tune": "bench"}
 EXIT_CODES = {
     0: "all good",
-    1: "a table failed, or --strict or --fail-on has its reason",
+    1: "a table failed or is missing at the source; --strict, --check or --fail-on has its reason",
     2: "usage",
     3: "configuration",
     4: "a server cannot be reached, or refuses",
@@ -78,7 +78,10 @@ class Commands(click.Group):
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), words) for code, words in EXIT_CODES.items()])
         formatter.write_paragraph()
-        formatter.write_text("`arrowetl help COMMAND` shows the options of a command, and examples.")
+        formatter.write_text(
+            "`arrowetl help COMMAND` shows the options of a command, and examples. `export` is another name of snapshot, "
+            "and `tune` of bench."
+        )
 
     def main(self, *arguments: Any, **named: Any) -> Any:
         # As click does by itself, and for a program that asked for JSON with a document.

@@ -32,6 +32,8 @@ def verdicts(verified: VerifyResult) -> RenderableType:
     rows = sum(verdict.rows.get("source") or 0 for verdict in equal)
     where = "at source and warehouse" if not verified.has_replica else "at all three servers"
     words = f"{count(len(equal))} of {count(len(found))} tables equal {where}, {count(rows)} rows"
+    if unseen := sum(len(verdict.left_out) for verdict in equal):
+        words += f", but for {number_of(unseen, 'column')} that no checksum covers"
     reused = [verdict for verdict in equal if verdict.recalled]
     if reused:
         unread = sum(not verdict.rows_read for verdict in reused)

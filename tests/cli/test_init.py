@@ -225,6 +225,18 @@ def test_a_choice_of_no_table_is_refused_before_anything_is_loaded(
     assert practice.published()["warehouse"] == set()
 
 
+def test_the_copy_of_a_table_that_is_left_out_later_is_noted(practice: Clinic, elsewhere: Path) -> None:
+    """It stays in the warehouse as it was."""
+    there = urls(practice)
+    asked = ("init", "--no-input", "--source", there["source"], "--warehouse", there["warehouse"])
+    chosen = {"ETL_ENVIRONMENT": "production", "ARROWETL_SPILL_DIR": str(elsewhere)}
+    assert arrowetl(elsewhere, *asked).returncode == 0
+    assert arrowetl(elsewhere, "run", "--all", **chosen).returncode == 0
+    (elsewhere / "conf" / "arrowetl.yml").write_text("exclude: [patient]")
+
+    assert "note: patient: is left out, and the warehouse keeps" in arrowetl(elsewhere, "validate", **chosen).stdout
+
+
 def test_a_choice_of_tables_that_may_come_is_a_note(practice: Clinic, elsewhere: Path) -> None:
     there = urls(practice)
     asked = ("init", "--no-input", "--source", there["source"], "--warehouse", there["warehouse"])
