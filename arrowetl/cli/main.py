@@ -79,8 +79,8 @@ class Commands(click.Group):
             formatter.write_dl([(str(code), words) for code, words in EXIT_CODES.items()])
         formatter.write_paragraph()
         formatter.write_text(
-            "`arrowetl help COMMAND` shows the options of a command, and examples. `export` is another name of snapshot, "
-            "and `tune` of bench."
+            "`arrowetl help COMMAND` shows the options of a command, and examples. `export` is another name of "
+            "snapshot, and `tune` of bench."
         )
 
     def main(self, *arguments: Any, **named: Any) -> Any:

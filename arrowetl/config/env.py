@@ -419,8 +419,8 @@ def require_mask_key(settings: Settings, hashed: Sequence[str]) -> None:
     if not settings.mask_key:
         raise EnvironmentError(
             f"{MASK_KEY_VARIABLE} is not set, and columns are to be hashed: {listed(hashed, 3)}",
-            f"add {MASK_KEY_VARIABLE}= with {MASK_KEY_CHARACTERS_MIN} random characters or more to the settings "
-            f"({settings.env_file or 'or the environment'}), and keep it: with another one, all is loaded again and "
+            f"add {MASK_KEY_VARIABLE}= with {MASK_KEY_CHARACTERS_MIN} random characters or more to "
+            f"{settings.env_file or 'the environment'}, and keep it: with another one, all is loaded again and "
             "nothing old can be joined",
             slug="mask_key_missing",
         )

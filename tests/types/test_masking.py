@@ -287,7 +287,7 @@ def test_a_missing_mask_key_refuses_the_run(people: Clinic) -> None:
     offline = people.arrowetl("validate", "--offline", ARROWETL_MASK_KEY="")
 
     assert done.returncode == 3
-    assert "ARROWETL_MASK_KEY is not set, and tables.yml wants columns hashed: person.LName" in done.stderr
+    assert "ARROWETL_MASK_KEY is not set, and columns are to be hashed: person.LName" in done.stderr
     assert people.published() == {"replica": set(), "warehouse": set()}
     assert "ARROWETL_MASK_KEY is not set" in offline.stdout
 
@@ -338,7 +338,7 @@ def test_a_misspelt_masked_table_is_not_loaded_unmasked(people: Clinic, chosen: 
     run = people.run()
 
     assert failures(run) == {
-        "person": "person: tables.yml leaves out or masks columns of Person, which the source spells person"
+        "person": "person: arrowetl.yml leaves out or masks columns of Person, which the source spells person"
     }
 
 
