@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from support import launcher
 from support.clinic import Clinic
 
 from arrowetl.config import first_files
@@ -30,10 +31,14 @@ def urls(clinic: Clinic) -> dict[str, str]:
 
 def arrowetl(where: Path, *arguments: str, answers: str = "", **more: str) -> subprocess.CompletedProcess[str]:
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "ETL_", "ARROWETL_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "arrowetl", *arguments], cwd=where, env={**outside, **more}, input=answers,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    if answers:
+        return subprocess.run(
+            [sys.executable, "-m", "arrowetl", *arguments], cwd=where, env={**outside, **more}, input=answers,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    process = launcher.start("arrowetl", arguments, {**outside, **more}, where)
+    stdout, stderr = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode or 0, stdout, stderr)
 
 
 @pytest.fixture
