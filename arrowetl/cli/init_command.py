@@ -21,7 +21,7 @@ from arrowetl import lazy
 from arrowetl.cli.opening import watching
 from arrowetl.cli.options import OUTPUT, Command, global_options, option, show, with_log_options
 from arrowetl.cli.screen import stderr
-from arrowetl.errors import UsageError
+from arrowetl.errors import EnvironmentError, UsageError
 from arrowetl.model.connection import MASK_KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _ASKED = {
     cls=Command,
     examples=[
         "arrowetl init",
-        "arrowetl init --source mysql://reader@10.0.0.5/opendental --warehouse postgresql://etl@db/analytics",
+        "arrowetl init --no-input --source mysql://reader@10.0.0.5/opendental --warehouse postgresql://etl@db/analytics",
     ],
 )
 @option("--source", metavar="URL", help="mysql://user@host:port/database")
@@ -72,10 +72,13 @@ def init(environment: str, directory: Path, no_input: bool, force: bool, **given
         if server in passwords:
             variables[f"{test}{connections.OURS[server]}_PASSWORD"] = passwords[server]
     # Settings that are to be replaced are not read.
-    with tempfile.NamedTemporaryFile() as empty, arrowetl.open(
-        variables, directory / "tables.yml" if directory.is_dir() else None, Path(empty.name), needs=tuple(urls)
-    ) as etl:  # fmt: skip
-        found = etl.test_connections()
+    with tempfile.NamedTemporaryFile() as empty:
+        try:
+            place = directory / "tables.yml" if directory.is_dir() else None
+            with arrowetl.open(variables, place, Path(empty.name), needs=tuple(urls)) as etl:
+                found = etl.test_connections()
+        except EnvironmentError as error:
+            raise EnvironmentError(error.message, "say them in the URLs, or set them in the environment") from error
     show(render_run.examined(found))
     if not all(one.good for one in found) and not force:
         stderr().print("arrowetl: nothing was written: a server refuses, or lacks something; see above. --force writes "

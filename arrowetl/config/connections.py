@@ -152,6 +152,7 @@ def endpoint(
         ssl_cert=found.get("SSL_CERT") or None,
         ssl_key=found.get("SSL_KEY") or None,
         socket=found.get("SOCKET"),
+        by_url=any(part in found.parts and found.parts[part].origin.endswith("_URL") for part in ("HOST", "DB")),
         variables=shown.removeprefix("TEST_"),
     )
     return made, []

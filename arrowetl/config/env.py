@@ -211,7 +211,8 @@ def settings_from_environment(
 def _init(path: Path) -> str:
     """What else may help somebody who has no settings at all."""
     if path.parent.is_dir():
-        return ""
+        others = [str(one) for one in sorted(path.parent.glob(".env_*"))]
+        return f"; there is {listed(others, 3)}" if others else ""
     return f"; there is no {path.parent}/ here: `arrowetl init` asks for the servers, as URLs, and writes it"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from arrowetl import limits
-from arrowetl.drivers.postgres import conninfo, postgres_error, set_up
+from arrowetl.drivers.postgres import connected, postgres_error, set_up
 from arrowetl.drivers.watchdog import opened_since, sockets, time_limit
 from arrowetl.errors import DatabaseError
 from arrowetl.model.connection import Endpoint
@@ -40,22 +40,24 @@ class PostgresArrow:
         self._used = time.monotonic()
         self._adbc = import_module("adbc_driver_postgresql.dbapi")
         self._fd: int | None = None
-        self._open(conninfo(endpoint))
+        self._open()
         with ExitStack() as undo:
             undo.callback(self.close)
             if not self._knows_types():
                 # It learns the names of types while it connects, where a role may have them quoted; no pooler that
                 # refuses `options` is met by who has no such role.
                 self.close()
-                self._open(f"{conninfo(endpoint)} options='-c quote_all_identifiers=off'")
+                self._open(" options='-c quote_all_identifiers=off'")
             set_up(self)
             undo.pop_all()
 
-    def _open(self, uri: str) -> None:
+    def _open(self, more: str = "") -> None:
         # One at a time: what is opened meanwhile is this one.
         with _CONNECTING, self._translated("connect"):
             before = sockets()
-            self._connection = self._adbc.connect(uri, autocommit=True)
+            self._connection = connected(
+                self.endpoint, lambda words: self._adbc.connect(f"{words}{more}", autocommit=True)
+            )
             self._fd = opened_since(before, self.endpoint)
 
     def _knows_types(self) -> bool:

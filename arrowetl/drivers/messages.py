@@ -17,7 +17,12 @@ from arrowetl.model.connection import Endpoint
 
 
 def remedy_for(text: str | None, endpoint: Endpoint) -> str | None:
-    return text and text.format(variables=endpoint.settings, database=endpoint.database)
+    said = text and text.format(variables=endpoint.settings, database=endpoint.database)
+    # By the name that was used: a part next to a URL would be a second opinion.
+    return _PARTS.sub("_URL", said) if said and endpoint.by_url else said
+
+
+_PARTS = re.compile("_(?:HOST and _PORT|HOST|DB|USER|SCHEMA)")
 
 
 def clean(text: str, endpoint: Endpoint) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import mysql.connector
 from mysql.connector import errorcode
+from mysql.connector.connection import MySQLConnection
 
 from arrowetl import limits
 from arrowetl.drivers import remedies, sessions
@@ -85,8 +86,6 @@ class MySQL:
             "user": endpoint.user,
             "password": endpoint.password,
             "database": None if endpoint.is_made_later else endpoint.database,
-            # The C extension loads only where no other OpenSSL was loaded before: always the same one, then.
-            "use_pure": True,
             "charset": "utf8mb4",
             # Otherwise it asks every server that says 8.0 or later for a collation that MariaDB may lack.
             "collation": "utf8mb4_general_ci",
@@ -251,21 +250,60 @@ def _keep_alive(connected: socket.socket) -> None:
 _WAITED = {1205, 1213, 1317, 1969, 3024}
 
 
+class _Discreet(MySQLConnection):  # type: ignore[misc]
+    """
+    A connection that sends a password to nobody who could read it on its way.
+
+    Where a server that says 8.0 or later does not remember an account (caching_sha2_password, after each of its
+    restarts), or somebody in between says so, the library would answer with the password itself, TLS or not.
+    """
+
+    def _do_auth(self, *arguments: Any, **named: Any) -> bool:
+        plain, password = self._socket, self._password.encode()
+        send = plain.send
+
+        def guarded(payload: bytes, *more: Any) -> None:
+            # After the switch to TLS the socket is another object's; what is sent by then is encrypted.
+            if password and not self._ssl_active and bytes(payload).rstrip(b"\0") == password:
+                raise mysql.connector.errors.InterfaceError(
+                    msg="the server wants the password itself, and the connection is not encrypted: it was not sent",
+                    errno=CR_AUTH_PLUGIN_ERR,
+                )
+            send(payload, *more)
+
+        plain.send = guarded
+        try:
+            return bool(super()._do_auth(*arguments, **named))
+        except RuntimeError as error:
+            # A plugin is asked for more than there is of it.
+            raise mysql.connector.errors.InterfaceError(
+                msg="the server asks for more than its own protocol has", errno=CR_AUTH_PLUGIN_ERR
+            ) from error
+        finally:
+            del plain.send
+
+
+CR_AUTH_PLUGIN_ERR = 2061
+"""What MySQL's own client says of an account's plugin that it cannot serve."""
+
+
 def _connect_mysql(arguments: dict[str, Any], endpoint: Endpoint) -> Any:
     mode = endpoint.ssl_mode
-    if mode == "disabled" or endpoint.socket:
+    if endpoint.socket:
         # What passes through a unix socket does not leave the machine.
-        return mysql.connector.connect(**arguments, ssl_disabled=True)
+        return mysql.connector.connect(**arguments, use_pure=True, ssl_disabled=True)
+    if mode == "disabled":
+        return _Discreet(**arguments, ssl_disabled=True)
     if mode == "preferred":
         try:
-            return mysql.connector.connect(**arguments)
+            return _Discreet(**arguments)
         except mysql.connector.Error as error:
             # A server whose TLS is too old to speak with is still a server that plain text reaches.
             if error.errno != errorcode.CR_SSL_CONNECTION_ERROR and "SSL" not in str(error):
                 raise
-            return mysql.connector.connect(**arguments, ssl_disabled=True)
+            return _Discreet(**arguments, ssl_disabled=True)
     verify = {"ssl_verify_cert": mode != "required", "ssl_verify_identity": mode == "verify_identity"}
-    connection = mysql.connector.connect(**arguments, **verify, ssl_ca=endpoint.ssl_ca)
+    connection = _Discreet(**arguments, **verify, ssl_ca=endpoint.ssl_ca)
     if not getattr(connection, "_ssl_active", True):
         connection.close()
         raise mysql.connector.errors.InterfaceError(

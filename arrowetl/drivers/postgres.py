@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Protocol
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import pgpq
 import psycopg
@@ -58,6 +60,9 @@ def conninfo(endpoint: Endpoint) -> str:
         # `options`. Whatever PGCLIENTENCODING says.
         "client_encoding": "UTF8",
     }
+    if endpoint.ssl_mode in ("disabled", "preferred") and not endpoint.host.startswith("/"):
+        # A server, or somebody in between, may ask for the password itself: not where it can be read on its way.
+        settings["require_auth"] = "!password"
     # libpq verifies by an authority it is given whatever the mode, and `prefer` then falls back to plain text.
     if endpoint.ssl_ca and endpoint.ssl_mode.startswith("verify"):
         settings["sslrootcert"] = endpoint.ssl_ca
@@ -66,6 +71,27 @@ def conninfo(endpoint: Endpoint) -> str:
     escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in settings.items()}
     return " ".join(f"{key}='{value}'" for key, value in escaped.items())
 
+
+T = TypeVar("T")
+
+
+def connected(endpoint: Endpoint, connect: Callable[[str], T]) -> T:
+    """
+    Connect by `conninfo`; to a server that wants the password itself by TLS alone, where that is allowed.
+
+    Raises:
+        Whatever `connect` raises.
+    """
+    try:
+        return connect(conninfo(endpoint))
+    except Exception as error:
+        if endpoint.ssl_mode != "preferred" or _ASKS_CLEARLY not in str(error):
+            raise
+        return connect(conninfo(replace(endpoint, ssl_mode="required")))
+
+
+_ASKS_CLEARLY = "server requested a cleartext password"
+"""libpq's words; it has no code for it."""
 
 # Arrow types whose encoding is the wire form of the column they go into; that of decimals, uuids and what is past int64
 # is not.
@@ -153,7 +179,7 @@ class Postgres:
         self._fd: int | None = None
         with self._translated("connect"):
             # A prepared statement would outlive the columns of the table it was prepared for.
-            self._connection = psycopg.connect(conninfo(endpoint), autocommit=True, prepare_threshold=None)
+            self._connection = connected(endpoint, partial(psycopg.connect, autocommit=True, prepare_threshold=None))
         self._fd = self._connection.pgconn.socket
         with ExitStack() as undo:
             undo.callback(self.close)

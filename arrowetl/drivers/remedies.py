@@ -16,6 +16,10 @@ READ_ONLY = "run SET GLOBAL read_only = 0 there as an administrator, or name a s
 UNREACHABLE = "check that the server runs and can be reached from here, and {variables}_HOST and _PORT"
 
 TLS = "turn on TLS at the server, with a certificate that holds; or set {variables}_SSL_MODE to what it offers"
+CLEAR = (
+    "let the connection be encrypted: turn on TLS at the server, and set {variables}_SSL_MODE to required; or give the "
+    "account a plugin that sends no password (mysql_native_password, ed25519; scram-sha-256 in pg_hba.conf)"
+)
 LOST = (
     f"{UNREACHABLE}; where it is the same table each time, raise max_allowed_packet there: a larger row "
     "ends the session"
@@ -83,6 +87,7 @@ MYSQL: dict[int, str] = {
     1168: "see that all tables that it is made of are there, are MyISAM's and have its columns; or exclude it",
     **dict.fromkeys((1050, 1061), "run again: something of that name was left there; if it stays, drop it"),
     2026: TLS,
+    2061: CLEAR,
     1104: "raise max_join_size, or set sql_big_selects = 1, at the server",
     1153: "raise max_allowed_packet at the server",
     1301: "raise max_allowed_packet at the server",

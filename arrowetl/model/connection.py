@@ -48,6 +48,8 @@ class Endpoint:
     ssl_key: str | None = None
     socket: str = ""
     """The path of MySQL's unix socket; empty where it is reached by its host and port."""
+    by_url: bool = False
+    """Whether where it is was said as one URL."""
     variables: str = ""
     """What the names of its settings begin with; empty is `VARIABLES`' of it."""
     connect_seconds: int = limits.connect_seconds
