@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,11 +84,11 @@ class Etl:
         Raises:
             UsageError, ConfigurationError, DatabaseError: nothing was done.
         """
-        asked = _options(self.settings, options)
+        asked, started_at = _options(self.settings, options), datetime.now(UTC)
         try:
             summary = running.run(self.settings, asked, on_event, share)
         except ArrowetlError as error:
-            running.notify_not_started(self.settings, error)
+            running.report_not_started(self.settings, asked, started_at, error)
             raise
         if self.settings.metrics_file:
             # If the warehouse was lost, the run's tables say so.

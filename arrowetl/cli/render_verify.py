@@ -210,6 +210,8 @@ def _last_run(found: Status) -> str:
         words = "is at work" if found.at_work else "was killed, or lost its lock: run again"
         return f"last run {run['run_id']}: began {began}, has not ended, and {words}"
     took = duration((run["ended_at"] - run["started_at"]).total_seconds())
+    if run["error"]:
+        return f"last run {run['run_id']}: {began}, did not begin, exit code {run['exit_code']}: {run['error']}"
     words = "all good" if found.good else found.judgement.word
     words += f", exit code {run['exit_code']}" if run["exit_code"] else ""
     return f"last run {run['run_id']}: {began}, {took}, {count(run['tables'])} tables, {words}"

@@ -18,6 +18,8 @@ class Facts:
     """What is known of many tables."""
 
     has_run: bool = True
+    begun: bool = True
+    """Whether it could begin: a server was there, the settings were good."""
     ended: bool = True
     at_work: bool = False
     """Whether a run that has not ended goes on."""
@@ -55,6 +57,7 @@ class Judgement:
 # The first that holds.
 _RULES: tuple[tuple[Callable[[Facts], bool], Judgement], ...] = (
     (lambda f: not f.has_run, Judgement("never run", 1)),
+    (lambda f: not f.begun, Judgement("not begun", 1)),
     (lambda f: not f.ended and not f.at_work, Judgement("not ended", 1)),
     (lambda f: f.interrupted, Judgement("interrupted", Interrupted.exit_code)),
     (lambda f: f.differing > 0, Judgement("differs", VerificationError.exit_code)),

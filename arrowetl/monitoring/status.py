@@ -58,6 +58,7 @@ class Status:
         return judge(
             Facts(
                 has_run=self.run is not None,
+                begun=not run.get("error"),
                 ended=run.get("ended_at") is not None,
                 at_work=self.at_work,
                 interrupted=run.get("exit_code") == Interrupted.exit_code,

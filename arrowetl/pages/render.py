@@ -58,6 +58,8 @@ def run_page(
         back: the address of the page of all clinics; empty where there is none.
     """
     shown = printable_document(document)
+    if shown.get("error"):
+        return not_begun_page(shown["error"], shown["environment"], datetime.fromisoformat(shown["started_at"]))
     document, recent_runs = facts.complete(shown), printable_document(recent_runs)
     receipt, status = printable_document(receipt), printable_document(status)
     tables = document["tables"]

@@ -16,16 +16,17 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from arrowetl import preflight
+from arrowetl import drivers, preflight
 from arrowetl.config import env
 from arrowetl.config.env import WEBHOOK_VARIABLE, Settings
 from arrowetl.config.tables_yml import TablesFile, read_tables
-from arrowetl.errors import ArrowetlError
+from arrowetl.errors import ArrowetlError, ConfigurationError, DatabaseError
+from arrowetl.model import document as documents
 from arrowetl.model.connection import Route
 from arrowetl.model.events import Event, RunBegan, RunEnded, RunPlanned, Step, StepBegan, TableEnded
 from arrowetl.model.judgement import Facts, judge
 from arrowetl.model.plan import Mode, TablePlan
-from arrowetl.model.result import ConnectionCount, Flag, Outcome, Published, Status, Summary
+from arrowetl.model.result import ConnectionCount, Failure, Flag, Outcome, Published, Status, Summary
 from arrowetl.model.run_options import RunOptions
 from arrowetl.model.state import TableState
 from arrowetl.monitoring import flags, webhook
@@ -38,8 +39,8 @@ from arrowetl.pipeline.retry import Retries
 from arrowetl.planning import estimate
 from arrowetl.planning.connection_budget import share_connections
 from arrowetl.replica.spill import run_directory
-from arrowetl.state import receipt
-from arrowetl.state.ledger import Ledger
+from arrowetl.state import history_sql, receipt
+from arrowetl.state.ledger import Ledger, is_there
 from arrowetl.state.receipt_store import Archive, versions
 from arrowetl.workers import jobs
 from arrowetl.workers.jobs import Servers
@@ -59,7 +60,7 @@ def run(
         UsageError, ConfigurationError, DatabaseError: nothing was done.
     """
     started_at = datetime.now(UTC)
-    run_id = f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    run_id = _run_id(started_at)
     tables_file = read_tables(settings.tables_file, settings.chosen)
     on_event(RunBegan(run_id))
     with ExitStack() as held:
@@ -226,12 +227,36 @@ def _notified(settings: Settings, summary: Summary, tables_file: TablesFile) -> 
     return replace(summary, warnings=(*summary.warnings, words)) if wrong else summary
 
 
-def notify_not_started(settings: Settings, error: ArrowetlError) -> None:
-    """Notify the webhook that nothing was done; a webhook that cannot be reached changes nothing."""
+def report_not_started(settings: Settings, options: RunOptions, started_at: datetime, error: ArrowetlError) -> None:
+    """
+    Nothing was done: record that where the warehouse can be reached, or `status` and `report` would speak of the run
+    before; and notify the webhook. Neither changes anything where it fails.
+    """
+    if error.exit_code in (ConfigurationError.exit_code, DatabaseError.exit_code):
+        with suppress(ArrowetlError):
+            _record_not_started(settings, options, started_at, error)
     if settings.webhook:
         alert = {"table": None, "kind": "not started", "message": error.message, "remedy": error.remedy}
         sent = webhook.document(settings.environment, settings.clinic, None, error.exit_code, [alert])
         webhook.post(settings.webhook, sent)
+
+
+def _record_not_started(settings: Settings, options: RunOptions, started_at: datetime, error: ArrowetlError) -> None:
+    endpoint, ended_at = settings.endpoint("warehouse"), datetime.now(UTC)
+    about = documents.document(
+        "run", error.exit_code, settings.identity, Failure.of(error).as_json(), run_id=_run_id(started_at),
+        started_at=started_at.isoformat(), ended_at=ended_at.isoformat(),
+        seconds=round((ended_at - started_at).total_seconds(), 3), totals={"tables": 0}, tables=[],
+        **{"from": options.read_from, "to": options.to},
+    )  # fmt: skip
+    preflight.reach(endpoint)
+    with closing(drivers.Postgres(endpoint)) as session:
+        if is_there(session, "etl_run_history"):
+            session.execute(history_sql.not_begun(endpoint.namespace, about))
+
+
+def _run_id(started_at: datetime) -> str:
+    return f"{started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def dry_run(settings: Settings, options: RunOptions, examined: TablesFile | None = None) -> Planned:

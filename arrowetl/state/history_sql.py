@@ -219,7 +219,18 @@ def runs(namespace: str, last: int) -> str:
     )
 
 
-RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "missing", "shows_nothing")
+def not_begun(namespace: str, document: Mapping[str, Any]) -> str:
+    """A run that could not begin, in a row of its own; none where one has begun meanwhile."""
+    table = f"{postgres_name(namespace)}.etl_run_history"
+    names = ("run_id", "environment", "started_at", "ended_at", "exit_code")
+    values = postgres_values(*(document[name] for name in names), 0, 0, json.dumps(document))
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}, tables, failed, document) SELECT {values} "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE started_at >= {postgres_literal(document['started_at'])})"
+    )
+
+
+RUN = ("run_id", "started_at", "ended_at", "exit_code", "tables", "failed", "missing", "shows_nothing", "error")
 """The columns of `last_run`."""
 
 
@@ -228,6 +239,6 @@ def last_run(namespace: str) -> str:
     return (
         "SELECT run_id::text, started_at, ended_at, exit_code, tables, failed, "
         "COALESCE((SELECT array_agg(name) FROM jsonb_array_elements_text(document->'missing') name), '{}'::text[]), "
-        "COALESCE((document->>'shows_nothing')::boolean, false) "
+        "COALESCE((document->>'shows_nothing')::boolean, false), document->'error'->>'message' "
         f"FROM {postgres_name(namespace)}.etl_run_history ORDER BY started_at DESC LIMIT 1"
     )

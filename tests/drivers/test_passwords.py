@@ -106,6 +106,7 @@ def test_what_to_do_is_said_where_mysql_wants_the_password_itself() -> None:
     assert "SSL_MODE to required" in (refusal.value.remedy or "")
 
 
+@pytest.mark.server
 def test_connectorx_sends_no_password_in_clear() -> None:
     """It has connections of its own, for which it tries for half a minute: all at the same time."""
 

@@ -22,6 +22,7 @@ from arrowetl.model.plan import Mode
 from arrowetl.model.result import Coercion, Flag, Outcome, Status, Summary
 from arrowetl.model.state import TargetState
 from arrowetl.monitoring import flags, webhook
+from arrowetl.sandbox.servers import free_port
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
 SLOW = {"monitoring": {"performance_threshold_records_per_second": 1000}}
@@ -303,3 +304,21 @@ def test_a_webhook_that_is_no_http_server_is_a_warning(answer: bytes) -> None:
 
     assert wrong
     assert "secret" not in wrong
+
+
+def test_a_run_that_cannot_begin_is_the_last_one(clinic: Clinic) -> None:
+    """Where the warehouse can be reached: `status`, `runs` and `report` would speak of the one before it."""
+    clinic.create("CREATE TABLE a (Num int PRIMARY KEY) ENGINE=MyISAM;\nINSERT INTO a VALUES (1)")
+    clinic.run()
+    down = {"TEST_OPENDENTAL_SOURCE_PORT": str(free_port())}
+    assert clinic.arrowetl("run", "--all", **down).returncode == 4
+    checked, listed = clinic.arrowetl("status", "--check"), clinic.arrowetl("runs", "--json")
+    page = clinic.arrowetl("report", "--output", "-").stdout
+
+    assert checked.returncode == 1
+    assert "did not begin, exit code 4: source 127.0.0.1:" in checked.stdout
+    assert [one["exit_code"] for one in json.loads(listed.stdout)["runs"]] == [4, 0]
+    assert "Did not run" in page
+    assert "cannot connect" in page
+    clinic.run()
+    assert clinic.arrowetl("status", "--check").returncode == 0
