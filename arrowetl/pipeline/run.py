@@ -229,8 +229,8 @@ def _notified(settings: Settings, summary: Summary, tables_file: TablesFile) -> 
 
 def report_not_started(settings: Settings, options: RunOptions, started_at: datetime, error: ArrowetlError) -> None:
     """
-    Nothing was done: record that where the warehouse can be reached, or `status` and `report` would speak of the run
-    before; and notify the webhook. Neither changes anything where it fails.
+    Nothing was done: record that where the warehouse can be reached, or status and report would speak of the run before;
+    and notify the webhook. Neither changes anything where it fails.
     """
     if error.exit_code in (ConfigurationError.exit_code, DatabaseError.exit_code):
         with suppress(ArrowetlError):
@@ -243,6 +243,9 @@ def report_not_started(settings: Settings, options: RunOptions, started_at: date
 
 def _record_not_started(settings: Settings, options: RunOptions, started_at: datetime, error: ArrowetlError) -> None:
     endpoint, ended_at = settings.endpoint("warehouse"), datetime.now(UTC)
+    if str(endpoint) in error.message:
+        # It is what could not be reached: nobody waits for it twice.
+        return
     about = documents.document(
         "run", error.exit_code, settings.identity, Failure.of(error).as_json(), run_id=_run_id(started_at),
         started_at=started_at.isoformat(), ended_at=ended_at.isoformat(),
