@@ -229,7 +229,7 @@ def _notified(settings: Settings, summary: Summary, tables_file: TablesFile) -> 
 
 def report_not_started(settings: Settings, options: RunOptions, started_at: datetime, error: ArrowetlError) -> None:
     """
-    Nothing was done: record that where the warehouse can be reached, or status and report would speak of the run before;
+    Nothing was done: record that where the warehouse can be reached, or status and report would speak of an older run;
     and notify the webhook. Neither changes anything where it fails.
     """
     if error.exit_code in (ConfigurationError.exit_code, DatabaseError.exit_code):
